@@ -1,0 +1,255 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// CacheInvalidationSpec says what to purge. It cannot be changed: to purge again, create another.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="spec is immutable: create another CacheInvalidation instead (kubectl create, with metadata.generateName)"
+type CacheInvalidationSpec struct {
+	// targets to purge, 1 to 100.
+	// Each is one of: {module}, {module, operation}, {userID}, {module, userID}, {module, operation, userID}, {all: true}.
+	//
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	Targets []InvalidationTarget `json:"targets"`
+
+	// mode of the purge.
+	// Hard: the entries are gone at once.
+	// Default Hard.
+	//
+	// +optional
+	// +kubebuilder:default=Hard
+	Mode InvalidationMode `json:"mode,omitempty"`
+
+	// dryRun counts the entries that would go and changes nothing.
+	// Default false.
+	//
+	// +optional
+	// +kubebuilder:default=false
+	DryRun bool `json:"dryRun,omitempty"`
+
+	// ttlSecondsAfterFinished deletes this resource so many seconds after it completed or failed.
+	// 0 to 31536000 (a year).
+	// Absent: it is kept.
+	// Not obeyed for resources that Argo CD or Flux manages: they would create it again, and so purge again.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=31536000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// activeDeadlineSeconds gives up (Failed) when the purge could not take effect within so many seconds of its creation.
+	// 1 to 31536000 (a year).
+	// Absent: tried for ever.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+}
+
+// InvalidationTarget names one set of entries of the namespace.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.all) && self.all) || !(has(self.module) || has(self.operation) || has(self.userID))",fieldPath=".all",reason=FieldValueForbidden,message="all: true purges the whole namespace and stands alone: drop it, or drop module, operation and userID"
+// +kubebuilder:validation:XValidation:rule="(has(self.all) && self.all) || has(self.module) || has(self.operation) || has(self.userID)",message="an empty target is refused: name a module or a userID, or say all: true to purge every module of the namespace"
+// +kubebuilder:validation:XValidation:rule="!has(self.operation) || has(self.module)",fieldPath=".module",reason=FieldValueRequired,message="operation needs a module: name the module that the operation belongs to"
+type InvalidationTarget struct {
+	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",message="must consist of letters, digits, '.', '_' and '-', and begin and end with a letter or digit, for example: users"
+	Module string `json:"module,omitempty"`
+
+	// operation of the module to purge, 1 to 128 bytes; needs module.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 128",message="must be at most 128 bytes in UTF-8"
+	Operation string `json:"operation,omitempty"`
+
+	// userID whose entries to purge, 1 to 256 bytes: those of the module (and operation) if one is given, else of every module of the namespace.
+	// Shared entries stay.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 256",message="must be at most 256 bytes in UTF-8"
+	UserID string `json:"userID,omitempty"`
+
+	// all purges every module of the namespace.
+	// It stands alone.
+	// Default false.
+	//
+	// +optional
+	All bool `json:"all,omitempty"`
+}
+
+// InvalidationMode says how entries are invalidated.
+//
+// +kubebuilder:validation:Enum=Hard
+type InvalidationMode string
+
+const (
+	// ModeHard makes entries invalid at once.
+	ModeHard InvalidationMode = "Hard"
+)
+
+// InvalidationState sums up a CacheInvalidation in one word.
+//
+// +kubebuilder:validation:Enum=Pending;Reclaiming;Complete;Failed
+type InvalidationState string
+
+const (
+	// StatePending: not in effect yet.
+	StatePending InvalidationState = "Pending"
+	// StateReclaiming: in effect; memory is being given back.
+	StateReclaiming InvalidationState = "Reclaiming"
+	// StateComplete: in effect, memory given back.
+	StateComplete InvalidationState = "Complete"
+	// StateFailed: given up.
+	StateFailed InvalidationState = "Failed"
+)
+
+// CacheInvalidationStatus says what became of a purge.
+type CacheInvalidationStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks of; -1 before the operator has seen the resource.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Complete or Failed when it is over, Ready (True when complete), and Reconciling or Stalled while they are true.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// state is Pending, Reclaiming, Complete or Failed.
+	//
+	// +optional
+	State InvalidationState `json:"state,omitempty"`
+
+	// startTime is when the operator took it up.
+	//
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// effectiveTime is when the last target took effect: no read that began later sees an entry that was covered.
+	//
+	// +optional
+	EffectiveTime *metav1.MicroTime `json:"effectiveTime,omitempty"`
+
+	// completionTime is when it completed or failed.
+	//
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// duration from creation until the purge was in effect, for people, for example "140ms".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Duration string `json:"duration,omitempty"`
+
+	// targetSummary names the first target and how many more there are, for people.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	TargetSummary string `json:"targetSummary,omitempty"`
+
+	// keysInvalidated is the number of live entries that were covered (would have been, in a dry run).
+	//
+	// +optional
+	KeysInvalidated *int64 `json:"keysInvalidated,omitempty"`
+
+	// keysReclaimed is how many of the invalidated entries gave their memory back so far.
+	//
+	// +optional
+	KeysReclaimed *int64 `json:"keysReclaimed,omitempty"`
+
+	// targets has the result of each of spec.targets, in their order.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Targets []TargetResult `json:"targets,omitempty"`
+}
+
+// TargetResult is what became of one target.
+type TargetResult struct {
+	// modules that the target reached.
+	//
+	// +optional
+	Modules int32 `json:"modules"`
+
+	// keysInvalidated is the number of live entries that were covered.
+	//
+	// +optional
+	KeysInvalidated int64 `json:"keysInvalidated"`
+
+	// keysPending is how many of them waited for their memory to be given back when the target took effect.
+	//
+	// +optional
+	KeysPending int64 `json:"keysPending"`
+
+	// message says why nothing matched, where nothing did.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// CacheInvalidation requests a purge of a module, an operation, a user or a combination. It takes
+// effect at once, whatever the number of entries, and its status says what happened.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cinv,categories=cachewright
+// +kubebuilder:selectablefield:JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Targets",type=string,JSONPath=`.status.targetSummary`
+// +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keysInvalidated`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Duration",type=string,JSONPath=`.status.duration`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Reclaimed",type=integer,priority=1,JSONPath=`.status.keysReclaimed`
+// +kubebuilder:printcolumn:name="Dry Run",type=boolean,priority=1,JSONPath=`.spec.dryRun`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type CacheInvalidation struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says what to purge.
+	// It cannot be changed: to purge again, create another.
+	//
+	// +required
+	Spec CacheInvalidationSpec `json:"spec"`
+
+	// status says what became of the purge.
+	//
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status CacheInvalidationStatus `json:"status,omitempty"`
+}
+
+// CacheInvalidationList is a list of CacheInvalidation.
+//
+// +kubebuilder:object:root=true
+type CacheInvalidationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CacheInvalidation `json:"items"`
+}
+
+// GetConditions returns the conditions of the status.
+func (i *CacheInvalidation) GetConditions() []metav1.Condition { return i.Status.Conditions }

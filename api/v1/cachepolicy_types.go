@@ -1,0 +1,317 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// CachePolicySpec declares how the operations of one module are cached.
+type CachePolicySpec struct {
+	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.', '_' and '-'.
+	// One policy governs a module of a namespace: of two, the older wins and the other waits.
+	// It cannot be changed.
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",message="must consist of letters, digits, '.', '_' and '-', and begin and end with a letter or digit, for example: users"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="module is immutable: create a new CachePolicy for another module and delete this one"
+	Module string `json:"module"`
+
+	// defaultTTL is how long entries of operations that are not listed live, for example 5m.
+	// 0s to 720h, in h, m, s and ms.
+	// Absent: such operations are not cached.
+	// "0s": the same, said on purpose.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
+	DefaultTTL *metav1.Duration `json:"defaultTTL,omitempty"`
+
+	// revision purges the module once each time it changes: the way to purge by GitOps.
+	// Any string of 1 to 128 bytes, for example the release or the commit; quote it if it looks like a number.
+	// Taking it away purges nothing.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 128",message="must be at most 128 bytes in UTF-8: use a shorter name, for example the commit"
+	Revision string `json:"revision,omitempty"`
+
+	// operations of the module that have a TTL of their own, by unique name.
+	// At most 128.
+	// Absent: defaultTTL holds for every operation.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=128
+	Operations []OperationPolicy `json:"operations,omitempty"`
+
+	// suspend leaves what is in Redis as it is: no change of this resource is pushed until it is false again.
+	// Caching goes on with the policy last pushed.
+	// Default false.
+	//
+	// +optional
+	// +kubebuilder:default=false
+	Suspend bool `json:"suspend,omitempty"`
+
+	// deletionPolicy says what becomes of the policy in Redis and of the module's entries when this resource is deleted.
+	// Delete: they go with it.
+	// Retain: both stay.
+	// Default Delete.
+	//
+	// +optional
+	// +kubebuilder:default=Delete
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// OperationPolicy declares how one operation of the module is cached.
+type OperationPolicy struct {
+	// name of the operation, as applications call it, for example getById: 1 to 128 letters, digits, '.', '_', ':', '/' and '-'.
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._:/-]*[A-Za-z0-9])?$')",message="must consist of letters, digits, '.', '_', ':', '/' and '-', and begin and end with a letter or digit, for example: getById"
+	Name string `json:"name"`
+
+	// ttl is how long an entry lives, for example 300s.
+	// 0s to 720h, in h, m, s and ms.
+	// "0s" disables caching and invalidates what is cached (a kill switch, and right for operations that write).
+	//
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
+	TTL metav1.Duration `json:"ttl"`
+
+	// jitterPercent shortens the TTL of each entry by a random share of up to this many percent, so that entries filled together do not expire together.
+	// 0 to 50.
+	// Default 0.
+	//
+	// +optional
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=50
+	JitterPercent int32 `json:"jitterPercent,omitempty"`
+
+	// scope says whose entries the operation has.
+	// Any: shared ones and users' ones.
+	// User: each belongs to a user, and an entry without a user is refused.
+	// Default Any.
+	//
+	// +optional
+	// +kubebuilder:default=Any
+	Scope OperationScope `json:"scope,omitempty"`
+
+	// maxEntryBytes refuses payloads larger than this many bytes.
+	// 1 to 67108864 (64 MiB).
+	// Absent: 64 MiB.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=67108864
+	MaxEntryBytes *int64 `json:"maxEntryBytes,omitempty"`
+}
+
+// OperationScope says whose entries an operation has.
+//
+// +kubebuilder:validation:Enum=Any;User
+type OperationScope string
+
+const (
+	// ScopeAny allows shared entries and entries of a user.
+	ScopeAny OperationScope = "Any"
+	// ScopeUser refuses entries without a user.
+	ScopeUser OperationScope = "User"
+)
+
+// DeletionPolicy says what becomes of policy and entries in Redis when the resource goes.
+//
+// +kubebuilder:validation:Enum=Delete;Retain
+type DeletionPolicy string
+
+const (
+	// DeletionDelete withdraws the policy from Redis and invalidates the module.
+	DeletionDelete DeletionPolicy = "Delete"
+	// DeletionRetain leaves policy and entries in Redis.
+	DeletionRetain DeletionPolicy = "Retain"
+)
+
+// CachePolicyStatus is what the operator last saw of a policy.
+type CachePolicyStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks of; -1 before the operator has seen the resource.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready (the policy is in force in Redis), Accepted (it governs its module), and Reconciling or Stalled while they are true.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// appliedHash names the content of the policy that is in force in Redis.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AppliedHash string `json:"appliedHash,omitempty"`
+
+	// appliedRevision is the spec.revision that is in force in Redis.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	AppliedRevision string `json:"appliedRevision,omitempty"`
+
+	// lastPurgeTime is when a changed revision last purged the module.
+	//
+	// +optional
+	LastPurgeTime *metav1.Time `json:"lastPurgeTime,omitempty"`
+
+	// stats is a coarse snapshot; live figures are in the operator's metrics.
+	//
+	// +optional
+	Stats *CacheStats `json:"stats,omitempty"`
+}
+
+// CacheStats is a snapshot of what a module holds and how it is used.
+type CacheStats struct {
+	// observedTime is when the snapshot was taken.
+	//
+	// +required
+	ObservedTime metav1.Time `json:"observedTime"`
+
+	// keys is the number of entries.
+	//
+	// +optional
+	Keys int64 `json:"keys"`
+
+	// memoryBytes estimates the memory the module's entries and index take in Redis.
+	//
+	// +optional
+	MemoryBytes int64 `json:"memoryBytes"`
+
+	// pendingKeys is the number of invalidated entries whose memory is yet to be given back.
+	//
+	// +optional
+	PendingKeys int64 `json:"pendingKeys"`
+
+	// hits answered from the cache since the counters began.
+	//
+	// +optional
+	Hits int64 `json:"hits"`
+
+	// misses since the counters began.
+	//
+	// +optional
+	Misses int64 `json:"misses"`
+
+	// hitRatio is hits in percent of hits and misses, for example "93.1%"; empty before any read.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=8
+	HitRatio string `json:"hitRatio,omitempty"`
+
+	// operations, by name; of more than 256 the busiest.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Operations []OperationStats `json:"operations,omitempty"`
+}
+
+// OperationStats is the part of a snapshot that speaks of one operation.
+type OperationStats struct {
+	// name of the operation.
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Name string `json:"name"`
+
+	// keys is the number of entries.
+	//
+	// +optional
+	Keys int64 `json:"keys"`
+
+	// hits answered from the cache since the counters began.
+	//
+	// +optional
+	Hits int64 `json:"hits"`
+
+	// misses since the counters began.
+	//
+	// +optional
+	Misses int64 `json:"misses"`
+
+	// fills stored since the counters began.
+	//
+	// +optional
+	Fills int64 `json:"fills"`
+
+	// fencedFills were refused because an invalidation came between load and fill.
+	//
+	// +optional
+	FencedFills int64 `json:"fencedFills"`
+
+	// invalidations that covered the operation.
+	//
+	// +optional
+	Invalidations int64 `json:"invalidations"`
+
+	// hitRatio is hits in percent of hits and misses, for example "93.1%"; empty before any read.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=8
+	HitRatio string `json:"hitRatio,omitempty"`
+}
+
+// CachePolicy declares, for one module of a namespace, the TTL (and more) of each operation. The
+// operator pushes it to Redis; the next fill obeys, and no application is redeployed.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cpol,categories=cachewright
+// +kubebuilder:selectablefield:JSONPath=`.spec.module`
+// +kubebuilder:printcolumn:name="Module",type=string,JSONPath=`.spec.module`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.stats.keys`
+// +kubebuilder:printcolumn:name="Hit Ratio",type=string,JSONPath=`.status.stats.hitRatio`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.appliedRevision`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Memory",type=integer,priority=1,JSONPath=`.status.stats.memoryBytes`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type CachePolicy struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec declares how the operations of one module are cached.
+	//
+	// +required
+	Spec CachePolicySpec `json:"spec"`
+
+	// status is what the operator last saw of the policy and of the module's entries in Redis.
+	//
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status CachePolicyStatus `json:"status,omitempty"`
+}
+
+// CachePolicyList is a list of CachePolicy.
+//
+// +kubebuilder:object:root=true
+type CachePolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CachePolicy `json:"items"`
+}
+
+// GetConditions returns the conditions of the status.
+func (p *CachePolicy) GetConditions() []metav1.Condition { return p.Status.Conditions }

@@ -1,0 +1,72 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1
+
+// Condition types. Ready, Reconciling and Stalled follow kstatus
+// (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus); Complete and Failed
+// mean what they mean for a Job. Reconciling and Stalled are present only while they are true.
+const (
+	// ConditionReady is True when the resource does what its spec says.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while the operator still works, or waits, to bring that about.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when only a change by a person can help.
+	ConditionStalled = "Stalled"
+
+	// ConditionAccepted says whether a CachePolicy governs its module. It is False for a
+	// policy that lost its module to an older one of the same namespace.
+	ConditionAccepted = "Accepted"
+
+	// ConditionComplete is True when a CacheInvalidation took effect and its memory is given back.
+	ConditionComplete = "Complete"
+	// ConditionFailed is True when a CacheInvalidation was given up. It is final.
+	ConditionFailed = "Failed"
+)
+
+// Reasons of conditions on a CachePolicy.
+const (
+	// ReasonApplied: the policy is in force in Redis.
+	ReasonApplied = "Applied"
+	// ReasonAccepted: the policy governs its module.
+	ReasonAccepted = "Accepted"
+	// ReasonConflicted: an older policy of the namespace governs the same module.
+	ReasonConflicted = "Conflicted"
+	// ReasonSuspended: spec.suspend is true; what is in Redis stays as it is.
+	ReasonSuspended = "Suspended"
+	// ReasonRejected: the function library in Redis refused the policy.
+	ReasonRejected = "Rejected"
+	// ReasonDeleting: the policy is being withdrawn from Redis.
+	ReasonDeleting = "Deleting"
+)
+
+// Reasons of conditions on both kinds.
+const (
+	// ReasonProgressing: the operator is at work on it.
+	ReasonProgressing = "Progressing"
+	// ReasonStoreUnreachable: Redis cannot be reached; it is tried again with backoff.
+	ReasonStoreUnreachable = "StoreUnreachable"
+	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a command.
+	ReasonStoreUnauthorized = "StoreUnauthorized"
+	// ReasonStoreUnsupported: Redis is older than 7.0 and has no functions.
+	ReasonStoreUnsupported = "StoreUnsupported"
+)
+
+// Reasons of conditions on a CacheInvalidation.
+const (
+	// ReasonInvalidated: every target took effect.
+	ReasonInvalidated = "Invalidated"
+	// ReasonNothingMatched: every target took effect, and none covered a live entry.
+	ReasonNothingMatched = "NothingMatched"
+	// ReasonCounted: a dry run counted and changed nothing.
+	ReasonCounted = "Counted"
+	// ReasonReclaiming: the purge is in effect, its memory is being given back.
+	ReasonReclaiming = "Reclaiming"
+	// ReasonDeadlineExceeded: spec.activeDeadlineSeconds passed before the purge took effect.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+)
+
+const (
+	// CachePolicyFinalizer is held by a CachePolicy until it is withdrawn from Redis.
+	CachePolicyFinalizer = "cachewright.io/policy"
+)
