@@ -1,0 +1,170 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	loopback     = "127.0.0.1"
+	startTimeout = 30 * time.Second
+	portAttempts = 20
+	lowestPort   = 12000
+	highestPort  = 32000
+)
+
+var errPortTaken = errors.New("port is taken")
+
+// launch says how to start a redis-server; run fills in the ports that it chose.
+type launch struct {
+	dir     string
+	port    int // 0: any
+	busPort int // of a cluster node
+	cluster bool
+	config  []string
+}
+
+// run starts the server and waits until it accepts connections. Another process may take a port between its choice
+// and its use: then another is chosen.
+func (l *launch) run() (*process, error) {
+	if l.port != 0 {
+		return l.runOnce()
+	}
+	for range portAttempts {
+		if err := l.choosePorts(); err != nil {
+			return nil, err
+		}
+		p, err := l.runOnce()
+		if err == nil {
+			return p, nil
+		}
+		l.port = 0
+		if !errors.Is(err, errPortTaken) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("starting redis-server: %w, %d times in a row", errPortTaken, portAttempts)
+}
+
+func (l *launch) choosePorts() (err error) {
+	if l.port, err = freePort(); err != nil {
+		return err
+	}
+	if l.cluster {
+		l.busPort, err = freePort()
+	}
+	return err
+}
+
+func (l *launch) runOnce() (*process, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, fmt.Errorf("redis-server is not on the PATH: run hack/redis.sh, or install the package "+
+			"redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew): %w", err)
+	}
+	p := &process{cmd: exec.Command(path, l.args()...), exited: make(chan struct{})}
+	p.log.ready = make(chan struct{})
+	p.cmd.Dir = l.dir
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.SysProcAttr = detached()
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting redis-server: %w", err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	return p, p.waitReady(l.port)
+}
+
+func (l *launch) args() []string {
+	args := []string{
+		"--bind", loopback, "--port", strconv.Itoa(l.port), "--dir", l.dir,
+		"--save", "", "--appendonly", "no",
+		"--daemonize", "no", "--logfile", "",
+	}
+	if l.cluster {
+		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(l.busPort),
+			"--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "5000")
+	}
+	return append(args, l.config...)
+}
+
+// freePort looks below the ports that systems hand to outgoing connections. A client that keeps dialling a killed
+// server's port among those would sooner or later be given it as its own, connect to itself and hold it.
+func freePort() (int, error) {
+	for range portAttempts {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, fmt.Errorf("no free port on %s, looked %d times between %d and %d", loopback, portAttempts, lowestPort, highestPort)
+}
+
+// process is one life of a server.
+type process struct {
+	cmd    *exec.Cmd
+	log    logBuffer
+	exited chan struct{} // closed when it is gone
+}
+
+// waitReady goes by the log, not by a connection: it holds whatever authentication the server wants, and never takes
+// another server on the same port for this one.
+func (p *process) waitReady(port int) error {
+	select {
+	case <-p.log.ready:
+		return nil
+	case <-p.exited:
+		log := p.log.String()
+		if strings.Contains(log, "Failed listening on port") {
+			return fmt.Errorf("starting redis-server on port %d: %w", port, errPortTaken)
+		}
+		return fmt.Errorf("redis-server ended as soon as it was started (%s):\n%s", p.cmd.ProcessState, log)
+	case <-time.After(startTimeout):
+		p.kill()
+		return fmt.Errorf("redis-server was not ready after %s:\n%s", startTimeout, p.log.String())
+	}
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails only when it is gone already
+	<-p.exited
+}
+
+// logBuffer keeps what the server logs and closes ready when it says that it is.
+type logBuffer struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	ready chan struct{}
+	said  bool
+}
+
+func (b *logBuffer) Write(chunk []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.text.Write(chunk)
+	if !b.said && bytes.Contains(b.text.Bytes(), []byte("Ready to accept connections")) {
+		b.said = true
+		close(b.ready)
+	}
+	return n, err
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

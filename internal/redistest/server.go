@@ -1,0 +1,146 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package redistest runs real Redis servers on loopback, alone or as a cluster, for tests and for the demo.
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is a redis-server process that can be killed, restarted, paused and resumed. Its methods may be called
+// concurrently. They fail the test that started it; a server of Run panics instead.
+type Server struct {
+	launch launch
+	tb     testing.TB // nil: started by Run
+
+	mu      sync.Mutex
+	process *process // nil: killed
+}
+
+// Start runs a redis-server on a free loopback port, without persistence, until the test ends. config are further
+// directives as on the command line, for example "--maxmemory", "10mb". It fails the test when the server does not
+// come up, and shows its log when the test fails.
+func Start(tb testing.TB, config ...string) *Server {
+	tb.Helper()
+	return start(tb, launch{dir: tb.TempDir(), config: config})
+}
+
+// Run runs a redis-server as Start does, for programs that are not tests: until ctx is done or Kill is called, in
+// dir (created when missing), on port (0: a free one).
+func Run(ctx context.Context, dir string, port int, config ...string) (*Server, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("creating the directory of redis-server: %w", err)
+	}
+	server := &Server{launch: launch{dir: dir, port: port, config: config}}
+	if err := server.start(); err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, server.Kill)
+	return server, nil
+}
+
+func start(tb testing.TB, l launch) *Server {
+	tb.Helper()
+	server := &Server{launch: l, tb: tb}
+	if err := server.start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		log := server.log()
+		server.Kill()
+		if tb.Failed() {
+			tb.Logf("log of redis-server %s:\n%s", server.Addr(), log)
+		}
+	})
+	return server
+}
+
+// Addr is where the server listens, as host:port. It stays the same over restarts.
+func (s *Server) Addr() string {
+	return net.JoinHostPort(loopback, strconv.Itoa(s.launch.port))
+}
+
+// Client returns a new client of the server, without credentials. It is closed when the test ends; for a server of
+// Run, by the caller.
+func (s *Server) Client() *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	if s.tb != nil {
+		s.tb.Cleanup(func() { _ = client.Close() })
+	}
+	return client
+}
+
+// Kill ends the server with SIGKILL and waits until it is gone. All data is lost. Killing it again does nothing.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil {
+		s.process.kill()
+		s.process = nil
+	}
+}
+
+// Restart kills the server if it runs and starts it again, empty, on the same port. It returns when the server answers.
+func (s *Server) Restart() {
+	s.Kill()
+	if err := s.start(); err != nil {
+		s.fail(err)
+	}
+}
+
+// Pause stops the server with SIGSTOP: connections stay open, nothing is answered.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.launch.run()
+	if err != nil {
+		return err
+	}
+	s.process = p
+	return nil
+}
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := errors.New("it was killed: call Restart first")
+	if s.process != nil {
+		err = s.process.cmd.Process.Signal(sig)
+	}
+	if err != nil {
+		s.fail(fmt.Errorf("sending %s to redis-server %s: %w", sig, s.Addr(), err))
+	}
+}
+
+func (s *Server) log() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return "(killed by the test)"
+	}
+	return s.process.log.String()
+}
+
+func (s *Server) fail(err error) {
+	if s.tb == nil {
+		panic(err)
+	}
+	s.tb.Helper()
+	s.tb.Fatal(err)
+}
