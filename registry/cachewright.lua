@@ -1,0 +1,996 @@
+#!lua name=cachewright
+-- Copyright The Cachewright Authors.
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The Cachewright function library, protocol version 1. docs/protocol.md specifies calls, keys and
+-- bytes; this file is the only place that writes them. By hand:
+--
+--     redis-cli -x FUNCTION LOAD REPLACE < registry/cachewright.lua
+--
+-- How it works, in five sentences. Each module of a namespace is a slot of keys on one node, so a
+-- call is atomic. A slot, each of its operations and each of its users has a head: a string that
+-- holds an epoch. An entry carries the epochs that were in place when its load began, and is live
+-- iff every head that covers it exists and holds the same epoch. Invalidation deletes a head, which
+-- is O(1), and sets the index of what it covered aside, so that memory is given back in small steps.
+-- Nothing depends on a clock, a counter or on what is evicted: whatever is missing is a miss.
+
+-- VERSION is replaced on each change of this file; the operator and the Go client load theirs over
+-- a lower one.
+local VERSION = 1
+
+local EPOCH_LEN = 11
+local HEADER_FIXED_LEN = 10 -- version, flags and fresh-until; the epochs follow
+local ENTRY_VERSION = 1
+local FLAG_USER = 1
+
+local MAX_OPERATION_BYTES = 128
+local MAX_USER_BYTES = 256
+local MAX_ID_BYTES = 1024
+local MAX_REQUEST_ID_BYTES = 128
+local MAX_REVISION_BYTES = 128
+local MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+local MAX_POLICY_BYTES = 512 * 1024
+local MAX_OPERATIONS = 1000
+local MAX_TTL_MS = 720 * 3600 * 1000
+local MAX_JITTER_PERCENT = 50
+
+-- An index of at most this many keys is reclaimed by the call that sets it aside.
+local INLINE_RECLAIM_KEYS = 1000
+-- Keys a cw_reclaim call looks at, at the most: about a millisecond.
+local MAX_RECLAIM_KEYS = 200
+-- Expired members a fill removes from each index it writes: more than the one it adds, so indexes
+-- shrink, and few, so that a fill never pays for a crowd that expired at once.
+local CLEAN_MEMBERS = 16
+-- A lease keeps its heads for the operation's TTL, at least this long: a load that takes longer is
+-- fenced, its value would be older than its TTL allows.
+local MIN_LEASE_MS = 5000
+-- Heads and indexes outlive the entries they cover by this.
+local MARGIN_MS = 1000
+-- Deletions of single entries that a lease can look back on.
+local DELETION_LOG_LEN = 128
+-- How long a request id keeps its answer.
+local REQUEST_MS = 24 * 3600 * 1000
+-- Entries whose memory is measured to estimate that of an operation.
+local MEMORY_SAMPLES = 5
+
+local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'invalidations'}
+local REPORTED = {hits = true, misses = true, stale = true, errors = true}
+
+---------------------------------------------------------------------------------------------------
+-- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
+
+local function policy_key(slot) return slot .. ':policy' end
+local function counters_key(slot) return slot .. ':counters' end
+local function module_head_key(slot) return slot .. ':m' end
+local function operation_head_key(slot, op) return slot .. ':o:' .. op end
+local function user_head_key(slot, user) return slot .. ':u:' .. user end
+local function operation_index_key(slot, op) return slot .. ':io:' .. op end
+local function user_index_key(slot, user) return slot .. ':iu:' .. user end
+local function deletions_key(slot, op) return slot .. ':d:' .. op end
+local function pending_key(slot) return slot .. ':pending' end
+local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
+
+-- A name is what tells an entry from others of its slot. Lengths make it unambiguous for any bytes.
+local function entry_name(op, user, id)
+  return #op .. ':' .. op .. ':' .. #user .. ':' .. user .. ':' .. id
+end
+local function entry_key(slot, name) return slot .. ':e:' .. name end
+
+-- parse_entry_name returns operation and user of a name.
+local function parse_entry_name(name)
+  local digits, from = string.match(name, '^(%d+):()')
+  local op = string.sub(name, from, from + tonumber(digits) - 1)
+  digits, from = string.match(name, '^(%d+):()', from + #op + 1)
+  return op, string.sub(name, from, from + tonumber(digits) - 1)
+end
+
+---------------------------------------------------------------------------------------------------
+-- Refusals. A bad call raises a table; guarded turns it into an error reply. Nothing is written
+-- before a call's arguments were found good.
+
+local function refuse(message)
+  error({refusal = message}, 0)
+end
+
+local function guarded(fn)
+  return function(keys, args)
+    local ok, reply = pcall(fn, keys, args)
+    if ok then return reply end
+    if type(reply) == 'table' and reply.refusal then
+      return redis.error_reply('CACHEWRIGHT ' .. reply.refusal)
+    end
+    if type(reply) == 'table' and reply.err then return reply end
+    return redis.error_reply(tostring(reply))
+  end
+end
+
+local function slot_of(keys, call)
+  if #keys ~= 1 then
+    refuse(call .. ' takes exactly one key, cw:{<namespace>/<module>}, not ' .. #keys)
+  end
+  if not string.match(keys[1], '^cw:{[%w._-]+/[%w._-]+}$') then
+    refuse(call .. ": the key must be cw:{<namespace>/<module>}, names of letters, digits, '.', '_' and '-'")
+  end
+  return keys[1]
+end
+
+local function want_args(call, args, names, count)
+  if #args ~= count then
+    refuse(call .. ' takes ' .. count .. ' arguments (' .. names .. '), not ' .. #args)
+  end
+end
+
+local function want_bytes(call, what, value, min, max)
+  if #value < min or #value > max then
+    refuse(call .. ': ' .. what .. ' must have ' .. min .. ' to ' .. max .. ' bytes, not ' .. #value)
+  end
+end
+
+local function want_entry(call, op, id, user)
+  want_bytes(call, 'op', op, 1, MAX_OPERATION_BYTES)
+  want_bytes(call, 'id', id, 0, MAX_ID_BYTES)
+  want_bytes(call, 'user', user, 0, MAX_USER_BYTES)
+end
+
+---------------------------------------------------------------------------------------------------
+-- Time and epochs.
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+-- The generator's state. It lives as long as the loaded library and is mixed with all that tells
+-- this server, this moment and this load from any other, so a restart, a restored snapshot or a
+-- promoted replica cannot draw an epoch again.
+local entropy = nil
+
+local function draw(slot)
+  if not entropy then
+    -- INFO has the run id, random per process, and CPU times that only grow. A tenant's ACL may
+    -- forbid it: then clock, addresses and the slot have to do until the next load.
+    local info = redis.pcall('INFO', 'server', 'cpu', 'stats')
+    entropy = type(info) == 'string' and info or ''
+  end
+  local t = redis.call('TIME')
+  entropy = redis.sha1hex(entropy .. slot .. t[1] .. '.' .. t[2] .. tostring({}))
+  return entropy
+end
+
+-- new_epoch returns 66 bits of the generator in 11 characters of base64url.
+local function new_epoch(slot)
+  local hex = draw(slot)
+  local chars = {}
+  for i = 1, EPOCH_LEN do
+    local six = tonumber(string.sub(hex, 2 * i - 1, 2 * i), 16) % 64
+    chars[i] = string.sub(ALPHABET, six + 1, six + 1)
+  end
+  return table.concat(chars)
+end
+
+---------------------------------------------------------------------------------------------------
+-- Policy: a hash with the document and, for each operation, a rule that a fill can read without
+-- parsing JSON. Fields: json, hash, revision (the last one that was not empty), default, o:<op>.
+
+local function encode_rule(rule)
+  return string.format('%.0f %.0f %d %s %.0f', rule.ttl, rule.stale, rule.jitter, rule.scope, rule.max)
+end
+
+local function decode_rule(text)
+  if not text then return nil end
+  local ttl, stale, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%a+) (%d+)$')
+  if not ttl then return nil end
+  return {ttl = tonumber(ttl), stale = tonumber(stale), jitter = tonumber(jitter), scope = scope, max = tonumber(max)}
+end
+
+-- rule_for returns the rule an operation goes by, or nil where it is not cached.
+local function rule_for(slot, op)
+  local found = redis.call('HMGET', policy_key(slot), 'o:' .. op, 'default')
+  local rule = decode_rule(found[1] or found[2])
+  if rule and rule.ttl > 0 then return rule end
+  return nil
+end
+
+local function read_rules(slot)
+  local fields = redis.call('HGETALL', policy_key(slot))
+  local rules = {operations = {}}
+  for i = 1, #fields, 2 do
+    local field, value = fields[i], fields[i + 1]
+    if field == 'default' then
+      rules.default = decode_rule(value)
+    elseif string.sub(field, 1, 2) == 'o:' then
+      rules.operations[string.sub(field, 3)] = decode_rule(value)
+    elseif field == 'hash' or field == 'revision' then
+      rules[field] = value
+    end
+  end
+  return rules
+end
+
+local function ttl_by(rules, op)
+  local rule = rules.operations[op] or rules.default
+  return rule and rule.ttl or 0
+end
+
+local function scope_by(rules, op)
+  local rule = rules.operations[op] or rules.default
+  return rule and rule.scope or 'Any'
+end
+
+-- known_operations lists the operations that can have entries: those of the policy, and those that
+-- were read or filled under its default.
+local function known_operations(slot, rules)
+  local seen, list = {}, {}
+  local function add(op)
+    if op ~= '' and not seen[op] then
+      seen[op] = true
+      list[#list + 1] = op
+    end
+  end
+  for op in pairs(rules.operations) do add(op) end
+  for _, field in ipairs(redis.call('HKEYS', counters_key(slot))) do
+    add(string.match(field, '^%a+:(.*)$') or '')
+  end
+  table.sort(list)
+  return list
+end
+
+---------------------------------------------------------------------------------------------------
+-- Counters: one hash, fields <counter>:<op>; "invalidations:" with no operation counts all of them.
+
+local function count(slot, counter, op, by)
+  redis.call('HINCRBY', counters_key(slot), counter .. ':' .. op, by or 1)
+end
+
+-- has_room keeps a caller that invents operations under a default TTL from growing the slot.
+local function has_room(slot, op)
+  local key = counters_key(slot)
+  return redis.call('HLEN', key) < MAX_OPERATIONS * #COUNTERS
+    or redis.call('HEXISTS', key, 'misses:' .. op) == 1
+    or redis.call('HEXISTS', policy_key(slot), 'o:' .. op) == 1
+end
+
+---------------------------------------------------------------------------------------------------
+-- Heads. The module's and a user's hold an epoch; an operation's holds an epoch and a fence, which
+-- is renewed by each deletion of a single entry and covers loads under way, not entries.
+
+local function read_heads(slot, op, user)
+  local heads
+  if user == '' then
+    heads = redis.call('MGET', module_head_key(slot), operation_head_key(slot, op))
+  else
+    heads = redis.call('MGET', module_head_key(slot), operation_head_key(slot, op), user_head_key(slot, user))
+  end
+  local op_head = heads[2]
+  return {
+    module = heads[1] or nil,
+    operation = op_head and string.sub(op_head, 1, EPOCH_LEN) or nil,
+    fence = op_head and string.sub(op_head, EPOCH_LEN + 1) or nil,
+    user = user ~= '' and heads[3] or nil,
+  }
+end
+
+-- epochs_of returns what a live entry must carry, or nil where a head is missing.
+local function epochs_of(heads, user)
+  if not heads.module or not heads.operation then return nil end
+  if user == '' then return heads.module .. heads.operation end
+  if not heads.user then return nil end
+  return heads.module .. heads.operation .. heads.user
+end
+
+local function header_flags(user) return user == '' and 0 or FLAG_USER end
+
+-- is_live says whether an entry's bytes (at least the header) carry exactly these epochs.
+local function is_live(value, epochs, user)
+  return value and epochs
+    and string.byte(value, 1) == ENTRY_VERSION
+    and string.byte(value, 2) == header_flags(user)
+    and string.sub(value, HEADER_FIXED_LEN + 1, HEADER_FIXED_LEN + #epochs) == epochs
+end
+
+local function read_header(slot, name, user)
+  local epochs = user == '' and 2 or 3
+  return redis.call('GETRANGE', entry_key(slot, name), 0, HEADER_FIXED_LEN + epochs * EPOCH_LEN - 1)
+end
+
+-- keep_for makes sure that a key lives at least this long.
+local function keep_for(key, ms)
+  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+end
+
+---------------------------------------------------------------------------------------------------
+-- Index: a sorted set per operation and per user, member the entry's name, score its expiry. Each
+-- lives as long as its longest-lived member.
+
+local function index_clean(key, now)
+  local expired = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, CLEAN_MEMBERS)
+  if #expired > 0 then redis.call('ZREM', key, unpack(expired)) end
+end
+
+local function index_add(key, name, now, ttl)
+  redis.call('ZADD', key, now + ttl, name)
+  index_clean(key, now)
+  keep_for(key, ttl + MARGIN_MS)
+end
+
+local function index_count(key, now)
+  return redis.call('ZCOUNT', key, '(' .. now, '+inf')
+end
+
+-- forget takes an entry out of the indexes it is in, and frees it. It returns how many were freed.
+local function forget(slot, op, user, name)
+  redis.call('ZREM', operation_index_key(slot, op), name)
+  if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
+  return redis.call('UNLINK', entry_key(slot, name))
+end
+
+---------------------------------------------------------------------------------------------------
+-- Setting aside and reclaiming. The list <slot>:pending names work that is left: "a:<nonce>" is an
+-- index set aside under that key, "s:<op>" an operation whose TTL was lowered.
+
+local function add_pending(slot, work, ms)
+  local key = pending_key(slot)
+  redis.call('RPUSH', key, work)
+  keep_for(key, ms)
+end
+
+-- set_aside renames an index out of the way.
+local function set_aside(slot, index)
+  local work = 'a:' .. new_epoch(slot)
+  local ms = redis.call('PTTL', index)
+  redis.call('RENAME', index, slot .. ':' .. work)
+  add_pending(slot, work, ms)
+end
+
+-- dispose gives back the memory of an index nobody needs any more and of its entries, none of which
+-- is live: at once where it is small enough for the budget, else later. It returns how many entries
+-- were freed and how many wait, and what is left of the budget.
+local function dispose(slot, index, budget)
+  local size = redis.call('ZCARD', index)
+  if size == 0 then return 0, 0, budget end
+  if size > budget then
+    set_aside(slot, index)
+    return 0, size, budget
+  end
+  local freed, names = 0, redis.call('ZRANGE', index, 0, -1)
+  redis.call('UNLINK', index)
+  for _, name in ipairs(names) do
+    local op, user = parse_entry_name(name)
+    freed = freed + forget(slot, op, user, name)
+  end
+  return freed, 0, budget - size
+end
+
+-- set_aside_stale_index keeps counts exact: what an index lists when its head is created anew
+-- belonged to a head that is gone.
+local function set_aside_stale_index(slot, index)
+  if redis.call('EXISTS', index) == 1 then set_aside(slot, index) end
+end
+
+local function shorten(slot, op, now, ttl, max)
+  local index = operation_index_key(slot, op)
+  local names = redis.call('ZRANGEBYSCORE', index, '(' .. (now + ttl), '+inf', 'LIMIT', 0, max)
+  for _, name in ipairs(names) do
+    local _, user = parse_entry_name(name)
+    redis.call('PEXPIRE', entry_key(slot, name), ttl, 'LT')
+    redis.call('ZADD', index, 'XX', now + ttl, name)
+    if user ~= '' then redis.call('ZADD', user_index_key(slot, user), 'XX', now + ttl, name) end
+  end
+  return #names
+end
+
+-- sweep_step shortens entries of an operation whose TTL was lowered, and returns how many it looked at.
+local function sweep_step(slot, op, max)
+  local rule = rule_for(slot, op)
+  if not rule then return 0 end
+  return shorten(slot, op, now_ms(), rule.ttl, max)
+end
+
+-- reclaim_step frees entries listed in an index that was set aside, unless they are live again, and
+-- returns how many it looked at and how many it freed.
+local function reclaim_step(slot, index, max)
+  local popped = redis.call('ZPOPMIN', index, max)
+  local freed = 0
+  for i = 1, #popped, 2 do
+    local name = popped[i]
+    local op, user = parse_entry_name(name)
+    local epochs = epochs_of(read_heads(slot, op, user), user)
+    if not is_live(read_header(slot, name, user), epochs, user) then
+      freed = freed + forget(slot, op, user, name)
+    end
+  end
+  return #popped / 2, freed
+end
+
+local function work_left(slot, work, now)
+  local kind, rest = string.sub(work, 1, 1), string.sub(work, 3)
+  if kind == 'a' then return redis.call('ZCARD', slot .. ':' .. work) end
+  local rule = rule_for(slot, rest)
+  if not rule then return 0 end
+  return redis.call('ZCOUNT', operation_index_key(slot, rest), '(' .. (now + rule.ttl), '+inf')
+end
+
+local function pending_total(slot)
+  local total, now = 0, now_ms()
+  for _, work in ipairs(redis.call('LRANGE', pending_key(slot), 0, -1)) do
+    total = total + work_left(slot, work, now)
+  end
+  return total
+end
+
+local function reclaim(slot, budget)
+  local freed_total = 0
+  while budget > 0 do
+    local work = redis.call('LINDEX', pending_key(slot), 0)
+    if not work then break end
+    local looked, freed = 0, 0
+    if string.sub(work, 1, 1) == 'a' then
+      looked, freed = reclaim_step(slot, slot .. ':' .. work, budget)
+    else
+      looked = sweep_step(slot, string.sub(work, 3), budget)
+    end
+    -- Fewer than asked for: this piece of work is done.
+    if looked < budget then redis.call('LPOP', pending_key(slot)) end
+    -- Going on to the next piece costs too, even where there is nothing in it.
+    budget = budget - math.max(looked, 1)
+    freed_total = freed_total + freed
+  end
+  return freed_total
+end
+
+---------------------------------------------------------------------------------------------------
+-- Invalidation of each scope. Each returns the number of live keys that were covered and how many
+-- wait to be reclaimed. dry counts and changes nothing.
+
+local function head_exists(key) return redis.call('EXISTS', key) == 1 end
+
+-- covered returns how many of an index's entries are live, given that all heads they have in common
+-- exist, and how many of them would have to wait.
+local function covered(index, live, budget)
+  if not live then return 0, 0 end
+  local keys = index_count(index, now_ms())
+  return keys, keys > budget and keys or 0
+end
+
+local function invalidate_operation(slot, op, dry, budget)
+  local index = operation_index_key(slot, op)
+  local head = operation_head_key(slot, op)
+  local live = head_exists(module_head_key(slot)) and head_exists(head)
+  local keys, waiting = covered(index, live, budget)
+  if dry then return keys, waiting, budget end
+  redis.call('DEL', head, deletions_key(slot, op))
+  local freed
+  freed, waiting, budget = dispose(slot, index, budget)
+  -- What was freed is exact: entries that were evicted before are not among it.
+  if live and waiting == 0 then keys = freed end
+  return keys, waiting, budget
+end
+
+local function invalidate_module(slot, dry)
+  local total, waiting_total, budget = 0, 0, INLINE_RECLAIM_KEYS
+  for _, op in ipairs(known_operations(slot, read_rules(slot))) do
+    local keys, waiting
+    keys, waiting, budget = invalidate_operation(slot, op, dry, budget)
+    total, waiting_total = total + keys, waiting_total + waiting
+    if dry and waiting == 0 then budget = budget - keys end
+  end
+  if not dry then redis.call('DEL', module_head_key(slot)) end
+  return total, waiting_total
+end
+
+-- live_names lists a user's live entries, those of one operation where op is given.
+local function live_names(slot, user, op)
+  local live, heads_of = {}, {}
+  for _, name in ipairs(redis.call('ZRANGE', user_index_key(slot, user), 0, -1)) do
+    local entry_op = parse_entry_name(name)
+    if op == '' or op == entry_op then
+      heads_of[entry_op] = heads_of[entry_op] or read_heads(slot, entry_op, user)
+      local epochs = epochs_of(heads_of[entry_op], user)
+      if is_live(read_header(slot, name, user), epochs, user) then live[#live + 1] = name end
+    end
+  end
+  return live
+end
+
+local function invalidate_user(slot, user, dry)
+  local index, head = user_index_key(slot, user), user_head_key(slot, user)
+  local live = head_exists(module_head_key(slot)) and head_exists(head)
+  local keys, waiting = covered(index, live, INLINE_RECLAIM_KEYS)
+  if live and waiting == 0 then keys = #live_names(slot, user, '') end
+  if dry then return keys, waiting end
+  redis.call('DEL', head)
+  local _
+  _, waiting = dispose(slot, index, INLINE_RECLAIM_KEYS)
+  return keys, waiting
+end
+
+-- restamp gives entries of a user the user's new epoch, so that they stay live.
+local function restamp(slot, user, epoch)
+  for _, name in ipairs(live_names(slot, user, '')) do
+    redis.call('SETRANGE', entry_key(slot, name), HEADER_FIXED_LEN + 2 * EPOCH_LEN, epoch)
+  end
+end
+
+-- invalidate_user_operation works through the user's index: no head covers one operation of one
+-- user. Renewing the user's epoch fences the loads under way.
+local function invalidate_user_operation(slot, op, user, dry)
+  local names = live_names(slot, user, op)
+  local head = user_head_key(slot, user)
+  if dry or not head_exists(head) then return #names, 0 end
+  for _, name in ipairs(names) do forget(slot, op, user, name) end
+  local epoch = new_epoch(slot)
+  restamp(slot, user, epoch)
+  redis.call('SET', head, epoch, 'KEEPTTL')
+  return #names, 0
+end
+
+local function invalidate(slot, op, user, dry)
+  if user == '' and op == '' then return invalidate_module(slot, dry) end
+  if user == '' then
+    local keys, waiting = invalidate_operation(slot, op, dry, INLINE_RECLAIM_KEYS)
+    return keys, waiting
+  end
+  if op == '' then return invalidate_user(slot, user, dry) end
+  return invalidate_user_operation(slot, op, user, dry)
+end
+
+local function count_invalidation(slot, op, user)
+  if redis.call('EXISTS', policy_key(slot)) == 0 then return end
+  count(slot, 'invalidations', '')
+  if op ~= '' then
+    count(slot, 'invalidations', op)
+  elseif user == '' then
+    for _, known in ipairs(known_operations(slot, read_rules(slot))) do
+      count(slot, 'invalidations', known)
+    end
+  end
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_get KEY op id user: a hit, [1, payload, remaining_ms, stale], or a miss, [0, token].
+
+local NO_LEASE = '0' -- the token of an operation that is not cached; no fill matches it
+
+local function create_missing_heads(slot, op, user, heads, ms)
+  if not heads.module then
+    heads.module = new_epoch(slot)
+    redis.call('SET', module_head_key(slot), heads.module, 'PX', ms)
+    for _, known in ipairs(known_operations(slot, read_rules(slot))) do
+      set_aside_stale_index(slot, operation_index_key(slot, known))
+    end
+  else
+    redis.call('PEXPIRE', module_head_key(slot), ms, 'GT')
+  end
+  if not heads.operation then
+    heads.operation, heads.fence = new_epoch(slot), new_epoch(slot)
+    redis.call('SET', operation_head_key(slot, op), heads.operation .. heads.fence, 'PX', ms)
+    set_aside_stale_index(slot, operation_index_key(slot, op))
+  else
+    redis.call('PEXPIRE', operation_head_key(slot, op), ms, 'GT')
+  end
+  if user == '' then return end
+  if not heads.user then
+    heads.user = new_epoch(slot)
+    redis.call('SET', user_head_key(slot, user), heads.user, 'PX', ms)
+    set_aside_stale_index(slot, user_index_key(slot, user))
+  else
+    redis.call('PEXPIRE', user_head_key(slot, user), ms, 'GT')
+  end
+end
+
+local function token_of(heads, user)
+  local token = '1' .. heads.module .. heads.operation .. heads.fence
+  if user == '' then return token end
+  return token .. heads.user
+end
+
+local function lease(slot, op, user, heads)
+  local rule = rule_for(slot, op)
+  if not rule or not has_room(slot, op) then return NO_LEASE end
+  create_missing_heads(slot, op, user, heads, math.max(rule.ttl, MIN_LEASE_MS) + MARGIN_MS)
+  count(slot, 'misses', op)
+  return token_of(heads, user)
+end
+
+local function cw_get(keys, args)
+  local slot = slot_of(keys, 'cw_get')
+  want_args('cw_get', args, 'op id user', 3)
+  local op, id, user = args[1], args[2], args[3]
+  want_entry('cw_get', op, id, user)
+  local key = entry_key(slot, entry_name(op, user, id))
+  local heads = read_heads(slot, op, user)
+  local epochs = epochs_of(heads, user)
+  local value = epochs and redis.call('GET', key)
+  if not is_live(value, epochs, user) then return {0, lease(slot, op, user, heads)} end
+  count(slot, 'hits', op)
+  return {1, string.sub(value, HEADER_FIXED_LEN + #epochs + 1), redis.call('PTTL', key), 0}
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_set KEY op id user payload token: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
+
+local DISABLED, FENCED, REFUSED = 0, -1, -2
+
+local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, 16) end
+
+-- deleted_since says whether an entry was deleted after a lease saw this fence. The log's records
+-- are <the fence a deletion replaced><digest of the entry it deleted>. A fence that is not in it
+-- (trimmed, evicted) may hide anything, so the answer is yes.
+local function deleted_since(slot, op, name, fence)
+  local digest, seen = deletion_digest(name), false
+  for _, record in ipairs(redis.call('LRANGE', deletions_key(slot, op), 0, -1)) do
+    seen = seen or string.sub(record, 1, EPOCH_LEN) == fence
+    if seen and string.sub(record, EPOCH_LEN + 1) == digest then return true end
+  end
+  return not seen
+end
+
+local function is_fenced(slot, op, user, name, heads, token)
+  if not epochs_of(heads, user) then return true end
+  if token == token_of(heads, user) then return false end
+  -- Only the fence may differ: then single entries were deleted, perhaps not this one.
+  local at = 1 + 2 * EPOCH_LEN
+  local fence = string.sub(token, at + 1, at + EPOCH_LEN)
+  local same = string.sub(token, 1, at) .. heads.fence .. string.sub(token, at + EPOCH_LEN + 1)
+  return same ~= token_of(heads, user) or deleted_since(slot, op, name, fence)
+end
+
+local function ttl_with_jitter(rule)
+  if rule.jitter == 0 then return rule.ttl end
+  local most = math.floor(rule.ttl * rule.jitter / 100)
+  local random = tonumber(string.sub(draw(tostring(rule.ttl)), 1, 8), 16) / 4294967296
+  return math.max(1, rule.ttl - math.floor(random * (most + 1)))
+end
+
+local function store(slot, op, user, name, heads, payload, ttl)
+  local now = now_ms()
+  local header = struct.pack('>BBI8', ENTRY_VERSION, header_flags(user), now + ttl) .. epochs_of(heads, user)
+  redis.call('SET', entry_key(slot, name), header .. payload, 'PX', ttl)
+  redis.call('PEXPIRE', module_head_key(slot), ttl + MARGIN_MS, 'GT')
+  redis.call('PEXPIRE', operation_head_key(slot, op), ttl + MARGIN_MS, 'GT')
+  index_add(operation_index_key(slot, op), name, now, ttl)
+  if user ~= '' then
+    redis.call('PEXPIRE', user_head_key(slot, user), ttl + MARGIN_MS, 'GT')
+    index_add(user_index_key(slot, user), name, now, ttl)
+  end
+end
+
+local function cw_set(keys, args)
+  local slot = slot_of(keys, 'cw_set')
+  want_args('cw_set', args, 'op id user payload token', 5)
+  local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
+  want_entry('cw_set', op, id, user)
+  if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
+  local rule = rule_for(slot, op)
+  if not rule then return DISABLED end
+  if (rule.scope == 'User' and user == '') or #payload > rule.max then return REFUSED end
+  local name = entry_name(op, user, id)
+  local heads = read_heads(slot, op, user)
+  if is_fenced(slot, op, user, name, heads, token) then
+    count(slot, 'fenced', op)
+    return FENCED
+  end
+  local ttl = ttl_with_jitter(rule)
+  store(slot, op, user, name, heads, payload, ttl)
+  count(slot, 'fills', op)
+  return ttl
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_delete KEY op id user: 1 if a live entry was removed, else 0. Fences loads of it under way.
+
+local function fence_deletion(slot, op, name, heads)
+  local head, log = operation_head_key(slot, op), deletions_key(slot, op)
+  redis.call('SET', head, heads.operation .. new_epoch(slot), 'KEEPTTL')
+  redis.call('RPUSH', log, heads.fence .. deletion_digest(name))
+  redis.call('LTRIM', log, -DELETION_LOG_LEN, -1)
+  redis.call('PEXPIRE', log, math.max(redis.call('PTTL', head), 1))
+end
+
+local function cw_delete(keys, args)
+  local slot = slot_of(keys, 'cw_delete')
+  want_args('cw_delete', args, 'op id user', 3)
+  local op, id, user = args[1], args[2], args[3]
+  want_entry('cw_delete', op, id, user)
+  local name = entry_name(op, user, id)
+  local heads = read_heads(slot, op, user)
+  local live = is_live(read_header(slot, name, user), epochs_of(heads, user), user)
+  if heads.operation then fence_deletion(slot, op, name, heads) end
+  forget(slot, op, user, name)
+  return live and 1 or 0
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_invalidate KEY op user mode request_id: [keys, pending].
+
+local function recorded_answer(slot, request_id)
+  if request_id == '' then return nil end
+  local answer = redis.call('GET', request_key(slot, request_id))
+  if not answer then return nil end
+  local keys, waiting = string.match(answer, '^(%d+) (%d+)$')
+  return {tonumber(keys), tonumber(waiting)}
+end
+
+local function cw_invalidate(keys, args)
+  local slot = slot_of(keys, 'cw_invalidate')
+  want_args('cw_invalidate', args, 'op user mode request_id', 4)
+  local op, user, mode, request_id = args[1], args[2], args[3], args[4]
+  want_bytes('cw_invalidate', 'op', op, 0, MAX_OPERATION_BYTES)
+  want_bytes('cw_invalidate', 'user', user, 0, MAX_USER_BYTES)
+  want_bytes('cw_invalidate', 'request_id', request_id, 0, MAX_REQUEST_ID_BYTES)
+  if mode ~= 'hard' and mode ~= 'dry' then
+    refuse('cw_invalidate: mode must be hard or dry')
+  end
+  local dry = mode == 'dry'
+  local answer = not dry and recorded_answer(slot, request_id)
+  if answer then return answer end
+  local covered_keys, waiting = invalidate(slot, op, user, dry)
+  if not dry then
+    count_invalidation(slot, op, user)
+    if request_id ~= '' then
+      redis.call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting, 'PX', REQUEST_MS)
+    end
+  end
+  return {covered_keys, waiting}
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_reclaim KEY max: [freed, pending].
+
+local function cw_reclaim(keys, args)
+  local slot = slot_of(keys, 'cw_reclaim')
+  want_args('cw_reclaim', args, 'max', 1)
+  local max = tonumber(args[1])
+  if not max or max < 1 or max % 1 ~= 0 then
+    refuse('cw_reclaim: max must be a whole number of at least 1')
+  end
+  return {reclaim(slot, math.min(max, MAX_RECLAIM_KEYS)), pending_total(slot)}
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_policy_apply KEY json: [changed, purged].
+
+local function want_whole(where, value, min, max)
+  if type(value) ~= 'number' or value % 1 ~= 0 or value < min or value > max then
+    refuse(string.format('cw_policy_apply: %s must be a whole number from %.0f to %.0f', where, min, max))
+  end
+  return value
+end
+
+local function want_known_fields(where, object, known)
+  for field in pairs(object) do
+    if not known[field] then
+      refuse('cw_policy_apply: unknown field ' .. where .. tostring(field))
+    end
+  end
+end
+
+local POLICY_FIELDS = {revision = true, defaultTtlMs = true, operations = true}
+local OPERATION_FIELDS = {
+  name = true, ttlMs = true, staleForMs = true, jitterPercent = true, scope = true, maxEntryBytes = true,
+}
+
+local function parse_operation(at, operation)
+  local where = 'operations[' .. at .. ']'
+  if type(operation) ~= 'table' then refuse('cw_policy_apply: ' .. where .. ' must be an object') end
+  where = where .. '.'
+  want_known_fields(where, operation, OPERATION_FIELDS)
+  local name = operation.name
+  if type(name) ~= 'string' then refuse('cw_policy_apply: ' .. where .. 'name must be a string') end
+  want_bytes('cw_policy_apply', where .. 'name', name, 1, MAX_OPERATION_BYTES)
+  local scope = operation.scope or 'Any'
+  if scope ~= 'Any' and scope ~= 'User' then
+    refuse('cw_policy_apply: ' .. where .. 'scope must be "Any" or "User"')
+  end
+  return name, {
+    ttl = want_whole(where .. 'ttlMs', operation.ttlMs, 0, MAX_TTL_MS),
+    stale = want_whole(where .. 'staleForMs', operation.staleForMs or 0, 0, MAX_TTL_MS),
+    jitter = want_whole(where .. 'jitterPercent', operation.jitterPercent or 0, 0, MAX_JITTER_PERCENT),
+    scope = scope,
+    max = want_whole(where .. 'maxEntryBytes', operation.maxEntryBytes or MAX_PAYLOAD_BYTES, 1, MAX_PAYLOAD_BYTES),
+  }
+end
+
+local function parse_operations(list, rules)
+  if type(list) ~= 'table' then refuse('cw_policy_apply: operations must be a list') end
+  local length = 0
+  for _ in pairs(list) do length = length + 1 end
+  if length ~= #list then refuse('cw_policy_apply: operations must be a list') end
+  if length > MAX_OPERATIONS then
+    refuse('cw_policy_apply: at most ' .. MAX_OPERATIONS .. ' operations, not ' .. length)
+  end
+  for i, operation in ipairs(list) do
+    local name, rule = parse_operation(i - 1, operation)
+    if rules.operations[name] then
+      refuse('cw_policy_apply: operations[' .. (i - 1) .. '].name is there twice')
+    end
+    rules.operations[name] = rule
+  end
+end
+
+local function parse_policy(text)
+  want_bytes('cw_policy_apply', 'the document', text, 2, MAX_POLICY_BYTES)
+  local ok, document = pcall(cjson.decode, text)
+  if not ok or not string.match(text, '^%s*{') then
+    refuse('cw_policy_apply: the document must be a JSON object')
+  end
+  want_known_fields('', document, POLICY_FIELDS)
+  local rules = {operations = {}, revision = document.revision}
+  if rules.revision ~= nil then
+    if type(rules.revision) ~= 'string' then refuse('cw_policy_apply: revision must be a string') end
+    want_bytes('cw_policy_apply', 'revision', rules.revision, 0, MAX_REVISION_BYTES)
+    if rules.revision == '' then rules.revision = nil end
+  end
+  if document.defaultTtlMs ~= nil then
+    local ttl = want_whole('defaultTtlMs', document.defaultTtlMs, 0, MAX_TTL_MS)
+    rules.default = {ttl = ttl, stale = 0, jitter = 0, scope = 'Any', max = MAX_PAYLOAD_BYTES}
+  end
+  if document.operations ~= nil then parse_operations(document.operations, rules) end
+  return rules
+end
+
+local function write_policy(slot, text, hash, rules, revision)
+  local fields = {'json', text, 'hash', hash}
+  local function add(field, value)
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
+  end
+  if revision then add('revision', revision) end
+  if rules.default then add('default', encode_rule(rules.default)) end
+  for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
+  redis.call('DEL', policy_key(slot))
+  redis.call('HSET', policy_key(slot), unpack(fields))
+end
+
+-- obey makes entries that are there already keep to the new policy: of operations that are no
+-- longer cached, or now are users' only, none stays; where the TTL was lowered, none lives longer.
+local function obey(slot, operations, old, new, had_policy)
+  local now = now_ms()
+  for _, op in ipairs(operations) do
+    local ttl, before = ttl_by(new, op), had_policy and ttl_by(old, op) or MAX_TTL_MS
+    local narrowed = scope_by(new, op) == 'User' and not (had_policy and scope_by(old, op) == 'User')
+    if ttl == 0 or narrowed then
+      invalidate_operation(slot, op, false, INLINE_RECLAIM_KEYS)
+    elseif ttl < before and shorten(slot, op, now, ttl, MAX_RECLAIM_KEYS) == MAX_RECLAIM_KEYS then
+      redis.call('LREM', pending_key(slot), 0, 's:' .. op)
+      add_pending(slot, 's:' .. op, before + MARGIN_MS)
+    end
+  end
+end
+
+local function cw_policy_apply(keys, args)
+  local slot = slot_of(keys, 'cw_policy_apply')
+  want_args('cw_policy_apply', args, 'json', 1)
+  local new = parse_policy(args[1])
+  local hash = redis.sha1hex(args[1])
+  local old = read_rules(slot)
+  if old.hash == hash then return {0, 0} end
+
+  -- Without the old policy nobody knows which revision the entries are of: they go.
+  local purged = 0
+  if new.revision and new.revision ~= old.revision and head_exists(module_head_key(slot)) then
+    invalidate_module(slot, false)
+    count_invalidation(slot, '', '')
+    purged = 1
+  end
+  local operations = {}
+  for op in pairs(new.operations) do old.operations[op] = old.operations[op] or false end
+  for _, op in ipairs(known_operations(slot, old)) do operations[#operations + 1] = op end
+  obey(slot, operations, old, new, old.hash ~= nil)
+  write_policy(slot, args[1], hash, new, new.revision or old.revision)
+  return {1, purged}
+end
+
+local function cw_policy_get(keys, args)
+  local slot = slot_of(keys, 'cw_policy_get')
+  want_args('cw_policy_get', args, '', 0)
+  return redis.call('HGET', policy_key(slot), 'json')
+end
+
+-- cw_policy_delete KEY: 1 or 0. Without a policy nothing is cached, so the entries go too.
+local function cw_policy_delete(keys, args)
+  local slot = slot_of(keys, 'cw_policy_delete')
+  want_args('cw_policy_delete', args, '', 0)
+  invalidate_module(slot, false)
+  local existed = redis.call('DEL', policy_key(slot))
+  redis.call('DEL', counters_key(slot))
+  return existed
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_report KEY op counter n …: adds the counters of a client that reads by MGET, and returns how
+-- many it added. Operations that are not cached have none.
+
+local function cw_report(keys, args)
+  local slot = slot_of(keys, 'cw_report')
+  if #args < 3 or #args % 2 ~= 1 then
+    refuse('cw_report takes op and pairs of counter and n, not ' .. #args .. ' arguments')
+  end
+  want_bytes('cw_report', 'op', args[1], 1, MAX_OPERATION_BYTES)
+  for i = 2, #args, 2 do
+    if not REPORTED[args[i]] then
+      refuse('cw_report: the counters are hits, misses, stale and errors')
+    end
+    if not string.match(args[i + 1], '^%d+$') or #args[i + 1] > 15 then
+      refuse('cw_report: n must be a whole number from 0 to 999999999999999')
+    end
+  end
+  if not rule_for(slot, args[1]) or not has_room(slot, args[1]) then return 0 end
+  for i = 2, #args, 2 do count(slot, args[i], args[1], args[i + 1]) end
+  return (#args - 1) / 2
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_stats KEY: a flat map of keys, memory, pending, invalidations, and <figure>:<op> for the keys,
+-- ttl and counters of each operation.
+
+local function memory_usage(key, ...)
+  return tonumber(redis.call('MEMORY', 'USAGE', key, ...) or 0) or 0
+end
+
+-- estimate_memory measures a few entries of an operation and takes the rest to be like them.
+local function estimate_memory(slot, index, keys)
+  if keys == 0 then return 0 end
+  local total, measured = 0, 0
+  for _, name in ipairs(redis.call('ZRANDMEMBER', index, MEMORY_SAMPLES)) do
+    local bytes = memory_usage(entry_key(slot, name))
+    if bytes > 0 then total, measured = total + bytes, measured + 1 end
+  end
+  local entries = measured > 0 and total / measured * keys or 0
+  return math.floor(entries + memory_usage(index, 'SAMPLES', MEMORY_SAMPLES))
+end
+
+local function operation_counters(slot)
+  local counters, fields = {}, redis.call('HGETALL', counters_key(slot))
+  for i = 1, #fields, 2 do counters[fields[i]] = tonumber(fields[i + 1]) end
+  return counters
+end
+
+local function cw_stats(keys, args)
+  local slot = slot_of(keys, 'cw_stats')
+  want_args('cw_stats', args, '', 0)
+  local rules, counters, now = read_rules(slot), operation_counters(slot), now_ms()
+  local module_live = head_exists(module_head_key(slot))
+  local total, memory, reply = 0, 0, {}
+  for _, op in ipairs(known_operations(slot, rules)) do
+    local index, live = operation_index_key(slot, op), 0
+    if module_live and head_exists(operation_head_key(slot, op)) then live = index_count(index, now) end
+    total, memory = total + live, memory + estimate_memory(slot, index, live)
+    local figures = {'keys:' .. op, live, 'ttl:' .. op, ttl_by(rules, op)}
+    for _, counter in ipairs(COUNTERS) do
+      figures[#figures + 1] = counter .. ':' .. op
+      figures[#figures + 1] = counters[counter .. ':' .. op] or 0
+    end
+    for _, figure in ipairs(figures) do reply[#reply + 1] = figure end
+  end
+  local sums = {
+    'keys', total, 'memory', memory, 'pending', pending_total(slot),
+    'invalidations', counters['invalidations:'] or 0,
+  }
+  for _, figure in ipairs(reply) do sums[#sums + 1] = figure end
+  return sums
+end
+
+---------------------------------------------------------------------------------------------------
+-- Registration, one by one: while a library is being loaded Lua has no pairs. allow-oom: what frees
+-- memory, reads, or writes next to nothing works when Redis has reached maxmemory.
+
+redis.register_function{function_name = 'cw_get', callback = guarded(cw_get), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_set', callback = guarded(cw_set)}
+redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy_apply), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy_get), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy_delete), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_report', callback = guarded(cw_report), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats), flags = {'no-writes'}}
+
+-- cw_version (no key: it is asked of each node): the version of this library.
+redis.register_function{
+  function_name = 'cw_version',
+  callback = function() return VERSION end,
+  flags = {'no-writes', 'allow-oom', 'allow-stale'},
+}

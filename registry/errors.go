@@ -1,0 +1,111 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What is wrong with a store, as a caller must tell it apart. Use errors.Is.
+var (
+	// ErrUnreachable: no answer, or Redis says that it cannot serve now (loading, failing over,
+	// cluster down). Trying again may help.
+	ErrUnreachable = errors.New("redis is unreachable")
+	// ErrUnauthorized: Redis refuses the credentials, or the user's ACL forbids the command.
+	ErrUnauthorized = errors.New("redis refuses access")
+	// ErrUnsupported: this Redis has no functions: it is older than 7.0.
+	ErrUnsupported = errors.New("redis has no functions")
+	// ErrRejected: the function library refused the call; the message says what to mend.
+	ErrRejected = errors.New("refused")
+	// ErrOutOfMemory: Redis has reached maxmemory and may not evict.
+	ErrOutOfMemory = errors.New("redis is out of memory")
+	// ErrUnexpected: Redis answered something that fits none of the above.
+	ErrUnexpected = errors.New("unexpected answer from redis")
+	// ErrModulesUnknown: the set of a namespace's modules is missing, so that it is not known
+	// which modules there are. The operator writes it anew.
+	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
+)
+
+// Beginnings of Redis' error replies and what they mean to a caller.
+var replyMeanings = []struct {
+	prefix  string
+	meaning error
+}{
+	{"CACHEWRIGHT ", ErrRejected},
+	{"NOAUTH", ErrUnauthorized},
+	{"WRONGPASS", ErrUnauthorized},
+	{"NOPERM", ErrUnauthorized},
+	{"ERR AUTH", ErrUnauthorized},
+	{"ERR invalid password", ErrUnauthorized},
+	{"OOM", ErrOutOfMemory},
+	{"ERR unknown command", ErrUnsupported},
+	{"LOADING", ErrUnreachable},
+	{"MASTERDOWN", ErrUnreachable},
+	{"READONLY", ErrUnreachable},
+	{"CLUSTERDOWN", ErrUnreachable},
+	{"TRYAGAIN", ErrUnreachable},
+	{"MOVED", ErrUnreachable},
+	{"ASK", ErrUnreachable},
+	{"BUSY", ErrUnreachable},
+	{"UNBLOCKED", ErrUnreachable},
+	{"MISCONF", ErrUnreachable},
+	{"NOREPLICAS", ErrUnreachable},
+	{"ERR max number of clients", ErrUnreachable},
+}
+
+// meaningOf classifies an error of the client, once for all callers.
+func meaningOf(err error) error {
+	if !isReply(err) {
+		return ErrUnreachable
+	}
+	for _, m := range replyMeanings {
+		if strings.HasPrefix(err.Error(), m.prefix) {
+			return m.meaning
+		}
+	}
+	return ErrUnexpected
+}
+
+// isReply tells an error reply of Redis from a failure to get one.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// callError names the call and the slot, never arguments: they hold payloads and user ids.
+func callError(call string, slot Slot, err error) error {
+	return classified(call+" of "+slot.String(), err)
+}
+
+func classified(what string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w: %w", what, meaningOf(err), err)
+}
+
+func unexpected(what string, slot Slot, reply any) error {
+	return fmt.Errorf("%s of %s: %w: a reply of type %T", what, slot, ErrUnexpected, reply)
+}
+
+func isFunctionMissing(err error) bool {
+	return err != nil && isReply(err) && strings.HasPrefix(err.Error(), "ERR Function not found")
+}
+
+// ensureClassified classifies an error that may or may not have been already.
+func ensureClassified(err error) error {
+	for _, known := range []error{
+		ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrUnexpected, context.Canceled,
+	} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", meaningOf(err), err)
+}

@@ -1,0 +1,76 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import "context"
+
+// Scope says what of a slot an invalidation covers: an operation, a user, an operation of a user,
+// or, both empty, the whole module.
+type Scope struct {
+	Operation string
+	User      string
+}
+
+// Mode says how an invalidation works.
+type Mode string
+
+const (
+	// ModeHard makes entries invalid at once.
+	ModeHard Mode = "hard"
+	// ModeDry counts and changes nothing.
+	ModeDry Mode = "dry"
+)
+
+// Invalidated is the answer to an invalidation.
+type Invalidated struct {
+	// Keys that were live and covered.
+	Keys int64
+	// Pending of them wait for Reclaim to give back their memory; none can be read any more.
+	Pending int64
+}
+
+// Invalidate makes all entries in scope invalid, in time that does not depend on their number,
+// except for an operation of a user, which takes time in the number of that user's entries. Loads
+// under way are fenced. Within a day, a call with the same request id (up to 128 bytes) changes
+// nothing and returns the first answer; an empty one asks for no such memory.
+func (r *Registry) Invalidate(ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string) (Invalidated, error) {
+	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode), requestID)
+	if err != nil {
+		return Invalidated{}, err
+	}
+	keys, pending, err := pair("cw_invalidate", slot, reply)
+	return Invalidated{Keys: keys, Pending: pending}, err
+}
+
+// Reclaimed is the answer to Reclaim.
+type Reclaimed struct {
+	// Freed entries.
+	Freed int64
+	// Pending entries of the slot that wait still.
+	Pending int64
+}
+
+// Reclaim gives back the memory of up to limit entries of the slot that were invalidated (the
+// library looks at 200 at the most, about a millisecond), and shortens entries whose TTL was
+// lowered. Call it until nothing is pending.
+func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed, error) {
+	reply, err := r.call(ctx, "cw_reclaim", slot, limit)
+	if err != nil {
+		return Reclaimed{}, err
+	}
+	freed, pending, err := pair("cw_reclaim", slot, reply)
+	return Reclaimed{Freed: freed, Pending: pending}, err
+}
+
+// pair reads a reply of two integers.
+func pair(call string, slot Slot, reply any) (first, second int64, err error) {
+	if fields, _ := reply.([]any); len(fields) == 2 {
+		first, isFirst := fields[0].(int64)
+		second, isSecond := fields[1].(int64)
+		if isFirst && isSecond {
+			return first, second, nil
+		}
+	}
+	return 0, 0, unexpected(call, slot, reply)
+}

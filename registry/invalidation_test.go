@@ -1,0 +1,167 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"fmt"
+	"testing"
+)
+
+func fillMany(t testing.TB, r *Registry, operation, user string, count int) {
+	t.Helper()
+	for i := range count {
+		fill(t, r, entry(operation, fmt.Sprint(i), user), "x")
+	}
+}
+
+// A large invalidation is in effect before any memory is given back; reclaim then frees exactly
+// what was invalidated, in bounded calls, and spares what was filled again.
+func TestALargeInvalidationIsReclaimedInChunks(t *testing.T) {
+	const count, again = 5000, 700
+	for name, scope := range map[string]Scope{"module": {}, "operation": {Operation: "list"}, "user": {User: "u"}} {
+		t.Run(name, func(t *testing.T) {
+			r, client := newRegistry(t)
+			apply(t, r, users, caching())
+			fillMany(t, r, "list", "u", count)
+			result := invalidate(t, r, users, scope)
+			if result != (Invalidated{Keys: count, Pending: count}) {
+				t.Fatalf("got %+v", result)
+			}
+			if n := keyCount(t, client, users, "e:"); n != count {
+				t.Fatalf("%d entries are left, the call itself should have freed none", n)
+			}
+			if isHit(t, r, entry("list", "4000", "u")) {
+				t.Fatal("an invalidated entry is served")
+			}
+			fillMany(t, r, "list", "u", again)
+
+			before := int64(count)
+			var freed int64
+			for before > 0 {
+				reclaimed, err := r.Reclaim(t.Context(), users, 1_000_000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if reclaimed.Pending >= before || before-reclaimed.Pending > 200 {
+					t.Fatalf("one call went from %d pending to %d", before, reclaimed.Pending)
+				}
+				before, freed = reclaimed.Pending, freed+reclaimed.Freed
+			}
+			if freed != count-again {
+				t.Errorf("%d freed, want %d", freed, count-again)
+			}
+			if n := keyCount(t, client, users, "e:"); n != again {
+				t.Errorf("%d entries are left, want the %d that were filled again", n, again)
+			}
+			for i := range again {
+				if !isHit(t, r, entry("list", fmt.Sprint(i), "u")) {
+					t.Fatalf("entry %d, filled again, was lost", i)
+				}
+			}
+			if stats, err := r.Stats(t.Context(), users); err != nil || stats.Keys != again || stats.Pending != 0 {
+				t.Errorf("stats: %+v (%v)", stats, err)
+			}
+		})
+	}
+}
+
+// Up to a thousand entries are freed by the invalidation itself.
+func TestASmallInvalidationIsReclaimedAtOnce(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	for scope, user := range map[Scope]string{{}: "", {Operation: "list"}: "u", {User: "u"}: "u", {Operation: "list", User: "u"}: "u"} {
+		fillMany(t, r, "list", user, 1000)
+		if result := invalidate(t, r, users, scope); result != (Invalidated{Keys: 1000}) {
+			t.Errorf("%+v: got %+v", scope, result)
+		}
+		if n := keyCount(t, client, users, "e:"); n != 0 {
+			t.Errorf("%+v: %d entries are left", scope, n)
+		}
+	}
+}
+
+func TestADryRunChangesNothing(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	fillMany(t, r, "list", "u", 1500)
+	fillMany(t, r, "other", "", 3)
+	before := snapshot(t, client)
+	for scope, want := range map[Scope]Invalidated{
+		{}:                             {Keys: 1503, Pending: 1500},
+		{Operation: "list"}:            {Keys: 1500, Pending: 1500},
+		{Operation: "other"}:           {Keys: 3},
+		{User: "u"}:                    {Keys: 1500, Pending: 1500},
+		{Operation: "list", User: "u"}: {Keys: 1500},
+		{User: "nobody"}:               {},
+		{Operation: "nothing"}:         {},
+	} {
+		got, err := r.Invalidate(t.Context(), users, scope, ModeDry, "request")
+		if err != nil || got != want {
+			t.Errorf("%+v: got %+v (%v), want %+v", scope, got, err, want)
+		}
+	}
+	if after := snapshot(t, client); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Error("a dry run changed Redis")
+	}
+}
+
+// What was evicted, has expired or was deleted is not counted.
+func TestCountsAreOfLiveEntries(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	fillMany(t, r, "list", "", 10)
+	if _, err := r.Delete(t.Context(), entry("list", "3", "")); err != nil {
+		t.Fatal(err)
+	}
+	if n := client.Del(t.Context(), entry("list", "4", "").entryKey(users.key())).Val(); n != 1 {
+		t.Fatal("no such entry")
+	}
+	if result := invalidate(t, r, users, Scope{}); result.Keys != 8 {
+		t.Errorf("got %+v, want 8 keys", result)
+	}
+	// Its head gone, an operation has nothing live, whatever its index says.
+	fillMany(t, r, "list", "", 10)
+	client.Del(t.Context(), users.key()+":o:list")
+	if result := invalidate(t, r, users, Scope{}); result.Keys != 0 {
+		t.Errorf("got %+v, want no keys", result)
+	}
+}
+
+// A module of which nothing is cached, or which nobody knows, is invalidated without a trace.
+func TestInvalidatingNothingLeavesNothing(t *testing.T) {
+	r, client := newRegistry(t)
+	for _, scope := range []Scope{{}, {Operation: "list"}, {User: "u"}, {Operation: "list", User: "u"}} {
+		if result := invalidate(t, r, users, scope); result != (Invalidated{}) {
+			t.Errorf("%+v: got %+v", scope, result)
+		}
+	}
+	if keys := keysOf(t, client, users); len(keys) != 0 {
+		t.Errorf("left %v", keys)
+	}
+}
+
+// Epochs are not drawn again when the library is loaded anew or Redis starts from an old state.
+func TestEpochsNeverRepeat(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	seen := map[string]bool{}
+	for i := range 3000 {
+		if i%100 == 0 {
+			if err := client.FunctionLoadReplace(t.Context(), Library).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		token := string(lease(t, r, entry("list", "a", "u")).Token)
+		for at := 1; at < len(token); at += epochLen {
+			epoch := token[at : at+epochLen]
+			if seen[epoch] {
+				t.Fatalf("%s was drawn twice", epoch)
+			}
+			seen[epoch] = true
+		}
+		for _, head := range []string{":m", ":o:list", ":u:u"} {
+			client.Del(t.Context(), users.key()+head)
+		}
+	}
+}

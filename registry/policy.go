@@ -1,0 +1,214 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // names content, as Redis' own redis.sha1hex does; guards nothing
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Policy says how the operations of a module are cached. Durations are kept in milliseconds.
+type Policy struct {
+	// Revision purges the module each time it changes; up to 128 bytes. Empty: none.
+	Revision string
+	// DefaultTTL of operations that are not listed, at most 720h. Nil or 0: they are not cached.
+	DefaultTTL *time.Duration
+	// Operations with a TTL of their own, at most 1000, by unique name.
+	Operations []OperationPolicy
+}
+
+// OperationPolicy says how one operation is cached.
+type OperationPolicy struct {
+	// Name of the operation, 1 to 128 bytes.
+	Name string
+	// TTL of entries, at most 720h; 0 disables caching and invalidates what is cached.
+	TTL time.Duration
+	// StaleFor is accepted and has no effect yet.
+	StaleFor time.Duration
+	// JitterPercent shortens each TTL by a random share of up to so many percent, 0 to 50.
+	JitterPercent int
+	// Scope says whose entries the operation has. Empty: ScopeAny.
+	Scope OperationScope
+	// MaxEntryBytes refuses larger payloads; at most 64 MiB. 0: 64 MiB.
+	MaxEntryBytes int64
+}
+
+// OperationScope says whose entries an operation has.
+type OperationScope string
+
+const (
+	// ScopeAny allows shared entries and entries of a user.
+	ScopeAny OperationScope = "Any"
+	// ScopeUser refuses entries without a user.
+	ScopeUser OperationScope = "User"
+)
+
+// TTL returns how long entries of an operation live by this policy, 0 where they are not cached.
+func (p Policy) TTL(operation string) time.Duration {
+	for _, o := range p.Operations {
+		if o.Name == operation {
+			return o.TTL
+		}
+	}
+	if p.DefaultTTL != nil {
+		return *p.DefaultTTL
+	}
+	return 0
+}
+
+// Hash names the content of the policy, as PolicyHashes returns it.
+func (p Policy) Hash() string {
+	sum := sha1.Sum(p.document()) //nolint:gosec // see the import
+	return hex.EncodeToString(sum[:])
+}
+
+// policyDocument is the JSON of the protocol.
+type policyDocument struct {
+	Revision     string              `json:"revision,omitempty"`
+	DefaultTTLMs *int64              `json:"defaultTtlMs,omitempty"`
+	Operations   []operationDocument `json:"operations,omitempty"`
+}
+
+type operationDocument struct {
+	Name          string         `json:"name"`
+	TTLMs         int64          `json:"ttlMs"`
+	StaleForMs    int64          `json:"staleForMs,omitempty"`
+	JitterPercent int            `json:"jitterPercent,omitempty"`
+	Scope         OperationScope `json:"scope,omitempty"`
+	MaxEntryBytes int64          `json:"maxEntryBytes,omitempty"`
+}
+
+func (p Policy) document() []byte {
+	document := policyDocument{Revision: p.Revision}
+	if p.DefaultTTL != nil {
+		document.DefaultTTLMs = new(wholeMilliseconds(*p.DefaultTTL))
+	}
+	for _, o := range p.Operations {
+		document.Operations = append(document.Operations, operationDocument{
+			Name:          o.Name,
+			TTLMs:         wholeMilliseconds(o.TTL),
+			StaleForMs:    wholeMilliseconds(o.StaleFor),
+			JitterPercent: o.JitterPercent,
+			Scope:         o.Scope,
+			MaxEntryBytes: o.MaxEntryBytes,
+		})
+	}
+	text, err := json.Marshal(document)
+	if err != nil { // strings and integers always marshal
+		panic("registry: marshalling a policy: " + err.Error())
+	}
+	return text
+}
+
+// wholeMilliseconds rounds up: a TTL of half a millisecond must not read as 0, which disables.
+func wholeMilliseconds(d time.Duration) int64 {
+	return int64((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+func parsePolicy(text string) (Policy, error) {
+	var document policyDocument
+	if err := json.Unmarshal([]byte(text), &document); err != nil {
+		return Policy{}, err
+	}
+	policy := Policy{Revision: document.Revision}
+	if document.DefaultTTLMs != nil {
+		policy.DefaultTTL = new(milliseconds(*document.DefaultTTLMs))
+	}
+	for _, o := range document.Operations {
+		policy.Operations = append(policy.Operations, OperationPolicy{
+			Name:          o.Name,
+			TTL:           milliseconds(o.TTLMs),
+			StaleFor:      milliseconds(o.StaleForMs),
+			JitterPercent: o.JitterPercent,
+			Scope:         o.Scope,
+			MaxEntryBytes: o.MaxEntryBytes,
+		})
+	}
+	return policy, nil
+}
+
+// Applied is the answer to ApplyPolicy.
+type Applied struct {
+	// Changed says that another policy, or none, was in force before.
+	Changed bool
+	// Purged says that a changed revision invalidated the module.
+	Purged bool
+}
+
+// ApplyPolicy puts a policy in force; the next fill obeys. Operations that are no longer cached are
+// invalidated; where a TTL was lowered, entries are shortened, large numbers of them by Reclaim.
+// ErrRejected says which field is wrong; then nothing changed.
+func (r *Registry) ApplyPolicy(ctx context.Context, slot Slot, policy Policy) (Applied, error) {
+	reply, err := r.call(ctx, "cw_policy_apply", slot, policy.document())
+	if err != nil {
+		return Applied{}, err
+	}
+	changed, purged, err := pair("cw_policy_apply", slot, reply)
+	if err != nil {
+		return Applied{}, err
+	}
+	applied := Applied{Changed: changed == 1, Purged: purged == 1}
+	return applied, r.AddModules(ctx, slot.Namespace, slot.Module)
+}
+
+// Policy returns the policy in force, and whether there is one.
+func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) {
+	reply, err := r.call(ctx, "cw_policy_get", slot)
+	if errors.Is(err, redis.Nil) {
+		return Policy{}, false, nil
+	}
+	if err != nil {
+		return Policy{}, false, err
+	}
+	text, isText := reply.(string)
+	if !isText {
+		return Policy{}, false, unexpected("cw_policy_get", slot, reply)
+	}
+	policy, err := parsePolicy(text)
+	if err != nil {
+		return Policy{}, false, fmt.Errorf("cw_policy_get of %s: %w: %w", slot, ErrUnexpected, err)
+	}
+	return policy, true, nil
+}
+
+// PolicyHashes returns, in one pipeline, the Hash of the policy in force in each slot, "" where
+// there is none.
+func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
+	replies := make([]*redis.StringCmd, len(slots))
+	_, err := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, slot := range slots {
+			replies[i] = pipe.HGet(ctx, slot.policyKey(), "hash")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, classified("reading the hashes of policies", err)
+	}
+	hashes := make([]string, len(slots))
+	for i, reply := range replies {
+		hash, err := reply.Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return nil, callError("reading the hash of the policy", slots[i], err)
+		}
+		hashes[i] = hash
+	}
+	return hashes, nil
+}
+
+// DeletePolicy withdraws the policy, invalidates the module, drops its counters, and says whether
+// there was a policy.
+func (r *Registry) DeletePolicy(ctx context.Context, slot Slot) (bool, error) {
+	reply, err := r.call(ctx, "cw_policy_delete", slot)
+	if err != nil {
+		return false, err
+	}
+	return reply == int64(1), r.removeModule(ctx, slot)
+}

@@ -1,0 +1,68 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Slot is one module of one namespace. All its keys sit on one node of a Redis Cluster, and each
+// call on it is atomic. Both names consist of letters, digits, '.', '_' and '-'; the library
+// refuses others.
+type Slot struct {
+	Namespace string
+	Module    string
+}
+
+// String returns "namespace/module".
+func (s Slot) String() string { return s.Namespace + "/" + s.Module }
+
+// Key addresses one entry of a slot.
+type Key struct {
+	Slot
+
+	// Operation of the module, 1 to 128 bytes.
+	Operation string
+	// ID names the parameters of the operation: any bytes, up to 1024.
+	ID string
+	// User whose entry it is: any bytes, up to 256. Empty: an entry shared by all users.
+	User string
+}
+
+// Registry works on the slots of one Redis: a standalone server, one behind Sentinel, or a cluster.
+// It is safe for concurrent use. It does not close the client.
+//
+// Errors that came from Redis or from the way to it wrap one of ErrUnreachable, ErrUnauthorized,
+// ErrUnsupported, ErrRejected, ErrOutOfMemory and ErrUnexpected, unless the caller's own context
+// was cancelled.
+type Registry struct {
+	client redis.UniversalClient
+
+	// installing lets one call at a time load the library, however many found it missing.
+	installing sync.Mutex
+}
+
+// New returns a Registry over a client.
+func New(client redis.UniversalClient) *Registry {
+	return &Registry{client: client}
+}
+
+// call runs a function of the library on a slot. Where the library is missing (a fresh node, a
+// FUNCTION FLUSH) it is loaded first, if the client's user may.
+func (r *Registry) call(ctx context.Context, function string, slot Slot, args ...any) (any, error) {
+	reply, err := r.client.FCall(ctx, function, []string{slot.key()}, args...).Result()
+	if isFunctionMissing(err) {
+		if err := r.installOnce(ctx); err != nil {
+			return nil, err
+		}
+		reply, err = r.client.FCall(ctx, function, []string{slot.key()}, args...).Result()
+	}
+	if err != nil {
+		return nil, callError(function, slot, err)
+	}
+	return reply, nil
+}

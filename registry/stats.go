@@ -1,0 +1,126 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// Counters are what a client that reads by Read reports: Redis does not see whether it hit.
+type Counters struct {
+	Hits   int64
+	Misses int64
+	Stale  int64
+	Errors int64
+}
+
+// Report adds counters to an operation's. Operations that are not cached have none: theirs are dropped.
+func (r *Registry) Report(ctx context.Context, slot Slot, operation string, counters Counters) error {
+	args := []any{operation}
+	add := func(counter string, n int64) {
+		if n > 0 {
+			args = append(args, counter, n)
+		}
+	}
+	add("hits", counters.Hits)
+	add("misses", counters.Misses)
+	add("stale", counters.Stale)
+	add("errors", counters.Errors)
+	if len(args) == 1 {
+		return nil
+	}
+	_, err := r.call(ctx, "cw_report", slot, args...)
+	return err
+}
+
+// Stats is what a module holds and how it is used.
+type Stats struct {
+	// Keys is the number of live entries.
+	Keys int64
+	// MemoryBytes estimates what entries and index take in Redis.
+	MemoryBytes int64
+	// Pending entries wait for Reclaim.
+	Pending int64
+	// Invalidations of any scope since the counters began.
+	Invalidations int64
+	// Operations by name: those of the policy and those seen under its default.
+	Operations map[string]OperationStats
+}
+
+// OperationStats are the figures of one operation. Counters begin with the policy.
+type OperationStats struct {
+	Keys          int64
+	TTL           time.Duration
+	Hits          int64
+	Misses        int64
+	Stale         int64
+	Errors        int64
+	Fills         int64
+	Fenced        int64
+	Invalidations int64
+}
+
+// Stats returns the figures of a slot.
+func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
+	reply, err := r.call(ctx, "cw_stats", slot)
+	if err != nil {
+		return Stats{}, err
+	}
+	fields, ok := reply.([]any)
+	if !ok || len(fields)%2 != 0 {
+		return Stats{}, unexpected("cw_stats", slot, reply)
+	}
+	stats := Stats{Operations: map[string]OperationStats{}}
+	for i := 0; i < len(fields); i += 2 {
+		name, _ := fields[i].(string)
+		value, _ := fields[i+1].(int64)
+		stats.add(name, value)
+	}
+	return stats, nil
+}
+
+func (s *Stats) add(name string, value int64) {
+	figure, operation, ofOperation := strings.Cut(name, ":")
+	if ofOperation {
+		stats := s.Operations[operation]
+		stats.add(figure, value)
+		s.Operations[operation] = stats
+		return
+	}
+	switch figure {
+	case "keys":
+		s.Keys = value
+	case "memory":
+		s.MemoryBytes = value
+	case "pending":
+		s.Pending = value
+	case "invalidations":
+		s.Invalidations = value
+	}
+}
+
+func (o *OperationStats) add(figure string, value int64) {
+	switch figure {
+	case "keys":
+		o.Keys = value
+	case "ttl":
+		o.TTL = milliseconds(value)
+	case "hits":
+		o.Hits = value
+	case "misses":
+		o.Misses = value
+	case "stale":
+		o.Stale = value
+	case "errors":
+		o.Errors = value
+	case "fills":
+		o.Fills = value
+	case "fenced":
+		o.Fenced = value
+	case "invalidations":
+		o.Invalidations = value
+	}
+}

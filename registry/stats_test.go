@@ -1,0 +1,113 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func TestStatsCountWhatHappened(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, Policy{Operations: []OperationPolicy{{Name: "list", TTL: time.Minute}, {Name: "idle", TTL: time.Hour}}})
+	payload := strings.Repeat("x", 1000)
+	for i := range 100 {
+		fill(t, r, entry("list", fmt.Sprint(i), ""), payload)
+	}
+	token := leaseAnew(t, r, entry("list", "fenced", ""))
+	if err := r.Report(t.Context(), users, "list", Counters{Hits: 7, Stale: 2, Errors: 1}); err != nil {
+		t.Fatal(err)
+	}
+	lease(t, r, entry("list", "5", ""))
+	stats, err := r.Stats(t.Context(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := OperationStats{Keys: 100, TTL: time.Minute, Hits: 8, Misses: 101, Stale: 2, Errors: 1, Fills: 100}
+	if got := stats.Operations["list"]; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := stats.Operations["idle"]; got != (OperationStats{TTL: time.Hour}) {
+		t.Errorf("an operation of the policy without entries: %+v", got)
+	}
+	if stats.Keys != 100 {
+		t.Errorf("%d keys", stats.Keys)
+	}
+	used := memoryOf(t, client, 100)
+	if stats.MemoryBytes < used/2 || stats.MemoryBytes > used*2 {
+		t.Errorf("%d bytes estimated, the entries alone take %d", stats.MemoryBytes, used)
+	}
+
+	invalidate(t, r, users, Scope{Operation: "list"})
+	invalidate(t, r, users, Scope{})
+	if _, err := r.Set(t.Context(), entry("list", "fenced", ""), []byte("x"), token); err != nil {
+		t.Fatal(err)
+	}
+	stats, err = r.Stats(t.Context(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stats.Operations["list"]; got.Keys != 0 || got.Fenced != 1 || got.Invalidations != 2 || stats.Invalidations != 2 {
+		t.Errorf("after two invalidations: %+v, %+v", stats, got)
+	}
+	if got := stats.Operations["idle"].Invalidations; got != 1 {
+		t.Errorf("the module's invalidation covered idle too: %d", got)
+	}
+}
+
+func memoryOf(t *testing.T, client *redis.Client, count int) int64 {
+	t.Helper()
+	var total int64
+	for i := range count {
+		total += client.MemoryUsage(t.Context(), entry("list", fmt.Sprint(i), "").entryKey(users.key())).Val()
+	}
+	return total
+}
+
+// A caller that invents operations under a default TTL cannot grow a slot without end.
+func TestTheNumberOfOperationsIsBounded(t *testing.T) {
+	r, client := newRegistry(t)
+	policy := caching()
+	policy.Operations = []OperationPolicy{{Name: "listed", TTL: time.Minute}}
+	apply(t, r, users, policy)
+	cacheable := 0
+	for i := range 9000 {
+		if lease(t, r, entry(fmt.Sprint("invented", i), "a", "")).Cacheable {
+			cacheable++
+		}
+	}
+	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); cacheable == 9000 || fields > 7001 {
+		t.Errorf("%d operations, %d fields", cacheable, fields)
+	}
+	if !lease(t, r, entry("listed", "a", "")).Cacheable {
+		t.Error("an operation of the policy found no room")
+	}
+}
+
+func TestModules(t *testing.T) {
+	r, client := newRegistry(t)
+	if _, err := r.Modules(t.Context(), "shop"); !errors.Is(err, ErrModulesUnknown) {
+		t.Errorf("got %v", err)
+	}
+	if err := r.AddModules(t.Context(), "shop", "b", "a"); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, r, Slot{"shop", "c"}, caching())
+	if _, err := r.DeletePolicy(t.Context(), Slot{"shop", "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Modules(t.Context(), "shop"); err != nil || !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("got %v (%v)", got, err)
+	}
+	client.Del(t.Context(), modulesKey("shop"))
+	if _, err := r.Modules(t.Context(), "shop"); !errors.Is(err, ErrModulesUnknown) {
+		t.Errorf("an evicted list reads as %v", err)
+	}
+}
