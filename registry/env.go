@@ -85,6 +85,8 @@ func (e environment) options() (*redis.Options, error) {
 	if options.TLSConfig, err = e.tls(options.TLSConfig); err != nil {
 		return nil, err
 	}
+	// A caller's deadline bounds its calls: a Redis that hangs must not hold up an application.
+	options.ContextTimeoutEnabled = true
 	// An extension of Redis' own cloud; others answer the handshake with an error.
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return options, nil
@@ -164,6 +166,7 @@ func clusterOptions(o *redis.Options) *redis.ClusterOptions {
 		Username:                 o.Username,
 		Password:                 o.Password,
 		TLSConfig:                o.TLSConfig,
+		ContextTimeoutEnabled:    o.ContextTimeoutEnabled,
 		MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}
 }
