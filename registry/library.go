@@ -6,6 +6,7 @@ package registry
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -52,12 +53,16 @@ type Health struct {
 	LibraryVersion int
 }
 
-// Check looks at every primary. ErrUnsupported names the version of a server that is too old.
+// Check looks at every primary. Its user must be allowed INFO. ErrUnsupported names the version of a server that is too old.
 func (r *Registry) Check(ctx context.Context) (Health, error) {
 	var mu sync.Mutex
 	health := Health{LibraryVersion: -1}
 	err := r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
-		server, version, err := inspect(ctx, node)
+		server, err := inspectServer(ctx, node)
+		if err != nil {
+			return err
+		}
+		version, err := loadedVersion(ctx, node)
 		if err != nil {
 			return err
 		}
@@ -80,11 +85,14 @@ func (r *Registry) Check(ctx context.Context) (Health, error) {
 }
 
 // Install makes sure that every primary has the library, at this version or a higher one, and
-// returns how many it was loaded into.
+// returns how many it was loaded into. Where nothing has to be loaded, its user needs no right to.
 func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 	var mu sync.Mutex
 	err = r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
-		_, version, err := inspect(ctx, node)
+		version, err := loadedVersion(ctx, node)
+		if errors.Is(err, ErrUnsupported) {
+			_, err = inspectServer(ctx, node) // names the version, where it may
+		}
 		if err != nil || version >= LibraryVersion {
 			return err
 		}
@@ -143,31 +151,27 @@ func numbers(version string) []int {
 	return ns
 }
 
-// inspect returns what a node is and the version of its library, 0 for none. It fails with
-// ErrUnsupported where the node has no functions.
-func inspect(ctx context.Context, node *redis.Client) (server, int, error) {
-	pipe := node.Pipeline()
-	info := pipe.InfoMap(ctx, "server")
-	version := pipe.FCallRO(ctx, "cw_version", nil)
-	_, _ = pipe.Exec(ctx) // each command's own error is looked at below
-
+// inspectServer returns what a node is. It fails with ErrUnsupported where the node has no functions.
+func inspectServer(ctx context.Context, node *redis.Client) (server, error) {
+	info := node.InfoMap(ctx, "server")
 	if err := info.Err(); err != nil {
-		return server{}, 0, classified("INFO of "+node.Options().Addr, err)
+		return server{}, classified("INFO of "+node.Options().Addr, err)
 	}
 	s := server{version: info.Item("Server", "redis_version"), runID: info.Item("Server", "run_id")}
-	if err := requireFunctions(node.Options().Addr, s); err != nil {
-		return server{}, 0, err
+	return s, requireFunctions(node.Options().Addr, s)
+}
+
+// loadedVersion returns the version of a node's library, 0 for none.
+func loadedVersion(ctx context.Context, node *redis.Client) (int, error) {
+	version, err := node.FCallRO(ctx, "cw_version", nil).Int()
+	switch {
+	case err == nil:
+		return version, nil
+	case isFunctionMissing(err):
+		return 0, nil
+	default:
+		return 0, classified("asking "+node.Options().Addr+" for its function library", err)
 	}
-	if err := version.Err(); isFunctionMissing(err) {
-		return s, 0, nil
-	} else if err != nil {
-		return server{}, 0, classified("asking "+node.Options().Addr+" for its function library", err)
-	}
-	loaded, err := version.Int()
-	if err != nil {
-		return server{}, 0, fmt.Errorf("cw_version of %s: %w: %w", node.Options().Addr, ErrUnexpected, err)
-	}
-	return s, loaded, nil
 }
 
 func requireFunctions(addr string, s server) error {
