@@ -119,9 +119,9 @@ func TestCacheInvalidationRefused(t *testing.T) {
 	}
 }
 
-// A client that does not ask for strict validation loses its unknown fields. That must not turn a
-// misspelled user into a purge of the whole module.
-func TestMisspelledTargetNeverWidens(t *testing.T) {
+// A client that does not ask for strict validation loses its unknown fields. What is left of a target
+// of one misspelled field must not be taken for everything.
+func TestMisspelledTargetIsNotEverything(t *testing.T) {
 	_, err := createJSON(invalidations, `{"targets":[{"user":"u1"}]}`, "Ignore")
 
 	wantRefused(t, err, []string{"spec.targets[0]", "an empty target is refused"})

@@ -154,7 +154,8 @@ type CacheInvalidationStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// duration from creation until the purge was in effect, for people, for example "140ms".
+	// duration that certainly passed from creation, which is known to the second, until the purge
+	// was in effect. For people, for example "3ms".
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32

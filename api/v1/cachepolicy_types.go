@@ -32,7 +32,7 @@ type CachePolicySpec struct {
 
 	// revision purges the module once each time it changes: the way to purge by GitOps.
 	// Any string of 1 to 128 bytes, for example the release or the commit; quote it if it looks like a number.
-	// Taking it away purges nothing.
+	// Setting it for the first time is a change, too; taking it away purges nothing.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -277,7 +277,7 @@ spec:
 	if err != nil {
 		return err
 	}
-	say("  ✓ in effect %s after its creation; the memory of %d keys was given back after that", spent, largeKeys)
+	say("  ✓ in effect within %s; the memory of %d keys was given back after that", spent, largeKeys)
 	return nil
 }
 
