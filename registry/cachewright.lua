@@ -12,7 +12,9 @@
 -- holds an epoch. An entry carries the epochs that were in place when its load began, and is live
 -- iff every head that covers it exists and holds the same epoch. Invalidation deletes a head, which
 -- is O(1), and sets the index of what it covered aside, so that memory is given back in small steps.
--- Nothing depends on a clock, a counter or on what is evicted: whatever is missing is a miss.
+-- Nothing depends on a clock, a counter or on what is evicted: whatever is missing is a miss. (A soft
+-- invalidation puts a second epoch into the head: an entry that differs only there is stale, to be
+-- served while one caller loads anew.)
 
 -- VERSION is replaced on each change of this file; the operator and the Go client load theirs over
 -- a lower one.
@@ -22,6 +24,11 @@ local EPOCH_LEN = 11
 local HEADER_FIXED_LEN = 10 -- version, flags and fresh-until; the epochs follow
 local ENTRY_VERSION = 1
 local FLAG_USER = 1
+local FLAG_NEGATIVE = 2
+local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
+local MAX_HEADER_LEN = HEADER_FIXED_LEN + 6 * EPOCH_LEN
+local FRESH_UNTIL_AT = 2
+local USER_EPOCH_AT = HEADER_FIXED_LEN + 2 * EPOCH_LEN
 
 local MAX_OPERATION_BYTES = 128
 local MAX_USER_BYTES = 256
@@ -38,14 +45,19 @@ local MAX_JITTER_PERCENT = 50
 local INLINE_RECLAIM_KEYS = 1000
 -- Keys a cw_reclaim call looks at, at the most: about a millisecond.
 local MAX_RECLAIM_KEYS = 200
--- Expired members a fill removes from each index it writes: more than the one it adds, so indexes
--- shrink, and few, so that a fill never pays for a crowd that expired at once.
+-- Expired members a lease removes from each index: more than the one that its fill adds, so indexes
+-- shrink, and few, so that no call pays for a crowd that expired at once.
 local CLEAN_MEMBERS = 16
--- A lease keeps its heads for the operation's TTL, at least this long: a load that takes longer is
--- fenced, its value would be older than its TTL allows.
-local MIN_LEASE_MS = 5000
+-- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the entry
+-- that is filled then. A load that takes longer is fenced: its value is older than entries may be.
+local MIN_LOAD_MS = 5000
 -- Heads and indexes outlive the entries they cover by this.
 local MARGIN_MS = 1000
+-- Who is told to refresh a stale entry has this long before another is, unless it said otherwise.
+local REFRESH_LOCK_MS = 10 * 1000
+local MAX_LOCK_MS = 10 * 60 * 1000
+-- Keys that one UNLINK may name.
+local UNLINK_KEYS = 500
 -- Deletions of single entries that a lease can look back on.
 local DELETION_LOG_LEN = 128
 -- How long a request id keeps its answer.
@@ -68,6 +80,7 @@ local function operation_index_key(slot, op) return slot .. ':io:' .. op end
 local function user_index_key(slot, user) return slot .. ':iu:' .. user end
 local function deletions_key(slot, op) return slot .. ':d:' .. op end
 local function pending_key(slot) return slot .. ':pending' end
+local function lock_key(slot, name) return slot .. ':l:' .. name end
 local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
 
 -- A name is what tells an entry from others of its slot. Lengths make it unambiguous for any bytes.
@@ -175,15 +188,21 @@ end
 -- parsing JSON. Fields: json, hash, revision (the last one that was not empty), default, o:<op>.
 
 local function encode_rule(rule)
-  return string.format('%.0f %.0f %d %s %.0f', rule.ttl, rule.stale, rule.jitter, rule.scope, rule.max)
+  return string.format('%.0f %.0f %.0f %d %s %.0f', rule.ttl, rule.stale, rule.negative, rule.jitter, rule.scope, rule.max)
 end
 
 local function decode_rule(text)
   if not text then return nil end
-  local ttl, stale, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%a+) (%d+)$')
+  local ttl, stale, negative, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
   if not ttl then return nil end
-  return {ttl = tonumber(ttl), stale = tonumber(stale), jitter = tonumber(jitter), scope = scope, max = tonumber(max)}
+  return {
+    ttl = tonumber(ttl), stale = tonumber(stale), negative = tonumber(negative),
+    jitter = tonumber(jitter), scope = scope, max = tonumber(max),
+  }
 end
+
+-- life_of is how long an entry can be there: fresh, then stale.
+local function life_of(rule) return rule.ttl + rule.stale end
 
 -- rule_for returns the rule an operation goes by, or nil where it is not cached.
 local function rule_for(slot, op)
@@ -212,6 +231,11 @@ end
 local function ttl_by(rules, op)
   local rule = rules.operations[op] or rules.default
   return rule and rule.ttl or 0
+end
+
+local function life_by(rules, op)
+  local rule = rules.operations[op] or rules.default
+  return rule and life_of(rule) or 0
 end
 
 local function scope_by(rules, op)
@@ -253,46 +277,75 @@ local function has_room(slot, op)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Heads. The module's and a user's hold an epoch; an operation's holds an epoch and a fence, which
--- is renewed by each deletion of a single entry and covers loads under way, not entries.
+-- Heads. The module's and a user's hold an epoch, an operation's an epoch and a fence, which is renewed
+-- by each deletion of a single entry and covers loads under way, not entries. A soft epoch follows
+-- once there was a soft invalidation.
+
+-- head_keys returns the keys of the heads that cover an entry: module, operation and user.
+local function head_keys(slot, op, user)
+  if user == '' then return {module_head_key(slot), operation_head_key(slot, op)} end
+  return {module_head_key(slot), operation_head_key(slot, op), user_head_key(slot, user)}
+end
+
+-- parse_heads sums up what covers an entry. epochs and soft are what an entry must carry to be live
+-- and fresh, flags says which soft epochs those are; epochs is nil where a head is missing.
+local function parse_heads(raw, user)
+  local heads = {raw = raw, flags = user == '' and 0 or FLAG_USER, soft = ''}
+  local epochs = {}
+  for i = 1, user == '' and 2 or 3 do
+    local head = raw[i]
+    if head then
+      epochs[#epochs + 1] = string.sub(head, 1, EPOCH_LEN)
+      local soft = string.sub(head, (i == 2 and 2 or 1) * EPOCH_LEN + 1)
+      if soft ~= '' then
+        heads.soft = heads.soft .. soft
+        heads.flags = heads.flags + FLAG_SOFT[i]
+      end
+    else
+      heads.missing = true
+    end
+  end
+  if not heads.missing then heads.epochs = table.concat(epochs) end
+  return heads
+end
 
 local function read_heads(slot, op, user)
-  local heads
-  if user == '' then
-    heads = redis.call('MGET', module_head_key(slot), operation_head_key(slot, op))
-  else
-    heads = redis.call('MGET', module_head_key(slot), operation_head_key(slot, op), user_head_key(slot, user))
+  return parse_heads(redis.call('MGET', unpack(head_keys(slot, op, user))), user)
+end
+
+local function fence_of(op_head) return string.sub(op_head, EPOCH_LEN + 1, 2 * EPOCH_LEN) end
+
+local function soft_len(flags)
+  local len = 0
+  for _, flag in ipairs(FLAG_SOFT) do
+    if bit.band(flags, flag) ~= 0 then len = len + EPOCH_LEN end
   end
-  local op_head = heads[2]
+  return len
+end
+
+-- read_entry makes sense of an entry's bytes (at least the header): nil where they are not live, else
+-- where its payload begins, whether a soft invalidation made it stale, whether it is negative, and
+-- until when it is fresh.
+local function read_entry(value, heads, user)
+  if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
+  local flags = string.byte(value, 2) or 0
+  local kind = user == '' and 0 or FLAG_USER
+  if bit.band(flags, FLAG_USER) ~= kind or bit.band(flags, 140) ~= 0 then return nil end
+  local from = HEADER_FIXED_LEN + #heads.epochs
+  if string.sub(value, HEADER_FIXED_LEN + 1, from) ~= heads.epochs then return nil end
+  local payload = from + soft_len(flags)
+  local negative = bit.band(flags, FLAG_NEGATIVE) ~= 0
   return {
-    module = heads[1] or nil,
-    operation = op_head and string.sub(op_head, 1, EPOCH_LEN) or nil,
-    fence = op_head and string.sub(op_head, EPOCH_LEN + 1) or nil,
-    user = user ~= '' and heads[3] or nil,
+    payload = payload + 1,
+    soft_stale = flags - (negative and FLAG_NEGATIVE or 0) ~= heads.flags or string.sub(value, from + 1, payload) ~= heads.soft,
+    negative = negative,
+    fresh_until = struct.unpack('>I8', value, FRESH_UNTIL_AT + 1),
   }
 end
 
--- epochs_of returns what a live entry must carry, or nil where a head is missing.
-local function epochs_of(heads, user)
-  if not heads.module or not heads.operation then return nil end
-  if user == '' then return heads.module .. heads.operation end
-  if not heads.user then return nil end
-  return heads.module .. heads.operation .. heads.user
-end
-
-local function header_flags(user) return user == '' and 0 or FLAG_USER end
-
--- is_live says whether an entry's bytes (at least the header) carry exactly these epochs.
-local function is_live(value, epochs, user)
-  return value and epochs
-    and string.byte(value, 1) == ENTRY_VERSION
-    and string.byte(value, 2) == header_flags(user)
-    and string.sub(value, HEADER_FIXED_LEN + 1, HEADER_FIXED_LEN + #epochs) == epochs
-end
-
-local function read_header(slot, name, user)
-  local epochs = user == '' and 2 or 3
-  return redis.call('GETRANGE', entry_key(slot, name), 0, HEADER_FIXED_LEN + epochs * EPOCH_LEN - 1)
+-- read_header returns enough of an entry to say whether it is live.
+local function read_header(slot, name)
+  return redis.call('GETRANGE', entry_key(slot, name), 0, MAX_HEADER_LEN - 1)
 end
 
 -- keep_for makes sure that a key lives at least this long.
@@ -309,14 +362,27 @@ local function index_clean(key, now)
   if #expired > 0 then redis.call('ZREM', key, unpack(expired)) end
 end
 
-local function index_add(key, name, now, ttl)
-  redis.call('ZADD', key, now + ttl, name)
-  index_clean(key, now)
-  keep_for(key, ttl + MARGIN_MS)
+-- index_add relies on the lease to have made an index that is there already live long enough.
+local function index_add(key, name, now, life)
+  redis.call('ZADD', key, now + life, name)
+  redis.call('PEXPIRE', key, life + MARGIN_MS, 'NX')
 end
 
 local function index_count(key, now)
   return redis.call('ZCOUNT', key, '(' .. now, '+inf')
+end
+
+-- unlink_all frees entries, many in one command, and returns how many there were.
+local function unlink_all(slot, names)
+  local freed, keys = 0, {}
+  for i, name in ipairs(names) do
+    keys[#keys + 1] = entry_key(slot, name)
+    if #keys == UNLINK_KEYS or i == #names then
+      freed = freed + redis.call('UNLINK', unpack(keys))
+      keys = {}
+    end
+  end
+  return freed
 end
 
 -- forget takes an entry out of the indexes it is in, and frees it. It returns how many were freed.
@@ -354,13 +420,15 @@ local function dispose(slot, index, budget)
     set_aside(slot, index)
     return 0, size, budget
   end
-  local freed, names = 0, redis.call('ZRANGE', index, 0, -1)
+  local names = redis.call('ZRANGE', index, 0, -1)
   redis.call('UNLINK', index)
   for _, name in ipairs(names) do
     local op, user = parse_entry_name(name)
-    freed = freed + forget(slot, op, user, name)
+    local operation_index = operation_index_key(slot, op)
+    if operation_index ~= index then redis.call('ZREM', operation_index, name) end
+    if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
   end
-  return freed, 0, budget - size
+  return unlink_all(slot, names), 0, budget - size
 end
 
 -- set_aside_stale_index keeps counts exact: what an index lists when its head is created anew
@@ -369,23 +437,34 @@ local function set_aside_stale_index(slot, index)
   if redis.call('EXISTS', index) == 1 then set_aside(slot, index) end
 end
 
-local function shorten(slot, op, now, ttl, max)
-  local index = operation_index_key(slot, op)
-  local names = redis.call('ZRANGEBYSCORE', index, '(' .. (now + ttl), '+inf', 'LIMIT', 0, max)
+-- shorten_freshness makes an entry stale no later than this.
+local function shorten_freshness(slot, name, fresh_until)
+  local key = entry_key(slot, name)
+  local stamp = redis.call('GETRANGE', key, FRESH_UNTIL_AT, HEADER_FIXED_LEN - 1)
+  if #stamp == 8 and struct.unpack('>I8', stamp) > fresh_until then
+    redis.call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8', fresh_until))
+  end
+end
+
+-- shorten lets up to max entries of an operation live no longer than its rule says, and returns how
+-- many it looked at.
+local function shorten(slot, op, rule, now, max)
+  local index, life = operation_index_key(slot, op), life_of(rule)
+  local names = redis.call('ZRANGEBYSCORE', index, '(' .. (now + life), '+inf', 'LIMIT', 0, max)
   for _, name in ipairs(names) do
     local _, user = parse_entry_name(name)
-    redis.call('PEXPIRE', entry_key(slot, name), ttl, 'LT')
-    redis.call('ZADD', index, 'XX', now + ttl, name)
-    if user ~= '' then redis.call('ZADD', user_index_key(slot, user), 'XX', now + ttl, name) end
+    shorten_freshness(slot, name, now + rule.ttl)
+    redis.call('PEXPIRE', entry_key(slot, name), life, 'LT')
+    redis.call('ZADD', index, 'XX', now + life, name)
+    if user ~= '' then redis.call('ZADD', user_index_key(slot, user), 'XX', now + life, name) end
   end
   return #names
 end
 
--- sweep_step shortens entries of an operation whose TTL was lowered, and returns how many it looked at.
+-- sweep_step goes on with an operation whose TTL was lowered.
 local function sweep_step(slot, op, max)
   local rule = rule_for(slot, op)
-  if not rule then return 0 end
-  return shorten(slot, op, now_ms(), rule.ttl, max)
+  return rule and shorten(slot, op, rule, now_ms(), max) or 0
 end
 
 -- reclaim_step frees entries listed in an index that was set aside, unless they are live again, and
@@ -396,8 +475,7 @@ local function reclaim_step(slot, index, max)
   for i = 1, #popped, 2 do
     local name = popped[i]
     local op, user = parse_entry_name(name)
-    local epochs = epochs_of(read_heads(slot, op, user), user)
-    if not is_live(read_header(slot, name, user), epochs, user) then
+    if not read_entry(read_header(slot, name), read_heads(slot, op, user), user) then
       freed = freed + forget(slot, op, user, name)
     end
   end
@@ -409,7 +487,7 @@ local function work_left(slot, work, now)
   if kind == 'a' then return redis.call('ZCARD', slot .. ':' .. work) end
   local rule = rule_for(slot, rest)
   if not rule then return 0 end
-  return redis.call('ZCOUNT', operation_index_key(slot, rest), '(' .. (now + rule.ttl), '+inf')
+  return redis.call('ZCOUNT', operation_index_key(slot, rest), '(' .. (now + life_of(rule)), '+inf')
 end
 
 local function pending_total(slot)
@@ -441,25 +519,34 @@ local function reclaim(slot, budget)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Invalidation of each scope. Each returns the number of live keys that were covered and how many
--- wait to be reclaimed. dry counts and changes nothing.
+-- Invalidation of each scope, by mode: hard; soft, which makes entries stale; or dry, which changes
+-- nothing. Each returns the number of live keys that were covered and how many wait to be reclaimed.
+
+local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
 
 local function head_exists(key) return redis.call('EXISTS', key) == 1 end
 
 -- covered returns how many of an index's entries are live, given that all heads they have in common
 -- exist, and how many of them would have to wait.
-local function covered(index, live, budget)
+local function covered(index, live, mode, budget)
   if not live then return 0, 0 end
   local keys = index_count(index, now_ms())
-  return keys, keys > budget and keys or 0
+  return keys, mode ~= SOFT and keys > budget and keys or 0
 end
 
-local function invalidate_operation(slot, op, dry, budget)
+-- soften renews the soft epoch of a head, which begins after so many bytes.
+local function soften(slot, head, hard_len)
+  local value = redis.call('GET', head)
+  if value then redis.call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
+end
+
+local function invalidate_operation(slot, op, mode, budget)
   local index = operation_index_key(slot, op)
   local head = operation_head_key(slot, op)
   local live = head_exists(module_head_key(slot)) and head_exists(head)
-  local keys, waiting = covered(index, live, budget)
-  if dry then return keys, waiting, budget end
+  local keys, waiting = covered(index, live, mode, budget)
+  if mode == SOFT then soften(slot, head, 2 * EPOCH_LEN) end
+  if mode ~= HARD then return keys, waiting, waiting == 0 and budget - keys or budget end
   redis.call('DEL', head, deletions_key(slot, op))
   local freed
   freed, waiting, budget = dispose(slot, index, budget)
@@ -468,38 +555,47 @@ local function invalidate_operation(slot, op, dry, budget)
   return keys, waiting, budget
 end
 
-local function invalidate_module(slot, dry)
+local function invalidate_module(slot, mode)
   local total, waiting_total, budget = 0, 0, INLINE_RECLAIM_KEYS
+  -- A soft invalidation of the module is one of its head; its operations are only counted.
+  local operations_mode = mode == SOFT and DRY or mode
   for _, op in ipairs(known_operations(slot, read_rules(slot))) do
     local keys, waiting
-    keys, waiting, budget = invalidate_operation(slot, op, dry, budget)
+    keys, waiting, budget = invalidate_operation(slot, op, operations_mode, budget)
     total, waiting_total = total + keys, waiting_total + waiting
-    if dry and waiting == 0 then budget = budget - keys end
   end
-  if not dry then redis.call('DEL', module_head_key(slot)) end
+  if mode == HARD then redis.call('DEL', module_head_key(slot)) end
+  if mode == SOFT then
+    soften(slot, module_head_key(slot), EPOCH_LEN)
+    waiting_total = 0
+  end
   return total, waiting_total
 end
 
--- live_names lists a user's live entries, those of one operation where op is given.
+-- live_names lists a user's live entries, and those of op apart where it is given.
 local function live_names(slot, user, op)
-  local live, heads_of = {}, {}
+  local of_op, others, heads_of = {}, {}, {}
   for _, name in ipairs(redis.call('ZRANGE', user_index_key(slot, user), 0, -1)) do
     local entry_op = parse_entry_name(name)
-    if op == '' or op == entry_op then
-      heads_of[entry_op] = heads_of[entry_op] or read_heads(slot, entry_op, user)
-      local epochs = epochs_of(heads_of[entry_op], user)
-      if is_live(read_header(slot, name, user), epochs, user) then live[#live + 1] = name end
+    heads_of[entry_op] = heads_of[entry_op] or read_heads(slot, entry_op, user)
+    if read_entry(read_header(slot, name), heads_of[entry_op], user) then
+      local list = op == entry_op and of_op or others
+      list[#list + 1] = name
     end
   end
-  return live
+  return of_op, others
 end
 
-local function invalidate_user(slot, user, dry)
+local function invalidate_user(slot, user, mode)
   local index, head = user_index_key(slot, user), user_head_key(slot, user)
   local live = head_exists(module_head_key(slot)) and head_exists(head)
-  local keys, waiting = covered(index, live, INLINE_RECLAIM_KEYS)
-  if live and waiting == 0 then keys = #live_names(slot, user, '') end
-  if dry then return keys, waiting end
+  local keys, waiting = covered(index, live, mode, INLINE_RECLAIM_KEYS)
+  if live and keys <= INLINE_RECLAIM_KEYS then
+    local _, names = live_names(slot, user, nil)
+    keys = #names
+  end
+  if mode == SOFT then soften(slot, head, EPOCH_LEN) end
+  if mode ~= HARD then return keys, waiting end
   redis.call('DEL', head)
   local _
   _, waiting = dispose(slot, index, INLINE_RECLAIM_KEYS)
@@ -507,33 +603,39 @@ local function invalidate_user(slot, user, dry)
 end
 
 -- restamp gives entries of a user the user's new epoch, so that they stay live.
-local function restamp(slot, user, epoch)
-  for _, name in ipairs(live_names(slot, user, '')) do
-    redis.call('SETRANGE', entry_key(slot, name), HEADER_FIXED_LEN + 2 * EPOCH_LEN, epoch)
+local function restamp(slot, names, epoch)
+  for _, name in ipairs(names) do
+    redis.call('SETRANGE', entry_key(slot, name), USER_EPOCH_AT, epoch)
   end
 end
 
 -- invalidate_user_operation works through the user's index: no head covers one operation of one
--- user. Renewing the user's epoch fences the loads under way.
-local function invalidate_user_operation(slot, op, user, dry)
-  local names = live_names(slot, user, op)
-  local head = user_head_key(slot, user)
-  if dry or not head_exists(head) then return #names, 0 end
-  for _, name in ipairs(names) do forget(slot, op, user, name) end
+-- user. Renewing the user's epoch fences loads under way, and leaves no entry live that the index,
+-- perhaps evicted in between, does not list.
+local function invalidate_user_operation(slot, op, user, mode)
+  local names, others = live_names(slot, user, op)
+  local head = redis.call('GET', user_head_key(slot, user))
+  if mode == DRY or not head then return #names, 0 end
   local epoch = new_epoch(slot)
-  restamp(slot, user, epoch)
-  redis.call('SET', head, epoch, 'KEEPTTL')
+  restamp(slot, others, epoch)
+  if mode == SOFT then
+    restamp(slot, names, epoch)
+    for _, name in ipairs(names) do shorten_freshness(slot, name, 0) end
+  else
+    for _, name in ipairs(names) do forget(slot, op, user, name) end
+  end
+  redis.call('SET', user_head_key(slot, user), epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')
   return #names, 0
 end
 
-local function invalidate(slot, op, user, dry)
-  if user == '' and op == '' then return invalidate_module(slot, dry) end
+local function invalidate(slot, op, user, mode)
+  if user == '' and op == '' then return invalidate_module(slot, mode) end
   if user == '' then
-    local keys, waiting = invalidate_operation(slot, op, dry, INLINE_RECLAIM_KEYS)
+    local keys, waiting = invalidate_operation(slot, op, mode, INLINE_RECLAIM_KEYS)
     return keys, waiting
   end
-  if op == '' then return invalidate_user(slot, user, dry) end
-  return invalidate_user_operation(slot, op, user, dry)
+  if op == '' then return invalidate_user(slot, user, mode) end
+  return invalidate_user_operation(slot, op, user, mode)
 end
 
 local function count_invalidation(slot, op, user)
@@ -549,67 +651,131 @@ local function count_invalidation(slot, op, user)
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_get KEY op id user: a hit, [1, payload, remaining_ms, stale], or a miss, [0, token].
+-- cw_get KEY op id user [lock_ms]. A hit: [1, payload, remaining_ms, stale], and a token as the fifth
+-- where this caller is the one to refresh a stale entry. A negative hit: the same with 2 for 1. A miss:
+-- [0, token], and how long another's load lock lasts as the third where lock_ms asked for the lock.
 
 local NO_LEASE = '0' -- the token of an operation that is not cached; no fill matches it
 
+-- create_head makes a head, and keeps counts exact: what an index lists at that time belonged to a
+-- head that is gone.
+local function create_head(slot, key, value, ms, indexes)
+  redis.call('SET', key, value, 'PX', ms)
+  for _, index in ipairs(indexes) do set_aside_stale_index(slot, index) end
+  return value
+end
+
+local function operation_indexes(slot)
+  local indexes = {}
+  for _, op in ipairs(known_operations(slot, read_rules(slot))) do
+    indexes[#indexes + 1] = operation_index_key(slot, op)
+  end
+  return indexes
+end
+
+-- create_missing_heads also makes those that are there last for a load and its entry.
 local function create_missing_heads(slot, op, user, heads, ms)
-  if not heads.module then
-    heads.module = new_epoch(slot)
-    redis.call('SET', module_head_key(slot), heads.module, 'PX', ms)
-    for _, known in ipairs(known_operations(slot, read_rules(slot))) do
-      set_aside_stale_index(slot, operation_index_key(slot, known))
-    end
-  else
-    redis.call('PEXPIRE', module_head_key(slot), ms, 'GT')
+  local raw, keys = heads.raw, head_keys(slot, op, user)
+  for i, key in ipairs(keys) do
+    if raw[i] then redis.call('PEXPIRE', key, ms, 'GT') end
   end
-  if not heads.operation then
-    heads.operation, heads.fence = new_epoch(slot), new_epoch(slot)
-    redis.call('SET', operation_head_key(slot, op), heads.operation .. heads.fence, 'PX', ms)
-    set_aside_stale_index(slot, operation_index_key(slot, op))
-  else
-    redis.call('PEXPIRE', operation_head_key(slot, op), ms, 'GT')
-  end
-  if user == '' then return end
-  if not heads.user then
-    heads.user = new_epoch(slot)
-    redis.call('SET', user_head_key(slot, user), heads.user, 'PX', ms)
-    set_aside_stale_index(slot, user_index_key(slot, user))
-  else
-    redis.call('PEXPIRE', user_head_key(slot, user), ms, 'GT')
+  raw[1] = raw[1] or create_head(slot, keys[1], new_epoch(slot), ms, operation_indexes(slot))
+  raw[2] = raw[2] or create_head(slot, keys[2], new_epoch(slot) .. new_epoch(slot), ms, {operation_index_key(slot, op)})
+  if user ~= '' then
+    raw[3] = raw[3] or create_head(slot, keys[3], new_epoch(slot), ms, {user_index_key(slot, user)})
   end
 end
 
-local function token_of(heads, user)
-  local token = '1' .. heads.module .. heads.operation .. heads.fence
-  if user == '' then return token end
-  return token .. heads.user
+-- tend_index cleans an index up and makes it last, if it is there.
+local function tend_index(key, now, ms)
+  index_clean(key, now)
+  redis.call('PEXPIRE', key, ms, 'GT')
 end
 
-local function lease(slot, op, user, heads)
+-- A token is a mark and the heads of its time in a row.
+local PLAIN, LOCKED = '1', '2'
+local function token_of(heads) return PLAIN .. table.concat(heads.raw) end
+local function locked(token) return LOCKED .. string.sub(token, 2) end
+
+local function lease(slot, op, user, heads, rule)
+  local life = life_of(rule)
+  local ms = life + math.max(life, MIN_LOAD_MS) + MARGIN_MS
+  create_missing_heads(slot, op, user, heads, ms)
+  local now = now_ms()
+  tend_index(operation_index_key(slot, op), now, ms)
+  if user ~= '' then tend_index(user_index_key(slot, user), now, ms) end
+  return token_of(heads)
+end
+
+-- take_lock says whether the caller has the load lock now, or for how long another has it.
+local function take_lock(slot, name, ms)
+  local key = lock_key(slot, name)
+  if redis.call('SET', key, '1', 'NX', 'PX', ms) then return true, 0 end
+  return false, math.max(1, redis.call('PTTL', key))
+end
+
+local function answer_miss(slot, op, user, name, heads, lock_ms)
   local rule = rule_for(slot, op)
-  if not rule or not has_room(slot, op) then return NO_LEASE end
-  create_missing_heads(slot, op, user, heads, math.max(rule.ttl, MIN_LEASE_MS) + MARGIN_MS)
+  if not rule or not has_room(slot, op) then return {0, NO_LEASE} end
+  local token = lease(slot, op, user, heads, rule)
   count(slot, 'misses', op)
-  return token_of(heads, user)
+  if lock_ms == 0 then return {0, token} end
+  local mine, wait = take_lock(slot, name, lock_ms)
+  if mine then return {0, locked(token)} end
+  return {0, token, wait}
+end
+
+local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
+  count(slot, 'stale', op)
+  reply[4] = 1
+  local rule = rule_for(slot, op)
+  if rule and take_lock(slot, name, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then
+    reply[5] = locked(lease(slot, op, user, heads, rule))
+  end
+  return reply
+end
+
+local function want_lock_ms(text)
+  local ms = tonumber(text or '0')
+  if not ms or ms < 0 or ms > MAX_LOCK_MS or ms % 1 ~= 0 then
+    refuse('cw_get: lock_ms must be a whole number from 0 to ' .. MAX_LOCK_MS)
+  end
+  return ms
 end
 
 local function cw_get(keys, args)
   local slot = slot_of(keys, 'cw_get')
-  want_args('cw_get', args, 'op id user', 3)
-  local op, id, user = args[1], args[2], args[3]
+  if #args ~= 4 then want_args('cw_get', args, 'op id user', 3) end
+  local op, id, user, lock_ms = args[1], args[2], args[3], want_lock_ms(args[4])
   want_entry('cw_get', op, id, user)
-  local key = entry_key(slot, entry_name(op, user, id))
+  local name = entry_name(op, user, id)
   local heads = read_heads(slot, op, user)
-  local epochs = epochs_of(heads, user)
-  local value = epochs and redis.call('GET', key)
-  if not is_live(value, epochs, user) then return {0, lease(slot, op, user, heads)} end
+  local value = heads.epochs and redis.call('GET', entry_key(slot, name))
+  local entry = read_entry(value, heads, user)
+  if not entry then return answer_miss(slot, op, user, name, heads, lock_ms) end
+  local remaining = math.max(0, entry.fresh_until - now_ms())
+  local reply = {entry.negative and 2 or 1, string.sub(value, entry.payload), remaining, 0}
+  if entry.soft_stale or remaining == 0 then
+    reply[3] = 0
+    return answer_stale(slot, op, user, name, heads, reply, lock_ms)
+  end
   count(slot, 'hits', op)
-  return {1, string.sub(value, HEADER_FIXED_LEN + #epochs + 1), redis.call('PTTL', key), 0}
+  return reply
+end
+
+-- cw_unlock KEY op id user: 1 if a load lock was given back before its time, else 0. For a caller whose
+-- load failed; a fill gives it back by itself.
+local function cw_unlock(keys, args)
+  local slot = slot_of(keys, 'cw_unlock')
+  want_args('cw_unlock', args, 'op id user', 3)
+  local op, id, user = args[1], args[2], args[3]
+  want_entry('cw_unlock', op, id, user)
+  return redis.call('DEL', lock_key(slot, entry_name(op, user, id)))
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_set KEY op id user payload token: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
+-- cw_set KEY op id user payload token [negative]: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
+-- The sixth argument is the word negative where the source has nothing under that id.
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 
@@ -627,53 +793,67 @@ local function deleted_since(slot, op, name, fence)
   return not seen
 end
 
-local function is_fenced(slot, op, user, name, heads, token)
-  if not epochs_of(heads, user) then return true end
-  if token == token_of(heads, user) then return false end
-  -- Only the fence may differ: then single entries were deleted, perhaps not this one.
-  local at = 1 + 2 * EPOCH_LEN
-  local fence = string.sub(token, at + 1, at + EPOCH_LEN)
-  local same = string.sub(token, 1, at) .. heads.fence .. string.sub(token, at + EPOCH_LEN + 1)
-  return same ~= token_of(heads, user) or deleted_since(slot, op, name, fence)
+-- is_fenced says whether something that covers the entry was invalidated since the token was taken.
+-- Where it differs from the heads in the operation's fence only, single entries were deleted, perhaps
+-- not this one.
+local function is_fenced(slot, op, name, heads, token)
+  if heads.missing then return true end
+  local current = token_of(heads)
+  if token == current then return false end
+  local at = 1 + #heads.raw[1] + EPOCH_LEN
+  local same = string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1)
+  return same ~= current or deleted_since(slot, op, name, string.sub(token, at + 1, at + EPOCH_LEN))
 end
 
-local function ttl_with_jitter(rule)
-  if rule.jitter == 0 then return rule.ttl end
-  local most = math.floor(rule.ttl * rule.jitter / 100)
-  local random = tonumber(string.sub(draw(tostring(rule.ttl)), 1, 8), 16) / 4294967296
-  return math.max(1, rule.ttl - math.floor(random * (most + 1)))
+local function with_jitter(slot, ttl, percent)
+  if percent == 0 then return ttl end
+  local most = math.floor(ttl * percent / 100)
+  local random = tonumber(string.sub(draw(slot), 1, 8), 16) / 4294967296
+  return math.max(1, ttl - math.floor(random * (most + 1)))
 end
 
-local function store(slot, op, user, name, heads, payload, ttl)
-  local now = now_ms()
-  local header = struct.pack('>BBI8', ENTRY_VERSION, header_flags(user), now + ttl) .. epochs_of(heads, user)
-  redis.call('SET', entry_key(slot, name), header .. payload, 'PX', ttl)
-  redis.call('PEXPIRE', module_head_key(slot), ttl + MARGIN_MS, 'GT')
-  redis.call('PEXPIRE', operation_head_key(slot, op), ttl + MARGIN_MS, 'GT')
-  index_add(operation_index_key(slot, op), name, now, ttl)
-  if user ~= '' then
-    redis.call('PEXPIRE', user_head_key(slot, user), ttl + MARGIN_MS, 'GT')
-    index_add(user_index_key(slot, user), name, now, ttl)
-  end
+local function store(slot, op, user, name, heads, payload, ttl, stale, negative)
+  local now, life = now_ms(), ttl + stale
+  local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
+  local header = struct.pack('>BBI8', ENTRY_VERSION, flags, now + ttl) .. heads.epochs .. heads.soft
+  redis.call('SET', entry_key(slot, name), header .. payload, 'PX', life)
+  index_add(operation_index_key(slot, op), name, now, life)
+  if user ~= '' then index_add(user_index_key(slot, user), name, now, life) end
+end
+
+-- terms returns how long an entry will be fresh and then stale; nil: it is not cached.
+local function terms(slot, op, negative)
+  local rule = rule_for(slot, op)
+  if not rule then return nil end
+  if not negative then return rule, with_jitter(slot, rule.ttl, rule.jitter), rule.stale end
+  if rule.negative == 0 then return nil end
+  return rule, with_jitter(slot, rule.negative, rule.jitter), 0
 end
 
 local function cw_set(keys, args)
   local slot = slot_of(keys, 'cw_set')
-  want_args('cw_set', args, 'op id user payload token', 5)
+  if #args ~= 6 then want_args('cw_set', args, 'op id user payload token', 5) end
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  local rule = rule_for(slot, op)
+  if args[6] and args[6] ~= '' and args[6] ~= 'negative' then
+    refuse('cw_set: the sixth argument must be negative, empty or left out')
+  end
+  local negative = args[6] == 'negative'
+  local rule, ttl, stale = terms(slot, op, negative)
   if not rule then return DISABLED end
   if (rule.scope == 'User' and user == '') or #payload > rule.max then return REFUSED end
   local name = entry_name(op, user, id)
   local heads = read_heads(slot, op, user)
-  if is_fenced(slot, op, user, name, heads, token) then
+  if string.sub(token, 1, 1) == LOCKED then
+    redis.call('DEL', lock_key(slot, name))
+    token = PLAIN .. string.sub(token, 2)
+  end
+  if is_fenced(slot, op, name, heads, token) then
     count(slot, 'fenced', op)
     return FENCED
   end
-  local ttl = ttl_with_jitter(rule)
-  store(slot, op, user, name, heads, payload, ttl)
+  store(slot, op, user, name, heads, payload, ttl, stale, negative)
   count(slot, 'fills', op)
   return ttl
 end
@@ -681,10 +861,11 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_delete KEY op id user: 1 if a live entry was removed, else 0. Fences loads of it under way.
 
-local function fence_deletion(slot, op, name, heads)
+local function fence_deletion(slot, op, name, op_head)
   local head, log = operation_head_key(slot, op), deletions_key(slot, op)
-  redis.call('SET', head, heads.operation .. new_epoch(slot), 'KEEPTTL')
-  redis.call('RPUSH', log, heads.fence .. deletion_digest(name))
+  local renewed = string.sub(op_head, 1, EPOCH_LEN) .. new_epoch(slot) .. string.sub(op_head, 2 * EPOCH_LEN + 1)
+  redis.call('SET', head, renewed, 'KEEPTTL')
+  redis.call('RPUSH', log, fence_of(op_head) .. deletion_digest(name))
   redis.call('LTRIM', log, -DELETION_LOG_LEN, -1)
   redis.call('PEXPIRE', log, math.max(redis.call('PTTL', head), 1))
 end
@@ -696,8 +877,8 @@ local function cw_delete(keys, args)
   want_entry('cw_delete', op, id, user)
   local name = entry_name(op, user, id)
   local heads = read_heads(slot, op, user)
-  local live = is_live(read_header(slot, name, user), epochs_of(heads, user), user)
-  if heads.operation then fence_deletion(slot, op, name, heads) end
+  local live = read_entry(read_header(slot, name), heads, user)
+  if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end
   forget(slot, op, user, name)
   return live and 1 or 0
 end
@@ -720,14 +901,13 @@ local function cw_invalidate(keys, args)
   want_bytes('cw_invalidate', 'op', op, 0, MAX_OPERATION_BYTES)
   want_bytes('cw_invalidate', 'user', user, 0, MAX_USER_BYTES)
   want_bytes('cw_invalidate', 'request_id', request_id, 0, MAX_REQUEST_ID_BYTES)
-  if mode ~= 'hard' and mode ~= 'dry' then
-    refuse('cw_invalidate: mode must be hard or dry')
+  if mode ~= HARD and mode ~= SOFT and mode ~= DRY then
+    refuse('cw_invalidate: mode must be hard, soft or dry')
   end
-  local dry = mode == 'dry'
-  local answer = not dry and recorded_answer(slot, request_id)
+  local answer = mode ~= DRY and recorded_answer(slot, request_id)
   if answer then return answer end
-  local covered_keys, waiting = invalidate(slot, op, user, dry)
-  if not dry then
+  local covered_keys, waiting = invalidate(slot, op, user, mode)
+  if mode ~= DRY then
     count_invalidation(slot, op, user)
     if request_id ~= '' then
       redis.call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting, 'PX', REQUEST_MS)
@@ -769,7 +949,8 @@ end
 
 local POLICY_FIELDS = {revision = true, defaultTtlMs = true, operations = true}
 local OPERATION_FIELDS = {
-  name = true, ttlMs = true, staleForMs = true, jitterPercent = true, scope = true, maxEntryBytes = true,
+  name = true, ttlMs = true, staleForMs = true, negativeTtlMs = true, jitterPercent = true, scope = true,
+  maxEntryBytes = true,
 }
 
 local function parse_operation(at, operation)
@@ -787,6 +968,7 @@ local function parse_operation(at, operation)
   return name, {
     ttl = want_whole(where .. 'ttlMs', operation.ttlMs, 0, MAX_TTL_MS),
     stale = want_whole(where .. 'staleForMs', operation.staleForMs or 0, 0, MAX_TTL_MS),
+    negative = want_whole(where .. 'negativeTtlMs', operation.negativeTtlMs or 0, 0, MAX_TTL_MS),
     jitter = want_whole(where .. 'jitterPercent', operation.jitterPercent or 0, 0, MAX_JITTER_PERCENT),
     scope = scope,
     max = want_whole(where .. 'maxEntryBytes', operation.maxEntryBytes or MAX_PAYLOAD_BYTES, 1, MAX_PAYLOAD_BYTES),
@@ -825,7 +1007,7 @@ local function parse_policy(text)
   end
   if document.defaultTtlMs ~= nil then
     local ttl = want_whole('defaultTtlMs', document.defaultTtlMs, 0, MAX_TTL_MS)
-    rules.default = {ttl = ttl, stale = 0, jitter = 0, scope = 'Any', max = MAX_PAYLOAD_BYTES}
+    rules.default = {ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = MAX_PAYLOAD_BYTES}
   end
   if document.operations ~= nil then parse_operations(document.operations, rules) end
   return rules
@@ -844,20 +1026,29 @@ local function write_policy(slot, text, hash, rules, revision)
   redis.call('HSET', policy_key(slot), unpack(fields))
 end
 
--- obey makes entries that are there already keep to the new policy: of operations that are no
--- longer cached, or now are users' only, none stays; where the TTL was lowered, none lives longer.
-local function obey(slot, operations, old, new, had_policy)
-  local now = now_ms()
-  for _, op in ipairs(operations) do
-    local ttl, before = ttl_by(new, op), had_policy and ttl_by(old, op) or MAX_TTL_MS
-    local narrowed = scope_by(new, op) == 'User' and not (had_policy and scope_by(old, op) == 'User')
-    if ttl == 0 or narrowed then
-      invalidate_operation(slot, op, false, INLINE_RECLAIM_KEYS)
-    elseif ttl < before and shorten(slot, op, now, ttl, MAX_RECLAIM_KEYS) == MAX_RECLAIM_KEYS then
-      redis.call('LREM', pending_key(slot), 0, 's:' .. op)
-      add_pending(slot, 's:' .. op, before + MARGIN_MS)
-    end
+-- obey_operation makes entries that are there already keep to the new policy: of an operation that
+-- is no longer cached, or now is users' only, none stays; where the TTL was lowered, none lives longer.
+local function obey_operation(slot, op, old, new, had_policy)
+  local rule = new.operations[op] or new.default
+  local narrowed = scope_by(new, op) == 'User' and not (had_policy and scope_by(old, op) == 'User')
+  if ttl_by(new, op) == 0 or narrowed then
+    invalidate_operation(slot, op, HARD, INLINE_RECLAIM_KEYS)
+    return
   end
+  local life = had_policy and life_by(old, op) or 2 * MAX_TTL_MS
+  if life_of(rule) < life then
+    if shorten(slot, op, rule, now_ms(), MAX_RECLAIM_KEYS) == MAX_RECLAIM_KEYS then
+      redis.call('LREM', pending_key(slot), 0, 's:' .. op)
+      add_pending(slot, 's:' .. op, life + MARGIN_MS)
+    end
+  elseif rule.ttl < ttl_by(old, op) then
+    -- They may be there as long as before, but not fresh.
+    invalidate_operation(slot, op, SOFT, 0)
+  end
+end
+
+local function obey(slot, operations, old, new, had_policy)
+  for _, op in ipairs(operations) do obey_operation(slot, op, old, new, had_policy) end
 end
 
 local function cw_policy_apply(keys, args)
@@ -871,7 +1062,7 @@ local function cw_policy_apply(keys, args)
   -- Without the old policy nobody knows which revision the entries are of: they go.
   local purged = 0
   if new.revision and new.revision ~= old.revision and head_exists(module_head_key(slot)) then
-    invalidate_module(slot, false)
+    invalidate_module(slot, HARD)
     count_invalidation(slot, '', '')
     purged = 1
   end
@@ -893,7 +1084,7 @@ end
 local function cw_policy_delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   want_args('cw_policy_delete', args, '', 0)
-  invalidate_module(slot, false)
+  invalidate_module(slot, HARD)
   local existed = redis.call('DEL', policy_key(slot))
   redis.call('DEL', counters_key(slot))
   return existed
@@ -979,6 +1170,7 @@ end
 
 redis.register_function{function_name = 'cw_get', callback = guarded(cw_get), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_set', callback = guarded(cw_set)}
+redis.register_function{function_name = 'cw_unlock', callback = guarded(cw_unlock), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}

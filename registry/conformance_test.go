@@ -30,6 +30,8 @@ type vectors struct {
 		Value        *hexBytes
 		Heads        []*hexBytes
 		Live         bool
+		SoftStale    bool
+		Negative     bool
 		Payload      hexBytes
 		FreshUntilMs int64
 	}
@@ -109,6 +111,9 @@ func TestConformanceEntries(t *testing.T) {
 			got, live := decodeLive(v.Value.orEmpty(), heads...)
 			if live != v.Live || string(got.payload) != string(v.Payload) {
 				t.Fatalf("got (%v, %q), want (%v, %q)", live, got.payload, v.Live, v.Payload)
+			}
+			if got.softStale != v.SoftStale || got.negative != v.Negative {
+				t.Errorf("softly stale %v, negative %v; want %v, %v", got.softStale, got.negative, v.SoftStale, v.Negative)
 			}
 			if live && !got.freshUntil.Equal(time.UnixMilli(v.FreshUntilMs)) {
 				t.Errorf("fresh until %v, want %v ms", got.freshUntil, v.FreshUntilMs)

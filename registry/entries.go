@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Token is what a load began with: the epochs in place. It fences the fill: after an invalidation
+// Token is what a load began with: the heads in place. It fences the fill: after an invalidation
 // that covers the entry it is worth nothing. Opaque; ASCII.
 type Token string
 
@@ -22,11 +22,20 @@ type Lookup struct {
 	Hit bool
 	// Payload of a hit.
 	Payload []byte
-	// Remaining is how long a hit has left, never negative. By Read it is measured by this
+	// Negative says of a hit that the source had nothing; the payload is whatever the fill gave.
+	Negative bool
+	// Stale says of a hit that it is past its TTL or was invalidated softly: it may be served while
+	// one caller loads anew.
+	Stale bool
+	// Remaining is how long a hit stays fresh, never negative. By Read it is measured by this
 	// machine's clock, by Lease by Redis'.
 	Remaining time.Duration
-	// Token to fill the entry with after a miss. Read takes none.
+	// Token to fill the entry with, after a miss, and after a stale hit for the one caller who is
+	// to load anew. Read takes none.
 	Token Token
+	// Wait is how long another caller keeps the load lock at most, after a miss of LeaseLocked. The
+	// token is good all the same, for a caller who does not want to wait.
+	Wait time.Duration
 	// Cacheable says, after a miss, that the policy caches the operation, so a fill is worth its while.
 	Cacheable bool
 }
@@ -48,38 +57,94 @@ func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 	if !live {
 		return Lookup{}, nil
 	}
-	return Lookup{Hit: true, Payload: entry.payload, Remaining: max(0, time.Until(entry.freshUntil))}, nil
+	remaining := max(0, time.Until(entry.freshUntil))
+	return Lookup{
+		Hit:       true,
+		Payload:   entry.payload,
+		Negative:  entry.negative,
+		Stale:     entry.softStale || remaining == 0,
+		Remaining: remaining,
+	}, nil
 }
 
 // Lease looks for an entry and, on a miss, takes a token to fill it with. Take it before loading.
 // Redis counts the hit or miss.
 func (r *Registry) Lease(ctx context.Context, key Key) (Lookup, error) {
-	reply, err := r.call(ctx, "cw_get", key.Slot, key.Operation, key.ID, key.User)
+	return r.lease(ctx, key)
+}
+
+// LeaseLocked is Lease, and on a miss it also takes the load lock of the entry, for up to so long (at
+// most 10 minutes), so that one process loads while others wait. If another has it, Wait says for how long.
+// A fill, or Unlock, gives it back.
+func (r *Registry) LeaseLocked(ctx context.Context, key Key, lock time.Duration) (Lookup, error) {
+	return r.lease(ctx, key, wholeMilliseconds(lock))
+}
+
+func (r *Registry) lease(ctx context.Context, key Key, lock ...any) (Lookup, error) {
+	args := append([]any{key.Operation, key.ID, key.User}, lock...)
+	reply, err := r.call(ctx, "cw_get", key.Slot, args...)
 	if err != nil {
 		return Lookup{}, err
 	}
-	return parseLookup(key.Slot, reply)
-}
-
-func parseLookup(slot Slot, reply any) (Lookup, error) {
-	fields, _ := reply.([]any)
-	if len(fields) >= 2 {
-		second, isText := fields[1].(string)
-		switch {
-		case fields[0] == int64(1) && isText && len(fields) >= 4:
-			millis, _ := fields[2].(int64)
-			return Lookup{Hit: true, Payload: []byte(second), Remaining: max(0, milliseconds(millis))}, nil
-		case fields[0] == int64(0) && isText:
-			return Lookup{Token: Token(second), Cacheable: Token(second) != noLease}, nil
-		}
+	lookup, ok := parseLookup(reply)
+	if !ok {
+		return Lookup{}, unexpected("cw_get", key.Slot, reply)
 	}
-	return Lookup{}, unexpected("cw_get", slot, reply)
+	return lookup, nil
 }
 
-// Get is Read and, on a miss, Lease.
+// Unlock gives a load lock back when nothing was loaded.
+func (r *Registry) Unlock(ctx context.Context, key Key) error {
+	_, err := r.call(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
+	return err
+}
+
+// Replies of cw_get: what the first field says.
+const (
+	replyMiss     = int64(0)
+	replyHit      = int64(1)
+	replyNegative = int64(2)
+)
+
+func parseLookup(reply any) (Lookup, bool) {
+	fields, _ := reply.([]any)
+	if len(fields) < 2 {
+		return Lookup{}, false
+	}
+	text, isText := fields[1].(string)
+	switch {
+	case !isText:
+		return Lookup{}, false
+	case fields[0] == replyMiss:
+		lookup := Lookup{Token: Token(text), Cacheable: Token(text) != noLease}
+		if len(fields) > 2 {
+			wait, _ := fields[2].(int64)
+			lookup.Wait = milliseconds(wait)
+		}
+		return lookup, true
+	case len(fields) >= 4 && (fields[0] == replyHit || fields[0] == replyNegative):
+		remaining, _ := fields[2].(int64)
+		lookup := Lookup{
+			Hit:       true,
+			Payload:   []byte(text),
+			Negative:  fields[0] == replyNegative,
+			Stale:     fields[3] == int64(1),
+			Remaining: max(0, milliseconds(remaining)),
+		}
+		if len(fields) > 4 {
+			token, _ := fields[4].(string)
+			lookup.Token, lookup.Cacheable = Token(token), true
+		}
+		return lookup, true
+	default:
+		return Lookup{}, false
+	}
+}
+
+// Get is Read and, on a miss or a stale hit, Lease.
 func (r *Registry) Get(ctx context.Context, key Key) (Lookup, error) {
 	lookup, err := r.Read(ctx, key)
-	if err != nil || lookup.Hit {
+	if err != nil || lookup.Hit && !lookup.Stale {
 		return lookup, err
 	}
 	return r.Lease(ctx, key)
@@ -126,7 +191,18 @@ type Filled struct {
 // Set stores a payload, if no invalidation covered the entry since the token was taken. TTL, jitter
 // and limits come from the policy in Redis.
 func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
-	reply, err := r.call(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, payload, string(token))
+	return r.set(ctx, key, payload, token)
+}
+
+// SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL; without
+// one it is Disabled. The payload may be empty.
+func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
+	return r.set(ctx, key, payload, token, "negative")
+}
+
+func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, kind ...any) (Filled, error) {
+	args := append([]any{key.Operation, key.ID, key.User, payload, string(token)}, kind...)
+	reply, err := r.call(ctx, "cw_set", key.Slot, args...)
 	if err != nil {
 		return Filled{}, err
 	}

@@ -18,6 +18,8 @@ type Mode string
 const (
 	// ModeHard makes entries invalid at once.
 	ModeHard Mode = "hard"
+	// ModeSoft makes entries stale at once: they may be served while one caller loads anew.
+	ModeSoft Mode = "soft"
 	// ModeDry counts and changes nothing.
 	ModeDry Mode = "dry"
 )
@@ -30,7 +32,7 @@ type Invalidated struct {
 	Pending int64
 }
 
-// Invalidate makes all entries in scope invalid, in time that does not depend on their number,
+// Invalidate makes all entries in scope invalid (ModeSoft: stale), in time that does not depend on their number,
 // except for an operation of a user, which takes time in the number of that user's entries. Loads
 // under way are fenced. Within a day, a call with the same request id (up to 128 bytes) changes
 // nothing and returns the first answer; an empty one asks for no such memory.

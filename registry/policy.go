@@ -31,8 +31,11 @@ type OperationPolicy struct {
 	Name string
 	// TTL of entries, at most 720h; 0 disables caching and invalidates what is cached.
 	TTL time.Duration
-	// StaleFor is accepted and has no effect yet.
+	// StaleFor is how long, after its TTL, an entry may be served while one caller loads anew; at
+	// most 720h. 0: not at all.
 	StaleFor time.Duration
+	// NegativeTTL of entries that say the source has nothing; at most 720h. 0: they are not stored.
+	NegativeTTL time.Duration
 	// JitterPercent shortens each TTL by a random share of up to so many percent, 0 to 50.
 	JitterPercent int
 	// Scope says whose entries the operation has. Empty: ScopeAny.
@@ -81,6 +84,7 @@ type operationDocument struct {
 	Name          string         `json:"name"`
 	TTLMs         int64          `json:"ttlMs"`
 	StaleForMs    int64          `json:"staleForMs,omitempty"`
+	NegativeTTLMs int64          `json:"negativeTtlMs,omitempty"`
 	JitterPercent int            `json:"jitterPercent,omitempty"`
 	Scope         OperationScope `json:"scope,omitempty"`
 	MaxEntryBytes int64          `json:"maxEntryBytes,omitempty"`
@@ -96,6 +100,7 @@ func (p Policy) document() []byte {
 			Name:          o.Name,
 			TTLMs:         wholeMilliseconds(o.TTL),
 			StaleForMs:    wholeMilliseconds(o.StaleFor),
+			NegativeTTLMs: wholeMilliseconds(o.NegativeTTL),
 			JitterPercent: o.JitterPercent,
 			Scope:         o.Scope,
 			MaxEntryBytes: o.MaxEntryBytes,
@@ -127,6 +132,7 @@ func parsePolicy(text string) (Policy, error) {
 			Name:          o.Name,
 			TTL:           milliseconds(o.TTLMs),
 			StaleFor:      milliseconds(o.StaleForMs),
+			NegativeTTL:   milliseconds(o.NegativeTTLMs),
 			JitterPercent: o.JitterPercent,
 			Scope:         o.Scope,
 			MaxEntryBytes: o.MaxEntryBytes,

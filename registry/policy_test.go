@@ -181,6 +181,7 @@ func drawPolicy(t *rapid.T) Policy {
 			Name:          name,
 			TTL:           ttl.Draw(t, "ttl"),
 			StaleFor:      ttl.Draw(t, "staleFor"),
+			NegativeTTL:   ttl.Draw(t, "negativeTTL"),
 			JitterPercent: rapid.IntRange(0, 50).Draw(t, "jitter"),
 			Scope:         rapid.SampledFrom([]OperationScope{"", ScopeAny, ScopeUser}).Draw(t, "scope"),
 			MaxEntryBytes: rapid.Int64Range(0, 64<<20).Draw(t, "max"),
