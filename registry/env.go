@@ -87,6 +87,8 @@ func (e environment) options() (*redis.Options, error) {
 	}
 	// A caller's deadline bounds its calls: a Redis that hangs must not hold up an application.
 	options.ContextTimeoutEnabled = true
+	// The pool would dial five times in a row, and log each failure; callers have retries of their own.
+	options.DialerRetries = 1
 	// An extension of Redis' own cloud; others answer the handshake with an error.
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return options, nil
@@ -167,6 +169,7 @@ func clusterOptions(o *redis.Options) *redis.ClusterOptions {
 		Password:                 o.Password,
 		TLSConfig:                o.TLSConfig,
 		ContextTimeoutEnabled:    o.ContextTimeoutEnabled,
+		DialerRetries:            o.DialerRetries,
 		MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}
 }

@@ -1,0 +1,183 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cachetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/cache/internal/flight"
+)
+
+type flightKey struct {
+	entryKey
+
+	token token
+}
+
+type loaded struct {
+	value   any
+	payload []byte
+	shared  bool
+}
+
+// Fetch implements cache.Cache.
+func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(context.Context) (any, error)) error {
+	failure := f.record(keyCall("Fetch", key))
+	if err := dest.Check(out); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	entry, err := newEntryKey(key)
+	if err != nil || failure != nil {
+		return loadAlone(ctx, out, load)
+	}
+	if f.read(entry, out) {
+		return nil
+	}
+	token, cacheable := f.lease(entry)
+	if !cacheable {
+		return loadAlone(ctx, out, load)
+	}
+	return f.loadTogether(ctx, flightKey{entry, token}, out, load)
+}
+
+func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load func(context.Context) (any, error)) error {
+	result, started, err := f.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
+		value, err := load(ctx)
+		if err != nil {
+			return loaded{}, err
+		}
+		payload, err := f.fill(key, value)
+		return loaded{value: value, payload: payload, shared: err == nil}, nil
+	})
+	switch {
+	case errors.Is(err, flight.ErrNothingToShare):
+		return loadAlone(ctx, out, load)
+	case err != nil:
+		return err
+	case started:
+		return dest.Set(out, result.value)
+	case result.shared && f.codec.Unmarshal(result.payload, out) == nil:
+		return nil
+	default:
+		return loadAlone(ctx, out, load)
+	}
+}
+
+func loadAlone(ctx context.Context, out any, load func(context.Context) (any, error)) error {
+	value, err := load(ctx)
+	if err != nil {
+		return err
+	}
+	return dest.Set(out, value)
+}
+
+// read says whether out now holds the value, and counts a hit. An entry of another type is removed.
+func (f *Fake) read(key entryKey, out any) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, live := f.live(key)
+	if !live {
+		return false
+	}
+	if err := f.codec.Unmarshal(e.payload, out); err != nil {
+		dest.Clear(out)
+		f.count(key, counts{errors: 1})
+		f.remove(key)
+		return false
+	}
+	f.count(key, counts{hits: 1})
+	return true
+}
+
+// lease counts a miss and says whether a fill would be stored.
+func (f *Fake) lease(key entryKey) (token, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.modules[key.module] = true
+	f.count(key, counts{misses: 1})
+	return f.tokenOf(key), f.rule(key.module, key.operation).TTL > 0
+}
+
+// fill stores a loaded value. An error says why it may not be shared either.
+func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
+	payload, err := f.encode(value)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		err = f.store(key.entryKey, payload, key.token)
+	}
+	if err != nil {
+		f.count(key.entryKey, counts{errors: 1})
+	}
+	return payload, err
+}
+
+func (f *Fake) encode(value any) ([]byte, error) {
+	payload, err := f.codec.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a %T cannot be encoded: %w", cache.ErrCodec, value, err)
+	}
+	return payload, nil
+}
+
+func refusal(key entryKey, reason string) error {
+	return fmt.Errorf("%w: an entry of %s, operation %s: %s", cache.ErrRefused, key.module, key.operation, reason)
+}
+
+// Get implements cache.Cache.
+func (f *Fake) Get(_ context.Context, key cache.Key, out any) (bool, error) {
+	failure := f.record(keyCall("Get", key))
+	if err := dest.Check(out); err != nil {
+		return false, err
+	}
+	entry, err := newEntryKey(key)
+	if err = errors.Join(err, failure); err != nil {
+		return false, err
+	}
+	if f.read(entry, out) {
+		return true, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count(entry, counts{misses: 1})
+	return false, nil
+}
+
+// Set implements cache.Cache.
+func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
+	failure := f.record(keyCall("Set", key))
+	entry, err := newEntryKey(key)
+	if err != nil {
+		return err
+	}
+	payload, err := f.encode(value)
+	if err = errors.Join(err, failure); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.modules[key.Module] = true
+	f.remove(entry)
+	return f.store(entry, payload, f.tokenOf(entry))
+}
+
+// Delete implements cache.Cache.
+func (f *Fake) Delete(_ context.Context, key cache.Key) error {
+	failure := f.record(keyCall("Delete", key))
+	entry, err := newEntryKey(key)
+	if err = errors.Join(err, failure); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(entry)
+	return nil
+}

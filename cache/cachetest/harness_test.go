@@ -1,0 +1,197 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cachetest_test
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/cache/cachetest"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+const patience = 20 * time.Second
+
+// subject is a Cache under test and what a test must do to its surroundings.
+type subject struct {
+	cache.Cache
+
+	// other is the same cache as another process sees it.
+	other     cache.Cache
+	setPolicy func(module string, policy registry.Policy)
+	// elapse lets time pass, if it does not by itself.
+	elapse func(d time.Duration)
+}
+
+// forEachCache runs a test against the fake and against the client on a real Redis, so that the fake
+// can be trusted.
+func forEachCache(t *testing.T, test func(t *testing.T, s subject)) {
+	t.Helper()
+	t.Run("fake", func(t *testing.T) { test(t, fakeSubject()) })
+	t.Run("redis", func(t *testing.T) { test(t, redisSubject(t)) })
+}
+
+func fakeSubject() subject {
+	var mu sync.Mutex
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	fake := cachetest.New(cachetest.WithClock(func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}))
+	return subject{
+		Cache:     fake,
+		other:     fake,
+		setPolicy: fake.SetPolicy,
+		elapse: func(d time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			now = now.Add(d)
+		},
+	}
+}
+
+func redisSubject(t *testing.T) subject {
+	const namespace = "shop"
+	server := redistest.Start(t)
+	return subject{
+		Cache: newClient(t, server, namespace),
+		other: newClient(t, server, namespace),
+		setPolicy: func(module string, policy registry.Policy) {
+			slot := registry.Slot{Namespace: namespace, Module: module}
+			if _, err := registry.New(server.Client()).ApplyPolicy(t.Context(), slot, policy); err != nil {
+				t.Fatal(err)
+			}
+		},
+		elapse: func(time.Duration) {},
+	}
+}
+
+func newClient(t *testing.T, server *redistest.Server, namespace string) *cache.Client {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
+	// The machine may be slow; none of these tests is about that.
+	c, err := cache.New(client, namespace, cache.WithTimeout(patience), cache.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(context.Background()); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+		_ = client.Close()
+	})
+	return c
+}
+
+// everything caches all operations of a module.
+func everything(ttl time.Duration) registry.Policy { return registry.Policy{DefaultTTL: &ttl} }
+
+// load returns a loader of a value and the number of its calls.
+func load[T any](value T) (func(context.Context) (T, error), *counter) {
+	calls := &counter{}
+	return func(context.Context) (T, error) {
+		calls.add()
+		return value, nil
+	}, calls
+}
+
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+func (c *counter) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
+// fetch is cache.Fetch where no error is expected.
+func fetch[T any](t *testing.T, c cache.Cache, key cache.Key, load func(context.Context) (T, error)) T {
+	t.Helper()
+	value, err := cache.Fetch(t.Context(), c, key, load)
+	if err != nil {
+		t.Errorf("Fetch of %+v: %v", key, err)
+	}
+	return value
+}
+
+// cached says whether an entry can be read.
+func cached(t *testing.T, c cache.Cache, key cache.Key) bool {
+	t.Helper()
+	var value any
+	found, err := c.Get(t.Context(), key, &value)
+	if err != nil {
+		t.Fatalf("Get of %+v: %v", key, err)
+	}
+	return found
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitForCallers returns when so many goroutines wait for a load to end.
+func waitForCallers(t *testing.T, n int) {
+	t.Helper()
+	NewWithT(t).Eventually(func() int {
+		stacks := make([]byte, 8<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "internal/flight.(*Group[...]).Do(")
+	}).WithTimeout(patience).Should(Equal(n))
+}
+
+// heldLoad is a load that has begun and ends when told.
+type heldLoad struct {
+	release chan struct{}
+	result  chan string
+}
+
+// begin starts a Fetch of a string and returns when its load has begun.
+func begin(t *testing.T, c cache.Cache, key cache.Key, value string) heldLoad {
+	t.Helper()
+	begun, h := make(chan struct{}), heldLoad{release: make(chan struct{}), result: make(chan string, 1)}
+	go func() {
+		loaded, err := cache.Fetch(context.Background(), c, key, func(context.Context) (string, error) {
+			close(begun)
+			<-h.release
+			return value, nil
+		})
+		if err != nil {
+			t.Errorf("Fetch of %+v: %v", key, err)
+		}
+		h.result <- loaded
+	}()
+	select {
+	case <-begun:
+	case <-time.After(patience):
+		t.Fatal("the load did not begin")
+	}
+	return h
+}
+
+// end lets the load end and returns what its caller got.
+func (h heldLoad) end() string {
+	close(h.release)
+	return <-h.result
+}

@@ -1,0 +1,112 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// store is what a Client needs of the registry.
+type store interface {
+	Read(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	Lease(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
+	Delete(ctx context.Context, key registry.Key) (bool, error)
+	Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string) (registry.Invalidated, error)
+	Modules(ctx context.Context, namespace string) ([]string, error)
+	Policy(ctx context.Context, slot registry.Slot) (registry.Policy, bool, error)
+	Report(ctx context.Context, slot registry.Slot, operation string, counters registry.Counters) error
+	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
+}
+
+var _ Cache = (*Client)(nil)
+
+// Client is the Cache over Redis, for one namespace. Make one for the life of the process. It is safe
+// for concurrent use.
+type Client struct {
+	options
+
+	store     store
+	namespace string
+	flights   flight.Group[flightKey, loaded]
+	guards    guards
+	modules   moduleSet
+	policies  policyMemo
+	reports   *reporter
+	log       func(Failure)
+}
+
+var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// New returns a Client for the entries of one namespace: that of the CachePolicies. It does not
+// connect. Call Close when the process ends; the client given stays open.
+//
+// The options of the client given must have ContextTimeoutEnabled set, as registry.ClientFromEnv
+// does: without it a Redis that hangs would make callers wait for go-redis' own timeouts and retries,
+// seconds rather than milliseconds.
+func New(client redis.UniversalClient, namespace string, opts ...Option) (*Client, error) {
+	if !obeysDeadlines(client) {
+		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, so that a Redis that hangs cannot hold up the application")
+	}
+	return newClient(registry.New(client), namespace, opts...)
+}
+
+func newClient(store store, namespace string, opts ...Option) (*Client, error) {
+	if !namespaceName.MatchString(namespace) {
+		return nil, fmt.Errorf("cache: the namespace %q must consist of letters, digits, '.', '_' and '-'", namespace)
+	}
+	options, err := newOptions(opts)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	c := &Client{
+		options:   options,
+		store:     store,
+		namespace: namespace,
+		log:       logFailures(options.logger),
+	}
+	c.flights.OnOrphanPanic = func(key flightKey, err error) {
+		c.failed(key.Module, key.Operation, fmt.Errorf("a loader panicked after its caller had given up: %w", err))
+	}
+	c.reports = newReporter(c.sendReport, options.reportInterval)
+	return c, nil
+}
+
+// obeysDeadlines says whether calls end when their context does. Clients of unknown types are taken
+// at their word.
+func obeysDeadlines(client redis.UniversalClient) bool {
+	switch client := client.(type) {
+	case *redis.Client:
+		return client.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return client.Options().ContextTimeoutEnabled
+	default:
+		return true
+	}
+}
+
+// Close reports the last counts and ends the client's goroutine. The client goes on to work, but
+// counts no more. It returns an error if ctx ended, or Redis failed, before all was reported.
+func (c *Client) Close(ctx context.Context) error { return c.reports.close(ctx) }
+
+func (c *Client) slot(module string) registry.Slot {
+	return registry.Slot{Namespace: c.namespace, Module: module}
+}
+
+// entry translates a key into the registry's.
+func (c *Client) entry(key Key) (registry.Key, error) {
+	id, err := ID(key.Params)
+	if err != nil {
+		return registry.Key{}, err
+	}
+	return registry.Key{Slot: c.slot(key.Module), Operation: key.Operation, ID: id, User: key.User}, nil
+}

@@ -1,0 +1,79 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+
+	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Get implements Cache.
+func (c *Client) Get(ctx context.Context, key Key, out any) (bool, error) {
+	if err := dest.Check(out); err != nil {
+		return false, err
+	}
+	entry, err := c.entry(key)
+	if err != nil {
+		c.failed(key.Module, key.Operation, err)
+		return false, err
+	}
+	lookup, err := c.read(ctx, entry)
+	if err != nil {
+		return false, err
+	}
+	if lookup.Hit && c.decode(entry, lookup.Payload, out) {
+		c.reports.add(key.Module, key.Operation, registry.Counters{Hits: 1})
+		return true, nil
+	}
+	c.reports.add(key.Module, key.Operation, registry.Counters{Misses: 1})
+	return false, nil
+}
+
+// Set implements Cache, in three calls to Redis.
+func (c *Client) Set(ctx context.Context, key Key, value any) error {
+	entry, err := c.entry(key)
+	if err != nil {
+		c.failed(key.Module, key.Operation, err)
+		return err
+	}
+	payload, err := c.encode(value)
+	if err != nil {
+		c.failed(key.Module, key.Operation, err)
+		return err
+	}
+	// The deletion makes room for a lease, and keeps loads that are under way from overwriting the value.
+	if err := c.remove(ctx, entry); err != nil {
+		return err
+	}
+	lookup, err := c.lease(ctx, entry)
+	if err != nil {
+		return err
+	}
+	// A hit was stored after the deletion: as if it had replaced the value a moment later.
+	if lookup.Hit || !lookup.Cacheable {
+		return nil
+	}
+	filled, err := c.set(ctx, entry, payload, lookup.Token)
+	if err != nil {
+		return err
+	}
+	if filled.Outcome == registry.Refused {
+		err := refusal(entry)
+		c.failed(key.Module, key.Operation, err)
+		return err
+	}
+	return nil // a fenced value was invalidated before it could be read
+}
+
+// Delete implements Cache.
+func (c *Client) Delete(ctx context.Context, key Key) error {
+	entry, err := c.entry(key)
+	if err != nil {
+		c.failed(key.Module, key.Operation, err)
+		return err
+	}
+	return c.remove(ctx, entry)
+}

@@ -1,0 +1,298 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+func TestDeadRedisIsAskedThreeTimesThenOncePerPause(t *testing.T) {
+	down := true
+	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		if down {
+			return registry.Lookup{}, errDown
+		}
+		return registry.Lookup{}, nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		fetchMany := func(wantReads int) {
+			t.Helper()
+			before := store.called("read")
+			for range 100 {
+				mustFetch(t.Context(), t, c, usersGet)
+			}
+			if got := store.called("read") - before; got != wantReads {
+				t.Errorf("Redis was asked %d times, want %d", got, wantReads)
+			}
+		}
+		fetchMany(guardFailures)
+		fetchMany(0)
+		time.Sleep(guardPause)
+		fetchMany(1)
+		down = false
+		fetchMany(0)
+		time.Sleep(guardPause)
+		fetchMany(100)
+	})
+}
+
+// A primary that has become a replica answers reads, and go-redis tries each write again and again.
+func TestReadsThatSucceedDoNotHideWritesThatFail(t *testing.T) {
+	store := &stubStore{lease: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+		return registry.Lookup{}, hang(ctx)
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 100 {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		if got := store.called("lease"); got != guardFailures {
+			t.Errorf("%d leases were asked for, want %d", got, guardFailures)
+		}
+		if got := store.called("read"); got != 100 {
+			t.Errorf("%d reads, want 100", got)
+		}
+	})
+}
+
+func TestOneFailureAmongAnswersIsForgotten(t *testing.T) {
+	calls := 0
+	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		calls++
+		if calls%2 == 0 {
+			return registry.Lookup{}, errDown
+		}
+		return registry.Lookup{}, nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 100 {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		if calls != 100 {
+			t.Errorf("Redis was asked %d times, want 100", calls)
+		}
+	})
+}
+
+// An error reply is an answer: Redis is there, and quick to say so.
+func TestRefusalsDoNotCloseTheGuard(t *testing.T) {
+	for _, refusal := range []error{registry.ErrUnauthorized, registry.ErrUnsupported, registry.ErrRejected, registry.ErrOutOfMemory} {
+		store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, refusal }}
+		withClient(t, store, func(t *testing.T, c *Client) {
+			for range 10 {
+				mustFetch(t.Context(), t, c, usersGet)
+			}
+			if got := store.called("lease"); got != 10 {
+				t.Errorf("%v: Redis was asked %d times, want 10", refusal, got)
+			}
+		})
+	}
+}
+
+// Modules are on different nodes of a cluster.
+func TestGuardOfOneModuleDoesNotCloseThatOfAnother(t *testing.T) {
+	store := &stubStore{read: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
+		if key.Module == "users" {
+			return registry.Lookup{}, errDown
+		}
+		return registry.Lookup{}, nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 10 {
+			mustFetch(t.Context(), t, c, usersGet)
+			mustFetch(t.Context(), t, c, Key{Module: "posts", Operation: "get"})
+		}
+		if got := store.called("read"); got != guardFailures+10 {
+			t.Errorf("Redis was asked %d times, want %d", got, guardFailures+10)
+		}
+	})
+}
+
+func TestRedisThatHangsCostsOneTimeout(t *testing.T) {
+	read := func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+		return registry.Lookup{}, hang(ctx)
+	}
+	lease := read
+	set := func(ctx context.Context, _ registry.Key) (registry.Filled, error) {
+		return registry.Filled{}, hang(ctx)
+	}
+	for name, store := range map[string]*stubStore{
+		"reading": {read: read, lease: lease, set: set},
+		"leasing": {lease: lease, set: set},
+		"filling": {set: set},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withClient(t, store, func(t *testing.T, c *Client) {
+				if took := mustFetch(t.Context(), t, c, usersGet); took != 30*time.Millisecond {
+					t.Errorf("it took %s, want the timeout", took)
+				}
+			}, WithTimeout(30*time.Millisecond))
+		})
+	}
+}
+
+func TestRedisThatHangsLeavesTheCallerHalfOfItsTime(t *testing.T) {
+	store := &stubStore{read: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+		return registry.Lookup{}, hang(ctx)
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for _, want := range []time.Duration{30 * time.Millisecond, 30 * time.Millisecond, 30 * time.Millisecond, 0} {
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+			if took := mustFetch(ctx, t, c, usersGet); took != want {
+				t.Errorf("it took %s, want %s", took, want)
+			}
+			cancel()
+		}
+	})
+}
+
+func TestCallersThatAreInAHurryDoNotCloseTheGuard(t *testing.T) {
+	store := &stubStore{read: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+		select {
+		case <-time.After(2 * time.Millisecond):
+			return registry.Lookup{}, nil
+		case <-ctx.Done():
+			return registry.Lookup{}, hang(ctx)
+		}
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
+			mustFetch(ctx, t, c, usersGet)
+			cancel()
+		}
+		mustFetch(t.Context(), t, c, usersGet)
+		if got := store.called("read"); got != 11 {
+			t.Errorf("Redis was asked %d times, want 11", got)
+		}
+	})
+}
+
+func TestInvalidationIsTriedWhateverTheGuardSays(t *testing.T) {
+	store := &stubStore{
+		read:       func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown },
+		invalidate: func(context.Context, registry.Slot, registry.Scope) error { return errDown },
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 5 {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		for range 5 {
+			if err := c.InvalidateModule(t.Context(), "users"); !errors.Is(err, registry.ErrUnreachable) {
+				t.Errorf("got %v, want ErrUnreachable", err)
+			}
+		}
+		if got := store.called("invalidate users"); got != 5 {
+			t.Errorf("Redis was asked %d times, want 5", got)
+		}
+	})
+}
+
+func TestInvalidationIsBounded(t *testing.T) {
+	store := &stubStore{invalidate: func(ctx context.Context, _ registry.Slot, _ registry.Scope) error { return hang(ctx) }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		start := time.Now()
+		if err := c.InvalidateModule(t.Context(), "users"); !errors.Is(err, registry.ErrUnreachable) {
+			t.Errorf("got %v, want ErrUnreachable", err)
+		}
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("it took %s, want the timeout", took)
+		}
+	}, WithInvalidationTimeout(time.Minute))
+}
+
+// Without Redis nobody can tell whether a load that is under way began before an invalidation.
+func TestCallersDoNotJoinWithoutALease(t *testing.T) {
+	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		if loads := concurrentLoads(t, c, usersGet); loads != 10 {
+			t.Errorf("%d loads, want 10", loads)
+		}
+	})
+}
+
+func TestValueWithoutAUserIsSharedOnlyIfThePolicyLetItPass(t *testing.T) {
+	for name, test := range map[string]struct {
+		filled    registry.Filled
+		err       error
+		user      string
+		wantLoads int
+	}{
+		"stored":               {filled: registry.Filled{Outcome: registry.Stored}, wantLoads: 1},
+		"fenced":               {filled: registry.Filled{Outcome: registry.Fenced}, wantLoads: 1},
+		"refused":              {filled: registry.Filled{Outcome: registry.Refused}, wantLoads: 10},
+		"disabled":             {filled: registry.Filled{Outcome: registry.Disabled}, wantLoads: 10},
+		"not answered":         {err: errDown, wantLoads: 10},
+		"refused to a user":    {filled: registry.Filled{Outcome: registry.Refused}, user: "ada", wantLoads: 1},
+		"not answered, a user": {err: errDown, user: "ada", wantLoads: 1},
+	} {
+		store := &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) { return test.filled, test.err }}
+		withClient(t, store, func(t *testing.T, c *Client) {
+			key := usersGet
+			key.User = test.user
+			if loads := concurrentLoads(t, c, key); loads != test.wantLoads {
+				t.Errorf("%s: %d loads, want %d", name, loads, test.wantLoads)
+			}
+		})
+	}
+}
+
+// A load that was slower than its callers' patience is worth keeping for the next.
+func TestLoadIsStoredEvenIfItsCallersHaveLeft(t *testing.T) {
+	var ctxErr error
+	store := &stubStore{set: func(ctx context.Context, _ registry.Key) (registry.Filled, error) {
+		ctxErr = ctx.Err()
+		return registry.Filled{Outcome: registry.Stored}, nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		release := make(chan struct{})
+		time.AfterFunc(time.Second, cancel)
+		_, err := Fetch(ctx, c, usersGet, func(context.Context) (string, error) {
+			<-release
+			return "v", nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		close(release)
+		synctest.Wait()
+		if got := store.called("set"); got != 1 || ctxErr != nil {
+			t.Errorf("stored %d times, with a context that is %v", got, ctxErr)
+		}
+	})
+}
+
+// concurrentLoads fetches ten times at once and returns how often that loaded.
+func concurrentLoads(t *testing.T, c *Client, key Key) int {
+	t.Helper()
+	var mu sync.Mutex
+	loads := 0
+	release := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 10 {
+		callers.Go(func() {
+			_, err := Fetch(t.Context(), c, key, func(context.Context) (string, error) {
+				mu.Lock()
+				loads++
+				mu.Unlock()
+				<-release
+				return "v", nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	synctest.Wait()
+	close(release)
+	callers.Wait()
+	return loads
+}

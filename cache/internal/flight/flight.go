@@ -1,0 +1,173 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flight joins concurrent loads of the same thing into one.
+//
+// It differs from golang.org/x/sync/singleflight in what a caller's context and a loader's failure
+// may do to others: a caller that gives up leaves the load to those who still wait, the last one to
+// leave ends it, and a panic reaches only the caller whose loader it was.
+package flight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+)
+
+// ErrNothingToShare tells a caller that joined a load that it must load for itself: the loader
+// panicked, or it failed after the caller it belonged to had given up, which may be the reason.
+var ErrNothingToShare = errors.New("the load has no result to share")
+
+// Group holds the loads under way. The zero Group is ready for use.
+type Group[K comparable, V any] struct {
+	// OnOrphanPanic, if set, is told of a panic in a load whose caller has given up: there is
+	// nobody left to panic in.
+	OnOrphanPanic func(key K, err error)
+
+	mu      sync.Mutex
+	flights map[K]*flight[V]
+}
+
+type flight[V any] struct {
+	done   chan struct{}
+	cancel context.CancelFunc
+
+	// Guarded by Group.mu. None changes once landed is set.
+	waiting  int
+	orphaned bool // the caller that started the load has given up
+	landed   bool
+
+	// Written before done is closed, read after.
+	value    V
+	err      error
+	panicked *Panic
+	exited   bool // the loader called runtime.Goexit
+}
+
+// Do returns the result of load, called by this caller or by another that is loading the same key.
+// The loader runs on a goroutine of its own, with the values of the context of the caller that
+// started it, and is cancelled when all callers have given up. started says that the result comes
+// from this caller's load.
+//
+// The error is the loader's, or that of a context that ended while waiting, or ErrNothingToShare. A
+// panic of load becomes a panic of the caller that started it, with a *Panic; likewise
+// runtime.Goexit.
+func (g *Group[K, V]) Do(ctx context.Context, key K, load func(context.Context) (V, error)) (value V, started bool, err error) {
+	f, started := g.board(ctx, key, load)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		if g.leave(key, f, started) {
+			return value, started, ctx.Err()
+		}
+		<-f.done // it is about to be closed
+	}
+	if !started {
+		value, err = f.shared()
+		return value, false, err
+	}
+	switch {
+	case f.panicked != nil:
+		panic(f.panicked)
+	case f.exited:
+		runtime.Goexit()
+	}
+	return f.value, true, f.err
+}
+
+// board joins the flight of a key or starts one.
+func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Context) (V, error)) (f *flight[V], started bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f, underway := g.flights[key]; underway {
+		f.waiting++
+		return f, false
+	}
+	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, whatever happens
+	f = &flight[V]{done: make(chan struct{}), cancel: cancel, waiting: 1}
+	if g.flights == nil {
+		g.flights = make(map[K]*flight[V])
+	}
+	g.flights[key] = f
+	go g.fly(loadCtx, key, f, load)
+	return f, true
+}
+
+// fly runs the loader, however it ends.
+func (g *Group[K, V]) fly(ctx context.Context, key K, f *flight[V], load func(context.Context) (V, error)) {
+	f.exited = true // until load is seen to return or to panic
+	defer func() {
+		if f.exited {
+			if value := recover(); value != nil {
+				f.exited = false
+				f.panicked = &Panic{value: value, stack: debug.Stack()}
+			}
+		}
+		g.land(key, f)
+	}()
+	f.value, f.err = load(ctx)
+	f.exited = false
+}
+
+func (g *Group[K, V]) land(key K, f *flight[V]) {
+	g.mu.Lock()
+	g.forget(key, f)
+	f.landed = true
+	g.mu.Unlock()
+	f.cancel()
+	close(f.done)
+	if f.orphaned && f.panicked != nil && g.OnOrphanPanic != nil {
+		g.OnOrphanPanic(key, f.panicked)
+	}
+}
+
+// leave gives up waiting, unless the load is over. A load that nobody waits for is cancelled, and
+// nobody can join it.
+func (g *Group[K, V]) leave(key K, f *flight[V], started bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f.landed {
+		return false
+	}
+	f.orphaned = f.orphaned || started
+	f.waiting--
+	if f.waiting == 0 {
+		g.forget(key, f)
+		f.cancel()
+	}
+	return true
+}
+
+// forget makes the next caller start a flight of its own. Requires g.mu.
+func (g *Group[K, V]) forget(key K, f *flight[V]) {
+	if g.flights[key] == f {
+		delete(g.flights, key)
+	}
+}
+
+// shared is what a flight that is done has for those who joined it.
+func (f *flight[V]) shared() (V, error) {
+	if f.panicked != nil || f.exited || (f.err != nil && f.orphaned) {
+		var zero V
+		return zero, ErrNothingToShare
+	}
+	return f.value, f.err
+}
+
+// Panic carries the value that a loader panicked with, and where, to the goroutine of its caller.
+type Panic struct {
+	value any
+	stack []byte
+}
+
+// Error shows the value and the loader's stack.
+func (p *Panic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
+
+// Unwrap returns the value, if it was an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.value.(error)
+	return err
+}

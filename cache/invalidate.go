@@ -1,0 +1,76 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// invalidationsAtOnce bounds the connections that an invalidation of a user in all modules takes.
+const invalidationsAtOnce = 8
+
+// InvalidateModule implements Cache.
+func (c *Client) InvalidateModule(ctx context.Context, module string) error {
+	return c.invalidate(ctx, module, registry.Scope{})
+}
+
+// InvalidateOperation implements Cache.
+func (c *Client) InvalidateOperation(ctx context.Context, module, operation string) error {
+	if operation == "" {
+		return errNoOperation
+	}
+	return c.invalidate(ctx, module, registry.Scope{Operation: operation})
+}
+
+// InvalidateUser implements Cache. The error joins those of all modules that failed.
+func (c *Client) InvalidateUser(ctx context.Context, user string, modules ...string) error {
+	if user == "" {
+		return errNoUser
+	}
+	var unknown error
+	if len(modules) == 0 {
+		modules, unknown = c.allModulesInTime(ctx)
+	}
+	failures := make([]error, len(modules)+1)
+	failures[len(modules)] = unknown
+	var group errgroup.Group
+	group.SetLimit(invalidationsAtOnce)
+	for i, module := range modules {
+		group.Go(func() error {
+			failures[i] = c.invalidate(ctx, module, registry.Scope{User: user})
+			return nil
+		})
+	}
+	_ = group.Wait() // the failures are all wanted, not only the first
+	return errors.Join(failures...)
+}
+
+func (c *Client) allModulesInTime(ctx context.Context) ([]string, error) {
+	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
+	defer cancel()
+	modules, err := c.allModules(bounded)
+	if err != nil && ctx.Err() == nil {
+		c.failed("", "", err)
+	}
+	return modules, err
+}
+
+// invalidate asks Redis whatever the guard says: an invalidation must not be lost to save time.
+func (c *Client) invalidate(ctx context.Context, module string, scope registry.Scope) error {
+	if module == "" {
+		return errNoModule
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
+	defer cancel()
+	_, err := c.store.Invalidate(bounded, c.slot(module), scope, registry.ModeHard, "")
+	if err != nil && ctx.Err() == nil {
+		c.failed(module, scope.Operation, err)
+	}
+	return err
+}

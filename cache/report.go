@@ -1,0 +1,146 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	// reportOperations bounds the operations whose counts wait to be reported. The counts of more
+	// are lost.
+	reportOperations = 1000
+	// reportTimeout bounds the reporting of all of them.
+	reportTimeout = 5 * time.Second
+)
+
+// reporter adds up counts and sends them at intervals, by one goroutine.
+type reporter struct {
+	send func(ctx context.Context, module, operation string, counters registry.Counters) error
+
+	mu      sync.Mutex
+	pending map[operationKey]registry.Counters
+	closed  bool
+
+	full   chan struct{}
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+type operationKey struct{ module, operation string }
+
+func newReporter(
+	send func(ctx context.Context, module, operation string, counters registry.Counters) error,
+	interval time.Duration,
+) *reporter {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &reporter{
+		send:    send,
+		pending: make(map[operationKey]registry.Counters),
+		full:    make(chan struct{}, 1),
+		cancel:  cancel,
+		done:    make(chan struct{}),
+	}
+	go r.run(ctx, interval)
+	return r
+}
+
+func (r *reporter) run(ctx context.Context, interval time.Duration) {
+	defer close(r.done)
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-r.full:
+		}
+		_ = r.flushInTime(ctx) // what could not be sent waits for the next time
+	}
+}
+
+func (r *reporter) flushInTime(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	return r.flush(ctx)
+}
+
+// add counts what happened to an operation.
+func (r *reporter) add(module, operation string, counters registry.Counters) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || operation == "" {
+		return
+	}
+	key := operationKey{module, operation}
+	if !r.merge(key, counters) {
+		return
+	}
+	if len(r.pending) == reportOperations {
+		select {
+		case r.full <- struct{}{}:
+		default: // it is being seen to
+		}
+	}
+}
+
+// merge requires r.mu. It says whether there was room.
+func (r *reporter) merge(key operationKey, more registry.Counters) bool {
+	counters, known := r.pending[key]
+	if !known && len(r.pending) >= reportOperations {
+		return false
+	}
+	counters.Hits += more.Hits
+	counters.Misses += more.Misses
+	counters.Stale += more.Stale
+	counters.Errors += more.Errors
+	r.pending[key] = counters
+	return true
+}
+
+// flush sends all counts. What could not be sent is kept, and the last error returned.
+func (r *reporter) flush(ctx context.Context) error {
+	r.mu.Lock()
+	batch := r.pending
+	r.pending = make(map[operationKey]registry.Counters, len(batch))
+	r.mu.Unlock()
+
+	var failure error
+	for key, counters := range batch {
+		err := ctx.Err()
+		if err == nil {
+			err = r.send(ctx, key.module, key.operation, counters)
+		}
+		if err != nil {
+			failure = err
+			r.keep(key, counters)
+		}
+	}
+	return failure
+}
+
+func (r *reporter) keep(key operationKey, counters registry.Counters) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.merge(key, counters)
+}
+
+// close ends the goroutine and sends what is left.
+func (r *reporter) close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	select {
+	case <-r.done:
+		return r.flush(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,188 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// ledger adds up what a reporter sent.
+type ledger struct {
+	mu      sync.Mutex
+	failure error
+	calls   int
+	sums    map[operationKey]registry.Counters
+}
+
+func (l *ledger) send(_ context.Context, module, operation string, c registry.Counters) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls++
+	if l.failure != nil {
+		return l.failure
+	}
+	if l.sums == nil {
+		l.sums = make(map[operationKey]registry.Counters)
+	}
+	sum := l.sums[operationKey{module, operation}]
+	sum.Hits += c.Hits
+	sum.Misses += c.Misses
+	sum.Errors += c.Errors
+	l.sums[operationKey{module, operation}] = sum
+	return nil
+}
+
+func (l *ledger) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failure = err
+}
+
+func (l *ledger) called() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.calls
+}
+
+func (l *ledger) sum(module, operation string) registry.Counters {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sums[operationKey{module, operation}]
+}
+
+func withReporter(t *testing.T, test func(t *testing.T, r *reporter, l *ledger)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{}
+		r := newReporter(l.send, 10*time.Second)
+		test(t, r, l)
+		_ = r.close(context.Background())
+	})
+}
+
+func TestCountsAreSentInBatches(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		for range 100 {
+			r.add("users", "get", registry.Counters{Hits: 1})
+			r.add("users", "list", registry.Counters{Misses: 1, Errors: 2})
+		}
+		synctest.Wait()
+		if calls := l.called(); calls != 0 {
+			t.Errorf("%d calls before the interval was over", calls)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got, want := l.sum("users", "get"), (registry.Counters{Hits: 100}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if got, want := l.sum("users", "list"), (registry.Counters{Misses: 100, Errors: 200}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if calls := l.called(); calls != 2 {
+			t.Errorf("%d calls, want 2: one for each operation, and none when there is nothing new", calls)
+		}
+	})
+}
+
+func TestCountsThatCouldNotBeSentAreKept(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		l.fail(errDown)
+		r.add("users", "get", registry.Counters{Hits: 1})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		r.add("users", "get", registry.Counters{Hits: 1})
+		l.fail(nil)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := l.sum("users", "get"); got.Hits != 2 {
+			t.Errorf("%d hits, want 2", got.Hits)
+		}
+	})
+}
+
+func TestReporterIsBounded(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		l.fail(errDown)
+		for i := range 2 * reportOperations {
+			r.add("users", fmt.Sprint(i), registry.Counters{Hits: 1})
+		}
+		synctest.Wait()
+		r.mu.Lock()
+		waiting := len(r.pending)
+		r.mu.Unlock()
+		if waiting > reportOperations {
+			t.Errorf("%d operations wait", waiting)
+		}
+		if l.called() == 0 {
+			t.Error("a full reporter waits for the interval")
+		}
+	})
+}
+
+func TestCloseSendsWhatIsLeft(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		r.add("users", "get", registry.Counters{Hits: 1})
+		if err := r.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		r.add("users", "get", registry.Counters{Hits: 1})
+		if err := r.close(t.Context()); err != nil {
+			t.Errorf("closing again: %v", err)
+		}
+		if got := l.sum("users", "get"); got.Hits != 1 {
+			t.Errorf("%d hits, want 1", got.Hits)
+		}
+	})
+}
+
+func TestCloseSaysWhatCouldNotBeSent(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		l.fail(errDown)
+		r.add("users", "get", registry.Counters{Hits: 1})
+		if err := r.close(t.Context()); !errors.Is(err, registry.ErrUnreachable) {
+			t.Errorf("got %v, want ErrUnreachable", err)
+		}
+	})
+}
+
+func TestCloseEndsAReportThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hanging := func(ctx context.Context, _, _ string, _ registry.Counters) error { return hang(ctx) }
+		r := newReporter(hanging, time.Second)
+		r.add("users", "get", registry.Counters{Hits: 1})
+		time.Sleep(time.Second) // the reporter hangs now
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := r.close(ctx); err == nil {
+			t.Error("no error although nothing was sent")
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("closing took %s, longer than its context", took)
+		}
+	})
+}
+
+func TestRejectedCountsAreGivenUp(t *testing.T) {
+	store := &stubStore{report: func(context.Context, registry.Slot, string, registry.Counters) error { return registry.ErrRejected }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		c.reports.add("users", "get", registry.Counters{Hits: 1})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := store.called("report"); got != 1 {
+			t.Errorf("reported %d times, want once", got)
+		}
+	})
+}

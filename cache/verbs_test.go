@@ -1,0 +1,265 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	good := redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
+	defer good.Close()
+	deaf := redis.NewClient(&redis.Options{})
+	defer deaf.Close()
+	deafCluster := redis.NewClusterClient(&redis.ClusterOptions{})
+	defer deafCluster.Close()
+	for _, test := range []struct {
+		name      string
+		client    redis.UniversalClient
+		namespace string
+		options   []Option
+		want      string
+	}{
+		{name: "a client that ignores deadlines", client: deaf, namespace: "shop", want: "ContextTimeoutEnabled"},
+		{name: "a cluster client that ignores deadlines", client: deafCluster, namespace: "shop", want: "ContextTimeoutEnabled"},
+		{name: "no namespace", client: good, want: "namespace"},
+		{name: "a namespace with a brace", client: good, namespace: "shop}", want: "namespace"},
+		{name: "no timeout", client: good, namespace: "shop", options: []Option{WithTimeout(0)}, want: "WithTimeout"},
+		{name: "no timeout", client: good, namespace: "shop", options: []Option{WithInvalidationTimeout(-1)}, want: "WithInvalidationTimeout"},
+		{name: "no interval", client: good, namespace: "shop", options: []Option{WithReportInterval(0)}, want: "WithReportInterval"},
+		{name: "no codec", client: good, namespace: "shop", options: []Option{WithCodec(nil)}, want: "WithCodec"},
+		{name: "no logger", client: good, namespace: "shop", options: []Option{WithLogger(nil)}, want: "WithLogger"},
+	} {
+		c, err := New(test.client, test.namespace, test.options...)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want an error about %s", test.name, err, test.want)
+		}
+		if c != nil {
+			t.Errorf("%s: got a client beside the error", test.name)
+		}
+	}
+}
+
+func TestInvalidateUserCoversModulesOfPoliciesAndOfThisProcess(t *testing.T) {
+	store := &stubStore{modules: func() ([]string, error) { return []string{"posts", "users"}, nil }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		mustFetch(t.Context(), t, c, usersGet)
+		mustFetch(t.Context(), t, c, Key{Module: "drafts", Operation: "get"})
+		if err := c.InvalidateUser(t.Context(), "ada"); err != nil {
+			t.Error(err)
+		}
+		for _, module := range []string{"posts", "users", "drafts"} {
+			if got := store.called("invalidate " + module); got != 1 {
+				t.Errorf("%s was invalidated %d times, want once", module, got)
+			}
+		}
+	})
+}
+
+func TestInvalidateUserDoesWhatItCan(t *testing.T) {
+	store := &stubStore{
+		modules: func() ([]string, error) { return nil, fmt.Errorf("shop: %w", registry.ErrModulesUnknown) },
+		invalidate: func(_ context.Context, slot registry.Slot, _ registry.Scope) error {
+			if slot.Module == "posts" {
+				return errDown
+			}
+			return nil
+		},
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		if err := c.InvalidateUser(t.Context(), "ada"); !errors.Is(err, registry.ErrModulesUnknown) {
+			t.Errorf("got %v, want ErrModulesUnknown", err)
+		}
+		mustFetch(t.Context(), t, c, usersGet)
+		if err := c.InvalidateUser(t.Context(), "ada"); !errors.Is(err, registry.ErrModulesUnknown) {
+			t.Errorf("got %v, want ErrModulesUnknown", err)
+		}
+		if got := store.called("invalidate users"); got != 1 {
+			t.Errorf("the module that is known was invalidated %d times, want once", got)
+		}
+		if err := c.InvalidateUser(t.Context(), "ada", "posts", "users"); !errors.Is(err, registry.ErrUnreachable) {
+			t.Errorf("got %v, want ErrUnreachable", err)
+		}
+		if got := store.called("invalidate users"); got != 2 {
+			t.Errorf("a module was not invalidated because another failed")
+		}
+	})
+}
+
+func TestTTLIsRememberedForASecond(t *testing.T) {
+	ttl := time.Minute
+	store := &stubStore{policy: func() (registry.Policy, error) { return registry.Policy{DefaultTTL: new(ttl)}, nil }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		want := func(want time.Duration, wantCalls int) {
+			t.Helper()
+			for range 10 {
+				if got, err := c.TTL(t.Context(), "users", "get"); got != want || err != nil {
+					t.Errorf("got %s, %v, want %s", got, err, want)
+				}
+			}
+			if got := store.called("policy"); got != wantCalls {
+				t.Errorf("Redis was asked %d times, want %d", got, wantCalls)
+			}
+		}
+		want(time.Minute, 1)
+		ttl = time.Hour
+		want(time.Minute, 1)
+		time.Sleep(policyMemoTime)
+		want(time.Hour, 2)
+		for i := range 2 * policyMemoModules {
+			if _, err := c.TTL(t.Context(), fmt.Sprint(i), "get"); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := len(c.policies.byModule); got > policyMemoModules {
+			t.Errorf("%d policies are remembered", got)
+		}
+	})
+}
+
+func TestTTLErrorIsNotRemembered(t *testing.T) {
+	store := &stubStore{policy: func() (registry.Policy, error) { return registry.Policy{}, errDown }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 2 {
+			if _, err := c.TTL(t.Context(), "users", "get"); !errors.Is(err, registry.ErrUnreachable) {
+				t.Errorf("got %v, want ErrUnreachable", err)
+			}
+		}
+		if got := store.called("policy"); got != 2 {
+			t.Errorf("Redis was asked %d times, want 2", got)
+		}
+	})
+}
+
+// What the application keeps in the cache must not turn up in its logs.
+func TestFailuresAreToldWithoutSecrets(t *testing.T) {
+	const secret = "4111-1111-1111-1111"
+	var log bytes.Buffer
+	var failures []Failure
+	store := &stubStore{
+		read: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
+			if key.User != "" {
+				return registry.Lookup{}, errDown
+			}
+			return registry.Lookup{Hit: true, Payload: []byte(`"` + secret + `"`)}, nil
+		},
+		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Token: "t", Cacheable: true}, nil
+		},
+		set: func(context.Context, registry.Key) (registry.Filled, error) {
+			return registry.Filled{Outcome: registry.Refused}, nil
+		},
+		invalidate: func(context.Context, registry.Slot, registry.Scope) error { return errDown },
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		load := func(context.Context) (int, error) { return 1, nil }
+		act := func(what string, do func()) {
+			t.Helper()
+			before := len(failures)
+			do()
+			time.Sleep(logInterval) // so that each is logged
+			if len(failures) == before {
+				t.Errorf("%s: no failure was told", what)
+			}
+		}
+		act("a payload of another type", func() { _, _ = Fetch(t.Context(), c, usersGet, load) })
+		act("a user", func() {
+			_, _ = Fetch(t.Context(), c, Key{Module: "users", Operation: "get", User: secret, Params: secret}, load)
+		})
+		act("params that JSON refuses", func() {
+			_, _ = Fetch(t.Context(), c, Key{Module: "users", Operation: "get", Params: map[string]any{secret: make(chan int)}}, load)
+		})
+		act("params with a failing method", func() {
+			_, _ = Fetch(t.Context(), c, Key{Module: "users", Operation: "get", Params: failing(secret)}, load)
+		})
+		act("a value with a failing method", func() { _ = c.Set(t.Context(), usersGet, failing(secret)) })
+		act("a refused value", func() { _ = c.Set(t.Context(), usersGet, secret) })
+		act("an invalidation", func() { _ = c.InvalidateUser(t.Context(), secret, "users") })
+		synctest.Wait()
+		for _, f := range failures {
+			if strings.Contains(fmt.Sprint(f), secret) || f.Module != "users" {
+				t.Errorf("told of %+v", f)
+			}
+		}
+		if strings.Contains(log.String(), secret) || strings.Count(log.String(), "\n") < 7 {
+			t.Errorf("the log is:\n%s", log.String())
+		}
+	}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithFailureHook(func(f Failure) { failures = append(failures, f) }))
+}
+
+type failing string
+
+func (f failing) MarshalJSON() ([]byte, error) { return nil, errors.New("cannot marshal " + string(f)) }
+
+func TestLogIsNotFlooded(t *testing.T) {
+	var log bytes.Buffer
+	store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		return registry.Lookup{}, registry.ErrUnauthorized
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 1000 {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		if lines := strings.Count(log.String(), "\n"); lines != 1 {
+			t.Errorf("%d lines were logged, want 1", lines)
+		}
+	}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+}
+
+func TestErrorsAreCounted(t *testing.T) {
+	var got registry.Counters
+	store := &stubStore{
+		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{}, registry.ErrUnauthorized
+		},
+		report: func(_ context.Context, _ registry.Slot, _ string, counters registry.Counters) error {
+			got = counters
+			return nil
+		},
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 3 {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = Fetch(ctx, c, usersGet, func(context.Context) (string, error) { return "", nil })
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if want := (registry.Counters{Errors: 3}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
+	told := make(chan Failure, 1)
+	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := Fetch(ctx, c, usersGet, func(ctx context.Context) (string, error) {
+			cancel()
+			<-ctx.Done()
+			panic("connection lost")
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if f := <-told; !strings.Contains(f.Err.Error(), "connection lost") {
+			t.Errorf("told of %v", f.Err)
+		}
+	}, WithFailureHook(func(f Failure) { told <- f }))
+}
