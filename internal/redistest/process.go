@@ -85,7 +85,10 @@ func (l *launch) runOnce() (*process, error) {
 		_ = p.cmd.Wait()
 		close(p.exited)
 	}()
-	return p, p.waitReady(l.port)
+	if err := p.waitReady(l.port); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (l *launch) args() []string {

@@ -1,0 +1,131 @@
+# The image that docker-build makes and deploy runs.
+IMG ?= cachewright/operator:dev
+# The version that the binary reports.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CONTAINER_TOOL ?= docker
+KUBECTL ?= $(shell command -v kubectl || echo "$$(hack/control-plane.sh)/kubectl")
+
+# Pinned in hack/tools/go.mod and hack/lint/go.mod; Go builds and keeps them.
+CONTROLLER_GEN = go tool -modfile=hack/tools/go.mod controller-gen
+GOFUMPT        = go tool -modfile=hack/tools/go.mod gofumpt
+KUSTOMIZE      = go tool -modfile=hack/tools/go.mod kustomize
+GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
+
+# The race detector needs a C compiler, of which Go finds out.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+# More flags for go test, for example TESTFLAGS='-run TestFence -v'.
+TESTFLAGS ?=
+# What to test, for example PACKAGES=./registry.
+PACKAGES ?= ./...
+
+# with_parts runs its argument where redis-server, etcd, kube-apiserver and kubectl are to be found.
+define with_parts
+redis="$$(hack/redis.sh)"; assets="$$(hack/control-plane.sh)"; \
+export KUBEBUILDER_ASSETS="$$assets" PATH="$$PATH:$$(dirname "$$redis")"; \
+$(1)
+endef
+
+# with_image prints the manifests of config/default for IMG, from a copy: the tree stays as it is.
+define with_image
+copy="$$(mktemp -d)"; trap 'rm -rf "$$copy"' EXIT; cp -R config "$$copy"; \
+(cd "$$copy/config/manager" && "$$(go tool -C "$(CURDIR)/hack/tools" -n kustomize)" edit set image controller=$(IMG)); \
+$(KUSTOMIZE) build "$$copy/config/default"
+endef
+
+SHELL = /usr/bin/env bash -o pipefail
+.SHELLFLAGS = -ec
+.DEFAULT_GOAL = help
+
+##@ General
+
+.PHONY: help
+help: ## Show this.
+	@awk 'BEGIN {FS = ":.*## "; printf "Usage: make \033[36m<target>\033[0m\n"} \
+		/^##@ / {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Tell the whole story on this machine, then stay up to play with. DEMO_EXIT=1 ends it after the story.
+	@$(call with_parts,exec go run ./hack/demo)
+
+##@ Development
+
+.PHONY: generate
+generate: ## Generate the deep copies of the API types.
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRDs and the operator's ClusterRole.
+	$(CONTROLLER_GEN) crd rbac:roleName=manager-role paths="{./api/...,./controllers/...}" output:crd:dir=config/crd/bases output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	$(GOFUMPT) -w .
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+
+.PHONY: lint
+lint: ## Run the linters; the first time builds them, which takes minutes.
+	$(GOLANGCI_LINT) run
+
+.PHONY: lint-fix
+lint-fix: ## Run the linters and apply their fixes.
+	$(GOLANGCI_LINT) run --fix
+
+.PHONY: verify
+verify: ## Check that generated files, formatting, go.mod and the manifests are as they should be.
+	hack/verify.sh
+
+.PHONY: test
+test: vet ## Run every test, against a real API server and real Redis servers that it gets by itself.
+	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
+	@$(call with_parts,go test $(RACE) -count=1 -p 2 -timeout 20m $(TESTFLAGS) $(PACKAGES))
+
+.PHONY: bench
+bench: ## Run the benchmarks of registry and cache.
+	@$(call with_parts,go test -run=NONE -bench=. -benchmem $(TESTFLAGS) ./registry ./cache)
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/operator.
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/operator ./cmd/operator
+
+.PHONY: run
+run: ## Run the operator on this machine, with your kubeconfig's cluster and the Redis of REDIS_HOST or REDIS_URL.
+	go run ./cmd/operator
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --tag $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Push the image IMG.
+	$(CONTAINER_TOOL) push $(IMG)
+
+.PHONY: build-installer
+build-installer: manifests generate ## Write dist/install.yaml, which installs everything with IMG.
+	@mkdir -p dist
+	@{ $(with_image); } >dist/install.yaml
+	@echo "kubectl apply --server-side -f dist/install.yaml"
+
+##@ Deployment
+
+.PHONY: install
+install: manifests ## Install the CRDs into your kubeconfig's cluster.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs from your kubeconfig's cluster, and with them every resource of ours.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: deploy
+deploy: manifests ## Install CRDs and operator, with IMG, into your kubeconfig's cluster.
+	@{ $(with_image); } | $(KUBECTL) apply --server-side -f -
+
+# First what the operator has to let go of, then the operator.
+.PHONY: undeploy
+undeploy: uninstall ## Remove CRDs and operator from your kubeconfig's cluster, and with them every resource of ours.
+	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -f -
