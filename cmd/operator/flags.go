@@ -1,0 +1,96 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+)
+
+// settings are what the flags say.
+type settings struct {
+	metricsAddress          string
+	metricsSecure           bool
+	metricsCertDir          string
+	probeAddress            string
+	leaderElect             bool
+	leaderElectionNamespace string
+	http2                   bool
+	storeCheckInterval      time.Duration
+	statsInterval           time.Duration
+	version                 bool
+	log                     zap.Options
+}
+
+// minInterval keeps a mistyped interval from turning into a busy loop.
+const minInterval = 100 * time.Millisecond
+
+// environmentHelp says what registry.ClientFromEnv reads.
+const environmentHelp = `
+Environment (which Redis to use; it must be 7.0 or later, or Valkey 7.2 or later):
+  REDIS_HOST, REDIS_PORT          default localhost and 6379
+  REDIS_USERNAME, REDIS_PASSWORD  default none
+  REDIS_DB                        number of the database, default 0
+  REDIS_URL                       redis://user:password@host:port/db, or rediss:// for TLS; wins over
+                                  all above
+  REDIS_CLUSTER                   true: host and port are one node of a Redis Cluster
+  REDIS_TLS                       true: connect by TLS
+  REDIS_TLS_CA_FILE               PEM of the authorities to trust instead of the system's
+  REDIS_TLS_CERT_FILE, REDIS_TLS_KEY_FILE
+                                  PEM of a client certificate and its key
+  REDIS_TLS_SERVER_NAME           name to expect in the server's certificate
+  KUBECONFIG                      kubeconfig to use where --kubeconfig is not given
+`
+
+// parseFlags reads the command line; flag.ErrHelp after --help.
+func parseFlags(args []string, output io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("operator", flag.ContinueOnError)
+	flags.SetOutput(output)
+	flags.Usage = func() {
+		fmt.Fprint(output, "Keeps CachePolicy resources in force in Redis and carries out CacheInvalidation resources.\n\nFlags:\n")
+		flags.PrintDefaults()
+		fmt.Fprint(output, environmentHelp)
+	}
+	flags.StringVar(&s.metricsAddress, "metrics-bind-address", ":8443", "Address to serve /metrics on; 0: not served.")
+	flags.BoolVar(&s.metricsSecure, "metrics-secure", true,
+		"Serve /metrics by HTTPS, to those whom the API server knows and allows to get it.")
+	flags.StringVar(&s.metricsCertDir, "metrics-cert-dir", "",
+		"Directory of tls.crt and tls.key for /metrics. Default: a certificate of its own making.")
+	flags.StringVar(&s.probeAddress, "health-probe-bind-address", ":8081",
+		"Address to serve /healthz and /readyz on; /readyz/redis says what is wrong. 0: not served.")
+	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Let one replica of several do the work.")
+	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "",
+		"Namespace of the lease that replicas compete for. Default: that of the pod; needed outside of a cluster.")
+	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
+	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
+		"Time between two checks of Redis; within it, a policy that Redis lost is in force again.")
+	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,
+		"Least time between two snapshots of figures in the status of a CachePolicy.")
+	flags.BoolVar(&s.version, "version", false, "Print the version and exit.")
+	config.RegisterFlags(flags)
+	s.log.BindFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return settings{}, err
+	}
+	return s, s.validate(flags.Args())
+}
+
+func (s settings) validate(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q: there are only flags, see --help", rest[0])
+	case s.storeCheckInterval < minInterval:
+		return fmt.Errorf("--store-check-interval must be at least %s, not %s", minInterval, s.storeCheckInterval)
+	case s.statsInterval < minInterval:
+		return fmt.Errorf("--stats-interval must be at least %s, not %s", minInterval, s.statsInterval)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,157 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// The operator keeps the policies of CachePolicy resources in force in Redis and carries out
+// CacheInvalidation resources. See --help.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// leaderElectionID names the lease that replicas compete for.
+const leaderElectionID = "operator.cachewright.io"
+
+func main() {
+	err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "cachewright operator:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the operator, until the context ends.
+func run(
+	ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer,
+) error {
+	s, err := parseFlags(args, stderr)
+	if err != nil {
+		return err
+	}
+	if s.version {
+		fmt.Fprintln(stdout, versionText())
+		return nil
+	}
+	log := zap.New(zap.UseFlagOptions(&s.log), zap.WriteTo(stderr))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log.WithName("kubernetes"))
+
+	mgr, err := newManager(s, log)
+	if err != nil {
+		return err
+	}
+	store, address, closeStore, err := openStore(env, log.WithName("redis"))
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if err := setUp(mgr, s, store, address); err != nil {
+		return err
+	}
+	log.Info("Starting", "version", versionText(), "redis", address)
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running: %w", err)
+	}
+	return nil
+}
+
+func newManager(s settings, log logr.Logger) (manager.Manager, error) {
+	cfg, err := config.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no access to Kubernetes: %w; check --kubeconfig, KUBECONFIG or the pod's service account", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("building the scheme: %w", err)
+	}
+	mgr, err := manager.New(cfg, manager.Options{
+		Scheme: scheme,
+		Logger: log,
+		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		// Reconcilers compare what they want with a status they wrote themselves.
+		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
+		Metrics:                       metricsOptions(s),
+		HealthProbeBindAddress:        s.probeAddress,
+		LeaderElection:                s.leaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionNamespace:       s.leaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends right after Start returns
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up against the API server at %s: %w", cfg.Host, err)
+	}
+	if err := wantCRDs(mgr.GetRESTMapper(), cfg.Host); err != nil {
+		return nil, err
+	}
+	return mgr, nil
+}
+
+// wantCRDs fails where the API server cannot be asked, or does not know our resources: the cache
+// would only wait for them.
+func wantCRDs(mapper meta.RESTMapper, host string) error {
+	for _, kind := range []string{"CachePolicy", "CacheInvalidation"} {
+		gvk := v1.GroupVersion.WithKind(kind)
+		_, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		switch {
+		case meta.IsNoMatchError(err):
+			return fmt.Errorf("the API server at %s does not know %s of %s: install the CRDs first, "+
+				"for example with: kubectl apply --server-side -k config/crd", host, kind, v1.GroupVersion)
+		case err != nil:
+			return fmt.Errorf("asking the API server at %s for its resources: %w", host, err)
+		}
+	}
+	return nil
+}
+
+func metricsOptions(s settings) metricsserver.Options {
+	o := metricsserver.Options{BindAddress: s.metricsAddress, SecureServing: s.metricsSecure, CertDir: s.metricsCertDir}
+	if s.metricsSecure {
+		o.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	if !s.http2 {
+		// Off: a scraper needs none of it, and its stream resets have been used against servers.
+		o.TLSOpts = append(o.TLSOpts, func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} })
+	}
+	return o
+}
+
+func setUp(mgr manager.Manager, s settings, store *registry.Registry, address string) error {
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the health check: %w", err)
+	}
+	return controllers.Setup(mgr, controllers.Options{
+		Store:              store,
+		StoreAddress:       address,
+		StoreCheckInterval: s.storeCheckInterval,
+		StatsInterval:      s.statsInterval,
+		Registerer:         metrics.Registry,
+	})
+}

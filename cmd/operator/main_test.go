@@ -1,0 +1,363 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// patience is how long a test waits for what must happen; it is long because machines are busy.
+const patience = time.Minute
+
+// binary is the operator, built once: these tests run what users run.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "cachewright-operator-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		binary = filepath.Join(dir, "operator")
+		if output, err := exec.Command("go", "build", "-ldflags", "-X main.version=v1.2.3-test", "-o", binary, ".").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building the operator: %v\n%s", err, output)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// process is a running operator.
+type process struct {
+	command *exec.Cmd
+	output  *safeBuffer
+	ended   chan struct{}
+	err     error // once ended
+}
+
+type safeBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// start runs the operator with nothing in its environment but what is given.
+func start(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{command: exec.Command(binary, args...), output: &safeBuffer{}, ended: make(chan struct{})}
+	p.command.Env = append([]string{"HOME=" + t.TempDir()}, env...)
+	p.command.Stdout, p.command.Stderr = p.output, p.output
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.command.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.command.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("output of the operator:\n%s", p.output)
+		}
+	})
+	return p
+}
+
+// exit waits until the operator ended by itself, and returns its exit status and output.
+func (p *process) exit(t *testing.T) (int, string) {
+	t.Helper()
+	select {
+	case <-p.ended:
+		return p.command.ProcessState.ExitCode(), p.output.String()
+	case <-time.After(patience):
+		t.Fatalf("the operator did not end: %s", p.output)
+		return 0, ""
+	}
+}
+
+func TestHelpNamesEveryVariableThatIsRead(t *testing.T) {
+	code, help := start(t, nil, "--help").exit(t)
+	if code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	var read []string
+	_, err := registry.ClientFromEnv(func(name string) (string, bool) {
+		read = append(read, name)
+		return "", false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(read, "KUBECONFIG", "-leader-elect", "-metrics-bind-address", "-stats-interval", "-store-check-interval") {
+		if !regexp.MustCompile(`(?m)(^|[\s,])` + name + `\b`).MatchString(help) {
+			t.Errorf("--help does not name %s", name)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	code, output := start(t, nil, "--version").exit(t)
+	if code != 0 || !strings.HasPrefix(output, "v1.2.3-test (commit ") {
+		t.Errorf("exit status %d: %s", code, output)
+	}
+}
+
+func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
+	const secret = "battery-staple"
+	nobody := "https://" + freeAddress(t)
+	tests := []struct {
+		name string
+		env  []string
+		args []string
+		says string
+	}{
+		{"argument", nil, []string{"run"}, `unexpected argument "run"`},
+		{"flag", nil, []string{"--nonsense"}, "flag provided but not defined: -nonsense"},
+		{"interval", nil, []string{"--store-check-interval=5ms"}, "--store-check-interval must be at least 100ms, not 5ms"},
+		{"kubeconfig", nil, []string{"--kubeconfig=/no/such/file"}, "check --kubeconfig"},
+		{"no access", nil, nil, "no access to Kubernetes"},
+		{"API server", nil, []string{"--kubeconfig=" + kubeconfig(t, nobody)}, "asking the API server at " + nobody},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			code, output := start(t, append(test.env, "REDIS_PASSWORD="+secret), test.args...).exit(t)
+			if code == 0 || !strings.Contains(output, test.says) {
+				t.Errorf("exit status %d; want %q in:\n%s", code, test.says, output)
+			}
+			if strings.Contains(output, secret) {
+				t.Errorf("the password is in:\n%s", output)
+			}
+		})
+	}
+}
+
+// The life of an operator on one control plane: refused without CRDs, not ready while Redis
+// refuses it, ready once that is mended, ended by SIGTERM.
+func TestOperator(t *testing.T) {
+	environment, err := kubetest.Start(func(e *envtest.Environment) {
+		e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(config, environment.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--kubeconfig=" + config, "--health-probe-bind-address=0", "--metrics-bind-address=0"}
+
+	t.Run("names the CRDs that are missing", func(t *testing.T) {
+		code, output := start(t, nil, args...).exit(t)
+		if code == 0 || !strings.Contains(output, "does not know CachePolicy of cachewright.io/v1: install the CRDs first") {
+			t.Errorf("exit status %d:\n%s", code, output)
+		}
+	})
+
+	root, err := kubetest.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	crds := envtest.CRDInstallOptions{Paths: []string{filepath.Join(root, "config", "crd", "bases")}, ErrorIfPathMissing: true}
+	if _, err := envtest.InstallCRDs(environment.Config, crds); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("names the variable that is wrong, not what is in it", func(t *testing.T) {
+		const secret = "battery-staple"
+		for _, env := range []string{"REDIS_URL=redis://:" + secret + "@h:port", "REDIS_PORT=tcp://10.0.0.1:6379", "REDIS_TLS=maybe"} {
+			code, output := start(t, []string{env}, args...).exit(t)
+			variable, _, _ := strings.Cut(env, "=")
+			if code == 0 || !strings.Contains(output, variable) || strings.Contains(output, secret) {
+				t.Errorf("%s: exit status %d:\n%s", variable, code, output)
+			}
+		}
+	})
+
+	t.Run("says why it is not ready, guards its metrics and ends in peace", func(t *testing.T) { livesAndEnds(t, environment, config) })
+}
+
+func livesAndEnds(t *testing.T, environment *envtest.Environment, config string) {
+	const right, wrong = "correct-horse", "battery-staple"
+	server := redistest.Start(t)
+	setPassword(t, server, "", right)
+	host, port, err := net.SplitHostPort(server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	probes, metrics := freeAddress(t), freeAddress(t)
+	operator := start(t, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_PASSWORD=" + wrong},
+		"--kubeconfig="+config, "--health-probe-bind-address="+probes, "--metrics-bind-address="+metrics,
+		"--store-check-interval=100ms", "--leader-elect", "--leader-election-namespace=default", "--zap-devel")
+
+	want(t, "http://"+probes+"/healthz", "", http.StatusOK, "ok")
+	want(t, "http://"+probes+"/readyz", "", http.StatusInternalServerError, "redis failed")
+	want(t, "http://"+probes+"/readyz/redis", "", http.StatusInternalServerError,
+		"Redis at "+server.Addr()+" refuses access: WRONGPASS", "REDIS_PASSWORD")
+
+	setPassword(t, server, right, wrong)
+	want(t, "http://"+probes+"/readyz", "", http.StatusOK, "ok")
+
+	want(t, "https://"+metrics+"/metrics", "", http.StatusUnauthorized, "")
+	want(t, "https://"+metrics+"/metrics", scraperToken(t, environment), http.StatusOK, "cachewright_store_up 1")
+
+	if err := operator.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	code, output := operator.exit(t)
+	if code != 0 {
+		t.Errorf("ended with exit status %d after SIGTERM", code)
+	}
+	if strings.Contains(output, wrong) {
+		t.Error("the password is in the log")
+	}
+}
+
+// setPassword changes the password of a Redis.
+func setPassword(t *testing.T, server *redistest.Server, from, to string) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Password: from})
+	defer func() { _ = client.Close() }()
+	if err := client.ConfigSet(t.Context(), "requirepass", to).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// want waits until a URL answers with a status and a body that has every part.
+func want(t *testing.T, url, token string, status int, parts ...string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // a certificate of its own making
+		ForceAttemptHTTP2: true,
+		DisableKeepAlives: true,
+	}}
+	gomega.NewWithT(t).Eventually(func(g gomega.Gomega) {
+		got, body, err := get(t.Context(), client, url, token)
+		g.Expect(err).NotTo(gomega.HaveOccurred())
+		g.Expect(got).To(gomega.Equal(status), body)
+		for _, part := range parts {
+			g.Expect(body).To(gomega.ContainSubstring(part))
+		}
+	}, patience).Should(gomega.Succeed(), url)
+}
+
+// get returns how a URL is answered.
+func get(ctx context.Context, client *http.Client, url, token string) (status int, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.ProtoMajor != 1 {
+		return 0, "", errors.New("served by " + response.Proto)
+	}
+	text, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(text), err
+}
+
+// scraperToken is the token of an account that may read /metrics and nothing else.
+func scraperToken(t *testing.T, environment *envtest.Environment) string {
+	t.Helper()
+	clients, err := kubernetes.NewForConfig(environment.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, named := t.Context(), metav1.ObjectMeta{Name: "scraper"}
+	_, errAccount := clients.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: named}, metav1.CreateOptions{})
+	_, errRole := clients.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{
+		ObjectMeta: named, Rules: []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}},
+	}, metav1.CreateOptions{})
+	_, errBinding := clients.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: named,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: named.Name},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: named.Name}},
+	}, metav1.CreateOptions{})
+	request, errToken := clients.CoreV1().ServiceAccounts("default").
+		CreateToken(ctx, named.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err := errors.Join(errAccount, errRole, errBinding, errToken); err != nil {
+		t.Fatal(err)
+	}
+	return request.Status.Token
+}
+
+// freeAddress is an address of loopback that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// kubeconfig writes one for an API server.
+func kubeconfig(t *testing.T, server string) string {
+	t.Helper()
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: server}
+	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test"}
+	config.CurrentContext = "test"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,29 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// version is set by the release build: -ldflags "-X main.version=v1.2.3".
+var version string
+
+// versionText names the version, the commit it was built from and the Go it was built with.
+func versionText() string {
+	name, commit, golang := version, "unknown", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		golang = info.GoVersion
+		if name == "" {
+			name = info.Main.Version
+		}
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				commit = setting.Value
+			}
+		}
+	}
+	return fmt.Sprintf("%s (commit %s, %s)", name, commit, golang)
+}

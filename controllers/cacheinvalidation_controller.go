@@ -1,0 +1,212 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// CacheInvalidationReconciler purges what CacheInvalidations name, once each.
+type CacheInvalidationReconciler struct {
+	// Client reads from the cache.
+	Client client.Client
+	// Reader reads from the API server.
+	Reader  client.Reader
+	Store   InvalidationStore
+	Health  StoreHealth
+	Events  events.EventRecorder
+	Metrics *Metrics
+	Clock   clock.PassiveClock
+	// StoreAddress names the store in messages. It holds no secret.
+	StoreAddress string
+	// ReclaimSlice is the time between two reports of how much memory was given back.
+	ReclaimSlice time.Duration
+}
+
+// Reconcile brings one purge forward.
+func (r *CacheInvalidationReconciler) Reconcile(
+	ctx context.Context, req reconcile.Request,
+) (result reconcile.Result, err error) {
+	invalidation, err := r.read(ctx, req.NamespacedName)
+	if err != nil || !invalidation.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if finished(invalidation) {
+		return r.expire(ctx, invalidation)
+	}
+	patch := newPatcher(r.Client, invalidation)
+	found := &invalidationFindings{began: r.Clock.Now()}
+	found.late = deadlinePassed(invalidation, found.began)
+	defer func() { result, err = r.settle(ctx, patch, invalidation, found, err) }()
+
+	if invalidation.Status.EffectiveTime != nil {
+		return reconcile.Result{}, r.reclaim(ctx, invalidation, found)
+	}
+	if found.late {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{}, r.purge(ctx, invalidation, found)
+}
+
+// read returns a purge from the cache if it is finished there, which is final. Else it is read
+// live: the cache may not know yet that the purge was done.
+func (r *CacheInvalidationReconciler) read(ctx context.Context, key client.ObjectKey) (*v1.CacheInvalidation, error) {
+	invalidation := &v1.CacheInvalidation{}
+	if err := r.Client.Get(ctx, key, invalidation); err != nil || finished(invalidation) {
+		return invalidation, err
+	}
+	live := &v1.CacheInvalidation{}
+	return live, r.Reader.Get(ctx, key, live)
+}
+
+// purge makes every target take effect, or counts what it would cover.
+func (r *CacheInvalidationReconciler) purge(
+	ctx context.Context, invalidation *v1.CacheInvalidation, found *invalidationFindings,
+) error {
+	if err := r.Health.Err(ctx); err != nil {
+		return err
+	}
+	view, err := viewNamespace(ctx, r.Client, r.Store, invalidation.Namespace)
+	if err != nil {
+		return err
+	}
+	for i, target := range invalidation.Spec.Targets {
+		result, err := r.purgeTarget(ctx, invalidation, view, i)
+		switch {
+		case errors.Is(err, registry.ErrRejected):
+			found.refused++
+			result.Message = faultOf(err, r.StoreAddress).message
+		case err != nil:
+			return err
+		case result.KeysInvalidated == 0:
+			result.Message = view.explainNothing(target)
+		}
+		result.Message = clip(result.Message, maxMessage)
+		found.results = append(found.results, result)
+	}
+	found.effective = r.Clock.Now()
+	return nil
+}
+
+// purgeTarget purges one target. The request id makes a repetition, after a crash or a failed
+// write of status, return the first answer and change nothing.
+func (r *CacheInvalidationReconciler) purgeTarget(
+	ctx context.Context, invalidation *v1.CacheInvalidation, view *namespaceView, index int,
+) (v1.TargetResult, error) {
+	target := invalidation.Spec.Targets[index]
+	requestID := fmt.Sprintf("%s/%d", invalidation.UID, index)
+	var result v1.TargetResult
+	for _, slot := range view.slots(target) {
+		invalidated, err := r.Store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestID)
+		if err != nil {
+			return result, err
+		}
+		result.Modules++
+		result.KeysInvalidated += invalidated.Keys
+		result.KeysPending += invalidated.Pending
+	}
+	return result, nil
+}
+
+// reclaim gives back memory of the modules where keys were left.
+func (r *CacheInvalidationReconciler) reclaim(
+	ctx context.Context, invalidation *v1.CacheInvalidation, found *invalidationFindings,
+) error {
+	if err := r.Health.Err(ctx); err != nil {
+		return err
+	}
+	view, err := viewNamespace(ctx, r.Client, r.Store, invalidation.Namespace)
+	if err != nil {
+		return err
+	}
+	var slots []registry.Slot
+	for i, result := range invalidation.Status.Targets {
+		if result.KeysPending > 0 {
+			slots = append(slots, view.slots(invalidation.Spec.Targets[i])...)
+		}
+	}
+	pending, err := reclaim(ctx, r.Store, distinct(slots), r.Clock, r.ReclaimSlice)
+	if err != nil {
+		return err
+	}
+	found.pending = &pending
+	return nil
+}
+
+// settle writes status, tells what changed, and decides when to come back.
+func (r *CacheInvalidationReconciler) settle(
+	ctx context.Context, patch *patcher, invalidation *v1.CacheInvalidation, found *invalidationFindings, err error,
+) (reconcile.Result, error) {
+	found.fault = faultOf(err, r.StoreAddress)
+	if found.fault.leavesStatus() {
+		return found.fault.resultOr(reconcile.Result{}, nil, r.Clock.Now())
+	}
+	before := invalidation.Status
+	now := r.Clock.Now()
+	invalidation.Status = invalidationStatus(invalidation, *found, now)
+	after := invalidation.Status
+	if err := patch.status(ctx, invalidation); err != nil {
+		return faultOf(err, r.StoreAddress).resultOr(reconcile.Result{}, nil, now)
+	}
+	for _, e := range invalidationEvents(before, after) {
+		e.record(r.Events, invalidation)
+	}
+	return r.next(invalidation, found, now)
+}
+
+// next decides when to come back.
+func (r *CacheInvalidationReconciler) next(
+	invalidation *v1.CacheInvalidation, found *invalidationFindings, now time.Time,
+) (reconcile.Result, error) {
+	if finished(invalidation) {
+		r.Metrics.finished(invalidation)
+		return untilExpiry(invalidation, now), nil
+	}
+	result, err := found.fault.resultOr(inBackground(soon), invalidation.Status.Conditions, now)
+	if at, ok := deadline(invalidation); ok && !found.late {
+		result.RequeueAfter = max(min(result.RequeueAfter, at.Sub(now)), soon)
+	}
+	return result, err
+}
+
+// expire deletes a finished purge whose time has come.
+func (r *CacheInvalidationReconciler) expire(
+	ctx context.Context, invalidation *v1.CacheInvalidation,
+) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	if at, ok := expiry(invalidation); !ok || now.Before(at) {
+		return untilExpiry(invalidation, now), nil
+	}
+	// Only what was looked at: labels of a GitOps tool may have come since.
+	err := r.Client.Delete(ctx, invalidation, client.Preconditions{
+		UID: &invalidation.UID, ResourceVersion: &invalidation.ResourceVersion,
+	})
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: minWait}, nil
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("deleting CacheInvalidation %s: %w", client.ObjectKeyFromObject(invalidation), err)
+	}
+	return reconcile.Result{}, nil
+}
+
+func untilExpiry(invalidation *v1.CacheInvalidation, now time.Time) reconcile.Result {
+	at, ok := expiry(invalidation)
+	if !ok {
+		return reconcile.Result{}
+	}
+	return inBackground(max(at.Sub(now), soon))
+}

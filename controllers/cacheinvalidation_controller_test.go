@@ -1,0 +1,429 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+var _ = Describe("CacheInvalidationReconciler", func() {
+	const alice, bob = "user-alice", "user-bob"
+
+	var (
+		on         *stage
+		store      *brittleStore
+		health     *healthOf
+		events     *eventLog
+		clock      *clocktesting.FakePassiveClock
+		reconciler *CacheInvalidationReconciler
+	)
+
+	BeforeEach(func(ctx SpecContext) {
+		on = newStage(ctx)
+		store, health, events = newBrittleStore(on.cache), &healthOf{}, &eventLog{}
+		clock = clocktesting.NewFakePassiveClock(time.Now())
+		reconciler = &CacheInvalidationReconciler{
+			Client: k8s, Reader: k8s, Store: store, Health: health, Events: events, Metrics: NewMetrics(), Clock: clock,
+			StoreAddress: on.server.Addr(), ReclaimSlice: time.Second,
+		}
+		for _, module := range []string{"users", "posts"} {
+			policy := usersPolicy()
+			policy.Name, policy.Spec.Module = module, module
+			on.create(ctx, policy)
+			_, err := on.cache.ApplyPolicy(ctx, on.slot(module), policyOf(&policy.Spec))
+			Expect(err).NotTo(HaveOccurred())
+		}
+	})
+
+	reconcileOne := func(ctx context.Context, purge *v1.CacheInvalidation) (reconcile.Result, error) {
+		return reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+	}
+	// step creates a purge where it is not there yet, reconciles it once and returns it.
+	step := func(ctx context.Context, purge *v1.CacheInvalidation) *v1.CacheInvalidation {
+		GinkgoHelper()
+		if purge.UID == "" {
+			on.create(ctx, purge)
+		}
+		_, err := reconcileOne(ctx, purge)
+		Expect(err).NotTo(HaveOccurred())
+		return current(ctx, purge)
+	}
+	isGone := func(ctx context.Context, purge *v1.CacheInvalidation) bool {
+		return apierrors.IsNotFound(k8s.Get(ctx, client.ObjectKeyFromObject(purge), &v1.CacheInvalidation{}))
+	}
+	// entries are what the specs below purge parts of.
+	entries := []struct{ module, operation, user string }{
+		{"users", "list", ""},
+		{"users", "getById", ""},
+		{"users", "list", alice},
+		{"users", "getById", alice},
+		{"users", "list", bob},
+		{"posts", "list", ""},
+		{"posts", "list", alice},
+	}
+	fillAll := func(ctx context.Context) {
+		for _, e := range entries {
+			on.fill(ctx, e.module, e.operation, e.user, 2)
+		}
+	}
+	// left names what can still be read.
+	left := func(ctx context.Context) []string {
+		var names []string
+		for _, e := range entries {
+			if on.cached(ctx, e.module, e.operation, e.user, 2) == 2 {
+				names = append(names, e.module+" "+e.operation+" "+e.user)
+			}
+		}
+		return names
+	}
+
+	DescribeTable("purges exactly what a target names",
+		func(ctx SpecContext, target v1.InvalidationTarget, wantKeys, wantModules int, wantSummary string, wantLeft []string) {
+			fillAll(ctx)
+
+			purge := step(ctx, purgeOf(target))
+
+			Expect(left(ctx)).To(Equal(wantLeft))
+			Expect(purge.Status.State).To(Equal(v1.StateComplete))
+			Expect(how(purge.Status.Conditions, v1.ConditionComplete)).To(Equal("True Invalidated"))
+			Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(wantKeys))
+			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(wantKeys))
+			Expect(purge.Status.Targets).To(HaveExactElements(HaveField("Modules", BeEquivalentTo(wantModules))))
+			Expect(purge.Status.TargetSummary).To(Equal(wantSummary))
+			Expect(purge.Status.EffectiveTime.Time).To(BeTemporally("~", clock.Now(), time.Microsecond))
+			Expect(purge.Status.Duration).NotTo(BeEmpty())
+			Expect(events.take()).To(ConsistOf(fmt.Sprintf("Normal Invalidated: %d keys were invalidated", wantKeys)))
+		},
+		Entry("a module", v1.InvalidationTarget{Module: "users"}, 10, 1, "users",
+			[]string{"posts list ", "posts list " + alice}),
+		Entry("an operation", v1.InvalidationTarget{Module: "users", Operation: "list"}, 6, 1, "users/list",
+			[]string{"users getById ", "users getById " + alice, "posts list ", "posts list " + alice}),
+		Entry("a user everywhere", v1.InvalidationTarget{UserID: alice}, 6, 2, "user "+alice,
+			[]string{"users list ", "users getById ", "users list " + bob, "posts list "}),
+		Entry("a user of a module", v1.InvalidationTarget{Module: "users", UserID: alice}, 4, 1, "users user "+alice,
+			[]string{"users list ", "users getById ", "users list " + bob, "posts list ", "posts list " + alice}),
+		Entry("an operation of a user", v1.InvalidationTarget{Module: "users", Operation: "list", UserID: alice}, 2, 1,
+			"users/list user "+alice,
+			[]string{"users list ", "users getById ", "users getById " + alice, "users list " + bob, "posts list ", "posts list " + alice}),
+		Entry("all", v1.InvalidationTarget{All: true}, 14, 2, "all", nil),
+	)
+
+	It("reports each of several targets", func(ctx SpecContext) {
+		fillAll(ctx)
+
+		purge := step(ctx, purgeOf(
+			v1.InvalidationTarget{Module: "users", Operation: "list"},
+			v1.InvalidationTarget{Module: "users", Operation: "nonsense"},
+			v1.InvalidationTarget{UserID: alice},
+		))
+
+		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(6 + 4))
+		Expect(purge.Status.TargetSummary).To(Equal("users/list and 2 more"))
+		Expect(purge.Status.Targets).To(HaveExactElements(
+			v1.TargetResult{Modules: 1, KeysInvalidated: 6},
+			HaveField("Message", ContainSubstring("no such operation: the policy of module users has no nonsense")),
+			v1.TargetResult{Modules: 2, KeysInvalidated: 4},
+		))
+	})
+
+	It("knows modules that only Redis knows", func(ctx SpecContext) {
+		spec := usersPolicy().Spec
+		_, err := on.cache.ApplyPolicy(ctx, on.slot("retained"), policyOf(&spec))
+		Expect(err).NotTo(HaveOccurred())
+		on.fill(ctx, "retained", "list", alice, 2)
+
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}))
+
+		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
+	})
+
+	It("knows modules that Redis forgot", func(ctx SpecContext) {
+		on.fill(ctx, "users", "list", alice, 2)
+		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Val()).To(BeEquivalentTo(1))
+
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}))
+
+		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
+	})
+
+	It("counts in a dry run and changes nothing", func(ctx SpecContext) {
+		fillAll(ctx)
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.DryRun = true
+
+		purge = step(ctx, purge)
+
+		Expect(left(ctx)).To(HaveLen(len(entries)))
+		Expect(ready(purge.Status.Conditions)).To(Equal("True Counted"))
+		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(10))
+		Expect(purge.Status.EffectiveTime).To(BeNil())
+		Expect(purge.Status.KeysReclaimed).To(BeNil())
+	})
+
+	It("says why nothing matched", func(ctx SpecContext) {
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "usrs"}))
+
+		Expect(ready(purge.Status.Conditions)).To(Equal("True NothingMatched"))
+		Expect(readyOf(purge.Status.Conditions).Message).To(And(ContainSubstring("declares usrs"), ContainSubstring("posts, users")))
+	})
+
+	Describe("exactly once", func() {
+		list := v1.InvalidationTarget{Module: "users", Operation: "list"}
+
+		It("repeats nothing when its status could not be written", func(ctx SpecContext) {
+			on.fill(ctx, "users", "list", "", 3)
+			refuse := true
+			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
+				SubResourcePatch: func(
+					ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, o ...client.SubResourcePatchOption,
+				) error {
+					if refuse {
+						return apierrors.NewServiceUnavailable("the API server is away")
+					}
+					return c.SubResource(sub).Patch(ctx, obj, patch, o...)
+				},
+			})
+			purge := purgeOf(list)
+			on.create(ctx, purge)
+			_, err := reconcileOne(ctx, purge)
+			Expect(err).To(MatchError(ContainSubstring("the API server is away")))
+			Expect(events.take()).To(BeEmpty())
+
+			refuse = false
+			on.fill(ctx, "users", "list", "", 3)
+			purge = step(ctx, purge)
+
+			Expect(on.cached(ctx, "users", "list", "", 3)).To(Equal(3), "what was cached after the purge went, too")
+			Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(3))
+			Expect(purge.Status.State).To(Equal(v1.StateComplete))
+		})
+
+		It("repeats nothing when the answer of Redis was lost", func(ctx SpecContext) {
+			on.fill(ctx, "users", "list", "", 3)
+			store.failAfter("Invalidate", errLost)
+			purge := step(ctx, purgeOf(list))
+			Expect(purge.Status.State).To(Equal(v1.StatePending))
+			Expect(ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
+
+			store.failAfter("Invalidate", nil)
+			on.fill(ctx, "users", "list", "", 3)
+			purge = step(ctx, purge)
+
+			Expect(on.cached(ctx, "users", "list", "", 3)).To(Equal(3))
+			Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(3))
+		})
+
+		It("does nothing once it is complete, whatever the cache says", func(ctx SpecContext) {
+			purge := purgeOf(list)
+			on.create(ctx, purge)
+			stale := current(ctx, purge)
+			purge = step(ctx, purge)
+			Expect(store.count("Invalidate")).To(Equal(1))
+			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
+				Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+					stale.DeepCopyInto(obj.(*v1.CacheInvalidation))
+					return nil
+				},
+			})
+
+			again := step(ctx, purge)
+
+			Expect(store.count("Invalidate")).To(Equal(1))
+			Expect(again.ResourceVersion).To(Equal(purge.ResourceVersion))
+		})
+	})
+
+	Describe("a large purge", func() {
+		const keys = 3000
+		var purge *v1.CacheInvalidation
+
+		BeforeEach(func(ctx SpecContext) {
+			on.fill(ctx, "users", "list", "", keys)
+			reconciler.ReclaimSlice = 0
+			purge = step(ctx, purgeOf(v1.InvalidationTarget{Module: "users"}))
+		})
+
+		It("is in effect at once, and reclaims in steps", func(ctx SpecContext) {
+			Expect(on.cached(ctx, "users", "list", "", keys)).To(BeZero())
+			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
+			Expect(ready(purge.Status.Conditions)).To(Equal("False Reclaiming"))
+			Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(keys))
+			Expect(*purge.Status.KeysReclaimed).To(BeZero())
+			Expect(purge.Status.Targets[0].KeysPending).To(BeEquivalentTo(keys))
+
+			purge = step(ctx, purge)
+			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(reclaimChunk))
+
+			for purge.Status.State == v1.StateReclaiming {
+				before := *purge.Status.KeysReclaimed
+				purge = step(ctx, purge)
+				Expect(*purge.Status.KeysReclaimed).To(BeNumerically(">", before))
+			}
+			Expect(purge.Status.State).To(Equal(v1.StateComplete))
+			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(keys))
+			Expect(store.count("Invalidate")).To(Equal(1))
+			Expect(events.take()).To(HaveExactElements(
+				ContainSubstring("Normal Reclaiming"), ContainSubstring("Normal Invalidated")))
+		})
+
+		It("waits for a store that is lost meanwhile", func(ctx SpecContext) {
+			store.failBefore("Reclaim", errDown)
+			purge = step(ctx, purge)
+			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
+			Expect(ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
+			Expect(readyOf(purge.Status.Conditions).Message).To(HavePrefix("in effect"))
+
+			store.failBefore("Reclaim", nil)
+			reconciler.ReclaimSlice = time.Minute
+			Expect(step(ctx, purge).Status.State).To(Equal(v1.StateComplete))
+		})
+	})
+
+	Describe("spec.activeDeadlineSeconds", func() {
+		var purge *v1.CacheInvalidation
+
+		BeforeEach(func() {
+			purge = purgeOf(v1.InvalidationTarget{Module: "users"})
+			purge.Spec.ActiveDeadlineSeconds = new(int64(60))
+		})
+
+		It("fails a purge that did not take effect in time", func(ctx SpecContext) {
+			health.err = errDown
+			on.create(ctx, purge)
+			clock.SetTime(purge.CreationTimestamp.Add(59500 * time.Millisecond))
+			result, err := reconcileOne(ctx, purge)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(result.RequeueAfter).To(BeNumerically("<=", 500*time.Millisecond), "it looks again too late")
+
+			clock.SetTime(purge.CreationTimestamp.Add(60 * time.Second))
+			purge = step(ctx, purge)
+
+			Expect(purge.Status.State).To(Equal(v1.StateFailed))
+			Expect(how(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True DeadlineExceeded"))
+			Expect(readyOf(purge.Status.Conditions).Message).To(And(
+				ContainSubstring("not in effect 60 seconds after creation"), ContainSubstring("connection refused")))
+
+			By("being final, even if the store comes back")
+			health.err = nil
+			Expect(step(ctx, purge).ResourceVersion).To(Equal(purge.ResourceVersion))
+			Expect(store.count("Invalidate")).To(BeZero())
+		})
+
+		It("counts the time that the operator was away", func(ctx SpecContext) {
+			on.create(ctx, purge)
+			clock.SetTime(purge.CreationTimestamp.Add(time.Hour))
+
+			Expect(step(ctx, purge).Status.State).To(Equal(v1.StateFailed))
+			Expect(store.count("Invalidate")).To(BeZero())
+		})
+
+		It("completes a purge that is in effect when the store is lost", func(ctx SpecContext) {
+			on.fill(ctx, "users", "list", "", 3000)
+			purge = step(ctx, purge)
+			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
+
+			health.err = errDown
+			clock.SetTime(purge.CreationTimestamp.Add(time.Minute))
+			purge = step(ctx, purge)
+
+			Expect(purge.Status.State).To(Equal(v1.StateComplete))
+			Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("the rest expires by itself"))
+		})
+	})
+
+	It("fails a target that the library refuses, and purges the others", func(ctx SpecContext) {
+		on.fill(ctx, "users", "list", "", 3)
+		store.failOnce("Invalidate", errRefused)
+
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "users", UserID: alice}, v1.InvalidationTarget{Module: "users"}))
+
+		Expect(how(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True Rejected"))
+		Expect(meta.IsStatusConditionTrue(purge.Status.Conditions, v1.ConditionComplete)).To(BeFalse())
+		Expect(purge.Status.Targets[0].Message).To(ContainSubstring("revision must be a string"))
+		Expect(purge.Status.Targets[1].KeysInvalidated).To(BeEquivalentTo(3))
+		Expect(on.cached(ctx, "users", "list", "", 3)).To(BeZero())
+	})
+
+	Describe("spec.ttlSecondsAfterFinished", func() {
+		var purge *v1.CacheInvalidation
+
+		BeforeEach(func() {
+			purge = purgeOf(v1.InvalidationTarget{Module: "users"})
+			purge.Spec.TTLSecondsAfterFinished = new(int32(100))
+		})
+
+		It("deletes a finished purge when its time has come", func(ctx SpecContext) {
+			on.create(ctx, purge)
+			result, err := reconcileOne(ctx, purge)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(result.RequeueAfter).To(BeNumerically("~", 100*time.Second, time.Second))
+
+			clock.SetTime(clock.Now().Add(98 * time.Second))
+			step(ctx, purge)
+			clock.SetTime(clock.Now().Add(2 * time.Second))
+			_, err = reconcileOne(ctx, purge)
+
+			Expect(err).NotTo(HaveOccurred())
+			Expect(isGone(ctx, purge)).To(BeTrue())
+		})
+
+		It("keeps a purge that a GitOps tool would create again, and says so", func(ctx SpecContext) {
+			purge.Annotations = map[string]string{argoTrackingAnnotation: "app:cachewright.io/CacheInvalidation:shop/x"}
+			purge = step(ctx, purge)
+			Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("Argo CD would create it again"))
+
+			clock.SetTime(clock.Now().Add(time.Hour))
+			result, err := reconcileOne(ctx, purge)
+
+			Expect(err).NotTo(HaveOccurred())
+			Expect(result).To(BeZero())
+			Expect(isGone(ctx, purge)).To(BeFalse())
+		})
+	})
+
+	It("names no user where others can read", func(ctx SpecContext) {
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{Module: "users", UserID: alice}))
+
+		Expect(fmt.Sprint(events.take(), purge.Status.Conditions, purge.Status.Targets)).NotTo(ContainSubstring(alice))
+	})
+
+	It("leaves a purge alone that is being deleted", func(ctx SpecContext) {
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Finalizers = []string{"example.com/hold"}
+		on.create(ctx, purge)
+		Expect(k8s.Delete(ctx, purge)).To(Succeed())
+
+		purge = step(ctx, purge)
+
+		Expect(store.count("Invalidate")).To(BeZero())
+		purge.Finalizers = nil
+		Expect(k8s.Update(ctx, purge)).To(Succeed())
+	})
+
+	It("unblocks a namespace whose modules are not known", func(ctx SpecContext) {
+		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
+		Expect(k8s.DeleteAllOf(ctx, &v1.CachePolicy{}, client.InNamespace(on.namespace))).To(Succeed())
+
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}))
+
+		Expect(ready(purge.Status.Conditions)).To(Equal("True NothingMatched"))
+		Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("has no module"))
+		_, err := on.cache.Modules(ctx, on.namespace)
+		Expect(err).To(MatchError(registry.ErrModulesUnknown))
+	})
+})

@@ -1,0 +1,169 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// namespaceView is what is known of the modules of a namespace.
+type namespaceView struct {
+	name string
+	// policies that govern, by module.
+	policies map[string]*v1.CachePolicySpec
+	// modules, sorted: those with a policy here or in the store.
+	modules []string
+}
+
+// viewNamespace reads the policies of a namespace and the modules that the store knows: those
+// include modules whose policy was deleted and retained, or is managed without Kubernetes.
+func viewNamespace(
+	ctx context.Context, reader client.Reader, store InvalidationStore, namespace string,
+) (*namespaceView, error) {
+	policies := &v1.CachePolicyList{}
+	if err := reader.List(ctx, policies, client.InNamespace(namespace), othersWrites, readOnly); err != nil {
+		return nil, fmt.Errorf("listing the policies of namespace %s: %w", namespace, err)
+	}
+	stored, err := store.Modules(ctx, namespace)
+	if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
+		return nil, err
+	}
+	view := &namespaceView{name: namespace, policies: map[string]*v1.CachePolicySpec{}}
+	for module, rivals := range byModule(policies.Items) {
+		if winner := governing(rivals); winner != nil {
+			view.policies[module] = &winner.Spec
+		}
+	}
+	view.modules = append(modulesOf(policies.Items), stored...)
+	slices.Sort(view.modules)
+	view.modules = slices.Compact(view.modules)
+	return view, nil
+}
+
+func byModule(policies []v1.CachePolicy) map[string][]v1.CachePolicy {
+	grouped := map[string][]v1.CachePolicy{}
+	for _, policy := range policies {
+		grouped[policy.Spec.Module] = append(grouped[policy.Spec.Module], policy)
+	}
+	return grouped
+}
+
+// modulesOf lists the modules of policies, sorted.
+func modulesOf(policies []v1.CachePolicy) []string {
+	var modules []string
+	for _, policy := range policies {
+		modules = append(modules, policy.Spec.Module)
+	}
+	slices.Sort(modules)
+	return slices.Compact(modules)
+}
+
+// slots that a target reaches.
+func (v *namespaceView) slots(target v1.InvalidationTarget) []registry.Slot {
+	modules := v.modules
+	if target.Module != "" {
+		modules = []string{target.Module}
+	}
+	var slots []registry.Slot
+	for _, module := range modules {
+		slots = append(slots, registry.Slot{Namespace: v.name, Module: module})
+	}
+	return slots
+}
+
+// explainNothing says why a target matched no entry. It names no user.
+func (v *namespaceView) explainNothing(target v1.InvalidationTarget) string {
+	switch {
+	case len(v.modules) == 0:
+		return fmt.Sprintf("namespace %s has no module: no CachePolicy declares one and Redis knows none", v.name)
+	case target.Module != "" && !slices.Contains(v.modules, target.Module):
+		return fmt.Sprintf("no such module: no CachePolicy of namespace %s declares %s and Redis does not know it; there are: %s",
+			v.name, target.Module, some(v.modules))
+	case target.Operation != "":
+		return v.explainOperation(target)
+	case target.UserID != "" && target.Module != "":
+		return fmt.Sprintf("module %s has no entries of that user", target.Module)
+	case target.UserID != "":
+		return fmt.Sprintf("no module of namespace %s has entries of that user", v.name)
+	case target.Module != "":
+		return fmt.Sprintf("nothing is cached for module %s", target.Module)
+	default:
+		return fmt.Sprintf("nothing is cached in namespace %s", v.name)
+	}
+}
+
+func (v *namespaceView) explainOperation(target v1.InvalidationTarget) string {
+	if spec := v.policies[target.Module]; spec != nil {
+		policy := policyOf(spec)
+		listed := slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool { return o.Name == target.Operation })
+		switch {
+		case policy.TTL(target.Operation) > 0:
+		case listed:
+			return fmt.Sprintf("operation %s of module %s is not cached: its ttl is 0", target.Operation, target.Module)
+		default:
+			return fmt.Sprintf("no such operation: the policy of module %s has no %s and caches none it does not list; there are: %s",
+				target.Module, target.Operation, some(operationsOf(spec)))
+		}
+	}
+	if target.UserID != "" {
+		return fmt.Sprintf("operation %s of module %s has no entries of that user", target.Operation, target.Module)
+	}
+	return fmt.Sprintf("nothing is cached for operation %s of module %s", target.Operation, target.Module)
+}
+
+func operationsOf(spec *v1.CachePolicySpec) []string {
+	var names []string
+	for _, operation := range spec.Operations {
+		names = append(names, operation.Name)
+	}
+	return names
+}
+
+// some lists the first few names.
+func some(names []string) string {
+	const few = 5
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > few:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+	default:
+		return strings.Join(names, ", ")
+	}
+}
+
+// maxTargetSummary is what the API allows.
+const maxTargetSummary = 512
+
+// summarizeTargets names the first target and how many more there are.
+func summarizeTargets(targets []v1.InvalidationTarget) string {
+	summary := summarizeTarget(targets[0])
+	if more := len(targets) - 1; more > 0 {
+		summary += fmt.Sprintf(" and %d more", more)
+	}
+	return clip(summary, maxTargetSummary)
+}
+
+func summarizeTarget(target v1.InvalidationTarget) string {
+	var parts []string
+	if target.All {
+		parts = append(parts, "all")
+	}
+	if target.Module != "" {
+		parts = append(parts, strings.TrimSuffix(target.Module+"/"+target.Operation, "/"))
+	}
+	if target.UserID != "" {
+		parts = append(parts, "user "+target.UserID)
+	}
+	return strings.Join(parts, " ")
+}

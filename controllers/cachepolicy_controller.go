@@ -1,0 +1,198 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// moduleField selects policies by module, in the cache (where it is an index) and at the API
+// server (where it is a selectable field).
+const moduleField = "spec.module"
+
+// statsJitter spreads the looks at modules over time.
+const statsJitter = 0.1
+
+// CachePolicyReconciler puts policies in force in the store and their figures into status.
+type CachePolicyReconciler struct {
+	// Client reads from the cache; its reads must see its own writes.
+	Client client.Client
+	// Reader reads from the API server.
+	Reader client.Reader
+	Store  PolicyStore
+	Health StoreHealth
+	Events events.EventRecorder
+	// Metrics gets the figures of modules.
+	Metrics *Metrics
+	Clock   clock.PassiveClock
+	// StoreAddress names the store in messages. It holds no secret.
+	StoreAddress string
+	// StatsInterval is the least time between two snapshots of figures in a status.
+	StatsInterval time.Duration
+	// WithdrawTimeout is how long after its deletion a policy waits for a store that cannot be
+	// reached, before it goes without having been withdrawn.
+	WithdrawTimeout time.Duration
+}
+
+// Reconcile brings the store in line with one policy.
+func (r *CachePolicyReconciler) Reconcile(ctx context.Context, req reconcile.Request) (result reconcile.Result, err error) {
+	policy := &v1.CachePolicy{}
+	if err := r.Client.Get(ctx, req.NamespacedName, policy); apierrors.IsNotFound(err) {
+		r.Metrics.forget(req.NamespacedName)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading CachePolicy %s: %w", req, err)
+	}
+	patch := newPatcher(r.Client, policy)
+	found := &policyFindings{}
+	defer func() { result, err = r.settle(ctx, patch, policy, found, result, err) }()
+
+	if !policy.DeletionTimestamp.IsZero() {
+		return r.withdraw(ctx, patch, policy, found)
+	}
+	wantsFinalizer := policy.Spec.DeletionPolicy != v1.DeletionRetain
+	if err := patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, wantsFinalizer); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.accept(ctx, policy, found); err != nil || found.winner != "" {
+		return reconcile.Result{}, err
+	}
+	if found.suspended = policy.Spec.Suspend; found.suspended {
+		r.Metrics.forget(req.NamespacedName) // figures that nobody renews would lie
+		return reconcile.Result{}, nil
+	}
+	if err := r.push(ctx, policy, found); err != nil {
+		return reconcile.Result{}, err
+	}
+	return r.observe(ctx, policy, found)
+}
+
+// accept finds out whether the policy governs its module.
+func (r *CachePolicyReconciler) accept(ctx context.Context, policy *v1.CachePolicy, found *policyFindings) error {
+	rivals, err := policiesFor(ctx, r.Client, slotOf(policy))
+	if err != nil {
+		return err
+	}
+	if winner := governing(rivals); winner != nil && winner.UID != policy.UID {
+		found.winner = winner.Name
+		r.Metrics.forget(client.ObjectKeyFromObject(policy))
+	}
+	return nil
+}
+
+// push puts the policy in force, unless the store has it already.
+func (r *CachePolicyReconciler) push(ctx context.Context, policy *v1.CachePolicy, found *policyFindings) error {
+	if err := r.Health.Err(ctx); err != nil {
+		return err
+	}
+	slot, wanted := slotOf(policy), policyOf(&policy.Spec)
+	hashes, err := r.Store.PolicyHashes(ctx, []registry.Slot{slot})
+	if err != nil {
+		return err
+	}
+	if hashes[0] == wanted.Hash() {
+		found.hash = wanted.Hash()
+		return nil
+	}
+	if err := r.listModules(ctx, policy.Namespace); err != nil {
+		return err
+	}
+	applied, err := r.Store.ApplyPolicy(ctx, slot, wanted)
+	if err != nil {
+		return err
+	}
+	found.hash, found.purged = wanted.Hash(), applied.Purged
+	found.restored = applied.Changed && policy.Status.AppliedHash == found.hash
+	return nil
+}
+
+// listModules writes all modules of the namespace into the store before ApplyPolicy writes one:
+// who purges a user everywhere must never find a list with some of them.
+func (r *CachePolicyReconciler) listModules(ctx context.Context, namespace string) error {
+	policies := &v1.CachePolicyList{}
+	if err := r.Client.List(ctx, policies, client.InNamespace(namespace), othersWrites, readOnly); err != nil {
+		return fmt.Errorf("listing the policies of namespace %s: %w", namespace, err)
+	}
+	return r.Store.AddModules(ctx, namespace, governedModules(policies.Items)[namespace]...)
+}
+
+// observe reads the module's figures, and reclaims where something waits: large policy changes and
+// purges by applications leave work behind.
+func (r *CachePolicyReconciler) observe(
+	ctx context.Context, policy *v1.CachePolicy, found *policyFindings,
+) (reconcile.Result, error) {
+	slot := slotOf(policy)
+	stats, err := r.Store.Stats(ctx, slot)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	found.stats = &stats
+	r.Metrics.observe(client.ObjectKeyFromObject(policy), slot, stats)
+	if stats.Pending > 0 {
+		pending, err := reclaim(ctx, r.Store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if pending > 0 {
+			return inBackground(soon), nil
+		}
+	}
+	return inBackground(wait.Jitter(r.StatsInterval, statsJitter)), nil
+}
+
+// inBackground comes back after a while, behind resources that somebody just changed.
+func inBackground(after time.Duration) reconcile.Result {
+	return reconcile.Result{RequeueAfter: after, Priority: new(handler.LowPriority)}
+}
+
+// settle writes status, tells what changed, and decides when to come back.
+func (r *CachePolicyReconciler) settle(
+	ctx context.Context, patch *patcher, policy *v1.CachePolicy, found *policyFindings, result reconcile.Result, err error,
+) (reconcile.Result, error) {
+	found.fault = faultOf(err, r.StoreAddress)
+	if found.gone || found.fault.leavesStatus() {
+		return found.fault.resultOr(result, nil, r.Clock.Now())
+	}
+	before := policy.Status
+	now := r.Clock.Now()
+	policy.Status = policyStatus(policy, *found, now, r.StatsInterval)
+	after := policy.Status
+	if err := patch.status(ctx, policy); err != nil {
+		return faultOf(err, r.StoreAddress).resultOr(result, nil, now)
+	}
+	for _, e := range policyEvents(before, after, *found) {
+		e.record(r.Events, policy)
+	}
+	return found.fault.resultOr(result, after.Conditions, now)
+}
+
+// othersWrites is for lists that are read for what people wrote, not for our own status.
+const othersWrites = client.DisableReadYourWritesConsistency
+
+// readOnly is for lists that may be long and are not changed: the cache need not copy them.
+const readOnly = client.UnsafeDisableDeepCopy
+
+// policiesFor lists the policies for one module of a namespace.
+func policiesFor(ctx context.Context, reader client.Reader, slot registry.Slot) ([]v1.CachePolicy, error) {
+	policies := &v1.CachePolicyList{}
+	err := reader.List(ctx, policies, client.InNamespace(slot.Namespace), client.MatchingFields{moduleField: slot.Module},
+		othersWrites, readOnly)
+	if err != nil {
+		return nil, fmt.Errorf("listing the policies for module %s: %w", slot, err)
+	}
+	return policies.Items, nil
+}

@@ -1,0 +1,108 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// withdraw takes a deleted policy out of the store and lets the resource go. A store that stays
+// unreachable delays that for WithdrawTimeout at most.
+func (r *CachePolicyReconciler) withdraw(
+	ctx context.Context, patch *patcher, policy *v1.CachePolicy, found *policyFindings,
+) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(policy, v1.CachePolicyFinalizer) {
+		found.gone = true
+		return reconcile.Result{}, nil
+	}
+	found.deleting = true
+	farewell, pending, err := r.withdrawFromStore(ctx, policy)
+	if f := faultOf(err, r.StoreAddress); f != nil {
+		if f.leavesStatus() || !r.outOfPatience(policy) {
+			return reconcile.Result{}, err
+		}
+		farewell = abandoned(policy, f)
+	} else if pending > 0 {
+		return inBackground(soon), nil
+	}
+	if err := patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, false); err != nil {
+		return reconcile.Result{}, err
+	}
+	found.gone = true
+	r.Metrics.forget(client.ObjectKeyFromObject(policy))
+	farewell.record(r.Events, policy)
+	return reconcile.Result{}, nil
+}
+
+// withdrawFromStore does what spec.deletionPolicy asks for, and returns how many keys are yet to
+// be reclaimed.
+func (r *CachePolicyReconciler) withdrawFromStore(ctx context.Context, policy *v1.CachePolicy) (notice, int64, error) {
+	slot := slotOf(policy)
+	if policy.Spec.DeletionPolicy == v1.DeletionRetain {
+		return retained(policy), 0, nil
+	}
+	// Read live: from the cache, two policies deleted together would each leave it to the other.
+	rivals, err := policiesFor(ctx, r.Reader, slot)
+	if err != nil {
+		return notice{}, 0, err
+	}
+	if heir := governing(rivals); heir != nil {
+		return handedOver(policy, heir), 0, nil
+	}
+	if err := r.Health.Err(ctx); err != nil {
+		return notice{}, 0, err
+	}
+	if _, err := r.Store.DeletePolicy(ctx, slot); err != nil {
+		return notice{}, 0, err
+	}
+	pending, err := reclaim(ctx, r.Store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+	return withdrawn(policy), pending, err
+}
+
+func (r *CachePolicyReconciler) outOfPatience(policy *v1.CachePolicy) bool {
+	return r.Clock.Since(policy.DeletionTimestamp.Time) >= r.WithdrawTimeout
+}
+
+func withdrawn(policy *v1.CachePolicy) notice {
+	return notice{
+		corev1.EventTypeNormal, "Withdrawn", actionWithdraw,
+		fmt.Sprintf("the policy of module %s was withdrawn from Redis; its entries are gone", policy.Spec.Module),
+	}
+}
+
+func retained(policy *v1.CachePolicy) notice {
+	return notice{
+		corev1.EventTypeNormal, "Retained", actionWithdraw,
+		fmt.Sprintf("spec.deletionPolicy is Retain: policy and entries of module %s stay in Redis", policy.Spec.Module),
+	}
+}
+
+func handedOver(policy, heir *v1.CachePolicy) notice {
+	return notice{
+		corev1.EventTypeNormal, "HandedOver", actionWithdraw,
+		fmt.Sprintf("module %s is governed by CachePolicy %s", policy.Spec.Module, heir.Name),
+	}
+}
+
+func abandoned(policy *v1.CachePolicy, f *fault) notice {
+	return notice{
+		corev1.EventTypeWarning, "Abandoned", actionWithdraw,
+		fmt.Sprintf("the policy of module %s could not be withdrawn and stays in Redis; to remove it later: "+
+			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, slotOf(policy), f.message),
+	}
+}
+
+// defaultWithdrawTimeout outlasts a failover, and is short enough not to hold up the deletion of a
+// namespace.
+const defaultWithdrawTimeout = time.Minute

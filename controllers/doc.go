@@ -1,0 +1,20 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllers reconciles CachePolicy and CacheInvalidation with what is in Redis.
+//
+// Each reconciler is a list of steps that gather findings; one deferred call turns the findings
+// into status (pure functions, in the …_status.go files), patches it where it differs, and tells
+// the queue when to come back. Errors are classified once, in faults.go. The Monitor watches the
+// store for all of them: whether it answers, has the function library, and has every policy.
+package controllers
+
+// The operator reads policies and patches their status and finalizers; it never changes a spec.
+// +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies/status,verbs=patch
+// +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations/status,verbs=patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// The metrics endpoint asks the API server who may read it.
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create

@@ -1,0 +1,138 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// hashBatch is the number of policies whose hashes are read in one pipeline.
+const hashBatch = 500
+
+// wakeups carries the names of resources that are to be reconciled.
+type wakeups chan event.TypedGenericEvent[types.NamespacedName]
+
+func (w wakeups) source() source.Source {
+	return source.Channel(w, handler.TypedFuncs[types.NamespacedName, reconcile.Request]{
+		GenericFunc: func(
+			_ context.Context, e event.TypedGenericEvent[types.NamespacedName],
+			queue workqueue.TypedRateLimitingInterface[reconcile.Request],
+		) {
+			queue.Add(reconcile.Request{NamespacedName: e.Object})
+		},
+	})
+}
+
+func (w wakeups) wake(ctx context.Context, name types.NamespacedName) {
+	select {
+	case w <- event.TypedGenericEvent[types.NamespacedName]{Object: name}:
+	case <-ctx.Done():
+	}
+}
+
+// wakeAll wakes every policy, and every purge that is not finished.
+func (m *Monitor) wakeAll(ctx context.Context) {
+	policies, err := m.listPolicies(ctx)
+	if err != nil {
+		m.Log.Error(err, "Policies were not told of a change of Redis, they look again by themselves")
+	}
+	for i := range policies {
+		m.policies.wake(ctx, client.ObjectKeyFromObject(&policies[i]))
+	}
+	invalidations := &v1.CacheInvalidationList{}
+	if err := m.Reader.List(ctx, invalidations, readOnly); err != nil {
+		m.Log.Error(err, "Invalidations were not told of a change of Redis, they look again by themselves")
+	}
+	for i := range invalidations.Items {
+		if !finished(&invalidations.Items[i]) {
+			m.invalidations.wake(ctx, client.ObjectKeyFromObject(&invalidations.Items[i]))
+		}
+	}
+}
+
+// mend compares the store with the policies in force, in few round trips, and wakes those that
+// are missing or differ: after FLUSHALL, on a fresh node, or when Redis evicted them.
+func (m *Monitor) mend(ctx context.Context) error {
+	policies, err := m.listPolicies(ctx)
+	if err != nil {
+		return err
+	}
+	for namespace, modules := range governedModules(policies) {
+		if err := m.Store.AddModules(ctx, namespace, modules...); err != nil {
+			return err
+		}
+	}
+	for batch := range slices.Chunk(inForce(policies), hashBatch) {
+		if err := m.mendBatch(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) error {
+	slots := make([]registry.Slot, len(policies))
+	for i, policy := range policies {
+		slots[i] = slotOf(policy)
+	}
+	hashes, err := m.Store.PolicyHashes(ctx, slots)
+	if err != nil {
+		return err
+	}
+	for i, policy := range policies {
+		if hashes[i] != policy.Status.AppliedHash {
+			m.policies.wake(ctx, client.ObjectKeyFromObject(policy))
+		}
+	}
+	return nil
+}
+
+// listPolicies returns policies that are not to be changed: they are the cache's own.
+func (m *Monitor) listPolicies(ctx context.Context) ([]v1.CachePolicy, error) {
+	policies := &v1.CachePolicyList{}
+	if err := m.Reader.List(ctx, policies, readOnly); err != nil {
+		return nil, fmt.Errorf("listing policies: %w", err)
+	}
+	return policies.Items, nil
+}
+
+// governedModules lists the modules of each namespace.
+func governedModules(policies []v1.CachePolicy) map[string][]string {
+	modules := map[string][]string{}
+	for _, policy := range policies {
+		if policy.DeletionTimestamp.IsZero() {
+			modules[policy.Namespace] = append(modules[policy.Namespace], policy.Spec.Module)
+		}
+	}
+	return modules
+}
+
+// inForce selects policies whose status says that the store has them. Others are on their way,
+// wait for a person, or want nothing of the store.
+func inForce(policies []v1.CachePolicy) []*v1.CachePolicy {
+	var selected []*v1.CachePolicy
+	for i := range policies {
+		policy := &policies[i]
+		if policy.DeletionTimestamp.IsZero() && !policy.Spec.Suspend &&
+			policy.Status.ObservedGeneration == policy.Generation && policy.Status.AppliedHash != "" &&
+			!meta.IsStatusConditionTrue(policy.Status.Conditions, v1.ConditionStalled) {
+			selected = append(selected, policy)
+		}
+	}
+	return selected
+}

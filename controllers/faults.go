@@ -1,0 +1,125 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// class says what to do about an error.
+type class int
+
+const (
+	// classRetry: Kubernetes failed us. Nothing is known about the resource, so its status stays as it
+	// is, and the queue tries again with backoff.
+	classRetry class = iota
+	// classWait: the store cannot serve now. Status says so; the Monitor wakes the resource when the
+	// store is back, and it looks by itself now and then.
+	classWait
+	// classStalled: like classWait, but a person has to act on the store first.
+	classStalled
+	// classTerminal: the resource itself is at fault; only a change of it can help.
+	classTerminal
+	// classStopped: the operator is shutting down.
+	classStopped
+)
+
+// fault is an error, classified, in words for the person who has to mend it.
+type fault struct {
+	class   class
+	reason  string
+	message string
+	err     error
+}
+
+// faultOf classifies an error of Kubernetes or of the store at an address. This is the only place
+// that does.
+func faultOf(err error, address string) *fault {
+	f := &fault{err: err}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		f.class = classStopped
+	case errors.Is(err, registry.ErrRejected):
+		f.class, f.reason = classTerminal, v1.ReasonRejected
+		f.message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
+	case errors.Is(err, registry.ErrUnauthorized):
+		f.class, f.reason = classWait, v1.ReasonStoreUnauthorized
+		f.message = fmt.Sprintf("Redis at %s refuses access: %s. Check the operator's REDIS_USERNAME and REDIS_PASSWORD "+
+			"(or REDIS_URL), and what the ACL of that user allows", address, causeOf(err, registry.ErrUnauthorized))
+	case errors.Is(err, registry.ErrUnsupported):
+		f.class, f.reason = classStalled, v1.ReasonStoreUnsupported
+		f.message = fmt.Sprintf("Redis at %s cannot be used: %v", address, err)
+	case errors.Is(err, registry.ErrOutOfMemory):
+		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
+		f.message = fmt.Sprintf("Redis at %s is out of memory: %s. Raise maxmemory or choose an eviction policy",
+			address, causeOf(err, registry.ErrOutOfMemory))
+	case errors.Is(err, registry.ErrUnreachable):
+		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
+		f.message = fmt.Sprintf("Redis at %s cannot be reached: %s. Check that it runs and that the operator's REDIS_HOST "+
+			"and REDIS_PORT (or REDIS_URL) name it; it is tried again until it answers",
+			address, causeOf(err, registry.ErrUnreachable))
+	case errors.Is(err, registry.ErrUnexpected):
+		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
+		f.message = fmt.Sprintf("Redis at %s gave an answer that is not understood: %s", address,
+			causeOf(err, registry.ErrUnexpected))
+	default:
+		f.class = classRetry
+	}
+	return f
+}
+
+// leavesStatus says that the fault tells nothing about the resource.
+func (f *fault) leavesStatus() bool {
+	return f != nil && (f.class == classRetry || f.class == classStopped)
+}
+
+// resultOr turns the fault of a resource that has these conditions into what the queue is told; no
+// fault: into result.
+func (f *fault) resultOr(result reconcile.Result, conditions []metav1.Condition, now time.Time) (reconcile.Result, error) {
+	switch {
+	case f == nil:
+		return result, nil
+	case f.class == classStopped:
+		return reconcile.Result{}, nil
+	case apierrors.IsConflict(f.err):
+		// Somebody else wrote meanwhile: look again, there is nothing to report.
+		return reconcile.Result{RequeueAfter: minWait}, nil
+	case f.class == classRetry:
+		return reconcile.Result{}, f.err
+	case f.class == classTerminal:
+		return reconcile.Result{}, reconcile.TerminalError(f.err)
+	default:
+		return inBackground(waitAgain(conditions, now)), nil
+	}
+}
+
+// causeOf returns what Redis or the network said, without the call that happened to meet it and
+// without the port of our end: the same trouble must read the same each time, or status would be
+// written again and again.
+func causeOf(err, meaning error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		remote := *op
+		remote.Source = nil
+		return remote.Error()
+	}
+	if _, cause, found := strings.Cut(err.Error(), meaning.Error()+": "); found {
+		return cause
+	}
+	return err.Error()
+}

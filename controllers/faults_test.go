@@ -1,0 +1,136 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+func TestFaultsAreClassifiedOnce(t *testing.T) {
+	const address = "redis.shop.svc:6379"
+	tests := []struct {
+		name   string
+		err    error
+		class  class
+		reason string
+		says   []string
+	}{
+		{"unreachable", errDown, classWait, v1.ReasonStoreUnreachable, []string{address, "connection refused", "REDIS_HOST"}},
+		{
+			"loading", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, errors.New("LOADING Redis is loading the dataset in memory")),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{address, "LOADING Redis is loading"},
+		},
+		{"wrong password", errPassword, classWait, v1.ReasonStoreUnauthorized, []string{address, "WRONGPASS", "REDIS_PASSWORD"}},
+		{"too old", errOld, classStalled, v1.ReasonStoreUnsupported, []string{address, "6.2.14", "use Redis 7.0"}},
+		{"refused", errRefused, classTerminal, v1.ReasonRejected, []string{"revision must be a string"}},
+		{
+			"out of memory", fmt.Errorf("x: %w: OOM command not allowed", registry.ErrOutOfMemory),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{address, "maxmemory"},
+		},
+		{
+			"not understood", fmt.Errorf("x: %w: a reply of type int", registry.ErrUnexpected),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{address, "a reply of type int"},
+		},
+		{"Kubernetes", apierrors.NewServiceUnavailable("away"), classRetry, "", nil},
+		{"shutting down", fmt.Errorf("x: %w", context.Canceled), classStopped, "", nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := faultOf(test.err, address)
+			if got.class != test.class || got.reason != test.reason {
+				t.Errorf("class %d, reason %q; want %d and %q", got.class, got.reason, test.class, test.reason)
+			}
+			for _, part := range test.says {
+				if !strings.Contains(got.message, part) {
+					t.Errorf("message %q does not say %q", got.message, part)
+				}
+			}
+		})
+	}
+	if faultOf(nil, address) != nil {
+		t.Error("no error is no fault")
+	}
+}
+
+// The local port differs with each connection; were it in the message, status would be written at
+// each try.
+func TestTheSameTroubleReadsTheSame(t *testing.T) {
+	read := func(localPort int) string {
+		lost := &net.OpError{
+			Op: "read", Net: "tcp",
+			Source: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: localPort},
+			Addr:   &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 6379},
+			Err:    syscall.ECONNRESET,
+		}
+		return faultOf(fmt.Errorf("cw_stats of a/%d: %w: %w", localPort, registry.ErrUnreachable, lost), "r:6379").message
+	}
+	if read(40001) != read(40002) {
+		t.Errorf("%q differs from %q", read(40001), read(40002))
+	}
+}
+
+func TestWhatTheQueueIsTold(t *testing.T) {
+	now := time.Now()
+	usual := reconcile.Result{RequeueAfter: time.Hour}
+	conflict := apierrors.NewConflict(schema.GroupResource{}, "users", errors.New("modified"))
+	tests := []struct {
+		name       string
+		err        error
+		wantErr    error
+		comesAgain bool
+	}{
+		{"nothing wrong", nil, nil, true},
+		{"store", errDown, nil, true},
+		{"person", errRefused, reconcile.TerminalError(nil), false},
+		{"written by somebody else", conflict, nil, true},
+		{"shutting down", context.Canceled, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			result, err := faultOf(test.err, "r:6379").resultOr(usual, nil, now)
+			if !errors.Is(err, test.wantErr) {
+				t.Errorf("error %v; want %v", err, test.wantErr)
+			}
+			if (result.RequeueAfter > 0) != test.comesAgain {
+				t.Errorf("comes again after %s; want that it does: %t", result.RequeueAfter, test.comesAgain)
+			}
+		})
+	}
+}
+
+func TestWaitingGrowsWithTheTimeThatWasWaited(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		failingFor  time.Duration
+		least, most time.Duration
+	}{
+		{0, time.Second, 2 * time.Second},
+		{10 * time.Second, 10 * time.Second, 12 * time.Second},
+		{time.Hour, 30 * time.Second, 36 * time.Second},
+	} {
+		since := metav1.NewTime(now.Add(-test.failingFor))
+		conditions := []metav1.Condition{{Type: v1.ConditionReady, Status: metav1.ConditionFalse, LastTransitionTime: since}}
+		if got := waitAgain(conditions, now); got < test.least || got > test.most {
+			t.Errorf("after %s: waits %s; want %s to %s", test.failingFor, got, test.least, test.most)
+		}
+	}
+}

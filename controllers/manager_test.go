@@ -1,0 +1,444 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/redis/go-redis/v9"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// logBook keeps what an operator logged.
+type logBook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBook) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = GinkgoWriter.Write(line)
+	return l.text.Write(line)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// operator is a running manager with our controllers.
+type operator struct {
+	logs     *logBook
+	registry *prometheus.Registry
+	stop     func()
+}
+
+// quick are the options of specs: intervals that make a spec fast.
+func (s *stage) quick(store Store) Options {
+	return Options{
+		Store: store, StoreAddress: s.server.Addr(),
+		StoreCheckInterval: 50 * time.Millisecond, StatsInterval: 200 * time.Millisecond, ReclaimSlice: 5 * time.Millisecond,
+	}
+}
+
+// operate runs an operator until the spec ends or it is stopped. It looks after the stage's
+// namespace only, unless it is told otherwise.
+func (s *stage) operate(config *rest.Config, options Options, change ...func(*manager.Options)) *operator {
+	GinkgoHelper()
+	o := &operator{logs: &logBook{}, registry: prometheus.NewRegistry()}
+	managerOptions := manager.Options{
+		Scheme:     scheme,
+		Logger:     zap.New(zap.UseDevMode(true), zap.WriteTo(o.logs)),
+		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{s.namespace: {}}},
+		Client:     client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
+	}
+	for _, c := range change {
+		c(&managerOptions)
+	}
+	mgr, err := manager.New(config, managerOptions)
+	Expect(err).NotTo(HaveOccurred())
+	options.Registerer = o.registry
+	Expect(Setup(mgr, options)).To(Succeed())
+
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	o.stop = sync.OnceFunc(func() {
+		cancel()
+		Eventually(ended).Should(Receive(BeNil()))
+	})
+	DeferCleanup(o.stop)
+	return o
+}
+
+// Eventually-able views of an object.
+
+func (s *stage) policy(ctx context.Context, name string) func(Gomega) *v1.CachePolicy {
+	return func(g Gomega) *v1.CachePolicy {
+		policy := &v1.CachePolicy{}
+		g.Expect(k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, policy)).To(Succeed())
+		return policy
+	}
+}
+
+func (s *stage) purge(ctx context.Context, purge *v1.CacheInvalidation) func(Gomega) *v1.CacheInvalidation {
+	return func(g Gomega) *v1.CacheInvalidation {
+		fresh := &v1.CacheInvalidation{}
+		g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(purge), fresh)).To(Succeed())
+		return fresh
+	}
+}
+
+func beReady(want string) OmegaMatcher {
+	return WithTransform(func(obj client.Object) string {
+		c := conditionedOf(obj)
+		if c.observedGeneration != c.generation {
+			return fmt.Sprintf("generation %d not observed", c.generation)
+		}
+		return ready(c.conditions)
+	}, Equal(want))
+}
+
+func beIn(state v1.InvalidationState) OmegaMatcher {
+	return HaveField("Status.State", state)
+}
+
+// told returns the reasons of the events about an object.
+func (s *stage) told(ctx context.Context, name string) func(Gomega) []string {
+	return func(g Gomega) []string {
+		list := &eventsv1.EventList{}
+		g.Expect(k8s.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
+		var reasons []string
+		for _, e := range list.Items {
+			if e.Regarding.Name == name {
+				reasons = append(reasons, e.Type+" "+e.Reason)
+			}
+		}
+		return reasons
+	}
+}
+
+var _ = Describe("The operator", func() {
+	var on *stage
+
+	BeforeEach(func(ctx SpecContext) { on = newStage(ctx) })
+
+	It("plays the main story", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		policy := usersPolicy()
+		on.create(ctx, policy)
+
+		By("putting the policy in force")
+		kubectl(ctx, "wait", "--for=condition=Ready", "cpol/users", "-n", on.namespace, "--timeout=60s")
+		on.fill(ctx, "users", "list", "", 5)
+		on.fill(ctx, "users", "list", "u1", 5)
+
+		By("obeying a changed TTL at the next fill")
+		policy = current(ctx, policy)
+		policy.Spec.Operations[1].TTL = minutes(1)
+		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		lease, err := on.cache.Lease(ctx, registry.Key{Slot: on.slot("users"), Operation: "list", ID: "new"})
+		Expect(err).NotTo(HaveOccurred())
+		filled, err := on.cache.Set(ctx, registry.Key{Slot: on.slot("users"), Operation: "list", ID: "new"}, nil, lease.Token)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(filled.TTL).To(Equal(time.Minute))
+
+		By("purging one user and nobody else")
+		purge := purgeOf(v1.InvalidationTarget{UserID: "u1"})
+		on.create(ctx, purge)
+		kubectl(ctx, "wait", "--for=condition=Complete", "cinv/"+purge.Name, "-n", on.namespace, "--timeout=60s")
+		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(5))
+		Expect(on.cached(ctx, "users", "list", "u1", 5)).To(BeZero())
+		Expect(on.cached(ctx, "users", "list", "", 5)).To(Equal(5))
+
+		By("showing figures")
+		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(6)))
+		Eventually(on.told(ctx, "users")).Should(ContainElement("Normal Applied"))
+		Eventually(on.told(ctx, purge.Name)).Should(ConsistOf("Normal Invalidated"))
+
+		By("withdrawing the policy with its resource")
+		Expect(k8s.Delete(ctx, policy)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(policy), policy) }).
+			Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
+		Expect(on.cached(ctx, "users", "list", "", 5)).To(BeZero())
+	})
+
+	It("makes the samples ready and complete", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+
+		kubectl(ctx, "apply", "-k", filepath.Join("..", "config", "samples"), "-n", on.namespace)
+
+		kubectl(ctx, "wait", "--for=condition=Ready", "cpol", "--all", "-n", on.namespace, "--timeout=60s")
+		kubectl(ctx, "wait", "--for=condition=Complete", "cinv", "--all", "-n", on.namespace, "--timeout=60s")
+		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("auth", "posts", "users"))
+	})
+
+	It("goes on when Redis is killed and comes back empty", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		on.server.Kill()
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnreachable"))
+		Expect(readyOf(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring(on.server.Addr()))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreUnreachable")))
+
+		on.server.Restart()
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		on.fill(ctx, "users", "list", "", 1)
+		Eventually(on.told(ctx, "users")).Should(ContainElements("Warning StoreUnreachable", "Warning Restored"))
+	})
+
+	It("repairs Redis after FLUSHALL, and a list of modules that was evicted", func(ctx SpecContext) {
+		options := on.quick(on.cache)
+		options.StatsInterval = time.Hour // the sweep alone must find out
+		on.operate(adminConfig, options)
+		for _, module := range []string{"users", "posts"} {
+			policy := usersPolicy()
+			policy.Name, policy.Spec.Module = module, module
+			on.create(ctx, policy)
+			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
+		}
+		hashes := func() ([]string, error) {
+			return on.cache.PolicyHashes(ctx, []registry.Slot{on.slot("users"), on.slot("posts")})
+		}
+
+		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
+		Eventually(hashes).Should(HaveEach(Not(BeEmpty())))
+
+		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Err()).To(Succeed())
+		Eventually(func() ([]string, error) { return on.cache.Modules(ctx, on.namespace) }).Should(ConsistOf("posts", "users"))
+
+		Expect(on.redis.FunctionFlush(ctx).Err()).To(Succeed())
+		Eventually(func() (registry.Health, error) { return on.cache.Check(ctx) }).
+			Should(HaveField("LibraryVersion", registry.LibraryVersion))
+	})
+
+	It("says that the password is wrong, and never says it", func(ctx SpecContext) {
+		const right, wrong = "correct-horse", "battery-staple"
+		Expect(on.redis.ConfigSet(ctx, "requirepass", right).Err()).To(Succeed())
+		wrongClient := redis.NewClient(&redis.Options{Addr: on.server.Addr(), Password: wrong})
+		DeferCleanup(wrongClient.Close)
+		o := on.operate(adminConfig, on.quick(registry.New(wrongClient)))
+		on.create(ctx, usersPolicy())
+
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnauthorized"))
+		policy := on.policy(ctx, "users")(Default)
+		Expect(readyOf(policy.Status.Conditions).Message).To(And(ContainSubstring("REDIS_PASSWORD"), ContainSubstring(on.server.Addr())))
+		Eventually(on.told(ctx, "users")).Should(ConsistOf("Warning StoreUnauthorized"))
+
+		By("mending it at the server")
+		admin := redis.NewClient(&redis.Options{Addr: on.server.Addr(), Password: right})
+		DeferCleanup(admin.Close)
+		Expect(admin.ConfigSet(ctx, "requirepass", wrong).Err()).To(Succeed())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		o.stop()
+		Expect(o.logs.String()).To(ContainSubstring("WRONGPASS"))
+		Expect(o.logs.String()).NotTo(ContainSubstring(wrong))
+	})
+
+	It("stalls on a Redis that is too old, and goes on once it is replaced", func(ctx SpecContext) {
+		store := newBrittleStore(on.cache)
+		store.failBefore("Check", errOld)
+		on.operate(adminConfig, on.quick(store))
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnsupported"))
+		Expect(how(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreUnsupported"))
+
+		store.failBefore("Check", nil)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+	})
+
+	It("writes nothing at rest", func(ctx SpecContext) {
+		store := newBrittleStore(on.cache)
+		on.operate(adminConfig, on.quick(store))
+		on.create(ctx, usersPolicy())
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		// Entries, and one look at them.
+		on.fill(ctx, "users", "list", "", 20)
+		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(20)))
+		policyBefore, purgeBefore := on.policy(ctx, "users")(Default), current(ctx, purge)
+
+		looks, checks := store.count("Stats"), store.count("Check")
+		Eventually(func() int { return store.count("Stats") - looks }).Should(BeNumerically(">=", 5))
+		Eventually(func() int { return store.count("Check") - checks }).Should(BeNumerically(">=", 20))
+
+		Expect(on.policy(ctx, "users")(Default).ResourceVersion).To(Equal(policyBefore.ResourceVersion))
+		Expect(current(ctx, purge).ResourceVersion).To(Equal(purgeBefore.ResourceVersion))
+	})
+
+	It("purges a user with 5,000 entries and leaves the others", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		on.fill(ctx, "users", "getById", "heavy", 5000)
+		on.fill(ctx, "users", "getById", "light", 50)
+		on.fill(ctx, "users", "getById", "", 50)
+
+		purge := purgeOf(v1.InvalidationTarget{UserID: "heavy"})
+		on.create(ctx, purge)
+
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(5000))
+		Expect(*current(ctx, purge).Status.KeysReclaimed).To(BeEquivalentTo(5000))
+		Expect(on.cached(ctx, "users", "getById", "heavy", 5000)).To(BeZero())
+		Expect(on.cached(ctx, "users", "getById", "light", 50)).To(Equal(50))
+		Expect(on.cached(ctx, "users", "getById", "", 50)).To(Equal(50))
+	})
+
+	It("purges a module of 20,000 keys at once, and shows how it gives the memory back", func(ctx SpecContext) {
+		options := on.quick(on.cache)
+		options.StatsInterval = time.Hour // the purge alone must reclaim
+		o := on.operate(adminConfig, options)
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		on.fill(ctx, "users", "list", "", 20000)
+
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, purge)
+
+		Eventually(on.purge(ctx, purge)).Should(HaveField("Status.EffectiveTime", Not(BeNil())))
+		Expect(on.cached(ctx, "users", "list", "", 100)).To(BeZero())
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, purge).Status.KeysReclaimed).To(BeEquivalentTo(20000))
+		Expect(on.seen.versionsOf(purge.Name)).To(BeNumerically(">=", 4), "no progress was seen")
+		Expect(o.series("cachewright_invalidated_keys_total", "")).To(Equal("20000"))
+	})
+
+	It("deletes a purge that asks for it", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.TTLSecondsAfterFinished = new(int32(0))
+		on.create(ctx, purge)
+
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(purge), purge) }).
+			Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
+	})
+
+	It("promotes a policy when the one that governs goes", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		older, younger := usersPolicy(), usersPolicy()
+		older.Name, younger.Name = "a-users", "b-users"
+		on.create(ctx, older)
+		on.create(ctx, younger)
+		Eventually(on.policy(ctx, "a-users")).Should(beReady("True Applied"))
+		Eventually(on.policy(ctx, "b-users")).Should(beReady("False Conflicted"))
+
+		Expect(k8s.Delete(ctx, older)).To(Succeed())
+
+		Eventually(on.policy(ctx, "b-users")).Should(beReady("True Applied"))
+	})
+
+	It("takes up, after a pause, what happened meanwhile, and doubles nothing", func(ctx SpecContext) {
+		first := on.operate(adminConfig, on.quick(on.cache))
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		done := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, done)
+		Eventually(on.purge(ctx, done)).Should(beIn(v1.StateComplete))
+		doneBefore := current(ctx, done)
+		first.stop()
+
+		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
+		missed := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, missed)
+		late := purgeOf(v1.InvalidationTarget{Module: "users"})
+		late.Spec.ActiveDeadlineSeconds = new(int64(1))
+		on.create(ctx, late)
+		Eventually(time.Now).Should(BeTemporally(">", late.CreationTimestamp.Add(time.Second)))
+
+		store := newBrittleStore(on.cache)
+		on.operate(adminConfig, on.quick(store))
+
+		Eventually(on.purge(ctx, missed)).Should(beIn(v1.StateComplete))
+		Eventually(on.purge(ctx, late)).Should(beIn(v1.StateFailed))
+		Eventually(func() ([]string, error) { return on.cache.PolicyHashes(ctx, []registry.Slot{on.slot("users")}) }).
+			Should(HaveEach(Not(BeEmpty())))
+		Expect(store.count("Invalidate")).To(Equal(1))
+		Expect(current(ctx, done).ResourceVersion).To(Equal(doneBefore.ResourceVersion))
+	})
+
+	It("counts for Prometheus", func(ctx SpecContext) {
+		o := on.operate(adminConfig, on.quick(on.cache))
+		policy := usersPolicy()
+		on.create(ctx, policy)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		on.fill(ctx, "users", "list", "", 7)
+
+		keys := func() string { return o.series("cachewright_operation_keys", "list") }
+		Eventually(keys).Should(Equal("7"))
+		Expect(o.series("cachewright_store_up", "")).To(Equal("1"))
+		families, err := o.registry.Gather()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(promlint.NewWithMetricFamilies(families).Lint()).To(BeEmpty())
+
+		By("ending the series with their policy")
+		Expect(k8s.Delete(ctx, policy)).To(Succeed())
+		Eventually(keys).Should(BeEmpty())
+	})
+})
+
+// series returns the value of the first series of a name, of an operation where one is given;
+// empty where there is none.
+func (o *operator) series(name, operation string) string {
+	GinkgoHelper()
+	families, err := o.registry.Gather()
+	Expect(err).NotTo(HaveOccurred())
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			labels := metric.GetLabel()
+			if family.GetName() != name || operation != "" && labels[1].GetValue() != operation && labels[2].GetValue() != operation {
+				continue
+			}
+			if metric.GetCounter() != nil {
+				return fmt.Sprint(metric.GetCounter().GetValue())
+			}
+			return fmt.Sprint(metric.GetGauge().GetValue())
+		}
+	}
+	return ""
+}
+
+// kubectl runs kubectl as administrator.
+func kubectl(ctx context.Context, args ...string) {
+	GinkgoHelper()
+	kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(os.WriteFile(kubeconfig, environment.KubeConfig, 0o600)).To(Succeed())
+	command := exec.CommandContext(ctx, environment.ControlPlane.KubectlPath, append([]string{"--kubeconfig", kubeconfig}, args...)...)
+	output, err := command.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(output))
+}

@@ -1,0 +1,181 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Metrics are the live figures: what each module holds and how it is used as the operator last saw
+// it, what was purged, and whether the store answers. Labels are names of namespaces, modules and
+// operations; never of users or entries.
+type Metrics struct {
+	storeUp         prometheus.Gauge
+	invalidations   *prometheus.CounterVec
+	keysInvalidated *prometheus.CounterVec
+
+	mu      sync.Mutex
+	modules map[registry.Slot]moduleStats
+}
+
+type moduleStats struct {
+	policy types.NamespacedName
+	stats  registry.Stats
+}
+
+// NewMetrics returns metrics to be registered, for example with controller-runtime's registry.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		storeUp: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "cachewright_store_up",
+			Help: "1 if Redis answered the last check and can be used, else 0.",
+		}),
+		invalidations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cachewright_invalidations_total",
+			Help: "CacheInvalidation resources that finished, by result: Complete, Failed or DryRun.",
+		}, []string{"namespace", "result"}),
+		keysInvalidated: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cachewright_invalidated_keys_total",
+			Help: "Live entries that CacheInvalidation resources invalidated.",
+		}, []string{"namespace"}),
+		modules: map[registry.Slot]moduleStats{},
+	}
+}
+
+// observe keeps the latest figures of the module that a policy governs.
+func (m *Metrics) observe(policy types.NamespacedName, slot registry.Slot, stats registry.Stats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.modules[slot] = moduleStats{policy: policy, stats: stats}
+}
+
+// forget drops the figures of a policy that governs nothing any more.
+func (m *Metrics) forget(policy types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.modules, func(_ registry.Slot, module moduleStats) bool { return module.policy == policy })
+}
+
+// finished counts a purge that completed or failed.
+func (m *Metrics) finished(invalidation *v1.CacheInvalidation) {
+	result := string(invalidation.Status.State)
+	if result == string(v1.StateComplete) && invalidation.Spec.DryRun {
+		result = "DryRun"
+	}
+	m.invalidations.WithLabelValues(invalidation.Namespace, result).Inc()
+	if keys := invalidation.Status.KeysInvalidated; keys != nil && !invalidation.Spec.DryRun {
+		m.keysInvalidated.WithLabelValues(invalidation.Namespace).Add(float64(*keys))
+	}
+}
+
+// moduleFigure and operationFigure are read when Prometheus asks, so that series end with their
+// policy and counters are those of Redis.
+type moduleFigure struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(registry.Stats) int64
+}
+
+type operationFigure struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(registry.OperationStats) int64
+}
+
+var moduleFigures = []moduleFigure{
+	{
+		moduleDesc("cachewright_module_memory_bytes", "Estimate of the memory that entries and index take in Redis."),
+		prometheus.GaugeValue, func(s registry.Stats) int64 { return s.MemoryBytes },
+	},
+	{
+		moduleDesc("cachewright_module_pending_keys", "Invalidated entries whose memory is yet to be given back."),
+		prometheus.GaugeValue, func(s registry.Stats) int64 { return s.Pending },
+	},
+}
+
+var operationFigures = []operationFigure{
+	{
+		operationDesc("cachewright_operation_keys", "Live entries."),
+		prometheus.GaugeValue, func(o registry.OperationStats) int64 { return o.Keys },
+	},
+	{
+		operationDesc("cachewright_operation_hits_total", "Reads answered from the cache."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Hits },
+	},
+	{
+		operationDesc("cachewright_operation_misses_total", "Reads not answered from the cache."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Misses },
+	},
+	{
+		operationDesc("cachewright_operation_errors_total", "Reads that failed, as clients reported."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Errors },
+	},
+	{
+		operationDesc("cachewright_operation_fills_total", "Entries stored."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Fills },
+	},
+	{
+		operationDesc("cachewright_operation_fenced_fills_total",
+			"Entries not stored because an invalidation came between their load and their fill."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Fenced },
+	},
+	{
+		operationDesc("cachewright_operation_invalidations_total", "Invalidations that covered the whole operation."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Invalidations },
+	},
+}
+
+func moduleDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, []string{"namespace", "module"}, nil)
+}
+
+func operationDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, []string{"namespace", "module", "operation"}, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
+	m.storeUp.Describe(descs)
+	m.invalidations.Describe(descs)
+	m.keysInvalidated.Describe(descs)
+	for _, figure := range moduleFigures {
+		descs <- figure.desc
+	}
+	for _, figure := range operationFigures {
+		descs <- figure.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
+	m.storeUp.Collect(metrics)
+	m.invalidations.Collect(metrics)
+	m.keysInvalidated.Collect(metrics)
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for slot, module := range m.modules {
+		collectModule(metrics, slot, module.stats)
+	}
+}
+
+func collectModule(metrics chan<- prometheus.Metric, slot registry.Slot, stats registry.Stats) {
+	for _, figure := range moduleFigures {
+		metrics <- prometheus.MustNewConstMetric(figure.desc, figure.kind, float64(figure.value(stats)),
+			slot.Namespace, slot.Module)
+	}
+	for _, operation := range busiest(stats.Operations, maxOperationsInStatus) {
+		for _, figure := range operationFigures {
+			metrics <- prometheus.MustNewConstMetric(figure.desc, figure.kind,
+				float64(figure.value(stats.Operations[operation])), slot.Namespace, slot.Module, operation)
+		}
+	}
+}

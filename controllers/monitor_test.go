@@ -1,0 +1,262 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// scriptedStore answers checks as a test says.
+type scriptedStore struct {
+	mu       sync.Mutex
+	health   registry.Health
+	err      error
+	checks   int
+	installs int
+	writes   int
+}
+
+func (s *scriptedStore) answer(health registry.Health, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health, s.err = health, err
+}
+
+func (s *scriptedStore) Check(context.Context) (registry.Health, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks++
+	return s.health, s.err
+}
+
+func (s *scriptedStore) Install(context.Context) (int, error) {
+	s.installs++
+	s.health.LibraryVersion = registry.LibraryVersion
+	return 1, nil
+}
+
+func (s *scriptedStore) PolicyHashes(_ context.Context, slots []registry.Slot) ([]string, error) {
+	return make([]string, len(slots)), nil
+}
+
+func (s *scriptedStore) AddModules(context.Context, string, ...string) error {
+	s.writes++
+	return nil
+}
+
+// monitorOf returns a monitor of a store with one policy, which is in force, in its cache. What it
+// wakes is counted.
+func monitorOf(t *testing.T, store *scriptedStore, leads bool) (monitor *Monitor, woken func() int) {
+	t.Helper()
+	testScheme := runtimeScheme(t)
+	policy := usersPolicy()
+	policy.Namespace = "shop"
+	policy.Status.AppliedHash = "h"
+	monitor = newMonitor()
+	monitor.Store, monitor.Address, monitor.Interval, monitor.Metrics = store, "r:6379", 5*time.Second, NewMetrics()
+	monitor.Log, monitor.Clock = logr.Discard(), clocktesting.NewFakeClock(time.Now())
+	monitor.Reader = fake.NewClientBuilder().WithScheme(testScheme).WithObjects(policy).Build()
+	elected := make(chan struct{})
+	if leads {
+		close(elected)
+	}
+	monitor.Elected = elected
+
+	var mu sync.Mutex
+	count := 0
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		for {
+			select {
+			case <-monitor.policies:
+				mu.Lock()
+				count++
+				mu.Unlock()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return monitor, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return count
+	}
+}
+
+func fine(runIDs ...string) registry.Health {
+	return registry.Health{Version: "7.0.15", RunIDs: runIDs, LibraryVersion: registry.LibraryVersion}
+}
+
+func TestMonitorTellsWhatConcernsEveryResource(t *testing.T) {
+	store := &scriptedStore{}
+	monitor, _ := monitorOf(t, store, true)
+	steps := []struct {
+		name    string
+		health  registry.Health
+		err     error
+		changed bool
+	}{
+		{"the first look: all are looked at anyway", fine("a"), nil, false},
+		{"nothing new", fine("a"), nil, false},
+		{"lost", registry.Health{}, errDown, true},
+		{"still lost", registry.Health{}, errLost, false},
+		{"now it refuses us", registry.Health{}, errPassword, true},
+		{"back", fine("a"), nil, true},
+		{"restarted between two looks", fine("b"), nil, true},
+		{"a primary more", fine("b", "c"), nil, true},
+		{"nothing new", fine("b", "c"), nil, false},
+	}
+	for _, step := range steps {
+		if changed := monitor.note(step.health, step.err); changed != step.changed {
+			t.Errorf("%s: concerns every resource: %t; want %t", step.name, changed, step.changed)
+		}
+	}
+}
+
+func TestMonitorKeepsTheFirstWordsForTheSameTrouble(t *testing.T) {
+	monitor, _ := monitorOf(t, &scriptedStore{}, true)
+	monitor.note(registry.Health{}, errDown)
+	monitor.note(registry.Health{}, errLost)
+	if err := monitor.Err(t.Context()); !errors.Is(err, errDown) {
+		t.Errorf("says %v; want %v", err, errDown)
+	}
+}
+
+func TestOnlyTheLeaderWrites(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		store := &scriptedStore{health: registry.Health{Version: "7.0.15", RunIDs: []string{"a"}}}
+		monitor, _ := monitorOf(t, store, leads)
+		if err := monitor.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if wrote := store.installs+store.writes > 0; wrote != leads {
+			t.Errorf("leads: %t; wrote: %t", leads, wrote)
+		}
+		if err := monitor.Ready(nil); err != nil {
+			t.Errorf("leads: %t; not ready: %v", leads, err)
+		}
+	}
+}
+
+func TestReadinessSaysWhatIsWrong(t *testing.T) {
+	monitor, _ := monitorOf(t, &scriptedStore{}, false)
+	want := func(parts ...string) {
+		t.Helper()
+		err := monitor.Ready(nil)
+		if err == nil {
+			t.Fatalf("ready; want %q", parts)
+		}
+		for _, part := range append(parts, "r:6379") {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q does not say %q", err, part)
+			}
+		}
+	}
+	want("not been checked yet")
+	monitor.note(registry.Health{}, errPassword)
+	want("WRONGPASS", "REDIS_PASSWORD")
+	monitor.note(registry.Health{}, errDown)
+	want("connection refused", "REDIS_HOST")
+	monitor.note(fine("a"), nil)
+	if err := monitor.Ready(nil); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+}
+
+func TestMonitorLogsTransitionsOnly(t *testing.T) {
+	monitor, _ := monitorOf(t, &scriptedStore{}, true)
+	var lines []string
+	monitor.Log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	for range 5 {
+		monitor.note(registry.Health{}, errDown)
+	}
+	for range 5 {
+		monitor.note(fine("a"), nil)
+	}
+	if len(lines) != 2 {
+		t.Errorf("logged %d times: %q", len(lines), lines)
+	}
+}
+
+// The store is looked at more and more seldom while it is down, and woken resources are told when
+// it is back.
+func TestMonitorBacksOffAndRecovers(t *testing.T) {
+	store := &scriptedStore{}
+	store.answer(registry.Health{}, errDown)
+	monitor, woken := monitorOf(t, store, true)
+	clock := monitor.Clock.(*clocktesting.FakeClock)
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { _ = monitor.Start(ctx) })
+	defer done.Wait()
+	defer cancel()
+	checks := func() int {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		return store.checks
+	}
+	eventually(t, "it did not settle down to wait", func() bool { return checks() >= 2 && clock.HasWaiters() })
+
+	// 1s, 2s, 4s, 8s, 16s, 30s, each with a fifth of jitter: within 61s there are 5 looks at most.
+	before := checks()
+	for range 61 {
+		eventually(t, "nobody waits", clock.HasWaiters)
+		clock.Step(time.Second)
+	}
+	eventually(t, "nobody waits", clock.HasWaiters)
+	if looks := checks() - before; looks < 3 || looks > 6 {
+		t.Errorf("looked %d times in a minute; want 3 to 6", looks)
+	}
+
+	store.answer(fine("a"), nil)
+	clock.Step(36 * time.Second)
+	eventually(t, "nothing was woken", func() bool { return woken() > 0 })
+	if err := monitor.Err(ctx); err != nil {
+		t.Errorf("still down: %v", err)
+	}
+}
+
+func TestSweepWakesWhatIsInForceOnly(t *testing.T) {
+	inForceNow := func(change func(*v1.CachePolicy)) v1.CachePolicy {
+		policy := usersPolicy()
+		policy.Generation, policy.Status.ObservedGeneration, policy.Status.AppliedHash = 3, 3, "h"
+		change(policy)
+		return *policy
+	}
+	tests := []struct {
+		name   string
+		policy v1.CachePolicy
+		want   int
+	}{
+		{"in force", inForceNow(func(*v1.CachePolicy) {}), 1},
+		{"suspended", inForceNow(func(p *v1.CachePolicy) { p.Spec.Suspend = true }), 0},
+		{"changed, on its way", inForceNow(func(p *v1.CachePolicy) { p.Generation = 4 }), 0},
+		{"another governs", inForceNow(func(p *v1.CachePolicy) { p.Status.AppliedHash = "" }), 0},
+		{"refused", inForceNow(func(p *v1.CachePolicy) {
+			p.Status.Conditions = []metav1.Condition{{Type: v1.ConditionStalled, Status: metav1.ConditionTrue}}
+		}), 0},
+		{"being deleted", inForceNow(func(p *v1.CachePolicy) { p.DeletionTimestamp = new(metav1.Now()) }), 0},
+	}
+	for _, test := range tests {
+		if got := len(inForce([]v1.CachePolicy{test.policy})); got != test.want {
+			t.Errorf("%s: %d; want %d", test.name, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+)
+
+// patcher writes what a reconcile changed of an object, and nothing when nothing changed.
+type patcher struct {
+	client client.Client
+	before client.Object
+}
+
+// newPatcher remembers an object as it was read.
+func newPatcher(c client.Client, obj client.Object) *patcher {
+	return &patcher{client: c, before: copyOf(obj)}
+}
+
+func copyOf(obj client.Object) client.Object {
+	return obj.DeepCopyObject().(client.Object)
+}
+
+// status patches what differs in the object's status. An object that is gone needs none.
+func (p *patcher) status(ctx context.Context, obj client.Object) error {
+	patch := client.MergeFrom(p.before)
+	data, err := patch.Data(obj)
+	if err != nil {
+		return fmt.Errorf("comparing the status of %s: %w", client.ObjectKeyFromObject(obj), err)
+	}
+	if string(data) == "{}" {
+		return nil
+	}
+	if err := p.client.Status().Patch(ctx, obj, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("patching the status of %s: %w", client.ObjectKeyFromObject(obj), err)
+	}
+	return nil
+}
+
+// finalizer makes sure that the object holds a finalizer, or does not. Others may change the list
+// too, so the patch fails with a conflict if somebody did meanwhile. Call it before status changes.
+func (p *patcher) finalizer(ctx context.Context, obj client.Object, finalizer string, wanted bool) error {
+	if controllerutil.ContainsFinalizer(obj, finalizer) == wanted {
+		return nil
+	}
+	if wanted {
+		controllerutil.AddFinalizer(obj, finalizer)
+	} else {
+		controllerutil.RemoveFinalizer(obj, finalizer)
+	}
+	patch := client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{})
+	if err := p.client.Patch(ctx, obj, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("patching the finalizers of %s: %w", client.ObjectKeyFromObject(obj), err)
+	}
+	p.before = copyOf(obj)
+	return nil
+}

@@ -1,0 +1,57 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Store is what the operator needs of a Redis; *registry.Registry is one. Errors are those of
+// package registry.
+type Store interface {
+	PolicyStore
+	InvalidationStore
+	MonitorStore
+}
+
+// PolicyStore is what CachePolicyReconciler needs of a store.
+type PolicyStore interface {
+	reclaimer
+	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
+	ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error)
+	DeletePolicy(ctx context.Context, slot registry.Slot) (bool, error)
+	AddModules(ctx context.Context, namespace string, modules ...string) error
+	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
+}
+
+// InvalidationStore is what CacheInvalidationReconciler needs of a store.
+type InvalidationStore interface {
+	reclaimer
+	Invalidate(
+		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
+	) (registry.Invalidated, error)
+	Modules(ctx context.Context, namespace string) ([]string, error)
+}
+
+// MonitorStore is what Monitor needs of a store.
+type MonitorStore interface {
+	Check(ctx context.Context) (registry.Health, error)
+	Install(ctx context.Context) (loaded int, err error)
+	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
+	AddModules(ctx context.Context, namespace string, modules ...string) error
+}
+
+// StoreHealth tells reconcilers whether it is worth asking the store, so that a store that is down
+// costs one timeout and not one for each resource.
+type StoreHealth interface {
+	// Err returns what is wrong with the store, as it was last found; nil: nothing. It waits until
+	// there is a finding.
+	Err(ctx context.Context) error
+}
+
+type reclaimer interface {
+	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
+}

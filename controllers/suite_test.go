@@ -1,0 +1,206 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// patience is how long a test waits for what must happen; it is long because machines are busy.
+const patience = time.Minute
+
+var (
+	environment *envtest.Environment
+	adminConfig *rest.Config
+	scheme      = runtime.NewScheme()
+	// k8s reads and writes the API server as its administrator, with no cache.
+	k8s client.WithWatch
+)
+
+func TestControllers(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	RunSpecs(t, "Controllers")
+}
+
+var _ = BeforeSuite(func() {
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1.AddToScheme(scheme)).To(Succeed())
+	var err error
+	environment, err = kubetest.Start()
+	Expect(err).NotTo(HaveOccurred())
+	adminConfig = environment.Config
+	adminConfig.QPS = -1
+	k8s, err = client.NewWithWatch(adminConfig, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+var _ = AfterSuite(func() {
+	if environment != nil {
+		Expect(environment.Stop()).To(Succeed())
+	}
+})
+
+// stage is what a spec plays on: a namespace of its own, whose every change is held against the
+// rules of kstatus, and a Redis of its own.
+type stage struct {
+	namespace string
+	seen      *observer
+	server    *redistest.Server
+	redis     *redis.Client
+	// cache is what an application would use.
+	cache *registry.Registry
+}
+
+func newStage(ctx context.Context, redisConfig ...string) *stage {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	Expect(k8s.Create(ctx, namespace)).To(Succeed())
+	s := &stage{namespace: namespace.Name, server: redistest.Start(GinkgoTB(), redisConfig...)}
+	DeferCleanup(s.clear)
+	s.redis = s.server.Client()
+	s.cache = registry.New(s.redis)
+	// The watch outlives the context of a setup node.
+	s.seen = observe(context.WithoutCancel(ctx), k8s, s.namespace)
+	return s
+}
+
+// clear removes what a spec left, as operators of other specs may look after all namespaces.
+func (s *stage) clear(ctx SpecContext) {
+	inNamespace := client.InNamespace(s.namespace)
+	Expect(k8s.DeleteAllOf(ctx, &v1.CacheInvalidation{}, inNamespace)).To(Succeed())
+	Expect(k8s.DeleteAllOf(ctx, &v1.CachePolicy{}, inNamespace)).To(Succeed())
+	held := &v1.CachePolicyList{}
+	Expect(k8s.List(ctx, held, inNamespace)).To(Succeed())
+	for i := range held.Items {
+		release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+		Expect(client.IgnoreNotFound(k8s.Patch(ctx, &held.Items[i], release))).To(Succeed())
+	}
+}
+
+// create creates an object in the stage's namespace.
+func (s *stage) create(ctx context.Context, obj client.Object) {
+	GinkgoHelper()
+	obj.SetNamespace(s.namespace)
+	Expect(k8s.Create(ctx, obj)).To(Succeed())
+}
+
+func (s *stage) slot(module string) registry.Slot {
+	return registry.Slot{Namespace: s.namespace, Module: module}
+}
+
+// fill caches so many entries of an operation, and of a user unless that is empty.
+func (s *stage) fill(ctx context.Context, module, operation, user string, entries int) {
+	GinkgoHelper()
+	key := registry.Key{Slot: s.slot(module), Operation: operation, User: user, ID: "lease"}
+	lease, err := s.cache.Lease(ctx, key)
+	Expect(err).NotTo(HaveOccurred())
+	// A token is good for every entry that is covered by the same heads, so one will do.
+	const batch = 1000
+	for from := 0; from < entries; from += batch {
+		replies, err := s.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i := from; i < min(from+batch, entries); i++ {
+				pipe.FCall(ctx, "cw_set", []string{"cw:{" + s.slot(module).String() + "}"},
+					operation, fmt.Sprintf("id-%d", i), user, "payload", []byte(lease.Token))
+			}
+			return nil
+		})
+		Expect(err).NotTo(HaveOccurred())
+		for _, reply := range replies {
+			Expect(reply.(*redis.Cmd).Int()).To(BeNumerically(">", 0), "the fill was not stored")
+		}
+	}
+}
+
+// cached counts how many of the entries that fill made can be read.
+func (s *stage) cached(ctx context.Context, module, operation, user string, entries int) int {
+	GinkgoHelper()
+	hits := 0
+	for i := range entries {
+		key := registry.Key{Slot: s.slot(module), Operation: operation, User: user, ID: fmt.Sprintf("id-%d", i)}
+		lookup, err := s.cache.Read(ctx, key)
+		Expect(err).NotTo(HaveOccurred())
+		if lookup.Hit {
+			hits++
+		}
+	}
+	return hits
+}
+
+// usersPolicy is the policy that most specs use.
+func usersPolicy() *v1.CachePolicy {
+	return &v1.CachePolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "users"},
+		Spec: v1.CachePolicySpec{
+			Module: "users",
+			Operations: []v1.OperationPolicy{
+				{Name: "getById", TTL: minutes(5)},
+				{Name: "list", TTL: minutes(3)},
+				{Name: "create", TTL: minutes(0)},
+			},
+		},
+	}
+}
+
+func minutes(n int) metav1.Duration {
+	return metav1.Duration{Duration: time.Duration(n) * time.Minute}
+}
+
+// purgeOf is a CacheInvalidation of targets.
+func purgeOf(targets ...v1.InvalidationTarget) *v1.CacheInvalidation {
+	return &v1.CacheInvalidation{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "purge-"},
+		Spec:       v1.CacheInvalidationSpec{Targets: targets},
+	}
+}
+
+// ready is how Ready reads, for example "True Applied".
+func ready(conditions []metav1.Condition) string { return how(conditions, v1.ConditionReady) }
+
+func how(conditions []metav1.Condition, conditionType string) string {
+	for _, condition := range conditions {
+		if condition.Type == conditionType {
+			return string(condition.Status) + " " + condition.Reason
+		}
+	}
+	return "absent"
+}
+
+// current reads an object live.
+func current[T client.Object](ctx context.Context, obj T) T {
+	GinkgoHelper()
+	fresh := obj.DeepCopyObject().(T)
+	Expect(k8s.Get(ctx, client.ObjectKeyFromObject(obj), fresh)).To(Succeed())
+	return fresh
+}
+
+// rawSpec reads a spec as it is stored, not as Go types read it.
+func rawSpec(ctx context.Context, policy *v1.CachePolicy) map[string]any {
+	GinkgoHelper()
+	raw := &unstructured.Unstructured{}
+	raw.SetGroupVersionKind(v1.GroupVersion.WithKind("CachePolicy"))
+	Expect(k8s.Get(ctx, client.ObjectKeyFromObject(policy), raw)).To(Succeed())
+	return raw.Object["spec"].(map[string]any)
+}

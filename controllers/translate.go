@@ -1,0 +1,120 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// This file is the only place where words of the API become words of the registry, and back.
+
+func slotOf(policy *v1.CachePolicy) registry.Slot {
+	return registry.Slot{Namespace: policy.Namespace, Module: policy.Spec.Module}
+}
+
+func policyOf(spec *v1.CachePolicySpec) registry.Policy {
+	policy := registry.Policy{Revision: spec.Revision}
+	if spec.DefaultTTL != nil {
+		policy.DefaultTTL = &spec.DefaultTTL.Duration
+	}
+	for _, operation := range spec.Operations {
+		policy.Operations = append(policy.Operations, operationOf(operation))
+	}
+	// The order in a manifest means nothing, so it must not change the hash either.
+	slices.SortFunc(policy.Operations, func(a, b registry.OperationPolicy) int { return cmp.Compare(a.Name, b.Name) })
+	return policy
+}
+
+func operationOf(operation v1.OperationPolicy) registry.OperationPolicy {
+	o := registry.OperationPolicy{
+		Name:          operation.Name,
+		TTL:           operation.TTL.Duration,
+		JitterPercent: int(operation.JitterPercent),
+	}
+	if operation.Scope == v1.ScopeUser {
+		o.Scope = registry.ScopeUser
+	}
+	if operation.MaxEntryBytes != nil {
+		o.MaxEntryBytes = *operation.MaxEntryBytes
+	}
+	return o
+}
+
+func scopeOf(target v1.InvalidationTarget) registry.Scope {
+	return registry.Scope{Operation: target.Operation, User: target.UserID}
+}
+
+func modeOf(spec v1.CacheInvalidationSpec) registry.Mode {
+	if spec.DryRun {
+		return registry.ModeDry
+	}
+	return registry.ModeHard
+}
+
+// maxOperationsInStatus is what the API allows.
+const maxOperationsInStatus = 256
+
+// statsOf is a snapshot for status.
+func statsOf(stats registry.Stats, now time.Time) *v1.CacheStats {
+	snapshot := &v1.CacheStats{
+		ObservedTime: metav1.NewTime(now),
+		Keys:         stats.Keys,
+		MemoryBytes:  stats.MemoryBytes,
+		PendingKeys:  stats.Pending,
+	}
+	for _, operation := range stats.Operations {
+		snapshot.Hits += operation.Hits
+		snapshot.Misses += operation.Misses
+	}
+	snapshot.HitRatio = hitRatio(snapshot.Hits, snapshot.Misses)
+	for _, name := range busiest(stats.Operations, maxOperationsInStatus) {
+		operation := stats.Operations[name]
+		snapshot.Operations = append(snapshot.Operations, v1.OperationStats{
+			Name:          name,
+			Keys:          operation.Keys,
+			Hits:          operation.Hits,
+			Misses:        operation.Misses,
+			Fills:         operation.Fills,
+			FencedFills:   operation.Fenced,
+			Invalidations: operation.Invalidations,
+			HitRatio:      hitRatio(operation.Hits, operation.Misses),
+		})
+	}
+	return snapshot
+}
+
+func hitRatio(hits, misses int64) string {
+	if hits+misses == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f%%", 100*float64(hits)/float64(hits+misses))
+}
+
+// busiest returns the names of the operations that are read most, at most so many, by name.
+// Applications may call operations by any bytes; neither JSON nor Prometheus can hold names that
+// are not text, so those are left out.
+func busiest(operations map[string]registry.OperationStats, limit int) []string {
+	var names []string
+	for name := range operations {
+		if utf8.ValidString(name) {
+			names = append(names, name)
+		}
+	}
+	reads := func(name string) int64 { return operations[name].Hits + operations[name].Misses }
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(reads(b), reads(a)), cmp.Compare(a, b))
+	})
+	names = names[:min(limit, len(names))]
+	slices.Sort(names)
+	return names
+}

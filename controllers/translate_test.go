@@ -1,0 +1,84 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+func TestPolicyOf(t *testing.T) {
+	spec := &v1.CachePolicySpec{
+		Module: "users", Revision: "42", DefaultTTL: new(minutes(5)),
+		Operations: []v1.OperationPolicy{
+			{Name: "profile", TTL: minutes(10), Scope: v1.ScopeUser, MaxEntryBytes: new(int64(65536))},
+			{Name: "list", TTL: metav1.Duration{Duration: 180 * time.Second}, JitterPercent: 10, Scope: v1.ScopeAny},
+		},
+	}
+	got := policyOf(spec)
+	want := []registry.OperationPolicy{
+		{Name: "list", TTL: 3 * time.Minute, JitterPercent: 10},
+		{Name: "profile", TTL: 10 * time.Minute, Scope: registry.ScopeUser, MaxEntryBytes: 65536},
+	}
+	if got.Revision != "42" || *got.DefaultTTL != 5*time.Minute || !slices.Equal(got.Operations, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestTheOrderOfOperationsChangesNoHash(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		operations := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) v1.OperationPolicy {
+			return v1.OperationPolicy{
+				Name: rapid.StringMatching("[a-z]{1,4}").Draw(t, "name"), TTL: minutes(rapid.IntRange(0, 9).Draw(t, "ttl")),
+			}
+		}), 0, 8, func(o v1.OperationPolicy) string { return o.Name }).Draw(t, "operations")
+		shuffled := rapid.Permutation(operations).Draw(t, "shuffled")
+		one, other := policyOf(&v1.CachePolicySpec{Operations: operations}), policyOf(&v1.CachePolicySpec{Operations: shuffled})
+		if one.Hash() != other.Hash() {
+			t.Fatalf("%+v and %+v differ", one, other)
+		}
+	})
+}
+
+func TestHitRatio(t *testing.T) {
+	for _, test := range []struct {
+		hits, misses int64
+		want         string
+	}{
+		{0, 0, ""}, {0, 3, "0.0%"}, {931, 69, "93.1%"}, {5, 0, "100.0%"}, {1, 2, "33.3%"},
+	} {
+		if got := hitRatio(test.hits, test.misses); got != test.want {
+			t.Errorf("%d hits, %d misses: %q; want %q", test.hits, test.misses, got, test.want)
+		}
+	}
+}
+
+func TestSnapshotShowsTheBusiestOperations(t *testing.T) {
+	operations := map[string]registry.OperationStats{"\xff\xfe": {Hits: 1000}}
+	for i := range 300 {
+		operations[fmt.Sprintf("op-%03d", i)] = registry.OperationStats{Hits: int64(i), Misses: 1, Fenced: 2}
+	}
+	snapshot := statsOf(registry.Stats{Keys: 9, Pending: 3, Operations: operations}, time.Now())
+
+	if len(snapshot.Operations) != maxOperationsInStatus {
+		t.Fatalf("%d operations; want %d", len(snapshot.Operations), maxOperationsInStatus)
+	}
+	if first, last := snapshot.Operations[0], snapshot.Operations[len(snapshot.Operations)-1]; first.Name != "op-044" || last.Name != "op-299" {
+		t.Errorf("from %s to %s; want the 256 with most reads, by name", first.Name, last.Name)
+	}
+	if snapshot.Hits != 1000+299*300/2 || snapshot.Misses != 300 || snapshot.PendingKeys != 3 || snapshot.Keys != 9 {
+		t.Errorf("sums are of all: %+v", snapshot)
+	}
+	if snapshot.Operations[0].FencedFills != 2 {
+		t.Errorf("%+v", snapshot.Operations[0])
+	}
+}
