@@ -191,14 +191,22 @@ local function encode_rule(rule)
   return string.format('%.0f %.0f %.0f %d %s %.0f', rule.ttl, rule.stale, rule.negative, rule.jitter, rule.scope, rule.max)
 end
 
+-- Rules by their text: there are few of them, and each fill needs one.
+local decoded_rules, decoded_count = {}, 0
+
 local function decode_rule(text)
   if not text then return nil end
+  local known = decoded_rules[text]
+  if known then return known end
   local ttl, stale, negative, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
   if not ttl then return nil end
-  return {
+  local rule = {
     ttl = tonumber(ttl), stale = tonumber(stale), negative = tonumber(negative),
     jitter = tonumber(jitter), scope = scope, max = tonumber(max),
   }
+  if decoded_count >= MAX_OPERATIONS then decoded_rules, decoded_count = {}, 0 end
+  decoded_rules[text], decoded_count = rule, decoded_count + 1
+  return rule
 end
 
 -- life_of is how long an entry can be there: fresh, then stale.
