@@ -36,7 +36,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	refused := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 	t.Cleanup(func() { _ = refused.Close() })
 
-	const secret = "s3cret-id" //nolint:gosec // a marker to look for
+	const secret = "s3cret-id"
 	for _, test := range []struct {
 		name   string
 		client redis.UniversalClient

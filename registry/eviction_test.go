@@ -67,7 +67,7 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 // read was loaded after the last invalidation that covers it.
 func TestEvictionUnderMemoryPressureServesNothingStale(t *testing.T) {
 	r, client := newRegistry(t, "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-random")
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a repeatable test
+	random := rand.New(rand.NewPCG(1, 2))
 	version := map[string]int{}           // of the source, per operation and user
 	sourceOf := func(k Key) string {
 		return fmt.Sprintf("%s/%s/%d/", k.Operation, k.User, version[k.Operation+"/"+k.User])

@@ -39,7 +39,7 @@ func heredoc(manifest string) string {
 
 // quietly runs kubectl and returns what it prints.
 func (s *stage) quietly(ctx context.Context, stdin string, args ...string) (string, error) {
-	command := exec.CommandContext(ctx, s.kubectlPath, args...) //nolint:gosec // the demo's own commands
+	command := exec.CommandContext(ctx, s.kubectlPath, args...)
 	command.Env = append(command.Environ(), "KUBECONFIG="+s.kubeconfig)
 	command.Dir = s.root
 	command.Stdin = strings.NewReader(stdin)

@@ -84,7 +84,7 @@ func moduleRoot() (string, error) {
 
 func (s *stage) compile(ctx context.Context) error {
 	for name, pkg := range map[string]string{"operator": "./cmd/operator", "app": "./examples/users"} {
-		command := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.dir, name), pkg) //nolint:gosec // our own packages
+		command := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.dir, name), pkg)
 		command.Dir = s.root
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, output)
@@ -162,7 +162,7 @@ func (s *stage) start(name string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	command := exec.Command(filepath.Join(s.dir, name), args...) //nolint:gosec // what compile built
+	command := exec.Command(filepath.Join(s.dir, name), args...)
 	command.Env = append(command.Environ(),
 		"KUBECONFIG="+s.kubeconfig, "REDIS_HOST="+host, "REDIS_PORT="+port, "NAMESPACE="+namespace)
 	command.Stdout, command.Stderr = log, log
