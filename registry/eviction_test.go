@@ -68,7 +68,7 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 func TestEvictionUnderMemoryPressureServesNothingStale(t *testing.T) {
 	r, client := newRegistry(t, "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-random")
 	random := rand.New(rand.NewPCG(1, 2))
-	version := map[string]int{}           // of the source, per operation and user
+	version := map[string]int{} // of the source, per operation and user
 	sourceOf := func(k Key) string {
 		return fmt.Sprintf("%s/%s/%d/", k.Operation, k.User, version[k.Operation+"/"+k.User])
 	}
