@@ -1,0 +1,61 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/cachewright/cachewright/cache/cachetest"
+)
+
+// call asks the service and returns status and body.
+func call(t *testing.T, handler http.Handler, method, path, user string) (status int, body string) {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
+	request.Header.Set("X-User", user)
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	return recorder.Code, recorder.Body.String()
+}
+
+// A service is tested with the cache in memory: what is asked twice reaches the source once, and a
+// change is seen by the next reader, wherever the old name was cached.
+func TestAChangeIsSeenByTheNextReader(t *testing.T) {
+	s := &service{cache: cachetest.New(), source: newSource(0, 50)}
+	routes := s.routes()
+	pages := []string{"/users/user-7", "/users?page=0", "/profile"}
+	readAll := func(want string) {
+		t.Helper()
+		for _, page := range pages {
+			if status, body := call(t, routes, http.MethodGet, page, "user-7"); status != http.StatusOK || !strings.Contains(body, want) {
+				t.Errorf("%s: %d %s, want %q", page, status, body, want)
+			}
+		}
+	}
+	readAll("User 7")
+	readAll("User 7")
+	if got := s.source.queries.Load(); got != int64(len(pages)) {
+		t.Errorf("the source was asked %d times, want %d", got, len(pages))
+	}
+	if status, body := call(t, routes, http.MethodPut, "/users/user-7?name=Ada", ""); status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	readAll("Ada")
+}
+
+func TestTheServiceWorksWithoutItsCache(t *testing.T) {
+	fake := cachetest.New()
+	fake.Fail(errors.New("redis is down"))
+	s := &service{cache: fake, source: newSource(0, 50)}
+	if status, body := call(t, s.routes(), http.MethodGet, "/users/user-7", ""); status != http.StatusOK || !strings.Contains(body, "User 7") {
+		t.Error(status, body)
+	}
+	if status, _ := call(t, s.routes(), http.MethodGet, "/users/nobody", ""); status != http.StatusNotFound {
+		t.Error(status)
+	}
+}
