@@ -681,12 +681,14 @@ local function operation_indexes(slot)
   return indexes
 end
 
--- create_missing_heads also makes those that are there last for a load and its entry.
-local function create_missing_heads(slot, op, user, heads, ms)
+-- create_missing_heads also makes those that are there last for a load and its entry, and for some time
+-- more (slack): clients track heads and hear of each write, so there must not be one with each miss.
+local function create_missing_heads(slot, op, user, heads, ms, slack)
   local raw, keys = heads.raw, head_keys(slot, op, user)
   for i, key in ipairs(keys) do
-    if raw[i] then redis.call('PEXPIRE', key, ms, 'GT') end
+    if raw[i] and redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms + slack) end
   end
+  ms = ms + slack
   raw[1] = raw[1] or create_head(slot, keys[1], new_epoch(slot), ms, operation_indexes(slot))
   raw[2] = raw[2] or create_head(slot, keys[2], new_epoch(slot) .. new_epoch(slot), ms, {operation_index_key(slot, op)})
   if user ~= '' then
@@ -707,19 +709,22 @@ local function locked(token) return LOCKED .. string.sub(token, 2) end
 
 local function lease(slot, op, user, heads, rule)
   local life = life_of(rule)
-  local ms = life + math.max(life, MIN_LOAD_MS) + MARGIN_MS
-  create_missing_heads(slot, op, user, heads, ms)
+  local load = math.max(life, MIN_LOAD_MS)
+  local ms = life + load + MARGIN_MS
+  create_missing_heads(slot, op, user, heads, ms, math.floor(load / 2))
   local now = now_ms()
   tend_index(operation_index_key(slot, op), now, ms)
   if user ~= '' then tend_index(user_index_key(slot, user), now, ms) end
   return token_of(heads)
 end
 
--- take_lock says whether the caller has the load lock now, or for how long another has it.
-local function take_lock(slot, name, ms)
+-- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is
+-- worth what its owner's token is: nobody has to wait for a load that will be fenced.
+local function take_lock(slot, name, token, ms)
   local key = lock_key(slot, name)
-  if redis.call('SET', key, '1', 'NX', 'PX', ms) then return true, 0 end
-  return false, math.max(1, redis.call('PTTL', key))
+  if redis.call('GET', key) == token then return false, math.max(1, redis.call('PTTL', key)) end
+  redis.call('SET', key, token, 'PX', ms)
+  return true, 0
 end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
@@ -728,7 +733,7 @@ local function answer_miss(slot, op, user, name, heads, lock_ms)
   local token = lease(slot, op, user, heads, rule)
   count(slot, 'misses', op)
   if lock_ms == 0 then return {0, token} end
-  local mine, wait = take_lock(slot, name, lock_ms)
+  local mine, wait = take_lock(slot, name, token, lock_ms)
   if mine then return {0, locked(token)} end
   return {0, token, wait}
 end
@@ -737,9 +742,9 @@ local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
   count(slot, 'stale', op)
   reply[4] = 1
   local rule = rule_for(slot, op)
-  if rule and take_lock(slot, name, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then
-    reply[5] = locked(lease(slot, op, user, heads, rule))
-  end
+  if not rule then return reply end
+  local token = lease(slot, op, user, heads, rule)
+  if take_lock(slot, name, token, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then reply[5] = locked(token) end
   return reply
 end
 

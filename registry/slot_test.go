@@ -89,6 +89,27 @@ func TestHeadsOutliveWhatTheyCover(t *testing.T) {
 	}
 }
 
+// Clients track heads: a miss does not write those that will last.
+func TestAMissLeavesHeadsAlone(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	key := entry("list", "a", "u")
+	lease(t, r, key)
+	expiries := func() (at []time.Duration) {
+		for _, head := range []string{"m", "o:list", "u:u"} {
+			at = append(at, client.PExpireTime(t.Context(), users.key()+":"+head).Val())
+		}
+		return at
+	}
+	before := expiries()
+	for range 10 {
+		lease(t, r, key)
+	}
+	if after := expiries(); !slices.Equal(before, after) {
+		t.Errorf("heads expired at %v, now at %v", before, after)
+	}
+}
+
 // Nothing the product does scans or flushes, and a hit is one MGET and no script.
 func TestNoCommandScansOrFlushes(t *testing.T) {
 	r, client := newRegistry(t)

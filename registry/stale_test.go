@@ -153,6 +153,15 @@ func TestLoadLock(t *testing.T) {
 	if filled, err := r.Set(t.Context(), key, []byte("x"), fenced.Token); err != nil || filled.Outcome != Fenced {
 		t.Fatal(filled, err)
 	}
+	// Nobody waits for a load that will be fenced.
+	locked(time.Minute)
+	invalidate(t, r, users, Scope{Operation: "list"})
+	if locked(time.Minute).Wait != 0 {
+		t.Error("a lock outlived the invalidation of what is being loaded")
+	}
+	if err := r.Unlock(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
 	failed := locked(time.Minute)
 	if failed.Wait != 0 {
 		t.Error("a fenced fill kept the lock")
