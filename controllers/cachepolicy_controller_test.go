@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -78,6 +79,15 @@ var _ = Describe("CachePolicyReconciler", func() {
 		Expect(events.take()).To(ConsistOf("Normal Applied: the policy of module users is in force"))
 
 		By("writing and pushing nothing more at rest")
+		reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
+			SubResourcePatch: func(
+				context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption,
+			) error {
+				defer GinkgoRecover()
+				Fail("a patch was sent though nothing had changed")
+				return nil
+			},
+		})
 		Expect(settle(ctx, policy).ResourceVersion).To(Equal(policy.ResourceVersion))
 		Expect(store.count("ApplyPolicy")).To(Equal(1))
 		Expect(events.take()).To(BeEmpty())
@@ -228,7 +238,13 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(on.cached(ctx, "users", "getById", "", 3)).To(Equal(3))
 		})
 
-		It("withdraws the policy when both go together", func(ctx SpecContext) {
+		It("withdraws the policy when both go together, and the cache does not know yet", func(ctx SpecContext) {
+			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
+				List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
+					list.(*v1.CachePolicyList).Items = []v1.CachePolicy{*older, *younger}
+					return nil
+				},
+			})
 			Expect(k8s.Delete(ctx, older)).To(Succeed())
 			Expect(k8s.Delete(ctx, younger)).To(Succeed())
 
@@ -277,11 +293,13 @@ var _ = Describe("CachePolicyReconciler", func() {
 			policy = settle(ctx, policy)
 			Expect(policy.Finalizers).To(BeEmpty())
 
-			Expect(k8s.Delete(ctx, policy)).To(Succeed())
+			_, err := remove(ctx)
 
+			Expect(err).NotTo(HaveOccurred())
 			Expect(isGone(ctx)).To(BeTrue())
 			Expect(inRedis(ctx, "users").TTL("list")).To(Equal(3 * time.Minute))
 			Expect(on.cached(ctx, "users", "list", "", 10)).To(Equal(10))
+			Expect(reconciler.Metrics.modules).To(BeEmpty(), "its figures are still shown")
 		})
 
 		It("waits for a store that is down, but not for ever", func(ctx SpecContext) {

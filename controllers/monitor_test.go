@@ -233,6 +233,22 @@ func TestMonitorBacksOffAndRecovers(t *testing.T) {
 	}
 }
 
+func TestAChangeOfTheStoreWakesPurgesThatAreNotFinished(t *testing.T) {
+	monitor, _ := monitorOf(t, &scriptedStore{}, true)
+	waiting, done := purgeOf(v1.InvalidationTarget{All: true}), purgeOf(v1.InvalidationTarget{All: true})
+	waiting.Namespace, waiting.Name = "shop", "waiting"
+	done.Namespace, done.Name = "shop", "done"
+	done.Status.Conditions = []metav1.Condition{{Type: v1.ConditionComplete, Status: metav1.ConditionTrue}}
+	monitor.Reader = fake.NewClientBuilder().WithScheme(runtimeScheme(t)).WithObjects(waiting, done).Build()
+
+	var told sync.WaitGroup
+	told.Go(func() { monitor.wakeAll(t.Context()) })
+	if woken := (<-monitor.invalidations).Object; woken.Name != "waiting" {
+		t.Errorf("woke %s", woken)
+	}
+	told.Wait() // it would wait for ever to wake another
+}
+
 func TestSweepWakesWhatIsInForceOnly(t *testing.T) {
 	inForceNow := func(change func(*v1.CachePolicy)) v1.CachePolicy {
 		policy := usersPolicy()
