@@ -107,7 +107,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			Expect(purge.Status.TargetSummary).To(Equal(wantSummary))
 			Expect(purge.Status.EffectiveTime.Time).To(BeTemporally("~", clock.Now(), time.Microsecond))
 			Expect(purge.Status.Duration).NotTo(BeEmpty())
-			Expect(events.take()).To(ConsistOf(fmt.Sprintf("Normal Invalidated: %d keys were invalidated", wantKeys)))
+			Expect(events.take()).To(ConsistOf(fmt.Sprintf("Normal Invalidated: keys invalidated: %d", wantKeys)))
 		},
 		Entry("a module", v1.InvalidationTarget{Module: "users"}, 10, 1, "users",
 			[]string{"posts list ", "posts list " + alice}),
@@ -173,6 +173,26 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(10))
 		Expect(purge.Status.EffectiveTime).To(BeNil())
 		Expect(purge.Status.KeysReclaimed).To(BeNil())
+	})
+
+	It("makes entries stale in mode Soft, and frees none", func(ctx SpecContext) {
+		fillAll(ctx)
+		purge := purgeOf(v1.InvalidationTarget{Module: "users", Operation: "list"})
+		purge.Spec.Mode = v1.ModeSoft
+
+		purge = step(ctx, purge)
+
+		Expect(left(ctx)).To(HaveLen(len(entries)))
+		Expect(ready(purge.Status.Conditions)).To(Equal("True Invalidated"))
+		Expect(readyOf(purge.Status.Conditions).Message).To(Equal("keys made stale: 6"))
+		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(6))
+		Expect(purge.Status.EffectiveTime).NotTo(BeNil())
+		Expect(purge.Status.KeysReclaimed).To(BeNil())
+		for _, e := range entries {
+			lookup, err := on.cache.Read(ctx, registry.Key{Slot: on.slot(e.module), Operation: e.operation, User: e.user, ID: "id-0"})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(lookup.Stale).To(Equal(e.module == "users" && e.operation == "list"), "%s %s", e.module, e.operation)
+		}
 	})
 
 	It("says why nothing matched", func(ctx SpecContext) {

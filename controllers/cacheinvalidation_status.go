@@ -49,7 +49,7 @@ func invalidationStatus(
 		status.EffectiveTime = &metav1.MicroTime{Time: found.effective}
 		status.Duration = humanDuration(leastDuration(invalidation.CreationTimestamp.Time, found.began, found.effective))
 	}
-	if status.EffectiveTime != nil {
+	if status.EffectiveTime != nil && invalidation.Spec.Mode != v1.ModeSoft { // what is stale is there still
 		status.KeysReclaimed = new(reclaimedSoFar(status, found.pending))
 	}
 	status.State = stateOf(invalidation, status, found)
@@ -151,14 +151,16 @@ func completion(
 	invalidation *v1.CacheInvalidation, status v1.CacheInvalidationStatus, found invalidationFindings,
 ) verdict {
 	keys := *status.KeysInvalidated
-	v := verdict{ready: true, reason: v1.ReasonInvalidated, message: fmt.Sprintf("%d keys were invalidated", keys)}
+	v := verdict{ready: true, reason: v1.ReasonInvalidated, message: fmt.Sprintf("keys invalidated: %d", keys)}
 	switch {
 	case invalidation.Spec.DryRun:
 		v.reason = v1.ReasonCounted
-		v.message = fmt.Sprintf("%d keys would be invalidated; a dry run changes nothing", keys)
+		v.message = fmt.Sprintf("keys that would be invalidated: %d; a dry run changes nothing", keys)
 	case keys == 0:
 		v.reason = v1.ReasonNothingMatched
 		v.message = "in effect, and no key matched: " + whyNothing(status.Targets)
+	case invalidation.Spec.Mode == v1.ModeSoft:
+		v.message = fmt.Sprintf("keys made stale: %d", keys)
 	case found.fault != nil:
 		v.message += "; the store was lost before all their memory was given back: the rest expires by itself"
 	}
@@ -191,7 +193,7 @@ func reclaiming(status v1.CacheInvalidationStatus, found invalidationFindings) v
 	}
 	return verdict{
 		progress: reconciling, reason: v1.ReasonReclaiming,
-		message: fmt.Sprintf("in effect: %d keys were invalidated, and their memory is being given back", *status.KeysInvalidated),
+		message: fmt.Sprintf("in effect; keys invalidated: %d; their memory is being given back", *status.KeysInvalidated),
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 func TestAnyVerdictKeepsTheRulesOfKstatus(t *testing.T) {
 	verdicts := rapid.SampledFrom([]verdict{
 		{ready: true, reason: "Applied", message: "m"},
-		{progress: reconciling, reason: "Progressing", message: "m"},
+		{progress: reconciling, reason: "StoreUnreachable", message: "m"},
 		{progress: stuck, reason: "Conflicted", message: "m"},
 	})
 	rapid.Check(t, func(t *rapid.T) {

@@ -44,6 +44,12 @@ func operationOf(operation v1.OperationPolicy) registry.OperationPolicy {
 	if operation.Scope == v1.ScopeUser {
 		o.Scope = registry.ScopeUser
 	}
+	if operation.StaleFor != nil {
+		o.StaleFor = operation.StaleFor.Duration
+	}
+	if operation.NegativeTTL != nil {
+		o.NegativeTTL = operation.NegativeTTL.Duration
+	}
 	if operation.MaxEntryBytes != nil {
 		o.MaxEntryBytes = *operation.MaxEntryBytes
 	}
@@ -55,10 +61,14 @@ func scopeOf(target v1.InvalidationTarget) registry.Scope {
 }
 
 func modeOf(spec v1.CacheInvalidationSpec) registry.Mode {
-	if spec.DryRun {
+	switch {
+	case spec.DryRun:
 		return registry.ModeDry
+	case spec.Mode == v1.ModeSoft:
+		return registry.ModeSoft
+	default:
+		return registry.ModeHard
 	}
-	return registry.ModeHard
 }
 
 // maxOperationsInStatus is what the API allows.
@@ -74,20 +84,22 @@ func statsOf(stats registry.Stats, now time.Time) *v1.CacheStats {
 	}
 	for _, operation := range stats.Operations {
 		snapshot.Hits += operation.Hits
+		snapshot.StaleHits += operation.Stale
 		snapshot.Misses += operation.Misses
 	}
-	snapshot.HitRatio = hitRatio(snapshot.Hits, snapshot.Misses)
+	snapshot.HitRatio = hitRatio(snapshot.Hits+snapshot.StaleHits, snapshot.Misses)
 	for _, name := range busiest(stats.Operations, maxOperationsInStatus) {
 		operation := stats.Operations[name]
 		snapshot.Operations = append(snapshot.Operations, v1.OperationStats{
 			Name:          name,
 			Keys:          operation.Keys,
 			Hits:          operation.Hits,
+			StaleHits:     operation.Stale,
 			Misses:        operation.Misses,
 			Fills:         operation.Fills,
 			FencedFills:   operation.Fenced,
 			Invalidations: operation.Invalidations,
-			HitRatio:      hitRatio(operation.Hits, operation.Misses),
+			HitRatio:      hitRatio(operation.Hits+operation.Stale, operation.Misses),
 		})
 	}
 	return snapshot
@@ -110,7 +122,9 @@ func busiest(operations map[string]registry.OperationStats, limit int) []string 
 			names = append(names, name)
 		}
 	}
-	reads := func(name string) int64 { return operations[name].Hits + operations[name].Misses }
+	reads := func(name string) int64 {
+		return operations[name].Hits + operations[name].Stale + operations[name].Misses
+	}
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(reads(b), reads(a)), cmp.Compare(a, b))
 	})

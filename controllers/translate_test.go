@@ -21,12 +21,15 @@ func TestPolicyOf(t *testing.T) {
 		Module: "users", Revision: "42", DefaultTTL: new(minutes(5)),
 		Operations: []v1.OperationPolicy{
 			{Name: "profile", TTL: minutes(10), Scope: v1.ScopeUser, MaxEntryBytes: new(int64(65536))},
-			{Name: "list", TTL: metav1.Duration{Duration: 180 * time.Second}, JitterPercent: 10, Scope: v1.ScopeAny},
+			{
+				Name: "list", TTL: metav1.Duration{Duration: 180 * time.Second}, JitterPercent: 10, Scope: v1.ScopeAny,
+				StaleFor: &metav1.Duration{Duration: 30 * time.Second}, NegativeTTL: &metav1.Duration{Duration: 10 * time.Second},
+			},
 		},
 	}
 	got := policyOf(spec)
 	want := []registry.OperationPolicy{
-		{Name: "list", TTL: 3 * time.Minute, JitterPercent: 10},
+		{Name: "list", TTL: 3 * time.Minute, StaleFor: 30 * time.Second, NegativeTTL: 10 * time.Second, JitterPercent: 10},
 		{Name: "profile", TTL: 10 * time.Minute, Scope: registry.ScopeUser, MaxEntryBytes: 65536},
 	}
 	if got.Revision != "42" || *got.DefaultTTL != 5*time.Minute || !slices.Equal(got.Operations, want) {
@@ -47,6 +50,18 @@ func TestTheOrderOfOperationsChangesNoHash(t *testing.T) {
 			t.Fatalf("%+v and %+v differ", one, other)
 		}
 	})
+}
+
+func TestModeOf(t *testing.T) {
+	for spec, want := range map[*v1.CacheInvalidationSpec]registry.Mode{
+		{Mode: v1.ModeHard}:               registry.ModeHard,
+		{Mode: v1.ModeSoft}:               registry.ModeSoft,
+		{Mode: v1.ModeSoft, DryRun: true}: registry.ModeDry,
+	} {
+		if got := modeOf(*spec); got != want {
+			t.Errorf("%+v: got %s, want %s", spec, got, want)
+		}
+	}
 }
 
 func TestHitRatio(t *testing.T) {
@@ -74,6 +89,9 @@ func TestSnapshotShowsTheBusiestOperations(t *testing.T) {
 	}
 	if first, last := snapshot.Operations[0], snapshot.Operations[len(snapshot.Operations)-1]; first.Name != "op-044" || last.Name != "op-299" {
 		t.Errorf("from %s to %s; want the 256 with most reads, by name", first.Name, last.Name)
+	}
+	if stale := statsOf(registry.Stats{Operations: map[string]registry.OperationStats{"list": {Hits: 1, Stale: 2, Misses: 1}}}, time.Now()); stale.HitRatio != "75.0%" || stale.Operations[0].StaleHits != 2 {
+		t.Errorf("stale hits are hits: %+v", stale)
 	}
 	if snapshot.Hits != 1000+299*300/2 || snapshot.Misses != 300 || snapshot.PendingKeys != 3 || snapshot.Keys != 9 {
 		t.Errorf("sums are of all: %+v", snapshot)

@@ -73,6 +73,7 @@ func TestCacheInvalidationAccepted(t *testing.T) {
 		"a user of any text":      `{targets: [{userID: "ünï 漢字 {}/:*\t"}]}`,
 		"the longest names":       `{targets: [{module: ` + strings.Repeat("m", 63) + `, operation: ` + strings.Repeat("o", 128) + `, userID: ` + strings.Repeat("u", 256) + `}]}`,
 		"an operation of no rule": `{targets: [{module: users, operation: "find by mail"}]}`,
+		"a soft purge":            `{targets: [{module: users}], mode: Soft}`,
 		"every option":            `{targets: [{module: users}], mode: Hard, dryRun: true, ttlSecondsAfterFinished: 0, activeDeadlineSeconds: 1}`,
 		"the longest times":       `{targets: [{module: users}], ttlSecondsAfterFinished: 31536000, activeDeadlineSeconds: 31536000}`,
 	} {

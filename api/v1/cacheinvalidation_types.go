@@ -22,6 +22,7 @@ type CacheInvalidationSpec struct {
 
 	// mode of the purge.
 	// Hard: the entries are gone at once.
+	// Soft: they become stale at once: who reads one gets it still, while one caller loads it anew.
 	// Default Hard.
 	//
 	// +optional
@@ -95,12 +96,14 @@ type InvalidationTarget struct {
 
 // InvalidationMode says how entries are invalidated.
 //
-// +kubebuilder:validation:Enum=Hard
+// +kubebuilder:validation:Enum=Hard;Soft
 type InvalidationMode string
 
 const (
 	// ModeHard makes entries invalid at once.
 	ModeHard InvalidationMode = "Hard"
+	// ModeSoft makes entries stale at once: they may be served while one caller loads anew.
+	ModeSoft InvalidationMode = "Soft"
 )
 
 // InvalidationState sums up a CacheInvalidation in one word.
@@ -173,6 +176,7 @@ type CacheInvalidationStatus struct {
 	KeysInvalidated *int64 `json:"keysInvalidated,omitempty"`
 
 	// keysReclaimed is how many of the invalidated entries gave their memory back so far.
+	// Absent in a dry run and in mode Soft, which free none.
 	//
 	// +optional
 	KeysReclaimed *int64 `json:"keysReclaimed,omitempty"`

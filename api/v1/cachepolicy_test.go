@@ -31,7 +31,7 @@ func TestCachePolicyAccepted(t *testing.T) {
 		"the most operations":         `{module: users, operations: [` + operations(128) + `]}`,
 		"the longest revision":        `{module: users, revision: "` + strings.Repeat("r", 128) + `"}`,
 		"a revision that is a number": `{module: users, revision: "42"}`,
-		"everything":                  `{module: users, defaultTTL: 5m, revision: "42", suspend: true, deletionPolicy: Retain, operations: [{name: list, ttl: 3m, jitterPercent: 10, scope: Any, maxEntryBytes: 1}]}`,
+		"everything":                  `{module: users, defaultTTL: 5m, revision: "42", suspend: true, deletionPolicy: Retain, operations: [{name: list, ttl: 3m, staleFor: 30s, negativeTTL: 10s, jitterPercent: 10, scope: Any, maxEntryBytes: 1}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			mustCreate(t, policies, spec, &v1.CachePolicy{})
@@ -67,13 +67,16 @@ func TestCachePolicyRefused(t *testing.T) {
 		"one operation twice":       {`{module: users, operations: [{name: list, ttl: 1m}, {name: list, ttl: 2m}]}`, []string{"spec.operations[1]", `Duplicate value: {"name":"list"}`}},
 		"too many operations":       {`{module: users, operations: [` + operations(129) + `]}`, []string{"spec.operations", "128"}},
 
-		"jitter below 0":      {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: -1}]}`, []string{"spec.operations[0].jitterPercent", "greater than or equal to 0"}},
-		"jitter above 50":     {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: 51}]}`, []string{"spec.operations[0].jitterPercent", "less than or equal to 50"}},
-		"jitter in fractions": {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: 0.1}]}`, []string{"spec.operations[0].jitterPercent", "must be of type integer"}},
-		"an unknown scope":    {`{module: users, operations: [{name: list, ttl: 1m, scope: Everyone}]}`, []string{"spec.operations[0].scope", `supported values: "Any", "User"`}},
-		"entries of no bytes": {`{module: users, operations: [{name: list, ttl: 1m, maxEntryBytes: 0}]}`, []string{"spec.operations[0].maxEntryBytes", "greater than or equal to 1"}},
-		"entries above 64MiB": {`{module: users, operations: [{name: list, ttl: 1m, maxEntryBytes: 67108865}]}`, []string{"spec.operations[0].maxEntryBytes", "less than or equal to 67108864"}},
-		"entries in units":    {`{module: users, operations: [{name: list, ttl: 1m, maxEntryBytes: 64Ki}]}`, []string{"spec.operations[0].maxEntryBytes", "must be of type integer"}},
+		"staleFor below 0":     {`{module: users, operations: [{name: list, ttl: 1m, staleFor: -30s}]}`, []string{"spec.operations[0].staleFor", "must be a duration from 0s to 720h"}},
+		"staleFor in days":     {`{module: users, operations: [{name: list, ttl: 1m, staleFor: 1d}]}`, []string{"spec.operations[0].staleFor", "must be a duration from 0s to 720h"}},
+		"negativeTTL too long": {`{module: users, operations: [{name: list, ttl: 1m, negativeTTL: 721h}]}`, []string{"spec.operations[0].negativeTTL", "must be a duration from 0s to 720h"}},
+		"jitter below 0":       {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: -1}]}`, []string{"spec.operations[0].jitterPercent", "greater than or equal to 0"}},
+		"jitter above 50":      {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: 51}]}`, []string{"spec.operations[0].jitterPercent", "less than or equal to 50"}},
+		"jitter in fractions":  {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: 0.1}]}`, []string{"spec.operations[0].jitterPercent", "must be of type integer"}},
+		"an unknown scope":     {`{module: users, operations: [{name: list, ttl: 1m, scope: Everyone}]}`, []string{"spec.operations[0].scope", `supported values: "Any", "User"`}},
+		"entries of no bytes":  {`{module: users, operations: [{name: list, ttl: 1m, maxEntryBytes: 0}]}`, []string{"spec.operations[0].maxEntryBytes", "greater than or equal to 1"}},
+		"entries above 64MiB":  {`{module: users, operations: [{name: list, ttl: 1m, maxEntryBytes: 67108865}]}`, []string{"spec.operations[0].maxEntryBytes", "less than or equal to 67108864"}},
+		"entries in units":     {`{module: users, operations: [{name: list, ttl: 1m, maxEntryBytes: 64Ki}]}`, []string{"spec.operations[0].maxEntryBytes", "must be of type integer"}},
 
 		"an empty revision":                 {`{module: users, revision: ""}`, []string{"spec.revision", "at least 1 chars long"}},
 		"a revision that is too long":       {`{module: users, revision: ` + strings.Repeat("r", 129) + `}`, []string{"spec.revision", "128"}},

@@ -87,6 +87,26 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
 	TTL metav1.Duration `json:"ttl"`
 
+	// staleFor is how long, after its TTL, an entry may still be served while one caller loads it anew, for example 30s; also where that load fails.
+	// 0s to 720h, in h, m, s and ms.
+	// Absent: not at all.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 30s, 5m or 1h30m"
+	StaleFor *metav1.Duration `json:"staleFor,omitempty"`
+
+	// negativeTTL is how long it is remembered that the source has nothing under an id, for example 10s.
+	// 0s to 720h, in h, m, s and ms.
+	// Absent: not at all.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 30s, 5m or 1h30m"
+	NegativeTTL *metav1.Duration `json:"negativeTTL,omitempty"`
+
 	// jitterPercent shortens the TTL of each entry by a random share of up to this many percent, so that entries filled together do not expire together.
 	// 0 to 50.
 	// Default 0.
@@ -205,12 +225,17 @@ type CacheStats struct {
 	// +optional
 	Hits int64 `json:"hits"`
 
+	// staleHits answered from the cache past their TTL, or after a soft invalidation, since the counters began.
+	//
+	// +optional
+	StaleHits int64 `json:"staleHits"`
+
 	// misses since the counters began.
 	//
 	// +optional
 	Misses int64 `json:"misses"`
 
-	// hitRatio is hits in percent of hits and misses, for example "93.1%"; empty before any read.
+	// hitRatio is hits, stale ones too, in percent of all reads, for example "93.1%"; empty before any read.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=8
@@ -243,6 +268,11 @@ type OperationStats struct {
 	// +optional
 	Hits int64 `json:"hits"`
 
+	// staleHits answered from the cache past their TTL, or after a soft invalidation, since the counters began.
+	//
+	// +optional
+	StaleHits int64 `json:"staleHits"`
+
 	// misses since the counters began.
 	//
 	// +optional
@@ -263,7 +293,7 @@ type OperationStats struct {
 	// +optional
 	Invalidations int64 `json:"invalidations"`
 
-	// hitRatio is hits in percent of hits and misses, for example "93.1%"; empty before any read.
+	// hitRatio is hits, stale ones too, in percent of all reads, for example "93.1%"; empty before any read.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=8

@@ -42,8 +42,6 @@ const (
 
 // Reasons of conditions on both kinds.
 const (
-	// ReasonProgressing: the operator is at work on it.
-	ReasonProgressing = "Progressing"
 	// ReasonStoreUnreachable: Redis cannot be reached; it is tried again with backoff.
 	ReasonStoreUnreachable = "StoreUnreachable"
 	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a command.

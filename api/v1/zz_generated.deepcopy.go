@@ -307,6 +307,16 @@ func (in *InvalidationTarget) DeepCopy() *InvalidationTarget {
 func (in *OperationPolicy) DeepCopyInto(out *OperationPolicy) {
 	*out = *in
 	out.TTL = in.TTL
+	if in.StaleFor != nil {
+		in, out := &in.StaleFor, &out.StaleFor
+		*out = new(metav1.Duration)
+		**out = **in
+	}
+	if in.NegativeTTL != nil {
+		in, out := &in.NegativeTTL, &out.NegativeTTL
+		*out = new(metav1.Duration)
+		**out = **in
+	}
 	if in.MaxEntryBytes != nil {
 		in, out := &in.MaxEntryBytes, &out.MaxEntryBytes
 		*out = new(int64)
