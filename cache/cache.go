@@ -21,7 +21,8 @@ type Cache interface {
 	Fetch(ctx context.Context, key Key, dest any, load func(context.Context) (any, error)) error
 
 	// Get reads the entry into dest, a non-nil pointer to a zero value, and says whether it was
-	// there. An error says why the cache could not answer: load as after a miss.
+	// there, fresh or stale; it refreshes nothing. ErrNotFound: the cache knows that the source has
+	// nothing. Any other error says why the cache could not answer: load as after a miss.
 	Get(ctx context.Context, key Key, dest any) (found bool, err error)
 
 	// Set stores a value in place of the one that is there, for as long as the policy says. Loads
@@ -32,12 +33,17 @@ type Cache interface {
 	// the scope of the policy forbids the entry. ErrParams, ErrCodec: it cannot be stored at all.
 	Set(ctx context.Context, key Key, value any) error
 
-	// Delete removes one entry. Loads of it that are under way will not be stored.
+	// Delete removes one entry. Loads of it that are under way will not be stored. Errors are as those of
+	// InvalidateModule.
 	Delete(ctx context.Context, key Key) error
 
 	// InvalidateModule makes all entries of a module invalid, at once and whatever their number,
-	// in every process, and keeps loads that are under way from being stored. After an error the
-	// entries may still be valid: try again.
+	// in every process, and keeps loads that are under way from being stored.
+	//
+	// An error that is ErrQueued says that Redis could not be reached, so other processes may read
+	// the entries still. There is no need to try again: the Cache does, in the background, until the
+	// invalidation is delivered; until then this process loads what is covered, and stores
+	// none of it. Only the end of the process loses it. After any other error the entries stay valid.
 	InvalidateModule(ctx context.Context, module string) error
 
 	// InvalidateOperation does so for one operation of a module.
@@ -47,6 +53,12 @@ type Cache interface {
 	// every module of the namespace. If the modules of the namespace are not known it does what it
 	// can and returns an error that is registry.ErrModulesUnknown.
 	InvalidateUser(ctx context.Context, user string, modules ...string) error
+
+	// InvalidateSoftly makes the entries in scope stale, at once and whatever their number: who reads
+	// one gets it still, and the first to do so loads it anew in the background. For changes that
+	// readers may see a moment late, where a crowd of misses would hurt. Loads that are under way are not
+	// stored. The entries of operations without staleFor in the policy turn stale as others do.
+	InvalidateSoftly(ctx context.Context, scope Scope) error
 
 	// TTL returns how long entries of an operation live, 0 if they are not cached.
 	TTL(ctx context.Context, module, operation string) (time.Duration, error)
@@ -70,9 +82,21 @@ type Key struct {
 	User string
 }
 
+// Scope says what of a namespace an invalidation covers: a module; an operation of it, a user's
+// entries in it, or both; or, with the user alone, that user's entries in every module.
+type Scope struct {
+	Module    string
+	Operation string
+	User      string
+}
+
 // Errors of this package, for errors.Is. Those of Redis are the registry's: registry.ErrUnreachable
 // and its neighbours.
 var (
+	// ErrQueued: an invalidation has not reached Redis yet. It is retried until it does.
+	ErrQueued = errors.New("the invalidation is queued")
+	// ErrNotFound is what a loader returns, or wraps, to say that the source has nothing under the key.
+	ErrNotFound = errors.New("not found")
 	// ErrRefused: the policy forbids the entry: it is larger than maxEntryBytes, or it has no user
 	// and the operation's scope is User.
 	ErrRefused = errors.New("refused by the policy")
@@ -87,8 +111,20 @@ var (
 //
 // The cache never makes Fetch fail or hang: if Redis is down, slow or refuses, if the params cannot
 // name an entry or the value cannot be encoded, load is called and its value returned. An error is
-// always load's own, as it is, or that of ctx; nothing is stored then. Stored bytes that no longer
+// always load's own, as it is, or that of ctx; nothing is stored then. The exception is an error that is
+// ErrNotFound: where the policy has a negativeTTL for the operation, for so long other callers get
+// ErrNotFound without a load. Stored bytes that no longer
 // decode as a T, as after a change of the type, are replaced.
+//
+// An entry that is stale, for its TTL has passed and the policy has staleFor, or for it was
+// invalidated softly, is returned at once. One caller over all processes then has load called in the
+// background, within WithRefreshTimeout, to replace it. If that fails, or panics, the failure is told of,
+// the entry is served on as long as it is there, and another attempt made after a second. Where
+// callers must not see what was there before a change, invalidate hard: what Fetch loads for a caller
+// who waits is never older than the last invalidation. Where operations may be stale, load must not
+// use what ends with its caller, such as a transaction: it may run after Fetch has returned.
+//
+// If another process is loading the entry already, Fetch waits for it for a moment: see WithLoadWait.
 //
 // Concurrent callers in a process share one load if the policy caches the operation, no invalidation
 // came between them and Redis could tell them so. Each gets a value of its own: the caller whose load it was gets

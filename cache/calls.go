@@ -6,6 +6,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/registry"
@@ -30,9 +31,35 @@ func (c *Client) lease(ctx context.Context, key registry.Key) (lookup registry.L
 	return lookup, err
 }
 
+// leaseLocked is lease if the lock is for no time.
+func (c *Client) leaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (lookup registry.Lookup, err error) {
+	if lock == 0 {
+		return c.lease(ctx, key)
+	}
+	c.modules.add(key.Module)
+	err = c.about(ctx, writing, key, func(ctx context.Context) error {
+		lookup, err = c.store.LeaseLocked(ctx, key, lock)
+		return err
+	})
+	return lookup, err
+}
+
+// unlock gives the load lock back. If that fails it ends by itself.
+func (c *Client) unlock(ctx context.Context, key registry.Key) {
+	_ = c.about(ctx, writing, key, func(ctx context.Context) error { return c.store.Unlock(ctx, key) })
+}
+
 func (c *Client) set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (filled registry.Filled, err error) {
 	err = c.about(ctx, writing, key, func(ctx context.Context) error {
 		filled, err = c.store.Set(ctx, key, payload, token)
+		return err
+	})
+	return filled, err
+}
+
+func (c *Client) setNegative(ctx context.Context, key registry.Key, token registry.Token) (filled registry.Filled, err error) {
+	err = c.about(ctx, writing, key, func(ctx context.Context) error {
+		filled, err = c.store.SetNegative(ctx, key, nil, token)
 		return err
 	})
 	return filled, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,7 +20,10 @@ import (
 type store interface {
 	Read(ctx context.Context, key registry.Key) (registry.Lookup, error)
 	Lease(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (registry.Lookup, error)
+	Unlock(ctx context.Context, key registry.Key) error
 	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
+	SetNegative(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
 	Delete(ctx context.Context, key registry.Key) (bool, error)
 	Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string) (registry.Invalidated, error)
 	Modules(ctx context.Context, namespace string) ([]string, error)
@@ -35,14 +39,17 @@ var _ Cache = (*Client)(nil)
 type Client struct {
 	options
 
-	store     store
-	namespace string
-	flights   flight.Group[flightKey, loaded]
-	guards    guards
-	modules   moduleSet
-	policies  policyMemo
-	reports   *reporter
-	log       func(Failure)
+	store       store
+	namespace   string
+	flights     flight.Group[flightKey, loaded]
+	refreshes   refreshes
+	undelivered undelivered
+	background  *background
+	breakers    breakers
+	modules     moduleSet
+	policies    policyMemo
+	reports     *reporter
+	log         func(Failure)
 }
 
 var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
@@ -69,10 +76,11 @@ func newClient(store store, namespace string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	c := &Client{
-		options:   options,
-		store:     store,
-		namespace: namespace,
-		log:       logFailures(options.logger),
+		options:    options,
+		store:      store,
+		namespace:  namespace,
+		background: newBackground(),
+		log:        logFailures(options.logger),
 	}
 	c.flights.OnOrphanPanic = func(key flightKey, err error) {
 		c.failed(key.Module, key.Operation, fmt.Errorf("a loader panicked after its caller had given up: %w", err))
@@ -94,9 +102,13 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 	}
 }
 
-// Close reports the last counts and ends the client's goroutine. The client goes on to work, but
-// counts no more. It returns an error if ctx ended, or Redis failed, before all was reported.
-func (c *Client) Close(ctx context.Context) error { return c.reports.close(ctx) }
+// Close ends what goes on in the background, with the contexts of loads of stale entries, tries once more
+// to deliver the invalidations that are queued, and reports the last counts. The client goes on to work, but
+// counts, refreshes and retries no more. It returns an error if ctx ended, or Redis failed, before all
+// was done; it says which modules have entries that should have been invalidated.
+func (c *Client) Close(ctx context.Context) error {
+	return errors.Join(c.background.close(ctx), c.deliverLast(ctx), c.reports.close(ctx))
+}
 
 func (c *Client) slot(module string) registry.Slot {
 	return registry.Slot{Namespace: c.namespace, Module: module}

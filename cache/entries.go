@@ -20,16 +20,28 @@ func (c *Client) Get(ctx context.Context, key Key, out any) (bool, error) {
 		c.failed(key.Module, key.Operation, err)
 		return false, err
 	}
+	if c.undelivered.covers(entry) {
+		return false, ErrQueued
+	}
 	lookup, err := c.read(ctx, entry)
 	if err != nil {
 		return false, err
 	}
-	if lookup.Hit && c.decode(entry, lookup.Payload, out) {
-		c.reports.add(key.Module, key.Operation, registry.Counters{Hits: 1})
-		return true, nil
+	if lookup.Hit {
+		if found, err := c.give(entry, lookup, out); found {
+			c.reports.add(key.Module, key.Operation, hitCounters(lookup))
+			return err == nil, err
+		}
 	}
 	c.reports.add(key.Module, key.Operation, registry.Counters{Misses: 1})
 	return false, nil
+}
+
+func hitCounters(hit registry.Lookup) registry.Counters {
+	if hit.Stale {
+		return registry.Counters{Stale: 1}
+	}
+	return registry.Counters{Hits: 1}
 }
 
 // Set implements Cache, in three calls to Redis.
@@ -75,5 +87,6 @@ func (c *Client) Delete(ctx context.Context, key Key) error {
 		c.failed(key.Module, key.Operation, err)
 		return err
 	}
-	return c.remove(ctx, entry)
+	p := piece{operation: entry.Operation, user: entry.User, id: entry.ID}
+	return c.keep(c.remove(ctx, entry), entry.Module, p, registry.ModeHard)
 }

@@ -15,20 +15,32 @@ import (
 
 type loader = func(context.Context) (any, error)
 
-// flightKey holds the lease's token beside the entry: who comes after an invalidation has another
-// token, and so never joins a load that began before it, wherever the invalidation came from.
+// flightKey holds the heads of the lease beside the entry: who comes after an invalidation finds
+// others in place, and so never joins a load that began before it, wherever the invalidation came from.
 type flightKey struct {
 	registry.Key
 
-	token registry.Token
+	heads string
+}
+
+// heads returns the part of a token that is the same for all who took theirs between the same
+// invalidations: its first character says whether the load lock came with it.
+func heads(token registry.Token) string {
+	if token == "" {
+		return ""
+	}
+	return string(token[1:])
 }
 
 // loaded is what a flight brings: the value itself for the caller whose load it was, and bytes of
-// which any other may decode a copy, if they are to be shared.
+// which any other may decode a copy, if they are to be shared. What another process loaded is bytes alone.
 type loaded struct {
 	value   any
 	payload []byte
 	shared  bool
+	foreign bool
+	// storedNegative beside ErrNotFound: the cache has taken note.
+	storedNegative bool
 }
 
 // Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
@@ -45,70 +57,118 @@ func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.
 		c.failed(key.Module, key.Operation, err)
 		return loadAlone(ctx, out, load)
 	}
-	token, found := c.find(ctx, entry, out)
+	if c.undelivered.covers(entry) {
+		return loadAlone(ctx, out, load)
+	}
+	miss, found, err := c.find(ctx, entry, out, load)
 	switch {
 	case found:
-		return nil
+		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case token == "":
+	case !miss.Cacheable:
 		return loadAlone(ctx, out, load)
 	default:
-		return c.loadTogether(ctx, flightKey{entry, token}, out, load)
+		return c.loadTogether(ctx, entry, miss, out, load)
 	}
 }
 
-// find reads the entry into out or, if it is not there and may be filled, returns the token to do so.
-func (c *Client) find(ctx context.Context, key registry.Key, out any) (token registry.Token, found bool) {
+// find reads the entry into out, or finds that the source has nothing, which is ErrNotFound, or returns a
+// miss. Only if that is cacheable has Redis answered, with a token to fill the entry, and perhaps the load lock.
+func (c *Client) find(ctx context.Context, key registry.Key, out any, load loader) (miss registry.Lookup, found bool, err error) {
 	lookup, err := c.read(ctx, key)
 	if err != nil {
-		return "", false
+		return registry.Lookup{}, false, nil
 	}
 	if lookup.Hit {
-		if c.decode(key, lookup.Payload, out) {
-			c.reports.add(key.Module, key.Operation, registry.Counters{Hits: 1})
-			return "", true
+		if found, err := c.give(key, lookup, out); found {
+			c.served(ctx, key, lookup, load)
+			return registry.Lookup{}, true, err
 		}
 		// Of no use to this version of the application. Only what is gone can be leased.
 		if err := c.remove(ctx, key); err != nil {
-			return "", false
+			return registry.Lookup{}, false, nil
 		}
 	}
-	lookup, err = c.lease(ctx, key)
-	switch {
-	case err != nil:
-		return "", false
-	case lookup.Hit:
-		return "", c.decode(key, lookup.Payload, out)
-	case !lookup.Cacheable:
-		return "", false
-	default:
-		return lookup.Token, false
+	lookup, err = c.leaseLocked(ctx, key, c.loadWait)
+	if err != nil || !lookup.Hit {
+		return lookup, false, nil
+	}
+	if lookup.Token != "" {
+		c.refresh(ctx, key, lookup.Token, load)
+	}
+	found, err = c.give(key, lookup, out)
+	return registry.Lookup{}, found, err
+}
+
+// give says whether a hit is of use to the caller. A negative one is, as ErrNotFound.
+func (c *Client) give(key registry.Key, hit registry.Lookup, out any) (found bool, err error) {
+	if hit.Negative {
+		return true, ErrNotFound
+	}
+	return c.decode(key, hit.Payload, out), nil
+}
+
+// served counts a hit by a read, and sees to it that a stale one is refreshed. The lease of a refresh
+// is counted by Redis.
+func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Lookup, load loader) {
+	if !hit.Stale || !c.refresh(ctx, key, "", load) {
+		c.reports.add(key.Module, key.Operation, hitCounters(hit))
 	}
 }
 
-// loadTogether joins the load of other callers that hold the same token, or lets them join.
-func (c *Client) loadTogether(ctx context.Context, key flightKey, out any, load loader) error {
-	result, started, err := c.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		value, err := load(ctx)
-		if err != nil {
-			return loaded{}, err
+// loadTogether joins the load of other callers that found the same heads, or lets them join.
+func (c *Client) loadTogether(ctx context.Context, key registry.Key, miss registry.Lookup, out any, load loader) error {
+	patience := c.patience(ctx, miss.Wait)
+	result, started, err := c.flights.Do(ctx, flightKey{key, heads(miss.Token)}, func(ctx context.Context) (loaded, error) {
+		if lookup, found := c.await(ctx, key, patience); found {
+			return fromAnother(lookup)
 		}
-		payload, shared := c.fill(ctx, key, value)
-		return loaded{value: value, payload: payload, shared: shared}, nil
+		return c.loadAndFill(ctx, key, miss.Token, c.loadWait > 0 && miss.Wait == 0, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare):
 		return loadAlone(ctx, out, load)
 	case err != nil:
 		return err
-	case started:
+	case started && !result.foreign:
 		return dest.Set(out, result.value)
-	case result.shared && c.decode(key.Key, result.payload, out):
+	case result.shared && c.decode(key, result.payload, out):
 		return nil
 	default:
 		return loadAlone(ctx, out, load)
 	}
+}
+
+func fromAnother(lookup registry.Lookup) (loaded, error) {
+	if lookup.Negative {
+		return loaded{}, ErrNotFound
+	}
+	return loaded{payload: lookup.Payload, shared: true, foreign: true}, nil
+}
+
+// loadAndFill gives the load lock back, if it is held, however the load ends. A fill that Redis
+// takes or fences has done so by itself.
+func (c *Client) loadAndFill(ctx context.Context, key registry.Key, token registry.Token, locked bool, load loader) (result loaded, err error) {
+	defer func() {
+		if locked {
+			c.background.start(ctx, func(ctx context.Context) { c.unlock(ctx, key) })
+		}
+	}()
+	value, err := load(ctx)
+	if errors.Is(err, ErrNotFound) {
+		stored := passed(c.fillNegative(ctx, key, token))
+		locked = locked && !stored
+		return loaded{storedNegative: stored}, err
+	}
+	if err != nil {
+		return loaded{}, err
+	}
+	payload, outcome := c.fill(ctx, key, token, value)
+	locked = locked && !passed(outcome)
+	// A value without a user is shared only once the policy has let it pass: it may be refused because
+	// the operation's entries are users' own, and then one caller's must not be given to another.
+	return loaded{value: value, payload: payload, shared: passed(outcome) || key.User != "" && payload != nil}, nil
 }
 
 // loadAlone is what the application would do without a cache. Callers without a token come here too:
@@ -122,23 +182,37 @@ func loadAlone(ctx context.Context, out any, load loader) error {
 	return dest.Set(out, value)
 }
 
-// fill stores a loaded value and says whether it may be shared with those who wait for it. It takes
-// place even if all callers have left.
-//
-// A value without a user is shared only once the policy has let it pass: it may be refused because the
-// operation's entries are users' own, and then one caller's must not be given to another.
-func (c *Client) fill(ctx context.Context, key flightKey, value any) (payload []byte, shared bool) {
+// fill encodes and stores a loaded value. It takes place even if all callers have left. The payload is nil
+// if the value cannot be encoded, the outcome 0 if Redis could not say, or does not know yet of an invalidation.
+func (c *Client) fill(ctx context.Context, key registry.Key, token registry.Token, value any) ([]byte, registry.Outcome) {
 	payload, err := c.encode(value)
 	if err != nil {
 		c.failed(key.Module, key.Operation, err)
-		return nil, false
+		return nil, 0
 	}
-	filled, _ := c.set(context.WithoutCancel(ctx), key.Key, payload, key.token) // a failure was told of
+	if c.undelivered.covers(key) {
+		return payload, 0
+	}
+	filled, _ := c.set(context.WithoutCancel(ctx), key, payload, token) // a failure was told of
 	if filled.Outcome == registry.Refused {
-		c.failed(key.Module, key.Operation, refusal(key.Key))
+		c.failed(key.Module, key.Operation, refusal(key))
 	}
-	passed := filled.Outcome == registry.Stored || filled.Outcome == registry.Fenced
-	return payload, passed || key.User != ""
+	return payload, filled.Outcome
+}
+
+// passed says of a fill that the policy let it pass and, if it came too late, that only an invalidation
+// kept it out.
+func passed(outcome registry.Outcome) bool {
+	return outcome == registry.Stored || outcome == registry.Fenced
+}
+
+// fillNegative takes note that the source has nothing, if the policy has a negativeTTL.
+func (c *Client) fillNegative(ctx context.Context, key registry.Key, token registry.Token) registry.Outcome {
+	if c.undelivered.covers(key) {
+		return 0
+	}
+	filled, _ := c.setNegative(context.WithoutCancel(ctx), key, token) // a failure was told of
+	return filled.Outcome
 }
 
 func refusal(key registry.Key) error {

@@ -17,7 +17,7 @@ const invalidationsAtOnce = 8
 
 // InvalidateModule implements Cache.
 func (c *Client) InvalidateModule(ctx context.Context, module string) error {
-	return c.invalidate(ctx, module, registry.Scope{})
+	return c.invalidate(ctx, module, registry.Scope{}, registry.ModeHard)
 }
 
 // InvalidateOperation implements Cache.
@@ -25,7 +25,7 @@ func (c *Client) InvalidateOperation(ctx context.Context, module, operation stri
 	if operation == "" {
 		return errNoOperation
 	}
-	return c.invalidate(ctx, module, registry.Scope{Operation: operation})
+	return c.invalidate(ctx, module, registry.Scope{Operation: operation}, registry.ModeHard)
 }
 
 // InvalidateUser implements Cache. The error joins those of all modules that failed.
@@ -33,17 +33,35 @@ func (c *Client) InvalidateUser(ctx context.Context, user string, modules ...str
 	if user == "" {
 		return errNoUser
 	}
-	var unknown error
 	if len(modules) == 0 {
-		modules, unknown = c.allModulesInTime(ctx)
+		return c.invalidateUserEverywhere(ctx, user, registry.ModeHard)
 	}
-	failures := make([]error, len(modules)+1)
-	failures[len(modules)] = unknown
+	return c.invalidateUser(ctx, user, modules, registry.ModeHard)
+}
+
+// InvalidateSoftly implements Cache.
+func (c *Client) InvalidateSoftly(ctx context.Context, scope Scope) error {
+	if scope.Module == "" && scope.Operation == "" && scope.User != "" {
+		return c.invalidateUserEverywhere(ctx, scope.User, registry.ModeSoft)
+	}
+	return c.invalidate(ctx, scope.Module, registry.Scope{Operation: scope.Operation, User: scope.User}, registry.ModeSoft)
+}
+
+func (c *Client) invalidateUserEverywhere(ctx context.Context, user string, mode registry.Mode) error {
+	modules, unknown := c.allModulesInTime(ctx)
+	return errors.Join(
+		c.invalidateUser(ctx, user, modules, mode),
+		c.keep(unknown, everyModule, piece{user: user}, mode),
+	)
+}
+
+func (c *Client) invalidateUser(ctx context.Context, user string, modules []string, mode registry.Mode) error {
+	failures := make([]error, len(modules))
 	var group errgroup.Group
 	group.SetLimit(invalidationsAtOnce)
 	for i, module := range modules {
 		group.Go(func() error {
-			failures[i] = c.invalidate(ctx, module, registry.Scope{User: user})
+			failures[i] = c.invalidate(ctx, module, registry.Scope{User: user}, mode)
 			return nil
 		})
 	}
@@ -61,16 +79,16 @@ func (c *Client) allModulesInTime(ctx context.Context) ([]string, error) {
 	return modules, err
 }
 
-// invalidate asks Redis whatever the guard says: an invalidation must not be lost to save time.
-func (c *Client) invalidate(ctx context.Context, module string, scope registry.Scope) error {
+// invalidate asks Redis whatever the breaker says: an invalidation must not be lost to save time.
+func (c *Client) invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
 	if module == "" {
 		return errNoModule
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
-	_, err := c.store.Invalidate(bounded, c.slot(module), scope, registry.ModeHard, "")
+	_, err := c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
 	if err != nil && ctx.Err() == nil {
 		c.failed(module, scope.Operation, err)
 	}
-	return err
+	return c.keep(err, module, piece{operation: scope.Operation, user: scope.User}, mode)
 }

@@ -14,6 +14,11 @@ const (
 	defaultTimeout             = 100 * time.Millisecond
 	defaultInvalidationTimeout = 2 * time.Second
 	defaultReportInterval      = 10 * time.Second
+	defaultRefreshTimeout      = 10 * time.Second
+	defaultLoadWait            = time.Second
+
+	// maxLoadLock is what Redis grants to one load.
+	maxLoadLock = 10 * time.Minute
 )
 
 // Option changes how a Client works.
@@ -24,6 +29,8 @@ type options struct {
 	timeout             time.Duration
 	invalidationTimeout time.Duration
 	reportInterval      time.Duration
+	refreshTimeout      time.Duration
+	loadWait            time.Duration
 	logger              *slog.Logger
 	failureHook         func(Failure)
 }
@@ -34,6 +41,8 @@ func newOptions(opts []Option) (options, error) {
 		timeout:             defaultTimeout,
 		invalidationTimeout: defaultInvalidationTimeout,
 		reportInterval:      defaultReportInterval,
+		refreshTimeout:      defaultRefreshTimeout,
+		loadWait:            defaultLoadWait,
 		logger:              slog.Default(),
 	}
 	for _, option := range opts {
@@ -46,12 +55,30 @@ func newOptions(opts []Option) (options, error) {
 		positive("WithTimeout", o.timeout),
 		positive("WithInvalidationTimeout", o.invalidationTimeout),
 		positive("WithReportInterval", o.reportInterval),
+		positive("WithRefreshTimeout", o.refreshTimeout),
+		atMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
+		atLeast0("WithLoadWait", o.loadWait),
+		atMost("WithLoadWait", o.loadWait, maxLoadLock),
 	)
 }
 
 func positive(option string, d time.Duration) error {
 	if d <= 0 {
 		return fmt.Errorf("%s: the duration must be more than 0, not %s", option, d)
+	}
+	return nil
+}
+
+func atLeast0(option string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s: the duration must be at least 0, not %s", option, d)
+	}
+	return nil
+}
+
+func atMost(option string, d, most time.Duration) error {
+	if d > most {
+		return fmt.Errorf("%s: the duration must be at most %s, not %s", option, most, d)
 	}
 	return nil
 }
@@ -75,6 +102,18 @@ func WithInvalidationTimeout(d time.Duration) Option {
 func WithReportInterval(d time.Duration) Option {
 	return func(o *options) { o.reportInterval = d }
 }
+
+// WithRefreshTimeout bounds a load in the background that is to replace a stale entry; for so long no other
+// process refreshes that entry. Default 10s, at most 10m.
+func WithRefreshTimeout(d time.Duration) Option {
+	return func(o *options) { o.refreshTimeout = d }
+}
+
+// WithLoadWait says how long a Fetch that finds nothing waits, at most, for another process that is
+// loading the entry already, before it loads for itself; but never for more than half of what is left of its
+// context's time. A process that dies while it loads holds up others for no longer. Default 1s, at most
+// 10m; 0: processes load each for themselves.
+func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait = d } }
 
 // WithLogger sets where failures are logged, as warnings and at most one in ten seconds. Default:
 // slog.Default().

@@ -155,10 +155,45 @@ func TestVerbsSayThatRedisIsDown(t *testing.T) {
 		"InvalidateModule":    c.InvalidateModule(ctx, "users"),
 		"InvalidateOperation": c.InvalidateOperation(ctx, "users", "get"),
 		"InvalidateUser":      c.InvalidateUser(ctx, "ada"),
+		"InvalidateSoftly":    c.InvalidateSoftly(ctx, cache.Scope{Module: "users"}),
 	} {
 		if !errors.Is(err, registry.ErrUnreachable) {
 			t.Errorf("%s: %v, want ErrUnreachable", verb, err)
 		}
+		if isInvalidation := verb == "Delete" || strings.HasPrefix(verb, "Invalidate"); errors.Is(err, cache.ErrQueued) != isInvalidation {
+			t.Errorf("%s: %v; it should be ErrQueued: %v", verb, err, isInvalidation)
+		}
+	}
+}
+
+// Redis hangs, so that its memory survives; the invalidations made meanwhile reach it when it is back.
+func TestInvalidationsThatCouldNotReachRedisAreDelivered(t *testing.T) {
+	for name, invalidate := range map[string]func(context.Context, cache.Cache, cache.Key) error{
+		"module": func(ctx context.Context, c cache.Cache, k cache.Key) error { return c.InvalidateModule(ctx, k.Module) },
+		"operation": func(ctx context.Context, c cache.Cache, k cache.Key) error {
+			return c.InvalidateOperation(ctx, k.Module, k.Operation)
+		},
+		"user":   func(ctx context.Context, c cache.Cache, k cache.Key) error { return c.InvalidateUser(ctx, k.User) },
+		"delete": func(ctx context.Context, c cache.Cache, k cache.Key) error { return c.Delete(ctx, k) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			applyPolicy(t, server.Client(), "users", hour())
+			c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithInvalidationTimeout(50*time.Millisecond))
+			other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+			key := cache.Key{Module: "users", Operation: "get", User: "ada"}
+			fetchLoaded(t, other, key)
+			server.Pause()
+			if err := invalidate(t.Context(), c, key); !errors.Is(err, cache.ErrQueued) {
+				t.Errorf("got %v, want ErrQueued", err)
+			}
+			server.Resume()
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, other, key) }).WithTimeout(patience).Should(BeTrue())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, key) }).WithTimeout(patience).Should(BeFalse())
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -334,6 +369,60 @@ func TestNothingStaleAfterAnInvalidation(t *testing.T) {
 	all.Wait()
 	if hits.Load() == 0 || hits.Load() == reads.Load() {
 		t.Errorf("%d of %d reads were hits: the test did not test", hits.Load(), reads.Load())
+	}
+}
+
+// The load lock is seen by other processes, and gone with its time if its owner is.
+func TestProcessesLoadOnce(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	process := func(wait time.Duration) *cache.Client {
+		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithLoadWait(wait))
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	var owner sync.WaitGroup
+	first := process(patience)
+	owner.Go(func() {
+		_, _ = cache.Fetch(t.Context(), first, usersGet, func(context.Context) (string, error) {
+			close(begun)
+			<-release
+			return "value", nil
+		})
+	})
+	<-begun
+	if !fetchLoaded(t, process(10*time.Millisecond), cache.Key{Module: "users", Operation: "get", Params: "another"}) {
+		t.Error("the lock of one entry holds up another")
+	}
+	var others sync.WaitGroup
+	for range 3 {
+		other := process(patience)
+		others.Go(func() {
+			if fetchLoaded(t, other, usersGet) {
+				t.Error("two processes loaded")
+			}
+		})
+	}
+	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "cache.(*Client).await(") }).WithTimeout(patience).Should(Equal(3))
+	close(release)
+	others.Wait()
+	owner.Wait()
+}
+
+func TestProcessThatDiesWhileItLoadsHoldsUpOthersForAMoment(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	slot := registry.Slot{Namespace: namespace, Module: "users"}
+	id, err := cache.ID(usersGet.Params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := registry.Key{Slot: slot, Operation: "get", ID: id}
+	if _, err := registry.New(server.Client()).LeaseLocked(t.Context(), key, 10*time.Minute); err != nil {
+		t.Fatal(err) // and never heard of again
+	}
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithLoadWait(20*time.Millisecond))
+	if !fetchLoaded(t, c, usersGet) || fetchLoaded(t, c, usersGet) {
+		t.Error("the entry was not loaded, or not stored")
 	}
 }
 

@@ -30,6 +30,9 @@ type OperationStats struct {
 	TTL  time.Duration
 	Keys int64
 	Hits int64
+	// Stale are reads that were served past the TTL, or after a soft invalidation. They are not
+	// among the hits.
+	Stale int64
 	// Misses are reads that found nothing.
 	Misses int64
 	// Errors are what clients could not do: calls to Redis that failed, values that could not be
@@ -37,10 +40,10 @@ type OperationStats struct {
 	Errors int64
 }
 
-// HitRatio is the share of hits in all reads, from 0 to 1; 0 if there were none.
+// HitRatio is the share of hits in hits and misses, from 0 to 1; 0 if there were none.
 func (o OperationStats) HitRatio() float64 { return hitRatio(o.Hits, o.Misses) }
 
-// HitRatio is the share of hits in all reads of the module, from 0 to 1; 0 if there were none.
+// HitRatio is the share of hits in hits and misses of the module, from 0 to 1; 0 if there were none.
 func (m ModuleStats) HitRatio() float64 {
 	var hits, misses int64
 	for _, o := range m.Operations {
@@ -93,7 +96,7 @@ func (c *Client) moduleStats(ctx context.Context, module string) (ModuleStats, e
 	stats := ModuleStats{Module: module, Keys: found.Keys}
 	for operation, o := range found.Operations {
 		stats.Operations = append(stats.Operations, OperationStats{
-			Operation: operation, TTL: o.TTL, Keys: o.Keys, Hits: o.Hits, Misses: o.Misses, Errors: o.Errors,
+			Operation: operation, TTL: o.TTL, Keys: o.Keys, Hits: o.Hits, Stale: o.Stale, Misses: o.Misses, Errors: o.Errors,
 		})
 	}
 	slices.SortFunc(stats.Operations, func(a, b OperationStats) int { return cmp.Compare(a.Operation, b.Operation) })

@@ -26,6 +26,7 @@ type stubStore struct {
 	read       func(context.Context, registry.Key) (registry.Lookup, error)
 	lease      func(context.Context, registry.Key) (registry.Lookup, error)
 	set        func(context.Context, registry.Key) (registry.Filled, error)
+	remove     func(registry.Key) error
 	invalidate func(context.Context, registry.Slot, registry.Scope) error
 	modules    func() ([]string, error)
 	policy     func() (registry.Policy, error)
@@ -63,6 +64,16 @@ func (s *stubStore) Lease(ctx context.Context, key registry.Key) (registry.Looku
 	return s.lease(ctx, key)
 }
 
+func (s *stubStore) LeaseLocked(ctx context.Context, key registry.Key, _ time.Duration) (registry.Lookup, error) {
+	s.count("locked")
+	return s.Lease(ctx, key)
+}
+
+func (s *stubStore) Unlock(context.Context, registry.Key) error {
+	s.count("unlock")
+	return nil
+}
+
 func (s *stubStore) Set(ctx context.Context, key registry.Key, _ []byte, _ registry.Token) (registry.Filled, error) {
 	s.count("set")
 	if s.set == nil {
@@ -71,9 +82,20 @@ func (s *stubStore) Set(ctx context.Context, key registry.Key, _ []byte, _ regis
 	return s.set(ctx, key)
 }
 
-func (s *stubStore) Delete(context.Context, registry.Key) (bool, error) {
+func (s *stubStore) SetNegative(ctx context.Context, key registry.Key, _ []byte, _ registry.Token) (registry.Filled, error) {
+	s.count("setNegative")
+	if s.set == nil {
+		return registry.Filled{Outcome: registry.Stored}, nil
+	}
+	return s.set(ctx, key)
+}
+
+func (s *stubStore) Delete(_ context.Context, key registry.Key) (bool, error) {
 	s.count("delete")
-	return false, nil
+	if s.remove == nil {
+		return false, nil
+	}
+	return false, s.remove(key)
 }
 
 func (s *stubStore) Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, _ registry.Mode, _ string) (registry.Invalidated, error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,9 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{name: "no timeout", client: good, namespace: "shop", options: []Option{WithTimeout(0)}, want: "WithTimeout"},
 		{name: "no timeout", client: good, namespace: "shop", options: []Option{WithInvalidationTimeout(-1)}, want: "WithInvalidationTimeout"},
 		{name: "no interval", client: good, namespace: "shop", options: []Option{WithReportInterval(0)}, want: "WithReportInterval"},
+		{name: "no time to refresh", client: good, namespace: "shop", options: []Option{WithRefreshTimeout(0)}, want: "WithRefreshTimeout"},
+		{name: "too much time to refresh", client: good, namespace: "shop", options: []Option{WithRefreshTimeout(time.Hour)}, want: "WithRefreshTimeout"},
+		{name: "a negative wait", client: good, namespace: "shop", options: []Option{WithLoadWait(-1)}, want: "WithLoadWait"},
 		{name: "no codec", client: good, namespace: "shop", options: []Option{WithCodec(nil)}, want: "WithCodec"},
 		{name: "no logger", client: good, namespace: "shop", options: []Option{WithLogger(nil)}, want: "WithLogger"},
 	} {
@@ -148,7 +152,13 @@ func TestTTLErrorIsNotRemembered(t *testing.T) {
 func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 	const secret = "4111-1111-1111-1111"
 	var log bytes.Buffer
+	var mu sync.Mutex
 	var failures []Failure
+	told := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(failures)
+	}
 	store := &stubStore{
 		read: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
 			if key.User != "" {
@@ -168,10 +178,10 @@ func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 		load := func(context.Context) (int, error) { return 1, nil }
 		act := func(what string, do func()) {
 			t.Helper()
-			before := len(failures)
+			before := told()
 			do()
 			time.Sleep(logInterval) // so that each is logged
-			if len(failures) == before {
+			if told() == before {
 				t.Errorf("%s: no failure was told", what)
 			}
 		}
@@ -189,6 +199,8 @@ func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 		act("a refused value", func() { _ = c.Set(t.Context(), usersGet, secret) })
 		act("an invalidation", func() { _ = c.InvalidateUser(t.Context(), secret, "users") })
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		for _, f := range failures {
 			if strings.Contains(fmt.Sprint(f), secret) || f.Module != "users" {
 				t.Errorf("told of %+v", f)
@@ -197,7 +209,11 @@ func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 		if strings.Contains(log.String(), secret) || strings.Count(log.String(), "\n") < 7 {
 			t.Errorf("the log is:\n%s", log.String())
 		}
-	}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithFailureHook(func(f Failure) { failures = append(failures, f) }))
+	}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithFailureHook(func(f Failure) {
+		mu.Lock()
+		defer mu.Unlock()
+		failures = append(failures, f)
+	}))
 }
 
 type failing string

@@ -246,6 +246,12 @@ var invalidations = map[string]func(context.Context, subject, cache.Key) error{
 	"user everywhere": func(ctx context.Context, s subject, key cache.Key) error {
 		return s.other.InvalidateUser(ctx, key.User)
 	},
+	"softly": func(ctx context.Context, s subject, key cache.Key) error {
+		return s.other.InvalidateSoftly(ctx, cache.Scope{Module: key.Module})
+	},
+	"operation of the user softly": func(ctx context.Context, s subject, key cache.Key) error {
+		return s.other.InvalidateSoftly(ctx, cache.Scope{Module: key.Module, Operation: key.Operation, User: key.User})
+	},
 	"delete": func(ctx context.Context, s subject, key cache.Key) error {
 		return s.other.Delete(ctx, key)
 	},

@@ -38,8 +38,11 @@ func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(cont
 	if err != nil || failure != nil {
 		return loadAlone(ctx, out, load)
 	}
-	if f.read(entry, out) {
-		return nil
+	if hit := f.read(entry, out); hit.found {
+		if hit.stale {
+			f.refresh(ctx, entry, load)
+		}
+		return hit.err()
 	}
 	token, cacheable := f.lease(entry)
 	if !cacheable {
@@ -50,12 +53,7 @@ func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(cont
 
 func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load func(context.Context) (any, error)) error {
 	result, started, err := f.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		value, err := load(ctx)
-		if err != nil {
-			return loaded{}, err
-		}
-		payload, err := f.fill(key, value)
-		return loaded{value: value, payload: payload, shared: err == nil}, nil
+		return f.loadAndFill(ctx, key, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare):
@@ -71,6 +69,52 @@ func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load fu
 	}
 }
 
+func (f *Fake) loadAndFill(ctx context.Context, key flightKey, load func(context.Context) (any, error)) (loaded, error) {
+	value, err := load(ctx)
+	if errors.Is(err, cache.ErrNotFound) {
+		f.fillNegative(key)
+	}
+	if err != nil {
+		return loaded{}, err
+	}
+	payload, err := f.fill(key, value)
+	return loaded{value: value, payload: payload, shared: err == nil}, nil
+}
+
+// refresh loads a stale entry anew, unless another caller does. If that fails the entry stays.
+func (f *Fake) refresh(ctx context.Context, key entryKey, load func(context.Context) (any, error)) {
+	token, begun := f.beginRefresh(key)
+	if !begun {
+		return
+	}
+	var err error
+	defer func() {
+		f.endRefresh(key, err != nil && !errors.Is(err, cache.ErrNotFound) || recover() != nil)
+	}()
+	_, _, err = f.flights.Do(context.WithoutCancel(ctx), flightKey{key, token}, func(ctx context.Context) (loaded, error) {
+		return f.loadAndFill(ctx, flightKey{key, token}, load)
+	})
+}
+
+func (f *Fake) beginRefresh(key entryKey) (token, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refreshing[key] {
+		return token{}, false
+	}
+	f.refreshing[key] = true
+	return f.tokenOf(key), true
+}
+
+func (f *Fake) endRefresh(key entryKey, failed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.refreshing, key)
+	if failed {
+		f.count(key, counts{errors: 1})
+	}
+}
+
 func loadAlone(ctx context.Context, out any, load func(context.Context) (any, error)) error {
 	value, err := load(ctx)
 	if err != nil {
@@ -79,22 +123,38 @@ func loadAlone(ctx context.Context, out any, load func(context.Context) (any, er
 	return dest.Set(out, value)
 }
 
-// read says whether out now holds the value, and counts a hit. An entry of another type is removed.
-func (f *Fake) read(key entryKey, out any) bool {
+type hit struct{ found, stale, negative bool }
+
+func (h hit) err() error {
+	if h.negative {
+		return cache.ErrNotFound
+	}
+	return nil
+}
+
+// read finds an entry and counts the hit. Unless it is negative out now holds the value. An entry of another
+// type is removed.
+func (f *Fake) read(key entryKey, out any) hit {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e, live := f.live(key)
+	e, stale, live := f.live(key)
 	if !live {
-		return false
+		return hit{}
 	}
-	if err := f.codec.Unmarshal(e.payload, out); err != nil {
-		dest.Clear(out)
-		f.count(key, counts{errors: 1})
-		f.remove(key)
-		return false
+	if !e.negative {
+		if err := f.codec.Unmarshal(e.payload, out); err != nil {
+			dest.Clear(out)
+			f.count(key, counts{errors: 1})
+			f.remove(key)
+			return hit{}
+		}
 	}
-	f.count(key, counts{hits: 1})
-	return true
+	if stale {
+		f.count(key, counts{stale: 1})
+	} else {
+		f.count(key, counts{hits: 1})
+	}
+	return hit{found: true, stale: stale, negative: e.negative}
 }
 
 // lease counts a miss and says whether a fill would be stored.
@@ -120,6 +180,15 @@ func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
 	return payload, err
 }
 
+// fillNegative remembers that the source has nothing, or at least forgets what it had.
+func (f *Fake) fillNegative(key flightKey) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.storeNegative(key.entryKey, key.token) && key.token == f.tokenOf(key.entryKey) {
+		f.remove(key.entryKey)
+	}
+}
+
 func (f *Fake) encode(value any) ([]byte, error) {
 	payload, err := f.codec.Marshal(value)
 	if err != nil {
@@ -142,8 +211,8 @@ func (f *Fake) Get(_ context.Context, key cache.Key, out any) (bool, error) {
 	if err = errors.Join(err, failure); err != nil {
 		return false, err
 	}
-	if f.read(entry, out) {
-		return true, nil
+	if hit := f.read(entry, out); hit.found {
+		return !hit.negative, hit.err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -173,11 +242,11 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 func (f *Fake) Delete(_ context.Context, key cache.Key) error {
 	failure := f.record(keyCall("Delete", key))
 	entry, err := newEntryKey(key)
-	if err = errors.Join(err, failure); err != nil {
+	if err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remove(entry)
-	return nil
+	return queued(failure)
 }

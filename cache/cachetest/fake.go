@@ -5,7 +5,7 @@
 //
 // The Fake keeps to the contract of cache.Cache as the client over Redis does; one suite of tests
 // runs against both. It needs no Redis, starts no goroutine that outlives a call, and its time can be
-// turned forward.
+// turned forward. Where Fetch returns a stale value, the entry has been refreshed by then, if it could be.
 package cachetest
 
 import (
@@ -35,8 +35,11 @@ type Fake struct {
 	policies map[string]registry.Policy
 	modules  map[string]bool
 	entries  map[entryKey]entry
-	epochs   map[scope]int
 	counts   map[operationKey]counts
+	// How often each scope was invalidated.
+	epochs     map[scope]int
+	softEpochs map[scope]int
+	refreshing map[entryKey]bool
 }
 
 // Option changes how a Fake works.
@@ -50,8 +53,11 @@ func New(opts ...Option) *Fake {
 		policies: make(map[string]registry.Policy),
 		modules:  make(map[string]bool),
 		entries:  make(map[entryKey]entry),
-		epochs:   make(map[scope]int),
 		counts:   make(map[operationKey]counts),
+
+		epochs:     make(map[scope]int),
+		softEpochs: make(map[scope]int),
+		refreshing: make(map[entryKey]bool),
 	}
 	for _, option := range opts {
 		option(f)
@@ -69,7 +75,7 @@ func WithCodec(codec cache.Codec) Option { return func(f *Fake) { f.codec = code
 type Call struct {
 	// Method is its name, such as "InvalidateUser".
 	Method string
-	// Module, Operation, Params and User as given; empty where the method has none.
+	// Module, Operation, Params and User as given, or of the scope given; empty where the method has none.
 	Module    string
 	Operation string
 	Params    any
@@ -86,7 +92,8 @@ func (f *Fake) Calls() []Call {
 }
 
 // Fail makes the Fake behave as if Redis failed with err: every method returns it but Fetch, which
-// loads. Fail(nil) ends that.
+// loads. Fail(nil) ends that; invalidations that failed in between, with cache.ErrQueued as well, have
+// taken effect then.
 func (f *Fake) Fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,11 +121,17 @@ func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 			delete(f.entries, key)
 			continue
 		}
-		if most := now.Add(rule.TTL); e.expires.After(most) {
-			e.expires = most
-			f.entries[key] = e
-		}
+		e.fresh = earlier(e.fresh, now.Add(rule.TTL))
+		e.expires = earlier(e.expires, now.Add(rule.TTL+rule.StaleFor))
+		f.entries[key] = e
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // record notes a call and returns the failure that the Fake is to show.

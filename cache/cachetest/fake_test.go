@@ -35,6 +35,7 @@ func TestFakeRecordsCalls(t *testing.T) {
 	must(t, fake.InvalidateModule(t.Context(), "users"))
 	must(t, fake.InvalidateOperation(t.Context(), "users", "get"))
 	must(t, fake.InvalidateUser(t.Context(), "ada", "users", "posts"))
+	must(t, fake.InvalidateSoftly(t.Context(), cache.Scope{Module: "users", User: "ada"}))
 	_, err := fake.TTL(t.Context(), "users", "get")
 	must(t, err)
 	_, err = fake.Stats(t.Context(), "users")
@@ -51,6 +52,7 @@ func TestFakeRecordsCalls(t *testing.T) {
 		{Method: "InvalidateModule", Module: "users"},
 		{Method: "InvalidateOperation", Module: "users", Operation: "get"},
 		{Method: "InvalidateUser", User: "ada", Modules: []string{"users", "posts"}},
+		{Method: "InvalidateSoftly", Module: "users", User: "ada"},
 		{Method: "TTL", Module: "users", Operation: "get"},
 		{Method: "Stats", Modules: []string{"users"}},
 	}
@@ -80,13 +82,34 @@ func TestFakeFails(t *testing.T) {
 		"InvalidateModule":    fake.InvalidateModule(ctx, "users"),
 		"InvalidateOperation": fake.InvalidateOperation(ctx, "users", "get"),
 		"InvalidateUser":      fake.InvalidateUser(ctx, "ada"),
+		"InvalidateSoftly":    fake.InvalidateSoftly(ctx, cache.Scope{Module: "users"}),
 	} {
 		if !errors.Is(err, down) {
 			t.Errorf("%s: %v, want %v", method, err, down)
 		}
 	}
 	fake.Fail(nil)
-	if got := fetch(t, fake, key, loader); got != "cached" {
-		t.Errorf("after the failure: got %q", got)
+	if got := fetch(t, fake, key, loader); got != "loaded" {
+		t.Errorf("after the failure: got %q, want what was loaded after the invalidations", got)
+	}
+}
+
+func TestFakeKeepsItsEntriesWhileItFails(t *testing.T) {
+	fake := cachetest.New()
+	key, other := cache.Key{Module: "users", Operation: "get"}, cache.Key{Module: "users", Operation: "list"}
+	must(t, fake.Set(t.Context(), key, "cached"))
+	must(t, fake.Set(t.Context(), other, "cached"))
+	fake.Fail(errors.New("redis is down"))
+	for verb, err := range map[string]error{
+		"InvalidateOperation": fake.InvalidateOperation(t.Context(), "users", "list"),
+		"Delete":              fake.Delete(t.Context(), other),
+	} {
+		if !errors.Is(err, cache.ErrQueued) {
+			t.Errorf("%s: %v, want ErrQueued", verb, err)
+		}
+	}
+	fake.Fail(nil)
+	if !cached(t, fake, key) || cached(t, fake, other) {
+		t.Error("the failure did not end with just the invalidated entry gone")
 	}
 }

@@ -82,7 +82,8 @@ func newClient(t *testing.T, server *redistest.Server, namespace string) *cache.
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 	// The machine may be slow; none of these tests is about that.
-	c, err := cache.New(client, namespace, cache.WithTimeout(patience), cache.WithLogger(slog.New(slog.DiscardHandler)))
+	c, err := cache.New(client, namespace, cache.WithTimeout(patience), cache.WithLoadWait(50*time.Millisecond),
+		cache.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}

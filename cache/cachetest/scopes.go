@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -19,42 +20,60 @@ var errEmptyName = errors.New("cachetest: the module, operation or user is empty
 // InvalidateModule implements cache.Cache.
 func (f *Fake) InvalidateModule(_ context.Context, module string) error {
 	failure := f.record(Call{Method: "InvalidateModule", Module: module})
-	return f.invalidate(failure, scope{module: module}, module)
+	return f.invalidate(failure, f.epochs, scope{module: module}, module)
 }
 
 // InvalidateOperation implements cache.Cache.
 func (f *Fake) InvalidateOperation(_ context.Context, module, operation string) error {
 	failure := f.record(Call{Method: "InvalidateOperation", Module: module, Operation: operation})
-	return f.invalidate(failure, scope{module: module, operation: operation}, module, operation)
+	return f.invalidate(failure, f.epochs, scope{module: module, operation: operation}, module, operation)
 }
 
 // InvalidateUser implements cache.Cache. Without modules it covers those that the Fake has seen.
 func (f *Fake) InvalidateUser(_ context.Context, user string, modules ...string) error {
 	failure := f.record(Call{Method: "InvalidateUser", User: user, Modules: slices.Clone(modules)})
-	if len(modules) == 0 {
-		modules = f.allModules()
+	return f.invalidateUser(failure, f.epochs, user, modules)
+}
+
+// InvalidateSoftly implements cache.Cache.
+func (f *Fake) InvalidateSoftly(_ context.Context, s cache.Scope) error {
+	failure := f.record(Call{Method: "InvalidateSoftly", Module: s.Module, Operation: s.Operation, User: s.User})
+	if s.Module == "" && s.Operation == "" {
+		return f.invalidateUser(failure, f.softEpochs, s.User, nil)
 	}
+	return f.invalidate(failure, f.softEpochs, scope{module: s.Module, operation: s.Operation, user: s.User}, s.Module)
+}
+
+func (f *Fake) invalidateUser(failure error, epochs map[scope]int, user string, modules []string) error {
 	if user == "" {
 		return errEmptyName
 	}
+	if len(modules) == 0 {
+		modules = f.allModules()
+	}
 	var failures []error
 	for _, module := range modules {
-		failures = append(failures, f.invalidate(failure, scope{module: module, user: user}, module))
+		failures = append(failures, f.invalidate(failure, epochs, scope{module: module, user: user}, module))
 	}
 	return errors.Join(failures...)
 }
 
-func (f *Fake) invalidate(failure error, s scope, names ...string) error {
+func (f *Fake) invalidate(failure error, epochs map[scope]int, s scope, names ...string) error {
 	if slices.Contains(names, "") {
 		return errEmptyName
 	}
-	if failure != nil {
-		return failure
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.epochs[s]++
-	return nil
+	epochs[s]++
+	return queued(failure)
+}
+
+// queued is how an invalidation fails: it takes effect before the failure ends.
+func queued(failure error) error {
+	if failure == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", cache.ErrQueued, failure)
 }
 
 func (f *Fake) allModules() []string {
@@ -102,13 +121,13 @@ func (f *Fake) moduleStats(module string) cache.ModuleStats {
 	for key, c := range f.counts {
 		if key.module == module {
 			byName[key.operation] = cache.OperationStats{
-				TTL: f.rule(module, key.operation).TTL, Hits: c.hits, Misses: c.misses, Errors: c.errors,
+				TTL: f.rule(module, key.operation).TTL, Hits: c.hits, Stale: c.stale, Misses: c.misses, Errors: c.errors,
 			}
 		}
 	}
 	stats := cache.ModuleStats{Module: module}
 	for key := range f.entries {
-		if _, live := f.live(key); live && key.module == module {
+		if _, _, live := f.live(key); live && key.module == module {
 			o := byName[key.operation]
 			o.Keys++
 			byName[key.operation] = o

@@ -14,20 +14,25 @@ type operationKey struct{ module, operation string }
 
 type entryKey struct{ module, operation, id, user string }
 
-// scope is what an invalidation covers: a module, an operation or a user of it, or, with an id, one
-// entry.
+// scope is what an invalidation covers: a module, an operation or a user of it, an operation of a user,
+// or, with an id, one entry.
 type scope struct{ module, operation, id, user string }
 
-// token is how often each scope that covers an entry was invalidated. Equal tokens: not since.
-type token struct{ module, operation, user, entry int }
+// token is how often each scope that covers an entry was invalidated, hard and softly. Equal tokens: not
+// since.
+type token struct{ hard, soft marks }
+
+type marks struct{ module, operation, user, operationOfUser, entry int }
 
 type entry struct {
-	payload []byte
-	expires time.Time
-	token   token
+	payload  []byte
+	negative bool
+	fresh    time.Time // until then
+	expires  time.Time
+	token    token
 }
 
-type counts struct{ hits, misses, errors int64 }
+type counts struct{ hits, misses, stale, errors int64 }
 
 func newEntryKey(key cache.Key) (entryKey, error) {
 	id, err := cache.ID(key.Params)
@@ -37,25 +42,46 @@ func newEntryKey(key cache.Key) (entryKey, error) {
 // The methods below require f.mu.
 
 func (f *Fake) tokenOf(key entryKey) token {
-	t := token{
-		module:    f.epochs[scope{module: key.module}],
-		operation: f.epochs[scope{module: key.module, operation: key.operation}],
-		entry:     f.epochs[scope(key)],
-	}
-	if key.user != "" {
-		t.user = f.epochs[scope{module: key.module, user: key.user}]
-	}
-	return t
+	return token{hard: marksOf(f.epochs, key), soft: marksOf(f.softEpochs, key)}
 }
 
-func (f *Fake) live(key entryKey) (entry, bool) {
-	e, ok := f.entries[key]
-	return e, ok && e.token == f.tokenOf(key) && f.now().Before(e.expires)
+func marksOf(epochs map[scope]int, key entryKey) marks {
+	m := marks{
+		module:    epochs[scope{module: key.module}],
+		operation: epochs[scope{module: key.module, operation: key.operation}],
+		entry:     epochs[scope(key)],
+	}
+	if key.user != "" {
+		m.user = epochs[scope{module: key.module, user: key.user}]
+		m.operationOfUser = epochs[scope{module: key.module, operation: key.operation, user: key.user}]
+	}
+	return m
+}
+
+// live returns an entry that can be read, and says whether it is stale.
+func (f *Fake) live(key entryKey) (e entry, stale, ok bool) {
+	e, ok = f.entries[key]
+	now, current := f.now(), f.tokenOf(key)
+	stale = e.token.soft != current.soft || !now.Before(e.fresh)
+	return e, stale, ok && e.token.hard == current.hard && now.Before(e.expires)
 }
 
 func (f *Fake) remove(key entryKey) {
 	delete(f.entries, key)
 	f.epochs[scope(key)]++
+}
+
+// storeNegative says whether the policy lets the Fake remember that the source has nothing.
+func (f *Fake) storeNegative(key entryKey, t token) bool {
+	rule := f.rule(key.module, key.operation)
+	if rule.TTL <= 0 || rule.NegativeTTL <= 0 {
+		return false
+	}
+	if t == f.tokenOf(key) {
+		end := f.now().Add(rule.NegativeTTL)
+		f.entries[key] = entry{negative: true, fresh: end, expires: end, token: t}
+	}
+	return true
 }
 
 // store returns cache.ErrRefused where the policy forbids the entry.
@@ -69,7 +95,8 @@ func (f *Fake) store(key entryKey, payload []byte, t token) error {
 	case rule.MaxEntryBytes > 0 && int64(len(payload)) > rule.MaxEntryBytes:
 		return refusal(key, "it is larger than maxEntryBytes allows")
 	case t == f.tokenOf(key):
-		f.entries[key] = entry{payload: payload, expires: f.now().Add(rule.TTL), token: t}
+		fresh := f.now().Add(rule.TTL)
+		f.entries[key] = entry{payload: payload, fresh: fresh, expires: fresh.Add(rule.StaleFor), token: t}
 	}
 	return nil
 }
@@ -100,6 +127,7 @@ func (f *Fake) count(key entryKey, more counts) {
 	c := f.counts[operation]
 	c.hits += more.hits
 	c.misses += more.misses
+	c.stale += more.stale
 	c.errors += more.errors
 	f.counts[operation] = c
 }

@@ -33,13 +33,13 @@ func TestDeadRedisIsAskedThreeTimesThenOncePerPause(t *testing.T) {
 				t.Errorf("Redis was asked %d times, want %d", got, wantReads)
 			}
 		}
-		fetchMany(guardFailures)
+		fetchMany(breakerFailures)
 		fetchMany(0)
-		time.Sleep(guardPause)
+		time.Sleep(breakerPause + 1)
 		fetchMany(1)
 		down = false
 		fetchMany(0)
-		time.Sleep(guardPause)
+		time.Sleep(breakerPause + 1)
 		fetchMany(100)
 	})
 }
@@ -53,8 +53,8 @@ func TestReadsThatSucceedDoNotHideWritesThatFail(t *testing.T) {
 		for range 100 {
 			mustFetch(t.Context(), t, c, usersGet)
 		}
-		if got := store.called("lease"); got != guardFailures {
-			t.Errorf("%d leases were asked for, want %d", got, guardFailures)
+		if got := store.called("lease"); got != breakerFailures {
+			t.Errorf("%d leases were asked for, want %d", got, breakerFailures)
 		}
 		if got := store.called("read"); got != 100 {
 			t.Errorf("%d reads, want 100", got)
@@ -82,7 +82,7 @@ func TestOneFailureAmongAnswersIsForgotten(t *testing.T) {
 }
 
 // An error reply is an answer: Redis is there, and quick to say so.
-func TestRefusalsDoNotCloseTheGuard(t *testing.T) {
+func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 	for _, refusal := range []error{registry.ErrUnauthorized, registry.ErrUnsupported, registry.ErrRejected, registry.ErrOutOfMemory} {
 		store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, refusal }}
 		withClient(t, store, func(t *testing.T, c *Client) {
@@ -97,7 +97,7 @@ func TestRefusalsDoNotCloseTheGuard(t *testing.T) {
 }
 
 // Modules are on different nodes of a cluster.
-func TestGuardOfOneModuleDoesNotCloseThatOfAnother(t *testing.T) {
+func TestBreakerOfOneModuleDoesNotOpenThatOfAnother(t *testing.T) {
 	store := &stubStore{read: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
 		if key.Module == "users" {
 			return registry.Lookup{}, errDown
@@ -109,8 +109,8 @@ func TestGuardOfOneModuleDoesNotCloseThatOfAnother(t *testing.T) {
 			mustFetch(t.Context(), t, c, usersGet)
 			mustFetch(t.Context(), t, c, Key{Module: "posts", Operation: "get"})
 		}
-		if got := store.called("read"); got != guardFailures+10 {
-			t.Errorf("Redis was asked %d times, want %d", got, guardFailures+10)
+		if got := store.called("read"); got != breakerFailures+10 {
+			t.Errorf("Redis was asked %d times, want %d", got, breakerFailures+10)
 		}
 	})
 }
@@ -153,7 +153,7 @@ func TestRedisThatHangsLeavesTheCallerHalfOfItsTime(t *testing.T) {
 	})
 }
 
-func TestCallersThatAreInAHurryDoNotCloseTheGuard(t *testing.T) {
+func TestCallersThatAreInAHurryDoNotOpenTheBreaker(t *testing.T) {
 	store := &stubStore{read: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
 		select {
 		case <-time.After(2 * time.Millisecond):
@@ -175,7 +175,7 @@ func TestCallersThatAreInAHurryDoNotCloseTheGuard(t *testing.T) {
 	})
 }
 
-func TestInvalidationIsTriedWhateverTheGuardSays(t *testing.T) {
+func TestInvalidationIsTriedWhateverTheBreakerSays(t *testing.T) {
 	store := &stubStore{
 		read:       func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown },
 		invalidate: func(context.Context, registry.Slot, registry.Scope) error { return errDown },

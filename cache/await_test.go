@@ -1,0 +1,150 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// lockedStore is one where another process loads each entry, and stores it after so long.
+func lockedStore(stored time.Duration) *stubStore {
+	var begin time.Time
+	return &stubStore{
+		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+			if begin.IsZero() {
+				begin = time.Now()
+			}
+			if time.Since(begin) < stored {
+				return registry.Lookup{}, nil
+			}
+			return registry.Lookup{Hit: true, Payload: []byte(`"theirs"`)}, nil
+		},
+		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Token: "1token", Cacheable: true, Wait: 10 * time.Second}, nil
+		},
+	}
+}
+
+func TestLoadOfAnotherProcessIsWaitedFor(t *testing.T) {
+	const stored = 300 * time.Millisecond
+	store := lockedStore(stored)
+	withClient(t, store, func(t *testing.T, c *Client) {
+		start := time.Now()
+		got, err := Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "ours", nil })
+		if got != "theirs" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if took := time.Since(start); took > stored+2*awaitMost {
+			t.Errorf("it took %s to see what was stored after %s", took, stored)
+		}
+		if reads := store.called("read"); reads > 20 {
+			t.Errorf("%d reads while waiting", reads)
+		}
+	})
+}
+
+// The process that loads may have died.
+func TestWaitIsBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		lock, option, deadline, want time.Duration
+	}{
+		"by the lock":     {lock: 200 * time.Millisecond, option: time.Second, deadline: time.Hour, want: 200 * time.Millisecond},
+		"by the option":   {lock: time.Minute, option: 300 * time.Millisecond, deadline: time.Hour, want: 300 * time.Millisecond},
+		"by half the ctx": {lock: time.Minute, option: time.Minute, deadline: 800 * time.Millisecond, want: 400 * time.Millisecond},
+	} {
+		store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Token: "1token", Cacheable: true, Wait: test.lock}, nil
+		}}
+		withClient(t, store, func(t *testing.T, c *Client) {
+			ctx, cancel := context.WithTimeout(t.Context(), test.deadline)
+			defer cancel()
+			if took := mustFetch(ctx, t, c, usersGet); took != test.want {
+				t.Errorf("%s: it took %s, want %s", name, took, test.want)
+			}
+			if store.called("set") != 1 || store.called("unlock") != 0 {
+				t.Errorf("%s: %d fills, %d unlocks, want one fill, and the lock left to its owner", name, store.called("set"), store.called("unlock"))
+			}
+		}, WithLoadWait(test.option))
+	}
+}
+
+func TestWaitEndsWhenRedisFails(t *testing.T) {
+	store := lockedStore(time.Hour)
+	answer := store.read
+	store.read = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
+		if store.called("read") > 1 {
+			return registry.Lookup{}, errDown
+		}
+		return answer(ctx, key)
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		if took := mustFetch(t.Context(), t, c, usersGet); took > 2*awaitFirst {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestLoneMissTakesNoMoreCallsThanWithoutALock(t *testing.T) {
+	store := &stubStore{}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		if took := mustFetch(t.Context(), t, c, usersGet); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		synctest.Wait()
+		for _, call := range []string{"read", "lease", "set"} {
+			if store.called(call) != 1 {
+				t.Errorf("%d calls of %s, want 1", store.called(call), call)
+			}
+		}
+		if store.called("unlock") != 0 {
+			t.Error("a lock that the fill gave back is given back again")
+		}
+	})
+}
+
+func TestLoadThatFailsGivesTheLockBack(t *testing.T) {
+	for name, load := range map[string]func(context.Context) (string, error){
+		"an error": func(context.Context) (string, error) { return "", errors.New("no") },
+		"a panic":  func(context.Context) (string, error) { panic("no") },
+	} {
+		store := &stubStore{}
+		withClient(t, store, func(t *testing.T, c *Client) {
+			func() {
+				defer func() { _ = recover() }()
+				_, _ = Fetch(t.Context(), c, usersGet, load)
+			}()
+			synctest.Wait()
+			if got := store.called("unlock"); got != 1 {
+				t.Errorf("%s: given back %d times", name, got)
+			}
+		})
+	}
+	store := &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+		return registry.Filled{Outcome: registry.Refused}, nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		mustFetch(t.Context(), t, c, usersGet)
+		synctest.Wait()
+		if got := store.called("unlock"); got != 1 {
+			t.Errorf("after a fill that was refused: given back %d times", got)
+		}
+	})
+}
+
+func TestLoadLockCanBeSwitchedOff(t *testing.T) {
+	store := &stubStore{}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "", errors.New("no") })
+		synctest.Wait()
+		if store.called("locked") != 0 || store.called("unlock") != 0 {
+			t.Error("a lock was taken")
+		}
+	}, WithLoadWait(0))
+}

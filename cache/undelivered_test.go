@@ -1,0 +1,270 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// outage is a Redis that can be switched off and notes which invalidations reached it.
+type outage struct {
+	mu      sync.Mutex
+	down    bool
+	reached []string
+}
+
+func (o *outage) reach(what string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.down {
+		return errDown
+	}
+	o.reached = append(o.reached, what)
+	return nil
+}
+
+func (o *outage) set(down bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.down = down
+}
+
+func (o *outage) store() *stubStore {
+	return &stubStore{
+		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Hit: true, Payload: []byte(`"cached"`)}, nil
+		},
+		remove: func(key registry.Key) error { return o.reach("delete " + key.Module + " " + key.Operation) },
+		invalidate: func(_ context.Context, slot registry.Slot, scope registry.Scope) error {
+			return o.reach(strings.TrimSpace(slot.Module + " " + scope.Operation + " " + scope.User))
+		},
+		modules: func() ([]string, error) { return []string{"posts", "users"}, o.reach("modules") },
+	}
+}
+
+func fetched(t *testing.T, c *Client, key Key) string {
+	t.Helper()
+	got, err := Fetch(t.Context(), c, key, func(context.Context) (string, error) { return "loaded", nil })
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+func TestScopeOfAQueuedInvalidationIsBypassed(t *testing.T) {
+	covered := Key{Module: "users", Operation: "get", User: "ada", Params: 1}
+	for name, test := range map[string]struct {
+		invalidate func(context.Context, *Client) error
+		others     []Key
+		reaches    string
+	}{
+		"module": {
+			func(ctx context.Context, c *Client) error { return c.InvalidateModule(ctx, "users") },
+			[]Key{{Module: "posts", Operation: "get"}}, "users",
+		},
+		"operation": {
+			func(ctx context.Context, c *Client) error { return c.InvalidateOperation(ctx, "users", "get") },
+			[]Key{{Module: "users", Operation: "list"}}, "users get",
+		},
+		"user": {
+			func(ctx context.Context, c *Client) error { return c.InvalidateUser(ctx, "ada", "users") },
+			[]Key{{Module: "users", Operation: "get"}, {Module: "users", Operation: "get", User: "bob"}, {Module: "posts", Operation: "get", User: "ada"}}, "users  ada",
+		},
+		"user everywhere": {
+			func(ctx context.Context, c *Client) error { return c.InvalidateUser(ctx, "ada") },
+			[]Key{{Module: "posts", Operation: "get", User: "bob"}}, "users  ada",
+		},
+		"operation of a user, softly": {
+			func(ctx context.Context, c *Client) error {
+				return c.InvalidateSoftly(ctx, Scope{Module: "users", Operation: "get", User: "ada"})
+			},
+			[]Key{{Module: "users", Operation: "get"}, {Module: "users", Operation: "list", User: "ada"}}, "users get ada",
+		},
+		"one entry": {
+			func(ctx context.Context, c *Client) error { return c.Delete(ctx, covered) },
+			[]Key{{Module: "users", Operation: "get", User: "ada", Params: 2}}, "delete users get",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			redis := &outage{down: true}
+			store := redis.store()
+			withClient(t, store, func(t *testing.T, c *Client) {
+				if err := test.invalidate(t.Context(), c); !errors.Is(err, ErrQueued) || !errors.Is(err, registry.ErrUnreachable) {
+					t.Errorf("got %v, want ErrQueued and ErrUnreachable", err)
+				}
+				if got := fetched(t, c, covered); got != "loaded" || store.called("read") != 0 || store.called("set") != 0 {
+					t.Errorf("got %q with %d reads and %d fills, want a bypass", got, store.called("read"), store.called("set"))
+				}
+				var value string
+				if found, err := c.Get(t.Context(), covered, &value); found || !errors.Is(err, ErrQueued) {
+					t.Errorf("Get: %v, %v, want ErrQueued", found, err)
+				}
+				for _, key := range test.others {
+					if got := fetched(t, c, key); got != "cached" {
+						t.Errorf("%+v is bypassed too", key)
+					}
+				}
+				redis.set(false)
+				time.Sleep(2 * deliverMost)
+				synctest.Wait()
+				if got := fetched(t, c, covered); got != "cached" {
+					t.Error("bypassed for ever")
+				}
+				if !strings.Contains(strings.Join(redis.reached, "\n"), test.reaches) {
+					t.Errorf("what reached Redis is %q, want %q among it", redis.reached, test.reaches)
+				}
+				if err := c.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// What was loaded before an invalidation is not stored because Redis does not know of that yet.
+func TestLoadUnderWayIsNotStoredAfterAQueuedInvalidation(t *testing.T) {
+	redis := &outage{down: true}
+	store := redis.store()
+	store.read = nil // a miss
+	withClient(t, store, func(t *testing.T, c *Client) {
+		_, err := Fetch(t.Context(), c, usersGet, func(ctx context.Context) (string, error) {
+			return "old", errors.Join(c.InvalidateModule(ctx, "users"), nil)
+		})
+		if !errors.Is(err, ErrQueued) {
+			t.Fatal(err)
+		}
+		_, _ = Fetch(t.Context(), c, Key{Module: "posts", Operation: "get"}, func(ctx context.Context) (string, error) {
+			_ = c.InvalidateModule(ctx, "posts")
+			return "old", nil
+		})
+		_, _ = Fetch(t.Context(), c, Key{Module: "drafts", Operation: "get"}, func(ctx context.Context) (string, error) {
+			_ = c.InvalidateModule(ctx, "drafts")
+			return "", ErrNotFound
+		})
+		if store.called("set") != 0 || store.called("setNegative") != 0 {
+			t.Error("stored")
+		}
+	})
+}
+
+func TestRejectedInvalidationIsNotQueued(t *testing.T) {
+	store := &stubStore{invalidate: func(context.Context, registry.Slot, registry.Scope) error { return registry.ErrRejected }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		if err := c.InvalidateModule(t.Context(), "users"); errors.Is(err, ErrQueued) || !errors.Is(err, registry.ErrRejected) {
+			t.Errorf("got %v, want ErrRejected alone", err)
+		}
+	})
+}
+
+func TestDeliveryBacksOff(t *testing.T) {
+	redis := &outage{down: true}
+	store := redis.store()
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 10 {
+			_ = c.InvalidateModule(t.Context(), "users")
+		}
+		before := store.called("invalidate users")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if tries := store.called("invalidate users") - before; tries < 10 || tries > 40 {
+			t.Errorf("%d attempts in a minute, want one every few seconds", tries)
+		}
+	})
+}
+
+// An invalidation that is asked for while an earlier one of the same is on its way may be about a later
+// change.
+func TestInvalidationAskedForDuringADeliveryIsDeliveredToo(t *testing.T) {
+	var u undelivered
+	for _, p := range []piece{{}, {operation: "get"}} {
+		u.add("users", p, registry.ModeHard)
+		underway := u.parcels()["users"][0]
+		u.add("users", p, registry.ModeHard)
+		u.arrived(underway)
+		if !u.covers(registry.Key{Slot: registry.Slot{Module: "users"}, Operation: "get"}) {
+			t.Errorf("%+v: forgotten", p)
+		}
+		u.arrived(u.parcels()["users"][0])
+		if u.waiting.Load() || !u.finish() {
+			t.Errorf("%+v: waits for ever", p)
+		}
+	}
+}
+
+func TestCloseDeliversOrSaysWhatIsLost(t *testing.T) {
+	redis := &outage{down: true}
+	withClient(t, redis.store(), func(t *testing.T, c *Client) {
+		_ = c.InvalidateOperation(t.Context(), "users", "get")
+		_ = c.InvalidateUser(t.Context(), "ada-4111")
+		err := c.Close(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "users") || strings.Contains(err.Error(), "4111") {
+			t.Errorf("got %v, want an error that names the modules and no user", err)
+		}
+		redis.set(false)
+		if err := c.Close(t.Context()); err != nil {
+			t.Errorf("closing again, with Redis back: %v", err)
+		}
+	})
+}
+
+// However many invalidations wait, none is lost, and what they take is bounded.
+func TestUndeliveredCoversAllThatWasAskedFor(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var u undelivered
+		names := rapid.SampledFrom([]string{"", "a", "b"})
+		modules := rapid.IntRange(1, 2*undeliveredModules).Draw(t, "modules")
+		for i := range rapid.IntRange(1, 300).Draw(t, "n") {
+			module := fmt.Sprint(rapid.IntRange(0, modules).Draw(t, "module"))
+			p := piece{operation: names.Draw(t, "operation"), user: names.Draw(t, "user")}
+			if rapid.Bool().Draw(t, "many") {
+				module, p = "m", piece{operation: fmt.Sprint("op", i), user: p.user}
+			}
+			mode := rapid.SampledFrom([]registry.Mode{registry.ModeHard, registry.ModeSoft}).Draw(t, "mode")
+			u.add(module, p, mode)
+			key := registry.Key{Slot: registry.Slot{Module: module}, Operation: p.operation, User: p.user, ID: "x"}
+			if !u.covers(key) {
+				t.Fatalf("%+v of %s is not covered", p, module)
+			}
+			if mode == registry.ModeHard && !hardCovers(&u, key) {
+				t.Fatalf("%+v of %s waits to be made stale only", p, module)
+			}
+			if got := len(u.modules[module]); got > undeliveredPieces+1 {
+				t.Fatalf("%d pieces of a module wait", got)
+			}
+		}
+	})
+	var u undelivered
+	for i := range 3 * undeliveredModules {
+		u.add(fmt.Sprint(i), piece{operation: "get"}, registry.ModeSoft)
+	}
+	if len(u.modules) > undeliveredModules {
+		t.Errorf("%d modules wait", len(u.modules))
+	}
+	if !hardCovers(&u, registry.Key{Slot: registry.Slot{Module: "0"}, Operation: "get"}) {
+		t.Error("the first module was lost")
+	}
+}
+
+func hardCovers(u *undelivered, key registry.Key) bool {
+	hard := map[piece]undeliveredPiece{}
+	for _, module := range []string{key.Module, everyModule} {
+		for p, waiting := range u.modules[module] {
+			if waiting.mode == registry.ModeHard {
+				hard[p] = waiting
+			}
+		}
+	}
+	return piecesCover(hard, key)
+}
