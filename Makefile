@@ -83,6 +83,10 @@ test: vet ## Run every test, against a real API server and real Redis servers th
 	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
 	@$(call with_parts,go test $(RACE) -count=1 -p 2 -timeout 20m $(TESTFLAGS) $(PACKAGES))
 
+.PHONY: chaos
+chaos: ## Disturb a cache in use for minutes, and hold every read against the history. CHAOS_READS says how many.
+	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 40m ./hack/chaos)
+
 .PHONY: bench
 bench: ## Run the benchmarks of registry and cache.
 	@$(call with_parts,go test -run=NONE -bench=. -benchmem $(TESTFLAGS) ./registry ./cache)
