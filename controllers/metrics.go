@@ -111,6 +111,10 @@ var operationFigures = []operationFigure{
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Hits },
 	},
 	{
+		operationDesc("cachewright_operation_stale_hits_total", "Reads answered from the cache with a stale entry."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Stale },
+	},
+	{
 		operationDesc("cachewright_operation_misses_total", "Reads not answered from the cache."),
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Misses },
 	},

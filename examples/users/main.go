@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -36,7 +37,8 @@ const (
 	pageSize    = 20
 )
 
-var errNoSuchUser = errors.New("no such user")
+// errNoSuchUser is an ErrNotFound, which the cache remembers where the policy has a negativeTTL.
+var errNoSuchUser = fmt.Errorf("no such user: %w", cache.ErrNotFound)
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "where to listen")
@@ -143,7 +145,7 @@ func (s *service) rename(w http.ResponseWriter, r *http.Request) {
 
 func answer(w http.ResponseWriter, value any, err error) {
 	switch {
-	case errors.Is(err, errNoSuchUser):
+	case errors.Is(err, cache.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
