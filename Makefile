@@ -82,14 +82,15 @@ verify: ## Check that generated files, formatting, go.mod and the manifests are 
 test: vet ## Run every test, against a real API server and real Redis servers that it gets by itself.
 	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
 	@$(call with_parts,go test $(RACE) -count=1 -p 2 -timeout 20m $(TESTFLAGS) $(PACKAGES))
+	$(if $(filter ./...,$(PACKAGES)),@$(call with_parts,go -C bench test -count=1 ./...))
 
 .PHONY: chaos
 chaos: ## Disturb a cache in use for minutes, and hold every read against the history. CHAOS_READS says how many.
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 40m ./hack/chaos)
 
 .PHONY: bench
-bench: ## Run the benchmarks of registry and cache.
-	@$(call with_parts,go test -run=NONE -bench=. -benchmem $(TESTFLAGS) ./registry ./cache)
+bench: ## Compare with plain clients and peers, side by side, and write bench/results.json. BENCH_QUICK=1: a short run.
+	@redis="$$(hack/redis.sh)"; PATH="$$PATH:$$(dirname "$$redis")" go -C bench run .
 
 ##@ Build
 

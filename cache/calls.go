@@ -66,10 +66,12 @@ func (c *Client) setNegative(ctx context.Context, key registry.Key, token regist
 }
 
 func (c *Client) remove(ctx context.Context, key registry.Key) error {
-	return c.about(ctx, writing, key, func(ctx context.Context) error {
+	err := c.about(ctx, writing, key, func(ctx context.Context) error {
 		_, err := c.store.Delete(ctx, key)
 		return err
 	})
+	c.near.changed(key.Slot, key.Operation, "")
+	return err
 }
 
 func (c *Client) about(ctx context.Context, access access, key registry.Key, call func(context.Context) error) error {

@@ -44,6 +44,7 @@ type Client struct {
 	flights     flight.Group[flightKey, loaded]
 	refreshes   refreshes
 	undelivered undelivered
+	near        *near
 	background  *background
 	breakers    breakers
 	modules     moduleSet
@@ -64,7 +65,16 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	if !obeysDeadlines(client) {
 		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, so that a Redis that hangs cannot hold up the application")
 	}
-	return newClient(registry.New(client), namespace, opts...)
+	c, err := newClient(registry.New(client), namespace, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if c.nearCache != nil {
+		if c.near, err = newNear(client, *c.nearCache, c.follow, c.reports.hits); err != nil {
+			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
+		}
+	}
+	return c, nil
 }
 
 func newClient(store store, namespace string, opts ...Option) (*Client, error) {

@@ -62,7 +62,7 @@ func (c *Client) deliverOnce(ctx context.Context) (progress bool) {
 			for _, p := range parcels {
 				err := c.send(ctx, p)
 				if err != nil && !errors.Is(err, registry.ErrRejected) {
-					return nil //nolint:nilerr // the others wait for the next time too
+					return nil // the others wait for the next time too
 				}
 				c.undelivered.arrived(p)
 				arrived.Store(true)
@@ -93,8 +93,10 @@ func (c *Client) send(ctx context.Context, p parcel) error {
 func (c *Client) sendTo(ctx context.Context, module string, p parcel) error {
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
+	user := p.piece.user
 	var err error
 	if p.piece.id != "" {
+		user = "" // a deletion changes the head of the operation
 		_, err = c.store.Delete(bounded, registry.Key{
 			Slot: c.slot(module), Operation: p.piece.operation, User: p.piece.user, ID: p.piece.id,
 		})
@@ -102,6 +104,7 @@ func (c *Client) sendTo(ctx context.Context, module string, p parcel) error {
 		scope := registry.Scope{Operation: p.piece.operation, User: p.piece.user}
 		_, err = c.store.Invalidate(bounded, c.slot(module), scope, p.mode, "")
 	}
+	c.near.changed(c.slot(module), p.piece.operation, user)
 	if err != nil && ctx.Err() == nil {
 		c.failed(module, p.piece.operation, err)
 	}

@@ -22,5 +22,11 @@
 // Where the application changes its source, it says so with InvalidateOperation, InvalidateUser or
 // InvalidateModule, which take effect at once in all processes and for any number of entries.
 //
+// What may be a little out of date is served while it is loaded anew: by staleFor in the policy, or after
+// InvalidateSoftly. One process at a time loads an entry (WithLoadWait), and what the source does not have
+// is remembered too (ErrNotFound, negativeTTL in the policy). An invalidation that cannot reach Redis is kept
+// and delivered later (ErrQueued). WithNearCache keeps values in memory as long as Redis has not told
+// of a change.
+//
 // Applications depend on the interface Cache; package cachetest has one in memory for their tests.
 package cache

@@ -20,18 +20,25 @@ func (c *Client) Get(ctx context.Context, key Key, out any) (bool, error) {
 		c.failed(key.Module, key.Operation, err)
 		return false, err
 	}
+	nearby, plain := plainKey(key)
+	if !plain {
+		nearby = digestKey(entry)
+	}
+	if c.getNear(nearby, out) {
+		return true, nil
+	}
 	if c.undelivered.covers(entry) {
 		return false, ErrQueued
 	}
+	stamp := c.near.stamp(entry)
 	lookup, err := c.read(ctx, entry)
 	if err != nil {
 		return false, err
 	}
-	if lookup.Hit {
-		if found, err := c.give(entry, lookup, out); found {
-			c.reports.add(key.Module, key.Operation, hitCounters(lookup))
-			return err == nil, err
-		}
+	if lookup.Hit && c.give(entry, lookup, out) {
+		c.near.put(nearby, out, lookup, stamp)
+		c.reports.add(key.Module, key.Operation, hitCounters(lookup))
+		return !lookup.Negative, errorOf(lookup)
 	}
 	c.reports.add(key.Module, key.Operation, registry.Counters{Misses: 1})
 	return false, nil

@@ -23,9 +23,9 @@ type flightKey struct {
 	heads string
 }
 
-// heads returns the part of a token that is the same for all who took theirs between the same
+// headsOf returns the part of a token that is the same for all who took theirs between the same
 // invalidations: its first character says whether the load lock came with it.
-func heads(token registry.Token) string {
+func headsOf(token registry.Token) string {
 	if token == "" {
 		return ""
 	}
@@ -52,61 +52,80 @@ func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	nearby, plain := plainKey(key)
+	if plain && c.getNear(nearby, out) {
+		return nil
+	}
 	entry, err := c.entry(key)
 	if err != nil {
 		c.failed(key.Module, key.Operation, err)
 		return loadAlone(ctx, out, load)
 	}
+	if !plain {
+		nearby = digestKey(entry)
+		if c.getNear(nearby, out) {
+			return nil
+		}
+	}
 	if c.undelivered.covers(entry) {
 		return loadAlone(ctx, out, load)
 	}
-	miss, found, err := c.find(ctx, entry, out, load)
+	stamp := c.near.stamp(entry)
+	lookup, found := c.find(ctx, entry, out, load)
 	switch {
 	case found:
-		return err
+		c.near.put(nearby, out, lookup, stamp)
+		return errorOf(lookup)
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case !miss.Cacheable:
+	case !lookup.Cacheable:
 		return loadAlone(ctx, out, load)
 	default:
-		return c.loadTogether(ctx, entry, miss, out, load)
+		return c.loadTogether(ctx, entry, lookup, out, load)
 	}
 }
 
-// find reads the entry into out, or finds that the source has nothing, which is ErrNotFound, or returns a
-// miss. Only if that is cacheable has Redis answered, with a token to fill the entry, and perhaps the load lock.
-func (c *Client) find(ctx context.Context, key registry.Key, out any, load loader) (miss registry.Lookup, found bool, err error) {
+// find reads the entry into out, or finds that the source has nothing, or returns a miss. Only if that is
+// cacheable has Redis answered, with a token to fill the entry, and perhaps the load lock.
+func (c *Client) find(ctx context.Context, key registry.Key, out any, load loader) (lookup registry.Lookup, found bool) {
 	lookup, err := c.read(ctx, key)
 	if err != nil {
-		return registry.Lookup{}, false, nil
+		return registry.Lookup{}, false
 	}
 	if lookup.Hit {
-		if found, err := c.give(key, lookup, out); found {
+		if c.give(key, lookup, out) {
 			c.served(ctx, key, lookup, load)
-			return registry.Lookup{}, true, err
+			return lookup, true
 		}
 		// Of no use to this version of the application. Only what is gone can be leased.
 		if err := c.remove(ctx, key); err != nil {
-			return registry.Lookup{}, false, nil
+			return registry.Lookup{}, false
 		}
 	}
 	lookup, err = c.leaseLocked(ctx, key, c.loadWait)
 	if err != nil || !lookup.Hit {
-		return lookup, false, nil
+		return lookup, false
 	}
 	if lookup.Token != "" {
 		c.refresh(ctx, key, lookup.Token, load)
 	}
-	found, err = c.give(key, lookup, out)
-	return registry.Lookup{}, found, err
+	if !c.give(key, lookup, out) {
+		return registry.Lookup{}, false
+	}
+	return lookup, true
 }
 
-// give says whether a hit is of use to the caller. A negative one is, as ErrNotFound.
-func (c *Client) give(key registry.Key, hit registry.Lookup, out any) (found bool, err error) {
+// give says whether a hit is of use to the caller: out now holds its value, or it is negative.
+func (c *Client) give(key registry.Key, hit registry.Lookup, out any) bool {
+	return hit.Negative || c.decode(key, hit.Payload, out)
+}
+
+// errorOf returns what a caller gets for a hit.
+func errorOf(hit registry.Lookup) error {
 	if hit.Negative {
-		return true, ErrNotFound
+		return ErrNotFound
 	}
-	return c.decode(key, hit.Payload, out), nil
+	return nil
 }
 
 // served counts a hit by a read, and sees to it that a stale one is refreshed. The lease of a refresh
@@ -120,9 +139,9 @@ func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Look
 // loadTogether joins the load of other callers that found the same heads, or lets them join.
 func (c *Client) loadTogether(ctx context.Context, key registry.Key, miss registry.Lookup, out any, load loader) error {
 	patience := c.patience(ctx, miss.Wait)
-	result, started, err := c.flights.Do(ctx, flightKey{key, heads(miss.Token)}, func(ctx context.Context) (loaded, error) {
+	result, started, err := c.flights.Do(ctx, flightKey{key, headsOf(miss.Token)}, func(ctx context.Context) (loaded, error) {
 		if lookup, found := c.await(ctx, key, patience); found {
-			return fromAnother(lookup)
+			return loaded{payload: lookup.Payload, shared: true, foreign: true}, errorOf(lookup)
 		}
 		return c.loadAndFill(ctx, key, miss.Token, c.loadWait > 0 && miss.Wait == 0, load)
 	})
@@ -138,13 +157,6 @@ func (c *Client) loadTogether(ctx context.Context, key registry.Key, miss regist
 	default:
 		return loadAlone(ctx, out, load)
 	}
-}
-
-func fromAnother(lookup registry.Lookup) (loaded, error) {
-	if lookup.Negative {
-		return loaded{}, ErrNotFound
-	}
-	return loaded{payload: lookup.Payload, shared: true, foreign: true}, nil
 }
 
 // loadAndFill gives the load lock back, if it is held, however the load ends. A fill that Redis

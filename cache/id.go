@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/gowebpki/jcs"
 )
@@ -30,6 +31,9 @@ const idBytes = 18
 // leave out a part of them: a field that is not exported and not in a type with its own MarshalJSON or
 // MarshalText. Tag exported fields that should not count `json:"-"`. The message names types, never values.
 func ID(params any) (string, error) {
+	if canonical, ok := plainJSON(params); ok {
+		return digest(canonical), nil
+	}
 	text, err := json.Marshal(params)
 	if err != nil {
 		return "", paramsError(params, marshalReason(err), err)
@@ -44,8 +48,46 @@ func ID(params any) (string, error) {
 	if err != nil {
 		return "", paramsError(params, "their JSON has no canonical form", err)
 	}
-	digest := sha256.Sum256(canonical)
-	return base64.RawURLEncoding.EncodeToString(digest[:idBytes]), nil
+	return digest(canonical), nil
+}
+
+func digest(canonical []byte) string {
+	sum := sha256.Sum256(canonical)
+	return base64.RawURLEncoding.EncodeToString(sum[:idBytes])
+}
+
+// plainJSON is a short way to the canonical JSON of what params are most: a small integer, or a string that
+// needs no escapes.
+func plainJSON(params any) ([]byte, bool) {
+	switch p := params.(type) {
+	case string:
+		return plainString(p)
+	case int:
+		return plainInteger(int64(p))
+	case int64:
+		return plainInteger(p)
+	case int32:
+		return plainInteger(int64(p))
+	default:
+		return nil, false
+	}
+}
+
+func plainString(s string) ([]byte, bool) {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\' {
+			return nil, false
+		}
+	}
+	canonical := make([]byte, 0, len(s)+2)
+	canonical = append(canonical, '"')
+	canonical = append(canonical, s...)
+	return append(canonical, '"'), true
+}
+
+func plainInteger(n int64) ([]byte, bool) {
+	canonical := strconv.AppendInt(make([]byte, 0, 20), n, 10)
+	return canonical, len(canonical) <= safeDigits
 }
 
 func paramsError(params any, reason string, cause error) error {

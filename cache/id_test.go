@@ -334,3 +334,22 @@ func BenchmarkID(b *testing.B) {
 		})
 	}
 }
+
+// Plain params take a short way to the same ID.
+func TestPropertyShortWayToAnIDLeadsToTheSame(t *testing.T) {
+	type (
+		text   string
+		number int64
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ -~]{0,20}`)).Draw(t, "s")
+		n := rapid.Int64().Draw(t, "n")
+		for _, pair := range [][2]any{{s, text(s)}, {n, number(n)}, {int(n), number(n)}, {int32(n), number(int32(n))}, {n % 1e15, number(n % 1e15)}} {
+			short, shortErr := cache.ID(pair[0])
+			long, longErr := cache.ID(pair[1])
+			if short != long || (shortErr == nil) != (longErr == nil) {
+				t.Errorf("%#v: %q, %v and %q, %v", pair[0], short, shortErr, long, longErr)
+			}
+		}
+	})
+}

@@ -90,5 +90,6 @@ func (c *Client) invalidate(ctx context.Context, module string, scope registry.S
 	if err != nil && ctx.Err() == nil {
 		c.failed(module, scope.Operation, err)
 	}
+	c.near.changed(c.slot(module), scope.Operation, scope.User)
 	return c.keep(err, module, piece{operation: scope.Operation, user: scope.User}, mode)
 }

@@ -31,6 +31,7 @@ type options struct {
 	reportInterval      time.Duration
 	refreshTimeout      time.Duration
 	loadWait            time.Duration
+	nearCache           *NearCache
 	logger              *slog.Logger
 	failureHook         func(Failure)
 }
@@ -59,7 +60,15 @@ func newOptions(opts []Option) (options, error) {
 		atMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
 		atLeast0("WithLoadWait", o.loadWait),
 		atMost("WithLoadWait", o.loadWait, maxLoadLock),
+		o.checkNearCache(),
 	)
+}
+
+func (o options) checkNearCache() error {
+	if o.nearCache == nil {
+		return nil
+	}
+	return o.nearCache.check()
 }
 
 func positive(option string, d time.Duration) error {
@@ -88,7 +97,7 @@ func atMost(option string, d, most time.Duration) error {
 func WithCodec(codec Codec) Option { return func(o *options) { o.codec = codec } }
 
 // WithTimeout bounds each call to Redis other than an invalidation; a Fetch waits for no more than
-// one that fails. Default 100ms. Where the caller's context has a deadline, no call takes more than half
+// one that fails. (For another process' load it may wait longer: see WithLoadWait.) Default 100ms. Where the caller's context has a deadline, no call takes more than half
 // of what is left, so that there is time to load.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
@@ -114,6 +123,26 @@ func WithRefreshTimeout(d time.Duration) Option {
 // context's time. A process that dies while it loads holds up others for no longer. Default 1s, at most
 // 10m; 0: processes load each for themselves.
 func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait = d } }
+
+// WithNearCache makes Fetch and Get keep what they read from Redis in memory too, decoded. A hit in it
+// costs no call and no decoding. Default: none.
+//
+// Values in it are shared: treat all that Fetch and Get return as read-only, down to what maps, slices and
+// pointers in them lead to. An entry whose type is not that of the caller's destination is read from
+// Redis.
+//
+// Redis tells of invalidations, wherever they are made, on one connection for each module, and they are
+// obeyed when that message arrives; those of this Client at once. An entry is kept only if its heads were
+// followed before it was read. When the connection is lost nothing is kept, or served from memory, until it is
+// back; one that falls silent is believed for a second. An ACL user needs the channel
+// __redis__:invalidate and the commands SUBSCRIBE and CLIENT. The client given to New must be a
+// *redis.Client or a *redis.ClusterClient.
+func WithNearCache(bounds NearCache) Option {
+	return func(o *options) {
+		bounds := bounds.withDefaults()
+		o.nearCache = &bounds
+	}
+}
 
 // WithLogger sets where failures are logged, as warnings and at most one in ten seconds. Default:
 // slog.Default().

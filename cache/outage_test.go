@@ -142,14 +142,3 @@ func TestSickRedisIsLeftAlone(t *testing.T) {
 		})
 	}
 }
-
-// Without memory Redis answers at once, and what it has is served.
-func TestRedisOutOfMemoryServesWhatItHas(t *testing.T) {
-	sick := startSickRedis(t, reply("-OOM command not allowed when used memory > 'maxmemory'."))
-	c := newCache(t, redis.NewClient(redisOptions(sick.addr)))
-	for range 10 {
-		if !fetchLoaded(t, c, usersGet) {
-			t.Error("not loaded")
-		}
-	}
-}

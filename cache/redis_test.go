@@ -485,6 +485,19 @@ func BenchmarkFetch(b *testing.B) {
 			}
 		})
 	})
+	b.Run("hit-near", func(b *testing.B) {
+		c := newNearCache(b, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
+		key := cache.Key{Module: "users", Operation: "get", Params: "always the same"}
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := cache.Fetch(b.Context(), c, key, load); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
 	b.Run("miss", func(b *testing.B) {
 		b.ReportAllocs()
 		n := 0

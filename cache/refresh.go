@@ -106,7 +106,7 @@ func (c *Client) tryRefresh(ctx context.Context, key registry.Key, token registr
 		}
 		token = lookup.Token
 	}
-	if err := c.loadStale(ctx, flightKey{key, heads(token)}, token, load); err != nil {
+	if err := c.loadStale(ctx, flightKey{key, headsOf(token)}, token, load); err != nil {
 		if ctx.Err() == nil {
 			c.failed(key.Module, key.Operation, &quietError{message: errRefresh.Error(), kind: errRefresh, cause: err})
 		}

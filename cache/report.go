@@ -6,6 +6,7 @@ package cache
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cachewright/cachewright/registry"
@@ -25,6 +26,7 @@ type reporter struct {
 
 	mu      sync.Mutex
 	pending map[operationKey]registry.Counters
+	hot     map[operationKey]*atomic.Int64
 	closed  bool
 
 	full   chan struct{}
@@ -42,6 +44,7 @@ func newReporter(
 	r := &reporter{
 		send:    send,
 		pending: make(map[operationKey]registry.Counters),
+		hot:     make(map[operationKey]*atomic.Int64),
 		full:    make(chan struct{}, 1),
 		cancel:  cancel,
 		done:    make(chan struct{}),
@@ -90,6 +93,30 @@ func (r *reporter) add(module, operation string, counters registry.Counters) {
 	}
 }
 
+// hits returns a counter of the hits of an operation, for whoever has more of them than a lock can take.
+func (r *reporter) hits(module, operation string) *atomic.Int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := operationKey{module, operation}
+	counter, known := r.hot[key]
+	if !known {
+		counter = new(atomic.Int64)
+		if len(r.hot) < reportOperations {
+			r.hot[key] = counter
+		}
+	}
+	return counter
+}
+
+// collect requires r.mu.
+func (r *reporter) collect() {
+	for key, counter := range r.hot {
+		if n := counter.Swap(0); n > 0 && !r.merge(key, registry.Counters{Hits: n}) {
+			counter.Add(n)
+		}
+	}
+}
+
 // merge requires r.mu. It says whether there was room.
 func (r *reporter) merge(key operationKey, more registry.Counters) bool {
 	counters, known := r.pending[key]
@@ -107,6 +134,7 @@ func (r *reporter) merge(key operationKey, more registry.Counters) bool {
 // flush sends all counts. What could not be sent is kept, and the last error returned.
 func (r *reporter) flush(ctx context.Context) error {
 	r.mu.Lock()
+	r.collect()
 	batch := r.pending
 	r.pending = make(map[operationKey]registry.Counters, len(batch))
 	r.mu.Unlock()

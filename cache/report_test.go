@@ -95,6 +95,29 @@ func TestCountsAreSentInBatches(t *testing.T) {
 	})
 }
 
+func TestHotHitsAreSentToo(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		l.fail(errDown)
+		r.hits("users", "get").Add(3)
+		r.add("users", "get", registry.Counters{Hits: 1})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		r.hits("users", "get").Add(1)
+		l.fail(nil)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := l.sum("users", "get"); got.Hits != 5 {
+			t.Errorf("%d hits, want 5", got.Hits)
+		}
+		for i := range 2 * reportOperations {
+			r.hits("users", fmt.Sprint(i)).Add(1)
+		}
+		if got := len(r.hot); got > reportOperations {
+			t.Errorf("%d counters are kept", got)
+		}
+	})
+}
+
 func TestCountsThatCouldNotBeSentAreKept(t *testing.T) {
 	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
 		l.fail(errDown)

@@ -40,14 +40,14 @@ type OperationStats struct {
 	Errors int64
 }
 
-// HitRatio is the share of hits in hits and misses, from 0 to 1; 0 if there were none.
-func (o OperationStats) HitRatio() float64 { return hitRatio(o.Hits, o.Misses) }
+// HitRatio is the share of hits, stale ones too, in all reads, from 0 to 1; 0 if there were none.
+func (o OperationStats) HitRatio() float64 { return hitRatio(o.Hits+o.Stale, o.Misses) }
 
-// HitRatio is the share of hits in hits and misses of the module, from 0 to 1; 0 if there were none.
+// HitRatio is the share of hits, stale ones too, in all reads of the module, from 0 to 1; 0 if there were none.
 func (m ModuleStats) HitRatio() float64 {
 	var hits, misses int64
 	for _, o := range m.Operations {
-		hits += o.Hits
+		hits += o.Hits + o.Stale
 		misses += o.Misses
 	}
 	return hitRatio(hits, misses)

@@ -72,29 +72,35 @@ func TestScopeOfAQueuedInvalidationIsBypassed(t *testing.T) {
 	}{
 		"module": {
 			func(ctx context.Context, c *Client) error { return c.InvalidateModule(ctx, "users") },
-			[]Key{{Module: "posts", Operation: "get"}}, "users",
+			[]Key{{Module: "posts", Operation: "get"}},
+			"users",
 		},
 		"operation": {
 			func(ctx context.Context, c *Client) error { return c.InvalidateOperation(ctx, "users", "get") },
-			[]Key{{Module: "users", Operation: "list"}}, "users get",
+			[]Key{{Module: "users", Operation: "list"}},
+			"users get",
 		},
 		"user": {
 			func(ctx context.Context, c *Client) error { return c.InvalidateUser(ctx, "ada", "users") },
-			[]Key{{Module: "users", Operation: "get"}, {Module: "users", Operation: "get", User: "bob"}, {Module: "posts", Operation: "get", User: "ada"}}, "users  ada",
+			[]Key{{Module: "users", Operation: "get"}, {Module: "users", Operation: "get", User: "bob"}, {Module: "posts", Operation: "get", User: "ada"}},
+			"users  ada",
 		},
 		"user everywhere": {
 			func(ctx context.Context, c *Client) error { return c.InvalidateUser(ctx, "ada") },
-			[]Key{{Module: "posts", Operation: "get", User: "bob"}}, "users  ada",
+			[]Key{{Module: "posts", Operation: "get", User: "bob"}},
+			"users  ada",
 		},
 		"operation of a user, softly": {
 			func(ctx context.Context, c *Client) error {
 				return c.InvalidateSoftly(ctx, Scope{Module: "users", Operation: "get", User: "ada"})
 			},
-			[]Key{{Module: "users", Operation: "get"}, {Module: "users", Operation: "list", User: "ada"}}, "users get ada",
+			[]Key{{Module: "users", Operation: "get"}, {Module: "users", Operation: "list", User: "ada"}},
+			"users get ada",
 		},
 		"one entry": {
 			func(ctx context.Context, c *Client) error { return c.Delete(ctx, covered) },
-			[]Key{{Module: "users", Operation: "get", User: "ada", Params: 2}}, "delete users get",
+			[]Key{{Module: "users", Operation: "get", User: "ada", Params: 2}},
+			"delete users get",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

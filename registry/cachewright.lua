@@ -475,19 +475,34 @@ local function sweep_step(slot, op, max)
   return rule and shorten(slot, op, rule, now_ms(), max) or 0
 end
 
+-- unlist takes entries out of the indexes they are in.
+local function unlist(slot, names)
+  local listed = {}
+  for _, name in ipairs(names) do
+    local op, user = parse_entry_name(name)
+    local index = operation_index_key(slot, op)
+    if listed[index] == nil then listed[index] = redis.call('EXISTS', index) == 1 end
+    if listed[index] then redis.call('ZREM', index, name) end
+    if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
+  end
+end
+
 -- reclaim_step frees entries listed in an index that was set aside, unless they are live again, and
 -- returns how many it looked at and how many it freed.
 local function reclaim_step(slot, index, max)
   local popped = redis.call('ZPOPMIN', index, max)
-  local freed = 0
+  local dead, heads_of = {}, {}
   for i = 1, #popped, 2 do
     local name = popped[i]
     local op, user = parse_entry_name(name)
-    if not read_entry(read_header(slot, name), read_heads(slot, op, user), user) then
-      freed = freed + forget(slot, op, user, name)
-    end
+    local covering = #op .. ':' .. op .. user
+    heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
+    local heads = heads_of[covering]
+    -- Without its heads nothing is live, whatever it carries.
+    if heads.missing or not read_entry(read_header(slot, name), heads, user) then dead[#dead + 1] = name end
   end
-  return #popped / 2, freed
+  unlist(slot, dead)
+  return #popped / 2, unlink_all(slot, dead)
 end
 
 local function work_left(slot, work, now)

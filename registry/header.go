@@ -60,7 +60,9 @@ func decodeLive(value string, heads ...string) (liveEntry, bool) {
 	if !ok {
 		return liveEntry{}, false
 	}
-	millis := binary.BigEndian.Uint64([]byte(value[2:headerFixedLen]))
+	var stamp [8]byte
+	copy(stamp[:], value[2:headerFixedLen])
+	millis := binary.BigEndian.Uint64(stamp[:])
 	return liveEntry{
 		payload:    []byte(payload),
 		freshUntil: time.UnixMilli(int64(min(millis, 1<<53))),

@@ -1,0 +1,160 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// tinyScale proves that everything runs; its figures mean nothing. Its large purge is one that is reclaimed later.
+func tinyScale() scale {
+	return scale{
+		quick: true, payload: text(64), smallPayload: text(16),
+		keys: 20, rounds: 1, lap: 4 * time.Millisecond,
+		samples: 1, purges: []int{10, 2000}, largeKeys: 2000,
+	}
+}
+
+// promises are the rows that readers of results.json rely on, and the figures each of them has.
+var promises = map[string][]string{
+	"plain-get":         {"opsPerSec", "p50Micros", "ratioToPlainGet"},
+	"hit":               {"opsPerSec", "p50Micros", "ratioToPlainGet"},
+	"hit-autopipelined": {"opsPerSec", "p50Micros", "ratioToPlainGet"},
+	"hit-near":          {"opsPerSec", "p50Micros", "ratioToPlainGet"},
+	"plain-set":         {"opsPerSec", "p50Micros", "ratioToPlainSet"},
+	"fill":              {"opsPerSec", "p50Micros", "ratioToPlainSet", "ratioToGocacheSet"},
+	"miss":              {"opsPerSec", "p50Micros", "ratioToPlainGetAndSet"},
+	"purge-10":          {"p50Micros"},
+	"purge-stall":       {"longestMicros"},
+	"reclaim":           {"opsPerSec", "ratioToUnlink"},
+	"index-bytes":       {"bytesPerEntry"},
+
+	"go-redis-cache-hit":  {"opsPerSec", "ratioToPlainGet"},
+	"rueidisaside-hit":    {"opsPerSec", "ratioToPlainGet"},
+	"gocache-set":         {"opsPerSec", "ratioToPlainSet"},
+	"laravel-set":         {"opsPerSec", "ratioToPlainSet"},
+	"gocache-purge-10":    {"p50Micros"},
+	"laravel-purge-10":    {"p50Micros"},
+	"lua-purge-10":        {"p50Micros"},
+	"gocache-purge-stall": {"longestMicros"},
+	"laravel-purge-stall": {"longestMicros"},
+	"lua-purge-stall":     {"longestMicros"},
+}
+
+// largePurges are promised of a full run only.
+var largePurges = []string{"purge-1000", "purge-100000", "purge-1000000", "gocache-purge-100000", "laravel-purge-100000", "lua-purge-100000"}
+
+func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "results.json")
+	if err := run(t.Context(), tinyScale(), out); err != nil {
+		t.Fatal(err)
+	}
+	rows := readRows(t, out)
+	requireRows(t, rows, promises)
+	requireRows(t, rows, map[string][]string{"purge-2000": {"p50Micros"}})
+}
+
+func TestPublishedResultsKeepTheirPromises(t *testing.T) {
+	rows := readRows(t, "results.json")
+	requireRows(t, rows, promises)
+	if rows["quick"] != nil {
+		return
+	}
+	for _, name := range largePurges {
+		requireRows(t, rows, map[string][]string{name: {"p50Micros"}})
+	}
+}
+
+type row map[string]any
+
+// readRows returns the rows by name, and fails where two have the same. A row "quick" stands for a quick run.
+func readRows(t *testing.T, path string) map[string]row {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Machine map[string]any
+		Method  string
+		Quick   bool
+		Results []row
+	}
+	if err := json.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"cpu", "cores", "go", "redis", "libraries", "date"} {
+		if document.Machine[key] == nil || document.Machine[key] == "" {
+			t.Errorf("machine has no %s", key)
+		}
+	}
+	if document.Method == "" {
+		t.Error("the method is not said")
+	}
+	rows := map[string]row{}
+	for _, r := range document.Results {
+		name, _ := r["name"].(string)
+		if rows[name] != nil {
+			t.Errorf("there are two rows %q", name)
+		}
+		rows[name] = r
+	}
+	if document.Quick {
+		rows["quick"] = row{}
+	}
+	return rows
+}
+
+func requireRows(t *testing.T, rows map[string]row, wanted map[string][]string) {
+	t.Helper()
+	for name, keys := range wanted {
+		for _, key := range keys {
+			if figure, ok := rows[name][key].(float64); !ok || figure <= 0 {
+				t.Errorf("row %q: %s is %v", name, key, rows[name][key])
+			}
+		}
+	}
+}
+
+func TestRatioIsThatOfTheMedianRound(t *testing.T) {
+	// The machine halted in the second round, for one of them only.
+	of := &figures{opsPerSec: []float64{50, 5, 60}}
+	to := &figures{opsPerSec: []float64{100, 100, 100}}
+	if got := ratio(of, to); got != 0.5 {
+		t.Errorf("ratio = %v, want 0.5", got)
+	}
+}
+
+func TestNoTwoCallsOfASubjectShareANumber(t *testing.T) {
+	seen := make(chan int, 1_000_000)
+	s := &subject{name: "counting", do: func(_ context.Context, n int) error {
+		select {
+		case seen <- n:
+			return nil
+		default:
+			return errors.New("more calls than the test has room for")
+		}
+	}}
+	for _, goroutines := range []int{1, maxGoroutines, 1} {
+		if _, err := compare(t.Context(), []*subject{s}, goroutines, 1, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(seen)
+	var numbers []int
+	for n := range seen {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	if unique := slices.Compact(slices.Clone(numbers)); len(unique) != len(numbers) || len(numbers) == 0 {
+		t.Errorf("%d calls had %d numbers", len(numbers), len(unique))
+	}
+}

@@ -1,0 +1,160 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// lab has the servers of one comparison: one for each subject, all configured alike.
+type lab struct {
+	dir     string
+	closers []func()
+}
+
+func newLab() (*lab, error) {
+	dir, err := os.MkdirTemp("", "cachewright-bench-")
+	if err != nil {
+		return nil, err
+	}
+	return &lab{dir: dir}, nil
+}
+
+// close ends clients and servers, the last one first.
+func (l *lab) close() {
+	for i := len(l.closers) - 1; i >= 0; i-- {
+		l.closers[i]()
+	}
+	_ = os.RemoveAll(l.dir)
+}
+
+func (l *lab) onClose(fn func()) { l.closers = append(l.closers, fn) }
+
+func (l *lab) server(ctx context.Context) (*redistest.Server, error) {
+	dir := filepath.Join(l.dir, strconv.Itoa(len(l.closers)))
+	// Calls of more than a millisecond are kept, for their times as Redis sees them.
+	server, err := redistest.Run(ctx, dir, 0, "--slowlog-log-slower-than", "1000", "--slowlog-max-len", "1024")
+	if err != nil {
+		return nil, err
+	}
+	l.onClose(server.Kill)
+	return server, nil
+}
+
+// client returns a client with a connection for each goroutine, so that none waits for another's.
+func (l *lab) client(server *redistest.Server) *redis.Client {
+	client := redis.NewClient(&redis.Options{
+		Addr:                     server.Addr(),
+		PoolSize:                 maxGoroutines,
+		ContextTimeoutEnabled:    true,
+		ReadTimeout:              time.Minute,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	l.onClose(func() { _ = client.Close() })
+	return client
+}
+
+// freshClient is the client of a new server.
+func (l *lab) freshClient(ctx context.Context) (*redis.Client, error) {
+	server, err := l.server(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.client(server), nil
+}
+
+// pipelined returns a client that sends what goroutines call at the same time in one go.
+func pipelined(client *redis.Client) (*redis.AutoPipeliner, error) {
+	return client.AutoPipelineWithOptions(autoPipelining())
+}
+
+var slot = registry.Slot{Namespace: "bench", Module: "items"}
+
+const operation = "getById"
+
+// install gives a server the function library and a policy that caches everything for an hour.
+func install(ctx context.Context, client *redis.Client) (*registry.Registry, error) {
+	r := registry.New(client)
+	if _, err := r.Install(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := r.ApplyPolicy(ctx, slot, registry.Policy{DefaultTTL: new(entryTTL)}); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+const entryTTL = time.Hour
+
+func entry(operation, id string) registry.Key {
+	return registry.Key{Slot: slot, Operation: operation, ID: id}
+}
+
+// leaseFor takes the token that fills of an operation use.
+func leaseFor(ctx context.Context, r *registry.Registry, operation string) (registry.Token, error) {
+	lookup, err := r.Lease(ctx, entry(operation, "token"))
+	if err != nil {
+		return "", err
+	}
+	return lookup.Token, nil
+}
+
+func fill(ctx context.Context, r *registry.Registry, key registry.Key, payload []byte, token registry.Token) error {
+	filled, err := r.Set(ctx, key, payload, token)
+	if err != nil {
+		return err
+	}
+	if filled.Outcome != registry.Stored {
+		return fmt.Errorf("filling %s %s: %s", key.Operation, key.ID, filled.Outcome)
+	}
+	return nil
+}
+
+// fillMany fills so many entries of an operation, as fast as it can.
+func fillMany(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error {
+	pipe, err := pipelined(client)
+	if err != nil {
+		return err
+	}
+	r := registry.New(pipe)
+	token, err := leaseFor(ctx, r, operation)
+	if err != nil {
+		return err
+	}
+	return spread(count, func(i int) error { return fill(ctx, r, entry(operation, id(i)), payload, token) })
+}
+
+func id(n int) string { return "item-" + strconv.Itoa(n) }
+
+// spread calls fn with 0 to count-1 from many goroutines, and returns an error if there was one.
+func spread(count int, fn func(i int) error) error {
+	errs := make(chan error, maxGoroutines)
+	for worker := range maxGoroutines {
+		go func() {
+			var err error
+			for i := worker; i < count && err == nil; i += maxGoroutines {
+				err = fn(i)
+			}
+			errs <- err
+		}()
+	}
+	var first error
+	for range maxGoroutines {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return first
+}

@@ -1,0 +1,111 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench compares Cachewright with plain Redis clients, with its peers and with their tag protocols: in
+// one run, on loopback, taking turns. docs/benchmarks.md says how and what came out.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+)
+
+// scale is how much is measured.
+type scale struct {
+	quick bool
+	// payload of an entry, and that of the largest purge.
+	payload, smallPayload []byte
+	// keys that readers and fills go round over.
+	keys int
+	// rounds in which subjects take turns, a lap each.
+	rounds int
+	lap    time.Duration
+	// samples of what is restored and purged each time.
+	samples int
+	// purges by the number of keys; peers have theirs up to largeKeys.
+	purges    []int
+	largeKeys int
+}
+
+func fullScale() scale {
+	return scale{
+		payload: text(1024), smallPayload: text(16),
+		keys: 10_000, rounds: 11, lap: 180 * time.Millisecond,
+		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000,
+	}
+}
+
+func quickScale() scale {
+	s := fullScale()
+	s.quick, s.rounds, s.lap, s.samples = true, 3, 100*time.Millisecond, 3
+	s.purges, s.largeKeys = []int{10, 1000, 20_000}, 20_000
+	return s
+}
+
+// text of so many bytes that does not compress.
+func text(bytes int) []byte {
+	random := make([]byte, bytes)
+	_, _ = rand.Read(random) // never fails
+	return []byte(base64.StdEncoding.EncodeToString(random)[:bytes])
+}
+
+func main() {
+	out := flag.String("out", "results.json", "file to write the results to")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	s := fullScale()
+	if os.Getenv("BENCH_QUICK") != "" {
+		s = quickScale()
+	}
+	if err := run(ctx, s, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything, prints the table and writes the file.
+func run(ctx context.Context, s scale, out string) error {
+	began := time.Now()
+	b := &bench{scale: s}
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, *lab) error
+	}{
+		{"reads", b.reads},
+		{"near reads", b.nearReads},
+		{"fills", b.fills},
+		{"misses", b.misses},
+		{"purges", b.purges},
+		{"purges by tags", b.peerPurges},
+		{"reclaim, stalls and memory", b.large},
+		{"stalls and memory by tags", b.peerLarge},
+	} {
+		fmt.Fprintf(os.Stderr, "%5.0fs  %s\n", time.Since(began).Seconds(), part.name)
+		if err := inLab(ctx, part.measure); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	machine, err := describeMachine(ctx)
+	if err != nil {
+		return err
+	}
+	report := report{Machine: machine, Method: method(s), Quick: s.quick, Seconds: round(time.Since(began).Seconds()), Results: b.results}
+	report.print(os.Stdout)
+	return report.write(out)
+}
+
+func inLab(ctx context.Context, measure func(context.Context, *lab) error) error {
+	l, err := newLab()
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	return measure(ctx, l)
+}

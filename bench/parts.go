@@ -1,0 +1,258 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// bench collects results. Each part of it runs in a lab of its own.
+type bench struct {
+	scale
+
+	results []result
+}
+
+func (b *bench) add(r result) { b.results = append(b.results, r) }
+
+// throughput adds a row for each subject, twice: by many goroutines, and by one.
+func (b *bench) throughput(ctx context.Context, subjects []*subject, rate func(r *result, of *figures, all map[string]*figures)) error {
+	for _, goroutines := range []int{maxGoroutines, 1} {
+		all, err := compare(ctx, subjects, goroutines, b.rounds, b.lap)
+		if err != nil {
+			return err
+		}
+		for _, s := range subjects {
+			of := all[s.name]
+			r := result{Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)), P50Micros: tenths(median(of.p50Micros))}
+			if goroutines == 1 {
+				r.Name += "-1"
+			}
+			rate(&r, of, all)
+			b.add(r)
+		}
+	}
+	return nil
+}
+
+func toPlainGet(r *result, of *figures, all map[string]*figures) {
+	r.RatioToPlainGet = hundredths(ratio(of, all["plain-get"]))
+}
+
+func (b *bench) reads(ctx context.Context, l *lab) error {
+	subjects, err := subjectsOf(ctx, l, b.scale, networkReaders)
+	if err != nil {
+		return err
+	}
+	return b.throughput(ctx, subjects, toPlainGet)
+}
+
+// nearReads leaves plain GET out of the results: it is there once more for the ratios only.
+func (b *bench) nearReads(ctx context.Context, l *lab) error {
+	subjects, err := subjectsOf(ctx, l, b.scale, nearReaders)
+	if err != nil {
+		return err
+	}
+	before := len(b.results)
+	if err := b.throughput(ctx, subjects, toPlainGet); err != nil {
+		return err
+	}
+	kept := b.results[:before]
+	for _, r := range b.results[before:] {
+		if r.Name != "plain-get" && r.Name != "plain-get-1" {
+			kept = append(kept, r)
+		}
+	}
+	b.results = kept
+	return nil
+}
+
+func (b *bench) fills(ctx context.Context, l *lab) error {
+	subjects, err := writing(ctx, l, b.scale, fillWriters, func(n int) string { return id(n % b.keys) })
+	if err != nil {
+		return err
+	}
+	return b.throughput(ctx, subjects, func(r *result, of *figures, all map[string]*figures) {
+		r.RatioToPlainSet = hundredths(ratio(of, all["plain-set"]))
+		r.RatioToGocacheSet = hundredths(ratio(of, all["gocache-set"]))
+	})
+}
+
+func (b *bench) misses(ctx context.Context, l *lab) error {
+	subjects, err := writing(ctx, l, b.scale, missWriters, id)
+	if err != nil {
+		return err
+	}
+	return b.throughput(ctx, subjects, func(r *result, of *figures, all map[string]*figures) {
+		r.RatioToPlainGetAndSet = hundredths(ratio(of, all["plain-get-and-set"]))
+	})
+}
+
+// payloadFor keeps the largest purge within the memory of small machines.
+func (b *bench) payloadFor(count int) []byte {
+	if count > b.largeKeys {
+		return b.smallPayload
+	}
+	return b.payload
+}
+
+func (b *bench) purges(ctx context.Context, l *lab) error {
+	for _, count := range b.scale.purges {
+		if err := b.purge(ctx, l, ours, count, b.payloadFor(count), b.purgeSamples(count)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purgeSamples has more of the small ones, which cost nothing.
+func (b *bench) purgeSamples(count int) int {
+	if count < b.largeKeys {
+		return 3 * b.samples
+	}
+	return b.samples
+}
+
+func (b *bench) peerPurges(ctx context.Context, l *lab) error {
+	for _, p := range []purger{gocachePurger, laravelPurger, luaPurger} {
+		for _, count := range b.scale.purges {
+			if count >= b.largeKeys {
+				continue // measured with the stalls
+			}
+			if err := b.purge(ctx, l, p, count, b.payload, b.samples); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) purge(ctx context.Context, l *lab, p purger, count int, payload []byte, samples int) error {
+	f, err := newFilled(ctx, l, p, count, payload)
+	if err != nil {
+		return err
+	}
+	defer f.server.Kill() // gives back its memory before the next one is filled
+	return b.purgeFilled(ctx, f, p, count, samples)
+}
+
+func (b *bench) purgeFilled(ctx context.Context, f *filled, p purger, count, samples int) error {
+	times, err := f.timesToEffect(ctx, p, samples)
+	if err != nil {
+		return err
+	}
+	b.add(result{Name: fmt.Sprintf("%spurge-%d", p.name, count), P50Micros: tenths(median(times))})
+	return nil
+}
+
+func (b *bench) addStall(ctx context.Context, f *filled, p purger, samples int) error {
+	s, err := f.stall(ctx, p, samples)
+	if err != nil {
+		return err
+	}
+	b.add(result{
+		Name: p.name + "purge-stall", LongestMicros: tenths(median(s.longestMicros)), SlowestCallMicros: tenths(median(s.slowestMicros)),
+	})
+	return nil
+}
+
+// large measures what goes on around a large purge of ours.
+func (b *bench) large(ctx context.Context, l *lab) error {
+	f, err := newFilled(ctx, l, ours, b.largeKeys, b.payload)
+	if err != nil {
+		return err
+	}
+	if err := b.addIdle(ctx, f); err != nil {
+		return err
+	}
+	if err := b.addStall(ctx, f, ours, b.samples); err != nil {
+		return err
+	}
+	reclaim, unlink, err := compareReclaim(ctx, l, f, b.scale)
+	if err != nil {
+		return err
+	}
+	b.add(result{Name: "unlink", OpsPerSec: round(median(unlink.opsPerSec)), RatioToUnlink: 1})
+	b.add(result{Name: "reclaim", OpsPerSec: round(median(reclaim.opsPerSec)), RatioToUnlink: hundredths(ratio(reclaim, unlink))})
+	return b.addMemory(ctx, l, f)
+}
+
+// addIdle says what the longest GET takes where nothing is purged: what is the machine's own.
+func (b *bench) addIdle(ctx context.Context, f *filled) error {
+	var longest []float64
+	for range b.samples {
+		client, err := f.restore(ctx, ours)
+		if err != nil {
+			return err
+		}
+		micros, err := probing(ctx, client, func() error {
+			time.Sleep(b.lap)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		longest = append(longest, micros)
+	}
+	b.add(result{Name: "no-purge-stall", LongestMicros: tenths(median(longest))})
+	return nil
+}
+
+func (b *bench) addMemory(ctx context.Context, l *lab, f *filled) error {
+	index, err := f.indexBytes(ctx, ours, isOurEntry, b.largeKeys)
+	if err != nil {
+		return err
+	}
+	b.add(result{Name: "index-bytes", BytesPerEntry: tenths(index)})
+	all, err := bytesInAll(ctx, l, func(client *redis.Client) error {
+		return ours.fill(ctx, client, purged, b.largeKeys, b.payload)
+	}, b.largeKeys)
+	if err != nil {
+		return err
+	}
+	b.add(result{Name: "entry-bytes", BytesPerEntry: tenths(all)})
+	plain, err := bytesInAll(ctx, l, func(client *redis.Client) error {
+		return spread(b.largeKeys, func(i int) error { return client.Set(ctx, plainKey(purged+id(i)), b.payload, entryTTL).Err() })
+	}, b.largeKeys)
+	if err != nil {
+		return err
+	}
+	b.add(result{Name: "plain-entry-bytes", BytesPerEntry: tenths(plain)})
+	return nil
+}
+
+// peerLarge does the same for tag protocols. gocache's purge takes so long that once has to do.
+func (b *bench) peerLarge(ctx context.Context, l *lab) error {
+	for _, p := range []struct {
+		purger
+		samples int
+		index   bool
+	}{
+		{gocachePurger, 1, true}, {laravelPurger, b.samples, true}, {luaPurger, b.samples, false},
+	} {
+		f, err := newFilled(ctx, l, p.purger, b.largeKeys, b.payload)
+		if err != nil {
+			return err
+		}
+		if err := b.purgeFilled(ctx, f, p.purger, b.largeKeys, p.samples); err != nil {
+			return err
+		}
+		if err := b.addStall(ctx, f, p.purger, p.samples); err != nil {
+			return err
+		}
+		if p.index {
+			index, err := f.indexBytes(ctx, p.purger, isPlainEntry, b.largeKeys)
+			if err != nil {
+				return err
+			}
+			b.add(result{Name: p.name + "index-bytes", BytesPerEntry: tenths(index)})
+		}
+		f.server.Kill()
+	}
+	return nil
+}

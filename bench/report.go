@@ -1,0 +1,132 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report is what is written to the file.
+type report struct {
+	Machine machine  `json:"machine"`
+	Method  string   `json:"method"`
+	Quick   bool     `json:"quick,omitempty"` // fewer and smaller: for a look, not for the record
+	Seconds float64  `json:"seconds"`
+	Results []result `json:"results"`
+}
+
+type machine struct {
+	CPU       string            `json:"cpu"`
+	Cores     int               `json:"cores"`
+	OS        string            `json:"os"`
+	Go        string            `json:"go"`
+	Redis     string            `json:"redis"`
+	Libraries map[string]string `json:"libraries"`
+	Date      string            `json:"date"`
+}
+
+// result is one row. What does not apply to it is left out.
+type result struct {
+	Name                  string  `json:"name"`
+	Goroutines            int     `json:"goroutines,omitempty"`
+	OpsPerSec             float64 `json:"opsPerSec,omitempty"`
+	P50Micros             float64 `json:"p50Micros,omitempty"`
+	RatioToPlainGet       float64 `json:"ratioToPlainGet,omitempty"`
+	RatioToPlainSet       float64 `json:"ratioToPlainSet,omitempty"`
+	RatioToGocacheSet     float64 `json:"ratioToGocacheSet,omitempty"`
+	RatioToPlainGetAndSet float64 `json:"ratioToPlainGetAndSet,omitempty"`
+	RatioToUnlink         float64 `json:"ratioToUnlink,omitempty"`
+	LongestMicros         float64 `json:"longestMicros,omitempty"`     // of another client's GET
+	SlowestCallMicros     float64 `json:"slowestCallMicros,omitempty"` // in Redis, if over 1000
+	BytesPerEntry         float64 `json:"bytesPerEntry,omitempty"`
+}
+
+func round(f float64) float64      { return math.Round(f) }
+func tenths(f float64) float64     { return math.Round(f*10) / 10 }
+func hundredths(f float64) float64 { return math.Round(f*100) / 100 }
+
+func method(s scale) string {
+	return fmt.Sprintf("Loopback; a redis-server of its own for each subject, all with the same configuration and without persistence; "+
+		"subjects take turns in %d rounds of %s each, in reversed order every other round. opsPerSec and p50Micros are medians over the rounds, "+
+		"ratios the median of the rounds' ratios. Values of %d bytes; purges of more than %d keys with %d bytes. A purged server is restored from a "+
+		"snapshot before each sample, %d samples or more. Names that end in -1 were measured with one goroutine, the others of their kind with %d.",
+		s.rounds, s.lap, len(s.payload), s.largeKeys, len(s.smallPayload), s.samples, maxGoroutines)
+}
+
+func describeMachine(ctx context.Context) (machine, error) {
+	m := machine{
+		CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
+		Libraries: map[string]string{}, Date: time.Now().UTC().Format(time.DateOnly),
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dependency := range info.Deps {
+			switch dependency.Path {
+			case "github.com/redis/go-redis/v9", "github.com/go-redis/cache/v9", "github.com/redis/rueidis", "github.com/redis/rueidis/rueidisaside":
+				m.Libraries[dependency.Path] = dependency.Version
+			}
+		}
+	}
+	err := inLab(ctx, func(ctx context.Context, l *lab) error {
+		client, err := l.freshClient(ctx)
+		if err != nil {
+			return err
+		}
+		info := client.InfoMap(ctx, "server")
+		m.Redis = info.Item("Server", "redis_version")
+		return info.Err()
+	})
+	return m, err
+}
+
+// cpuModel is what Linux says; elsewhere the architecture has to do.
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(model)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func (r report) write(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // for all to read
+}
+
+func (r report) print(w io.Writer) {
+	fmt.Fprintf(w, "%s, %d cores, %s, Redis %s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Redis, r.Machine.Date)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "name\tops/s\tp50 µs\tto GET\tto SET EX\tto gocache\tto GET+SET\tto UNLINK\tlongest µs\tslowest call µs\tbytes/entry\t")
+	for _, row := range r.Results {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name, cell(row.OpsPerSec), cell(row.P50Micros),
+			cell(row.RatioToPlainGet), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet), cell(row.RatioToPlainGetAndSet),
+			cell(row.RatioToUnlink), cell(row.LongestMicros), cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
+	}
+	_ = table.Flush()
+}
+
+func cell(f float64) string {
+	if f == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}

@@ -1,0 +1,406 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package heads follows the heads of modules in Redis, so that what a process keeps of their entries is
+// known to be valid without asking.
+//
+// A Tracker has one connection on which Redis tells, by client tracking with the prefixes of the
+// module's heads, that a head may have changed. Until the head is seen to hold what it held before, no
+// Stamp with it is valid: leases touch heads without changing them, and epochs never repeat. When the
+// connection is lost, or silent for too long, no Stamp is valid.
+package heads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// heartbeat is how often the connection is tried.
+	heartbeat = 200 * time.Millisecond
+	// silence is how long the connection is believed after a sign of life was asked for that came.
+	silence = time.Second
+	// Pauses before connecting again.
+	reconnectFirst = 20 * time.Millisecond
+	reconnectMost  = 2 * time.Second
+	// batch is how many heads one MGET looks at.
+	batch = 256
+
+	channel = "__redis__:invalidate"
+)
+
+// Tracker follows the heads of one module. Run must be running for a Stamp to be valid.
+type Tracker struct {
+	client redis.UniversalClient
+	slot   string // the key that names the slot
+	limit  int
+
+	believed atomic.Int64 // until then, in Unix nanoseconds, the connection is known to work
+	dirty    chan struct{}
+
+	mu        sync.Mutex
+	connected bool
+	heads     map[string]*head
+}
+
+// head is what is known of one head. An even state is that of a known value; it is odd while the value
+// must be looked at.
+type head struct {
+	state atomic.Uint64
+
+	// Guarded by Tracker.mu.
+	notices int // how often it was said to have changed
+	value   string
+}
+
+const dead = ^uint64(0) // odd
+
+// New returns a Tracker of the module whose slot is named by a key, cw:{<namespace>/<module>}. It
+// follows at most so many heads; asked for more, it begins anew.
+func New(client redis.UniversalClient, slot string, limit int) *Tracker {
+	return &Tracker{client: client, slot: slot, limit: limit, dirty: make(chan struct{}, 1), heads: make(map[string]*head)}
+}
+
+// Stamp is the state of the heads that cover an entry. The zero Stamp is never valid.
+type Stamp struct {
+	tracker *Tracker
+	heads   [3]*head
+	states  [3]uint64
+	n       int
+}
+
+// Stamp returns the state of the heads of an entry. What is read from Redis after it was taken is good
+// for as long as it is valid. It is not for heads that were not followed so far; these are from now on.
+func (t *Tracker) Stamp(operation, user string) Stamp {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.connected {
+		return Stamp{}
+	}
+	names := []string{":m", ":o:" + operation, ":u:" + user}
+	if user == "" {
+		names = names[:2]
+	}
+	if len(t.heads)+len(names) > t.limit {
+		t.forget()
+	}
+	stamp, known := Stamp{tracker: t, n: len(names)}, true
+	for i, name := range names {
+		h := t.follow(name)
+		stamp.heads[i], stamp.states[i] = h, h.state.Load()
+		known = known && stamp.states[i]%2 == 0
+	}
+	if !known {
+		return Stamp{}
+	}
+	return stamp
+}
+
+// Valid says whether nothing that covers the entry has changed since the stamp was taken, as far as Redis
+// has told.
+func (s *Stamp) Valid(now time.Time) bool {
+	if s.n == 0 || now.UnixNano() >= s.tracker.believed.Load() {
+		return false
+	}
+	for i := range s.n {
+		if s.heads[i].state.Load() != s.states[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Suspect says that this process has changed heads: those of an operation, of a user or, both empty, of
+// the module.
+func (t *Tracker) Suspect(operation, user string) {
+	name := ":m"
+	switch {
+	case user != "":
+		name = ":u:" + user
+	case operation != "":
+		name = ":o:" + operation
+	}
+	t.notice(t.slot + name)
+}
+
+// Run follows the heads until ctx ends. lost, if not nil, is told each time the connection fails.
+func (t *Tracker) Run(ctx context.Context, lost func(error)) {
+	for pause := reconnectFirst; ; pause = min(2*pause, reconnectMost) {
+		began := time.Now()
+		err := t.track(ctx)
+		t.disconnected()
+		if ctx.Err() != nil {
+			return
+		}
+		lost(err)
+		if time.Since(began) > reconnectMost {
+			pause = reconnectFirst
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// track returns when the connection is lost.
+func (t *Tracker) track(ctx context.Context) error {
+	client, err := t.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	subscription := client.Subscribe(ctx, channel)
+	defer func() { _ = subscription.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
+	if _, err := subscription.ReceiveTimeout(ctx, silence); err != nil {
+		return fmt.Errorf("following the heads of %s: %w", t.slot, err)
+	}
+	t.begin()
+
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel(nil)
+	helpers.Go(func() { cancel(t.beat(ctx, subscription)) })
+	helpers.Go(func() { cancel(t.look(ctx)) })
+	err = t.receive(ctx, subscription)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("following the heads of %s: %w", t.slot, err)
+}
+
+// dial returns a client whose one connection is told of changes. It speaks RESP2, in which Redis tells
+// by a message to the connection's own subscription: go-redis hands these on at once.
+func (t *Tracker) dial(ctx context.Context) (*redis.Client, error) {
+	node, err := t.node(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("finding the node of %s: %w", t.slot, err)
+	}
+	as := node.Options()
+	return redis.NewClient(&redis.Options{
+		// How to reach the node and who we are. Not a copy of all: go-redis writes to some of the rest.
+		Network: as.Network, Addr: as.Addr, Dialer: as.Dialer, TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
+		Username: as.Username, Password: as.Password, CredentialsProvider: as.CredentialsProvider,
+		CredentialsProviderContext: as.CredentialsProviderContext, StreamingCredentialsProvider: as.StreamingCredentialsProvider,
+		DB: as.DB, ClientName: as.ClientName, DisableIdentity: as.DisableIdentity, IdentitySuffix: as.IdentitySuffix,
+
+		Protocol:     2,
+		PoolSize:     1,
+		MaxRetries:   -1,
+		ReadTimeout:  silence,
+		WriteTimeout: silence,
+
+		ContextTimeoutEnabled: true,
+		OnConnect: func(ctx context.Context, conn *redis.Conn) error {
+			if as.OnConnect != nil {
+				if err := as.OnConnect(ctx, conn); err != nil {
+					return err
+				}
+			}
+			return t.enable(ctx, conn)
+		},
+	}), nil
+}
+
+// enable has Redis tell the connection of changes of the module's heads.
+func (t *Tracker) enable(ctx context.Context, conn *redis.Conn) error {
+	id, err := conn.ClientID(ctx).Result()
+	if err != nil {
+		return err
+	}
+	return conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST",
+		"PREFIX", t.slot+":m", "PREFIX", t.slot+":o:", "PREFIX", t.slot+":u:").Err()
+}
+
+var errUnknownClient = errors.New("the near cache needs a *redis.Client or a *redis.ClusterClient")
+
+func (t *Tracker) node(ctx context.Context) (*redis.Client, error) {
+	switch client := t.client.(type) {
+	case *redis.Client:
+		return client, nil
+	case *redis.ClusterClient:
+		return client.MasterForKey(ctx, t.slot)
+	default:
+		return nil, errUnknownClient
+	}
+}
+
+// Supports says whether heads can be followed by such a client.
+func Supports(client redis.UniversalClient) error {
+	switch client.(type) {
+	case *redis.Client, *redis.ClusterClient:
+		return nil
+	default:
+		return fmt.Errorf("%w, not a %T", errUnknownClient, client)
+	}
+}
+
+// beat asks for signs of life.
+func (t *Tracker) beat(ctx context.Context, subscription *redis.PubSub) error {
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		if err := subscription.Ping(ctx, strconv.FormatInt(time.Now().UnixNano(), 10)); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// receive handles messages. Any that is not understood, such as that everything was flushed, is
+// an error, and ends it.
+func (t *Tracker) receive(ctx context.Context, subscription *redis.PubSub) error {
+	for {
+		message, err := subscription.ReceiveTimeout(ctx, silence)
+		if err != nil {
+			return err
+		}
+		switch message := message.(type) {
+		case *redis.Message:
+			for _, key := range message.PayloadSlice {
+				t.notice(key)
+			}
+		case *redis.Pong:
+			asked, err := strconv.ParseInt(message.Payload, 10, 64)
+			if err != nil {
+				return fmt.Errorf("an unknown sign of life: %w", err)
+			}
+			t.believed.Store(asked + int64(silence))
+		}
+	}
+}
+
+func (t *Tracker) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.connected = true
+}
+
+func (t *Tracker) disconnected() {
+	t.believed.Store(0)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.connected = false
+	t.forget()
+}
+
+// forget makes all stamps invalid for ever. Requires t.mu.
+func (t *Tracker) forget() {
+	for _, h := range t.heads {
+		h.state.Store(dead)
+	}
+	t.heads = make(map[string]*head)
+}
+
+// follow requires t.mu.
+func (t *Tracker) follow(name string) *head {
+	key := t.slot + name
+	h, known := t.heads[key]
+	if !known {
+		h = &head{}
+		h.state.Store(1)
+		t.heads[key] = h
+		t.wake()
+	}
+	return h
+}
+
+// notice makes stamps with a head invalid until it was looked at.
+func (t *Tracker) notice(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, followed := t.heads[key]
+	if !followed {
+		return
+	}
+	h.notices++
+	h.state.Store(h.state.Load() | 1)
+	t.wake()
+}
+
+func (t *Tracker) wake() {
+	select {
+	case t.dirty <- struct{}{}:
+	default: // it is being seen to
+	}
+}
+
+// look reads the heads that may have changed.
+func (t *Tracker) look(ctx context.Context) error {
+	for {
+		select {
+		case <-t.dirty:
+		case <-ctx.Done():
+			return nil
+		}
+		for keys, seen := t.suspects(); len(keys) > 0; keys, seen = t.suspects() {
+			node, err := t.node(ctx)
+			if err != nil {
+				return err
+			}
+			bounded, cancel := context.WithTimeout(ctx, silence)
+			values, err := node.MGet(bounded, keys...).Result()
+			cancel()
+			if err != nil {
+				return err
+			}
+			t.settle(keys, seen, values)
+		}
+	}
+}
+
+// suspect is a head as it was when its value was asked for.
+type suspect struct {
+	head    *head
+	notices int
+}
+
+func (t *Tracker) suspects() (keys []string, seen []suspect) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, h := range t.heads {
+		if h.state.Load()%2 == 0 {
+			continue
+		}
+		keys, seen = append(keys, key), append(seen, suspect{h, h.notices})
+		if len(keys) == batch {
+			break
+		}
+	}
+	return keys, seen
+}
+
+// settle takes note of values, but of heads that were noticed again after their value was asked for.
+func (t *Tracker) settle(keys []string, seen []suspect, values []any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, s := range seen {
+		if t.heads[keys[i]] != s.head || s.head.notices != s.notices {
+			continue
+		}
+		value, _ := values[i].(string) // "" where there is none, which is not the only state that has none
+		state := s.head.state.Load()
+		if value != "" && s.head.value == value {
+			s.head.state.Store(state - 1)
+			continue
+		}
+		s.head.value = value
+		s.head.state.Store(state + 1)
+	}
+}

@@ -1,0 +1,214 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package heads_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/cache/internal/heads"
+	"github.com/cachewright/cachewright/internal/redistest"
+)
+
+const (
+	slot     = "cw:{shop/users}"
+	patience = 20 * time.Second
+)
+
+// run starts a tracker, which ends with the test.
+func run(t *testing.T, client redis.UniversalClient, limit int) *heads.Tracker {
+	t.Helper()
+	tracker := heads.New(client, slot, limit)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { tracker.Run(ctx, func(error) {}) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return tracker
+}
+
+// stamped returns a valid stamp of the operation list of the user ada.
+func stamped(t *testing.T, tracker *heads.Tracker) heads.Stamp {
+	t.Helper()
+	var stamp heads.Stamp
+	NewWithT(t).Eventually(func() bool {
+		stamp = tracker.Stamp("list", "ada")
+		return stamp.Valid(time.Now())
+	}).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeTrue(), "the heads are not followed")
+	return stamp
+}
+
+func becomes(t *testing.T, stamp heads.Stamp, valid bool, what string) {
+	t.Helper()
+	NewWithT(t).Eventually(func() bool { return stamp.Valid(time.Now()) }).
+		WithTimeout(patience).WithPolling(time.Millisecond).Should(Equal(valid), what)
+}
+
+func do(t *testing.T, client redis.UniversalClient, args ...any) {
+	t.Helper()
+	if err := client.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setHeads(t *testing.T, client redis.UniversalClient, value string) {
+	t.Helper()
+	for _, head := range []string{":m", ":o:list", ":u:ada", ":o:get", ":u:bob"} {
+		do(t, client, "SET", slot+head, value+head)
+	}
+}
+
+func TestStampEndsWithAChangeOfItsHeadsOnly(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	setHeads(t, client, "epoch")
+	tracker := run(t, client, 100)
+	for _, change := range [][]any{
+		{"DEL", slot + ":m"},
+		{"SET", slot + ":o:list", "another"},
+		{"APPEND", slot + ":u:ada", "soft"},
+		{"PEXPIRE", slot + ":m", 1},
+	} {
+		setHeads(t, client, "epoch")
+		stamp := stamped(t, tracker)
+		for _, other := range []string{":o:get", ":u:bob", ":e:4:list:0::id", ":io:list", ":counters"} {
+			do(t, client, "SET", slot+other, "changed")
+		}
+		do(t, client, "SET", "cw:{shop/posts}:m", "changed")
+		if !stamp.Valid(time.Now()) {
+			t.Error("the stamp ended with a change of what does not cover it")
+		}
+		do(t, client, change...)
+		becomes(t, stamp, false, "it outlives the change")
+		setHeads(t, client, "epoch")
+		stamped(t, tracker)
+	}
+}
+
+// Leases make heads last longer, and thereby touch them.
+func TestStampSurvivesATouchOfItsHeads(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	setHeads(t, client, "epoch")
+	tracker := run(t, client, 100)
+	last := stamped(t, tracker)
+	shared := tracker.Stamp("list", "")
+	for range 100 {
+		do(t, client, "PEXPIRE", slot+":m", 3600*1000)
+		do(t, client, "SET", slot+":o:list", "epoch:o:list")
+	}
+	do(t, client, "DEL", slot+":u:ada")
+	becomes(t, last, false, "it outlives the change") // so what was told before has been heard
+	becomes(t, shared, true, "the stamp ended although the heads hold what they held")
+}
+
+// A head that is gone may have been there in between: two absences are not the same.
+func TestStampOfAMissingHeadEndsWithAnyChange(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	tracker := run(t, client, 100)
+	stamp := stamped(t, tracker)
+	do(t, client, "SET", slot+":m", "epoch")
+	do(t, client, "DEL", slot+":m")
+	becomes(t, stamp, false, "the stamp outlives a head that came and went")
+	stamped(t, tracker)
+	if stamp.Valid(time.Now()) {
+		t.Error("the stamp is valid again")
+	}
+}
+
+func TestOwnChangesAreObeyedAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	tracker := run(t, server.Client(), 100)
+	for _, scope := range []struct{ operation, user string }{{"", ""}, {"list", ""}, {"", "ada"}, {"list", "ada"}} {
+		stamp := stamped(t, tracker)
+		tracker.Suspect(scope.operation, scope.user)
+		if stamp.Valid(time.Now()) {
+			t.Errorf("%+v: the stamp is valid still", scope)
+		}
+	}
+	stamp := stamped(t, tracker)
+	tracker.Suspect("get", "")
+	tracker.Suspect("", "bob")
+	if !stamp.Valid(time.Now()) {
+		t.Error("the stamp ended with a change of what does not cover it")
+	}
+}
+
+func TestNoStampIsValidAfterTheConnectionIsLost(t *testing.T) {
+	for name, cut := range map[string]func(*testing.T, *redistest.Server){
+		"killed":    func(_ *testing.T, s *redistest.Server) { s.Kill() },
+		"hanging":   func(_ *testing.T, s *redistest.Server) { s.Pause() },
+		"cut":       func(t *testing.T, s *redistest.Server) { do(t, s.Client(), "CLIENT", "KILL", "TYPE", "pubsub") },
+		"emptied":   func(t *testing.T, s *redistest.Server) { do(t, s.Client(), "FLUSHALL") },
+		"restarted": func(_ *testing.T, s *redistest.Server) { s.Kill(); s.Restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			client := server.Client()
+			setHeads(t, client, "epoch")
+			tracker := run(t, client, 100)
+			stamp := stamped(t, tracker)
+			cut(t, server)
+			becomes(t, stamp, false, "the stamp outlives the connection")
+			switch name {
+			case "killed":
+				server.Restart()
+			case "hanging":
+				server.Resume()
+			}
+			stamped(t, tracker)
+			if name != "hanging" && stamp.Valid(time.Now()) {
+				t.Error("a stamp of the lost connection is valid")
+			}
+		})
+	}
+}
+
+func TestTrackerIsBounded(t *testing.T) {
+	server := redistest.Start(t)
+	tracker := run(t, server.Client(), 10)
+	stamp := stamped(t, tracker)
+	for i := range 100 {
+		tracker.Stamp("list", string(rune('A'+i)))
+	}
+	if stamp.Valid(time.Now()) {
+		t.Error("the stamp outlives the reset")
+	}
+	stamped(t, tracker)
+}
+
+func TestClusterNodeOfTheSlotIsFollowed(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	client := cluster.Client()
+	setHeads(t, client, "epoch")
+	tracker := run(t, client, 100)
+	stamp := stamped(t, tracker)
+	do(t, client, "DEL", slot+":m")
+	becomes(t, stamp, false, "it outlives the change")
+}
+
+func TestNothingIsValidBeforeRunAndAfterIt(t *testing.T) {
+	server := redistest.Start(t)
+	tracker := heads.New(server.Client(), slot, 100)
+	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+		t.Error("valid before Run")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { tracker.Run(ctx, func(error) {}) })
+	stamp := stamped(t, tracker)
+	cancel()
+	running.Wait()
+	if stamp.Valid(time.Now()) {
+		t.Error("valid after Run")
+	}
+}

@@ -1,0 +1,231 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/cache/internal/heads"
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	defaultNearEntries = 10_000
+	defaultNearBytes   = 64 << 20
+	defaultNearAge     = time.Minute
+
+	// nearOverhead is about what an entry takes beside its value.
+	nearOverhead = 512
+	// nearHeads are followed beside those of the entries.
+	nearHeads = 1000
+)
+
+// NearCache bounds a cache in the process' own memory. What is 0 takes its default.
+type NearCache struct {
+	// MaxEntries that are kept. Default 10,000.
+	MaxEntries int
+	// MaxBytes that they take, reckoned by the size of their encoded values. Default 64 MiB.
+	MaxBytes int64
+	// MaxAge after which an entry is read from Redis again, even if nothing changed; it is
+	// never kept past its TTL. Default 1m.
+	MaxAge time.Duration
+}
+
+func (n NearCache) withDefaults() NearCache {
+	if n.MaxEntries == 0 {
+		n.MaxEntries = defaultNearEntries
+	}
+	if n.MaxBytes == 0 {
+		n.MaxBytes = defaultNearBytes
+	}
+	if n.MaxAge == 0 {
+		n.MaxAge = defaultNearAge
+	}
+	return n
+}
+
+func (n NearCache) check() error {
+	if n.MaxEntries <= 0 || n.MaxBytes <= 0 || n.MaxAge <= 0 {
+		return errors.New("WithNearCache: the bounds must be more than 0, or 0 for their defaults")
+	}
+	return nil
+}
+
+// near keeps values that were read from Redis, decoded. A nil near keeps nothing.
+type near struct {
+	bounds  NearCache
+	entries *otter.Cache[nearKey, *nearEntry]
+	client  redis.UniversalClient
+	start   func(*heads.Tracker) bool
+	hits    func(module, operation string) *atomic.Int64
+
+	mu       sync.RWMutex
+	trackers map[registry.Slot]*heads.Tracker
+}
+
+// nearKey has the params themselves where they are plain, so that a hit costs no digest.
+type nearKey struct {
+	module, operation, user string
+	params                  any
+}
+
+// nearID stands for params that are not plain.
+type nearID string
+
+type nearEntry struct {
+	value any
+	bytes int
+	until time.Time
+	stamp heads.Stamp
+	hits  *atomic.Int64 // of the operation
+}
+
+func newNear(
+	client redis.UniversalClient,
+	bounds NearCache,
+	start func(*heads.Tracker) bool,
+	hits func(module, operation string) *atomic.Int64,
+) (*near, error) {
+	if err := heads.Supports(client); err != nil {
+		return nil, fmt.Errorf("WithNearCache: %w", err)
+	}
+	// Each entry weighs at least its share of the bytes, so that one bound serves for both.
+	least := max(1, bounds.MaxBytes/int64(bounds.MaxEntries))
+	entries, err := otter.New(&otter.Options[nearKey, *nearEntry]{
+		MaximumWeight: uint64(bounds.MaxBytes), //nolint:gosec // it was checked to be more than 0
+		Weigher: func(_ nearKey, e *nearEntry) uint32 {
+			return uint32(min(max(least, int64(e.bytes)+nearOverhead), math.MaxUint32)) //nolint:gosec // so it fits
+		},
+		ExpiryCalculator: otter.ExpiryWriting[nearKey, *nearEntry](bounds.MaxAge),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("WithNearCache: %w", err)
+	}
+	return &near{
+		bounds:   bounds,
+		entries:  entries,
+		client:   client,
+		start:    start,
+		hits:     hits,
+		trackers: make(map[registry.Slot]*heads.Tracker),
+	}, nil
+}
+
+// plainKey returns the key of an entry if its params need no digest.
+func plainKey(key Key) (nearKey, bool) {
+	switch key.Params.(type) {
+	case nil, string, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
+		return nearKey{module: key.Module, operation: key.Operation, user: key.User, params: key.Params}, true
+	default:
+		return nearKey{}, false
+	}
+}
+
+func digestKey(key registry.Key) nearKey {
+	return nearKey{module: key.Module, operation: key.Operation, user: key.User, params: nearID(key.ID)}
+}
+
+// getNear says whether out now holds the value, without a call to Redis.
+func (c *Client) getNear(key nearKey, out any) bool {
+	return c.near != nil && !c.undelivered.waiting.Load() && c.near.get(key, out)
+}
+
+func (n *near) get(key nearKey, out any) bool {
+	entry, found := n.entries.GetIfPresent(key)
+	if !found {
+		return false
+	}
+	now := time.Now()
+	if !now.Before(entry.until) || !entry.stamp.Valid(now) || dest.Set(out, entry.value) != nil {
+		return false
+	}
+	entry.hits.Add(1)
+	return true
+}
+
+// stamp is to be taken before an entry is read from Redis that is to be put. It is the zero stamp if its
+// heads are not known.
+func (n *near) stamp(key registry.Key) heads.Stamp {
+	if n == nil {
+		return heads.Stamp{}
+	}
+	tracker, ok := n.tracker(key.Slot)
+	if !ok {
+		return heads.Stamp{}
+	}
+	return tracker.Stamp(key.Operation, key.User)
+}
+
+func (n *near) tracker(slot registry.Slot) (*heads.Tracker, bool) {
+	n.mu.RLock()
+	tracker, known := n.trackers[slot]
+	n.mu.RUnlock()
+	if known {
+		return tracker, true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if tracker, known := n.trackers[slot]; known {
+		return tracker, true
+	}
+	tracker = heads.New(n.client, "cw:{"+slot.String()+"}", 3*n.bounds.MaxEntries+nearHeads)
+	if !n.start(tracker) {
+		return nil, false
+	}
+	n.trackers[slot] = tracker
+	return tracker, true
+}
+
+// put keeps what out holds after a fresh hit; it is shared from now on.
+func (n *near) put(key nearKey, out any, hit registry.Lookup, stamp heads.Stamp) {
+	now := time.Now()
+	if n == nil || hit.Stale || hit.Negative || !stamp.Valid(now) {
+		return
+	}
+	n.entries.Set(key, &nearEntry{
+		value: reflect.ValueOf(out).Elem().Interface(),
+		bytes: len(hit.Payload),
+		until: now.Add(min(hit.Remaining, n.bounds.MaxAge)),
+		stamp: stamp,
+		hits:  n.hits(key.module, key.operation),
+	})
+}
+
+// changed makes what an invalidation of this process covers invalid before Redis tells.
+func (n *near) changed(slot registry.Slot, operation, user string) {
+	if n == nil {
+		return
+	}
+	n.mu.RLock()
+	tracker, known := n.trackers[slot]
+	n.mu.RUnlock()
+	if known {
+		tracker.Suspect(operation, user)
+	}
+}
+
+// lost frees the memory of entries none of which is valid any more.
+func (n *near) lost() { n.entries.InvalidateAll() }
+
+// follow runs a tracker until the client is closed.
+func (c *Client) follow(tracker *heads.Tracker) bool {
+	return c.background.start(context.Background(), func(ctx context.Context) {
+		tracker.Run(ctx, func(err error) {
+			c.near.lost()
+			c.tell("", "", fmt.Errorf("%w: the near cache is not used until it follows Redis again: %w", registry.ErrUnreachable, err))
+		})
+		c.near.lost()
+	})
+}
