@@ -82,8 +82,8 @@ type run struct {
 }
 
 func randomKey() cache.Key {
-	key := cache.Key{Module: module, Operation: fmt.Sprint("op", rand.IntN(operations)), Params: rand.IntN(ids)} //nolint:gosec // chaos
-	if user := rand.IntN(userIDs + 1); user > 0 {                                                                //nolint:gosec // chaos
+	key := cache.Key{Module: module, Operation: fmt.Sprint("op", rand.IntN(operations)), Params: rand.IntN(ids)}
+	if user := rand.IntN(userIDs + 1); user > 0 {
 		key.User = fmt.Sprint("user", user)
 	}
 	return key
@@ -92,7 +92,7 @@ func randomKey() cache.Key {
 // randomScope is small most of the time, else there would be next to nothing to read.
 func randomScope() registry.Scope {
 	key := randomKey()
-	switch dice := rand.IntN(20); { //nolint:gosec // chaos
+	switch dice := rand.IntN(20); {
 	case dice == 0:
 		return registry.Scope{}
 	case dice < 4:
@@ -111,7 +111,7 @@ func (r *run) read(ctx context.Context, c cache.Cache) error {
 	began, err := cache.Fetch(ctx, c, key, func(context.Context) (int64, error) {
 		r.loads.Add(1)
 		began := r.history.tick()
-		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) //nolint:gosec // loads that invalidations overtake
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
 		return began, nil
 	})
 	if err != nil {
@@ -138,7 +138,7 @@ func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do fu
 		for ctx.Err() == nil {
 			do()
 			if pause > 0 {
-				time.Sleep(time.Duration(rand.Int64N(int64(2 * pause)))) //nolint:gosec // chaos
+				time.Sleep(time.Duration(rand.Int64N(int64(2 * pause))))
 			}
 		}
 	})
@@ -234,7 +234,7 @@ func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 	r := &run{}
 	cuts := openClient(t, server)
 	r.start(t, server, readsWanted(t, 100_000), func() {
-		if rand.IntN(4) == 0 { //nolint:gosec // chaos
+		if rand.IntN(4) == 0 {
 			server.Restart()
 			return
 		}
