@@ -1,0 +1,83 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// A cache in front of an HTTP service.
+//
+//   GET    /<module>/<operation>/<id>   through the cache; X-Cache says where the answer came from
+//   DELETE /<module>/<operation>/<id>   forgets one entry
+//   DELETE /<module>/<operation>        forgets an operation
+//   DELETE /<module>                    forgets a module
+//
+// With a header X-User, entries are that user's. Misses are asked of the service with the same path and user. Of the
+// environment: SOURCE, its URL; REDIS_URL; NAMESPACE; PORT; READ_BY=mget reads with one MGET instead of FCALL.
+
+import { createServer } from 'node:http';
+import Redis from 'ioredis';
+import { Cachewright } from './cachewright.mjs';
+
+const { SOURCE, REDIS_URL = 'redis://127.0.0.1:6379', NAMESPACE = 'default', PORT = '8081', READ_BY } = process.env;
+if (!SOURCE) throw new Error('SOURCE must be the URL of the service to cache, for example http://127.0.0.1:8080');
+
+// A failing cache must cost next to nothing: commands fail at once without a connection, and soon with a slow one.
+const redis = new Redis(REDIS_URL, {
+  commandTimeout: 250,
+  connectTimeout: 1000,
+  enableOfflineQueue: false,
+  lazyConnect: true,
+  maxRetriesPerRequest: 0,
+});
+redis.on('error', (error) => console.error('redis:', error.message));
+await redis.connect().catch(() => {}); // it goes on trying; until then there is no cache
+
+const cache = new Cachewright(redis, NAMESPACE, {
+  byMget: READ_BY === 'mget',
+  onError: (error) => console.error('doing without the cache:', error.message),
+});
+setInterval(() => cache.reportHits(), 1000).unref();
+
+const server = createServer((request, response) => {
+  answer(request, response).catch((error) => response.writeHead(502).end(`${error.message}\n`));
+});
+server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${server.address().port}`));
+
+async function answer(request, response) {
+  const key = keyOf(request);
+  if (request.method === 'GET' && key.id !== undefined) {
+    const { payload, from } = await cache.fetch(key, () => load(request));
+    response.writeHead(payload === null ? 404 : 200, { 'X-Cache': from }).end(payload);
+  } else if (request.method === 'DELETE' && key.module !== undefined) {
+    await forget(key);
+    response.writeHead(204).end();
+  } else {
+    response.writeHead(405).end();
+  }
+}
+
+function forget({ module, operation, id, user }) {
+  if (id !== undefined) return cache.delete({ module, operation, id, user });
+  return cache.invalidate(module, { operation, user });
+}
+
+// keyOf takes what follows the operation, a query too, as the id. Like the user it is bytes, not always UTF-8.
+function keyOf(request) {
+  const [, module, operation, id] = /^\/([^/]+)(?:\/([^/]+)(?:\/(.*))?)?$/.exec(request.url) ?? [];
+  return {
+    module: module && String(unescapeBytes(module)),
+    operation: operation && String(unescapeBytes(operation)),
+    id: id === undefined ? undefined : unescapeBytes(id),
+    user: Buffer.from(request.headers['x-user'] ?? '', 'latin1'),
+  };
+}
+
+function unescapeBytes(text) {
+  const bytes = text.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  return Buffer.from(bytes, 'latin1');
+}
+
+async function load(request) {
+  const user = request.headers['x-user'];
+  const response = await fetch(new URL(request.url, SOURCE), { headers: user ? { 'X-User': user } : {} });
+  if (response.status === 404) return null;
+  if (!response.ok) throw new Error(`the source answered ${response.status}`);
+  return Buffer.from(await response.arrayBuffer());
+}

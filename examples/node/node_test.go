@@ -1,0 +1,287 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package node_test holds the Node example against package registry: both must see the same entries.
+package node_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/onsi/gomega"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/registry"
+)
+
+var users = registry.Slot{Namespace: "shop", Module: "users"}
+
+func TestNodeAndGoShareEntries(t *testing.T) {
+	for _, readBy := range []string{"fcall", "mget"} {
+		t.Run(readBy, func(t *testing.T) {
+			w := newWorld(t, "READ_BY="+readBy)
+			for name, story := range map[string]func(*testing.T, *world){
+				"Go fills, Node hits":                    goFillsNodeHits,
+				"Node fills, Go hits":                    nodeFillsGoHits,
+				"Go invalidates, Node misses":            goInvalidatesNodeMisses,
+				"Node invalidates, Go misses":            nodeInvalidatesGoMisses,
+				"Go fences a load of Node":               goFencesALoadOfNode,
+				"Node fences a load of Go":               nodeFencesALoadOfGo,
+				"what the source has not":                negativeEntriesAreShared,
+				"stale entries":                          staleEntriesAreServedOrRefreshed,
+				"what the policy does not cache":         theKillSwitchHolds,
+				"limits of the policy":                   theLimitsHold,
+				"the statistics have the hits of Node":   hitsOfNodeAreCounted,
+				"paths that are no entry and no request": otherRequestsAreRefused,
+			} {
+				t.Run(name, func(t *testing.T) {
+					w.reset(t)
+					story(t, w)
+				})
+			}
+			t.Run("without Redis", func(t *testing.T) {
+				w.reset(t)
+				w.server.Kill()
+				w.wantFrom(t, "unavailable", entry("list", "a", ""))
+				if status := w.request(t, http.MethodDelete, "/users/list", "").status; status != http.StatusBadGateway {
+					t.Errorf("an invalidation that did not happen was answered %d", status)
+				}
+			})
+		})
+	}
+}
+
+// keys are a shared entry, a user's, and two of bytes that are no text and mean something in a path or in Redis.
+func keys() []registry.Key {
+	var all []byte
+	for b := range 256 {
+		all = append(all, byte(b))
+	}
+	return []registry.Key{
+		entry("list", "page=1", ""),
+		entry("list", "", ""),
+		entry("list", "page=1", "user-123"),
+		entry("list", string(all), ""),
+		entry("list", "a/b?c:d{e}%20", "\xff\xfe:{u}"),
+	}
+}
+
+func goFillsNodeHits(t *testing.T, w *world) {
+	for _, key := range keys() {
+		w.fill(t, key, binary(key))
+		if got := w.wantFrom(t, "cache", key); !bytes.Equal(got, binary(key)) {
+			t.Errorf("%q: Go stored %q, Node found %q", key, binary(key), got)
+		}
+	}
+	if loads := w.source.loads(); loads != 0 {
+		t.Errorf("the source was asked %d times for what Go had stored", loads)
+	}
+}
+
+func nodeFillsGoHits(t *testing.T, w *world) {
+	for _, key := range keys() {
+		w.source.set(binary(key))
+		w.wantFrom(t, "stored", key)
+		found := w.wantHit(t, key)
+		if !bytes.Equal(found.Payload, binary(key)) {
+			t.Errorf("%q: Node stored %q, Go found %q", key, binary(key), found.Payload)
+		}
+		w.source.set([]byte("changed"))
+		w.wantFrom(t, "cache", key)
+	}
+}
+
+func goInvalidatesNodeMisses(t *testing.T, w *world) {
+	key := entry("list", "a", "u")
+	for name, scope := range map[string]registry.Scope{
+		"module": {}, "operation": {Operation: "list"}, "user": {User: "u"}, "both": {Operation: "list", User: "u"},
+	} {
+		w.fill(t, key, []byte("old"))
+		w.wantFrom(t, "cache", key)
+		w.invalidate(t, scope, registry.ModeHard)
+		if got := w.wantFrom(t, "stored", key); string(got) != "from the source" {
+			t.Errorf("%s: Node served %q", name, got)
+		}
+		w.invalidate(t, registry.Scope{}, registry.ModeHard)
+	}
+	w.fill(t, key, []byte("old"))
+	if deleted, err := w.registry.Delete(t.Context(), key); err != nil || !deleted {
+		t.Fatalf("deleting: %v, %v", deleted, err)
+	}
+	w.wantFrom(t, "stored", key)
+}
+
+func nodeInvalidatesGoMisses(t *testing.T, w *world) {
+	key, other := entry("list", "a", "u"), entry("other", "a", "v")
+	for _, test := range []struct {
+		path, user string
+		otherStays bool
+	}{
+		{"/users", "", false},
+		{"/users/list", "", true},
+		{"/users", "u", true},
+		{"/users/list", "u", true},
+		{"/users/list/a", "u", true},
+	} {
+		w.fill(t, key, []byte("payload"))
+		w.fill(t, other, []byte("payload"))
+		if status := w.request(t, http.MethodDelete, test.path, test.user).status; status != http.StatusNoContent {
+			t.Fatalf("DELETE %s answered %d", test.path, status)
+		}
+		if w.isHit(t, key) || w.isHit(t, other) != test.otherStays {
+			t.Errorf("after DELETE %s of user %q: hits %v and %v, want false and %v",
+				test.path, test.user, w.isHit(t, key), w.isHit(t, other), test.otherStays)
+		}
+	}
+}
+
+func goFencesALoadOfNode(t *testing.T, w *world) {
+	key := entry("list", "a", "u")
+	for name, scope := range map[string]registry.Scope{
+		"module": {}, "operation": {Operation: "list"}, "user": {User: "u"}, "both": {Operation: "list", User: "u"},
+	} {
+		finish := w.beginLoad(t, key)
+		w.invalidate(t, scope, registry.ModeHard)
+		if got := finish(); got.from != "fenced" || string(got.body) != "from the source" {
+			t.Errorf("%s: a load begun before was %s, and its caller got %q", name, got.from, got.body)
+		}
+		if w.isHit(t, key) {
+			t.Errorf("%s: what was loaded before is in the cache", name)
+		}
+	}
+}
+
+func nodeFencesALoadOfGo(t *testing.T, w *world) {
+	key := entry("list", "a", "u")
+	for _, request := range []struct{ path, user string }{
+		{"/users", ""},
+		{"/users/list", ""},
+		{"/users", "u"},
+		{"/users/list", "u"},
+		{"/users/list/a", "u"},
+	} {
+		token := w.lease(t, key)
+		w.request(t, http.MethodDelete, request.path, request.user)
+		if outcome := w.set(t, key, []byte("old"), token); outcome != registry.Fenced {
+			t.Errorf("DELETE %s of user %q: a load begun before was %s", request.path, request.user, outcome)
+		}
+	}
+}
+
+func negativeEntriesAreShared(t *testing.T, w *world) {
+	key := entry("list", "nobody", "")
+	w.source.set(nil)
+	w.wantFrom(t, "stored", key)
+	if found := w.wantHit(t, key); !found.Negative {
+		t.Error("Node stored that the source has nothing, and Go does not see that")
+	}
+	w.source.set([]byte("somebody"))
+	got := w.get(t, key)
+	if got.status != http.StatusNotFound || got.from != "cache" {
+		t.Errorf("answered %d from %s, want 404 from the cache", got.status, got.from)
+	}
+}
+
+func staleEntriesAreServedOrRefreshed(t *testing.T, w *world) {
+	key := entry("list", "a", "")
+	w.fill(t, key, []byte("old"))
+	w.invalidate(t, registry.Scope{Operation: "list"}, registry.ModeSoft)
+	w.source.fail()
+	if got := w.wantFrom(t, "stale", key); string(got) != "old" {
+		t.Errorf("with the source failing Node served %q", got)
+	}
+
+	w.invalidate(t, registry.Scope{Operation: "list"}, registry.ModeSoft)
+	w.source.set([]byte("new"))
+	finish := w.beginLoad(t, key)
+	w.wantFrom(t, "stale", key) // who comes while another refreshes
+	if got := finish(); got.from != "stored" || string(got.body) != "new" {
+		t.Errorf("the one who refreshed got %q, %s", got.body, got.from)
+	}
+	w.wantFrom(t, "cache", key)
+}
+
+func theKillSwitchHolds(t *testing.T, w *world) {
+	w.apply(t, registry.Policy{})
+	w.wantFrom(t, "disabled", entry("list", "a", ""))
+}
+
+func theLimitsHold(t *testing.T, w *world) {
+	w.apply(t, registry.Policy{Operations: []registry.OperationPolicy{{Name: "list", TTL: time.Minute, MaxEntryBytes: 3}}})
+	w.wantFrom(t, "refused", entry("list", "a", ""))
+	w.source.fail()
+	if status := w.get(t, entry("list", "a", "")).status; status != http.StatusBadGateway {
+		t.Errorf("a failing source with nothing in the cache was answered %d", status)
+	}
+}
+
+func hitsOfNodeAreCounted(t *testing.T, w *world) {
+	const operation = "counted" // nobody else's: hits by MGET are reported a second later
+	key := entry(operation, "a", "")
+	w.fill(t, key, []byte("payload"))
+	for range 3 {
+		w.wantFrom(t, "cache", key)
+	}
+	gomega.NewWithT(t).Eventually(func() (int64, error) {
+		stats, err := w.registry.Stats(t.Context(), users)
+		return stats.Operations[operation].Hits, err
+	}).WithTimeout(20 * time.Second).Should(gomega.Equal(int64(3)))
+}
+
+func otherRequestsAreRefused(t *testing.T, w *world) {
+	for _, request := range []struct{ method, path string }{
+		{http.MethodGet, "/users"}, {http.MethodGet, "/"}, {http.MethodDelete, "/"}, {http.MethodPut, "/users/list/a"},
+	} {
+		if status := w.request(t, request.method, request.path, "").status; status != http.StatusMethodNotAllowed {
+			t.Errorf("%s %s was answered %d", request.method, request.path, status)
+		}
+	}
+}
+
+// The ids that Node makes of params are those of package cache.
+func TestNodeMakesTheIDsOfGo(t *testing.T) {
+	prepareNode(t)
+	params := []any{
+		nil, true, 42, -1.5e-9, 1e21, math.Copysign(0, -1), 0.1 + 0.2, "", "text", "<€> \u2028\"\\/\x7f\t", "\x00nul",
+		[]any{},
+		[]any{1, "a", nil, []int{2}},
+		map[string]any{},
+		map[string]any{"b": 1, "a": map[string]any{"z": "é", "10": 1, "9": 2}, "": 0, "\x00": 1, "€": 1, "😀": 2, "\ufb33": 3},
+	}
+	input, err := json.Marshal(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = `
+		import { idOf } from './cachewright.mjs';
+		import { readFileSync } from 'node:fs';
+		console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(idOf)));`
+	node := exec.CommandContext(t.Context(), "node", "--input-type=module", "--eval", script)
+	node.Stdin, node.Stderr = bytes.NewReader(input), os.Stderr
+	output, err := node.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	if err := json.Unmarshal(output, &ids); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	for i, p := range params {
+		if want, err := cache.ID(p); err != nil || ids[i] != want {
+			t.Errorf("the id of %#v: Node makes %s, Go %s (%v)", p, ids[i], want, err)
+		}
+	}
+}
+
+func TestNodePassesTheConformanceVectors(t *testing.T) {
+	prepareNode(t)
+	if output, err := exec.CommandContext(t.Context(), "node", "--test", "vectors.mjs").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, output)
+	}
+}
