@@ -302,7 +302,7 @@ local function parse_heads(raw, user)
   local epochs = {}
   for i = 1, user == '' and 2 or 3 do
     local head = raw[i]
-    if head then
+    if head and #head >= EPOCH_LEN then
       epochs[#epochs + 1] = string.sub(head, 1, EPOCH_LEN)
       local soft = string.sub(head, (i == 2 and 2 or 1) * EPOCH_LEN + 1)
       if soft ~= '' then
@@ -338,10 +338,13 @@ local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
   local kind = user == '' and 0 or FLAG_USER
+  -- 140 are the flags that nobody knows; a shared entry has no soft epoch of a user.
   if bit.band(flags, FLAG_USER) ~= kind or bit.band(flags, 140) ~= 0 then return nil end
+  if kind == 0 and bit.band(flags, FLAG_SOFT[3]) ~= 0 then return nil end
   local from = HEADER_FIXED_LEN + #heads.epochs
   if string.sub(value, HEADER_FIXED_LEN + 1, from) ~= heads.epochs then return nil end
   local payload = from + soft_len(flags)
+  if #value < payload then return nil end
   local negative = bit.band(flags, FLAG_NEGATIVE) ~= 0
   return {
     payload = payload + 1,
@@ -1003,8 +1006,10 @@ local function parse_operation(at, operation)
   }
 end
 
-local function parse_operations(list, rules)
-  if type(list) ~= 'table' then refuse('cw_policy_apply: operations must be a list') end
+local function parse_operations(list, rules, text)
+  -- The decoder makes the same of {} and [].
+  local is_object = type(list) == 'table' and next(list) == nil and not string.find(text, '"operations"%s*:%s*%[')
+  if type(list) ~= 'table' or is_object then refuse('cw_policy_apply: operations must be a list') end
   local length = 0
   for _ in pairs(list) do length = length + 1 end
   if length ~= #list then refuse('cw_policy_apply: operations must be a list') end
@@ -1020,12 +1025,28 @@ local function parse_operations(list, rules)
   end
 end
 
+-- want_strict_json refuses what the decoder lets pass and other readers of the document do not: line
+-- breaks in strings, and numbers that are not plain digits.
+local function want_strict_json(text)
+  local plain = string.gsub(text, '\\.', '')
+  for quoted in string.gmatch(plain, '"([^"]*)"') do
+    if string.find(quoted, '[%z\1-\31]') then refuse('cw_policy_apply: a string holds a control character') end
+  end
+  plain = string.gsub(plain, '"[^"]*"', '')
+  for word in string.gmatch(plain, '[^%s{}%[%]:,]+') do
+    if not string.match(word, '^[1-9]%d*$') and word ~= '0' then
+      refuse('cw_policy_apply: values must be strings, objects, lists, and whole numbers in plain digits')
+    end
+  end
+end
+
 local function parse_policy(text)
   want_bytes('cw_policy_apply', 'the document', text, 2, MAX_POLICY_BYTES)
   local ok, document = pcall(cjson.decode, text)
   if not ok or not string.match(text, '^%s*{') then
     refuse('cw_policy_apply: the document must be a JSON object')
   end
+  want_strict_json(text)
   want_known_fields('', document, POLICY_FIELDS)
   local rules = {operations = {}, revision = document.revision}
   if rules.revision ~= nil then
@@ -1037,7 +1058,7 @@ local function parse_policy(text)
     local ttl = want_whole('defaultTtlMs', document.defaultTtlMs, 0, MAX_TTL_MS)
     rules.default = {ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = MAX_PAYLOAD_BYTES}
   end
-  if document.operations ~= nil then parse_operations(document.operations, rules) end
+  if document.operations ~= nil then parse_operations(document.operations, rules, text) end
   return rules
 end
 

@@ -66,7 +66,7 @@ func (h *hexBytes) orEmpty() string {
 	return string(*h)
 }
 
-func loadVectors(t *testing.T) vectors {
+func loadVectors(t testing.TB) vectors {
 	t.Helper()
 	text, err := os.ReadFile("../docs/protocol-vectors.json")
 	if err != nil {

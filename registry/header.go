@@ -49,7 +49,8 @@ func decodeLive(value string, heads ...string) (liveEntry, bool) {
 		return liveEntry{}, false
 	}
 	flags := value[1]
-	if flags&^knownFlags != 0 || (flags&flagUser != 0) != (len(heads) == 3) {
+	ofUser := len(heads) == 3
+	if flags&^knownFlags != 0 || (flags&flagUser != 0) != ofUser || (flags&flagSoftUser != 0 && !ofUser) {
 		return liveEntry{}, false
 	}
 	rest, live := cutEpochs(value[headerFixedLen:], heads)

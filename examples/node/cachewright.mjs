@@ -195,7 +195,7 @@ export function decode(value, heads) {
   if (!value || value.length < FIXED || value[0] !== VERSION) return null;
   const flags = value[1];
   const ofUser = (flags & FLAG_USER) !== 0;
-  if (flags & UNKNOWN_FLAGS || ofUser !== (heads.length === 3)) return null;
+  if (flags & UNKNOWN_FLAGS || ofUser !== (heads.length === 3) || (!ofUser && flags & FLAGS_SOFT[2])) return null;
 
   let at = FIXED;
   const next = () => value.subarray(at, (at += EPOCH));
