@@ -295,6 +295,12 @@ local function head_keys(slot, op, user)
   return {module_head_key(slot), operation_head_key(slot, op), user_head_key(slot, user)}
 end
 
+-- is_head says whether these bytes can be a head: whole, with or without a soft epoch. Others count as missing.
+local function is_head(i, head)
+  local hard = i == 2 and 2 * EPOCH_LEN or EPOCH_LEN
+  return #head == hard or #head == hard + EPOCH_LEN
+end
+
 -- parse_heads sums up what covers an entry. epochs and soft are what an entry must carry to be live
 -- and fresh, flags says which soft epochs those are; epochs is nil where a head is missing.
 local function parse_heads(raw, user)
@@ -302,7 +308,7 @@ local function parse_heads(raw, user)
   local epochs = {}
   for i = 1, user == '' and 2 or 3 do
     local head = raw[i]
-    if head and #head >= EPOCH_LEN then
+    if head and is_head(i, head) then
       epochs[#epochs + 1] = string.sub(head, 1, EPOCH_LEN)
       local soft = string.sub(head, (i == 2 and 2 or 1) * EPOCH_LEN + 1)
       if soft ~= '' then
@@ -310,7 +316,7 @@ local function parse_heads(raw, user)
         heads.flags = heads.flags + FLAG_SOFT[i]
       end
     else
-      heads.missing = true
+      heads.missing, raw[i] = true, false
     end
   end
   if not heads.missing then heads.epochs = table.concat(epochs) end
@@ -1025,9 +1031,26 @@ local function parse_operations(list, rules, text)
   end
 end
 
+local function count_fields(object)
+  local fields = 0
+  for _ in pairs(object) do fields = fields + 1 end
+  return fields
+end
+
+-- want_fields_once refuses a field that is there twice: the decoder takes the last, whatever the first was. plain is
+-- the text without its strings, where each field has left its colon.
+local function want_fields_once(plain, document)
+  local fields = count_fields(document)
+  for _, operation in ipairs(type(document.operations) == 'table' and document.operations or {}) do
+    if type(operation) == 'table' then fields = fields + count_fields(operation) end
+  end
+  local _, colons = string.gsub(plain, ':', '')
+  if colons > fields then refuse('cw_policy_apply: a field is there twice') end
+end
+
 -- want_strict_json refuses what the decoder lets pass and other readers of the document do not: line
--- breaks in strings, and numbers that are not plain digits.
-local function want_strict_json(text)
+-- breaks in strings, numbers that are not plain digits, and fields that are there twice.
+local function want_strict_json(text, document)
   local plain = string.gsub(text, '\\.', '')
   for quoted in string.gmatch(plain, '"([^"]*)"') do
     if string.find(quoted, '[%z\1-\31]') then refuse('cw_policy_apply: a string holds a control character') end
@@ -1038,6 +1061,7 @@ local function want_strict_json(text)
       refuse('cw_policy_apply: values must be strings, objects, lists, and whole numbers in plain digits')
     end
   end
+  want_fields_once(plain, document)
 end
 
 local function parse_policy(text)
@@ -1046,8 +1070,8 @@ local function parse_policy(text)
   if not ok or not string.match(text, '^%s*{') then
     refuse('cw_policy_apply: the document must be a JSON object')
   end
-  want_strict_json(text)
   want_known_fields('', document, POLICY_FIELDS)
+  want_strict_json(text, document)
   local rules = {operations = {}, revision = document.revision}
   if rules.revision ~= nil then
     if type(rules.revision) ~= 'string' then refuse('cw_policy_apply: revision must be a string') end

@@ -74,13 +74,19 @@ func decodeLive(value string, heads ...string) (liveEntry, bool) {
 
 // cutEpochs compares the epochs that an entry carries with those in the heads.
 func cutEpochs(carried string, heads []string) (rest string, live bool) {
-	for _, head := range heads {
-		if len(carried) < epochLen || len(head) < epochLen || carried[:epochLen] != head[:epochLen] {
+	for i, head := range heads {
+		if len(carried) < epochLen || !isHead(i, head) || carried[:epochLen] != head[:epochLen] {
 			return "", false
 		}
 		carried = carried[epochLen:]
 	}
 	return carried, true
+}
+
+// isHead says whether these bytes can be a head: whole, with or without a soft epoch. Others count as missing.
+func isHead(i int, head string) bool {
+	hard := headParts[i].softAt
+	return len(head) == hard || len(head) == hard+epochLen
 }
 
 // cutSoftEpochs compares the soft epochs that an entry carries with those in the heads, which have
@@ -95,7 +101,7 @@ func cutSoftEpochs(carried string, flags byte, heads []string) (payload string, 
 			}
 			own, carried = carried[:epochLen], carried[epochLen:]
 		}
-		if own != head[min(part.softAt, len(head)):] {
+		if own != head[part.softAt:] {
 			stale = true
 		}
 	}

@@ -190,6 +190,9 @@ const FIXED = 10;
 const EPOCH = 11;
 const SOFT_AT = [EPOCH, 2 * EPOCH, EPOCH]; // in the heads; an operation's has its fence in between
 
+// A head ends before or after its soft epoch.
+const isHead = (i, head) => head && (head.length === SOFT_AT[i] || head.length === SOFT_AT[i] + EPOCH);
+
 /** Returns what the bytes of an entry hold if they are live under these heads, else null. */
 export function decode(value, heads) {
   if (!value || value.length < FIXED || value[0] !== VERSION) return null;
@@ -199,8 +202,8 @@ export function decode(value, heads) {
 
   let at = FIXED;
   const next = () => value.subarray(at, (at += EPOCH));
-  for (const head of heads) {
-    if (!head || head.length < EPOCH || !head.subarray(0, EPOCH).equals(next())) return null;
+  for (const [i, head] of heads.entries()) {
+    if (!isHead(i, head) || !head.subarray(0, EPOCH).equals(next())) return null;
   }
   let softStale = false;
   heads.forEach((head, i) => {
