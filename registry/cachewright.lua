@@ -987,7 +987,7 @@ end
 local POLICY_FIELDS = {revision = true, defaultTtlMs = true, operations = true}
 local OPERATION_FIELDS = {
   name = true, ttlMs = true, staleForMs = true, negativeTtlMs = true, jitterPercent = true, scope = true,
-  maxEntryBytes = true,
+  maxEntryBytes = true, localTtlMs = true,
 }
 
 local function parse_operation(at, operation)
@@ -1002,6 +1002,8 @@ local function parse_operation(at, operation)
   if scope ~= 'Any' and scope ~= 'User' then
     refuse('cw_policy_apply: ' .. where .. 'scope must be "Any" or "User"')
   end
+  -- Only for caches in the applications' memory, which read it from the document.
+  want_whole(where .. 'localTtlMs', operation.localTtlMs or 0, 0, MAX_TTL_MS)
   return name, {
     ttl = want_whole(where .. 'ttlMs', operation.ttlMs, 0, MAX_TTL_MS),
     stale = want_whole(where .. 'staleForMs', operation.staleForMs or 0, 0, MAX_TTL_MS),

@@ -42,6 +42,9 @@ type OperationPolicy struct {
 	Scope OperationScope
 	// MaxEntryBytes refuses larger payloads; at most 64 MiB. 0: 64 MiB.
 	MaxEntryBytes int64
+	// LocalTTL bounds how long applications keep entries in their own memory, at most 720h; 0: not at
+	// all. Nil: as the application is configured.
+	LocalTTL *time.Duration
 }
 
 // OperationScope says whose entries an operation has.
@@ -88,13 +91,12 @@ type operationDocument struct {
 	JitterPercent int            `json:"jitterPercent,omitempty"`
 	Scope         OperationScope `json:"scope,omitempty"`
 	MaxEntryBytes int64          `json:"maxEntryBytes,omitempty"`
+	LocalTTLMs    *int64         `json:"localTtlMs,omitempty"`
 }
 
 func (p Policy) document() []byte {
 	document := policyDocument{Revision: p.Revision}
-	if p.DefaultTTL != nil {
-		document.DefaultTTLMs = new(wholeMilliseconds(*p.DefaultTTL))
-	}
+	document.DefaultTTLMs = optional(p.DefaultTTL, wholeMilliseconds)
 	for _, o := range p.Operations {
 		document.Operations = append(document.Operations, operationDocument{
 			Name:          o.Name,
@@ -104,6 +106,7 @@ func (p Policy) document() []byte {
 			JitterPercent: o.JitterPercent,
 			Scope:         o.Scope,
 			MaxEntryBytes: o.MaxEntryBytes,
+			LocalTTLMs:    optional(o.LocalTTL, wholeMilliseconds),
 		})
 	}
 	text, err := json.Marshal(document)
@@ -118,15 +121,20 @@ func wholeMilliseconds(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }
 
+// optional converts what may be absent.
+func optional[From, To any](value *From, convert func(From) To) *To {
+	if value == nil {
+		return nil
+	}
+	return new(convert(*value))
+}
+
 func parsePolicy(text string) (Policy, error) {
 	var document policyDocument
 	if err := json.Unmarshal([]byte(text), &document); err != nil {
 		return Policy{}, err
 	}
-	policy := Policy{Revision: document.Revision}
-	if document.DefaultTTLMs != nil {
-		policy.DefaultTTL = new(milliseconds(*document.DefaultTTLMs))
-	}
+	policy := Policy{Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds)}
 	for _, o := range document.Operations {
 		policy.Operations = append(policy.Operations, OperationPolicy{
 			Name:          o.Name,
@@ -136,6 +144,7 @@ func parsePolicy(text string) (Policy, error) {
 			JitterPercent: o.JitterPercent,
 			Scope:         o.Scope,
 			MaxEntryBytes: o.MaxEntryBytes,
+			LocalTTL:      optional(o.LocalTTLMs, milliseconds),
 		})
 	}
 	return policy, nil

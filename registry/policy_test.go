@@ -185,6 +185,7 @@ func drawPolicy(t *rapid.T) Policy {
 			JitterPercent: rapid.IntRange(0, 50).Draw(t, "jitter"),
 			Scope:         rapid.SampledFrom([]OperationScope{"", ScopeAny, ScopeUser}).Draw(t, "scope"),
 			MaxEntryBytes: rapid.Int64Range(0, 64<<20).Draw(t, "max"),
+			LocalTTL:      rapid.Ptr(ttl, true).Draw(t, "localTTL"),
 		})
 	}
 	return policy
