@@ -158,7 +158,7 @@ func (r *CacheInvalidationReconciler) settle(
 	now := r.Clock.Now()
 	invalidation.Status = invalidationStatus(invalidation, *found, now)
 	after := invalidation.Status
-	if err := patch.status(ctx, invalidation); err != nil {
+	if err := patch.statusIfUnchanged(ctx, invalidation); err != nil {
 		return faultOf(err, r.StoreAddress).resultOr(reconcile.Result{}, nil, now)
 	}
 	for _, e := range invalidationEvents(before, after) {

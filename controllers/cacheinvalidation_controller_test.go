@@ -266,6 +266,32 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			Expect(store.count("Invalidate")).To(Equal(1))
 			Expect(again.ResourceVersion).To(Equal(purge.ResourceVersion))
 		})
+
+		It("leaves alone what a successor wrote while it was held up", func(ctx SpecContext) {
+			on.fill(ctx, "users", "list", "", 3)
+			purge := purgeOf(list)
+			on.create(ctx, purge)
+			successor := *reconciler
+			var completed *v1.CacheInvalidation
+			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
+				SubResourcePatch: func(
+					ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, o ...client.SubResourcePatchOption,
+				) error {
+					clock.SetTime(clock.Now().Add(time.Hour))
+					_, err := successor.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+					Expect(err).NotTo(HaveOccurred())
+					completed = current(ctx, purge)
+					return c.SubResource(sub).Patch(ctx, obj, patch, o...)
+				},
+			})
+
+			purge = step(ctx, purge)
+
+			Expect(completed.Status.State).To(Equal(v1.StateComplete))
+			Expect(*completed.Status.KeysInvalidated).To(BeEquivalentTo(3))
+			Expect(purge.ResourceVersion).To(Equal(completed.ResourceVersion))
+			Expect(events.take()).To(HaveLen(1), "the purge was told of twice")
+		})
 	})
 
 	Describe("a large purge", func() {

@@ -28,12 +28,21 @@ func copyOf(obj client.Object) client.Object {
 
 // status patches what differs in the object's status. An object that is gone needs none.
 func (p *patcher) status(ctx context.Context, obj client.Object) error {
-	patch := client.MergeFrom(p.before)
-	data, err := patch.Data(obj)
+	return p.statusBy(ctx, obj, client.MergeFrom(p.before))
+}
+
+// statusIfUnchanged does what status does, but fails with a conflict if anybody wrote to the object since it
+// was read: what is final there must not be written over by a leader that was held up and is none any more.
+func (p *patcher) statusIfUnchanged(ctx context.Context, obj client.Object) error {
+	return p.statusBy(ctx, obj, client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{}))
+}
+
+func (p *patcher) statusBy(ctx context.Context, obj client.Object, patch client.Patch) error {
+	difference, err := client.MergeFrom(p.before).Data(obj)
 	if err != nil {
 		return fmt.Errorf("comparing the status of %s: %w", client.ObjectKeyFromObject(obj), err)
 	}
-	if string(data) == "{}" {
+	if string(difference) == "{}" {
 		return nil
 	}
 	if err := p.client.Status().Patch(ctx, obj, patch); client.IgnoreNotFound(err) != nil {
