@@ -32,7 +32,10 @@ type launch struct {
 	port    int // 0: any
 	busPort int // of a cluster node
 	cluster bool
-	config  []string
+	tls     *Certificates // nil: without TLS
+	// sentinel, if not nil, writes the configuration of a Sentinel on the port chosen, and returns its file.
+	sentinel func(port int) (string, error)
+	config   []string
 }
 
 // run starts the server and waits until it accepts connections. Another process may take a port between its choice
@@ -73,8 +76,16 @@ func (l *launch) runOnce() (*process, error) {
 		return nil, fmt.Errorf("redis-server is not on the PATH: run hack/redis.sh, or install the package "+
 			"redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew): %w", err)
 	}
-	p := &process{cmd: exec.Command(path, l.args()...), exited: make(chan struct{})}
-	p.log.ready = make(chan struct{})
+	args, says := l.args(), "Ready to accept connections"
+	if l.sentinel != nil {
+		file, err := l.sentinel(l.port)
+		if err != nil {
+			return nil, err
+		}
+		args, says = append([]string{file, "--sentinel"}, l.config...), "Sentinel ID is"
+	}
+	p := &process{cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.log.ready, p.log.says = make(chan struct{}), says
 	p.cmd.Dir = l.dir
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = detached()
@@ -93,9 +104,15 @@ func (l *launch) runOnce() (*process, error) {
 
 func (l *launch) args() []string {
 	args := []string{
-		"--bind", loopback, "--port", strconv.Itoa(l.port), "--dir", l.dir,
-		"--save", "", "--appendonly", "no",
+		"--bind", loopback, "--dir", l.dir,
+		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
 		"--daemonize", "no", "--logfile", "",
+	}
+	if l.tls != nil {
+		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(l.port), "--tls-cert-file", l.tls.ServerCertFile,
+			"--tls-key-file", l.tls.ServerKeyFile, "--tls-ca-cert-file", l.tls.CAFile)
+	} else {
+		args = append(args, "--port", strconv.Itoa(l.port))
 	}
 	if l.cluster {
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(l.busPort),
@@ -152,6 +169,7 @@ type logBuffer struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
 	ready chan struct{}
+	says  string // when it is ready
 	said  bool
 }
 
@@ -159,7 +177,7 @@ func (b *logBuffer) Write(chunk []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, err := b.text.Write(chunk)
-	if !b.said && bytes.Contains(b.text.Bytes(), []byte("Ready to accept connections")) {
+	if !b.said && bytes.Contains(b.text.Bytes(), []byte(b.says)) {
 		b.said = true
 		close(b.ready)
 	}

@@ -71,17 +71,33 @@ func (s *Server) Addr() string {
 	return net.JoinHostPort(loopback, strconv.Itoa(s.launch.port))
 }
 
-// Client returns a new client of the server, without credentials. It is closed when the test ends; for a server of
-// Run, by the caller.
-func (s *Server) Client() *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
+// Client returns a new client of the server, without credentials (to a server with TLS, with the client's certificate).
+// It is closed when the test ends; for a server of Run, by the caller.
+func (s *Server) Client() *redis.Client { return s.ClientAs("", "") }
+
+// ClientAs returns a new client as Client does, which logs in as a user of the ACL.
+func (s *Server) ClientAs(username, password string) *redis.Client {
+	options := &redis.Options{Addr: s.Addr(), Username: username, Password: password}
+	if s.launch.tls != nil {
+		options.TLSConfig = s.launch.tls.Config()
+	}
+	client := redis.NewClient(options)
 	if s.tb != nil {
 		s.tb.Cleanup(func() { _ = client.Close() })
 	}
 	return client
 }
 
-// Kill ends the server with SIGKILL and waits until it is gone. All data is lost. Killing it again does nothing.
+// AddUser makes a user of the ACL, with rules as for ACL SETUSER, such as "~cw:{shop/*", "+@all". A restart forgets it.
+func (s *Server) AddUser(username, password string, rules ...string) {
+	s.do(append([]string{"ACL", "SETUSER", username, "on", ">" + password}, rules...)...)
+}
+
+// Save writes a snapshot, which later restarts begin with.
+func (s *Server) Save() { s.do("SAVE") }
+
+// Kill ends the server with SIGKILL and waits until it is gone. All that was not saved is lost. Killing it again does
+// nothing.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +107,8 @@ func (s *Server) Kill() {
 	}
 }
 
-// Restart kills the server if it runs and starts it again, empty, on the same port. It returns when the server answers.
+// Restart kills the server if it runs and starts it again on the same port: with what was saved last, else empty. It
+// returns when the server answers.
 func (s *Server) Restart() {
 	s.Kill()
 	if err := s.start(); err != nil {
@@ -104,6 +121,19 @@ func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume lets a paused server go on.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+// do runs a command and fails the test where that fails.
+func (s *Server) do(args ...string) {
+	client := s.Client()
+	defer func() { _ = client.Close() }()
+	command := make([]any, len(args))
+	for i, arg := range args {
+		command[i] = arg
+	}
+	if err := client.Do(context.Background(), command...).Err(); err != nil {
+		s.fail(fmt.Errorf("%s %s on redis-server %s: %w", args[0], args[1:min(2, len(args))], s.Addr(), err))
+	}
+}
 
 func (s *Server) start() error {
 	s.mu.Lock()

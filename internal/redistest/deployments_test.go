@@ -1,0 +1,108 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+)
+
+func TestRestartBeginsWithWhatWasSaved(t *testing.T) {
+	ctx := t.Context()
+	server := redistest.Start(t)
+	client := server.Client()
+	for _, value := range []string{"saved", "lost"} {
+		if err := client.Set(ctx, "key", value, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if value == "saved" {
+			server.Save()
+		}
+	}
+	server.Restart()
+	if got, err := server.Client().Get(ctx, "key").Result(); got != "saved" {
+		t.Errorf("GET after the restart: %q, %v; want what was saved", got, err)
+	}
+}
+
+func TestSentinelPromotesAReplicaThatLacksWhatWasWrittenWhilePaused(t *testing.T) {
+	ctx := t.Context()
+	group := redistest.StartSentinel(t, 2, 3)
+	client := group.Client()
+	set := func(key string) {
+		t.Helper()
+		if err := client.Set(ctx, key, "1", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("before")
+	group.Primary().WaitReplicated()
+	group.Primary().PauseReplication()
+	set("after")
+
+	promoted := group.Failover().Client()
+	if err := promoted.Get(ctx, "before").Err(); err != nil {
+		t.Errorf("what was replicated is lost: %v", err)
+	}
+	if err := promoted.Get(ctx, "after").Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("what was written while replication was paused: %v, want %v", err, redis.Nil)
+	}
+}
+
+func TestReplicationResumes(t *testing.T) {
+	ctx := t.Context()
+	primary := redistest.Start(t)
+	replica := redistest.StartReplica(t, primary)
+	primary.PauseReplication()
+	if err := primary.Client().Set(ctx, "key", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	primary.ResumeReplication()
+	primary.WaitReplicated()
+	if err := replica.Client().Get(ctx, "key").Err(); err != nil {
+		t.Errorf("the replica has not caught up: %v", err)
+	}
+}
+
+func TestTLSServerWantsAClientCertificate(t *testing.T) {
+	certificates := redistest.NewCertificates(t)
+	server := redistest.StartTLS(t, certificates)
+	if err := server.Client().Ping(t.Context()).Err(); err != nil {
+		t.Errorf("with the certificate: %v", err)
+	}
+
+	config := certificates.Config()
+	config.Certificates = nil
+	for name, options := range map[string]*redis.Options{
+		"no certificate": {TLSConfig: config},
+		"no TLS":         {},
+	} {
+		options.Addr = server.Addr()
+		client := redis.NewClient(options)
+		if err := client.Ping(t.Context()).Err(); err == nil {
+			t.Errorf("%s: it answered", name)
+		}
+		_ = client.Close()
+	}
+}
+
+func TestUsersMayDoWhatTheirRulesSay(t *testing.T) {
+	server := redistest.Start(t)
+	server.AddUser("shop", "secret", "~shop:*", "+@all")
+	client := server.ClientAs("shop", "secret")
+	if err := client.Set(t.Context(), "shop:key", "1", 0).Err(); err != nil {
+		t.Error(err)
+	}
+	if err := client.Get(t.Context(), "other").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+		t.Errorf("got %v, want NOPERM", err)
+	}
+	if err := server.ClientAs("shop", "wrong").Ping(t.Context()).Err(); err == nil {
+		t.Error("a wrong password was accepted")
+	}
+}

@@ -1,0 +1,72 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	replicationTimeout = 30 * time.Second
+	replicationPoll    = 10 * time.Millisecond
+)
+
+// StartReplica runs a replica of a server until the test ends. It returns when it has all of the server's data.
+func StartReplica(tb testing.TB, primary *Server, config ...string) *Server {
+	tb.Helper()
+	config = append([]string{"--replicaof", fmt.Sprintf("%s %d", loopback, primary.launch.port)}, config...)
+	replica := start(tb, launch{dir: tb.TempDir(), config: config})
+	replica.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
+	return replica
+}
+
+// PauseReplication cuts a primary's replicas off, while all else goes on: what is written from now on reaches none of
+// them. It does so by the ACL of the default user, as which replicas log in.
+func (s *Server) PauseReplication() {
+	s.do("ACL", "SETUSER", "default", "-psync", "-sync")
+	s.do("CLIENT", "KILL", "TYPE", "replica")
+	s.wait("has no replica", func(info string) bool { return strings.Contains(info, "connected_slaves:0") })
+}
+
+// ResumeReplication lets replicas connect again.
+func (s *Server) ResumeReplication() { s.do("ACL", "SETUSER", "default", "+psync", "+sync") }
+
+// WaitReplicated waits until all that was written has reached every replica that is connected.
+func (s *Server) WaitReplicated() {
+	s.wait("has replicas that have everything", func(info string) bool {
+		offset := field(info, "master_repl_offset")
+		return strings.Count(info, ",offset="+offset+",") == strings.Count(info, "state=online") &&
+			strings.Contains(info, "state=online")
+	})
+}
+
+// wait waits until INFO replication says what is wanted.
+func (s *Server) wait(what string, done func(info string) bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), replicationTimeout)
+	defer cancel()
+	client := s.Client()
+	defer func() { _ = client.Close() }()
+	info := ""
+	for ctx.Err() == nil {
+		if info = client.Info(ctx, "replication").Val(); done(info) {
+			return
+		}
+		time.Sleep(replicationPoll)
+	}
+	s.fail(fmt.Errorf("redis-server %s: waited %s until it %s; it says:\n%s", s.Addr(), replicationTimeout, what, info))
+}
+
+// field returns one field of INFO.
+func field(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, found := strings.CutPrefix(line, name+":"); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,189 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// MasterName is what the Sentinels of a SentinelGroup call their primary.
+const MasterName = "main"
+
+const (
+	sentinelDownAfter       = 500 // ms without an answer until a server counts as down
+	sentinelFailoverTimeout = 5000
+	failoverTimeout         = 60 * time.Second
+	failoverPoll            = 20 * time.Millisecond
+)
+
+// SentinelGroup is a primary and its replicas, watched by Sentinels that promote a replica within seconds when the
+// primary is gone.
+type SentinelGroup struct {
+	tb        testing.TB
+	servers   []*Server // the first was the primary at the start
+	sentinels []*Server
+}
+
+// StartSentinel runs a primary, its replicas and Sentinels on loopback until the test ends. It returns when all know
+// of each other. config are further directives of the servers.
+func StartSentinel(tb testing.TB, replicas, sentinels int, config ...string) *SentinelGroup {
+	tb.Helper()
+	group := &SentinelGroup{tb: tb}
+	primary := Start(tb, config...)
+	group.servers = append(group.servers, primary)
+	for range replicas {
+		group.servers = append(group.servers, StartReplica(tb, primary, config...))
+	}
+	primary.WaitReplicated()
+	for range sentinels {
+		group.sentinels = append(group.sentinels, startSentinel(tb, primary, sentinels/2+1))
+	}
+	group.await(failoverTimeout, "the Sentinels know each other and all replicas", group.settled)
+	return group
+}
+
+func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	return start(tb, launch{dir: dir, sentinel: func(port int) (string, error) {
+		file := filepath.Join(dir, "sentinel.conf")
+		if _, err := os.Stat(file); err == nil {
+			return file, nil // a Sentinel that is restarted remembers
+		}
+		config := fmt.Sprintf("bind %[1]s\nport %[2]d\ndir %[3]s\nsentinel monitor %[4]s %[1]s %[5]d %[6]d\n"+
+			"sentinel down-after-milliseconds %[4]s %[7]d\nsentinel failover-timeout %[4]s %[8]d\n",
+			loopback, port, dir, MasterName, primary.launch.port, quorum, sentinelDownAfter, sentinelFailoverTimeout)
+		return file, os.WriteFile(file, []byte(config), 0o600)
+	}})
+}
+
+// Addrs is where the Sentinels listen, each as host:port.
+func (g *SentinelGroup) Addrs() []string {
+	addrs := make([]string, len(g.sentinels))
+	for i, sentinel := range g.sentinels {
+		addrs[i] = sentinel.Addr()
+	}
+	return addrs
+}
+
+// Servers are the Redis servers, whatever their role.
+func (g *SentinelGroup) Servers() []*Server { return g.servers }
+
+// Sentinels are the Sentinels' processes.
+func (g *SentinelGroup) Sentinels() []*Server { return g.sentinels }
+
+// Client returns a new client of whatever server is the primary. It is closed when the test ends.
+func (g *SentinelGroup) Client() *redis.Client {
+	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: g.Addrs()})
+	g.tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Primary is the server that the first Sentinel calls the primary.
+func (g *SentinelGroup) Primary() *Server {
+	g.tb.Helper()
+	primary, err := g.primary(context.Background())
+	if err != nil {
+		g.tb.Fatal(err)
+	}
+	return primary
+}
+
+// Failover kills the primary and returns the one that was promoted, once all Sentinels name it and it takes writes.
+func (g *SentinelGroup) Failover() *Server {
+	g.tb.Helper()
+	before := g.Primary()
+	before.Kill()
+	var after *Server
+	g.await(failoverTimeout, "another server is the primary", func(ctx context.Context) error {
+		var err error
+		if after, err = g.primary(ctx); err != nil {
+			return err
+		}
+		if after == before {
+			return fmt.Errorf("it is %s still", before.Addr())
+		}
+		return wantRole(ctx, after, "master")
+	})
+	return after
+}
+
+func (g *SentinelGroup) primary(ctx context.Context) (*Server, error) {
+	var named *Server
+	for _, sentinel := range g.sentinels {
+		client := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr()})
+		addr, err := client.GetMasterAddrByName(ctx, MasterName).Result()
+		_ = client.Close()
+		if err != nil {
+			return nil, fmt.Errorf("asking Sentinel %s: %w", sentinel.Addr(), err)
+		}
+		server := g.serverAt(addr[1])
+		if server == nil || named != nil && named != server {
+			return nil, fmt.Errorf("sentinels do not agree on the primary: %s names %v", sentinel.Addr(), addr)
+		}
+		named = server
+	}
+	return named, nil
+}
+
+func (g *SentinelGroup) serverAt(port string) *Server {
+	for _, server := range g.servers {
+		if server.Addr() == loopback+":"+port {
+			return server
+		}
+	}
+	return nil
+}
+
+// settled says that a failover would succeed.
+func (g *SentinelGroup) settled(ctx context.Context) error {
+	for _, sentinel := range g.sentinels {
+		client := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr()})
+		master, err := client.Master(ctx, MasterName).Result()
+		_ = client.Close()
+		if err != nil {
+			return fmt.Errorf("asking Sentinel %s: %w", sentinel.Addr(), err)
+		}
+		replicas, others := fmt.Sprint(len(g.servers)-1), fmt.Sprint(len(g.sentinels)-1)
+		if master["num-slaves"] != replicas || master["num-other-sentinels"] != others || master["flags"] != "master" {
+			return fmt.Errorf("sentinel %s says: %v", sentinel.Addr(), master)
+		}
+	}
+	return nil
+}
+
+func wantRole(ctx context.Context, server *Server, want string) error {
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = client.Close() }()
+	info, err := client.Info(ctx, "replication").Result()
+	if err == nil && field(info, "role") != want {
+		err = fmt.Errorf("%s is no %s:\n%s", server.Addr(), want, info)
+	}
+	return err
+}
+
+// await tries until there is no error.
+func (g *SentinelGroup) await(patience time.Duration, what string, try func(context.Context) error) {
+	g.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			g.tb.Fatalf("waited %s until %s: %v", patience, what, err)
+		case <-time.After(failoverPoll):
+		}
+	}
+}
