@@ -22,6 +22,7 @@ func TestArgoHealth(t *testing.T) {
 	const (
 		policy       = "cachepolicy_health.lua"
 		invalidation = "cacheinvalidation_health.lua"
+		store        = "cachestore_health.lua"
 	)
 	for name, test := range map[string]struct {
 		script, status string
@@ -34,6 +35,12 @@ func TestArgoHealth(t *testing.T) {
 		"policy, suspended":                   {policy, ready(2, "True", "Suspended"), "Suspended: Suspended it is"},
 		"policy, Redis is down":               {policy, ready(2, "False", "StoreUnreachable", "Reconciling"), "Progressing: StoreUnreachable it is"},
 		"policy, another governs":             {policy, ready(2, "False", "Conflicted", "Stalled"), "Degraded: Conflicted it is"},
+
+		"store, fresh":         {store, `{observedGeneration: -1}`, "Progressing: Waiting for the operator"},
+		"store, changed since": {store, ready(1, "True", "Connected"), "Progressing: Waiting for the operator"},
+		"store, in use":        {store, ready(2, "True", "Connected"), "Healthy: Connected it is"},
+		"store, down":          {store, ready(2, "False", "StoreUnreachable", "Reconciling"), "Progressing: StoreUnreachable it is"},
+		"store, too old":       {store, ready(2, "False", "StoreUnsupported", "Stalled"), "Degraded: StoreUnsupported it is"},
 
 		"purge, fresh":             {invalidation, `{observedGeneration: -1}`, "Progressing: Waiting for the operator"},
 		"purge, before conditions": {invalidation, `{observedGeneration: 2}`, "Progressing: Waiting for the operator"},
@@ -120,7 +127,7 @@ func TestArgoHealthIsAddedToWhatIsThere(t *testing.T) {
 	if err := cluster.Get(ctx, client.ObjectKeyFromObject(settings), settings); err != nil {
 		t.Fatal(err)
 	}
-	if settings.Data["url"] != "https://argocd.example.com" || len(settings.Data) != 3 {
-		t.Errorf("data = %v, want what was there and two health checks", settings.Data)
+	if settings.Data["url"] != "https://argocd.example.com" || len(settings.Data) != 4 {
+		t.Errorf("data = %v, want what was there and three health checks", settings.Data)
 	}
 }

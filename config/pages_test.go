@@ -21,10 +21,11 @@ import (
 // TestPagesAreComplete wants each kind's page to name every field, and the pages together every
 // condition and reason.
 func TestPagesAreComplete(t *testing.T) {
-	policy, invalidation := page(t, "../docs/cachepolicy.md"), page(t, "../docs/cacheinvalidation.md")
+	policy, invalidation, store := page(t, "../docs/cachepolicy.md"), page(t, "../docs/cacheinvalidation.md"), page(t, "../docs/cachestore.md")
 	for name, text := range map[string]string{
 		"cachepolicies.cachewright.io":      policy,
 		"cacheinvalidations.cachewright.io": invalidation,
+		"cachestores.cachewright.io":        store,
 	} {
 		var crd apiextensions.CustomResourceDefinition
 		if err := cluster.Get(context.Background(), client.ObjectKey{Name: name}, &crd); err != nil {
@@ -40,8 +41,8 @@ func TestPagesAreComplete(t *testing.T) {
 		}
 	}
 	for _, word := range conditionNames(t) {
-		if !strings.Contains(policy+invalidation, "`"+word+"`") {
-			t.Errorf("neither page tells of the condition or reason %s", word)
+		if !strings.Contains(policy+invalidation+store, "`"+word+"`") {
+			t.Errorf("no page tells of the condition or reason %s", word)
 		}
 	}
 }

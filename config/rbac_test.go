@@ -29,6 +29,10 @@ func TestManagerPermissions(t *testing.T) {
 		{"patch", "cachepolicies.cachewright.io/status", "shop", true},
 		{"watch", "cacheinvalidations.cachewright.io", "", true},
 		{"patch", "cacheinvalidations.cachewright.io/status", "shop", true},
+		{"watch", "cachestores.cachewright.io", "", true},
+		{"patch", "cachestores.cachewright.io", "shop", true},
+		{"patch", "cachestores.cachewright.io/status", "shop", true},
+		{"get", "secrets", "shop", true},
 		{"create", "events.events.k8s.io", "shop", true},
 		{"create", "tokenreviews.authentication.k8s.io", "", true},
 		{"create", "subjectaccessreviews.authorization.k8s.io", "", true},
@@ -38,8 +42,10 @@ func TestManagerPermissions(t *testing.T) {
 		{"create", "cachepolicies.cachewright.io", "shop", false},
 		{"delete", "cachepolicies.cachewright.io", "shop", false},
 		{"create", "cacheinvalidations.cachewright.io", "shop", false},
-		{"get", "secrets", "shop", false},
-		{"get", "secrets", system, false},
+		{"create", "cachestores.cachewright.io", "shop", false},
+		{"delete", "cachestores.cachewright.io", "shop", false},
+		{"list", "secrets", "shop", false},
+		{"watch", "secrets", "shop", false},
 		{"list", "configmaps", "shop", false},
 		{"get", "pods", "shop", false},
 	} {
@@ -56,6 +62,7 @@ func TestRolesForPeople(t *testing.T) {
 	for _, kind := range []struct{ singular, plural string }{
 		{"cachepolicy", "cachepolicies"},
 		{"cacheinvalidation", "cacheinvalidations"},
+		{"cachestore", "cachestores"},
 	} {
 		for _, role := range []struct {
 			name, aggregatesTo  string

@@ -89,7 +89,7 @@ func install(environment *envtest.Environment, assets, folder string) error {
 		return err
 	}
 	if _, err = runKubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s",
-		"crd/cachepolicies.cachewright.io", "crd/cacheinvalidations.cachewright.io"); err != nil {
+		"crd/cachepolicies.cachewright.io", "crd/cacheinvalidations.cachewright.io", "crd/cachestores.cachewright.io"); err != nil {
 		return err
 	}
 	cluster.Client, err = client.New(environment.Config, client.Options{Scheme: scheme.Scheme})

@@ -20,6 +20,12 @@ type CacheInvalidationSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	Targets []InvalidationTarget `json:"targets"`
 
+	// storeRef names the CacheStore of this namespace to purge in.
+	// Absent: the Redis of the operator's environment.
+	//
+	// +optional
+	StoreRef *StoreReference `json:"storeRef,omitempty"`
+
 	// mode of the purge.
 	// Hard: the entries are gone at once.
 	// Soft: they become stale at once: who reads one gets it still, while one caller loads it anew.

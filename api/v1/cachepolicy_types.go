@@ -8,9 +8,11 @@ import (
 )
 
 // CachePolicySpec declares how the operations of one module are cached.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.storeRef) == has(oldSelf.storeRef) && (!has(self.storeRef) || self.storeRef == oldSelf.storeRef)",fieldPath=".storeRef",reason=FieldValueForbidden,message="storeRef is immutable: create a new CachePolicy for the other store, and delete this one when no application uses its store any more"
 type CachePolicySpec struct {
 	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.', '_' and '-'.
-	// One policy governs a module of a namespace: of two, the older wins and the other waits.
+	// One policy governs a module of a namespace in a store: of two, the older wins and the other waits.
 	// It cannot be changed.
 	//
 	// +required
@@ -18,6 +20,13 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",message="must consist of letters, digits, '.', '_' and '-', and begin and end with a letter or digit, for example: users"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="module is immutable: create a new CachePolicy for another module and delete this one"
 	Module string `json:"module"`
+
+	// storeRef names the CacheStore of this namespace that the module is cached in.
+	// Absent: the Redis of the operator's environment.
+	// It cannot be changed.
+	//
+	// +optional
+	StoreRef *StoreReference `json:"storeRef,omitempty"`
 
 	// defaultTTL is how long entries of operations that are not listed live, for example 5m.
 	// 0s to 720h, in h, m, s and ms.

@@ -40,8 +40,28 @@ const (
 	ReasonDeleting = "Deleting"
 )
 
-// Reasons of conditions on both kinds.
+// Reasons of conditions on a CacheStore.
 const (
+	// ReasonConnected: the store can be used.
+	ReasonConnected = "Connected"
+	// ReasonConnecting: the store has not been looked at yet as it is declared now.
+	ReasonConnecting = "Connecting"
+	// ReasonInUse: the resource is to be deleted, and policies or purges still refer to it.
+	ReasonInUse = "InUse"
+)
+
+// Reasons of conditions on CachePolicies and CacheInvalidations.
+const (
+	// ReasonStoreNotFound: there is no CacheStore of the name in spec.storeRef.
+	ReasonStoreNotFound = "StoreNotFound"
+	// ReasonStoreRequired: the operator has no Redis of its own, so spec.storeRef has to name one.
+	ReasonStoreRequired = "StoreRequired"
+)
+
+// Reasons of conditions on all kinds.
+const (
+	// ReasonStoreSecretInvalid: a Secret that the CacheStore names is missing or cannot be used.
+	ReasonStoreSecretInvalid = "StoreSecretInvalid"
 	// ReasonStoreUnreachable: Redis cannot be reached; it is tried again with backoff.
 	ReasonStoreUnreachable = "StoreUnreachable"
 	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a command.
@@ -67,4 +87,6 @@ const (
 const (
 	// CachePolicyFinalizer is held by a CachePolicy until it is withdrawn from Redis.
 	CachePolicyFinalizer = "cachewright.io/policy"
+	// CacheStoreFinalizer is held by a CacheStore until no policy and no unfinished purge refers to it.
+	CacheStoreFinalizer = "cachewright.io/store"
 )

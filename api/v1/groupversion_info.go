@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package v1 holds the resources of the cachewright.io/v1 API: CachePolicy, the cache
-// policy of one module, and CacheInvalidation, the request to purge part of a cache.
+// policy of one module, CacheInvalidation, the request to purge part of a cache, and CacheStore, a
+// Redis that both may name.
 //
 // +kubebuilder:object:generate=true
 // +groupName=cachewright.io
@@ -28,6 +29,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&CachePolicy{}, &CachePolicyList{},
 		&CacheInvalidation{}, &CacheInvalidationList{},
+		&CacheStore{}, &CacheStoreList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

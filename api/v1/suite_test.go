@@ -28,6 +28,7 @@ import (
 const (
 	policies      = "cachepolicies"
 	invalidations = "cacheinvalidations"
+	stores        = "cachestores"
 )
 
 var crds = filepath.Join("..", "..", "config", "crd", "bases")
@@ -117,7 +118,7 @@ func create(t rapid.TB, resource, spec string) ([]byte, error) {
 }
 
 func createJSON(resource, spec, fieldValidation string) ([]byte, error) {
-	kind := map[string]string{policies: "CachePolicy", invalidations: "CacheInvalidation"}[resource]
+	kind := map[string]string{policies: "CachePolicy", invalidations: "CacheInvalidation", stores: "CacheStore"}[resource]
 	body := fmt.Sprintf(`{"apiVersion":"cachewright.io/v1","kind":%q,"metadata":{"generateName":"test-"},"spec":%s}`, kind, spec)
 	result := cluster.raw.Post().Namespace("default").Resource(resource).
 		Param("fieldValidation", fieldValidation).

@@ -117,7 +117,7 @@ func newManager(s settings, log logr.Logger) (manager.Manager, error) {
 // wantCRDs fails where the API server cannot be asked, or does not know our resources: the cache
 // would only wait for them.
 func wantCRDs(mapper meta.RESTMapper, host string) error {
-	for _, kind := range []string{"CachePolicy", "CacheInvalidation"} {
+	for _, kind := range []string{"CachePolicy", "CacheInvalidation", "CacheStore"} {
 		gvk := v1.GroupVersion.WithKind(kind)
 		_, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 		switch {

@@ -36,7 +36,7 @@ func TestStartServesTheAPIGroupToKubectl(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
-	for _, resource := range []string{"cachepolicies.cachewright.io", "cacheinvalidations.cachewright.io"} {
+	for _, resource := range []string{"cachepolicies.cachewright.io", "cacheinvalidations.cachewright.io", "cachestores.cachewright.io"} {
 		if !strings.Contains(string(output), resource) {
 			t.Errorf("%s is not served, but\n%s", resource, output)
 		}

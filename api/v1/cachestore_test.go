@@ -1,0 +1,175 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+func TestCacheStoreAccepted(t *testing.T) {
+	for name, spec := range map[string]string{
+		"an address alone":          `{addresses: ["redis.shop.svc:6379"]}`,
+		"a host of one letter":      `{addresses: ["r:1"]}`,
+		"an absolute name":          `{addresses: ["redis.shop.svc.cluster.local.:6379"]}`,
+		"an IPv4 address":           `{addresses: ["10.0.0.1:65535"]}`,
+		"an IPv6 address":           `{addresses: ["[fd00::1]:6379"]}`,
+		"a database":                `{addresses: ["r:6379"], db: 65535}`,
+		"TLS by the system's roots": `{addresses: ["r:6379"], tls: {}}`,
+		"a cluster":                 `{mode: Cluster, addresses: ["r-0:6379", "r-1:6379", "r-2:6379"]}`,
+		"the most addresses":        `{mode: Cluster, addresses: [` + addresses(32) + `]}`,
+		"sentinels":                 `{mode: Sentinel, masterName: mymaster, addresses: ["s-0:26379", "s-1:26379"], db: 3}`,
+		"everything": `{mode: Sentinel, masterName: mymaster, addresses: ["s:26379"], db: 1, credentialsSecretRef: {name: a}, sentinelCredentialsSecretRef: {name: b},
+			tls: {caSecretRef: {name: c}, clientCertificateSecretRef: {name: d}, serverName: redis.shop}, onDataLoss: Replay}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			mustCreate(t, stores, spec, &v1.CacheStore{})
+		})
+	}
+}
+
+func TestCacheStoreRefused(t *testing.T) {
+	const badAddress = "must be host:port with a port from 1 to 65535, for example redis.shop.svc:6379 or [fd00::1]:6379"
+
+	for name, test := range map[string]struct {
+		spec string
+		want []string
+	}{
+		"no addresses":               {`{}`, []string{"spec.addresses", "Required value"}},
+		"an empty list of addresses": {`{addresses: []}`, []string{"spec.addresses", "at least 1"}},
+		"too many addresses":         {`{mode: Cluster, addresses: [` + addresses(33) + `]}`, []string{"spec.addresses", "32"}},
+		"one address twice":          {`{mode: Cluster, addresses: ["r:1", "r:1"]}`, []string{"spec.addresses[1]", "Duplicate value"}},
+		"a host alone":               {`{addresses: [redis]}`, []string{"spec.addresses[0]", badAddress}},
+		"a port alone":               {`{addresses: [":6379"]}`, []string{"spec.addresses[0]", badAddress}},
+		"port 0":                     {`{addresses: ["r:0"]}`, []string{"spec.addresses[0]", badAddress}},
+		"a port out of range":        {`{addresses: ["r:65536"]}`, []string{"spec.addresses[0]", badAddress}},
+		"a port of a billion":        {`{addresses: ["r:1000000000"]}`, []string{"spec.addresses[0]", badAddress}},
+		"a URL":                      {`{addresses: ["redis://r:6379"]}`, []string{"spec.addresses[0]", badAddress}},
+		"a password in the address":  {`{addresses: ["user:secret@r:6379"]}`, []string{"spec.addresses[0]", badAddress}},
+		"IPv6 without brackets":      {`{addresses: ["fd00::1:6379"]}`, []string{"spec.addresses[0]", badAddress}},
+		"a line break":               {`{addresses: ["r:6379\n"]}`, []string{"spec.addresses[0]", badAddress}},
+		"an endless address":         {`{addresses: ["` + strings.Repeat("r", 260) + `:6379"]}`, []string{"spec.addresses[0]", "261"}},
+
+		"two standalone servers":                {`{addresses: ["r-0:6379", "r-1:6379"]}`, []string{"spec.addresses", "mode Standalone has exactly one address"}},
+		"a database of a cluster":               {`{mode: Cluster, addresses: ["r:6379"], db: 1}`, []string{"spec.db", "a Redis Cluster has database 0 only"}},
+		"sentinels without masterName":          {`{mode: Sentinel, addresses: ["s:26379"]}`, []string{"spec.masterName", "mode Sentinel needs masterName"}},
+		"an empty masterName":                   {`{mode: Sentinel, masterName: "", addresses: ["s:26379"]}`, []string{"spec.masterName", "at least 1"}},
+		"masterName without sentinels":          {`{addresses: ["r:6379"], masterName: mymaster}`, []string{"spec.masterName", "masterName is for mode Sentinel only"}},
+		"credentials of sentinels without them": {`{addresses: ["r:6379"], sentinelCredentialsSecretRef: {name: a}}`, []string{"spec.sentinelCredentialsSecretRef", "is for mode Sentinel only"}},
+		"an unknown mode":                       {`{mode: Ring, addresses: ["r:6379"]}`, []string{"spec.mode", `supported values: "Standalone", "Sentinel", "Cluster"`}},
+		"a database below 0":                    {`{addresses: ["r:6379"], db: -1}`, []string{"spec.db", "greater than or equal to 0"}},
+		"an unknown way with lost data":         {`{addresses: ["r:6379"], onDataLoss: Ignore}`, []string{"spec.onDataLoss", `supported values: "Replay", "InvalidateAll"`}},
+
+		"a password in the open":         {`{addresses: ["r:6379"], password: secret}`, []string{`unknown field "spec.password"`}},
+		"a Secret without name":          {`{addresses: ["r:6379"], credentialsSecretRef: {}}`, []string{"spec.credentialsSecretRef.name", "Required value"}},
+		"a Secret of another namespace":  {`{addresses: ["r:6379"], credentialsSecretRef: {name: a, namespace: b}}`, []string{`unknown field "spec.credentialsSecretRef.namespace"`}},
+		"TLS that checks no certificate": {`{addresses: ["r:6379"], tls: {insecureSkipVerify: true}}`, []string{`unknown field "spec.tls.insecureSkipVerify"`}},
+		"an empty server name":           {`{addresses: ["r:6379"], tls: {serverName: ""}}`, []string{"spec.tls.serverName", "at least 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := create(t, stores, test.spec)
+			wantRefused(t, err, test.want)
+		})
+	}
+}
+
+// addresses returns n addresses in YAML, separated by commas.
+func addresses(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(`"r-%d:6379"`, i)
+	}
+	return strings.Join(list, ", ")
+}
+
+func TestCacheStoreDefaults(t *testing.T) {
+	store := mustCreate(t, stores, `{addresses: ["r:6379"]}`, &v1.CacheStore{})
+
+	if store.Spec.Mode != v1.StoreStandalone || store.Spec.DB != 0 || store.Spec.OnDataLoss != v1.DataLossInvalidateAll || store.Spec.TLS != nil {
+		t.Errorf("spec = %+v, want mode Standalone, db 0, no TLS, onDataLoss InvalidateAll", store.Spec)
+	}
+	if store.Status.ObservedGeneration != -1 {
+		t.Errorf("observedGeneration = %d, want -1: tools must not take a fresh object for a finished one", store.Status.ObservedGeneration)
+	}
+}
+
+func TestCacheStoreMayChange(t *testing.T) {
+	store := mustCreate(t, stores, `{addresses: ["r:6379"]}`, &v1.CacheStore{})
+
+	for _, patch := range []string{
+		`{"spec":{"addresses":["other:6379"]}}`,
+		`{"spec":{"mode":"Cluster"}}`,
+		`{"spec":{"mode":"Sentinel","masterName":"mymaster"}}`,
+		`{"spec":{"credentialsSecretRef":{"name":"redis-auth"}}}`,
+		`{"spec":{"tls":{}}}`,
+		`{"spec":{"onDataLoss":"Replay"}}`,
+	} {
+		if err := cluster.Patch(context.Background(), store, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+			t.Errorf("%s: %v", patch, err)
+		}
+	}
+}
+
+func TestStoreRef(t *testing.T) {
+	const immutable = "storeRef is immutable: create a new CachePolicy for the other store"
+	policy := mustCreate(t, policies, `{module: users, storeRef: {name: main}}`, &v1.CachePolicy{})
+	without := mustCreate(t, policies, `{module: users}`, &v1.CachePolicy{})
+	mustCreate(t, invalidations, `{targets: [{module: users}], storeRef: {name: main}}`, &v1.CacheInvalidation{})
+
+	for _, test := range []struct {
+		policy *v1.CachePolicy
+		patch  string
+	}{
+		{policy, `{"spec":{"storeRef":{"name":"other"}}}`},
+		{policy, `{"spec":{"storeRef":null}}`},
+		{without, `{"spec":{"storeRef":{"name":"main"}}}`},
+	} {
+		err := cluster.Patch(context.Background(), test.policy.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(test.patch)))
+		wantRefused(t, err, []string{"spec.storeRef", "Forbidden", immutable})
+	}
+	for _, spec := range []string{
+		`{module: users, storeRef: {name: main, namespace: other}}`,
+		`{module: users, storeRef: {}}`,
+		`{module: users, storeRef: main}`,
+	} {
+		_, err := create(t, policies, spec)
+		wantRefused(t, err, []string{"spec.storeRef"})
+	}
+}
+
+func TestKubectlGetCacheStore(t *testing.T) {
+	store := mustCreate(t, stores, `{addresses: ["redis.shop.svc:6379"]}`, &v1.CacheStore{})
+	store.Status = v1.CacheStoreStatus{
+		ObservedGeneration: 1,
+		Conditions:         []metav1.Condition{condition(v1.ConditionReady, v1.ReasonConnected, "in use")},
+		ServerVersion:      "7.0.15", Mode: "standalone", Role: "master", EvictionPolicy: "allkeys-lru",
+		Memory:         &v1.StoreMemory{UsedBytes: 123456, MaxBytes: 0},
+		LibraryVersion: 1, Servers: 1, Modules: 7, Keys: 1234,
+	}
+	if err := cluster.Status().Update(context.Background(), store); err != nil {
+		t.Fatal(err)
+	}
+
+	for args, want := range map[string][]string{
+		"get cstore " + store.Name:              {"NAME MODE READY VERSION MODULES KEYS AGE", store.Name + " Standalone True 7.0.15 7 1234"},
+		"get cachestores -o wide " + store.Name: {"ADDRESSES SERVERS MEMORY EVICTION REASON MESSAGE", `["redis.shop.svc:6379"] 1 123456 allkeys-lru Connected in use`},
+		"get cachewright":                       {"cachestore.cachewright.io/" + store.Name},
+		"explain cstore.spec.onDataLoss":        {"Default InvalidateAll."},
+	} {
+		got := kubectl(t, strings.Fields(args)...)
+		for _, part := range want {
+			if !strings.Contains(got, part) {
+				t.Errorf("kubectl %s printed\n%s\nwant %q", args, got, part)
+			}
+		}
+	}
+}

@@ -1,0 +1,284 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// CacheStoreSpec says how the operator reaches a Redis.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Standalone' || size(self.addresses) == 1",fieldPath=".addresses",reason=FieldValueInvalid,message="mode Standalone has exactly one address: for several servers use mode Sentinel or Cluster"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Cluster' || self.db == 0",fieldPath=".db",reason=FieldValueInvalid,message="a Redis Cluster has database 0 only"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Sentinel' || has(self.masterName)",fieldPath=".masterName",reason=FieldValueRequired,message="mode Sentinel needs masterName: the name under which the sentinels watch the primary, for example: mymaster"
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.masterName)",fieldPath=".masterName",reason=FieldValueForbidden,message="masterName is for mode Sentinel only"
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.sentinelCredentialsSecretRef)",fieldPath=".sentinelCredentialsSecretRef",reason=FieldValueForbidden,message="sentinelCredentialsSecretRef is for mode Sentinel only"
+type CacheStoreSpec struct {
+	// mode says what the addresses are.
+	// Standalone: one server.
+	// Sentinel: the sentinels that know which server is the primary.
+	// Cluster: some nodes of a Redis Cluster, of which the others are learnt.
+	// Default Standalone.
+	//
+	// +optional
+	// +kubebuilder:default=Standalone
+	Mode StoreMode `json:"mode,omitempty"`
+
+	// addresses of the server, of the sentinels or of nodes of the cluster, each host:port, 1 to 32.
+	// Mode Standalone has exactly one.
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Addresses []StoreAddress `json:"addresses"`
+
+	// masterName is the name under which the sentinels watch the primary, for example mymaster.
+	// Required for mode Sentinel, not allowed otherwise.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	MasterName string `json:"masterName,omitempty"`
+
+	// db is the number of the database, 0 to 65535.
+	// A Redis Cluster has 0 only.
+	// Default 0.
+	//
+	// +optional
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	DB int32 `json:"db,omitempty"`
+
+	// credentialsSecretRef names the Secret with the user's credentials, in keys username (optional) and password.
+	// Absent: none are sent.
+	//
+	// +optional
+	CredentialsSecretRef *SecretReference `json:"credentialsSecretRef,omitempty"`
+
+	// sentinelCredentialsSecretRef names the Secret with the credentials for the sentinels, in keys username (optional) and password.
+	// For mode Sentinel only.
+	// Absent: none are sent to them.
+	//
+	// +optional
+	SentinelCredentialsSecretRef *SecretReference `json:"sentinelCredentialsSecretRef,omitempty"`
+
+	// tls makes connections by TLS, to the sentinels, too.
+	// An empty object is enough where the system's authorities signed the server's certificate.
+	// Absent: no TLS.
+	//
+	// +optional
+	TLS *StoreTLS `json:"tls,omitempty"`
+
+	// onDataLoss says what is done when the store went back to an old state (a failover to a replica that lagged, a restart from an old snapshot), so that entries that were purged may be there again.
+	// Replay: the invalidations of the last time are issued again.
+	// InvalidateAll: every module of the store is invalidated.
+	// Default InvalidateAll.
+	//
+	// +optional
+	// +kubebuilder:default=InvalidateAll
+	OnDataLoss DataLossPolicy `json:"onDataLoss,omitempty"`
+}
+
+// StoreMode says how a Redis is deployed.
+//
+// +kubebuilder:validation:Enum=Standalone;Sentinel;Cluster
+type StoreMode string
+
+const (
+	// StoreStandalone is one server.
+	StoreStandalone StoreMode = "Standalone"
+	// StoreSentinel is a primary with replicas that sentinels watch.
+	StoreSentinel StoreMode = "Sentinel"
+	// StoreCluster is a Redis Cluster.
+	StoreCluster StoreMode = "Cluster"
+)
+
+// DataLossPolicy says what is done when a store went back to an old state.
+//
+// +kubebuilder:validation:Enum=Replay;InvalidateAll
+type DataLossPolicy string
+
+const (
+	// DataLossReplay issues the invalidations of the last time again.
+	DataLossReplay DataLossPolicy = "Replay"
+	// DataLossInvalidateAll invalidates every module of the store.
+	DataLossInvalidateAll DataLossPolicy = "InvalidateAll"
+)
+
+// StoreAddress is host:port; an IPv6 address stands in brackets.
+//
+// +kubebuilder:validation:MaxLength=261
+// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[[][0-9A-Fa-f:.]+[]]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",message="must be host:port with a port from 1 to 65535, for example redis.shop.svc:6379 or [fd00::1]:6379"
+type StoreAddress string
+
+// StoreTLS says how a store is authenticated, and how the operator authenticates itself.
+type StoreTLS struct {
+	// caSecretRef names the Secret with the authorities to trust, as PEM in key ca.crt.
+	// Absent: those of the system.
+	//
+	// +optional
+	CASecretRef *SecretReference `json:"caSecretRef,omitempty"`
+
+	// clientCertificateSecretRef names the Secret with the operator's certificate, as PEM in keys tls.crt and tls.key.
+	// Absent: it shows none.
+	//
+	// +optional
+	ClientCertificateSecretRef *SecretReference `json:"clientCertificateSecretRef,omitempty"`
+
+	// serverName to expect in the server's certificate.
+	// Absent: the host that is connected to.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ServerName string `json:"serverName,omitempty"`
+}
+
+// SecretReference names a Secret of the same namespace.
+type SecretReference struct {
+	// name of the Secret.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// StoreReference names a CacheStore of the same namespace.
+type StoreReference struct {
+	// name of the CacheStore.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// CacheStoreStatus is what the operator last saw of a store.
+type CacheStoreStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks of; -1 before the operator has seen the resource.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready (the store can be used), and Reconciling or Stalled while they are true.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// serverVersion is that of the oldest primary, for example "7.0.15".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ServerVersion string `json:"serverVersion,omitempty"`
+
+	// mode that the servers say they run in: standalone or cluster.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Mode string `json:"mode,omitempty"`
+
+	// role of the server that is written to: master; anything else is not writable.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Role string `json:"role,omitempty"`
+
+	// evictionPolicy is the servers' maxmemory-policy; any is safe.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	EvictionPolicy string `json:"evictionPolicy,omitempty"`
+
+	// memory of all primaries, written when something else changed.
+	//
+	// +optional
+	Memory *StoreMemory `json:"memory,omitempty"`
+
+	// libraryVersion is the lowest version of the function library on any primary.
+	//
+	// +optional
+	LibraryVersion int32 `json:"libraryVersion,omitempty"`
+
+	// servers is the number of primaries.
+	//
+	// +optional
+	Servers int32 `json:"servers,omitempty"`
+
+	// modules that a CachePolicy governs in this store.
+	//
+	// +optional
+	Modules int32 `json:"modules"`
+
+	// keys is the number of entries of those modules, when last counted.
+	//
+	// +optional
+	Keys int64 `json:"keys"`
+}
+
+// StoreMemory is what the primaries of a store use and may use.
+type StoreMemory struct {
+	// usedBytes is what they use.
+	//
+	// +optional
+	UsedBytes int64 `json:"usedBytes"`
+
+	// maxBytes is what they may use (maxmemory); 0: no limit.
+	//
+	// +optional
+	MaxBytes int64 `json:"maxBytes"`
+}
+
+// CacheStore says how to reach a Redis. CachePolicies and CacheInvalidations of the same namespace
+// name it in spec.storeRef; without that they work on the Redis of the operator's environment.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cstore,categories=cachewright
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.serverVersion`
+// +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.modules`
+// +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keys`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Addresses",type=string,priority=1,JSONPath=`.spec.addresses`
+// +kubebuilder:printcolumn:name="Servers",type=integer,priority=1,JSONPath=`.status.servers`
+// +kubebuilder:printcolumn:name="Memory",type=integer,priority=1,JSONPath=`.status.memory.usedBytes`
+// +kubebuilder:printcolumn:name="Eviction",type=string,priority=1,JSONPath=`.status.evictionPolicy`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type CacheStore struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says how to reach the Redis.
+	//
+	// +required
+	Spec CacheStoreSpec `json:"spec"`
+
+	// status is what the operator last saw of the store.
+	//
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status CacheStoreStatus `json:"status,omitempty"`
+}
+
+// CacheStoreList is a list of CacheStore.
+//
+// +kubebuilder:object:root=true
+type CacheStoreList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CacheStore `json:"items"`
+}
+
+// GetConditions returns the conditions of the status.
+func (s *CacheStore) GetConditions() []metav1.Condition { return s.Status.Conditions }
