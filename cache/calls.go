@@ -54,6 +54,7 @@ func (c *Client) set(ctx context.Context, key registry.Key, payload []byte, toke
 		filled, err = c.store.Set(ctx, key, payload, token)
 		return err
 	})
+	c.observeFill(ctx, key, filled.Outcome, err)
 	return filled, err
 }
 
@@ -62,6 +63,7 @@ func (c *Client) setNegative(ctx context.Context, key registry.Key, token regist
 		filled, err = c.store.SetNegative(ctx, key, nil, token)
 		return err
 	})
+	c.observeFill(ctx, key, filled.Outcome, err)
 	return filled, err
 }
 

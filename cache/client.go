@@ -51,6 +51,7 @@ type Client struct {
 	policies    policyMemo
 	reports     *reporter
 	log         func(Failure)
+	unwatch     func()
 }
 
 var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
@@ -74,6 +75,7 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
 		}
 	}
+	c.unwatch = c.watch()
 	return c, nil
 }
 
@@ -91,6 +93,7 @@ func newClient(store store, namespace string, opts ...Option) (*Client, error) {
 		namespace:  namespace,
 		background: newBackground(),
 		log:        logFailures(options.logger),
+		unwatch:    func() {},
 	}
 	c.flights.OnOrphanPanic = func(key flightKey, err error) {
 		c.failed(key.Module, key.Operation, fmt.Errorf("a loader panicked after its caller had given up: %w", err))
@@ -117,6 +120,7 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 // counts, refreshes and retries no more. It returns an error if ctx ended, or Redis failed, before all
 // was done; it says which modules have entries that should have been invalidated.
 func (c *Client) Close(ctx context.Context) error {
+	c.unwatch()
 	return errors.Join(c.background.close(ctx), c.deliverLast(ctx), c.reports.close(ctx))
 }
 

@@ -12,36 +12,44 @@ import (
 
 // Get implements Cache.
 func (c *Client) Get(ctx context.Context, key Key, out any) (bool, error) {
+	if c.observer != nil {
+		return c.getObserved(ctx, key, out)
+	}
+	_, found, err := c.get(ctx, key, out)
+	return found, err
+}
+
+func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, found bool, err error) {
 	if err := dest.Check(out); err != nil {
-		return false, err
+		return OutcomeError, false, err
 	}
 	entry, err := c.entry(key)
 	if err != nil {
 		c.failed(key.Module, key.Operation, err)
-		return false, err
+		return OutcomeError, false, err
 	}
 	nearby, plain := plainKey(key)
 	if !plain {
 		nearby = digestKey(entry)
 	}
 	if c.getNear(nearby, out) {
-		return true, nil
+		return OutcomeNearHit, true, nil
 	}
 	if c.undelivered.covers(entry) {
-		return false, ErrQueued
+		return OutcomeBypass, false, ErrQueued
 	}
 	stamp := c.near.stamp(entry)
 	lookup, err := c.read(ctx, entry)
 	if err != nil {
-		return false, err
+		return OutcomeError, false, err
 	}
 	if lookup.Hit && c.give(entry, lookup, out) {
 		c.near.put(nearby, out, lookup, stamp)
 		c.reports.add(key.Module, key.Operation, hitCounters(lookup))
-		return !lookup.Negative, errorOf(lookup)
+		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}
 	c.reports.add(key.Module, key.Operation, registry.Counters{Misses: 1})
-	return false, nil
+	return OutcomeMiss, false, nil
 }
 
 func hitCounters(hit registry.Lookup) registry.Counters {
@@ -94,6 +102,9 @@ func (c *Client) Delete(ctx context.Context, key Key) error {
 		c.failed(key.Module, key.Operation, err)
 		return err
 	}
-	p := piece{operation: entry.Operation, user: entry.User, id: entry.ID}
-	return c.keep(c.remove(ctx, entry), entry.Module, p, registry.ModeHard)
+	invalidation := Invalidation{Module: key.Module, Operation: key.Operation, Extent: ExtentEntry}
+	return c.observeInvalidation(ctx, invalidation, func(ctx context.Context) error {
+		p := piece{operation: entry.Operation, user: entry.User, id: entry.ID}
+		return c.keep(c.remove(ctx, entry), entry.Module, p, registry.ModeHard)
+	})
 }

@@ -46,42 +46,50 @@ type loaded struct {
 // Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
 // not to a type that load's value can be assigned to.
 func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.Context) (any, error)) error {
+	if c.observer != nil {
+		return c.fetchObserved(ctx, key, out, load)
+	}
+	_, err := c.fetch(ctx, key, out, load)
+	return err
+}
+
+func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outcome, error) {
 	if err := dest.Check(out); err != nil {
-		return err
+		return OutcomeError, err
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return OutcomeError, err
 	}
 	nearby, plain := plainKey(key)
 	if plain && c.getNear(nearby, out) {
-		return nil
+		return OutcomeNearHit, nil
 	}
 	entry, err := c.entry(key)
 	if err != nil {
 		c.failed(key.Module, key.Operation, err)
-		return loadAlone(ctx, out, load)
+		return OutcomeError, loadAlone(ctx, out, load)
 	}
 	if !plain {
 		nearby = digestKey(entry)
 		if c.getNear(nearby, out) {
-			return nil
+			return OutcomeNearHit, nil
 		}
 	}
 	if c.undelivered.covers(entry) {
-		return loadAlone(ctx, out, load)
+		return OutcomeBypass, loadAlone(ctx, out, load)
 	}
 	stamp := c.near.stamp(entry)
 	lookup, found := c.find(ctx, entry, out, load)
 	switch {
 	case found:
 		c.near.put(nearby, out, lookup, stamp)
-		return errorOf(lookup)
+		return outcomeOfHit(lookup), errorOf(lookup)
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return OutcomeError, ctx.Err()
 	case !lookup.Cacheable:
-		return loadAlone(ctx, out, load)
+		return outcomeOfLoad(lookup), loadAlone(ctx, out, load)
 	default:
-		return c.loadTogether(ctx, entry, lookup, out, load)
+		return outcomeOfLoad(lookup), c.loadTogether(ctx, entry, lookup, out, load)
 	}
 }
 

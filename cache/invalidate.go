@@ -84,6 +84,12 @@ func (c *Client) invalidate(ctx context.Context, module string, scope registry.S
 	if module == "" {
 		return errNoModule
 	}
+	return c.observeInvalidation(ctx, invalidationOf(module, scope, mode), func(ctx context.Context) error {
+		return c.invalidateNow(ctx, module, scope, mode)
+	})
+}
+
+func (c *Client) invalidateNow(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
 	_, err := c.store.Invalidate(bounded, c.slot(module), scope, mode, "")

@@ -34,6 +34,7 @@ type options struct {
 	nearCache           *NearCache
 	logger              *slog.Logger
 	failureHook         func(Failure)
+	observer            Observer
 }
 
 func newOptions(opts []Option) (options, error) {
@@ -151,3 +152,7 @@ func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger
 // WithFailureHook sets a function that is told of each failure, also of those that are returned. It is
 // called by the goroutine that met the failure, so it must be quick and safe for concurrent use.
 func WithFailureHook(hook func(Failure)) Option { return func(o *options) { o.failureHook = hook } }
+
+// WithObserver sets who is told what the client does, for metrics and traces. Default: nobody, which costs
+// nothing.
+func WithObserver(observer Observer) Option { return func(o *options) { o.observer = observer } }

@@ -1,0 +1,297 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// diary is an Observer that writes down what it is told.
+type diary struct {
+	mu      sync.Mutex
+	lines   []string
+	figures func() Figures
+	stopped bool
+}
+
+func (d *diary) write(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, fmt.Sprintf(format, args...))
+}
+
+// read returns what was written since it was last read.
+func (d *diary) read() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lines := d.lines
+	d.lines = nil
+	return lines
+}
+
+func (d *diary) Watch(_ string, figures func() Figures) func() {
+	d.figures = figures
+	return func() { d.stopped = true }
+}
+
+type seen struct{}
+
+func (d *diary) StartRequest(ctx context.Context, r Request) (context.Context, func(Outcome, error)) {
+	return context.WithValue(ctx, seen{}, true), func(outcome Outcome, err error) {
+		d.write("%s %s.%s: %s, %v", r.Verb, r.Module, r.Operation, outcome, err)
+	}
+}
+
+func (d *diary) StartLoad(ctx context.Context, module, operation string) (context.Context, func(error)) {
+	return ctx, func(err error) {
+		d.write("load %s.%s, of a request: %v, %v", module, operation, ctx.Value(seen{}) != nil, err)
+	}
+}
+
+func (d *diary) StartInvalidation(ctx context.Context, i Invalidation) (context.Context, func(error)) {
+	return ctx, func(err error) {
+		d.write("invalidate %s %s.%s, soft: %v, queued: %v", i.Extent, i.Module, i.Operation, i.Soft, errors.Is(err, ErrQueued))
+	}
+}
+
+func (d *diary) Filled(_ context.Context, module, operation string, fill Fill) {
+	d.write("fill %s.%s: %s", module, operation, fill)
+}
+
+func fresh(context.Context, registry.Key) (registry.Lookup, error) {
+	return registry.Lookup{Hit: true, Payload: []byte(`"cached"`), Remaining: time.Minute}, nil
+}
+
+// What a request tells its observer, by what Redis answers.
+func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
+	const loaded = "load users.get, of a request: true, <nil>"
+	answer := func(lookup registry.Lookup) func(context.Context, registry.Key) (registry.Lookup, error) {
+		return func(context.Context, registry.Key) (registry.Lookup, error) { return lookup, nil }
+	}
+	fails := func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }
+	for name, test := range map[string]struct {
+		store *stubStore
+		key   Key
+		get   string
+		fetch []string
+	}{
+		"fresh": {
+			store: &stubStore{read: fresh},
+			get:   "get users.get: hit, <nil>",
+			fetch: []string{"fetch users.get: hit, <nil>"},
+		},
+		"negative": {
+			store: &stubStore{read: answer(registry.Lookup{Hit: true, Negative: true, Remaining: time.Minute})},
+			get:   "get users.get: hit, not found",
+			fetch: []string{"fetch users.get: hit, not found"},
+		},
+		"miss": {
+			get:   "get users.get: miss, <nil>",
+			fetch: []string{loaded, "fill users.get: stored", "fetch users.get: miss, <nil>"},
+		},
+		"fenced": {
+			store: &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+				return registry.Filled{Outcome: registry.Fenced}, nil
+			}},
+			get:   "get users.get: miss, <nil>",
+			fetch: []string{loaded, "fill users.get: fenced", "fetch users.get: miss, <nil>"},
+		},
+		"refused": {
+			store: &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+				return registry.Filled{Outcome: registry.Refused}, nil
+			}},
+			get:   "get users.get: miss, <nil>",
+			fetch: []string{loaded, "fill users.get: refused", "fetch users.get: miss, <nil>"},
+		},
+		"fill fails": {
+			store: &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) { return registry.Filled{}, errDown }},
+			get:   "get users.get: miss, <nil>",
+			fetch: []string{loaded, "fill users.get: error", "fetch users.get: miss, <nil>"},
+		},
+		"not cached": {
+			store: &stubStore{lease: answer(registry.Lookup{Token: "0"})},
+			get:   "get users.get: miss, <nil>",
+			fetch: []string{loaded, "fetch users.get: bypass, <nil>"},
+		},
+		"Redis fails": {
+			store: &stubStore{read: fails},
+			get:   "get users.get: error, " + errDown.Error(),
+			fetch: []string{loaded, "fetch users.get: error, <nil>"},
+		},
+		"no lease": {
+			store: &stubStore{lease: fails},
+			get:   "get users.get: miss, <nil>",
+			fetch: []string{loaded, "fetch users.get: error, <nil>"},
+		},
+		"no such params": {
+			key:   Key{Module: "users", Operation: "get", Params: "\xff"},
+			get:   "get users.get: error, ",
+			fetch: []string{loaded, "fetch users.get: error, <nil>"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told, store := &diary{}, test.store
+			if store == nil {
+				store = &stubStore{}
+			}
+			withClient(t, store, func(t *testing.T, c *Client) {
+				key := test.key
+				if key.Module == "" {
+					key = usersGet
+				}
+				_, _ = Fetch(t.Context(), c, key, func(context.Context) (string, error) { return "loaded", nil })
+				if got := told.read(); !slices.Equal(got, test.fetch) {
+					t.Errorf("Fetch told of\n%q, want\n%q", got, test.fetch)
+				}
+				var out string
+				_, _ = c.Get(t.Context(), key, &out)
+				if got := told.read(); len(got) != 1 || !strings.HasPrefix(got[0], test.get) {
+					t.Errorf("Get told of %q, want %q", got, test.get)
+				}
+			}, WithObserver(told), WithLoadWait(0))
+		})
+	}
+}
+
+func TestObserverIsToldOfStaleHitsAndTheirRefresh(t *testing.T) {
+	told := &diary{}
+	store := &stubStore{
+		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"cached"`)}, nil
+		},
+		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"cached"`), Token: "1token", Cacheable: true}, nil
+		},
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "loaded", nil })
+		_ = c.Close(context.Background()) // waits for the refresh, or ends it before it begins
+		got := told.read()
+		if !slices.Contains(got, "fetch users.get: stale, <nil>") {
+			t.Errorf("told of %q", got)
+		}
+	}, WithObserver(told))
+}
+
+func TestObserverIsToldOfALoaderThatPanics(t *testing.T) {
+	told := &diary{}
+	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { panic("boom") })
+		}()
+		want := []string{
+			"load users.get, of a request: true, " + errNoReturn.Error(),
+			"fetch users.get: miss, " + errNoReturn.Error(),
+		}
+		if got := told.read(); !slices.Equal(got, want) {
+			t.Errorf("told of %q", got)
+		}
+	}, WithObserver(told))
+}
+
+func TestObserverIsToldOfInvalidations(t *testing.T) {
+	told := &diary{}
+	store := &stubStore{modules: func() ([]string, error) { return []string{"users"}, nil }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		ctx := t.Context()
+		_ = c.InvalidateModule(ctx, "users")
+		_ = c.InvalidateOperation(ctx, "users", "get")
+		_ = c.InvalidateUser(ctx, "ada")
+		_ = c.InvalidateSoftly(ctx, Scope{Module: "users", Operation: "get", User: "ada"})
+		_ = c.Delete(ctx, usersGet)
+		store.invalidate = func(context.Context, registry.Slot, registry.Scope) error { return errDown }
+		_ = c.InvalidateModule(ctx, "users")
+		want := []string{
+			"invalidate module users., soft: false, queued: false",
+			"invalidate operation users.get, soft: false, queued: false",
+			"invalidate user users., soft: false, queued: false",
+			"invalidate user users.get, soft: true, queued: false",
+			"invalidate entry users.get, soft: false, queued: false",
+			"invalidate module users., soft: false, queued: true",
+		}
+		if got := told.read(); !slices.Equal(got, want) {
+			t.Errorf("told of\n%q, want\n%q", got, want)
+		}
+		if figures := c.figures(); figures.QueuedInvalidations != 1 {
+			t.Errorf("%+v", figures)
+		}
+		told.read()
+		_, _ = Fetch(ctx, c, usersGet, func(context.Context) (string, error) { return "loaded", nil })
+		if got := told.read(); len(got) != 2 || got[1] != "fetch users.get: bypass, <nil>" {
+			t.Errorf("with an invalidation that waits: told of %q", got)
+		}
+	}, WithObserver(told))
+}
+
+func TestFiguresShowOpenBreakers(t *testing.T) {
+	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		open := func() []BreakerFigure {
+			return slices.DeleteFunc(c.figures().Breakers, func(b BreakerFigure) bool { return !b.Open })
+		}
+		for range breakerFailures {
+			if got := open(); len(got) != 0 {
+				t.Fatalf("open too early: %v", got)
+			}
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		if got, want := open(), []BreakerFigure{{Module: "users", Open: true}}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		time.Sleep(breakerPause + 1)
+		if got := open(); len(got) != 0 {
+			t.Errorf("open for too long: %v", got)
+		}
+	})
+}
+
+// Without an observer, or an audit, a Fetch allocates what it would if there were no such things.
+func TestWhatIsSwitchedOffIsFree(t *testing.T) {
+	c, err := newClient(&stubStore{read: fresh}, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	ctx := t.Context()
+	load := func(context.Context) (any, error) { return "loaded", nil }
+	var out string
+	const runs = 1000
+	bare := testing.AllocsPerRun(runs, func() { _, _ = c.fetch(ctx, usersGet, &out, load) })
+	off := testing.AllocsPerRun(runs, func() { _ = c.Fetch(ctx, usersGet, &out, load) })
+	c.observer = &diary{}
+	on := testing.AllocsPerRun(runs, func() { _ = c.Fetch(ctx, usersGet, &out, load) })
+	if off != bare {
+		t.Errorf("a Fetch without an observer allocates %v times, without the hook %v", off, bare)
+	}
+	if on <= off {
+		t.Errorf("a Fetch with an observer allocates %v times, without %v: the test does not see the difference", on, off)
+	}
+}
+
+// Who does not use OpenTelemetry does not get it.
+func TestThePackageDoesNotImportOpenTelemetry(t *testing.T) {
+	deps, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(deps), "github.com/redis/go-redis/v9\n") {
+		t.Fatalf("these are no dependencies:\n%s", deps)
+	}
+	for _, dep := range strings.Fields(string(deps)) {
+		if strings.HasPrefix(dep, "go.opentelemetry.io/") {
+			t.Errorf("it imports %s", dep)
+		}
+	}
+}
