@@ -30,6 +30,9 @@ var (
 	// ErrModulesUnknown: the set of a namespace's modules is missing, so that it is not known
 	// which modules there are. The operator writes it anew.
 	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
+
+	// errNoLibrary: the function library is to be loaded, and the call to be made again.
+	errNoLibrary = errors.New("the function library is missing")
 )
 
 // Beginnings of Redis' error replies and what they mean to a caller.

@@ -109,18 +109,18 @@ func TestVersionsCompareByNumber(t *testing.T) {
 		a, b string
 		want bool
 	}{{"6.2.14", "7.0.0", true}, {"7.0.15", "7.0.9", false}, {"10.0.0", "7.2.4", false}, {"7.2.4", "7.2.4", false}} {
-		if got := (server{version: test.a}).olderThan(test.b); got != test.want {
+		if got := olderThan(test.a, test.b); got != test.want {
 			t.Errorf("%s older than %s: got %v", test.a, test.b, got)
 		}
 	}
 }
 
 func TestRedisWithoutFunctionsIsNamed(t *testing.T) {
-	if err := requireFunctions("redis:6379", server{version: "6.2.14"}); !errors.Is(err, ErrUnsupported) ||
+	if err := requireFunctions(Primary{Addr: "redis:6379", Version: "6.2.14"}); !errors.Is(err, ErrUnsupported) ||
 		!strings.Contains(err.Error(), "redis:6379 runs Redis 6.2.14") {
 		t.Errorf("got %v", err)
 	}
-	if err := requireFunctions("redis:6379", server{version: "7.0.0"}); err != nil {
+	if err := requireFunctions(Primary{Addr: "redis:6379", Version: "7.0.0"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,8 +5,13 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Counters are what a client that reads by Read reports: Redis does not see whether it hit.
@@ -69,6 +74,56 @@ func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
+	return parseStats(slot, reply)
+}
+
+// statsBatch is the number of slots whose figures are read in one pipeline.
+const statsBatch = 200
+
+// StatsOf returns the figures of many slots, in their order, in a round trip for each 200 of them (and node of a cluster).
+func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
+	all := make([]Stats, 0, len(slots))
+	for batch := range slices.Chunk(slots, statsBatch) {
+		stats, err := r.statsOf(ctx, batch)
+		if errors.Is(err, errNoLibrary) {
+			if err := r.installOnce(ctx); err != nil {
+				return nil, err
+			}
+			stats, err = r.statsOf(ctx, batch)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, stats...)
+	}
+	return all, nil
+}
+
+func (r *Registry) statsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
+	replies := make([]*redis.Cmd, len(slots))
+	_, _ = r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
+		for i, slot := range slots {
+			replies[i] = pipe.FCallRO(ctx, "cw_stats", []string{slot.key()})
+		}
+		return nil
+	})
+	all := make([]Stats, len(slots))
+	for i, slot := range slots {
+		reply, err := replies[i].Result()
+		if isFunctionMissing(err) {
+			return nil, fmt.Errorf("cw_stats of %s: %w: %w", slot, ErrUnexpected, errNoLibrary)
+		}
+		if err != nil {
+			return nil, callError("cw_stats", slot, err)
+		}
+		if all[i], err = parseStats(slot, reply); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func parseStats(slot Slot, reply any) (Stats, error) {
 	fields, ok := reply.([]any)
 	if !ok || len(fields)%2 != 0 {
 		return Stats{}, unexpected("cw_stats", slot, reply)

@@ -1,0 +1,217 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// minRedisMajor is the first Redis with functions.
+const minRedisMajor = 7
+
+// Health is what one cheap look at all primaries shows.
+type Health struct {
+	// Version of the oldest server, for example "7.0.15".
+	Version string
+	// RunIDs of all primaries, sorted. A changed list means that a server was restarted or replaced.
+	RunIDs []string
+	// LibraryVersion is the lowest one that is loaded; 0 where a primary has none.
+	LibraryVersion int
+	// Primaries are the servers looked at, by address.
+	Primaries []Primary
+}
+
+// Primary is what one server says of itself.
+type Primary struct {
+	// Addr is where it was reached, host:port; of a client for Sentinel, what go-redis calls it.
+	Addr string
+	// Version of the server, for example "7.0.15".
+	Version string
+	// RunID is drawn at random by each process.
+	RunID string
+	// LibraryVersion that is loaded; 0: none.
+	LibraryVersion int
+
+	// ReplicationID names the history of the data. A server draws one when it starts, when it is promoted,
+	// and when its first replica comes or the last has been away for repl-backlog-ttl.
+	ReplicationID string
+	// FormerReplicationID names the history that it shares with the primary it was a replica of; empty: it
+	// was none.
+	FormerReplicationID string
+	// Offset is how many bytes of that history there are.
+	Offset int64
+	// IsReplica says that it takes no writes: what was to be a primary is none.
+	IsReplica bool
+	// Replicas that are connected.
+	Replicas []Replica
+
+	// UsedMemory is what counts against MaxMemory, in bytes.
+	UsedMemory int64
+	// MaxMemory in bytes; 0: without a limit.
+	MaxMemory int64
+	// EvictionPolicy is maxmemory-policy.
+	EvictionPolicy string
+	// EvictedKeys since the start.
+	EvictedKeys int64
+
+	// AppendOnly says that it keeps an append-only file.
+	AppendOnly bool
+	// Snapshots that it has written since its start.
+	Snapshots int64
+	// RestoredKeys is how many keys it began with, from a file or from the primary it was a replica of.
+	RestoredKeys int64
+	// Uptime since its start.
+	Uptime time.Duration
+}
+
+// Replica is one that is connected to a primary.
+type Replica struct {
+	// Addr is where the primary sees it, host:port.
+	Addr string
+	// Online says that it has the primary's data and follows.
+	Online bool
+	// Lag since its last sign of life, in whole seconds.
+	Lag time.Duration
+	// Behind is how many bytes of the history it has not acknowledged.
+	Behind int64
+}
+
+// Check looks at every primary, in one round trip each. Its user must be allowed INFO. ErrUnsupported names the version
+// of a server that is too old.
+func (r *Registry) Check(ctx context.Context) (Health, error) {
+	var mu sync.Mutex
+	health := Health{LibraryVersion: -1}
+	err := r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
+		primary, err := inspect(ctx, node)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		health = health.with(primary)
+		return nil
+	})
+	if err != nil {
+		return Health{}, err
+	}
+	slices.Sort(health.RunIDs)
+	slices.SortFunc(health.Primaries, func(a, b Primary) int { return cmp.Compare(a.Addr, b.Addr) })
+	return health, nil
+}
+
+func (h Health) with(primary Primary) Health {
+	h.Primaries = append(h.Primaries, primary)
+	h.RunIDs = append(h.RunIDs, primary.RunID)
+	if h.Version == "" || olderThan(primary.Version, h.Version) {
+		h.Version = primary.Version
+	}
+	if h.LibraryVersion < 0 || primary.LibraryVersion < h.LibraryVersion {
+		h.LibraryVersion = primary.LibraryVersion
+	}
+	return h
+}
+
+// inspect returns what a node is. It fails with ErrUnsupported where the node has no functions.
+func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
+	addr := node.Options().Addr
+	var info *redis.InfoCmd
+	var version *redis.Cmd
+	_, _ = node.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
+		info = pipe.InfoMap(ctx, "server", "replication", "memory", "stats", "persistence")
+		version = pipe.FCallRO(ctx, "cw_version", nil)
+		return nil
+	})
+	if err := info.Err(); err != nil {
+		return Primary{}, classified("INFO of "+addr, err)
+	}
+	primary := parsePrimary(addr, info)
+	if err := requireFunctions(primary); err != nil {
+		return Primary{}, err
+	}
+	var err error
+	primary.LibraryVersion, err = versionIn(addr, version)
+	return primary, err
+}
+
+func requireFunctions(p Primary) error {
+	if numbers(p.Version)[0] >= minRedisMajor {
+		return nil
+	}
+	return fmt.Errorf("%s runs Redis %s: %w: use Redis %d.0 or Valkey 7.2, or later",
+		p.Addr, p.Version, ErrUnsupported, minRedisMajor)
+}
+
+// noReplicationID is what INFO says where there is none.
+const noReplicationID = "0000000000000000000000000000000000000000"
+
+func parsePrimary(addr string, info *redis.InfoCmd) Primary {
+	text := func(section, name string) string { return info.Item(section, name) }
+	number := func(section, name string) int64 {
+		n, _ := strconv.ParseInt(text(section, name), 10, 64) // absent in some versions: 0
+		return n
+	}
+	p := Primary{
+		Addr:                addr,
+		Version:             text("Server", "redis_version"),
+		RunID:               text("Server", "run_id"),
+		ReplicationID:       text("Replication", "master_replid"),
+		FormerReplicationID: text("Replication", "master_replid2"),
+		Offset:              number("Replication", "master_repl_offset"),
+		IsReplica:           text("Replication", "role") == "slave",
+		UsedMemory:          number("Memory", "used_memory") - number("Memory", "mem_not_counted_for_evict"),
+		MaxMemory:           number("Memory", "maxmemory"),
+		EvictionPolicy:      text("Memory", "maxmemory_policy"),
+		EvictedKeys:         number("Stats", "evicted_keys"),
+		AppendOnly:          number("Persistence", "aof_enabled") == 1,
+		Snapshots:           number("Persistence", "rdb_saves"),
+		RestoredKeys:        number("Persistence", "rdb_last_load_keys_loaded"),
+		Uptime:              time.Duration(number("Server", "uptime_in_seconds")) * time.Second,
+	}
+	if p.FormerReplicationID == noReplicationID {
+		p.FormerReplicationID = ""
+	}
+	for i := range number("Replication", "connected_slaves") {
+		p.Replicas = append(p.Replicas, parseReplica(text("Replication", fmt.Sprint("slave", i)), p.Offset))
+	}
+	return p
+}
+
+// parseReplica reads ip=127.0.0.1,port=6380,state=online,offset=42,lag=0.
+func parseReplica(line string, offset int64) Replica {
+	fields := map[string]string{}
+	for field := range strings.SplitSeq(line, ",") {
+		name, value, _ := strings.Cut(field, "=")
+		fields[name] = value
+	}
+	acknowledged, _ := strconv.ParseInt(fields["offset"], 10, 64)
+	lag, _ := strconv.ParseInt(fields["lag"], 10, 64)
+	return Replica{
+		Addr:   fields["ip"] + ":" + fields["port"],
+		Online: fields["state"] == "online",
+		Lag:    time.Duration(lag) * time.Second,
+		Behind: max(0, offset-acknowledged),
+	}
+}
+
+func olderThan(version, than string) bool {
+	return slices.Compare(numbers(version), numbers(than)) < 0
+}
+
+func numbers(version string) []int {
+	var ns []int
+	for part := range strings.SplitSeq(version, ".") {
+		n, _ := strconv.Atoi(part)
+		ns = append(ns, n)
+	}
+	return ns
+}
