@@ -11,6 +11,9 @@ import "strconv"
 // key names the slot; it is the only key passed to a function.
 func (s Slot) key() string { return "cw:{" + s.Namespace + "/" + s.Module + "}" }
 
+// requestKey holds the answer to an invalidation that named a request id.
+func (s Slot) requestKey(id string) string { return s.key() + ":r:" + id }
+
 func (s Slot) policyKey() string { return s.key() + ":policy" }
 
 // modulesKey is the set of a namespace's modules that have a policy.

@@ -82,8 +82,12 @@ func (r *Registry) forEachPrimary(ctx context.Context, fn func(context.Context, 
 	case *redis.Client:
 		return fn(ctx, client)
 	default:
-		return fmt.Errorf("%w: a client of type %T: use redis.Client or redis.ClusterClient", ErrUnsupported, client)
+		return unsupportedClient(client)
 	}
+}
+
+func unsupportedClient(client redis.UniversalClient) error {
+	return fmt.Errorf("%w: a client of type %T: use redis.Client or redis.ClusterClient", ErrUnsupported, client)
 }
 
 // loadedVersion returns the version of a node's library, 0 for none.
