@@ -71,7 +71,7 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 		return nil, err
 	}
 	if c.nearCache != nil {
-		if c.near, err = newNear(client, *c.nearCache, c.follow, c.reports.hits); err != nil {
+		if c.near, err = newNear(client, *c.nearCache, c.currentPolicy, c.follow, c.reports.hits); err != nil {
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
 		}
 	}

@@ -32,8 +32,8 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 	if !plain {
 		nearby = digestKey(entry)
 	}
-	if c.getNear(nearby, out) {
-		return OutcomeNearHit, true, nil
+	if kept, err := c.getNear(nearby, out); kept {
+		return OutcomeNearHit, err == nil, err
 	}
 	if c.undelivered.covers(entry) {
 		return OutcomeBypass, false, ErrQueued
@@ -44,7 +44,7 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 		return OutcomeError, false, err
 	}
 	if lookup.Hit && c.give(entry, lookup, out) {
-		c.near.put(nearby, out, lookup, stamp)
+		c.near.put(nearby, entry.Slot, out, lookup, stamp)
 		c.reports.add(key.Module, key.Operation, hitCounters(lookup))
 		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}

@@ -61,8 +61,10 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 		return OutcomeError, err
 	}
 	nearby, plain := plainKey(key)
-	if plain && c.getNear(nearby, out) {
-		return OutcomeNearHit, nil
+	if plain {
+		if found, err := c.getNear(nearby, out); found {
+			return OutcomeNearHit, err
+		}
 	}
 	entry, err := c.entry(key)
 	if err != nil {
@@ -71,8 +73,8 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	}
 	if !plain {
 		nearby = digestKey(entry)
-		if c.getNear(nearby, out) {
-			return OutcomeNearHit, nil
+		if found, err := c.getNear(nearby, out); found {
+			return OutcomeNearHit, err
 		}
 	}
 	if c.undelivered.covers(entry) {
@@ -82,7 +84,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	lookup, found := c.find(ctx, entry, out, load)
 	switch {
 	case found:
-		c.near.put(nearby, out, lookup, stamp)
+		c.near.put(nearby, entry.Slot, out, lookup, stamp)
 		return outcomeOfHit(lookup), errorOf(lookup)
 	case ctx.Err() != nil:
 		return OutcomeError, ctx.Err()

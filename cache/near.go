@@ -39,8 +39,11 @@ type NearCache struct {
 	// MaxBytes that they take, reckoned by the size of their encoded values. Default 64 MiB.
 	MaxBytes int64
 	// MaxAge after which an entry is read from Redis again, even if nothing changed; it is
-	// never kept past its TTL. Default 1m.
+	// never kept past its TTL, nor past the localTTL of its operation in the policy. Default 1m.
 	MaxAge time.Duration
+	// ByPolicy keeps entries only of operations that have a localTTL in the policy. Default: of all but
+	// those whose localTTL is 0.
+	ByPolicy bool
 }
 
 func (n NearCache) withDefaults() NearCache {
@@ -68,11 +71,12 @@ type near struct {
 	bounds  NearCache
 	entries *otter.Cache[nearKey, *nearEntry]
 	client  redis.UniversalClient
+	policy  func(context.Context, registry.Slot) (registry.Policy, error)
 	start   func(*heads.Tracker) bool
 	hits    func(module, operation string) *atomic.Int64
 
-	mu       sync.RWMutex
-	trackers map[registry.Slot]*heads.Tracker
+	mu      sync.RWMutex
+	modules map[registry.Slot]*nearModule
 }
 
 // nearKey has the params themselves where they are plain, so that a hit costs no digest.
@@ -85,16 +89,18 @@ type nearKey struct {
 type nearID string
 
 type nearEntry struct {
-	value any
-	bytes int
-	until time.Time
-	stamp heads.Stamp
-	hits  *atomic.Int64 // of the operation
+	value    any
+	negative bool
+	bytes    int
+	until    time.Time
+	stamp    heads.Stamp
+	hits     *atomic.Int64 // of the operation
 }
 
 func newNear(
 	client redis.UniversalClient,
 	bounds NearCache,
+	policy func(context.Context, registry.Slot) (registry.Policy, error),
 	start func(*heads.Tracker) bool,
 	hits func(module, operation string) *atomic.Int64,
 ) (*near, error) {
@@ -114,12 +120,13 @@ func newNear(
 		return nil, fmt.Errorf("WithNearCache: %w", err)
 	}
 	return &near{
-		bounds:   bounds,
-		entries:  entries,
-		client:   client,
-		start:    start,
-		hits:     hits,
-		trackers: make(map[registry.Slot]*heads.Tracker),
+		bounds:  bounds,
+		entries: entries,
+		client:  client,
+		policy:  policy,
+		start:   start,
+		hits:    hits,
+		modules: make(map[registry.Slot]*nearModule),
 	}, nil
 }
 
@@ -137,70 +144,68 @@ func digestKey(key registry.Key) nearKey {
 	return nearKey{module: key.Module, operation: key.Operation, user: key.User, params: nearID(key.ID)}
 }
 
-// getNear says whether out now holds the value, without a call to Redis.
-func (c *Client) getNear(key nearKey, out any) bool {
-	return c.near != nil && !c.undelivered.waiting.Load() && c.near.get(key, out)
+// getNear says whether the entry is kept, without a call to Redis. If so, out now holds its value, or the error is
+// ErrNotFound.
+func (c *Client) getNear(key nearKey, out any) (found bool, err error) {
+	if c.near == nil || c.undelivered.waiting.Load() {
+		return false, nil
+	}
+	return c.near.get(key, out)
 }
 
-func (n *near) get(key nearKey, out any) bool {
+func (n *near) get(key nearKey, out any) (found bool, err error) {
 	entry, found := n.entries.GetIfPresent(key)
 	if !found {
-		return false
+		return false, nil
 	}
 	now := time.Now()
-	if !now.Before(entry.until) || !entry.stamp.Valid(now) || dest.Set(out, entry.value) != nil {
-		return false
+	if !now.Before(entry.until) || !entry.stamp.Valid(now) {
+		return false, nil
+	}
+	if fits := entry.negative || dest.Set(out, entry.value) == nil; !fits {
+		return false, nil
 	}
 	entry.hits.Add(1)
-	return true
+	if entry.negative {
+		return true, ErrNotFound
+	}
+	return true, nil
 }
 
 // stamp is to be taken before an entry is read from Redis that is to be put. It is the zero stamp if its
-// heads are not known.
+// heads are not known, or it is not to be kept.
 func (n *near) stamp(key registry.Key) heads.Stamp {
 	if n == nil {
 		return heads.Stamp{}
 	}
-	tracker, ok := n.tracker(key.Slot)
-	if !ok {
+	module, ok := n.module(key.Slot)
+	if !ok || module.keeps(key.Operation) == 0 {
 		return heads.Stamp{}
 	}
-	return tracker.Stamp(key.Operation, key.User)
+	return module.tracker.Stamp(key.Operation, key.User)
 }
 
-func (n *near) tracker(slot registry.Slot) (*heads.Tracker, bool) {
-	n.mu.RLock()
-	tracker, known := n.trackers[slot]
-	n.mu.RUnlock()
-	if known {
-		return tracker, true
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if tracker, known := n.trackers[slot]; known {
-		return tracker, true
-	}
-	tracker = heads.New(n.client, "cw:{"+slot.String()+"}", 3*n.bounds.MaxEntries+nearHeads)
-	if !n.start(tracker) {
-		return nil, false
-	}
-	n.trackers[slot] = tracker
-	return tracker, true
-}
-
-// put keeps what out holds after a fresh hit; it is shared from now on.
-func (n *near) put(key nearKey, out any, hit registry.Lookup, stamp heads.Stamp) {
+// put keeps what out holds, or that there is nothing, after a fresh hit; it is shared from now on.
+func (n *near) put(key nearKey, slot registry.Slot, out any, hit registry.Lookup, stamp heads.Stamp) {
 	now := time.Now()
-	if n == nil || hit.Stale || hit.Negative || !stamp.Valid(now) {
+	if n == nil || hit.Stale || !stamp.Valid(now) {
 		return
 	}
-	n.entries.Set(key, &nearEntry{
-		value: reflect.ValueOf(out).Elem().Interface(),
-		bytes: len(hit.Payload),
-		until: now.Add(min(hit.Remaining, n.bounds.MaxAge)),
-		stamp: stamp,
-		hits:  n.hits(key.module, key.operation),
-	})
+	module, ok := n.module(slot)
+	if !ok {
+		return
+	}
+	entry := &nearEntry{
+		negative: hit.Negative,
+		bytes:    len(hit.Payload),
+		until:    now.Add(min(hit.Remaining, module.keeps(key.operation))),
+		stamp:    stamp,
+		hits:     n.hits(key.module, key.operation),
+	}
+	if !hit.Negative {
+		entry.value = reflect.ValueOf(out).Elem().Interface()
+	}
+	n.entries.Set(key, entry)
 }
 
 // changed makes what an invalidation of this process covers invalid before Redis tells.
@@ -209,10 +214,10 @@ func (n *near) changed(slot registry.Slot, operation, user string) {
 		return
 	}
 	n.mu.RLock()
-	tracker, known := n.trackers[slot]
+	module, known := n.modules[slot]
 	n.mu.RUnlock()
 	if known {
-		tracker.Suspect(operation, user)
+		module.tracker.Suspect(operation, user)
 	}
 }
 

@@ -4,6 +4,7 @@
 package cache
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/cache/internal/heads"
+	"github.com/cachewright/cachewright/registry"
 )
 
 func TestNearCacheIsBounded(t *testing.T) {
@@ -26,6 +28,7 @@ func TestNearCacheIsBounded(t *testing.T) {
 		"by bytes":   {NearCache{MaxEntries: 1 << 20, MaxBytes: 1 << 20, MaxAge: time.Hour}, 10_000, 1 << 20 / 10_000},
 	} {
 		n, err := newNear(client, test.bounds,
+			func(context.Context, registry.Slot) (registry.Policy, error) { return registry.Policy{}, nil },
 			func(*heads.Tracker) bool { return true },
 			func(string, string) *atomic.Int64 { return new(atomic.Int64) })
 		if err != nil {

@@ -205,6 +205,16 @@ func TestNearCacheRefusesWhatCannotWork(t *testing.T) {
 	if _, err := cache.New(ring, namespace, cache.WithNearCache(cache.NearCache{})); err == nil {
 		t.Error("a ring was accepted")
 	}
+	for name, options := range map[string]*redis.ClusterOptions{
+		"ReadOnly": {ReadOnly: true}, "RouteByLatency": {RouteByLatency: true}, "RouteRandomly": {RouteRandomly: true},
+	} {
+		options.Addrs, options.ContextTimeoutEnabled = []string{"127.0.0.1:1"}, true
+		replicas := redis.NewClusterClient(options)
+		t.Cleanup(func() { _ = replicas.Close() })
+		if _, err := cache.New(replicas, namespace, cache.WithNearCache(cache.NearCache{})); err == nil {
+			t.Errorf("%s: reads from replicas were accepted", name)
+		}
+	}
 	for _, bounds := range []cache.NearCache{{MaxEntries: -1}, {MaxBytes: -1}, {MaxAge: -1}} {
 		if _, err := cache.New(client, namespace, cache.WithNearCache(bounds)); err == nil {
 			t.Errorf("%+v was accepted", bounds)

@@ -47,7 +47,7 @@ type Outcome string
 const (
 	// OutcomeHit: a fresh entry in Redis; also one that says that the source has nothing.
 	OutcomeHit Outcome = "hit"
-	// OutcomeNearHit: an entry in the process' own memory.
+	// OutcomeNearHit: an entry in the process' own memory; also one that says that the source has nothing.
 	OutcomeNearHit Outcome = "near_hit"
 	// OutcomeStale: an entry past its TTL, or invalidated softly, that may be served still.
 	OutcomeStale Outcome = "stale"

@@ -135,9 +135,13 @@ func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait
 // Redis tells of invalidations, wherever they are made, on one connection for each module, and they are
 // obeyed when that message arrives; those of this Client at once. An entry is kept only if its heads were
 // followed before it was read. When the connection is lost nothing is kept, or served from memory, until it is
-// back; one that falls silent is believed for a second. An ACL user needs the channel
+// back; one that falls silent is believed for a second. So no read returns what another process
+// invalidated more than a second before. An ACL user needs the channel
 // __redis__:invalidate and the commands SUBSCRIBE and CLIENT. The client given to New must be a
-// *redis.Client or a *redis.ClusterClient.
+// *redis.Client or a *redis.ClusterClient that reads from primaries.
+//
+// The policy has the last word, live: a localTTL of 0 keeps nothing of an operation near, a longer one bounds
+// how long. Of localTTL and MaxAge the smaller counts.
 func WithNearCache(bounds NearCache) Option {
 	return func(o *options) {
 		bounds := bounds.withDefaults()

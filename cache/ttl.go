@@ -25,15 +25,23 @@ func (c *Client) TTL(ctx context.Context, module, operation string) (time.Durati
 	}
 	var policy registry.Policy
 	err := c.ask(ctx, reading, module, func(ctx context.Context) (err error) {
-		policy, _, err = c.store.Policy(ctx, c.slot(module))
+		policy, err = c.currentPolicy(ctx, c.slot(module))
 		return err
 	})
 	if err != nil {
 		c.failed(module, operation, err)
 		return 0, err
 	}
-	c.policies.put(module, policy, time.Now())
 	return policy.TTL(operation), nil
+}
+
+// currentPolicy reads a policy, the zero one where there is none.
+func (c *Client) currentPolicy(ctx context.Context, slot registry.Slot) (registry.Policy, error) {
+	policy, _, err := c.store.Policy(ctx, slot)
+	if err == nil {
+		c.policies.put(slot.Module, policy, time.Now())
+	}
+	return policy, err
 }
 
 // policyMemo keeps a loop over TTL from asking Redis each time.

@@ -50,6 +50,9 @@ func operationOf(operation v1.OperationPolicy) registry.OperationPolicy {
 	if operation.NegativeTTL != nil {
 		o.NegativeTTL = operation.NegativeTTL.Duration
 	}
+	if operation.LocalTTL != nil {
+		o.LocalTTL = &operation.LocalTTL.Duration
+	}
 	if operation.MaxEntryBytes != nil {
 		o.MaxEntryBytes = *operation.MaxEntryBytes
 	}

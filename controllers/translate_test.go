@@ -20,7 +20,7 @@ func TestPolicyOf(t *testing.T) {
 	spec := &v1.CachePolicySpec{
 		Module: "users", Revision: "42", DefaultTTL: new(minutes(5)),
 		Operations: []v1.OperationPolicy{
-			{Name: "profile", TTL: minutes(10), Scope: v1.ScopeUser, MaxEntryBytes: new(int64(65536))},
+			{Name: "profile", TTL: minutes(10), Scope: v1.ScopeUser, MaxEntryBytes: new(int64(65536)), LocalTTL: &metav1.Duration{}},
 			{
 				Name: "list", TTL: metav1.Duration{Duration: 180 * time.Second}, JitterPercent: 10, Scope: v1.ScopeAny,
 				StaleFor: &metav1.Duration{Duration: 30 * time.Second}, NegativeTTL: &metav1.Duration{Duration: 10 * time.Second},
@@ -28,6 +28,11 @@ func TestPolicyOf(t *testing.T) {
 		},
 	}
 	got := policyOf(spec)
+	local := got.Operations[1].LocalTTL
+	if local == nil || *local != 0 {
+		t.Errorf("localTTL of 0s: %v", local)
+	}
+	got.Operations[1].LocalTTL = nil
 	want := []registry.OperationPolicy{
 		{Name: "list", TTL: 3 * time.Minute, StaleFor: 30 * time.Second, NegativeTTL: 10 * time.Second, JitterPercent: 10},
 		{Name: "profile", TTL: 10 * time.Minute, Scope: registry.ScopeUser, MaxEntryBytes: 65536},

@@ -31,7 +31,7 @@ func TestCachePolicyAccepted(t *testing.T) {
 		"the most operations":         `{module: users, operations: [` + operations(128) + `]}`,
 		"the longest revision":        `{module: users, revision: "` + strings.Repeat("r", 128) + `"}`,
 		"a revision that is a number": `{module: users, revision: "42"}`,
-		"everything":                  `{module: users, defaultTTL: 5m, revision: "42", suspend: true, deletionPolicy: Retain, operations: [{name: list, ttl: 3m, staleFor: 30s, negativeTTL: 10s, jitterPercent: 10, scope: Any, maxEntryBytes: 1}]}`,
+		"everything":                  `{module: users, defaultTTL: 5m, revision: "42", suspend: true, deletionPolicy: Retain, operations: [{name: list, ttl: 3m, staleFor: 30s, negativeTTL: 10s, localTTL: 0s, jitterPercent: 10, scope: Any, maxEntryBytes: 1}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			mustCreate(t, policies, spec, &v1.CachePolicy{})
@@ -69,6 +69,8 @@ func TestCachePolicyRefused(t *testing.T) {
 
 		"staleFor below 0":     {`{module: users, operations: [{name: list, ttl: 1m, staleFor: -30s}]}`, []string{"spec.operations[0].staleFor", "must be a duration from 0s to 720h"}},
 		"staleFor in days":     {`{module: users, operations: [{name: list, ttl: 1m, staleFor: 1d}]}`, []string{"spec.operations[0].staleFor", "must be a duration from 0s to 720h"}},
+		"localTTL too long":    {`{module: users, operations: [{name: list, ttl: 1m, localTTL: 721h}]}`, []string{"spec.operations[0].localTTL", "must be a duration from 0s to 720h"}},
+		"localTTL a number":    {`{module: users, operations: [{name: list, ttl: 1m, localTTL: 10}]}`, []string{"spec.operations[0].localTTL"}},
 		"negativeTTL too long": {`{module: users, operations: [{name: list, ttl: 1m, negativeTTL: 721h}]}`, []string{"spec.operations[0].negativeTTL", "must be a duration from 0s to 720h"}},
 		"jitter below 0":       {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: -1}]}`, []string{"spec.operations[0].jitterPercent", "greater than or equal to 0"}},
 		"jitter above 50":      {`{module: users, operations: [{name: list, ttl: 1m, jitterPercent: 51}]}`, []string{"spec.operations[0].jitterPercent", "less than or equal to 50"}},

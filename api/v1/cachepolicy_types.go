@@ -116,6 +116,17 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 30s, 5m or 1h30m"
 	NegativeTTL *metav1.Duration `json:"negativeTTL,omitempty"`
 
+	// localTTL is how long applications may keep an entry in their own memory, for example 10s; invalidations are obeyed there within milliseconds all the same.
+	// 0s to 720h, in h, m, s and ms.
+	// "0s" switches that off for this operation. Only applications that have a near cache keep entries, never for longer than they are set up for.
+	// Absent: as each application is set up.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 10s or 500ms; 0s switches it off"
+	LocalTTL *metav1.Duration `json:"localTTL,omitempty"`
+
 	// jitterPercent shortens the TTL of each entry by a random share of up to this many percent, so that entries filled together do not expire together.
 	// 0 to 50.
 	// Default 0.

@@ -448,6 +448,11 @@ func (in *OperationPolicy) DeepCopyInto(out *OperationPolicy) {
 		*out = new(metav1.Duration)
 		**out = **in
 	}
+	if in.LocalTTL != nil {
+		in, out := &in.LocalTTL, &out.LocalTTL
+		*out = new(metav1.Duration)
+		**out = **in
+	}
 	if in.MaxEntryBytes != nil {
 		in, out := &in.MaxEntryBytes, &out.MaxEntryBytes
 		*out = new(int64)

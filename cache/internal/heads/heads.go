@@ -8,6 +8,9 @@
 // module's heads, that a head may have changed. Until the head is seen to hold what it held before, no
 // Stamp with it is valid: leases touch heads without changing them, and epochs never repeat. When the
 // connection is lost, or silent for too long, no Stamp is valid.
+//
+// How late that can be: what was changed before a sign of life was asked for is told before it comes. So a
+// Stamp is never valid later than Silence after a change that covers it.
 package heads
 
 import (
@@ -26,8 +29,8 @@ import (
 const (
 	// heartbeat is how often the connection is tried.
 	heartbeat = 200 * time.Millisecond
-	// silence is how long the connection is believed after a sign of life was asked for that came.
-	silence = time.Second
+	// Silence is how long the connection is believed after a sign of life was asked for that came.
+	Silence = time.Second
 	// Pauses before connecting again.
 	reconnectFirst = 20 * time.Millisecond
 	reconnectMost  = 2 * time.Second
@@ -42,6 +45,7 @@ type Tracker struct {
 	client redis.UniversalClient
 	slot   string // the key that names the slot
 	limit  int
+	policy func(context.Context) error
 
 	believed atomic.Int64 // until then, in Unix nanoseconds, the connection is known to work
 	dirty    chan struct{}
@@ -49,6 +53,7 @@ type Tracker struct {
 	mu        sync.Mutex
 	connected bool
 	heads     map[string]*head
+	newPolicy bool
 }
 
 // head is what is known of one head. An even state is that of a known value; it is odd while the value
@@ -63,10 +68,22 @@ type head struct {
 
 const dead = ^uint64(0) // odd
 
+// What is followed of a slot: docs/protocol.md.
+const (
+	moduleHead    = ":m"
+	operationHead = ":o:"
+	userHead      = ":u:"
+	policyKey     = ":policy"
+)
+
 // New returns a Tracker of the module whose slot is named by a key, cw:{<namespace>/<module>}. It
-// follows at most so many heads; asked for more, it begins anew.
-func New(client redis.UniversalClient, slot string, limit int) *Tracker {
-	return &Tracker{client: client, slot: slot, limit: limit, dirty: make(chan struct{}, 1), heads: make(map[string]*head)}
+// follows at most so many heads; asked for more, it begins anew. It has policy read the module's policy
+// before any Stamp is given and whenever the policy may have changed; if that fails, so does the connection.
+func New(client redis.UniversalClient, slot string, limit int, policy func(context.Context) error) *Tracker {
+	return &Tracker{
+		client: client, slot: slot, limit: limit, policy: policy,
+		dirty: make(chan struct{}, 1), heads: make(map[string]*head),
+	}
 }
 
 // Stamp is the state of the heads that cover an entry. The zero Stamp is never valid.
@@ -85,7 +102,7 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 	if !t.connected {
 		return Stamp{}
 	}
-	names := []string{":m", ":o:" + operation, ":u:" + user}
+	names := []string{moduleHead, operationHead + operation, userHead + user}
 	if user == "" {
 		names = names[:2]
 	}
@@ -121,14 +138,25 @@ func (s *Stamp) Valid(now time.Time) bool {
 // Suspect says that this process has changed heads: those of an operation, of a user or, both empty, of
 // the module.
 func (t *Tracker) Suspect(operation, user string) {
-	name := ":m"
+	name := moduleHead
 	switch {
 	case user != "":
-		name = ":u:" + user
+		name = userHead + user
 	case operation != "":
-		name = ":o:" + operation
+		name = operationHead + operation
 	}
 	t.notice(t.slot + name)
+}
+
+// Forget makes all stamps of an operation invalid for ever.
+func (t *Tracker) Forget(operation string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := t.slot + operationHead + operation
+	if h, followed := t.heads[key]; followed {
+		h.state.Store(dead)
+		delete(t.heads, key)
+	}
 }
 
 // Run follows the heads until ctx ends. lost, if not nil, is told each time the connection fails.
@@ -141,6 +169,9 @@ func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 			return
 		}
 		lost(err)
+		if cluster, ok := t.client.(*redis.ClusterClient); ok {
+			cluster.ReloadState(ctx) // the slot may have moved
+		}
 		if time.Since(began) > reconnectMost {
 			pause = reconnectFirst
 		}
@@ -154,18 +185,22 @@ func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 
 // track returns when the connection is lost.
 func (t *Tracker) track(ctx context.Context) error {
-	client, err := t.dial(ctx)
+	node, err := t.node(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("finding the node of %s: %w", t.slot, err)
 	}
+	client := t.dial(node)
 	defer func() { _ = client.Close() }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	subscription := client.Subscribe(ctx, channel)
 	defer func() { _ = subscription.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
-	if _, err := subscription.ReceiveTimeout(ctx, silence); err != nil {
+	if _, err := subscription.ReceiveTimeout(ctx, Silence); err != nil {
 		return fmt.Errorf("following the heads of %s: %w", t.slot, err)
+	}
+	if err := t.readPolicy(ctx); err != nil {
+		return err
 	}
 	t.begin()
 
@@ -173,7 +208,7 @@ func (t *Tracker) track(ctx context.Context) error {
 	defer helpers.Wait()
 	defer cancel(nil)
 	helpers.Go(func() { cancel(t.beat(ctx, subscription)) })
-	helpers.Go(func() { cancel(t.look(ctx)) })
+	helpers.Go(func() { cancel(t.look(ctx, node)) })
 	err = t.receive(ctx, subscription)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -183,11 +218,7 @@ func (t *Tracker) track(ctx context.Context) error {
 
 // dial returns a client whose one connection is told of changes. It speaks RESP2, in which Redis tells
 // by a message to the connection's own subscription: go-redis hands these on at once.
-func (t *Tracker) dial(ctx context.Context) (*redis.Client, error) {
-	node, err := t.node(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("finding the node of %s: %w", t.slot, err)
-	}
+func (t *Tracker) dial(node *redis.Client) *redis.Client {
 	as := node.Options()
 	return redis.NewClient(&redis.Options{
 		// How to reach the node and who we are. Not a copy of all: go-redis writes to some of the rest.
@@ -199,8 +230,8 @@ func (t *Tracker) dial(ctx context.Context) (*redis.Client, error) {
 		Protocol:     2,
 		PoolSize:     1,
 		MaxRetries:   -1,
-		ReadTimeout:  silence,
-		WriteTimeout: silence,
+		ReadTimeout:  Silence,
+		WriteTimeout: Silence,
 
 		ContextTimeoutEnabled: true,
 		OnConnect: func(ctx context.Context, conn *redis.Conn) error {
@@ -211,17 +242,17 @@ func (t *Tracker) dial(ctx context.Context) (*redis.Client, error) {
 			}
 			return t.enable(ctx, conn)
 		},
-	}), nil
+	})
 }
 
-// enable has Redis tell the connection of changes of the module's heads.
+// enable has Redis tell the connection of changes of the module's heads and policy.
 func (t *Tracker) enable(ctx context.Context, conn *redis.Conn) error {
 	id, err := conn.ClientID(ctx).Result()
 	if err != nil {
 		return err
 	}
 	return conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST",
-		"PREFIX", t.slot+":m", "PREFIX", t.slot+":o:", "PREFIX", t.slot+":u:").Err()
+		"PREFIX", t.slot+moduleHead, "PREFIX", t.slot+operationHead, "PREFIX", t.slot+userHead, "PREFIX", t.slot+policyKey).Err()
 }
 
 var errUnknownClient = errors.New("the near cache needs a *redis.Client or a *redis.ClusterClient")
@@ -237,10 +268,18 @@ func (t *Tracker) node(ctx context.Context) (*redis.Client, error) {
 	}
 }
 
+var errReplicas = errors.New("the near cache needs reads from primaries, whose changes it follows: a replica may answer with what was changed long ago; " +
+	"leave ReadOnly, RouteByLatency and RouteRandomly off")
+
 // Supports says whether heads can be followed by such a client.
 func Supports(client redis.UniversalClient) error {
-	switch client.(type) {
-	case *redis.Client, *redis.ClusterClient:
+	switch client := client.(type) {
+	case *redis.Client:
+		return nil
+	case *redis.ClusterClient:
+		if client.Options().ReadOnly { // the others imply it
+			return errReplicas
+		}
 		return nil
 	default:
 		return fmt.Errorf("%w, not a %T", errUnknownClient, client)
@@ -267,7 +306,7 @@ func (t *Tracker) beat(ctx context.Context, subscription *redis.PubSub) error {
 // an error, and ends it.
 func (t *Tracker) receive(ctx context.Context, subscription *redis.PubSub) error {
 	for {
-		message, err := subscription.ReceiveTimeout(ctx, silence)
+		message, err := subscription.ReceiveTimeout(ctx, Silence)
 		if err != nil {
 			return err
 		}
@@ -281,7 +320,10 @@ func (t *Tracker) receive(ctx context.Context, subscription *redis.PubSub) error
 			if err != nil {
 				return fmt.Errorf("an unknown sign of life: %w", err)
 			}
-			t.believed.Store(asked + int64(silence))
+			t.believed.Store(asked + int64(Silence))
+		default:
+			// A new subscription, say: go-redis has connected anew, and what was told in between is lost.
+			return fmt.Errorf("an unexpected message, a %T", message)
 		}
 	}
 }
@@ -321,10 +363,15 @@ func (t *Tracker) follow(name string) *head {
 	return h
 }
 
-// notice makes stamps with a head invalid until it was looked at.
+// notice makes stamps with a head invalid until it was looked at, or has the policy read.
 func (t *Tracker) notice(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if key == t.slot+policyKey {
+		t.newPolicy = true
+		t.wake()
+		return
+	}
 	h, followed := t.heads[key]
 	if !followed {
 		return
@@ -341,20 +388,22 @@ func (t *Tracker) wake() {
 	}
 }
 
-// look reads the heads that may have changed.
-func (t *Tracker) look(ctx context.Context) error {
+// look reads the policy and the heads that may have changed. It asks the node that tells of changes: no
+// other's answer is followed by what this one tells, as after a slot has moved.
+func (t *Tracker) look(ctx context.Context, node *redis.Client) error {
 	for {
 		select {
 		case <-t.dirty:
 		case <-ctx.Done():
 			return nil
 		}
-		for keys, seen := t.suspects(); len(keys) > 0; keys, seen = t.suspects() {
-			node, err := t.node(ctx)
-			if err != nil {
+		if t.takeNewPolicy() {
+			if err := t.readPolicy(ctx); err != nil {
 				return err
 			}
-			bounded, cancel := context.WithTimeout(ctx, silence)
+		}
+		for keys, seen := t.suspects(); len(keys) > 0; keys, seen = t.suspects() {
+			bounded, cancel := context.WithTimeout(ctx, Silence)
 			values, err := node.MGet(bounded, keys...).Result()
 			cancel()
 			if err != nil {
@@ -363,6 +412,23 @@ func (t *Tracker) look(ctx context.Context) error {
 			t.settle(keys, seen, values)
 		}
 	}
+}
+
+func (t *Tracker) takeNewPolicy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.newPolicy
+	t.newPolicy = false
+	return taken
+}
+
+func (t *Tracker) readPolicy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, Silence)
+	defer cancel()
+	if err := t.policy(ctx); err != nil {
+		return fmt.Errorf("reading the policy of %s: %w", t.slot, err)
+	}
+	return nil
 }
 
 // suspect is a head as it was when its value was asked for.

@@ -5,7 +5,9 @@ package heads_test
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +23,18 @@ const (
 	patience = 20 * time.Second
 )
 
+func noPolicy(context.Context) error { return nil }
+
 // run starts a tracker, which ends with the test.
 func run(t *testing.T, client redis.UniversalClient, limit int) *heads.Tracker {
 	t.Helper()
-	tracker := heads.New(client, slot, limit)
+	tracker := heads.New(client, slot, limit, noPolicy)
+	runTracker(t, tracker)
+	return tracker
+}
+
+func runTracker(t *testing.T, tracker *heads.Tracker) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { tracker.Run(ctx, func(error) {}) })
@@ -32,7 +42,6 @@ func run(t *testing.T, client redis.UniversalClient, limit int) *heads.Tracker {
 		cancel()
 		running.Wait()
 	})
-	return tracker
 }
 
 // stamped returns a valid stamp of the operation list of the user ada.
@@ -198,7 +207,7 @@ func TestClusterNodeOfTheSlotIsFollowed(t *testing.T) {
 
 func TestNothingIsValidBeforeRunAndAfterIt(t *testing.T) {
 	server := redistest.Start(t)
-	tracker := heads.New(server.Client(), slot, 100)
+	tracker := heads.New(server.Client(), slot, 100, noPolicy)
 	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
 		t.Error("valid before Run")
 	}
@@ -211,4 +220,74 @@ func TestNothingIsValidBeforeRunAndAfterIt(t *testing.T) {
 	if stamp.Valid(time.Now()) {
 		t.Error("valid after Run")
 	}
+}
+
+// Nothing is valid before the policy was read, and each change of it is told of.
+func TestPolicyIsReadFirstAndWheneverItChanges(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	var reads atomic.Int64
+	var fails atomic.Bool
+	fails.Store(true)
+	tracker := heads.New(client, slot, 100, func(context.Context) error {
+		reads.Add(1)
+		if fails.Load() {
+			return errors.New("no policy")
+		}
+		return nil
+	})
+	runTracker(t, tracker)
+	NewWithT(t).Eventually(reads.Load).WithTimeout(patience).Should(BeNumerically(">", 1), "it does not try again")
+	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+		t.Error("a stamp is valid before the policy was read")
+	}
+	fails.Store(false)
+	stamp := stamped(t, tracker)
+
+	before := reads.Load()
+	do(t, client, "HSET", slot+":policy", "json", "{}")
+	NewWithT(t).Eventually(reads.Load).WithTimeout(patience).Should(BeNumerically(">", before))
+	if !stamp.Valid(time.Now()) {
+		t.Error("the policy is none of the heads")
+	}
+	fails.Store(true)
+	do(t, client, "DEL", slot+":policy")
+	becomes(t, stamp, false, "the stamp outlives a policy that cannot be read")
+}
+
+func TestStampsOfAnOperationCanBeForgotten(t *testing.T) {
+	server := redistest.Start(t)
+	tracker := run(t, server.Client(), 100)
+	list, get := stamped(t, tracker), heads.Stamp{}
+	NewWithT(t).Eventually(func() bool {
+		get = tracker.Stamp("get", "ada")
+		return get.Valid(time.Now())
+	}).WithTimeout(patience).Should(BeTrue())
+	tracker.Forget("list")
+	tracker.Forget("unknown")
+	if list.Valid(time.Now()) {
+		t.Error("the stamp is valid still")
+	}
+	if !get.Valid(time.Now()) {
+		t.Error("another operation's ended, too")
+	}
+	stamped(t, tracker)
+	if list.Valid(time.Now()) {
+		t.Error("the stamp is valid again")
+	}
+}
+
+// A node from which the slot has gone tells nothing, but go-redis would go on to answer from the new one.
+func TestSlotThatMovesToAnotherNodeIsFollowedThere(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	client := cluster.Client()
+	setHeads(t, client, "epoch")
+	tracker := run(t, client, 100)
+	stamp := stamped(t, tracker)
+	cluster.MoveSlot(slot)
+	becomes(t, stamp, false, "it outlives the move")
+
+	stamp = stamped(t, tracker)
+	do(t, client, "DEL", slot+":m")
+	becomes(t, stamp, false, "changes at the new node are not followed")
 }
