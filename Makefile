@@ -88,9 +88,13 @@ test: vet ## Run every test, against a real API server and real Redis servers th
 chaos: ## Disturb a cache in use for minutes, and hold every read against the history. CHAOS_READS says how many.
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 40m ./hack/chaos)
 
+# What to measure: data (the cache, beside plain clients and peers), operator, or both.
+BENCH ?= data operator
+
 .PHONY: bench
-bench: ## Compare with plain clients and peers, side by side, and write bench/results.json. BENCH_QUICK=1: a short run.
-	@redis="$$(hack/redis.sh)"; PATH="$$PATH:$$(dirname "$$redis")" go -C bench run .
+bench: ## Measure side by side, and write bench/results.json. BENCH=data or BENCH=operator: one part. BENCH_QUICK=1: a short run.
+	$(if $(filter data,$(BENCH)),@$(call with_parts,go -C bench run .))
+	$(if $(filter operator,$(BENCH)),@$(call with_parts,go -C bench run ./operator))
 
 ##@ Build
 

@@ -5,26 +5,25 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/cachewright/cachewright/bench/internal/results"
 )
 
 // report is what is written to the file.
 type report struct {
-	Machine machine  `json:"machine"`
-	Method  string   `json:"method"`
-	Quick   bool     `json:"quick,omitempty"` // fewer and smaller: for a look, not for the record
-	Seconds float64  `json:"seconds"`
-	Results []result `json:"results"`
+	Machine machine
+	Method  string
+	Quick   bool // fewer and smaller: for a look, not for the record
+	Seconds float64
+	Results []result
 }
 
 type machine struct {
@@ -67,7 +66,7 @@ func method(s scale) string {
 
 func describeMachine(ctx context.Context) (machine, error) {
 	m := machine{
-		CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
+		CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
 		Libraries: map[string]string{}, Date: time.Now().UTC().Format(time.DateOnly),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -90,26 +89,16 @@ func describeMachine(ctx context.Context) (machine, error) {
 	return m, err
 }
 
-// cpuModel is what Linux says; elsewhere the architecture has to do.
-func cpuModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(model)
-		}
-	}
-	return runtime.GOARCH
-}
-
+// write puts the results into the file, beside those of the other part.
 func (r report) write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
+	part := results.Part{Members: map[string]any{"machine": r.Machine, "method": r.Method, "seconds": r.Seconds, "quick": nil}}
+	if r.Quick {
+		part.Members["quick"] = true
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // for all to read
+	for _, row := range r.Results {
+		part.Rows = append(part.Rows, row)
+	}
+	return part.Merge(path)
 }
 
 func (r report) print(w io.Writer) {

@@ -77,29 +77,61 @@ func (m *Monitor) mend(ctx context.Context) error {
 			return err
 		}
 	}
+	inPlace := 0
 	for batch := range slices.Chunk(inForce(policies), hashBatch) {
-		if err := m.mendBatch(ctx, batch); err != nil {
+		equal, err := m.mendBatch(ctx, batch)
+		if err != nil {
 			return err
 		}
+		inPlace += equal
 	}
+	m.tellInPlace(inPlace, wanted(policies))
 	return nil
 }
 
-func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) error {
+// mendBatch returns how many of the policies the store has as they are wanted.
+func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) (inPlace int, err error) {
 	slots := make([]registry.Slot, len(policies))
 	for i, policy := range policies {
 		slots[i] = slotOf(policy)
 	}
 	hashes, err := m.Store.PolicyHashes(ctx, slots)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i, policy := range policies {
-		if hashes[i] != policy.Status.AppliedHash {
+		if hashes[i] == policy.Status.AppliedHash {
+			inPlace++
+		} else {
 			m.policies.wake(ctx, client.ObjectKeyFromObject(policy))
 		}
 	}
-	return nil
+	return inPlace, nil
+}
+
+// tellInPlace logs that every policy is in place when that has become so.
+func (m *Monitor) tellInPlace(inPlace, wanted int) {
+	all := inPlace == wanted
+	if all && !m.allInPlace {
+		m.Log.Info("Every policy is in place", "store", m.Address, "policies", wanted)
+	}
+	m.allInPlace = all
+}
+
+// wanted counts the policies that the store should have, but for those that wait for a person.
+func wanted(policies []v1.CachePolicy) int {
+	count := 0
+	for i := range policies {
+		if wantsStore(&policies[i]) {
+			count++
+		}
+	}
+	return count
+}
+
+func wantsStore(policy *v1.CachePolicy) bool {
+	return policy.DeletionTimestamp.IsZero() && !policy.Spec.Suspend &&
+		!meta.IsStatusConditionTrue(policy.Status.Conditions, v1.ConditionStalled)
 }
 
 // listPolicies returns policies that are not to be changed: they are the cache's own.
@@ -128,9 +160,7 @@ func inForce(policies []v1.CachePolicy) []*v1.CachePolicy {
 	var selected []*v1.CachePolicy
 	for i := range policies {
 		policy := &policies[i]
-		if policy.DeletionTimestamp.IsZero() && !policy.Spec.Suspend &&
-			policy.Status.ObservedGeneration == policy.Generation && policy.Status.AppliedHash != "" &&
-			!meta.IsStatusConditionTrue(policy.Status.Conditions, v1.ConditionStalled) {
+		if wantsStore(policy) && policy.Status.ObservedGeneration == policy.Generation && policy.Status.AppliedHash != "" {
 			selected = append(selected, policy)
 		}
 	}

@@ -48,6 +48,7 @@ type Monitor struct {
 
 	policies      wakeups
 	invalidations wakeups
+	allInPlace    bool // as the last sweep found
 
 	mu     sync.Mutex
 	found  chan struct{} // closed at the first finding

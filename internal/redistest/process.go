@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cachewright/cachewright/internal/detached"
 )
 
 const (
@@ -88,7 +90,7 @@ func (l *launch) runOnce() (*process, error) {
 	p.log.ready, p.log.says = make(chan struct{}), says
 	p.cmd.Dir = l.dir
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.SysProcAttr = detached()
+	p.cmd.SysProcAttr = detached.Attributes()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting redis-server: %w", err)
 	}

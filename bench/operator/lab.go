@@ -1,0 +1,199 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/detached"
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/operatortest"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// lab has what is measured: an API server, a Redis, the operator and the reference.
+type lab struct {
+	dir        string
+	kubeconfig string
+	config     *rest.Config
+	server     *redistest.Server
+	redis      *redis.Client
+	cache      *registry.Registry
+	binary     string
+	operator   *operatortest.Process
+
+	// k8s has our kinds, reference the reference's.
+	k8s, reference client.WithWatch
+	closers        []func()
+}
+
+func newLab(ctx context.Context) (l *lab, err error) {
+	l = &lab{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.dir, err = os.MkdirTemp("", "cachewright-bench-"); err != nil {
+		return nil, err
+	}
+	l.onClose(func() { _ = os.RemoveAll(l.dir) })
+	if l.binary, err = operatortest.Build(ctx, l.dir); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(l.startControlPlane(), l.startRedis(ctx)); err != nil {
+		return nil, err
+	}
+	return l, errors.Join(l.startOperator(), l.startReference())
+}
+
+// close ends everything, the last one first.
+func (l *lab) close() {
+	for i := len(l.closers) - 1; i >= 0; i-- {
+		l.closers[i]()
+	}
+}
+
+func (l *lab) onClose(fn func()) { l.closers = append(l.closers, fn) }
+
+func (l *lab) startControlPlane() error {
+	environment, err := kubetest.Start()
+	if err != nil {
+		return err
+	}
+	l.onClose(func() { _ = environment.Stop() })
+	crd, err := referenceCRD(environment.CRDs)
+	if err != nil {
+		return err
+	}
+	options := envtest.CRDInstallOptions{CRDs: []*apiextensionsv1.CustomResourceDefinition{crd}}
+	if _, err := envtest.InstallCRDs(environment.Config, options); err != nil {
+		return err
+	}
+	l.kubeconfig = filepath.Join(l.dir, "kubeconfig")
+	if err := os.WriteFile(l.kubeconfig, environment.KubeConfig, 0o600); err != nil {
+		return err
+	}
+	l.config = rest.CopyConfig(environment.Config)
+	l.config.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if l.k8s, err = client.NewWithWatch(l.config, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	l.reference, err = client.NewWithWatch(l.config, client.Options{Scheme: referenceScheme()})
+	return err
+}
+
+func (l *lab) startRedis(ctx context.Context) (err error) {
+	if l.server, err = redistest.Run(ctx, filepath.Join(l.dir, "redis"), 0); err != nil {
+		return err
+	}
+	l.onClose(l.server.Kill)
+	l.redis = l.server.Client()
+	l.onClose(func() { _ = l.redis.Close() })
+	l.cache = registry.New(l.redis)
+	return nil
+}
+
+// startOperator starts the operator as config/default does, without what needs ports.
+func (l *lab) startOperator() error {
+	host, port, err := net.SplitHostPort(l.server.Addr())
+	if err != nil {
+		return err
+	}
+	l.operator, err = operatortest.Start(l.binary, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port},
+		"--kubeconfig="+l.kubeconfig, "--leader-elect", "--leader-election-namespace=default",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0")
+	if err == nil {
+		l.onClose(l.operator.Kill)
+	}
+	return err
+}
+
+// lastWords are the end of what the operator logged.
+func (l *lab) lastWords() string {
+	const enough = 4000
+	output := l.operator.Output()
+	return output[max(0, len(output)-enough):]
+}
+
+// startReference runs this program as the reference.
+func (l *lab) startReference() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	reference := exec.Command(self, "-reference", l.kubeconfig)
+	reference.Stderr = os.Stderr
+	reference.SysProcAttr = detached.Attributes()
+	if err := reference.Start(); err != nil {
+		return err
+	}
+	l.onClose(func() {
+		_ = reference.Process.Kill() // fails only when it is gone already
+		_ = reference.Wait()
+	})
+	return nil
+}
+
+func (l *lab) createNamespace(ctx context.Context, name string) error {
+	return l.k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+// policyFor is a policy as users write them.
+func policyFor(namespace, module string) *v1.CachePolicy {
+	return &v1.CachePolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: module},
+		Spec: v1.CachePolicySpec{
+			Module: module,
+			Operations: []v1.OperationPolicy{
+				{Name: "getById", TTL: metav1.Duration{Duration: 5 * time.Minute}},
+				{Name: "list", TTL: metav1.Duration{Duration: 3 * time.Minute}, JitterPercent: 10},
+				{Name: "create"},
+			},
+		},
+	}
+}
+
+// patience is how long anything may take.
+const patience = 10 * time.Minute
+
+// eventually asks until the answer is yes, every few milliseconds.
+func eventually(ctx context.Context, what string, interval time.Duration, ask func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if yes, err := ask(); yes || err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not within %s", what, patience)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command operator measures the operator: the binary that users run, on a real API server and a real Redis, beside a
+// reference controller that only patches a status field. docs/benchmarks.md says how and what came out.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+// scale is how much is measured.
+type scale struct {
+	quick bool
+	// latencies measured of each of the two, one at a time and in turns.
+	latencies int
+	// bursts of each of the two, in turns, and the purges in a burst.
+	bursts, burst int
+	// policies, spread evenly over so many namespaces.
+	policies, namespaces int
+	// propagations measured.
+	propagations int
+	// idle is for how long nothing is asked of the operator.
+	idle time.Duration
+}
+
+func fullScale() scale {
+	return scale{
+		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, propagations: 300, idle: time.Minute,
+	}
+}
+
+func quickScale() scale {
+	return scale{
+		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, propagations: 30, idle: 5 * time.Second,
+	}
+}
+
+func main() {
+	out := flag.String("out", "results.json", "file to write the results to")
+	reference := flag.String("reference", "", "be the reference controller of the API server that this kubeconfig names")
+	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	s := fullScale()
+	if os.Getenv("BENCH_QUICK") != "" {
+		s = quickScale()
+	}
+	var err error
+	if *reference != "" {
+		err = runReference(ctx, *reference)
+	} else {
+		err = run(ctx, s, *out)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything, prints the table and writes the file.
+func run(ctx context.Context, s scale, out string) error {
+	began := time.Now()
+	l, err := newLab(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	b := &bench{scale: s, lab: l}
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{
+		{"latency of invalidations", b.latency},
+		{"bursts of invalidations", b.throughput},
+		{"creating policies", b.rollout},
+		{"cold start", b.coldStart},
+		{"propagation of policies", b.propagation},
+		{"at rest", b.idle},
+	} {
+		fmt.Fprintf(os.Stderr, "%5.0fs  %s\n", time.Since(began).Seconds(), part.name)
+		if err := part.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w\n%s", part.name, err, l.lastWords())
+		}
+	}
+	r, err := l.report(ctx, s, b.rows, time.Since(began))
+	if err != nil {
+		return err
+	}
+	r.print(os.Stdout)
+	return r.write(out)
+}

@@ -1,0 +1,127 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"k8s.io/client-go/discovery"
+
+	"github.com/cachewright/cachewright/bench/internal/results"
+)
+
+// part names this program's rows in the file.
+const part = "operator"
+
+// report is what is written to the file.
+type report struct {
+	Machine machine `json:"machine"`
+	Method  string  `json:"method"`
+	Quick   bool    `json:"quick,omitempty"` // fewer and smaller: for a look, not for the record
+	Seconds float64 `json:"seconds"`
+	rows    []row
+}
+
+type machine struct {
+	CPU        string `json:"cpu"`
+	Cores      int    `json:"cores"`
+	OS         string `json:"os"`
+	Go         string `json:"go"`
+	Redis      string `json:"redis"`
+	Kubernetes string `json:"kubernetes"`
+	Date       string `json:"date"`
+}
+
+// row is one line of figures. What does not apply to it is left out.
+type row struct {
+	Name             string  `json:"name"`
+	RatioToReference float64 `json:"ratioToReference,omitempty"`
+	OpsPerSec        float64 `json:"opsPerSec,omitempty"`
+	P50Millis        float64 `json:"p50Millis,omitempty"`
+	P99Millis        float64 `json:"p99Millis,omitempty"`
+	Seconds          float64 `json:"seconds,omitempty"`
+	CreateSeconds    float64 `json:"createSeconds,omitempty"` // of them, until all were created
+	Mebibytes        float64 `json:"mebibytes,omitempty"`
+	PeakMebibytes    float64 `json:"peakMebibytes,omitempty"`
+	Count            *int    `json:"count,omitempty"` // of writes to the API server; 0 is a figure, too
+}
+
+func tenths(f float64) float64     { return math.Round(f*10) / 10 }
+func hundredths(f float64) float64 { return math.Round(f*100) / 100 }
+
+func millis(d time.Duration) float64 { return hundredths(d.Seconds() * 1000) }
+
+func (s scale) method() string {
+	return fmt.Sprintf("etcd, kube-apiserver, redis-server, the operator and the reference on one machine, by loopback. The reference is a controller-runtime "+
+		"controller with as many workers that patches one field of the status of a kind with the same schema. Latency: create until a watch sees Complete, "+
+		"%d of each, one at a time, in turns; the operator's purges take %d entries of a user each. Throughput: %d bursts of %d of each, in turns, from the first "+
+		"create until the last is seen Complete; the ratio is the median of the rounds' ratios. Policies: %d in %d namespaces, of three operations each. Propagation: from the patch until "+
+		"cw_policy_get shows it, %d times. Cold start: from the start of the process until it logs that every policy is in place; count: writes to the API server (policies, invalidations, "+
+		"events) until each policy was looked at. At rest: %s; memory is the process' resident set.",
+		s.latencies, entriesOfUser, s.bursts, s.burst, s.policies, s.namespaces, s.propagations, s.idle)
+}
+
+func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duration) (report, error) {
+	r := report{
+		Machine: machine{
+			CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
+			Date: time.Now().UTC().Format(time.DateOnly),
+		},
+		Method: s.method(), Quick: s.quick, Seconds: math.Round(took.Seconds()), rows: rows,
+	}
+	info := l.redis.InfoMap(ctx, "server")
+	if err := info.Err(); err != nil {
+		return report{}, err
+	}
+	r.Machine.Redis = info.Item("Server", "redis_version")
+	api, err := discovery.NewDiscoveryClientForConfig(l.config)
+	if err != nil {
+		return report{}, err
+	}
+	version, err := api.ServerVersion()
+	if err != nil {
+		return report{}, err
+	}
+	r.Machine.Kubernetes = version.GitVersion
+	return r, nil
+}
+
+// write puts the results into the file, beside those of the other part.
+func (r report) write(path string) error {
+	p := results.Part{Name: part, Members: map[string]any{part: r}}
+	for _, row := range r.rows {
+		p.Rows = append(p.Rows, row)
+	}
+	return p.Merge(path)
+}
+
+func (r report) print(w io.Writer) {
+	fmt.Fprintf(w, "%s, %d cores, %s, Redis %s, Kubernetes %s, %s\n\n",
+		r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Redis, r.Machine.Kubernetes, r.Machine.Date)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "name\tto reference\tper second\tp50 ms\tp99 ms\tseconds\tof creation\tMiB\tpeak MiB\tcount\t")
+	for _, row := range r.rows {
+		count := ""
+		if row.Count != nil {
+			count = strconv.Itoa(*row.Count)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name, cell(row.RatioToReference), cell(row.OpsPerSec),
+			cell(row.P50Millis), cell(row.P99Millis), cell(row.Seconds), cell(row.CreateSeconds), cell(row.Mebibytes), cell(row.PeakMebibytes), count)
+	}
+	_ = table.Flush()
+}
+
+func cell(f float64) string {
+	if f == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}

@@ -1,0 +1,101 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package operatortest runs the operator as users do: the binary, in a process of its own that can be killed and paused.
+package operatortest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/cachewright/cachewright/internal/detached"
+	"github.com/cachewright/cachewright/internal/kubetest"
+)
+
+// Build compiles the operator of this repository and puts it into dir. It returns the path of the binary.
+func Build(ctx context.Context, dir string) (string, error) {
+	root, err := kubetest.ModuleRoot()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "operator")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/operator")
+	build.Dir = root
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the operator: %w\n%s", err, output)
+	}
+	return binary, nil
+}
+
+// Process is a running operator. Its methods may be called concurrently.
+type Process struct {
+	command *exec.Cmd
+	output  output
+	ended   chan struct{}
+}
+
+// Start runs a binary that Build made. The process has nothing in its environment but env; the caller ends it with
+// Kill or Stop.
+func Start(binary string, env []string, args ...string) (*Process, error) {
+	p := &Process{command: exec.Command(binary, args...), ended: make(chan struct{})}
+	p.command.Env = append([]string{"HOME=" + filepath.Dir(binary)}, env...)
+	p.command.Stdout, p.command.Stderr = &p.output, &p.output
+	p.command.SysProcAttr = detached.Attributes()
+	if err := p.command.Start(); err != nil {
+		return nil, fmt.Errorf("starting the operator: %w", err)
+	}
+	go func() {
+		_ = p.command.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// Kill ends the operator with SIGKILL and waits until it is gone. Killing it again does nothing.
+func (p *Process) Kill() {
+	_ = p.command.Process.Kill() // fails only when it is gone already
+	<-p.ended
+}
+
+// Stop ends the operator with SIGTERM, as Kubernetes does, and waits until it is gone.
+func (p *Process) Stop() {
+	_ = p.command.Process.Signal(syscall.SIGTERM) // fails only when it is gone already
+	<-p.ended
+}
+
+// Pause stops the operator with SIGSTOP: it keeps its connections and notices nothing.
+func (p *Process) Pause() error { return p.command.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused operator go on.
+func (p *Process) Resume() error { return p.command.Process.Signal(syscall.SIGCONT) }
+
+// Ended is closed when the operator is gone.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// PID is its process id.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
+// Output is what it logged so far.
+func (p *Process) Output() string { return p.output.String() }
+
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(text []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(text)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
