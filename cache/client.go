@@ -19,6 +19,7 @@ import (
 // store is what a Client needs of the registry.
 type store interface {
 	Read(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error)
 	Lease(ctx context.Context, key registry.Key) (registry.Lookup, error)
 	LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (registry.Lookup, error)
 	Unlock(ctx context.Context, key registry.Key) error
@@ -50,6 +51,7 @@ type Client struct {
 	modules     moduleSet
 	policies    policyMemo
 	reports     *reporter
+	auditor     *auditor
 	log         func(Failure)
 	unwatch     func()
 }
@@ -92,6 +94,7 @@ func newClient(store store, namespace string, opts ...Option) (*Client, error) {
 		store:      store,
 		namespace:  namespace,
 		background: newBackground(),
+		auditor:    newAuditor(options.audits),
 		log:        logFailures(options.logger),
 		unwatch:    func() {},
 	}

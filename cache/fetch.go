@@ -63,6 +63,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	nearby, plain := plainKey(key)
 	if plain {
 		if found, err := c.getNear(nearby, out); found {
+			c.auditNear(ctx, key, nearby, out, load)
 			return OutcomeNearHit, err
 		}
 	}
@@ -74,6 +75,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	if !plain {
 		nearby = digestKey(entry)
 		if found, err := c.getNear(nearby, out); found {
+			c.auditNear(ctx, key, nearby, out, load)
 			return OutcomeNearHit, err
 		}
 	}
@@ -85,6 +87,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	switch {
 	case found:
 		c.near.put(nearby, entry.Slot, out, lookup, stamp)
+		c.auditHit(ctx, key, entry, lookup, out, load)
 		return outcomeOfHit(lookup), errorOf(lookup)
 	case ctx.Err() != nil:
 		return OutcomeError, ctx.Err()

@@ -69,6 +69,10 @@ func (d *diary) Filled(_ context.Context, module, operation string, fill Fill) {
 	d.write("fill %s.%s: %s", module, operation, fill)
 }
 
+func (d *diary) Audited(_ context.Context, module, operation string, result AuditResult) {
+	d.write("audit %s.%s: %s", module, operation, result)
+}
+
 func fresh(context.Context, registry.Key) (registry.Lookup, error) {
 	return registry.Lookup{Hit: true, Payload: []byte(`"cached"`), Remaining: time.Minute}, nil
 }

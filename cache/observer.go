@@ -23,6 +23,8 @@ type Observer interface {
 	StartInvalidation(ctx context.Context, invalidation Invalidation) (context.Context, func(error))
 	// Filled is told of each attempt to store an entry.
 	Filled(ctx context.Context, module, operation string, fill Fill)
+	// Audited is told what an audit found.
+	Audited(ctx context.Context, module, operation string, result AuditResult)
 }
 
 // Request is a read by the application.

@@ -35,6 +35,7 @@ type options struct {
 	logger              *slog.Logger
 	failureHook         func(Failure)
 	observer            Observer
+	audits              []Audit
 }
 
 func newOptions(opts []Option) (options, error) {
@@ -62,7 +63,17 @@ func newOptions(opts []Option) (options, error) {
 		atLeast0("WithLoadWait", o.loadWait),
 		atMost("WithLoadWait", o.loadWait, maxLoadLock),
 		o.checkNearCache(),
+		o.checkAudits(),
 	)
+}
+
+func (o options) checkAudits() error {
+	for _, audit := range o.audits {
+		if err := audit.check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o options) checkNearCache() error {
@@ -147,6 +158,20 @@ func WithNearCache(bounds NearCache) Option {
 		bounds := bounds.withDefaults()
 		o.nearCache = &bounds
 	}
+}
+
+// WithAudit makes Fetch hold a share of its hits against the source: the consistency that the application really
+// has, with all its ways of changing the source, as a figure. See Client.Audits. Given several times, the first that
+// covers an operation applies. Default: none.
+//
+// An audit runs in the background, and few at a time; no caller waits for it, or sees it fail. It calls the load of
+// the Fetch that was a hit, within WithRefreshTimeout, so load must not use what ends with its caller, such as a
+// transaction. If the source has something else than was served, it waits for the Grace and loads again.
+// The read was inconsistent if the source still has something else, and the entry has not been invalidated or
+// replaced: the invalidation that should have followed the change is missing, or was lost.
+// Entries that are stale are not audited.
+func WithAudit(audit Audit) Option {
+	return func(o *options) { o.audits = append(o.audits, audit.withDefaults()) }
 }
 
 // WithLogger sets where failures are logged, as warnings and at most one in ten seconds. Default:

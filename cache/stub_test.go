@@ -56,6 +56,12 @@ func (s *stubStore) Read(ctx context.Context, key registry.Key) (registry.Lookup
 	return s.read(ctx, key)
 }
 
+func (s *stubStore) Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error) {
+	s.count("inspect")
+	lookup, err := s.read(ctx, key)
+	return lookup, "version", err
+}
+
 func (s *stubStore) Lease(ctx context.Context, key registry.Key) (registry.Lookup, error) {
 	s.count("lease")
 	if s.lease == nil {

@@ -43,11 +43,17 @@ type Lookup struct {
 // Read looks for an entry with one MGET and takes no lease on a miss. It is not counted in Redis:
 // see Report.
 func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
+	lookup, _, err := r.read(ctx, key)
+	return lookup, err
+}
+
+// read returns the bytes of a hit too, header and payload.
+func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value string, err error) {
 	values, err := r.client.MGet(ctx, key.readKeys()...).Result()
 	if err != nil {
-		return Lookup{}, callError("reading an entry", key.Slot, err)
+		return Lookup{}, "", callError("reading an entry", key.Slot, err)
 	}
-	value, _ := values[0].(string)
+	value, _ = values[0].(string)
 	heads := make([]string, 0, 3)
 	for _, head := range values[1:] {
 		text, _ := head.(string) // a missing head is nil and stays empty: it matches nothing
@@ -55,7 +61,7 @@ func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 	}
 	entry, live := decodeLive(value, heads...)
 	if !live {
-		return Lookup{}, nil
+		return Lookup{}, "", nil
 	}
 	remaining := max(0, time.Until(entry.freshUntil))
 	return Lookup{
@@ -64,7 +70,7 @@ func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 		Negative:  entry.negative,
 		Stale:     entry.softStale || remaining == 0,
 		Remaining: remaining,
-	}, nil
+	}, value, nil
 }
 
 // Lease looks for an entry and, on a miss, takes a token to fill it with. Take it before loading.

@@ -1,0 +1,89 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// defaultGrace is ample for an invalidation that follows a change of the source at once.
+const defaultGrace = 2 * time.Second
+
+// Audit says which hits are held against the source: see WithAudit.
+type Audit struct {
+	// Operations that are audited. None: all that no earlier Audit names.
+	Operations []Operation
+	// Share of their fresh hits, more than 0 and at most 1, such as 0.001.
+	Share float64
+	// Grace is how long an invalidation may take to follow a change of the source: what the source had
+	// before that is not held against the entry. Default 2s.
+	Grace time.Duration
+	// Equal compares what was cached with what was loaded, both as they were decoded, of the type that the
+	// caller of Fetch reads. Give one where values differ in what does not matter, such as the time they
+	// were loaded at. It must not change them. Default: they are deeply equal, or are encoded as the same bytes.
+	Equal func(cached, loaded any) bool
+	// Inconsistent, if set, is told of each inconsistent read, from the background.
+	Inconsistent func(Operation)
+}
+
+// Operation names an operation of a module or, without a name of its own, all of the module's.
+type Operation struct{ Module, Name string }
+
+// AuditResult is what an audit found.
+type AuditResult string
+
+const (
+	// AuditConsistent: the source had what was served.
+	AuditConsistent AuditResult = "consistent"
+	// AuditInconsistent: the source had something else, at the beginning and at the end of the grace, and the
+	// entry was live all that time. An invalidation is missing.
+	AuditInconsistent AuditResult = "inconsistent"
+	// AuditInconclusive: the entry was invalidated, replaced or expired meanwhile, the source changed back, or the
+	// source or Redis failed.
+	AuditInconclusive AuditResult = "inconclusive"
+)
+
+// AuditStats are what the audits of an operation found, in this process.
+type AuditStats struct {
+	Operation
+
+	Consistent   int64
+	Inconsistent int64
+	Inconclusive int64
+}
+
+// Inconsistency is the share of inconsistent reads in those that an audit could judge, from 0 to 1; 0 if there were none.
+func (s AuditStats) Inconsistency() float64 {
+	judged := s.Consistent + s.Inconsistent
+	if judged == 0 {
+		return 0
+	}
+	return float64(s.Inconsistent) / float64(judged)
+}
+
+func (a Audit) covers(operation Operation) bool {
+	return len(a.Operations) == 0 ||
+		slices.Contains(a.Operations, operation) ||
+		slices.Contains(a.Operations, Operation{Module: operation.Module})
+}
+
+func (a Audit) withDefaults() Audit {
+	if a.Grace == 0 {
+		a.Grace = defaultGrace
+	}
+	return a
+}
+
+func (a Audit) check() error {
+	if !(a.Share > 0 && a.Share <= 1) {
+		return fmt.Errorf("WithAudit: the share must be more than 0 and at most 1, not %v", a.Share)
+	}
+	if slices.ContainsFunc(a.Operations, func(o Operation) bool { return o.Module == "" }) {
+		return errors.New("WithAudit: an operation has no module; leave the operations out for all of them")
+	}
+	return positive("WithAudit: Grace", a.Grace)
+}
