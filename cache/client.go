@@ -27,6 +27,7 @@ type store interface {
 	SetNegative(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
 	Delete(ctx context.Context, key registry.Key) (bool, error)
 	Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string) (registry.Invalidated, error)
+	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
 	Modules(ctx context.Context, namespace string) ([]string, error)
 	Policy(ctx context.Context, slot registry.Slot) (registry.Policy, bool, error)
 	Report(ctx context.Context, slot registry.Slot, operation string, counters registry.Counters) error
@@ -45,6 +46,7 @@ type Client struct {
 	flights     flight.Group[flightKey, loaded]
 	refreshes   refreshes
 	undelivered undelivered
+	reclaims    reclaims
 	near        *near
 	background  *background
 	breakers    breakers

@@ -102,7 +102,9 @@ func (c *Client) sendTo(ctx context.Context, module string, p parcel) error {
 		})
 	} else {
 		scope := registry.Scope{Operation: p.piece.operation, User: p.piece.user}
-		_, err = c.store.Invalidate(bounded, c.slot(module), scope, p.mode, "")
+		var invalidated registry.Invalidated
+		invalidated, err = c.store.Invalidate(bounded, c.slot(module), scope, p.mode, "")
+		c.reclaim(module, invalidated)
 	}
 	c.near.changed(c.slot(module), p.piece.operation, user)
 	if err != nil && ctx.Err() == nil {

@@ -92,10 +92,11 @@ func (c *Client) invalidate(ctx context.Context, module string, scope registry.S
 func (c *Client) invalidateNow(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
-	_, err := c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
+	invalidated, err := c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
 	if err != nil && ctx.Err() == nil {
 		c.failed(module, scope.Operation, err)
 	}
+	c.reclaim(module, invalidated)
 	c.near.changed(c.slot(module), scope.Operation, scope.User)
 	return c.keep(err, module, piece{operation: scope.Operation, user: scope.User}, mode)
 }

@@ -28,6 +28,8 @@ type stubStore struct {
 	set        func(context.Context, registry.Key) (registry.Filled, error)
 	remove     func(registry.Key) error
 	invalidate func(context.Context, registry.Slot, registry.Scope) error
+	pending    int64 // after each invalidation
+	reclaim    func(context.Context, registry.Slot) (registry.Reclaimed, error)
 	modules    func() ([]string, error)
 	policy     func() (registry.Policy, error)
 	report     func(context.Context, registry.Slot, string, registry.Counters) error
@@ -107,9 +109,14 @@ func (s *stubStore) Delete(_ context.Context, key registry.Key) (bool, error) {
 func (s *stubStore) Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, _ registry.Mode, _ string) (registry.Invalidated, error) {
 	s.count("invalidate " + slot.Module)
 	if s.invalidate == nil {
-		return registry.Invalidated{}, nil
+		return registry.Invalidated{Pending: s.pending}, nil
 	}
 	return registry.Invalidated{}, s.invalidate(ctx, slot, scope)
+}
+
+func (s *stubStore) Reclaim(ctx context.Context, slot registry.Slot, _ int) (registry.Reclaimed, error) {
+	s.count("reclaim " + slot.Module)
+	return s.reclaim(ctx, slot)
 }
 
 func (s *stubStore) Modules(context.Context, string) ([]string, error) {
