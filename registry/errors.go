@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -111,4 +112,13 @@ func ensureClassified(err error) error {
 		}
 	}
 	return fmt.Errorf("%w: %w", meaningOf(err), err)
+}
+
+// unsent returns why no command of a pipeline was sent, given what Pipelined returned. Each command has its own error,
+// but where the server refuses the connection none of them has.
+func unsent(commands []redis.Cmder, err error) error {
+	if slices.ContainsFunc(commands, func(command redis.Cmder) bool { return command.Err() != nil }) {
+		return nil
+	}
+	return err
 }

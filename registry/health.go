@@ -126,19 +126,18 @@ func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
 	addr := node.Options().Addr
 	var info *redis.InfoCmd
 	var version *redis.Cmd
-	_, _ = node.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
+	err := unsent(node.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		info = pipe.InfoMap(ctx, "server", "replication", "memory", "stats", "persistence")
 		version = pipe.FCallRO(ctx, "cw_version", nil)
 		return nil
-	})
-	if err := info.Err(); err != nil {
+	}))
+	if err = cmp.Or(err, info.Err()); err != nil {
 		return Primary{}, classified("INFO of "+addr, err)
 	}
 	primary := parsePrimary(addr, info)
 	if err := requireFunctions(primary); err != nil {
 		return Primary{}, err
 	}
-	var err error
 	primary.LibraryVersion, err = versionIn(addr, version)
 	return primary, err
 }

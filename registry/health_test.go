@@ -5,6 +5,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -59,6 +60,21 @@ func TestCheckTakesOneRoundTrip(t *testing.T) {
 	client.AddHook(trips)
 	if n := trips.during(func() { check(t, r) }); n != 1 {
 		t.Errorf("%d round trips", n)
+	}
+}
+
+func TestAWrongPasswordIsNamedWherePipelinesAreSent(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "correct-horse")
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Password: "battery-staple"})
+	t.Cleanup(func() { _ = client.Close() })
+	r, slots := New(client), []Slot{{Namespace: "shop", Module: "users"}}
+	_, errCheck := r.Check(t.Context())
+	_, errStats := r.StatsOf(t.Context(), slots)
+	_, errHashes := r.PolicyHashes(t.Context(), slots)
+	for call, err := range map[string]error{"Check": errCheck, "StatsOf": errStats, "PolicyHashes": errHashes} {
+		if !errors.Is(err, ErrUnauthorized) {
+			t.Errorf("%s: error %v", call, err)
+		}
 	}
 }
 

@@ -196,12 +196,15 @@ func pipelined[C redis.Cmder](
 	ctx context.Context, conn *redis.Conn, fences []*Fence, call func(redis.Pipeliner, *Fence) C,
 ) ([]C, error) {
 	replies := make([]C, len(fences))
-	_, _ = conn.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
+	err := unsent(conn.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, fence := range fences {
 			replies[i] = call(pipe, fence)
 		}
 		return nil
-	})
+	}))
+	if err != nil {
+		return nil, classified("asking for fences", err)
+	}
 	for i, reply := range replies {
 		switch err := reply.Err(); {
 		case err == nil || errors.Is(err, redis.Nil):

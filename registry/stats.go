@@ -101,12 +101,15 @@ func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 
 func (r *Registry) statsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 	replies := make([]*redis.Cmd, len(slots))
-	_, _ = r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each reply has its own error
+	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, slot := range slots {
 			replies[i] = pipe.FCallRO(ctx, "cw_stats", []string{slot.key()})
 		}
 		return nil
-	})
+	}))
+	if err != nil {
+		return nil, classified("cw_stats of many modules", err)
+	}
 	all := make([]Stats, len(slots))
 	for i, slot := range slots {
 		reply, err := replies[i].Result()

@@ -166,7 +166,8 @@ type completions struct {
 // watch begins to watch purges.
 func (c contestant) watch(ctx context.Context) (*completions, error) {
 	completed := &completions{client: c.client, names: map[string]bool{}}
-	return completed, completed.begin(ctx)
+	err := completed.begin(ctx)
+	return completed, err
 }
 
 // begin watches from what there is now.
@@ -229,7 +230,7 @@ func (b *bench) throughput(ctx context.Context) error {
 }
 
 func (c contestant) completeBurst(ctx context.Context, count int) (time.Duration, error) {
-	if err := spread(creators, count, func(n int) error { return c.prepare(ctx, n) }); err != nil {
+	if err := spread(count, func(n int) error { return c.prepare(ctx, n) }); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -241,7 +242,7 @@ func (c contestant) completeBurst(ctx context.Context, count int) (time.Duration
 	began := time.Now()
 	created := make(chan error, 1)
 	go func() {
-		created <- spread(creators, count, func(n int) error { return c.client.Create(ctx, purgeOf(n)) })
+		created <- spread(count, func(n int) error { return c.client.Create(ctx, purgeOf(n)) })
 	}()
 	if err := completed.wait(ctx, count); err != nil {
 		return 0, err

@@ -27,12 +27,12 @@ func moduleOf(policy int) string { return fmt.Sprintf("module-%d", policy) }
 // rollout measures how long many new policies take until all of them are Ready.
 func (b *bench) rollout(ctx context.Context) error {
 	l := b.lab
-	err := spread(creators, b.scale.namespaces, func(n int) error { return l.createNamespace(ctx, b.namespaceOf(n)) })
+	err := spread(b.scale.namespaces, func(n int) error { return l.createNamespace(ctx, b.namespaceOf(n)) })
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	err = spread(creators, b.scale.policies, func(n int) error { return l.k8s.Create(ctx, policyFor(b.namespaceOf(n), moduleOf(n))) })
+	err = spread(b.scale.policies, func(n int) error { return l.k8s.Create(ctx, policyFor(b.namespaceOf(n), moduleOf(n))) })
 	if err != nil {
 		return err
 	}
@@ -150,20 +150,20 @@ func (b *bench) propagateOne(ctx context.Context, policy int, ttl time.Duration)
 	return time.Since(began), err
 }
 
-// spread calls fn with 0 to count-1 from so many goroutines, and returns an error if there was one.
-func spread(goroutines, count int, fn func(i int) error) error {
-	errs := make(chan error, goroutines)
-	for worker := range goroutines {
+// spread calls fn with 0 to count-1 from all creators, and returns an error if there was one.
+func spread(count int, fn func(i int) error) error {
+	errs := make(chan error, creators)
+	for worker := range creators {
 		go func() {
 			var err error
-			for i := worker; i < count && err == nil; i += goroutines {
+			for i := worker; i < count && err == nil; i += creators {
 				err = fn(i)
 			}
 			errs <- err
 		}()
 	}
 	var first error
-	for range goroutines {
+	for range creators {
 		if err := <-errs; first == nil {
 			first = err
 		}

@@ -41,14 +41,15 @@ func referenceScheme() *runtime.Scheme {
 // referenceCRD is that of CacheInvalidation under the other name.
 func referenceCRD(crds []*apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
 	for _, crd := range crds {
-		if crd.Spec.Names.Kind == "CacheInvalidation" {
-			crd = crd.DeepCopy()
-			crd.ObjectMeta = metav1.ObjectMeta{Name: crd.Spec.Names.Plural + "." + referenceVersion.Group}
-			crd.Spec.Group = referenceVersion.Group
-			crd.Spec.Names.ShortNames, crd.Spec.Names.Categories = nil, nil
-			crd.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
-			return crd, nil
+		if crd.Spec.Names.Kind != "CacheInvalidation" {
+			continue
 		}
+		crd = crd.DeepCopy()
+		crd.ObjectMeta = metav1.ObjectMeta{Name: crd.Spec.Names.Plural + "." + referenceVersion.Group}
+		crd.Spec.Group = referenceVersion.Group
+		crd.Spec.Names.ShortNames, crd.Spec.Names.Categories = nil, nil
+		crd.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
+		return crd, nil
 	}
 	return nil, fmt.Errorf("no CRD of CacheInvalidation among %d", len(crds))
 }
