@@ -94,7 +94,7 @@ func TestConformanceKeys(t *testing.T) {
 			for _, k := range v.MGet {
 				want = append(want, string(k))
 			}
-			if got := key.readKeys(); !reflect.DeepEqual(got, want) {
+			if got := key.appendReadKeys(nil); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
@@ -109,7 +109,7 @@ func TestConformanceEntries(t *testing.T) {
 				heads = append(heads, head.orEmpty())
 			}
 			got, live := decodeLive(v.Value.orEmpty(), heads...)
-			if live != v.Live || string(got.payload) != string(v.Payload) {
+			if live != v.Live || got.payload != string(v.Payload) {
 				t.Fatalf("got (%v, %q), want (%v, %q)", live, got.payload, v.Live, v.Payload)
 			}
 			if got.softStale != v.SoftStale || got.negative != v.Negative {

@@ -49,24 +49,20 @@ func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 
 // read returns the bytes of a hit too, header and payload.
 func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value string, err error) {
-	values, err := r.client.MGet(ctx, key.readKeys()...).Result()
+	var room [4]string
+	values, err := r.mget(ctx, key.appendReadKeys(room[:0]))
 	if err != nil {
 		return Lookup{}, "", callError("reading an entry", key.Slot, err)
 	}
-	value, _ = values[0].(string)
-	heads := make([]string, 0, 3)
-	for _, head := range values[1:] {
-		text, _ := head.(string) // a missing head is nil and stays empty: it matches nothing
-		heads = append(heads, text)
-	}
-	entry, live := decodeLive(value, heads...)
+	value = values[0]
+	entry, live := decodeLive(value, values[1:]...)
 	if !live {
 		return Lookup{}, "", nil
 	}
 	remaining := max(0, time.Until(entry.freshUntil))
 	return Lookup{
 		Hit:       true,
-		Payload:   entry.payload,
+		Payload:   ownBytes(entry.payload),
 		Negative:  entry.negative,
 		Stale:     entry.softStale || remaining == 0,
 		Remaining: remaining,

@@ -35,7 +35,7 @@ var headParts = [...]struct {
 
 // liveEntry is what a reader gets out of an entry's bytes.
 type liveEntry struct {
-	payload    []byte
+	payload    string
 	freshUntil time.Time
 	softStale  bool
 	negative   bool
@@ -65,7 +65,7 @@ func decodeLive(value string, heads ...string) (liveEntry, bool) {
 	copy(stamp[:], value[2:headerFixedLen])
 	millis := binary.BigEndian.Uint64(stamp[:])
 	return liveEntry{
-		payload:    []byte(payload),
+		payload:    payload,
 		freshUntil: time.UnixMilli(int64(min(millis, 1<<53))),
 		softStale:  softStale,
 		negative:   flags&flagNegative != 0,

@@ -114,7 +114,7 @@ func TestCountsAreOfLiveEntries(t *testing.T) {
 	if _, err := r.Delete(t.Context(), entry("list", "3", "")); err != nil {
 		t.Fatal(err)
 	}
-	if n := client.Del(t.Context(), entry("list", "4", "").entryKey(users.key())).Val(); n != 1 {
+	if n := client.Del(t.Context(), entry("list", "4", "").appendReadKeys(nil)[0]).Val(); n != 1 {
 		t.Fatal("no such entry")
 	}
 	if result := invalidate(t, r, users, Scope{}); result.Keys != 8 {

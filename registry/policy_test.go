@@ -64,7 +64,7 @@ func TestEntriesThatAreThereObeyToo(t *testing.T) {
 		fillMany(t, r, "other", "", 3)
 	}
 	remaining := func(operation string, i int) time.Duration {
-		return client.PTTL(t.Context(), entry(operation, fmt.Sprint(i), "").entryKey(users.key())).Val()
+		return client.PTTL(t.Context(), entry(operation, fmt.Sprint(i), "").appendReadKeys(nil)[0]).Val()
 	}
 
 	t.Run("a lowered TTL shortens them, the rest by reclaim", func(t *testing.T) {

@@ -66,7 +66,7 @@ func memoryOf(t *testing.T, client *redis.Client, count int) int64 {
 	t.Helper()
 	var total int64
 	for i := range count {
-		total += client.MemoryUsage(t.Context(), entry("list", fmt.Sprint(i), "").entryKey(users.key())).Val()
+		total += client.MemoryUsage(t.Context(), entry("list", fmt.Sprint(i), "").appendReadKeys(nil)[0]).Val()
 	}
 	return total
 }
