@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -70,10 +71,13 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	if !obeysDeadlines(client) {
 		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, so that a Redis that hangs cannot hold up the application")
 	}
-	c, err := newClient(registry.New(client), namespace, opts...)
+	unfenced := registry.New(client)
+	c, err := newClient(unfenced, namespace, opts...)
 	if err != nil {
 		return nil, err
 	}
+	guard := fence.New(client, unfenced, c.fenceWait, func(err error) { c.tell("", "", err) })
+	c.store = &fencedStore{store: unfenced, guard: guard}
 	if c.nearCache != nil {
 		if c.near, err = newNear(client, *c.nearCache, c.currentPolicy, c.follow, c.reports.hits); err != nil {
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))

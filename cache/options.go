@@ -31,6 +31,7 @@ type options struct {
 	reportInterval      time.Duration
 	refreshTimeout      time.Duration
 	loadWait            time.Duration
+	fenceWait           time.Duration
 	nearCache           *NearCache
 	logger              *slog.Logger
 	failureHook         func(Failure)
@@ -62,6 +63,7 @@ func newOptions(opts []Option) (options, error) {
 		atMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
 		atLeast0("WithLoadWait", o.loadWait),
 		atMost("WithLoadWait", o.loadWait, maxLoadLock),
+		atLeast0("WithFenceWait", o.fenceWait),
 		o.checkNearCache(),
 		o.checkAudits(),
 	)
@@ -135,6 +137,12 @@ func WithRefreshTimeout(d time.Duration) Option {
 // context's time. A process that dies while it loads holds up others for no longer. Default 1s, at most
 // 10m; 0: processes load each for themselves.
 func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait = d } }
+
+// WithFenceWait says how long the client loads without the cache, after Redis was restarted, failed over or resharded,
+// until somebody else has invalidated what an older state may have brought back. Then it invalidates the modules that it
+// reads by itself. Default 0: at once. For a CacheStore with onDataLoss: Replay, give the operator a minute: it
+// invalidates less.
+func WithFenceWait(d time.Duration) Option { return func(o *options) { o.fenceWait = d } }
 
 // WithNearCache makes Fetch and Get keep what they read from Redis in memory too, decoded. A hit in it
 // costs no call and no decoding. Default: none.

@@ -1,0 +1,319 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+var usersSlot = registry.Slot{Namespace: namespace, Module: "users"}
+
+// versioned is what is cached: a version, which grows with each change.
+type versioned struct {
+	version atomic.Int64
+	// floor is the version that the last invalidation was made for: no read that begins now may return an older one.
+	floor atomic.Int64
+}
+
+func (s *versioned) fetch(ctx context.Context, c cache.Cache) (int64, error) {
+	return cache.Fetch(ctx, c, usersGet, func(context.Context) (int64, error) { return s.version.Load(), nil })
+}
+
+func (s *versioned) want(t *testing.T, c cache.Cache, want int64) {
+	t.Helper()
+	if got, err := s.fetch(t.Context(), c); got != want || err != nil {
+		t.Errorf("read version %d (%v), want %d", got, err, want)
+	}
+}
+
+func (s *versioned) change(t *testing.T, c cache.Cache) {
+	t.Helper()
+	version := s.version.Add(1)
+	if err := c.InvalidateModule(t.Context(), "users"); err != nil {
+		t.Fatal(err)
+	}
+	s.floor.Store(version)
+}
+
+// readOn lets many readers hold what they get against the floor, until stop is called.
+func (s *versioned) readOn(t *testing.T, clients ...cache.Cache) (stop func()) {
+	t.Helper()
+	var group sync.WaitGroup
+	var reads, stale atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	for _, c := range clients {
+		for range 4 {
+			group.Go(func() {
+				for ctx.Err() == nil {
+					floor := s.floor.Load()
+					got, err := s.fetch(ctx, c)
+					reads.Add(1)
+					if err == nil && got < floor {
+						stale.Add(1)
+					}
+				}
+			})
+		}
+	}
+	return func() {
+		t.Helper()
+		cancel()
+		group.Wait()
+		t.Logf("%d reads", reads.Load())
+		if n := stale.Load(); n > 0 {
+			t.Errorf("%d reads returned what was invalidated before they began", n)
+		}
+	}
+}
+
+// wantInRedis says what a client finds that knows nothing of fences.
+func wantInRedis(t *testing.T, client redis.UniversalClient, want string) {
+	t.Helper()
+	id, err := cache.ID(usersGet.Params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := registry.New(client).Read(t.Context(), registry.Key{Slot: usersSlot, Operation: usersGet.Operation, ID: id})
+	if err != nil || string(found.Payload) != want {
+		t.Fatalf("Redis holds %q (%v), not %q: the test shows nothing", found.Payload, err, want)
+	}
+}
+
+func failoverClient(group *redistest.SentinelGroup) redis.UniversalClient {
+	return redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: redistest.MasterName, SentinelAddrs: group.Addrs(), ContextTimeoutEnabled: true,
+	})
+}
+
+func TestWhatAnOldSnapshotBringsBackIsNotRead(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	s := &versioned{}
+	s.want(t, c, 0)
+	server.Save()
+	s.change(t, c)
+	s.want(t, c, 1)
+
+	server.Restart()
+	wantInRedis(t, server.Client(), "0")
+	s.want(t, c, 1)
+	wantInRedis(t, server.Client(), "1")
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	s.want(t, other, 1)
+	wantInRedis(t, server.Client(), "1")
+}
+
+// A process that is started after the restart knows nothing of what was before.
+func TestWhatAnOldSnapshotBringsBackIsNotReadByANewProcess(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	s := &versioned{}
+	before := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	s.want(t, before, 0)
+	server.Save()
+	s.change(t, before)
+
+	server.Restart()
+	wantInRedis(t, server.Client(), "0")
+	s.want(t, newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience)), 1)
+}
+
+func TestWhatAFailoverBringsBackIsNotRead(t *testing.T) {
+	group := redistest.StartSentinel(t, 1, 1)
+	applyPolicy(t, group.Client(), "users", hour())
+	c := newCache(t, failoverClient(group), cache.WithTimeout(patience))
+	s := &versioned{}
+	s.want(t, c, 0)
+	group.Primary().WaitReplicated()
+	group.Primary().PauseReplication()
+	s.change(t, c)
+	s.want(t, c, 1)
+
+	promoted := group.Failover()
+	wantInRedis(t, promoted.Client(), "0")
+	NewWithT(t).Eventually(func() int64 {
+		s.want(t, c, 1) // from the source, until the client has found the new primary
+		return cachedVersion(t, group.Client())
+	}).WithTimeout(patience).Should(BeEquivalentTo(1), "the new primary is not used")
+}
+
+func TestWhatAnOldSnapshotBringsBackIsNotKeptNear(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
+	s := &versioned{}
+	s.want(t, c, 0)
+	server.Save()
+	s.change(t, c)
+	for range 3 {
+		server.Restart()
+		wantInRedis(t, server.Client(), "0")
+		for range 1000 {
+			s.want(t, c, 1)
+		}
+	}
+}
+
+func TestNoReadIsStaleWhileRedisGoesBackInTime(t *testing.T) {
+	const rounds = 10
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	clients := []cache.Cache{
+		newCache(t, redis.NewClient(redisOptions(server.Addr()))),
+		newCache(t, redis.NewClient(redisOptions(server.Addr()))),
+	}
+	s := &versioned{}
+	stop := s.readOn(t, clients...)
+	defer stop()
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithInvalidationTimeout(patience))
+	inspector := server.Client()
+	for range rounds {
+		NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).Should(Equal(s.version.Load()))
+		server.Save()
+		s.change(t, writer)
+		server.Restart()
+	}
+}
+
+// cachedVersion is that of the entry that a client finds that knows nothing of fences; -1: none.
+func cachedVersion(t *testing.T, client redis.UniversalClient) int64 {
+	t.Helper()
+	id, err := cache.ID(usersGet.Params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := registry.New(client).Read(t.Context(), registry.Key{Slot: usersSlot, Operation: usersGet.Operation, ID: id})
+	if err != nil || !found.Hit {
+		return -1
+	}
+	version, err := strconv.ParseInt(string(found.Payload), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version
+}
+
+func TestNoReadIsStaleWhileReplicasThatLagArePromoted(t *testing.T) {
+	group := redistest.StartSentinel(t, 1, 1)
+	applyPolicy(t, group.Client(), "users", hour())
+	s := &versioned{}
+	stop := s.readOn(t, newCache(t, failoverClient(group)), newCache(t, failoverClient(group)))
+	defer stop()
+	writer := newCache(t, failoverClient(group), cache.WithInvalidationTimeout(patience))
+	inspector := group.Client()
+	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).Should(BeZero())
+	group.Primary().WaitReplicated()
+	group.Primary().PauseReplication()
+	s.change(t, writer)
+	group.Failover()
+	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).
+		Should(BeEquivalentTo(1), "the new primary is not used")
+}
+
+func TestWhoeverComesFirstFencesForAll(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	first := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	second := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	fetchLoaded(t, first, usersGet)
+	if fetchLoaded(t, second, usersGet) {
+		t.Error("the second process fenced again")
+	}
+	server.Save()
+	server.Restart()
+	if !fetchLoaded(t, first, usersGet) {
+		t.Error("the first process read what was there before the restart")
+	}
+	if fetchLoaded(t, second, usersGet) {
+		t.Error("the second process fenced again, after the restart")
+	}
+}
+
+// A client that waits leaves it to the operator to say what was lost.
+func TestAClientThatWaitsLeavesFencingToOthers(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	client := func(wait time.Duration) *cache.Client {
+		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithFenceWait(wait))
+	}
+	waiting := client(time.Hour)
+	for range 3 {
+		if !fetchLoaded(t, waiting, usersGet) {
+			t.Fatal("it reads what nobody has fenced")
+		}
+	}
+	r := registry.New(server.Client())
+	fences, err := r.Fences(t.Context(), []registry.Slot{usersSlot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.MarkFenced(t.Context(), fences); err != nil {
+		t.Fatal(err)
+	}
+	fetchLoaded(t, waiting, usersGet)
+	if fetchLoaded(t, waiting, usersGet) {
+		t.Error("it does not read what is fenced")
+	}
+}
+
+func TestAClientStopsWaiting(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithFenceWait(50*time.Millisecond))
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
+}
+
+func TestAClientThatMayNotAskSaysSoOnceAndGoesOn(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	server.AddUser("shop", "secret", "~cw:{shop/*", "~cw:{shop}*", "+@all", "-info")
+	options := redisOptions(server.Addr())
+	options.Username, options.Password = "shop", "secret"
+	var told atomic.Int64
+	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
+		if strings.Contains(f.Err.Error(), "+info") {
+			told.Add(1)
+		}
+	}))
+	fetchLoaded(t, c, usersGet)
+	if fetchLoaded(t, c, usersGet) {
+		t.Error("nothing is cached")
+	}
+	if n := told.Load(); n != 1 {
+		t.Errorf("told %d times that INFO is not allowed, want once", n)
+	}
+}
+
+// What a hit costs is what it cost before: fences are looked at when a module is read first.
+func TestFencesCostAHitNothing(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithReportInterval(time.Hour))
+	fetchLoaded(t, c, usersGet)
+	before := commandCalls(t, server)
+	for range 100 {
+		fetchLoaded(t, c, usersGet)
+	}
+	after := commandCalls(t, server)
+	delete(before, "info") // commandCalls asks by it
+	for command, calls := range after {
+		if more := calls - before[command]; command != "info" && command != "mget" && more > 5 {
+			t.Errorf("100 hits made %d calls of %s", more, command)
+		}
+	}
+}

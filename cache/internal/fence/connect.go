@@ -1,0 +1,123 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fence
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// watch has each new connection of a node's client identified before it is used.
+func (g *Guard) watch(client *redis.Client) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, watched := g.watched[client]; watched {
+		return
+	}
+	g.watched[client] = struct{}{}
+	node := ""
+	if g.cluster != nil {
+		node = client.Options().Addr
+	}
+	client.AddHook(&hook{guard: g, node: node, as: client.Options()})
+}
+
+// hook is what a node's client calls.
+type hook struct {
+	guard *Guard
+	node  string
+	as    *redis.Options
+}
+
+// DialHook implements redis.Hook.
+func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err != nil || h.guard.blind.Load() {
+			return conn, err
+		}
+		incarnation, err := h.identify(ctx, conn)
+		switch {
+		case errors.Is(err, registry.ErrUnauthorized):
+			h.guard.blindedBy(err)
+		case err != nil:
+			_ = conn.Close()
+			return nil, err
+		default:
+			_ = h.guard.note(h.node, incarnation, true) // a new connection is never refused
+		}
+		return conn, nil
+	}
+}
+
+// ProcessHook implements redis.Hook: a node that sends us elsewhere no longer serves all that it did.
+func (h *hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	if h.guard.cluster == nil {
+		return next
+	}
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		h.moved(err)
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (h *hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	if h.guard.cluster == nil {
+		return next
+	}
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			h.moved(cmd.Err())
+		}
+		return err
+	}
+}
+
+func (h *hook) moved(err error) {
+	if err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK ")) {
+		h.guard.generation.Add(1)
+	}
+}
+
+// identify asks on this very connection: any other might lead to another server. A client of one connection, which it
+// does not close, logs in and asks; afterwards the connection is as good as new.
+func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Incarnation, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.as.DialTimeout)
+	defer cancel()
+	client := redis.NewClient(&redis.Options{
+		Network: h.as.Network, Addr: h.as.Addr,
+		Dialer:   func(context.Context, string, string) (net.Conn, error) { return lent{conn}, nil },
+		Username: h.as.Username, Password: h.as.Password, CredentialsProvider: h.as.CredentialsProvider,
+		CredentialsProviderContext: h.as.CredentialsProviderContext, StreamingCredentialsProvider: h.as.StreamingCredentialsProvider,
+
+		Protocol:                 2,
+		PoolSize:                 1,
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		DisableIdentity:          true,
+		ReadTimeout:              h.as.ReadTimeout,
+		WriteTimeout:             h.as.WriteTimeout,
+		ContextTimeoutEnabled:    true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	incarnation, err := registry.IncarnationOf(ctx, client)
+	return incarnation, errors.Join(err, client.Close(), conn.SetDeadline(time.Time{}))
+}
+
+// lent is a connection that its borrower cannot close.
+type lent struct{ net.Conn }
+
+// Close implements net.Conn.
+func (lent) Close() error { return nil }
