@@ -17,6 +17,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -32,7 +33,11 @@ var usersGet = cache.Key{Module: "users", Operation: "get", Params: 1}
 
 // options of a Redis client that would wait for ever, were it not for the cache's own bounds.
 func redisOptions(addr string) *redis.Options {
-	return &redis.Options{Addr: addr, ContextTimeoutEnabled: true, ReadTimeout: -1, WriteTimeout: -1}
+	return &redis.Options{
+		Addr: addr, ContextTimeoutEnabled: true, ReadTimeout: -1, WriteTimeout: -1,
+		// As registry.ClientFromEnv does; else connections that are made at once race for go-redis' settings.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
 }
 
 func newCache(tb testing.TB, client redis.UniversalClient, opts ...cache.Option) *cache.Client {
