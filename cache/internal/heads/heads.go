@@ -10,7 +10,7 @@
 // connection is lost, or silent for too long, no Stamp is valid.
 //
 // How late that can be: what was changed before a sign of life was asked for is told before it comes. So a
-// Stamp is never valid later than Silence after a change that covers it.
+// Stamp is never valid later than silence after a change that covers it.
 package heads
 
 import (
@@ -29,8 +29,8 @@ import (
 const (
 	// heartbeat is how often the connection is tried.
 	heartbeat = 200 * time.Millisecond
-	// Silence is how long the connection is believed after a sign of life was asked for that came.
-	Silence = time.Second
+	// silence is how long the connection is believed after a sign of life was asked for that came.
+	silence = time.Second
 	// Pauses before connecting again.
 	reconnectFirst = 20 * time.Millisecond
 	reconnectMost  = 2 * time.Second
@@ -196,7 +196,7 @@ func (t *Tracker) track(ctx context.Context) error {
 	subscription := client.Subscribe(ctx, channel)
 	defer func() { _ = subscription.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
-	if _, err := subscription.ReceiveTimeout(ctx, Silence); err != nil {
+	if _, err := subscription.ReceiveTimeout(ctx, silence); err != nil {
 		return fmt.Errorf("following the heads of %s: %w", t.slot, err)
 	}
 	if err := t.readPolicy(ctx); err != nil {
@@ -230,8 +230,8 @@ func (t *Tracker) dial(node *redis.Client) *redis.Client {
 		Protocol:     2,
 		PoolSize:     1,
 		MaxRetries:   -1,
-		ReadTimeout:  Silence,
-		WriteTimeout: Silence,
+		ReadTimeout:  silence,
+		WriteTimeout: silence,
 
 		ContextTimeoutEnabled: true,
 		OnConnect: func(ctx context.Context, conn *redis.Conn) error {
@@ -306,7 +306,7 @@ func (t *Tracker) beat(ctx context.Context, subscription *redis.PubSub) error {
 // an error, and ends it.
 func (t *Tracker) receive(ctx context.Context, subscription *redis.PubSub) error {
 	for {
-		message, err := subscription.ReceiveTimeout(ctx, Silence)
+		message, err := subscription.ReceiveTimeout(ctx, silence)
 		if err != nil {
 			return err
 		}
@@ -320,7 +320,7 @@ func (t *Tracker) receive(ctx context.Context, subscription *redis.PubSub) error
 			if err != nil {
 				return fmt.Errorf("an unknown sign of life: %w", err)
 			}
-			t.believed.Store(asked + int64(Silence))
+			t.believed.Store(asked + int64(silence))
 		default:
 			// A new subscription, say: go-redis has connected anew, and what was told in between is lost.
 			return fmt.Errorf("an unexpected message, a %T", message)
@@ -403,7 +403,7 @@ func (t *Tracker) look(ctx context.Context, node *redis.Client) error {
 			}
 		}
 		for keys, seen := t.suspects(); len(keys) > 0; keys, seen = t.suspects() {
-			bounded, cancel := context.WithTimeout(ctx, Silence)
+			bounded, cancel := context.WithTimeout(ctx, silence)
 			values, err := node.MGet(bounded, keys...).Result()
 			cancel()
 			if err != nil {
@@ -423,7 +423,7 @@ func (t *Tracker) takeNewPolicy() bool {
 }
 
 func (t *Tracker) readPolicy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, Silence)
+	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	if err := t.policy(ctx); err != nil {
 		return fmt.Errorf("reading the policy of %s: %w", t.slot, err)
