@@ -25,13 +25,10 @@ type CacheInvalidationReconciler struct {
 	Client client.Client
 	// Reader reads from the API server.
 	Reader  client.Reader
-	Store   InvalidationStore
-	Health  StoreHealth
+	Stores  StoreProvider
 	Events  events.EventRecorder
 	Metrics *Metrics
 	Clock   clock.PassiveClock
-	// StoreAddress names the store in messages. It holds no secret.
-	StoreAddress string
 	// ReclaimSlice is the time between two reports of how much memory was given back.
 	ReclaimSlice time.Duration
 }
@@ -48,17 +45,18 @@ func (r *CacheInvalidationReconciler) Reconcile(
 		return r.expire(ctx, invalidation)
 	}
 	patch := newPatcher(r.Client, invalidation)
+	store := r.Stores.Open(ctx, storeIDOf(invalidation.Namespace, invalidation.Spec.StoreRef))
 	found := &invalidationFindings{began: r.Clock.Now()}
 	found.late = deadlinePassed(invalidation, found.began)
-	defer func() { result, err = r.settle(ctx, patch, invalidation, found, err) }()
+	defer func() { result, err = r.settle(ctx, patch, invalidation, store, found, err) }()
 
 	if invalidation.Status.EffectiveTime != nil {
-		return reconcile.Result{}, r.reclaim(ctx, invalidation, found)
+		return reconcile.Result{}, r.reclaim(ctx, invalidation, store, found)
 	}
 	if found.late {
 		return reconcile.Result{}, nil
 	}
-	return reconcile.Result{}, r.purge(ctx, invalidation, found)
+	return reconcile.Result{}, r.purge(ctx, invalidation, store, found)
 }
 
 // read returns a purge from the cache if it is finished there, which is final. Else it is read
@@ -74,21 +72,21 @@ func (r *CacheInvalidationReconciler) read(ctx context.Context, key client.Objec
 
 // purge makes every target take effect, or counts what it would cover.
 func (r *CacheInvalidationReconciler) purge(
-	ctx context.Context, invalidation *v1.CacheInvalidation, found *invalidationFindings,
+	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session, found *invalidationFindings,
 ) error {
-	if err := r.Health.Err(ctx); err != nil {
+	if err := store.Err(); err != nil {
 		return err
 	}
-	view, err := viewNamespace(ctx, r.Client, r.Store, invalidation.Namespace)
+	view, err := viewNamespace(ctx, r.Client, store, invalidation)
 	if err != nil {
 		return err
 	}
 	for i, target := range invalidation.Spec.Targets {
-		result, err := r.purgeTarget(ctx, invalidation, view, i)
+		result, err := purgeTarget(ctx, invalidation, store, view, i)
 		switch {
 		case errors.Is(err, registry.ErrRejected):
 			found.refused++
-			result.Message = faultOf(err, r.StoreAddress).message
+			result.Message = faultOf(err, store.place).message
 		case err != nil:
 			return err
 		case result.KeysInvalidated == 0:
@@ -103,14 +101,14 @@ func (r *CacheInvalidationReconciler) purge(
 
 // purgeTarget purges one target. The request id makes a repetition, after a crash or a failed
 // write of status, return the first answer and change nothing.
-func (r *CacheInvalidationReconciler) purgeTarget(
-	ctx context.Context, invalidation *v1.CacheInvalidation, view *namespaceView, index int,
+func purgeTarget(
+	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view *namespaceView, index int,
 ) (v1.TargetResult, error) {
 	target := invalidation.Spec.Targets[index]
 	requestID := fmt.Sprintf("%s/%d", invalidation.UID, index)
 	var result v1.TargetResult
 	for _, slot := range view.slots(target) {
-		invalidated, err := r.Store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestID)
+		invalidated, err := store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestID)
 		if err != nil {
 			return result, err
 		}
@@ -123,12 +121,12 @@ func (r *CacheInvalidationReconciler) purgeTarget(
 
 // reclaim gives back memory of the modules where keys were left.
 func (r *CacheInvalidationReconciler) reclaim(
-	ctx context.Context, invalidation *v1.CacheInvalidation, found *invalidationFindings,
+	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session, found *invalidationFindings,
 ) error {
-	if err := r.Health.Err(ctx); err != nil {
+	if err := store.Err(); err != nil {
 		return err
 	}
-	view, err := viewNamespace(ctx, r.Client, r.Store, invalidation.Namespace)
+	view, err := viewNamespace(ctx, r.Client, store, invalidation)
 	if err != nil {
 		return err
 	}
@@ -138,7 +136,7 @@ func (r *CacheInvalidationReconciler) reclaim(
 			slots = append(slots, view.slots(invalidation.Spec.Targets[i])...)
 		}
 	}
-	pending, err := reclaim(ctx, r.Store, distinct(slots), r.Clock, r.ReclaimSlice)
+	pending, err := reclaim(ctx, store, distinct(slots), r.Clock, r.ReclaimSlice)
 	if err != nil {
 		return err
 	}
@@ -148,9 +146,11 @@ func (r *CacheInvalidationReconciler) reclaim(
 
 // settle writes status, tells what changed, and decides when to come back.
 func (r *CacheInvalidationReconciler) settle(
-	ctx context.Context, patch *patcher, invalidation *v1.CacheInvalidation, found *invalidationFindings, err error,
+	ctx context.Context, patch *patcher, invalidation *v1.CacheInvalidation, store *Session, found *invalidationFindings,
+	err error,
 ) (reconcile.Result, error) {
-	found.fault = faultOf(err, r.StoreAddress)
+	found.fault = faultOf(err, store.place)
+	store.Close(found.fault)
 	if found.fault.leavesStatus() {
 		return found.fault.resultOr(reconcile.Result{}, nil, r.Clock.Now())
 	}
@@ -159,7 +159,7 @@ func (r *CacheInvalidationReconciler) settle(
 	invalidation.Status = invalidationStatus(invalidation, *found, now)
 	after := invalidation.Status
 	if err := patch.statusIfUnchanged(ctx, invalidation); err != nil {
-		return faultOf(err, r.StoreAddress).resultOr(reconcile.Result{}, nil, now)
+		return faultOf(err, store.place).resultOr(reconcile.Result{}, nil, now)
 	}
 	for _, e := range invalidationEvents(before, after) {
 		e.record(r.Events, invalidation)

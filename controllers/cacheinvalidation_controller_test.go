@@ -27,7 +27,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 	var (
 		on         *stage
 		store      *brittleStore
-		health     *healthOf
+		stores     *oneStore
 		events     *eventLog
 		clock      *clocktesting.FakePassiveClock
 		reconciler *CacheInvalidationReconciler
@@ -35,11 +35,12 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	BeforeEach(func(ctx SpecContext) {
 		on = newStage(ctx)
-		store, health, events = newBrittleStore(on.cache), &healthOf{}, &eventLog{}
+		store, events = newBrittleStore(on.cache), &eventLog{}
+		stores = &oneStore{store: store, address: on.server.Addr()}
 		clock = clocktesting.NewFakePassiveClock(time.Now())
 		reconciler = &CacheInvalidationReconciler{
-			Client: k8s, Reader: k8s, Store: store, Health: health, Events: events, Metrics: NewMetrics(), Clock: clock,
-			StoreAddress: on.server.Addr(), ReclaimSlice: time.Second,
+			Client: k8s, Reader: k8s, Stores: stores, Events: events, Metrics: NewMetrics(), Clock: clock,
+			ReclaimSlice: time.Second,
 		}
 		for _, module := range []string{"users", "posts"} {
 			policy := usersPolicy()
@@ -349,7 +350,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		})
 
 		It("fails a purge that did not take effect in time", func(ctx SpecContext) {
-			health.err = errDown
+			stores.err = errDown
 			on.create(ctx, purge)
 			clock.SetTime(purge.CreationTimestamp.Add(59500 * time.Millisecond))
 			result, err := reconcileOne(ctx, purge)
@@ -365,7 +366,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 				ContainSubstring("not in effect 60 seconds after creation"), ContainSubstring("connection refused")))
 
 			By("being final, even if the store comes back")
-			health.err = nil
+			stores.err = nil
 			Expect(step(ctx, purge).ResourceVersion).To(Equal(purge.ResourceVersion))
 			Expect(store.count("Invalidate")).To(BeZero())
 		})
@@ -383,7 +384,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			purge = step(ctx, purge)
 			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
 
-			health.err = errDown
+			stores.err = errDown
 			clock.SetTime(purge.CreationTimestamp.Add(time.Minute))
 			purge = step(ctx, purge)
 

@@ -26,7 +26,7 @@ func TestInvalidationStatus(t *testing.T) {
 			Targets: purged(keys, pending),
 		}
 	}
-	down := faultOf(errDown, "r:6379")
+	down := faultOf(errDown, place{address: "r:6379"})
 	tests := []struct {
 		name      string
 		before    v1.CacheInvalidationStatus
@@ -94,7 +94,7 @@ func TestInvalidationStatus(t *testing.T) {
 			state: v1.StateFailed, ready: "False Rejected",
 		},
 		{
-			name: "Redis too old", found: invalidationFindings{fault: faultOf(errOld, "r:6379")},
+			name: "Redis too old", found: invalidationFindings{fault: faultOf(errOld, place{address: "r:6379"})},
 			state: v1.StatePending, ready: "False StoreUnsupported",
 		},
 	}

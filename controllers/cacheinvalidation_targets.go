@@ -25,26 +25,27 @@ type namespaceView struct {
 	modules []string
 }
 
-// viewNamespace reads the policies of a namespace and the modules that the store knows: those
+// viewNamespace reads the policies of a purge's namespace that refer to its store, and the modules that the store knows: those
 // include modules whose policy was deleted and retained, or is managed without Kubernetes.
 func viewNamespace(
-	ctx context.Context, reader client.Reader, store InvalidationStore, namespace string,
+	ctx context.Context, reader client.Reader, store InvalidationStore, invalidation *v1.CacheInvalidation,
 ) (*namespaceView, error) {
-	policies := &v1.CachePolicyList{}
-	if err := reader.List(ctx, policies, client.InNamespace(namespace), othersWrites, readOnly); err != nil {
-		return nil, fmt.Errorf("listing the policies of namespace %s: %w", namespace, err)
+	namespace := invalidation.Namespace
+	policies, err := policiesIn(ctx, reader, namespace, storeIDOf(namespace, invalidation.Spec.StoreRef))
+	if err != nil {
+		return nil, err
 	}
 	stored, err := store.Modules(ctx, namespace)
 	if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
 		return nil, err
 	}
 	view := &namespaceView{name: namespace, policies: map[string]*v1.CachePolicySpec{}}
-	for module, rivals := range byModule(policies.Items) {
+	for module, rivals := range byModule(policies) {
 		if winner := governing(rivals); winner != nil {
 			view.policies[module] = &winner.Spec
 		}
 	}
-	view.modules = append(modulesOf(policies.Items), stored...)
+	view.modules = append(modulesOf(policies), stored...)
 	slices.Sort(view.modules)
 	view.modules = slices.Compact(view.modules)
 	return view, nil

@@ -27,20 +27,17 @@ const moduleField = "spec.module"
 // statsJitter spreads the looks at modules over time.
 const statsJitter = 0.1
 
-// CachePolicyReconciler puts policies in force in the store and their figures into status.
+// CachePolicyReconciler puts policies in force in their stores and their figures into status.
 type CachePolicyReconciler struct {
 	// Client reads from the cache; its reads must see its own writes.
 	Client client.Client
 	// Reader reads from the API server.
 	Reader client.Reader
-	Store  PolicyStore
-	Health StoreHealth
+	Stores StoreProvider
 	Events events.EventRecorder
 	// Metrics gets the figures of modules.
 	Metrics *Metrics
 	Clock   clock.PassiveClock
-	// StoreAddress names the store in messages. It holds no secret.
-	StoreAddress string
 	// StatsInterval is the least time between two snapshots of figures in a status.
 	StatsInterval time.Duration
 	// WithdrawTimeout is how long after its deletion a policy waits for a store that cannot be
@@ -58,11 +55,12 @@ func (r *CachePolicyReconciler) Reconcile(ctx context.Context, req reconcile.Req
 		return reconcile.Result{}, fmt.Errorf("reading CachePolicy %s: %w", req, err)
 	}
 	patch := newPatcher(r.Client, policy)
+	store := r.Stores.Open(ctx, storeOf(policy))
 	found := &policyFindings{}
-	defer func() { result, err = r.settle(ctx, patch, policy, found, result, err) }()
+	defer func() { result, err = r.settle(ctx, patch, policy, store, found, result, err) }()
 
 	if !policy.DeletionTimestamp.IsZero() {
-		return r.withdraw(ctx, patch, policy, found)
+		return r.withdraw(ctx, patch, policy, store, found)
 	}
 	wantsFinalizer := policy.Spec.DeletionPolicy != v1.DeletionRetain
 	if err := patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, wantsFinalizer); err != nil {
@@ -75,15 +73,15 @@ func (r *CachePolicyReconciler) Reconcile(ctx context.Context, req reconcile.Req
 		r.Metrics.forget(req.NamespacedName) // figures that nobody renews would lie
 		return reconcile.Result{}, nil
 	}
-	if err := r.push(ctx, policy, found); err != nil {
+	if err := r.push(ctx, policy, store, found); err != nil {
 		return reconcile.Result{}, err
 	}
-	return r.observe(ctx, policy, found)
+	return r.observe(ctx, policy, store, found)
 }
 
 // accept finds out whether the policy governs its module.
 func (r *CachePolicyReconciler) accept(ctx context.Context, policy *v1.CachePolicy, found *policyFindings) error {
-	rivals, err := policiesFor(ctx, r.Client, slotOf(policy))
+	rivals, err := policiesFor(ctx, r.Client, slotOf(policy), storeOf(policy))
 	if err != nil {
 		return err
 	}
@@ -95,12 +93,14 @@ func (r *CachePolicyReconciler) accept(ctx context.Context, policy *v1.CachePoli
 }
 
 // push puts the policy in force, unless the store has it already.
-func (r *CachePolicyReconciler) push(ctx context.Context, policy *v1.CachePolicy, found *policyFindings) error {
-	if err := r.Health.Err(ctx); err != nil {
+func (r *CachePolicyReconciler) push(
+	ctx context.Context, policy *v1.CachePolicy, store *Session, found *policyFindings,
+) error {
+	if err := store.Err(); err != nil {
 		return err
 	}
 	slot, wanted := slotOf(policy), policyOf(&policy.Spec)
-	hashes, err := r.Store.PolicyHashes(ctx, []registry.Slot{slot})
+	hashes, err := store.PolicyHashes(ctx, []registry.Slot{slot})
 	if err != nil {
 		return err
 	}
@@ -108,10 +108,10 @@ func (r *CachePolicyReconciler) push(ctx context.Context, policy *v1.CachePolicy
 		found.hash = wanted.Hash()
 		return nil
 	}
-	if err := r.listModules(ctx, policy.Namespace); err != nil {
+	if err := r.listModules(ctx, policy, store); err != nil {
 		return err
 	}
-	applied, err := r.Store.ApplyPolicy(ctx, slot, wanted)
+	applied, err := store.ApplyPolicy(ctx, slot, wanted)
 	if err != nil {
 		return err
 	}
@@ -120,30 +120,30 @@ func (r *CachePolicyReconciler) push(ctx context.Context, policy *v1.CachePolicy
 	return nil
 }
 
-// listModules writes all modules of the namespace into the store before ApplyPolicy writes one:
-// who purges a user everywhere must never find a list with some of them.
-func (r *CachePolicyReconciler) listModules(ctx context.Context, namespace string) error {
-	policies := &v1.CachePolicyList{}
-	if err := r.Client.List(ctx, policies, client.InNamespace(namespace), othersWrites, readOnly); err != nil {
-		return fmt.Errorf("listing the policies of namespace %s: %w", namespace, err)
+// listModules writes all modules of the policy's namespace into the store before ApplyPolicy writes
+// one: who purges a user everywhere must never find a list with some of them.
+func (r *CachePolicyReconciler) listModules(ctx context.Context, policy *v1.CachePolicy, store PolicyStore) error {
+	policies, err := policiesIn(ctx, r.Client, policy.Namespace, storeOf(policy))
+	if err != nil {
+		return err
 	}
-	return r.Store.AddModules(ctx, namespace, governedModules(policies.Items)[namespace]...)
+	return store.AddModules(ctx, policy.Namespace, governedModules(policies)[policy.Namespace]...)
 }
 
 // observe reads the module's figures, and reclaims where something waits: large policy changes and
 // purges by applications leave work behind.
 func (r *CachePolicyReconciler) observe(
-	ctx context.Context, policy *v1.CachePolicy, found *policyFindings,
+	ctx context.Context, policy *v1.CachePolicy, store PolicyStore, found *policyFindings,
 ) (reconcile.Result, error) {
 	slot := slotOf(policy)
-	stats, err := r.Store.Stats(ctx, slot)
+	stats, err := store.Stats(ctx, slot)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	found.stats = &stats
-	r.Metrics.observe(client.ObjectKeyFromObject(policy), slot, stats)
+	r.Metrics.observe(policy, stats)
 	if stats.Pending > 0 {
-		pending, err := reclaim(ctx, r.Store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+		pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
@@ -161,9 +161,11 @@ func inBackground(after time.Duration) reconcile.Result {
 
 // settle writes status, tells what changed, and decides when to come back.
 func (r *CachePolicyReconciler) settle(
-	ctx context.Context, patch *patcher, policy *v1.CachePolicy, found *policyFindings, result reconcile.Result, err error,
+	ctx context.Context, patch *patcher, policy *v1.CachePolicy, store *Session, found *policyFindings,
+	result reconcile.Result, err error,
 ) (reconcile.Result, error) {
-	found.fault = faultOf(err, r.StoreAddress)
+	found.fault = faultOf(err, store.place)
+	store.Close(found.fault)
 	if found.gone || found.fault.leavesStatus() {
 		return found.fault.resultOr(result, nil, r.Clock.Now())
 	}
@@ -172,7 +174,7 @@ func (r *CachePolicyReconciler) settle(
 	policy.Status = policyStatus(policy, *found, now, r.StatsInterval)
 	after := policy.Status
 	if err := patch.status(ctx, policy); err != nil {
-		return faultOf(err, r.StoreAddress).resultOr(result, nil, now)
+		return faultOf(err, store.place).resultOr(result, nil, now)
 	}
 	for _, e := range policyEvents(before, after, *found) {
 		e.record(r.Events, policy)
@@ -186,13 +188,22 @@ const othersWrites = client.DisableReadYourWritesConsistency
 // readOnly is for lists that may be long and are not changed: the cache need not copy them.
 const readOnly = client.UnsafeDisableDeepCopy
 
-// policiesFor lists the policies for one module of a namespace.
-func policiesFor(ctx context.Context, reader client.Reader, slot registry.Slot) ([]v1.CachePolicy, error) {
+// policiesFor lists the policies for one module of a namespace in a store.
+func policiesFor(ctx context.Context, reader client.Reader, slot registry.Slot, id storeID) ([]v1.CachePolicy, error) {
 	policies := &v1.CachePolicyList{}
-	err := reader.List(ctx, policies, client.InNamespace(slot.Namespace), client.MatchingFields{moduleField: slot.Module},
-		othersWrites, readOnly)
+	err := reader.List(ctx, policies, client.InNamespace(slot.Namespace),
+		client.MatchingFields{moduleField: slot.Module, storeField: id.Name}, othersWrites, readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("listing the policies for module %s: %w", slot, err)
+	}
+	return policies.Items, nil
+}
+
+// policiesIn lists the policies of a namespace that refer to a store.
+func policiesIn(ctx context.Context, reader client.Reader, namespace string, id storeID) ([]v1.CachePolicy, error) {
+	policies := &v1.CachePolicyList{}
+	if err := reader.List(ctx, policies, append(inStore(namespace, id), othersWrites, readOnly)...); err != nil {
+		return nil, fmt.Errorf("listing the policies of namespace %s: %w", namespace, err)
 	}
 	return policies.Items, nil
 }

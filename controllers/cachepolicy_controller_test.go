@@ -26,7 +26,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 	var (
 		on         *stage
 		store      *brittleStore
-		health     *healthOf
+		stores     *oneStore
 		events     *eventLog
 		clock      *clocktesting.FakePassiveClock
 		reconciler *CachePolicyReconciler
@@ -34,11 +34,12 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 	BeforeEach(func(ctx SpecContext) {
 		on = newStage(ctx)
-		store, health, events = newBrittleStore(on.cache), &healthOf{}, &eventLog{}
+		store, events = newBrittleStore(on.cache), &eventLog{}
+		stores = &oneStore{store: store, address: on.server.Addr()}
 		clock = clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second))
 		reconciler = &CachePolicyReconciler{
-			Client: k8s, Reader: k8s, Store: store, Health: health, Events: events, Metrics: NewMetrics(), Clock: clock,
-			StoreAddress: on.server.Addr(), StatsInterval: time.Minute, WithdrawTimeout: time.Minute,
+			Client: k8s, Reader: k8s, Stores: stores, Events: events, Metrics: NewMetrics(), Clock: clock,
+			StatsInterval: time.Minute, WithdrawTimeout: time.Minute,
 		}
 	})
 
@@ -303,7 +304,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		})
 
 		It("waits for a store that is down, but not for ever", func(ctx SpecContext) {
-			health.err = errDown
+			stores.err = errDown
 			result, err := remove(ctx)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(result.RequeueAfter).To(BeNumerically(">", 0))
@@ -326,7 +327,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 	DescribeTable("says what is wrong with the store",
 		func(ctx SpecContext, err error, wantReady, wantProgress, wantMessage string) {
-			health.err = err
+			stores.err = err
 			policy := usersPolicy()
 			on.create(ctx, policy)
 
@@ -342,7 +343,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(events.take()).To(ConsistOf(ContainSubstring("Warning")))
 
 			By("recovering")
-			health.err = nil
+			stores.err = nil
 			Expect(ready(settle(ctx, policy).Status.Conditions)).To(Equal("True Applied"))
 		},
 		Entry("unreachable", errDown, "False StoreUnreachable", v1.ConditionReconciling, "REDIS_HOST"),

@@ -20,16 +20,16 @@ import (
 // withdraw takes a deleted policy out of the store and lets the resource go. A store that stays
 // unreachable delays that for WithdrawTimeout at most.
 func (r *CachePolicyReconciler) withdraw(
-	ctx context.Context, patch *patcher, policy *v1.CachePolicy, found *policyFindings,
+	ctx context.Context, patch *patcher, policy *v1.CachePolicy, store *Session, found *policyFindings,
 ) (reconcile.Result, error) {
 	if !controllerutil.ContainsFinalizer(policy, v1.CachePolicyFinalizer) {
 		found.gone = true
 		return reconcile.Result{}, nil
 	}
 	found.deleting = true
-	farewell, pending, err := r.withdrawFromStore(ctx, policy)
-	if f := faultOf(err, r.StoreAddress); f != nil {
-		if f.leavesStatus() || !r.outOfPatience(policy) {
+	farewell, pending, err := r.withdrawFromStore(ctx, policy, store)
+	if f := faultOf(err, store.place); f != nil {
+		if !f.ofStore() || !r.outOfPatience(policy) {
 			return reconcile.Result{}, err
 		}
 		farewell = abandoned(policy, f)
@@ -47,26 +47,28 @@ func (r *CachePolicyReconciler) withdraw(
 
 // withdrawFromStore does what spec.deletionPolicy asks for, and returns how many keys are yet to
 // be reclaimed.
-func (r *CachePolicyReconciler) withdrawFromStore(ctx context.Context, policy *v1.CachePolicy) (notice, int64, error) {
+func (r *CachePolicyReconciler) withdrawFromStore(
+	ctx context.Context, policy *v1.CachePolicy, store *Session,
+) (notice, int64, error) {
 	slot := slotOf(policy)
 	if policy.Spec.DeletionPolicy == v1.DeletionRetain {
 		return retained(policy), 0, nil
 	}
 	// Read live: from the cache, two policies deleted together would each leave it to the other.
-	rivals, err := policiesFor(ctx, r.Reader, slot)
+	rivals, err := policiesFor(ctx, r.Reader, slot, storeOf(policy))
 	if err != nil {
 		return notice{}, 0, err
 	}
 	if heir := governing(rivals); heir != nil {
 		return handedOver(policy, heir), 0, nil
 	}
-	if err := r.Health.Err(ctx); err != nil {
+	if err := store.Err(); err != nil {
 		return notice{}, 0, err
 	}
-	if _, err := r.Store.DeletePolicy(ctx, slot); err != nil {
+	if _, err := store.DeletePolicy(ctx, slot); err != nil {
 		return notice{}, 0, err
 	}
-	pending, err := reclaim(ctx, r.Store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+	pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
 	return withdrawn(policy), pending, err
 }
 
@@ -99,7 +101,7 @@ func abandoned(policy *v1.CachePolicy, f *fault) notice {
 	return notice{
 		corev1.EventTypeWarning, "Abandoned", actionWithdraw,
 		fmt.Sprintf("the policy of module %s could not be withdrawn and stays in Redis; to remove it later: "+
-			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, slotOf(policy), f.message),
+			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, slotOf(policy), f),
 	}
 }
 

@@ -92,7 +92,7 @@ func TestPolicyStatus(t *testing.T) {
 		{
 			name:   "a store that is down takes nothing from what is known to be in force",
 			before: v1.CachePolicyStatus{AppliedHash: "h", AppliedRevision: "1", Stats: shown},
-			found:  policyFindings{fault: faultOf(errDown, "r")},
+			found:  policyFindings{fault: faultOf(errDown, place{address: "r"})},
 			check: func(t *testing.T, s v1.CachePolicyStatus) {
 				if s.AppliedHash != "h" || s.AppliedRevision != "1" || s.Stats == nil || s.Stats.Keys != 1 {
 					t.Errorf("shows %+v", s)

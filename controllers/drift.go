@@ -45,18 +45,25 @@ func (w wakeups) wake(ctx context.Context, name types.NamespacedName) {
 	}
 }
 
-// wakeAll wakes every policy, and every purge that is not finished.
+// wakeStore wakes the CacheStore itself.
+func (m *Monitor) wakeStore(ctx context.Context) {
+	if m.id != defaultStore {
+		m.stores.wake(ctx, m.id)
+	}
+}
+
+// wakeAll wakes every policy of the store, and every purge of it that is not finished.
 func (m *Monitor) wakeAll(ctx context.Context) {
 	policies, err := m.listPolicies(ctx)
 	if err != nil {
-		m.Log.Error(err, "Policies were not told of a change of Redis, they look again by themselves")
+		m.Log.Error(err, "Policies were not told of a change of Redis, they look again by themselves", "store", m.id)
 	}
 	for i := range policies {
 		m.policies.wake(ctx, client.ObjectKeyFromObject(&policies[i]))
 	}
 	invalidations := &v1.CacheInvalidationList{}
-	if err := m.Reader.List(ctx, invalidations, readOnly); err != nil {
-		m.Log.Error(err, "Invalidations were not told of a change of Redis, they look again by themselves")
+	if err := m.Reader.List(ctx, invalidations, append(ofStore(m.id), readOnly)...); err != nil {
+		m.Log.Error(err, "Invalidations were not told of a change of Redis, they look again by themselves", "store", m.id)
 	}
 	for i := range invalidations.Items {
 		if !finished(&invalidations.Items[i]) {
@@ -73,7 +80,7 @@ func (m *Monitor) mend(ctx context.Context) error {
 		return err
 	}
 	for namespace, modules := range governedModules(policies) {
-		if err := m.Store.AddModules(ctx, namespace, modules...); err != nil {
+		if err := m.link.store.AddModules(ctx, namespace, modules...); err != nil {
 			return err
 		}
 	}
@@ -95,7 +102,7 @@ func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) (in
 	for i, policy := range policies {
 		slots[i] = slotOf(policy)
 	}
-	hashes, err := m.Store.PolicyHashes(ctx, slots)
+	hashes, err := m.link.store.PolicyHashes(ctx, slots)
 	if err != nil {
 		return 0, err
 	}
@@ -113,7 +120,7 @@ func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) (in
 func (m *Monitor) tellInPlace(inPlace, wanted int) {
 	all := inPlace == wanted
 	if all && !m.allInPlace {
-		m.Log.Info("Every policy is in place", "store", m.Address, "policies", wanted)
+		m.Log.Info("Every policy is in place", "store", m.id, "at", m.place.address, "policies", wanted)
 	}
 	m.allInPlace = all
 }
@@ -134,10 +141,10 @@ func wantsStore(policy *v1.CachePolicy) bool {
 		!meta.IsStatusConditionTrue(policy.Status.Conditions, v1.ConditionStalled)
 }
 
-// listPolicies returns policies that are not to be changed: they are the cache's own.
+// listPolicies returns the policies of the store, which are not to be changed: they are the cache's own.
 func (m *Monitor) listPolicies(ctx context.Context) ([]v1.CachePolicy, error) {
 	policies := &v1.CachePolicyList{}
-	if err := m.Reader.List(ctx, policies, readOnly); err != nil {
+	if err := m.Reader.List(ctx, policies, append(ofStore(m.id), readOnly)...); err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
 	return policies.Items, nil

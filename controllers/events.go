@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ const (
 	actionApply      = "Apply"
 	actionWithdraw   = "Withdraw"
 	actionInvalidate = "Invalidate"
+	actionConnect    = "Connect"
 )
 
 // notice is an event: told about a resource, on transitions only.
@@ -67,6 +69,17 @@ func invalidationEvents(before, after v1.CacheInvalidationStatus) []notice {
 	return []notice{readyEvent(after.Conditions, actionInvalidate)}
 }
 
+// storeEvents tells how one status became another.
+func storeEvents(before, after v1.CacheStoreStatus) []notice {
+	if !readyChanged(before.Conditions, after.Conditions) {
+		return nil
+	}
+	return []notice{readyEvent(after.Conditions, actionConnect)}
+}
+
+// ordinary are reasons of not being ready that are no trouble.
+var ordinary = []string{v1.ReasonReclaiming, v1.ReasonDeleting, v1.ReasonConnecting, v1.ReasonInUse}
+
 func readyChanged(before, after []metav1.Condition) bool {
 	was, is := readyOf(before), readyOf(after)
 	return is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason)
@@ -76,7 +89,7 @@ func readyChanged(before, after []metav1.Condition) bool {
 func readyEvent(conditions []metav1.Condition, action string) notice {
 	ready := readyOf(conditions)
 	e := notice{corev1.EventTypeWarning, ready.Reason, action, ready.Message}
-	if ready.Status == metav1.ConditionTrue || ready.Reason == v1.ReasonReclaiming || ready.Reason == v1.ReasonDeleting {
+	if ready.Status == metav1.ConditionTrue || slices.Contains(ordinary, ready.Reason) {
 		e.eventType = corev1.EventTypeNormal
 	}
 	return e

@@ -136,10 +136,20 @@ func (s *brittleStore) Reclaim(ctx context.Context, slot registry.Slot, limit in
 	return reclaimed, s.leave("Reclaim", err)
 }
 
-// healthOf is a store's health as a test says it is.
-type healthOf struct{ err error }
+// oneStore is the store for everybody, and as well as a test says.
+type oneStore struct {
+	store   Store
+	address string
+	err     error
+}
 
-func (h *healthOf) Err(context.Context) error { return h.err }
+func (s *oneStore) Open(_ context.Context, id storeID) *Session {
+	session := &Session{place: place{id: id, address: s.address}, err: s.err}
+	if s.err == nil {
+		session.Store = s.store
+	}
+	return session
+}
 
 // eventLog records events as "type reason: message".
 type eventLog struct {

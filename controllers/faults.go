@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -23,9 +25,12 @@ import (
 type class int
 
 const (
+	// classPending: it is not known yet whether the store can be used, which is known within seconds.
+	// Status stays as it is.
+	classPending class = iota
 	// classRetry: Kubernetes failed us. Nothing is known about the resource, so its status stays as it
 	// is, and the queue tries again with backoff.
-	classRetry class = iota
+	classRetry
 	// classWait: the store cannot serve now. Status says so; the Monitor wakes the resource when the
 	// store is back, and it looks by itself now and then.
 	classWait
@@ -45,37 +50,46 @@ type fault struct {
 	err     error
 }
 
-// faultOf classifies an error of Kubernetes or of the store at an address. This is the only place
-// that does.
-func faultOf(err error, address string) *fault {
+// faultOf classifies an error of Kubernetes or of a store. This is the only place that does.
+func faultOf(err error, at place) *fault {
 	f := &fault{err: err}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled):
 		f.class = classStopped
+	case errors.Is(err, errStorePending):
+		f.class = classPending
+	case errors.Is(err, errStoreNotFound):
+		f.class, f.reason = classWait, v1.ReasonStoreNotFound
+		f.message = fmt.Sprintf("there is no CacheStore %s in namespace %s: create it, or mend spec.storeRef", at.id.Name, at.id.Namespace)
+	case errors.Is(err, errStoreRequired):
+		f.class, f.reason = classStalled, v1.ReasonStoreRequired
+		f.message = "this operator has no Redis of its own: create the resource anew with a spec.storeRef that names a CacheStore"
+	case errors.Is(err, errStoreSecret):
+		f.class, f.reason = classWait, v1.ReasonStoreSecretInvalid
+		f.message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.id.Name, causeOf(err, errStoreSecret))
 	case errors.Is(err, registry.ErrRejected):
 		f.class, f.reason = classTerminal, v1.ReasonRejected
 		f.message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
 	case errors.Is(err, registry.ErrUnauthorized):
 		f.class, f.reason = classWait, v1.ReasonStoreUnauthorized
-		f.message = fmt.Sprintf("Redis at %s refuses access: %s. Check the operator's REDIS_USERNAME and REDIS_PASSWORD "+
-			"(or REDIS_URL), and what the ACL of that user allows", address, causeOf(err, registry.ErrUnauthorized))
+		f.message = fmt.Sprintf("%s refuses access: %s. Check %s, and what the ACL of that user allows",
+			at, causeOf(err, registry.ErrUnauthorized), at.credentialsIn())
 	case errors.Is(err, registry.ErrUnsupported):
 		f.class, f.reason = classStalled, v1.ReasonStoreUnsupported
-		f.message = fmt.Sprintf("Redis at %s cannot be used: %v", address, err)
+		f.message = fmt.Sprintf("%s cannot be used: %v", at, err)
 	case errors.Is(err, registry.ErrOutOfMemory):
 		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
-		f.message = fmt.Sprintf("Redis at %s is out of memory: %s. Raise maxmemory or choose an eviction policy",
-			address, causeOf(err, registry.ErrOutOfMemory))
+		f.message = fmt.Sprintf("%s is out of memory: %s. Raise maxmemory or choose an eviction policy",
+			at, causeOf(err, registry.ErrOutOfMemory))
 	case errors.Is(err, registry.ErrUnreachable):
 		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
-		f.message = fmt.Sprintf("Redis at %s cannot be reached: %s. Check that it runs and that the operator's REDIS_HOST "+
-			"and REDIS_PORT (or REDIS_URL) name it; it is tried again until it answers",
-			address, causeOf(err, registry.ErrUnreachable))
+		f.message = fmt.Sprintf("%s cannot be reached: %s. Check that it runs and that it is what %s says; "+
+			"it is tried again until it answers", at, causeOf(err, registry.ErrUnreachable), at.declaredIn())
 	case errors.Is(err, registry.ErrUnexpected):
 		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
-		f.message = fmt.Sprintf("Redis at %s gave an answer that is not understood: %s", address,
+		f.message = fmt.Sprintf("%s gave an answer that is not understood: %s", at,
 			causeOf(err, registry.ErrUnexpected))
 	default:
 		f.class = classRetry
@@ -85,7 +99,17 @@ func faultOf(err error, address string) *fault {
 
 // leavesStatus says that the fault tells nothing about the resource.
 func (f *fault) leavesStatus() bool {
-	return f != nil && (f.class == classRetry || f.class == classStopped)
+	return f != nil && (f.class == classPending || f.class == classRetry || f.class == classStopped)
+}
+
+// ofStore says that it is the store, or the lack of one, that is at fault.
+func (f *fault) ofStore() bool {
+	return f.class != classRetry && f.class != classStopped
+}
+
+// String says what happened.
+func (f *fault) String() string {
+	return cmp.Or(f.message, f.err.Error())
 }
 
 // resultOr turns the fault of a resource that has these conditions into what the queue is told; no
@@ -96,6 +120,8 @@ func (f *fault) resultOr(result reconcile.Result, conditions []metav1.Condition,
 		return result, nil
 	case f.class == classStopped:
 		return reconcile.Result{}, nil
+	case f.class == classPending:
+		return inBackground(wait.Jitter(minWait, waitJitter)), nil
 	case apierrors.IsConflict(f.err):
 		// Somebody else wrote meanwhile: look again, there is nothing to report.
 		return reconcile.Result{RequeueAfter: minWait}, nil

@@ -24,6 +24,7 @@ import (
 
 func TestFaultsAreClassifiedOnce(t *testing.T) {
 	const address = "redis.shop.svc:6379"
+	own := place{address: address}
 	tests := []struct {
 		name   string
 		err    error
@@ -55,7 +56,7 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := faultOf(test.err, address)
+			got := faultOf(test.err, own)
 			if got.class != test.class || got.reason != test.reason {
 				t.Errorf("class %d, reason %q; want %d and %q", got.class, got.reason, test.class, test.reason)
 			}
@@ -66,7 +67,7 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 			}
 		})
 	}
-	if faultOf(nil, address) != nil {
+	if faultOf(nil, own) != nil {
 		t.Error("no error is no fault")
 	}
 }
@@ -81,7 +82,7 @@ func TestTheSameTroubleReadsTheSame(t *testing.T) {
 			Addr:   &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 6379},
 			Err:    syscall.ECONNRESET,
 		}
-		return faultOf(fmt.Errorf("cw_stats of a/%d: %w: %w", localPort, registry.ErrUnreachable, lost), "r:6379").message
+		return faultOf(fmt.Errorf("cw_stats of a/%d: %w: %w", localPort, registry.ErrUnreachable, lost), place{address: "r:6379"}).message
 	}
 	if read(40001) != read(40002) {
 		t.Errorf("%q differs from %q", read(40001), read(40002))
@@ -100,13 +101,14 @@ func TestWhatTheQueueIsTold(t *testing.T) {
 	}{
 		{"nothing wrong", nil, nil, true},
 		{"store", errDown, nil, true},
+		{"not looked at yet", errStorePending, nil, true},
 		{"person", errRefused, reconcile.TerminalError(nil), false},
 		{"written by somebody else", conflict, nil, true},
 		{"shutting down", context.Canceled, nil, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			result, err := faultOf(test.err, "r:6379").resultOr(usual, nil, now)
+			result, err := faultOf(test.err, place{address: "r:6379"}).resultOr(usual, nil, now)
 			if !errors.Is(err, test.wantErr) {
 				t.Errorf("error %v; want %v", err, test.wantErr)
 			}

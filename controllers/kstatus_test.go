@@ -34,6 +34,8 @@ func conditionedOf(obj client.Object) conditioned {
 		return conditioned{o.Generation, o.Status.ObservedGeneration, o.Status.Conditions}
 	case *v1.CacheInvalidation:
 		return conditioned{o.Generation, o.Status.ObservedGeneration, o.Status.Conditions}
+	case *v1.CacheStore:
+		return conditioned{o.Generation, o.Status.ObservedGeneration, o.Status.Conditions}
 	default:
 		panic(fmt.Sprintf("no rules for a %T", obj))
 	}
@@ -146,7 +148,7 @@ func observe(ctx context.Context, c client.WithWatch, namespace string) *observe
 	o := &observer{last: map[string]client.Object{}, versions: map[string]int{}}
 	var done sync.WaitGroup
 	var watchers []watch.Interface
-	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}} {
+	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {
 		watcher, err := c.Watch(ctx, list, client.InNamespace(namespace))
 		Expect(err).NotTo(HaveOccurred())
 		watchers = append(watchers, watcher)

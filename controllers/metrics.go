@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
@@ -18,12 +19,18 @@ import (
 // it, what was purged, and whether the store answers. Labels are names of namespaces, modules and
 // operations; never of users or entries.
 type Metrics struct {
-	storeUp         prometheus.Gauge
+	storeUp         *prometheus.GaugeVec
 	invalidations   *prometheus.CounterVec
 	keysInvalidated *prometheus.CounterVec
 
 	mu      sync.Mutex
-	modules map[registry.Slot]moduleStats
+	modules map[moduleID]moduleStats
+}
+
+// moduleID names a module: one of the same name may be in several stores.
+type moduleID struct {
+	store storeID
+	slot  registry.Slot
 }
 
 type moduleStats struct {
@@ -34,10 +41,10 @@ type moduleStats struct {
 // NewMetrics returns metrics to be registered, for example with controller-runtime's registry.
 func NewMetrics() *Metrics {
 	return &Metrics{
-		storeUp: prometheus.NewGauge(prometheus.GaugeOpts{
+		storeUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_store_up",
-			Help: "1 if Redis answered the last check and can be used, else 0.",
-		}),
+			Help: "1 if Redis answered the last check and can be used, else 0. Labels are empty for the operator's own Redis.",
+		}, []string{"namespace", "store"}),
 		invalidations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_invalidations_total",
 			Help: "CacheInvalidation resources that finished, by result: Complete, Failed or DryRun.",
@@ -46,22 +53,36 @@ func NewMetrics() *Metrics {
 			Name: "cachewright_invalidated_keys_total",
 			Help: "Live entries that CacheInvalidation resources invalidated.",
 		}, []string{"namespace"}),
-		modules: map[registry.Slot]moduleStats{},
+		modules: map[moduleID]moduleStats{},
 	}
 }
 
+// storeFound notes whether a store can be used.
+func (m *Metrics) storeFound(id storeID, usable bool) {
+	up := 0.0
+	if usable {
+		up = 1
+	}
+	m.storeUp.WithLabelValues(id.Namespace, id.Name).Set(up)
+}
+
+// forgetStore drops what was noted of a store that is no more.
+func (m *Metrics) forgetStore(id storeID) {
+	m.storeUp.DeleteLabelValues(id.Namespace, id.Name)
+}
+
 // observe keeps the latest figures of the module that a policy governs.
-func (m *Metrics) observe(policy types.NamespacedName, slot registry.Slot, stats registry.Stats) {
+func (m *Metrics) observe(policy *v1.CachePolicy, stats registry.Stats) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.modules[slot] = moduleStats{policy: policy, stats: stats}
+	m.modules[moduleID{storeOf(policy), slotOf(policy)}] = moduleStats{policy: client.ObjectKeyFromObject(policy), stats: stats}
 }
 
 // forget drops the figures of a policy that governs nothing any more.
 func (m *Metrics) forget(policy types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	maps.DeleteFunc(m.modules, func(_ registry.Slot, module moduleStats) bool { return module.policy == policy })
+	maps.DeleteFunc(m.modules, func(_ moduleID, module moduleStats) bool { return module.policy == policy })
 }
 
 // finished counts a purge that completed or failed.
@@ -138,11 +159,11 @@ var operationFigures = []operationFigure{
 }
 
 func moduleDesc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc(name, help, []string{"namespace", "module"}, nil)
+	return prometheus.NewDesc(name, help, []string{"namespace", "store", "module"}, nil)
 }
 
 func operationDesc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc(name, help, []string{"namespace", "module", "operation"}, nil)
+	return prometheus.NewDesc(name, help, []string{"namespace", "store", "module", "operation"}, nil)
 }
 
 // Describe implements prometheus.Collector.
@@ -166,20 +187,21 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for slot, module := range m.modules {
-		collectModule(metrics, slot, module.stats)
+	for id, module := range m.modules {
+		collectModule(metrics, id, module.stats)
 	}
 }
 
-func collectModule(metrics chan<- prometheus.Metric, slot registry.Slot, stats registry.Stats) {
+func collectModule(metrics chan<- prometheus.Metric, id moduleID, stats registry.Stats) {
+	namespace, store, name := id.slot.Namespace, id.store.Name, id.slot.Module
 	for _, figure := range moduleFigures {
 		metrics <- prometheus.MustNewConstMetric(figure.desc, figure.kind, float64(figure.value(stats)),
-			slot.Namespace, slot.Module)
+			namespace, store, name)
 	}
 	for _, operation := range busiest(stats.Operations, maxOperationsInStatus) {
 		for _, figure := range operationFigures {
 			metrics <- prometheus.MustNewConstMetric(figure.desc, figure.kind,
-				float64(figure.value(stats.Operations[operation])), slot.Namespace, slot.Module, operation)
+				float64(figure.value(stats.Operations[operation])), namespace, store, name, operation)
 		}
 	}
 }

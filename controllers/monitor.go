@@ -27,50 +27,80 @@ const (
 	checkTimeout = 10 * time.Second
 )
 
-// Monitor does for all resources what is to be done once for the store: it checks whether the
-// store answers and is what it was, installs the function library, finds policies that are
-// missing or differ, and wakes the resources concerned. Every replica checks, to tell whether it
-// is ready; only the leader writes.
+// Monitor does for all resources of a store what is to be done once for the store: it connects,
+// checks whether the store answers and is what it was, installs the function library, finds policies
+// that are missing or differ, and wakes the resources concerned. It looks now and then, longer and
+// longer after one another while the store is down; only the leader writes.
 type Monitor struct {
-	// Store to watch.
-	Store MonitorStore
+	surroundings
+
+	// id of the store.
+	id storeID
+	// connector makes connections to it.
+	connector connector
+
+	// now tells the monitor to look at once.
+	now chan struct{}
+
+	allInPlace bool // as the last sweep found
+
+	mu       sync.Mutex
+	place    place
+	link     *link     // nil: not connected
+	found    *finding  // nil: nobody looked yet
+	runIDs   []string  // as last found
+	doubted  bool      // a reconcile met an error since the last look
+	turned   bool      // resources were turned away before the first look
+	renewed  time.Time // when the connection was last held against its declaration
+	versions string    // of what the connection was made from
+}
+
+// surroundings are what all monitors share.
+type surroundings struct {
 	// Reader reads from the cache.
 	Reader  client.Reader
 	Metrics *Metrics
 	Clock   clock.Clock
 	Log     logr.Logger
-	// Address names the store in messages. It holds no secret.
-	Address string
 	// Interval between checks, 5s for example; of a store that is down longer and longer.
 	Interval time.Duration
+	// RenewInterval is the time after which Secrets are read again.
+	RenewInterval time.Duration
 	// Elected is closed when this replica becomes the leader.
 	Elected <-chan struct{}
 
 	policies      wakeups
 	invalidations wakeups
-	allInPlace    bool // as the last sweep found
-
-	mu     sync.Mutex
-	found  chan struct{} // closed at the first finding
-	err    error
-	runIDs []string
+	stores        wakeups
 }
 
-// newMonitor returns a Monitor that has found nothing yet; its fields are to be set.
-func newMonitor() *Monitor {
+// finding is what the last look at a store showed.
+type finding struct {
+	// generation of the CacheStore that was looked at; 0 for the default store.
+	generation int64
+	// err says why it cannot be used; nil: it can. Of the same trouble it stays the first one, so that
+	// what is said of it stays the same.
+	err error
+	// health is what the store was when it last could be used.
+	health registry.Health
+}
+
+// newMonitor returns the monitor of a store, which has found nothing yet.
+func newMonitor(id storeID, c connector, s surroundings) *Monitor {
 	return &Monitor{
-		policies:      make(wakeups),
-		invalidations: make(wakeups),
-		found:         make(chan struct{}),
+		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1),
+		// Those that refer to a CacheStore may have been turned away before there was one.
+		turned: id != defaultStore,
 	}
 }
 
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (m *Monitor) NeedLeaderElection() bool { return false }
-
-// Start implements manager.Runnable: it watches the store until the context ends.
-func (m *Monitor) Start(ctx context.Context) error {
+// run watches the store until the context ends, then disconnects.
+func (m *Monitor) run(ctx context.Context) {
+	defer m.disconnect()
 	elected := m.Elected
+	if m.leads() {
+		elected = nil
+	}
 	backoff := m.newBackoff()
 	for ctx.Err() == nil {
 		next := m.Interval
@@ -83,12 +113,12 @@ func (m *Monitor) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-timer.C():
+		case <-m.now:
 		case <-elected:
 			elected = nil // there is work for the leader now; later, the timer alone counts
 		}
 		timer.Stop()
 	}
-	return nil
 }
 
 func (m *Monitor) newBackoff() wait.Backoff {
@@ -97,68 +127,120 @@ func (m *Monitor) newBackoff() wait.Backoff {
 	}
 }
 
-// Err implements StoreHealth.
-func (m *Monitor) Err(ctx context.Context) error {
+// lookNow makes the monitor look at the store at once, or once more if it is about to.
+func (m *Monitor) lookNow() {
 	select {
-	case <-m.found:
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.err
-	case <-ctx.Done():
-		return ctx.Err()
+	case m.now <- struct{}{}:
+	default:
+	}
+}
+
+// Open returns a use of the store.
+func (m *Monitor) Open() *Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &Session{place: m.place, monitor: m}
+	switch {
+	case m.found == nil || m.doubted:
+		m.turned = m.turned || m.found == nil
+		s.err = errStorePending
+	case m.found.err != nil:
+		s.err = m.found.err
+	default:
+		s.Store, s.link = m.link.store, m.link
+		s.link.enter()
+	}
+	return s
+}
+
+// doubt is told that a reconcile could not use the store: no other tries until it was looked at, which
+// is done at once. So a store that hangs costs those one timeout that were at it already.
+func (m *Monitor) doubt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.found != nil && m.found.err == nil {
+		m.doubted = true
+		m.lookNow()
 	}
 }
 
 // Ready is a readiness check: it fails while the store cannot be used, and says why.
 func (m *Monitor) Ready(*http.Request) error {
-	select {
-	case <-m.found:
-	default:
-		return fmt.Errorf("redis at %s has not been checked yet", m.Address)
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.err != nil {
-		return errors.New(faultOf(m.err, m.Address).message)
+	if m.found == nil {
+		return fmt.Errorf("%s has not been checked yet", m.place)
+	}
+	if m.found.err != nil {
+		return errors.New(faultOf(m.found.err, m.place).message)
 	}
 	return nil
+}
+
+// report returns what was last found, nil before anything was, and where.
+func (m *Monitor) report() (*finding, place) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.found == nil {
+		return nil, m.place
+	}
+	found := *m.found
+	return &found, m.place
 }
 
 // look takes one look at the store, and acts on what it finds.
 func (m *Monitor) look(ctx context.Context) error {
 	checkCtx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	health, err := m.check(checkCtx)
+	found := m.find(checkCtx)
 	if ctx.Err() != nil {
 		return nil
 	}
-	changed := m.note(health, err)
+	if f := faultOf(found.err, m.place); f != nil && !f.ofStore() {
+		m.Log.Error(found.err, "The store cannot be looked at, it is tried again", "store", m.id)
+		return found.err
+	}
+	before, _ := m.report()
+	changed, declaredAnew := m.note(found), before == nil || before.generation != found.generation
 	if !m.leads() {
-		return err
+		return found.err
 	}
 	if changed {
 		m.wakeAll(ctx)
 	}
-	if err != nil {
-		return err
+	if declaredAnew || changed {
+		m.wakeStore(ctx)
+	}
+	if found.err != nil {
+		return found.err
 	}
 	if err := m.mend(ctx); err != nil && ctx.Err() == nil {
-		m.Log.Error(err, "Looking for policies that are missing in Redis failed, it is tried again")
+		m.Log.Error(err, "Looking for policies that are missing in Redis failed, it is tried again", "store", m.id)
 	}
 	return nil
 }
 
-// check returns what the store is, once the function library is in it if this replica leads.
+// find returns what the store is, once the function library is in it if this replica leads.
+func (m *Monitor) find(ctx context.Context) finding {
+	generation, err := m.renew(ctx)
+	if err != nil {
+		return finding{generation: generation, err: err}
+	}
+	health, err := m.check(ctx)
+	return finding{generation: generation, err: err, health: health}
+}
+
 func (m *Monitor) check(ctx context.Context) (registry.Health, error) {
-	health, err := m.Store.Check(ctx)
+	health, err := m.link.store.Check(ctx)
 	if err != nil || !m.leads() || health.LibraryVersion >= registry.LibraryVersion {
 		return health, err
 	}
-	loaded, err := m.Store.Install(ctx)
+	loaded, err := m.link.store.Install(ctx)
 	if err != nil {
 		return health, fmt.Errorf("installing the function library: %w", err)
 	}
-	m.Log.Info("Installed the function library", "store", m.Address, "servers", loaded, "version", registry.LibraryVersion)
+	m.Log.Info("Installed the function library", "store", m.id, "at", m.place.address, "servers", loaded, "version", registry.LibraryVersion)
+	health.LibraryVersion = registry.LibraryVersion
 	return health, nil
 }
 
@@ -173,30 +255,35 @@ func (m *Monitor) leads() bool {
 
 // note remembers a finding and says whether it concerns every resource: the store went, came back,
 // is refused for another reason, or was restarted or replaced.
-func (m *Monitor) note(health registry.Health, err error) (changed bool) {
+func (m *Monitor) note(found finding) (changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	select {
-	case <-m.found:
-	default:
-		defer close(m.found)
-		defer func() { changed = false }() // every resource is looked at anyway when the operator starts
+	m.doubted = false
+	first, before := m.found == nil, finding{}
+	if !first {
+		before = *m.found
 	}
-	was, is := faultOf(m.err, m.Address), faultOf(err, m.Address)
+	m.found = &found
+	m.Metrics.storeFound(m.id, found.err == nil)
+	was, is := faultOf(before.err, m.place), faultOf(found.err, m.place)
+	if first {
+		// Those who came before the first look wait for it; the others are looked at anyway when the
+		// operator starts.
+		defer func() { changed = m.turned; m.turned = false }()
+	}
 	if is != nil {
-		m.Metrics.storeUp.Set(0)
-		if was != nil && was.reason == is.reason {
-			return false // and m.err stays, so that what is said of the same trouble stays the same
+		found.health = before.health
+		if was != nil && was.reason == is.reason && before.generation == found.generation {
+			found.err = before.err
+			return false
 		}
-		m.Log.Error(err, "Redis cannot be used", "store", m.Address, "reason", is.reason)
-		m.err = err
+		m.Log.Error(found.err, "Redis cannot be used", "store", m.id, "at", m.place.address, "reason", is.reason)
 		return true
 	}
-	m.Metrics.storeUp.Set(1)
-	changed = was != nil || !slices.Equal(m.runIDs, health.RunIDs)
+	changed = was != nil || !slices.Equal(m.runIDs, found.health.RunIDs)
 	if changed {
-		m.Log.Info("Redis can be used", "store", m.Address, "version", health.Version, "runIDs", health.RunIDs)
+		m.Log.Info("Redis can be used", "store", m.id, "at", m.place.address, "version", found.health.Version, "runIDs", found.health.RunIDs)
 	}
-	m.err, m.runIDs = nil, health.RunIDs
+	m.runIDs = found.health.RunIDs
 	return changed
 }

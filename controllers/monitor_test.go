@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -23,6 +24,8 @@ import (
 
 // scriptedStore answers checks as a test says.
 type scriptedStore struct {
+	Store
+
 	mu       sync.Mutex
 	health   registry.Health
 	err      error
@@ -63,19 +66,19 @@ func (s *scriptedStore) AddModules(context.Context, string, ...string) error {
 // wakes is counted.
 func monitorOf(t *testing.T, store *scriptedStore, leads bool) (monitor *Monitor, woken func() int) {
 	t.Helper()
-	testScheme := runtimeScheme(t)
 	policy := usersPolicy()
 	policy.Namespace = "shop"
 	policy.Status.AppliedHash = "h"
-	monitor = newMonitor()
-	monitor.Store, monitor.Address, monitor.Interval, monitor.Metrics = store, "r:6379", 5*time.Second, NewMetrics()
-	monitor.Log, monitor.Clock = logr.Discard(), clocktesting.NewFakeClock(time.Now())
-	monitor.Reader = fake.NewClientBuilder().WithScheme(testScheme).WithObjects(policy).Build()
 	elected := make(chan struct{})
 	if leads {
 		close(elected)
 	}
-	monitor.Elected = elected
+	monitor = newMonitor(defaultStore, givenStore{store: store, place: place{address: "r:6379"}}, surroundings{
+		Reader: fakeCache(t, policy), Metrics: NewMetrics(), Clock: clocktesting.NewFakeClock(time.Now()), Log: logr.Discard(),
+		Interval: 5 * time.Second, RenewInterval: time.Minute, Elected: elected,
+		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
+	})
+	monitor.place = place{address: "r:6379"}
 
 	var mu sync.Mutex
 	count := 0
@@ -98,6 +101,25 @@ func monitorOf(t *testing.T, store *scriptedStore, leads bool) (monitor *Monitor
 		defer mu.Unlock()
 		return count
 	}
+}
+
+// fakeCache has objects, and is indexed as the manager's cache is.
+func fakeCache(t *testing.T, objects ...client.Object) client.Client {
+	t.Helper()
+	builder := fake.NewClientBuilder().WithScheme(runtimeScheme(t)).WithObjects(objects...)
+	if err := indexFields(indexerOf(func(o client.Object, field string, values client.IndexerFunc) {
+		builder = builder.WithIndex(o, field, values)
+	})); err != nil {
+		t.Fatal(err)
+	}
+	return builder.Build()
+}
+
+type indexerOf func(o client.Object, field string, values client.IndexerFunc)
+
+func (f indexerOf) IndexField(_ context.Context, o client.Object, field string, values client.IndexerFunc) error {
+	f(o, field, values)
+	return nil
 }
 
 func fine(runIDs ...string) registry.Health {
@@ -124,7 +146,7 @@ func TestMonitorTellsWhatConcernsEveryResource(t *testing.T) {
 		{"nothing new", fine("b", "c"), nil, false},
 	}
 	for _, step := range steps {
-		if changed := monitor.note(step.health, step.err); changed != step.changed {
+		if changed := monitor.note(finding{health: step.health, err: step.err}); changed != step.changed {
 			t.Errorf("%s: concerns every resource: %t; want %t", step.name, changed, step.changed)
 		}
 	}
@@ -132,9 +154,9 @@ func TestMonitorTellsWhatConcernsEveryResource(t *testing.T) {
 
 func TestMonitorKeepsTheFirstWordsForTheSameTrouble(t *testing.T) {
 	monitor, _ := monitorOf(t, &scriptedStore{}, true)
-	monitor.note(registry.Health{}, errDown)
-	monitor.note(registry.Health{}, errLost)
-	if err := monitor.Err(t.Context()); !errors.Is(err, errDown) {
+	monitor.note(finding{err: errDown})
+	monitor.note(finding{err: errLost})
+	if err := monitor.Open().Err(); !errors.Is(err, errDown) {
 		t.Errorf("says %v; want %v", err, errDown)
 	}
 }
@@ -170,11 +192,11 @@ func TestReadinessSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 	want("not been checked yet")
-	monitor.note(registry.Health{}, errPassword)
+	monitor.note(finding{err: errPassword})
 	want("WRONGPASS", "REDIS_PASSWORD")
-	monitor.note(registry.Health{}, errDown)
+	monitor.note(finding{err: errDown})
 	want("connection refused", "REDIS_HOST")
-	monitor.note(fine("a"), nil)
+	monitor.note(finding{health: fine("a")})
 	if err := monitor.Ready(nil); err != nil {
 		t.Errorf("not ready: %v", err)
 	}
@@ -185,10 +207,10 @@ func TestMonitorLogsTransitionsOnly(t *testing.T) {
 	var lines []string
 	monitor.Log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
 	for range 5 {
-		monitor.note(registry.Health{}, errDown)
+		monitor.note(finding{err: errDown})
 	}
 	for range 5 {
-		monitor.note(fine("a"), nil)
+		monitor.note(finding{health: fine("a")})
 	}
 	if len(lines) != 2 {
 		t.Errorf("logged %d times: %q", len(lines), lines)
@@ -204,7 +226,7 @@ func TestMonitorBacksOffAndRecovers(t *testing.T) {
 	clock := monitor.Clock.(*clocktesting.FakeClock)
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
-	done.Go(func() { _ = monitor.Start(ctx) })
+	done.Go(func() { monitor.run(ctx) })
 	defer done.Wait()
 	defer cancel()
 	checks := func() int {
@@ -212,7 +234,7 @@ func TestMonitorBacksOffAndRecovers(t *testing.T) {
 		defer store.mu.Unlock()
 		return store.checks
 	}
-	eventually(t, "it did not settle down to wait", func() bool { return checks() >= 2 && clock.HasWaiters() })
+	eventually(t, "it did not settle down to wait", func() bool { return checks() >= 1 && clock.HasWaiters() })
 
 	// 1s, 2s, 4s, 8s, 16s, 30s, each with a fifth of jitter: within 61s there are 5 looks at most.
 	before := checks()
@@ -228,7 +250,7 @@ func TestMonitorBacksOffAndRecovers(t *testing.T) {
 	store.answer(fine("a"), nil)
 	clock.Step(36 * time.Second)
 	eventually(t, "nothing was woken", func() bool { return woken() > 0 })
-	if err := monitor.Err(ctx); err != nil {
+	if err := monitor.Open().Err(); err != nil {
 		t.Errorf("still down: %v", err)
 	}
 }
@@ -239,7 +261,7 @@ func TestAChangeOfTheStoreWakesPurgesThatAreNotFinished(t *testing.T) {
 	waiting.Namespace, waiting.Name = "shop", "waiting"
 	done.Namespace, done.Name = "shop", "done"
 	done.Status.Conditions = []metav1.Condition{{Type: v1.ConditionComplete, Status: metav1.ConditionTrue}}
-	monitor.Reader = fake.NewClientBuilder().WithScheme(runtimeScheme(t)).WithObjects(waiting, done).Build()
+	monitor.Reader = fakeCache(t, waiting, done)
 
 	var told sync.WaitGroup
 	told.Go(func() { monitor.wakeAll(t.Context()) })

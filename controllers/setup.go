@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,19 +16,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/registry"
 )
 
 // EventSource is how the operator's events are signed.
 const EventSource = "cachewright"
 
 const (
+	storeWorkers        = 2
 	policyWorkers       = 4
 	invalidationWorkers = 8
 	// Bounds of the time between two tries after Kubernetes failed us.
@@ -35,16 +37,19 @@ const (
 	maxRetry = 30 * time.Second
 )
 
-// Options of Setup. All fields but ReclaimSlice are required.
+// Options of Setup. All fields but Store, StoreAddress and ReclaimSlice are required.
 type Options struct {
-	// Store is the Redis that policies and purges work on.
+	// Store is the Redis for resources that name none; nil: they have to name one.
 	Store Store
-	// StoreAddress names the store in messages, for example host:port. It must hold no secret.
+	// StoreAddress names that store in messages, for example host:port. It must hold no secret.
 	StoreAddress string
-	// StoreCheckInterval is the time between two checks of the store, and so the time in which a
+	// StoreCheckInterval is the time between two checks of a store, and so the time in which a
 	// lost policy is put in force again.
 	StoreCheckInterval time.Duration
-	// StatsInterval is the least time between two snapshots of figures in a policy's status.
+	// SecretInterval is the time after which the Secrets of a CacheStore are read again, though nothing
+	// is wrong with it. Default a minute.
+	SecretInterval time.Duration
+	// StatsInterval is the least time between two snapshots of figures in the status of a policy or store.
 	StatsInterval time.Duration
 	// ReclaimSlice is the time between two reports of the progress of a large purge. Default 1s.
 	ReclaimSlice time.Duration
@@ -52,7 +57,10 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Setup adds the reconcilers, the store's monitor and a readiness check named redis to a manager.
+const defaultSecretInterval = time.Minute
+
+// Setup adds the reconcilers, the monitors of stores and, where there is a store of the operator's own,
+// a readiness check named redis to a manager.
 // The manager's client must read its own writes (client.CacheOptions.EnableReadYourWritesConsistency):
 // a reconcile that reads a status older than the one it wrote would take it for what is shown.
 func Setup(mgr manager.Manager, o Options) error {
@@ -60,45 +68,112 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := o.Registerer.Register(metrics); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if o.ReclaimSlice == 0 {
-		o.ReclaimSlice = defaultReclaimSlice
+	o.ReclaimSlice = cmp.Or(o.ReclaimSlice, defaultReclaimSlice)
+	if err := indexFields(mgr.GetFieldIndexer()); err != nil {
+		return err
 	}
-	monitor := newMonitor()
-	monitor.Store, monitor.Address, monitor.Interval = o.Store, o.StoreAddress, o.StoreCheckInterval
-	monitor.Reader, monitor.Elected, monitor.Log = mgr.GetCache(), mgr.Elected(), mgr.GetLogger().WithName("store")
-	monitor.Metrics, monitor.Clock = metrics, clock.RealClock{}
-	if err := mgr.Add(monitor); err != nil {
-		return fmt.Errorf("adding the store's monitor: %w", err)
+	stores := newStores(surroundings{
+		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
+		Interval: o.StoreCheckInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
+		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
+	}, mgr.GetAPIReader())
+	if err := mgr.Add(stores); err != nil {
+		return fmt.Errorf("adding the monitors of stores: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("redis", monitor.Ready); err != nil {
-		return fmt.Errorf("adding the readiness check: %w", err)
+	if o.Store != nil {
+		monitor := stores.give(defaultStore, o.Store, o.StoreAddress)
+		if err := mgr.AddReadyzCheck("redis", monitor.Ready); err != nil {
+			return fmt.Errorf("adding the readiness check: %w", err)
+		}
 	}
-	if err := setupPolicies(mgr, o, monitor); err != nil {
+	if err := setupStores(mgr, o, stores); err != nil {
+		return fmt.Errorf("setting up the CacheStore controller: %w", err)
+	}
+	if err := setupPolicies(mgr, o, stores); err != nil {
 		return fmt.Errorf("setting up the CachePolicy controller: %w", err)
 	}
-	if err := setupInvalidations(mgr, o, monitor); err != nil {
+	if err := setupInvalidations(mgr, o, stores); err != nil {
 		return fmt.Errorf("setting up the CacheInvalidation controller: %w", err)
 	}
 	return nil
 }
 
-func setupPolicies(mgr manager.Manager, o Options, monitor *Monitor) error {
-	// The manager's context is not there yet; indexing does not wait for anything.
-	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1.CachePolicy{}, moduleField, func(o client.Object) []string {
-		return []string{o.(*v1.CachePolicy).Spec.Module}
-	})
-	if err != nil {
-		return fmt.Errorf("indexing %s: %w", moduleField, err)
+// indexFields makes the cache answer by field as the API server does.
+func indexFields(indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		kind  client.Object
+		field string
+		value func(client.Object) string
+	}{
+		{&v1.CachePolicy{}, moduleField, func(o client.Object) string { return o.(*v1.CachePolicy).Spec.Module }},
+		{&v1.CachePolicy{}, storeField, func(o client.Object) string { return storeName(o.(*v1.CachePolicy).Spec.StoreRef) }},
+		{&v1.CacheInvalidation{}, storeField, func(o client.Object) string { return storeName(o.(*v1.CacheInvalidation).Spec.StoreRef) }},
+	} {
+		values := func(o client.Object) []string { return []string{index.value(o)} }
+		// The manager's context is not there yet; indexing does not wait for anything.
+		if err := indexer.IndexField(context.Background(), index.kind, index.field, values); err != nil {
+			return fmt.Errorf("indexing %s: %w", index.field, err)
+		}
 	}
+	return nil
+}
+
+func setupStores(mgr manager.Manager, o Options, stores *Stores) error {
+	reconciler := &CacheStoreReconciler{
+		Client:        mgr.GetClient(),
+		Reader:        mgr.GetAPIReader(),
+		Stores:        stores,
+		Events:        mgr.GetEventRecorder(EventSource),
+		Clock:         clock.RealClock{},
+		StatsInterval: o.StatsInterval,
+	}
+	return builder.ControllerManagedBy(mgr).
+		For(&v1.CacheStore{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(heldStore(mgr.GetCache())), builder.WithPredicates(leaving())).
+		Watches(&v1.CacheInvalidation{}, handler.EnqueueRequestsFromMapFunc(heldStore(mgr.GetCache())), builder.WithPredicates(leaving())).
+		WatchesRawSource(stores.stores.source()).
+		WithOptions(controllerOptions(storeWorkers)).
+		Complete(reconciler)
+}
+
+// leaving lets through what ends a reference to a store: the resource goes, or a purge is finished.
+func leaving() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			invalidation, ok := e.ObjectNew.(*v1.CacheInvalidation)
+			return ok && finished(invalidation)
+		},
+	}
+}
+
+// heldStore maps a resource to its store, if that is to be deleted and may only wait for it.
+func heldStore(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, obj client.Object) []reconcile.Request {
+		var id storeID
+		switch o := obj.(type) {
+		case *v1.CachePolicy:
+			id = storeOf(o)
+		case *v1.CacheInvalidation:
+			id = storeIDOf(o.Namespace, o.Spec.StoreRef)
+		}
+		store := &v1.CacheStore{}
+		if id == defaultStore || reader.Get(ctx, id, store) != nil || store.DeletionTimestamp.IsZero() {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: id}}
+	}
+}
+
+func setupPolicies(mgr manager.Manager, o Options, stores *Stores) error {
 	reconciler := &CachePolicyReconciler{
 		Client:          mgr.GetClient(),
 		Reader:          mgr.GetAPIReader(),
-		Store:           o.Store,
-		Health:          monitor,
+		Stores:          stores,
 		Events:          mgr.GetEventRecorder(EventSource),
-		Metrics:         monitor.Metrics,
+		Metrics:         stores.Metrics,
 		Clock:           clock.RealClock{},
-		StoreAddress:    o.StoreAddress,
 		StatsInterval:   o.StatsInterval,
 		WithdrawTimeout: defaultWithdrawTimeout,
 	}
@@ -106,26 +181,24 @@ func setupPolicies(mgr manager.Manager, o Options, monitor *Monitor) error {
 		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(rivals(mgr.GetCache())),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(monitor.policies.source()).
+		WatchesRawSource(stores.policies.source()).
 		WithOptions(controllerOptions(policyWorkers)).
 		Complete(reconciler)
 }
 
-func setupInvalidations(mgr manager.Manager, o Options, monitor *Monitor) error {
+func setupInvalidations(mgr manager.Manager, o Options, stores *Stores) error {
 	reconciler := &CacheInvalidationReconciler{
 		Client:       mgr.GetClient(),
 		Reader:       mgr.GetAPIReader(),
-		Store:        o.Store,
-		Health:       monitor,
+		Stores:       stores,
 		Events:       mgr.GetEventRecorder(EventSource),
-		Metrics:      monitor.Metrics,
+		Metrics:      stores.Metrics,
 		Clock:        clock.RealClock{},
-		StoreAddress: o.StoreAddress,
 		ReclaimSlice: o.ReclaimSlice,
 	}
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(monitor.invalidations.source()).
+		WatchesRawSource(stores.invalidations.source()).
 		WithOptions(controllerOptions(invalidationWorkers)).
 		Complete(reconciler)
 }
@@ -141,7 +214,7 @@ func controllerOptions(workers int) controller.Options {
 func rivals(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
 		policy := obj.(*v1.CachePolicy)
-		policies, err := policiesFor(ctx, reader, registry.Slot{Namespace: policy.Namespace, Module: policy.Spec.Module})
+		policies, err := policiesFor(ctx, reader, slotOf(policy), storeOf(policy))
 		if err != nil {
 			// The cache fails only when it is being stopped.
 			return nil

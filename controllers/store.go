@@ -44,14 +44,6 @@ type MonitorStore interface {
 	AddModules(ctx context.Context, namespace string, modules ...string) error
 }
 
-// StoreHealth tells reconcilers whether it is worth asking the store, so that a store that is down
-// costs one timeout and not one for each resource.
-type StoreHealth interface {
-	// Err returns what is wrong with the store, as it was last found; nil: nothing. It waits until
-	// there is a finding.
-	Err(ctx context.Context) error
-}
-
 type reclaimer interface {
 	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
 }

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -90,13 +92,13 @@ func newStage(ctx context.Context, redisConfig ...string) *stage {
 // clear removes what a spec left, as operators of other specs may look after all namespaces.
 func (s *stage) clear(ctx SpecContext) {
 	inNamespace := client.InNamespace(s.namespace)
-	Expect(k8s.DeleteAllOf(ctx, &v1.CacheInvalidation{}, inNamespace)).To(Succeed())
-	Expect(k8s.DeleteAllOf(ctx, &v1.CachePolicy{}, inNamespace)).To(Succeed())
-	held := &v1.CachePolicyList{}
-	Expect(k8s.List(ctx, held, inNamespace)).To(Succeed())
-	for i := range held.Items {
-		release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
-		Expect(client.IgnoreNotFound(k8s.Patch(ctx, &held.Items[i], release))).To(Succeed())
+	release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	for _, kind := range []client.ObjectList{&v1.CacheInvalidationList{}, &v1.CachePolicyList{}, &v1.CacheStoreList{}} {
+		Expect(k8s.List(ctx, kind, inNamespace)).To(Succeed())
+		Expect(meta.EachListItem(kind, func(item runtime.Object) error {
+			left := item.(client.Object)
+			return errors.Join(client.IgnoreNotFound(k8s.Delete(ctx, left)), client.IgnoreNotFound(k8s.Patch(ctx, left, release)))
+		})).To(Succeed())
 	}
 }
 

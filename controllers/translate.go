@@ -5,11 +5,14 @@ package controllers
 
 import (
 	"cmp"
+	"context"
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -20,6 +23,11 @@ import (
 
 func slotOf(policy *v1.CachePolicy) registry.Slot {
 	return registry.Slot{Namespace: policy.Namespace, Module: policy.Spec.Module}
+}
+
+// storeOf names the store that a policy refers to.
+func storeOf(policy *v1.CachePolicy) storeID {
+	return storeIDOf(policy.Namespace, policy.Spec.StoreRef)
 }
 
 func policyOf(spec *v1.CachePolicySpec) registry.Policy {
@@ -134,4 +142,65 @@ func busiest(operations map[string]registry.OperationStats, limit int) []string 
 	names = names[:min(limit, len(names))]
 	slices.Sort(names)
 	return names
+}
+
+// Keys of the Secrets that a CacheStore names.
+const (
+	usernameKey    = "username"
+	passwordKey    = "password"
+	authoritiesKey = "ca.crt"
+	certificateKey = corev1.TLSCertKey
+	privateKeyKey  = corev1.TLSPrivateKeyKey
+)
+
+// connectionOf reads the Secrets that a CacheStore names and says how to connect to it. errStoreSecret:
+// one of them is missing or cannot be used.
+func connectionOf(ctx context.Context, spec *v1.CacheStoreSpec, secrets *secretReader) (registry.Connection, error) {
+	connection := registry.Connection{
+		MasterName: spec.MasterName, Cluster: spec.Mode == v1.StoreCluster, DB: int(spec.DB),
+	}
+	for _, address := range spec.Addresses {
+		connection.Addresses = append(connection.Addresses, string(address))
+	}
+	var err error
+	if connection.Username, connection.Password, err = credentialsOf(ctx, spec.CredentialsSecretRef, secrets); err != nil {
+		return connection, err
+	}
+	connection.SentinelUsername, connection.SentinelPassword, err = credentialsOf(ctx, spec.SentinelCredentialsSecretRef, secrets)
+	if err != nil {
+		return connection, err
+	}
+	connection.TLS, err = tlsOf(ctx, spec.TLS, secrets)
+	return connection, err
+}
+
+func credentialsOf(ctx context.Context, ref *v1.SecretReference, secrets *secretReader) (username, password string, err error) {
+	if ref == nil {
+		return "", "", nil
+	}
+	data, err := secrets.read(ctx, ref, passwordKey)
+	return string(data[usernameKey]), string(data[passwordKey]), err
+}
+
+func tlsOf(ctx context.Context, spec *v1.StoreTLS, secrets *secretReader) (*tls.Config, error) {
+	if spec == nil {
+		return nil, nil
+	}
+	var authorities, own map[string][]byte
+	var err error
+	if spec.CASecretRef != nil {
+		if authorities, err = secrets.read(ctx, spec.CASecretRef, authoritiesKey); err != nil {
+			return nil, err
+		}
+	}
+	if spec.ClientCertificateSecretRef != nil {
+		if own, err = secrets.read(ctx, spec.ClientCertificateSecretRef, certificateKey, privateKeyKey); err != nil {
+			return nil, err
+		}
+	}
+	config, err := registry.NewTLS(authorities[authoritiesKey], own[certificateKey], own[privateKeyKey], spec.ServerName)
+	if err != nil {
+		return nil, fmt.Errorf("%w: of spec.tls, %w", errStoreSecret, err)
+	}
+	return config, nil
 }

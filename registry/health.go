@@ -37,6 +37,8 @@ type Primary struct {
 	Addr string
 	// Version of the server, for example "7.0.15".
 	Version string
+	// Mode that it says it runs in: standalone, cluster or sentinel.
+	Mode string
 	// RunID is drawn at random by each process.
 	RunID string
 	// LibraryVersion that is loaded; 0: none.
@@ -162,6 +164,7 @@ func parsePrimary(addr string, info *redis.InfoCmd) Primary {
 	p := Primary{
 		Addr:                addr,
 		Version:             text("Server", "redis_version"),
+		Mode:                text("Server", "redis_mode"),
 		RunID:               text("Server", "run_id"),
 		ReplicationID:       text("Replication", "master_replid"),
 		FormerReplicationID: text("Replication", "master_replid2"),

@@ -247,3 +247,21 @@ func TestStatsOfSlotsOfAClusterLoadAMissingLibrary(t *testing.T) {
 		}
 	}
 }
+
+// go-redis gives the calls of a pipeline no error where the connection's user is refused.
+func TestARefusedUserIsNotTakenForAnEmptyAnswer(t *testing.T) {
+	server := redistest.Start(t)
+	server.AddUser("cachewright", "right", "~cw:{*", "+@all")
+	wrong := New(server.ClientAs("cachewright", "wrong"))
+	slots := []Slot{{Namespace: "shop", Module: "users"}}
+
+	_, errCheck := wrong.Check(t.Context())
+	_, errStats := wrong.StatsOf(t.Context(), slots)
+	_, errHashes := wrong.PolicyHashes(t.Context(), slots)
+	_, errFences := wrong.Fences(t.Context(), slots)
+	for call, err := range map[string]error{"Check": errCheck, "StatsOf": errStats, "PolicyHashes": errHashes, "Fences": errFences} {
+		if !errors.Is(err, ErrUnauthorized) {
+			t.Errorf("%s: %v; want that access is refused", call, err)
+		}
+	}
+}

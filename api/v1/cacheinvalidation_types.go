@@ -226,6 +226,7 @@ type TargetResult struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=cinv,categories=cachewright
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
+// +kubebuilder:selectablefield:JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Targets",type=string,JSONPath=`.status.targetSummary`
 // +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keysInvalidated`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`

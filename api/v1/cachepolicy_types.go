@@ -327,6 +327,7 @@ type OperationStats struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=cpol,categories=cachewright
 // +kubebuilder:selectablefield:JSONPath=`.spec.module`
+// +kubebuilder:selectablefield:JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Module",type=string,JSONPath=`.spec.module`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.stats.keys`

@@ -151,7 +151,7 @@ func TestKubectlGetCacheStore(t *testing.T) {
 	store.Status = v1.CacheStoreStatus{
 		ObservedGeneration: 1,
 		Conditions:         []metav1.Condition{condition(v1.ConditionReady, v1.ReasonConnected, "in use")},
-		ServerVersion:      "7.0.15", Mode: "standalone", Role: "master", EvictionPolicy: "allkeys-lru",
+		ServerVersion:      "7.0.15", Mode: "standalone", Role: "primary", EvictionPolicy: "allkeys-lru",
 		Memory:         &v1.StoreMemory{UsedBytes: 123456, MaxBytes: 0},
 		LibraryVersion: 1, Servers: 1, Modules: 7, Keys: 1234,
 	}

@@ -178,13 +178,13 @@ type CacheStoreStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	ServerVersion string `json:"serverVersion,omitempty"`
 
-	// mode that the servers say they run in: standalone or cluster.
+	// mode that the servers say they run in: standalone or cluster; sentinel: the address is a sentinel's, use mode Sentinel.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Mode string `json:"mode,omitempty"`
 
-	// role of the server that is written to: master; anything else is not writable.
+	// role of the servers that are written to: primary; replica, which takes no writes, where one of them is one.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32

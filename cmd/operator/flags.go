@@ -22,6 +22,7 @@ type settings struct {
 	leaderElect             bool
 	leaderElectionNamespace string
 	http2                   bool
+	defaultStore            bool
 	storeCheckInterval      time.Duration
 	statsInterval           time.Duration
 	version                 bool
@@ -33,7 +34,7 @@ const minInterval = 100 * time.Millisecond
 
 // environmentHelp says what registry.ClientFromEnv reads.
 const environmentHelp = `
-Environment (which Redis to use; it must be 7.0 or later, or Valkey 7.2 or later):
+Environment (which Redis to use for resources that name no CacheStore; it must be 7.0 or later, or Valkey 7.2 or later):
   REDIS_HOST, REDIS_PORT          default localhost and 6379
   REDIS_USERNAME, REDIS_PASSWORD  default none
   REDIS_DB                        number of the database, default 0
@@ -69,6 +70,8 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "",
 		"Namespace of the lease that replicas compete for. Default: that of the pod; needed outside of a cluster.")
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
+	flags.BoolVar(&s.defaultStore, "default-store", true,
+		"Use the Redis of the environment for resources without storeRef. false: the environment is not read, each has to name a CacheStore.")
 	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
 		"Time between two checks of Redis; within it, a policy that Redis lost is in force again.")
 	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"os"
 
 	"github.com/go-logr/logr"
+	"github.com/redis/go-redis/v9"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -32,7 +34,6 @@ import (
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers"
-	"github.com/cachewright/cachewright/registry"
 )
 
 // leaderElectionID names the lease that replicas compete for.
@@ -68,15 +69,24 @@ func run(
 	if err != nil {
 		return err
 	}
-	store, address, closeStore, err := openStore(env, log.WithName("redis"))
-	if err != nil {
+	redis.SetLogger(clientLog{log.WithName("redis")})
+	options := controllers.Options{
+		StoreCheckInterval: s.storeCheckInterval,
+		StatsInterval:      s.statsInterval,
+		Registerer:         metrics.Registry,
+	}
+	if s.defaultStore {
+		store, address, closeStore, err := openStore(env)
+		if err != nil {
+			return err
+		}
+		defer closeStore()
+		options.Store, options.StoreAddress = store, address
+	}
+	if err := setUp(mgr, options); err != nil {
 		return err
 	}
-	defer closeStore()
-	if err := setUp(mgr, s, store, address); err != nil {
-		return err
-	}
-	log.Info("Starting", "version", versionText(), "redis", address)
+	log.Info("Starting", "version", versionText(), "redis", cmp.Or(options.StoreAddress, "none but those of CacheStores"))
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
@@ -143,15 +153,9 @@ func metricsOptions(s settings) metricsserver.Options {
 	return o
 }
 
-func setUp(mgr manager.Manager, s settings, store *registry.Registry, address string) error {
+func setUp(mgr manager.Manager, options controllers.Options) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the health check: %w", err)
 	}
-	return controllers.Setup(mgr, controllers.Options{
-		Store:              store,
-		StoreAddress:       address,
-		StoreCheckInterval: s.storeCheckInterval,
-		StatsInterval:      s.statsInterval,
-		Registerer:         metrics.Registry,
-	})
+	return controllers.Setup(mgr, options)
 }

@@ -134,7 +134,7 @@ func TestHelpNamesEveryVariableThatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(read, "KUBECONFIG", "-leader-elect", "-metrics-bind-address", "-stats-interval", "-store-check-interval") {
+	for _, name := range append(read, "KUBECONFIG", "-leader-elect", "-metrics-bind-address", "-default-store", "-stats-interval", "-store-check-interval") {
 		if !regexp.MustCompile(`(?m)(^|[\s,])` + name + `\b`).MatchString(help) {
 			t.Errorf("--help does not name %s", name)
 		}
@@ -249,7 +249,7 @@ func livesAndEnds(t *testing.T, environment *envtest.Environment, config string)
 	want(t, "http://"+probes+"/readyz", "", http.StatusOK, "ok")
 
 	want(t, "https://"+metrics+"/metrics", "", http.StatusUnauthorized, "")
-	want(t, "https://"+metrics+"/metrics", scraperToken(t, environment), http.StatusOK, "cachewright_store_up 1")
+	want(t, "https://"+metrics+"/metrics", scraperToken(t, environment), http.StatusOK, `cachewright_store_up{namespace="",store=""} 1`)
 
 	if err := operator.command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -16,10 +16,7 @@ import (
 
 // openStore returns the Redis that the environment names, and its address without credentials. It
 // does not connect.
-func openStore(
-	env func(string) (string, bool), log logr.Logger,
-) (store *registry.Registry, address string, closeStore func(), err error) {
-	redis.SetLogger(clientLog{log})
+func openStore(env func(string) (string, bool)) (store *registry.Registry, address string, closeStore func(), err error) {
 	client, err := registry.ClientFromEnv(env)
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("the environment does not say which Redis to use: %w", err)

@@ -1,0 +1,134 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// CacheStoreReconciler lets the monitors of stores follow the CacheStores, and puts into their status
+// what the monitors find.
+type CacheStoreReconciler struct {
+	// Client reads from the cache; its reads must see its own writes.
+	Client client.Client
+	// Reader reads from the API server.
+	Reader client.Reader
+	Stores *Stores
+	Events events.EventRecorder
+	Clock  clock.PassiveClock
+	// StatsInterval is the least time between two writes of figures into a status.
+	StatsInterval time.Duration
+}
+
+// Reconcile brings the monitor of one CacheStore, and its status, up to date.
+func (r *CacheStoreReconciler) Reconcile(ctx context.Context, req reconcile.Request) (result reconcile.Result, err error) {
+	store := &v1.CacheStore{}
+	if err := r.Client.Get(ctx, req.NamespacedName, store); apierrors.IsNotFound(err) {
+		r.Stores.drop(ctx, req.NamespacedName)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading CacheStore %s: %w", req, err)
+	}
+	patch := newPatcher(r.Client, store)
+	found := &storeFindings{}
+	defer func() { result, err = r.settle(ctx, patch, store, found, result, err) }()
+
+	if store.DeletionTimestamp.IsZero() {
+		if err := patch.finalizer(ctx, store, v1.CacheStoreFinalizer, true); err != nil {
+			return reconcile.Result{}, err
+		}
+	} else if err := r.release(ctx, patch, store, found); err != nil || found.gone {
+		return reconcile.Result{}, err
+	}
+	found.last, found.place = r.Stores.declare(store).report()
+	return inBackground(wait.Jitter(r.StatsInterval, statsJitter)), nil
+}
+
+// release lets a deleted CacheStore go once nothing refers to it.
+func (r *CacheStoreReconciler) release(
+	ctx context.Context, patch *patcher, store *v1.CacheStore, found *storeFindings,
+) error {
+	if !controllerutil.ContainsFinalizer(store, v1.CacheStoreFinalizer) {
+		found.gone = true
+		return nil
+	}
+	var err error
+	if found.references, err = referencesTo(ctx, r.Client, store); err != nil || found.references.any() {
+		return err
+	}
+	// The cache may not know yet of the latest ones.
+	if found.references, err = referencesTo(ctx, r.Reader, store); err != nil || found.references.any() {
+		return err
+	}
+	if err := patch.finalizer(ctx, store, v1.CacheStoreFinalizer, false); err != nil {
+		return err
+	}
+	found.gone = true
+	return nil
+}
+
+// references are the resources that need a store.
+type references struct {
+	policies, invalidations int
+	// example is one of them, for people.
+	example string
+}
+
+func (r references) any() bool { return r.policies+r.invalidations > 0 }
+
+// referencesTo counts the policies and the unfinished purges that refer to a store.
+func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStore) (references, error) {
+	id := client.ObjectKeyFromObject(store)
+	var counted references
+	policies, err := policiesIn(ctx, reader, id.Namespace, id)
+	if err != nil {
+		return counted, err
+	}
+	invalidations := &v1.CacheInvalidationList{}
+	if err := reader.List(ctx, invalidations, append(ofStore(id), othersWrites, readOnly)...); err != nil {
+		return counted, fmt.Errorf("listing the invalidations of namespace %s: %w", id.Namespace, err)
+	}
+	for i := range invalidations.Items {
+		if !finished(&invalidations.Items[i]) {
+			counted.invalidations++
+			counted.example = "CacheInvalidation " + invalidations.Items[i].Name
+		}
+	}
+	if counted.policies = len(policies); counted.policies > 0 {
+		counted.example = "CachePolicy " + policies[0].Name
+	}
+	return counted, nil
+}
+
+// settle writes status, tells what changed, and decides when to come back.
+func (r *CacheStoreReconciler) settle(
+	ctx context.Context, patch *patcher, store *v1.CacheStore, found *storeFindings, result reconcile.Result, err error,
+) (reconcile.Result, error) {
+	now := r.Clock.Now()
+	if f := faultOf(err, found.place); f != nil || found.gone {
+		return f.resultOr(result, nil, now)
+	}
+	before := store.Status
+	store.Status = storeStatus(store, *found, now)
+	after := store.Status
+	if err := patch.status(ctx, store); err != nil {
+		return faultOf(err, found.place).resultOr(result, nil, now)
+	}
+	for _, e := range storeEvents(before, after) {
+		e.record(r.Events, store)
+	}
+	return result, nil
+}

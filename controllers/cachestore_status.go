@@ -1,0 +1,93 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// storeFindings is what the steps of a reconcile found out about a CacheStore.
+type storeFindings struct {
+	// place of the store, for messages.
+	place place
+	// last finding of the monitor; nil: it has not looked yet.
+	last *finding
+	// references to a store that is to be deleted.
+	references references
+	// gone: the resource is no more, or others hold it.
+	gone bool
+}
+
+// storeStatus turns findings into status.
+func storeStatus(store *v1.CacheStore, found storeFindings, now time.Time) v1.CacheStoreStatus {
+	status := *store.Status.DeepCopy()
+	if found.last == nil && !found.references.any() && status.ObservedGeneration == store.Generation {
+		return status // after a start of the operator, what was found before is as good as any guess
+	}
+	status.ObservedGeneration = store.Generation
+	storeVerdict(store, found).write(&status.Conditions, store.Generation, now)
+	if found.last != nil && found.last.err == nil {
+		describe(&status, found.last.health)
+	}
+	// Two looks never find the same memory: it is written when something else changed.
+	unchanged := status
+	unchanged.Memory = store.Status.Memory
+	if equality.Semantic.DeepEqual(unchanged, store.Status) {
+		return unchanged
+	}
+	return status
+}
+
+func storeVerdict(store *v1.CacheStore, found storeFindings) verdict {
+	switch {
+	case found.references.any():
+		return verdict{
+			progress: reconciling, reason: v1.ReasonInUse,
+			message: fmt.Sprintf("it is to be deleted, and %d CachePolicies and %d unfinished CacheInvalidations refer to it, for example %s: "+
+				"delete those, or wait for the purges", found.references.policies, found.references.invalidations, found.references.example),
+		}
+	case found.last == nil || found.last.generation < store.Generation:
+		return verdict{progress: reconciling, reason: v1.ReasonConnecting, message: "connecting to " + found.place.address}
+	case found.last.err != nil:
+		return verdictOf(faultOf(found.last.err, found.place))
+	default:
+		return verdict{ready: true, reason: v1.ReasonConnected, message: fmt.Sprintf("%s can be used", found.place)}
+	}
+}
+
+// describe tells what the primaries said of themselves.
+func describe(status *v1.CacheStoreStatus, health registry.Health) {
+	status.ServerVersion = health.Version
+	status.LibraryVersion = int32(health.LibraryVersion) //nolint:gosec // a small number that counts releases
+	status.Servers = int32(len(health.Primaries))        //nolint:gosec // a cluster has a thousand at most
+	status.Memory = memoryOf(health)
+	for _, primary := range health.Primaries {
+		status.Mode, status.EvictionPolicy, status.Role = primary.Mode, primary.EvictionPolicy, roleOf(primary)
+		if primary.IsReplica {
+			return // the one that is worth telling of
+		}
+	}
+}
+
+func roleOf(primary registry.Primary) string {
+	if primary.IsReplica {
+		return "replica"
+	}
+	return "primary"
+}
+
+func memoryOf(health registry.Health) *v1.StoreMemory {
+	memory := &v1.StoreMemory{}
+	for _, primary := range health.Primaries {
+		memory.UsedBytes += primary.UsedMemory
+		memory.MaxBytes += primary.MaxMemory
+	}
+	return memory
+}

@@ -1,0 +1,305 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// storeTo is a CacheStore for a standalone server.
+func storeTo(name, address string) *v1.CacheStore {
+	return &v1.CacheStore{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       v1.CacheStoreSpec{Addresses: []v1.StoreAddress{v1.StoreAddress(address)}},
+	}
+}
+
+// usersPolicyIn is usersPolicy in a CacheStore.
+func usersPolicyIn(store string) *v1.CachePolicy {
+	policy := usersPolicy()
+	policy.Spec.StoreRef = &v1.StoreReference{Name: store}
+	return policy
+}
+
+// secret is a Secret of text.
+func secret(name string, data map[string]string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
+}
+
+// operatorRules are what docs/operations.md gives the operator's user.
+var operatorRules = []string{"~cw:{*", "resetchannels", "+@all", "-@dangerous", "+info", "+role"}
+
+func (s *stage) store(ctx context.Context, name string) func(Gomega) *v1.CacheStore {
+	return func(g Gomega) *v1.CacheStore {
+		store := &v1.CacheStore{}
+		g.Expect(k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, store)).To(Succeed())
+		return store
+	}
+}
+
+// ofStages are the manager's options for an operator that looks after the namespaces of some stages.
+func ofStages(stages ...*stage) func(*manager.Options) {
+	return func(options *manager.Options) {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{}
+		for _, s := range stages {
+			options.Cache.DefaultNamespaces[s.namespace] = cache.Config{}
+		}
+	}
+}
+
+func beGone() OmegaMatcher { return MatchError(apierrors.IsNotFound, "IsNotFound") }
+
+var _ = Describe("CacheStore", func() {
+	var on *stage
+
+	BeforeEach(func(ctx SpecContext) { on = newStage(ctx) })
+
+	// withoutDefault are options of an operator that has no Redis of its own.
+	withoutDefault := func() Options {
+		options := on.quick(nil)
+		options.StoreAddress = ""
+		return options
+	}
+	getting := func(ctx context.Context, obj client.Object) func() error {
+		return func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(obj), obj) }
+	}
+
+	It("keeps the stores of two namespaces, and the operator's own, apart", func(ctx SpecContext) {
+		other, own := newStage(ctx), newStage(ctx)
+		on.operate(adminConfig, own.quick(own.cache), ofStages(on, other))
+		stages := []*stage{on, other}
+		for _, s := range stages {
+			password := "of-" + s.namespace
+			s.server.AddUser("cachewright", password, operatorRules...)
+			s.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": password}))
+			store := storeTo("main", s.server.Addr())
+			store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
+			s.create(ctx, store)
+			s.create(ctx, usersPolicyIn("main"))
+		}
+		inOwn := usersPolicy()
+		inOwn.Name = "users-in-default"
+		on.create(ctx, inOwn)
+		for _, s := range stages {
+			Eventually(s.store(ctx, "main")).Should(beReady("True Connected"))
+			Eventually(s.policy(ctx, "users")).Should(beReady("True Applied"))
+			Expect(s.cache.Modules(ctx, s.namespace)).To(ConsistOf("users"))
+			s.fill(ctx, "users", "list", "", 3)
+		}
+		Eventually(on.policy(ctx, "users-in-default")).Should(beReady("True Applied"))
+		Expect(own.cache.Modules(ctx, on.namespace)).To(ConsistOf("users"))
+
+		By("saying what the store is")
+		status := on.store(ctx, "main")(Default).Status
+		Expect(status.ServerVersion).To(HavePrefix("7."))
+		Expect(status.Mode).To(Equal("standalone"))
+		Expect(status.Role).To(Equal("primary"))
+		Expect(status.EvictionPolicy).To(Equal("noeviction"))
+		Expect(status.LibraryVersion).To(BeEquivalentTo(registry.LibraryVersion))
+		Expect(status.Servers).To(BeEquivalentTo(1))
+		Expect(status.Memory.UsedBytes).To(BeNumerically(">", 0))
+		Eventually(on.told(ctx, "main")).Should(ContainElement("Normal Connected"))
+
+		By("purging in one of them")
+		purge := purgeOf(v1.InvalidationTarget{All: true})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(3))
+		Expect(other.cached(ctx, "users", "list", "", 3)).To(Equal(3))
+
+		By("going on in one while the other is down")
+		other.server.Kill()
+		Eventually(other.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
+		Eventually(other.policy(ctx, "users")).Should(beReady("False StoreUnreachable"))
+		Expect(readyOf(other.policy(ctx, "users")(Default).Status.Conditions).Message).
+			To(And(ContainSubstring("CacheStore main"), ContainSubstring(other.server.Addr()), ContainSubstring("spec.addresses")))
+		policy := on.policy(ctx, "users")(Default)
+		policy.Spec.Operations[1].TTL = minutes(1)
+		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Expect(on.store(ctx, "main")(Default).Status.Conditions).To(HaveLen(1))
+	})
+
+	It("mends within seconds a policy whose store appears later", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		other := redistest.Start(GinkgoTB())
+		on.create(ctx, usersPolicyIn("late"))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "late"}
+		on.create(ctx, purge)
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
+		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
+		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning StoreNotFound"))
+
+		on.create(ctx, storeTo("late", other.Addr()))
+
+		Eventually(on.policy(ctx, "users")).WithTimeout(10 * time.Second).Should(beReady("True Applied"))
+		Eventually(on.purge(ctx, purge)).WithTimeout(10 * time.Second).Should(beIn(v1.StateComplete))
+		Expect(registry.New(other.Client()).Modules(ctx, on.namespace)).To(ConsistOf("users"))
+		_, err := on.cache.Modules(ctx, on.namespace)
+		Expect(err).To(MatchError(registry.ErrModulesUnknown), "the default store was written to")
+	})
+
+	It("is needed where the operator has no Redis of its own", func(ctx SpecContext) {
+		on.operate(adminConfig, withoutDefault())
+		on.create(ctx, usersPolicy())
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, purge)
+
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreRequired"))
+		Expect(readyOf(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring("spec.storeRef"))
+		Expect(how(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreRequired"))
+		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreRequired")))
+
+		on.create(ctx, storeTo("main", on.server.Addr()))
+		policy := usersPolicyIn("main")
+		policy.Name = "users-in-main"
+		on.create(ctx, policy)
+		Eventually(on.policy(ctx, "users-in-main")).Should(beReady("True Applied"))
+	})
+
+	It("follows a changed Secret without a restart", func(ctx SpecContext) {
+		options := withoutDefault()
+		options.SecretInterval = 100 * time.Millisecond
+		o := on.operate(adminConfig, options)
+		on.server.AddUser("cachewright", "first-secret", operatorRules...)
+		auth := secret("redis-auth", map[string]string{"username": "cachewright", "password": "first-secret"})
+		on.create(ctx, auth)
+		store := storeTo("main", on.server.Addr())
+		store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
+		on.create(ctx, store)
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		rotate := func(password string) {
+			fresh := current(ctx, auth)
+			fresh.Data["password"] = []byte(password)
+			Expect(k8s.Update(ctx, fresh)).To(Succeed())
+		}
+		connected := func() (string, error) {
+			return on.redis.ClientList(ctx).Result()
+		}
+
+		By("overlapping passwords: nothing fails")
+		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", ">second-secret").Err()).To(Succeed())
+		before := current(ctx, store).ResourceVersion
+		rotate("second-secret")
+		Eventually(o.logs.String).Should(ContainSubstring("Connected anew"))
+		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "<first-secret").Err()).To(Succeed())
+		policy := on.policy(ctx, "users")(Default)
+		policy.Spec.Operations[1].TTL = minutes(1)
+		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Expect(current(ctx, store).ResourceVersion).To(Equal(before), "the rotation was noticed")
+
+		By("removing the old password first: it fails, then mends")
+		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "resetpass", ">third-secret").Err()).To(Succeed())
+		Expect(on.redis.Do(ctx, "CLIENT", "KILL", "USER", "cachewright").Err()).To(Succeed())
+		Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnauthorized"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("spec.credentialsSecretRef"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnauthorized"))
+		rotate("third-secret")
+		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		By("losing the Secret")
+		Expect(k8s.Delete(ctx, auth)).To(Succeed())
+		Eventually(on.store(ctx, "main")).Should(beReady("False StoreSecretInvalid"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("there is no Secret redis-auth"))
+		on.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": "third-secret"}))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		By("leaving no connection of old behind")
+		Expect(k8s.Delete(ctx, on.policy(ctx, "users")(Default))).To(Succeed())
+		Expect(k8s.Delete(ctx, store)).To(Succeed())
+		Eventually(getting(ctx, store)).Should(beGone())
+		Eventually(connected).ShouldNot(ContainSubstring("user=cachewright"))
+		Expect(o.logs.String()).NotTo(ContainSubstring("-secret\""))
+		Expect(o.logs.String()).NotTo(Or(ContainSubstring("first-secret"), ContainSubstring("second-secret"), ContainSubstring("third-secret")))
+	})
+
+	It("connects anew when its spec changes", func(ctx SpecContext) {
+		next := redistest.Start(GinkgoTB())
+		on.operate(adminConfig, withoutDefault())
+		on.create(ctx, storeTo("main", on.server.Addr()))
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		store := on.store(ctx, "main")(Default)
+		store.Spec.Addresses[0] = v1.StoreAddress(next.Addr())
+		Expect(k8s.Update(ctx, store)).To(Succeed())
+
+		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring(next.Addr()))
+		Eventually(func() ([]string, error) { return registry.New(next.Client()).Modules(ctx, on.namespace) }).Should(ConsistOf("users"))
+	})
+
+	It("stays until nothing refers to it", func(ctx SpecContext) {
+		on.operate(adminConfig, withoutDefault())
+		store := storeTo("main", on.server.Addr())
+		on.create(ctx, store)
+		policy := usersPolicyIn("main")
+		on.create(ctx, policy)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		on.fill(ctx, "users", "list", "", 3)
+
+		Expect(k8s.Delete(ctx, store)).To(Succeed())
+
+		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).
+			To(And(ContainSubstring("1 CachePolicies and 0 unfinished CacheInvalidations"), ContainSubstring("CachePolicy users")))
+		Eventually(on.told(ctx, "main")).Should(ContainElement("Normal InUse"))
+
+		By("working meanwhile")
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(3))
+
+		By("going with the last reference; a finished purge is none")
+		Expect(k8s.Delete(ctx, policy)).To(Succeed())
+		Eventually(getting(ctx, policy)).Should(beGone())
+		Eventually(on.told(ctx, "users")).Should(ContainElement("Normal Withdrawn"))
+		Eventually(getting(ctx, store)).Should(beGone())
+	})
+
+	It("says what is wrong with a Secret", func(ctx SpecContext) {
+		on.operate(adminConfig, withoutDefault())
+		on.create(ctx, secret("no-password", map[string]string{"username": "u"}))
+		on.create(ctx, secret("no-pem", map[string]string{"ca.crt": "rubbish"}))
+		named := func(name string) *v1.SecretReference { return &v1.SecretReference{Name: name} }
+		for name, test := range map[string]struct {
+			change func(*v1.CacheStoreSpec)
+			says   string
+		}{
+			"missing":  {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("nobodys") }, "there is no Secret nobodys"},
+			"no-key":   {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("no-password") }, "Secret no-password has no key password"},
+			"no-pem":   {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{CASecretRef: named("no-pem")} }, "hold no PEM certificate"},
+			"no-certs": {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{ClientCertificateSecretRef: named("no-pem")} }, "has no key tls.crt"},
+		} {
+			store := storeTo(name, on.server.Addr())
+			test.change(&store.Spec)
+			on.create(ctx, store)
+			Eventually(on.store(ctx, name)).Should(beReady("False StoreSecretInvalid"))
+			Expect(readyOf(on.store(ctx, name)(Default).Status.Conditions).Message).To(ContainSubstring(test.says))
+		}
+		on.create(ctx, usersPolicyIn("missing"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreSecretInvalid"))
+	})
+})

@@ -1,0 +1,149 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// Stores has a Monitor for each store: the operator's own and those that CacheStores declare. They
+// start, change and stop with their resources, and none waits for another.
+type Stores struct {
+	surroundings
+
+	// Live reads Secrets from the API server.
+	Live client.Reader
+
+	mu       sync.Mutex
+	running  context.Context // nil: not started //nolint:containedctx // monitors come and go while it lasts
+	monitors map[storeID]*watched
+	done     sync.WaitGroup
+}
+
+// watched is a store with its monitor.
+type watched struct {
+	monitor  *Monitor
+	declared *declaredStore // nil: the default store
+	stop     context.CancelFunc
+}
+
+func newStores(s surroundings, live client.Reader) *Stores {
+	return &Stores{surroundings: s, Live: live, monitors: map[storeID]*watched{}}
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: the default store decides whether a
+// replica is ready.
+func (s *Stores) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable: it watches the stores until the context ends.
+func (s *Stores) Start(ctx context.Context) error {
+	s.mu.Lock()
+	s.running = ctx
+	for _, w := range s.monitors {
+		s.start(w)
+	}
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	s.running = nil // nobody is started any more
+	s.mu.Unlock()
+	s.done.Wait()
+	return nil
+}
+
+// Open implements StoreProvider.
+func (s *Stores) Open(ctx context.Context, id storeID) *Session {
+	if w := s.watched(id); w != nil {
+		return w.monitor.Open()
+	}
+	return &Session{place: place{id: id}, err: s.missing(ctx, id)}
+}
+
+func (s *Stores) watched(id storeID) *watched {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.monitors[id]
+}
+
+// missing says why there is no monitor of a store.
+func (s *Stores) missing(ctx context.Context, id storeID) error {
+	if id == defaultStore {
+		return errStoreRequired
+	}
+	err := s.Reader.Get(ctx, id, &v1.CacheStore{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return errStoreNotFound
+	case err != nil:
+		return fmt.Errorf("reading CacheStore %s: %w", id, err)
+	default:
+		return errStorePending
+	}
+}
+
+// give adds a store that is there for as long as the operator runs.
+func (s *Stores) give(id storeID, store Store, address string) *Monitor {
+	at := place{id: id, address: address}
+	w := &watched{monitor: newMonitor(id, givenStore{store: store, place: at}, s.surroundings)}
+	w.monitor.place = at
+	s.add(id, w)
+	return w.monitor
+}
+
+// declare makes the monitor of a CacheStore follow what the resource says now, and returns it.
+func (s *Stores) declare(store *v1.CacheStore) *Monitor {
+	id := client.ObjectKeyFromObject(store)
+	w := s.watched(id)
+	if w == nil {
+		declared := &declaredStore{live: s.Live}
+		declared.declare(store)
+		w = &watched{monitor: newMonitor(id, declared, s.surroundings), declared: declared}
+		w.monitor.place = placeOf(store)
+		s.add(id, w)
+		return w.monitor
+	}
+	if w.declared.declare(store) {
+		w.monitor.lookNow()
+	}
+	return w.monitor
+}
+
+func (s *Stores) add(id storeID, w *watched) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.monitors[id] = w
+	if s.running != nil {
+		s.start(w)
+	}
+}
+
+// start is called with the lock held.
+func (s *Stores) start(w *watched) {
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(s.running)
+	s.done.Go(func() { w.monitor.run(ctx) })
+}
+
+// drop ends the monitor of a CacheStore that is no more, and wakes those that refer to it still.
+func (s *Stores) drop(ctx context.Context, id storeID) {
+	s.mu.Lock()
+	w := s.monitors[id]
+	delete(s.monitors, id)
+	s.mu.Unlock()
+	if w == nil {
+		return
+	}
+	if w.stop != nil {
+		w.stop()
+	}
+	s.Metrics.forgetStore(id)
+	w.monitor.wakeAll(ctx)
+}
