@@ -21,13 +21,16 @@
 local VERSION = 1
 
 local EPOCH_LEN = 11
-local HEADER_FIXED_LEN = 10 -- version, flags and fresh-until; the epochs follow
+local HEADER_FIXED_LEN = 18 -- version, flags, fresh-until, slice and chunk; the epochs follow
 local ENTRY_VERSION = 1
 local FLAG_USER = 1
 local FLAG_NEGATIVE = 2
 local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
 local MAX_HEADER_LEN = HEADER_FIXED_LEN + 6 * EPOCH_LEN
+local TO_HEADER_END = (MAX_HEADER_LEN - 1) .. ''
 local FRESH_UNTIL_AT = 2
+local LISTED_AT = 10
+local OPERATION_EPOCH_AT = HEADER_FIXED_LEN + EPOCH_LEN
 local USER_EPOCH_AT = HEADER_FIXED_LEN + 2 * EPOCH_LEN
 
 local MAX_OPERATION_BYTES = 128
@@ -41,11 +44,19 @@ local MAX_OPERATIONS = 1000
 local MAX_TTL_MS = 720 * 3600 * 1000
 local MAX_JITTER_PERCENT = 50
 
--- An index of at most this many keys is reclaimed by the call that sets it aside.
-local INLINE_RECLAIM_KEYS = 1000
+-- An index of at most this many keys is reclaimed by the call that invalidates: more would show in the time
+-- of that call.
+local INLINE_RECLAIM_KEYS = 128
 -- Keys a cw_reclaim call looks at, at the most: about a millisecond.
 local MAX_RECLAIM_KEYS = 200
--- Expired members a lease removes from each index: more than the one that its fill adds, so indexes
+-- An operation's index has 16 to 32 slices for the time that an entry lives.
+local SLICES = 16
+-- Members that are looked at one by one to count those of a slice that is partly over.
+local COUNTED_MEMBERS = 256
+-- A slice is kept in chunks of so many members, so that one can be taken out in microseconds.
+local CHUNK_MEMBERS = 512
+local MAX_CHUNK = 65535
+-- Expired members a lease removes from a user's index: more than the one that its fill adds, so indexes
 -- shrink, and few, so that no call pays for a crowd that expired at once.
 local CLEAN_MEMBERS = 16
 -- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the entry
@@ -60,6 +71,8 @@ local MAX_LOCK_MS = 10 * 60 * 1000
 local UNLINK_KEYS = 500
 -- Deletions of single entries that a lease can look back on.
 local DELETION_LOG_LEN = 128
+-- Slots, operations, and states of heads whose keys and meaning are remembered.
+local MAX_REMEMBERED = 4096
 -- How long a request id keeps its answer.
 local REQUEST_MS = 24 * 3600 * 1000
 -- Entries whose memory is measured to estimate that of an operation.
@@ -71,30 +84,81 @@ local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 ---------------------------------------------------------------------------------------------------
 -- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
 
-local function policy_key(slot) return slot .. ':policy' end
-local function counters_key(slot) return slot .. ':counters' end
-local function module_head_key(slot) return slot .. ':m' end
-local function operation_head_key(slot, op) return slot .. ':o:' .. op end
+--
+-- The keys of slots and operations are made once and remembered: Redis hashes each byte of each string that Lua
+-- makes, so making them anew would cost more than all else that a fill does here.
+
+local function new_memory() return {items = {}, size = 0} end
+
+-- make_room is called before something is remembered.
+local function make_room(memory)
+  if memory.size >= MAX_REMEMBERED then memory.items, memory.size = {}, 0 end
+  memory.size = memory.size + 1
+end
+
+local slots = new_memory()
+
+local function keys_of(slot)
+  local keys = slots.items[slot]
+  if not keys then
+    make_room(slots)
+    keys = {
+      policy = slot .. ':policy', counters = slot .. ':counters', pending = slot .. ':pending',
+      module_head = slot .. ':m', entries = slot .. ':e:', operations = {},
+    }
+    slots.items[slot] = keys
+  end
+  return keys
+end
+
+local function keys_of_operation(slot, op)
+  local keys = keys_of(slot).operations[op]
+  if not keys then
+    make_room(slots)
+    keys = {
+      head = slot .. ':o:' .. op, rule = 'o:' .. op, name = #op .. ':' .. op .. ':',
+      entries = slot .. ':e:' .. #op .. ':' .. op .. ':', counters = {},
+    }
+    for _, counter in ipairs(COUNTERS) do keys.counters[counter] = counter .. ':' .. op end
+    keys_of(slot).operations[op] = keys
+  end
+  return keys
+end
+
+local function policy_key(slot) return keys_of(slot).policy end
+local function counters_key(slot) return keys_of(slot).counters end
+local function pending_key(slot) return keys_of(slot).pending end
+local function module_head_key(slot) return keys_of(slot).module_head end
+local function operation_head_key(slot, op) return keys_of_operation(slot, op).head end
 local function user_head_key(slot, user) return slot .. ':u:' .. user end
-local function operation_index_key(slot, op) return slot .. ':io:' .. op end
+local function index_key(slot, epoch) return slot .. ':i:' .. epoch end
+local function chunk_key(slot, epoch, slice, chunk) return string.format('%s:i:%s:%d:%d', slot, epoch, slice, chunk) end
 local function user_index_key(slot, user) return slot .. ':iu:' .. user end
 local function deletions_key(slot, op) return slot .. ':d:' .. op end
-local function pending_key(slot) return slot .. ':pending' end
 local function lock_key(slot, name) return slot .. ':l:' .. name end
 local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
 
--- A name is what tells an entry from others of its slot. Lengths make it unambiguous for any bytes.
-local function entry_name(op, user, id)
-  return #op .. ':' .. op .. ':' .. #user .. ':' .. user .. ':' .. id
+-- A name is what tells an entry from others of its slot: the operation, then the member, which tells it from
+-- others of the operation. Lengths make both unambiguous for any bytes.
+local function member_of(user, id)
+  if user == '' then return '0::' .. id end
+  return #user .. ':' .. user .. ':' .. id
 end
-local function entry_key(slot, name) return slot .. ':e:' .. name end
+local function name_of(slot, op, member) return keys_of_operation(slot, op).name .. member end
+local function entry_key(slot, name) return keys_of(slot).entries .. name end
+local function member_key(slot, op, member) return keys_of_operation(slot, op).entries .. member end
 
--- parse_entry_name returns operation and user of a name.
-local function parse_entry_name(name)
-  local digits, from = string.match(name, '^(%d+):()')
-  local op = string.sub(name, from, from + tonumber(digits) - 1)
-  digits, from = string.match(name, '^(%d+):()', from + #op + 1)
-  return op, string.sub(name, from, from + tonumber(digits) - 1)
+-- counted cuts a string that stands behind its length and a colon off, and returns what follows too.
+local function counted(text)
+  local digits, from = string.match(text, '^(%d+):()')
+  local to = from + tonumber(digits)
+  return string.sub(text, from, to - 1), string.sub(text, to + 1)
+end
+
+-- parse_name returns operation, member and user of a name.
+local function parse_name(name)
+  local op, member = counted(name)
+  return op, member, (counted(member))
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -121,7 +185,7 @@ local function slot_of(keys, call)
   if #keys ~= 1 then
     refuse(call .. ' takes exactly one key, cw:{<namespace>/<module>}, not ' .. #keys)
   end
-  if not string.match(keys[1], '^cw:{[%w._-]+/[%w._-]+}$') then
+  if not slots.items[keys[1]] and not string.match(keys[1], '^cw:{[%w._-]+/[%w._-]+}$') then
     refuse(call .. ": the key must be cw:{<namespace>/<module>}, names of letters, digits, '.', '_' and '-'")
   end
   return keys[1]
@@ -187,16 +251,22 @@ end
 -- Policy: a hash with the document and, for each operation, a rule that a fill can read without
 -- parsing JSON. Fields: json, hash, revision (the last one that was not empty), default, o:<op>.
 
+-- slice_exponent gives SLICES to twice as many slices to the life of an entry.
+local function slice_exponent(life)
+  local _, exponent = math.frexp(life / SLICES)
+  return math.max(0, exponent - 1)
+end
+
 local function encode_rule(rule)
-  return string.format('%.0f %.0f %.0f %d %s %.0f', rule.ttl, rule.stale, rule.negative, rule.jitter, rule.scope, rule.max)
+  return string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter, rule.scope, rule.max)
 end
 
 -- Rules by their text: there are few of them, and each fill needs one.
-local decoded_rules, decoded_count = {}, 0
+local rules_by_text = new_memory()
 
 local function decode_rule(text)
   if not text then return nil end
-  local known = decoded_rules[text]
+  local known = rules_by_text.items[text]
   if known then return known end
   local ttl, stale, negative, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
   if not ttl then return nil end
@@ -204,8 +274,9 @@ local function decode_rule(text)
     ttl = tonumber(ttl), stale = tonumber(stale), negative = tonumber(negative),
     jitter = tonumber(jitter), scope = scope, max = tonumber(max),
   }
-  if decoded_count >= MAX_OPERATIONS then decoded_rules, decoded_count = {}, 0 end
-  decoded_rules[text], decoded_count = rule, decoded_count + 1
+  rule.exponent, rule.negative_exponent = slice_exponent(rule.ttl + rule.stale), slice_exponent(rule.negative)
+  make_room(rules_by_text)
+  rules_by_text.items[text] = rule
   return rule
 end
 
@@ -214,7 +285,7 @@ local function life_of(rule) return rule.ttl + rule.stale end
 
 -- rule_for returns the rule an operation goes by, or nil where it is not cached.
 local function rule_for(slot, op)
-  local found = redis.call('HMGET', policy_key(slot), 'o:' .. op, 'default')
+  local found = redis.call('HMGET', policy_key(slot), keys_of_operation(slot, op).rule, 'default')
   local rule = decode_rule(found[1] or found[2])
   if rule and rule.ttl > 0 then return rule end
   return nil
@@ -273,15 +344,15 @@ end
 -- Counters: one hash, fields <counter>:<op>; "invalidations:" with no operation counts all of them.
 
 local function count(slot, counter, op, by)
-  redis.call('HINCRBY', counters_key(slot), counter .. ':' .. op, by or 1)
+  redis.call('HINCRBY', counters_key(slot), keys_of_operation(slot, op).counters[counter], by or '1')
 end
 
 -- has_room keeps a caller that invents operations under a default TTL from growing the slot.
 local function has_room(slot, op)
   local key = counters_key(slot)
   return redis.call('HLEN', key) < MAX_OPERATIONS * #COUNTERS
-    or redis.call('HEXISTS', key, 'misses:' .. op) == 1
-    or redis.call('HEXISTS', policy_key(slot), 'o:' .. op) == 1
+    or redis.call('HEXISTS', key, keys_of_operation(slot, op).counters.misses) == 1
+    or redis.call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -295,21 +366,25 @@ local function head_keys(slot, op, user)
   return {module_head_key(slot), operation_head_key(slot, op), user_head_key(slot, user)}
 end
 
+local function epoch_of(head) return string.sub(head, 1, EPOCH_LEN) end
+
+-- A token is a mark and the heads of its time in a row.
+local PLAIN, LOCKED = '1', '2'
+local function token_of(raw) return PLAIN .. table.concat(raw) end
+
 -- is_head says whether these bytes can be a head: whole, with or without a soft epoch. Others count as missing.
 local function is_head(i, head)
   local hard = i == 2 and 2 * EPOCH_LEN or EPOCH_LEN
   return #head == hard or #head == hard + EPOCH_LEN
 end
 
--- parse_heads sums up what covers an entry. epochs and soft are what an entry must carry to be live
--- and fresh, flags says which soft epochs those are; epochs is nil where a head is missing.
 local function parse_heads(raw, user)
   local heads = {raw = raw, flags = user == '' and 0 or FLAG_USER, soft = ''}
   local epochs = {}
   for i = 1, user == '' and 2 or 3 do
     local head = raw[i]
     if head and is_head(i, head) then
-      epochs[#epochs + 1] = string.sub(head, 1, EPOCH_LEN)
+      epochs[i] = epoch_of(head)
       local soft = string.sub(head, (i == 2 and 2 or 1) * EPOCH_LEN + 1)
       if soft ~= '' then
         heads.soft = heads.soft .. soft
@@ -319,12 +394,33 @@ local function parse_heads(raw, user)
       heads.missing, raw[i] = true, false
     end
   end
-  if not heads.missing then heads.epochs = table.concat(epochs) end
+  if heads.missing then return heads end
+  heads.epochs, heads.token, heads.index = table.concat(epochs), token_of(raw), epochs[2]
+  return heads
+end
+
+local heads_by_text = new_memory()
+
+-- heads_from sums up what covers an entry. epochs and soft are what an entry must carry to be live and
+-- fresh, flags says which soft epochs those are, token is the lease's; epochs is nil where a head is missing. It
+-- is remembered: heads change with invalidations, and are read with each call.
+local function heads_from(raw, user)
+  local text = (raw[1] or '') .. '|' .. (raw[2] or '')
+  if user ~= '' then text = text .. '|' .. (raw[3] or '') end
+  local heads = heads_by_text.items[text]
+  if heads and heads.raw[1] == raw[1] and heads.raw[2] == raw[2] and heads.raw[3] == raw[3] then return heads end
+  heads = parse_heads(raw, user)
+  if heads.missing then return heads end
+  make_room(heads_by_text)
+  heads_by_text.items[text] = heads
   return heads
 end
 
 local function read_heads(slot, op, user)
-  return parse_heads(redis.call('MGET', unpack(head_keys(slot, op, user))), user)
+  if user == '' then
+    return heads_from(redis.call('MGET', module_head_key(slot), operation_head_key(slot, op)), user)
+  end
+  return heads_from(redis.call('MGET', unpack(head_keys(slot, op, user))), user)
 end
 
 local function fence_of(op_head) return string.sub(op_head, EPOCH_LEN + 1, 2 * EPOCH_LEN) end
@@ -361,9 +457,15 @@ local function read_entry(value, heads, user)
 end
 
 -- read_header returns enough of an entry to say whether it is live.
-local function read_header(slot, name)
-  return redis.call('GETRANGE', entry_key(slot, name), 0, MAX_HEADER_LEN - 1)
+local function read_header(key) return redis.call('GETRANGE', key, '0', TO_HEADER_END) end
+
+-- operation_epoch returns the epoch of an operation, or nil where its head is missing.
+local function operation_epoch(slot, op)
+  local head = redis.call('GET', operation_head_key(slot, op))
+  return head and is_head(2, head) and epoch_of(head) or nil
 end
+
+local function head_exists(key) return redis.call('EXISTS', key) == 1 end
 
 -- keep_for makes sure that a key lives at least this long.
 local function keep_for(key, ms)
@@ -371,25 +473,201 @@ local function keep_for(key, ms)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Index: a sorted set per operation and per user, member the entry's name, score its expiry. Each
--- lives as long as its longest-lived member.
+-- Index of an operation: its entries by when they expire. Time is cut into slices; the members that expire in
+-- the same one are kept in lists, its chunks, which are hardly larger than their members and go when the slice is
+-- over. An entry's header tells slice and chunk. The index is named by the operation's epoch: without the
+-- head it is out of sight. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that
+-- is being filled, and how many members those below have in all.
+--
+-- A slice is a number: 64 times its place in time, plus the exponent of its width, 2^exponent ms.
 
-local function index_clean(key, now)
+local function slice_for(expiry, exponent)
+  return math.floor(expiry / 2 ^ exponent) * 64 + exponent
+end
+
+local function slice_begin(slice)
+  local exponent = slice % 64
+  return (slice - exponent) / 64 * 2 ^ exponent
+end
+
+local function slice_end(slice) return slice_begin(slice) + 2 ^ (slice % 64) end
+
+local function slice_name(slice) return string.format('%d', slice) end
+
+local function parse_slice_state(text)
+  local open, closed = string.match(text, '^(%d+) (%d+)$')
+  return tonumber(open), tonumber(closed)
+end
+
+local function read_slice(slot, epoch, slice)
+  local text = redis.call('HGET', index_key(slot, epoch), slice_name(slice))
+  if text then return parse_slice_state(text) end
+end
+
+local function write_slice(slot, epoch, slice, open, closed)
+  redis.call('HSET', index_key(slot, epoch), slice_name(slice), string.format('%d %d', open, math.max(0, closed)))
+end
+
+local function drop_slice(slot, epoch, slice)
+  redis.call('HDEL', index_key(slot, epoch), slice_name(slice))
+end
+
+-- slices_of lists the slices of an index, each with its state.
+local function slices_of(slot, epoch)
+  local slices, found = {}, redis.call('HGETALL', index_key(slot, epoch))
+  for i = 1, #found, 2 do
+    local open, closed = parse_slice_state(found[i + 1])
+    slices[#slices + 1] = {slice = tonumber(found[i]), open = open, closed = closed}
+  end
+  return slices
+end
+
+local function chunk_length(slot, epoch, slice, chunk)
+  return redis.call('LLEN', chunk_key(slot, epoch, slice, chunk))
+end
+
+local function slice_size(slot, epoch, at)
+  return at.closed + chunk_length(slot, epoch, at.slice, at.open)
+end
+
+-- The chunks that are being filled are remembered, by epoch and slice: {number, key}.
+local open_chunks = new_memory()
+
+local function open_chunk(slot, epoch, slice)
+  local of_epoch = open_chunks.items[epoch]
+  if not of_epoch then
+    of_epoch = {}
+    open_chunks.items[epoch] = of_epoch
+  end
+  local chunk = of_epoch[slice]
+  if chunk then return chunk end
+  local number = read_slice(slot, epoch, slice) or 0
+  make_room(open_chunks)
+  chunk = {number = number, key = chunk_key(slot, epoch, slice, number)}
+  of_epoch[slice] = chunk
+  return chunk
+end
+
+-- open_slice enters a new slice into the index, and takes out those that are over.
+local function open_slice(slot, epoch, slice, now)
+  local index, last = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
+  for _, at in ipairs(slices_of(slot, epoch)) do
+    if slice_end(at.slice) < now then drop_slice(slot, epoch, at.slice) end
+  end
+  write_slice(slot, epoch, slice, 0, 0)
+  if redis.call('PEXPIRETIME', index) < last then redis.call('PEXPIREAT', index, last) end
+end
+
+-- turn_over accounts for a chunk that was begun or is full, which the state of its slice has to tell.
+local function turn_over(slot, epoch, slice, chunk, length, now)
+  if length == 1 then redis.call('PEXPIREAT', chunk.key, slice_end(slice) + MARGIN_MS) end
+  local open, closed = read_slice(slot, epoch, slice)
+  if not open then
+    open_slice(slot, epoch, slice, now)
+  elseif open ~= chunk.number then -- another primary went on in between
+    write_slice(slot, epoch, slice, open, closed + 1)
+    open_chunks.items[epoch] = nil
+  elseif length >= CHUNK_MEMBERS and open < MAX_CHUNK then
+    write_slice(slot, epoch, slice, open + 1, closed + length)
+    open_chunks.items[epoch] = nil
+  end
+end
+
+-- enlist lists a member in a slice, and returns in which chunk.
+local function enlist(slot, epoch, slice, member, now)
+  local chunk = open_chunk(slot, epoch, slice)
+  local length = redis.call('RPUSH', chunk.key, member)
+  if length == 1 or length >= CHUNK_MEMBERS then turn_over(slot, epoch, slice, chunk, length, now) end
+  return chunk.number
+end
+
+-- delist takes a member out of the chunk where it is listed.
+local function delist(slot, epoch, slice, chunk, member)
+  if redis.call('LREM', chunk_key(slot, epoch, slice, chunk), '1', member) == 0 then return end
+  local open, closed = read_slice(slot, epoch, slice)
+  if open and chunk < open then write_slice(slot, epoch, slice, open, closed - 1) end
+end
+
+-- listed_in returns the slice and chunk where an entry is listed in the index of this epoch, if it is.
+local function listed_in(header, epoch)
+  if string.sub(header, OPERATION_EPOCH_AT + 1, OPERATION_EPOCH_AT + EPOCH_LEN) ~= epoch then return nil end
+  local slice, chunk = struct.unpack('>I6I2', header, LISTED_AT + 1)
+  return slice, chunk
+end
+
+-- spread returns members from all over a list, as many as are wanted if it has them.
+local function spread(list, wanted)
+  local length = redis.call('LLEN', list)
+  if length <= wanted then return redis.call('LRANGE', list, 0, -1) end
+  local members, step = {}, length / wanted
+  for i = 1, wanted do members[i] = redis.call('LINDEX', list, math.floor((i - 1) * step)) end
+  return members
+end
+
+-- count_current counts the entries of a slice of which a part is over: exactly up to COUNTED_MEMBERS, else by
+-- so many of them.
+local function count_current(slot, op, epoch, at)
+  local looked, live = 0, 0
+  local share = math.ceil(COUNTED_MEMBERS / (at.open + 1))
+  for chunk = 0, math.min(at.open, COUNTED_MEMBERS) do
+    for _, member in ipairs(spread(chunk_key(slot, epoch, at.slice, chunk), share)) do
+      looked = looked + 1
+      if listed_in(read_header(member_key(slot, op, member)), epoch) == at.slice then live = live + 1 end
+    end
+  end
+  if looked == 0 then return 0 end
+  return math.floor(live * slice_size(slot, epoch, at) / looked)
+end
+
+-- index_count returns how many entries of an operation there are.
+local function index_count(slot, op, epoch, now)
+  local total = 0
+  for _, at in ipairs(slices_of(slot, epoch)) do
+    if slice_begin(at.slice) > now then
+      total = total + slice_size(slot, epoch, at)
+    elseif slice_end(at.slice) > now then
+      total = total + count_current(slot, op, epoch, at)
+    end
+  end
+  return total
+end
+
+-- index_size returns how many members an index lists.
+local function index_size(slot, epoch)
+  local total = 0
+  for _, at in ipairs(slices_of(slot, epoch)) do total = total + slice_size(slot, epoch, at) end
+  return total
+end
+
+-- relist lists a member in a slice whose entry takes the place of one with this header, or of none, and returns
+-- the chunk.
+local function relist(slot, epoch, slice, member, header, now)
+  local before, chunk = listed_in(header, epoch)
+  if before == slice then return chunk end
+  if before then delist(slot, epoch, before, chunk, member) end
+  return enlist(slot, epoch, slice, member, now)
+end
+
+-- Index of a user: a sorted set of the entries' names by when they expire. It lives as long as the longest-lived.
+
+local function user_index_clean(key, now)
   local expired = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, CLEAN_MEMBERS)
   if #expired > 0 then redis.call('ZREM', key, unpack(expired)) end
 end
 
--- index_add relies on the lease to have made an index that is there already live long enough.
-local function index_add(key, name, now, life)
+-- user_index_add relies on the lease to have made an index that is there already live long enough.
+local function user_index_add(key, name, now, life)
   redis.call('ZADD', key, now + life, name)
   redis.call('PEXPIRE', key, life + MARGIN_MS, 'NX')
 end
 
-local function index_count(key, now)
+local function user_index_count(key, now)
   return redis.call('ZCOUNT', key, '(' .. now, '+inf')
 end
 
--- unlink_all frees entries, many in one command, and returns how many there were.
+---------------------------------------------------------------------------------------------------
+-- Freeing entries.
+
 local function unlink_all(slot, names)
   local freed, keys = 0, {}
   for i, name in ipairs(names) do
@@ -402,16 +680,45 @@ local function unlink_all(slot, names)
   return freed
 end
 
--- forget takes an entry out of the indexes it is in, and frees it. It returns how many were freed.
-local function forget(slot, op, user, name)
-  redis.call('ZREM', operation_index_key(slot, op), name)
-  if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
-  return redis.call('UNLINK', entry_key(slot, name))
+-- unlist takes entries out of the indexes that are in sight.
+local function unlist(slot, names)
+  local epochs = {}
+  for _, name in ipairs(names) do
+    local op, member, user = parse_name(name)
+    if epochs[op] == nil then epochs[op] = operation_epoch(slot, op) or false end
+    if epochs[op] then
+      local slice, chunk = listed_in(read_header(entry_key(slot, name)), epochs[op])
+      if slice then delist(slot, epochs[op], slice, chunk, member) end
+    end
+    if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
+  end
+end
+
+-- free gives back the memory of entries, many in one command, and returns how many there were.
+local function free(slot, names)
+  unlist(slot, names)
+  return unlink_all(slot, names)
+end
+
+-- dead_of returns those of the names whose entries are not live.
+local function dead_of(slot, names)
+  local dead, heads_of = {}, {}
+  for _, name in ipairs(names) do
+    local op, _, user = parse_name(name)
+    local covering = #op .. ':' .. op .. user
+    heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
+    local heads = heads_of[covering]
+    -- Without its heads nothing is live, whatever it carries.
+    if heads.missing or not read_entry(read_header(entry_key(slot, name)), heads, user) then dead[#dead + 1] = name end
+  end
+  return dead
 end
 
 ---------------------------------------------------------------------------------------------------
--- Setting aside and reclaiming. The list <slot>:pending names work that is left: "a:<nonce>" is an
--- index set aside under that key, "s:<op>" an operation whose TTL was lowered.
+-- Work that is left. The list <slot>:pending names it: "o:<epoch>:<op>" is an operation's index that is out of
+-- sight, "u:<nonce>" a user's that was renamed, and "s:<epoch>:<slice>:<chunk>:<last>:<left>:<deadline>:<op>" the
+-- chunks of a slice, from one to the last, about so many members, that are to expire by a deadline, because a TTL
+-- was lowered.
 
 local function add_pending(slot, work, ms)
   local key = pending_key(slot)
@@ -419,115 +726,177 @@ local function add_pending(slot, work, ms)
   keep_for(key, ms)
 end
 
--- set_aside renames an index out of the way.
-local function set_aside(slot, index)
-  local work = 'a:' .. new_epoch(slot)
-  local ms = redis.call('PTTL', index)
-  redis.call('RENAME', index, slot .. ':' .. work)
-  add_pending(slot, work, ms)
+local function aside_key(slot, nonce) return slot .. ':a:' .. nonce end
+
+-- take_members takes up to max members out of the open chunk of a slice, and goes on to the one below when it is empty.
+local function take_members(slot, epoch, at, max)
+  local members = redis.call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max) or {}
+  if #members == max then return members end
+  if at.open == 0 then
+    drop_slice(slot, epoch, at.slice)
+  else
+    write_slice(slot, epoch, at.slice, at.open - 1, at.closed - chunk_length(slot, epoch, at.slice, at.open - 1))
+  end
+  return members
 end
 
--- dispose gives back the memory of an index nobody needs any more and of its entries, none of which
--- is live: at once where it is small enough for the budget, else later. It returns how many entries
--- were freed and how many wait, and what is left of the budget.
-local function dispose(slot, index, budget)
-  local size = redis.call('ZCARD', index)
-  if size == 0 then return 0, 0, budget end
+-- reclaim_index frees the entries listed in an index that is out of sight, unless they are live again, and
+-- returns how many it looked at (an empty chunk counts too) and how many it freed.
+local function reclaim_index(slot, epoch, op, max)
+  local looked, freed = 0, 0
+  local at = slices_of(slot, epoch)[1]
+  while at and looked < max do
+    local members = take_members(slot, epoch, at, max - looked)
+    looked = looked + math.max(1, #members)
+    for i, member in ipairs(members) do members[i] = name_of(slot, op, member) end
+    freed = freed + free(slot, dead_of(slot, members))
+    at = slices_of(slot, epoch)[1]
+  end
+  return looked, freed
+end
+
+-- dispose_index gives back the memory of an index that is out of sight and of its entries: at once where it is
+-- small enough for the budget, else later. It returns how many were freed and how many wait, and what is left
+-- of the budget.
+local function dispose_index(slot, op, epoch, budget)
+  local size = index_size(slot, epoch)
   if size > budget then
-    set_aside(slot, index)
+    add_pending(slot, 'o:' .. epoch .. ':' .. op, redis.call('PTTL', index_key(slot, epoch)))
     return 0, size, budget
   end
-  local names = redis.call('ZRANGE', index, 0, -1)
-  redis.call('UNLINK', index)
-  for _, name in ipairs(names) do
-    local op, user = parse_entry_name(name)
-    local operation_index = operation_index_key(slot, op)
-    if operation_index ~= index then redis.call('ZREM', operation_index, name) end
-    if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
+  local freed_total = 0
+  repeat
+    local looked, freed = reclaim_index(slot, epoch, op, MAX_RECLAIM_KEYS)
+    freed_total = freed_total + freed
+  until looked < MAX_RECLAIM_KEYS
+  return freed_total, 0, budget - size
+end
+
+local function reclaim_user_index(slot, index, max)
+  local popped, names = redis.call('ZPOPMIN', index, max), {}
+  for i = 1, #popped, 2 do names[#names + 1] = popped[i] end
+  return #names, free(slot, dead_of(slot, names))
+end
+
+-- dispose_user_index does the same for a user's index whose head is gone. It returns how many wait.
+local function dispose_user_index(slot, user, budget)
+  local index = user_index_key(slot, user)
+  local size = redis.call('ZCARD', index)
+  if size == 0 then return 0 end
+  local nonce, ms = new_epoch(slot), redis.call('PTTL', index)
+  redis.call('RENAME', index, aside_key(slot, nonce))
+  if size > budget then
+    add_pending(slot, 'u:' .. nonce, ms)
+    return size
   end
-  return unlink_all(slot, names), 0, budget - size
+  reclaim_user_index(slot, aside_key(slot, nonce), size)
+  return 0
 end
 
--- set_aside_stale_index keeps counts exact: what an index lists when its head is created anew
--- belonged to a head that is gone.
-local function set_aside_stale_index(slot, index)
-  if redis.call('EXISTS', index) == 1 then set_aside(slot, index) end
+-- shorten_entry makes an entry that was listed in this slice expire by a deadline, and be fresh no longer
+-- than this, and lists it where it belongs then.
+local function shorten_entry(slot, op, epoch, slice, member, deadline, fresh_until, now)
+  local key = member_key(slot, op, member)
+  local header = read_header(key)
+  if listed_in(header, epoch) ~= slice then return end
+  redis.call('PEXPIREAT', key, deadline, 'LT')
+  local expiry = redis.call('PEXPIRETIME', key)
+  if expiry < 0 then return end
+  local target = slice_for(expiry, slice_exponent(expiry - now))
+  local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
+  local chunk = enlist(slot, epoch, target, member, now)
+  redis.call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, target, chunk))
+  local user = counted(member)
+  if user ~= '' then redis.call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
 end
 
--- shorten_freshness makes an entry stale no later than this.
-local function shorten_freshness(slot, name, fresh_until)
-  local key = entry_key(slot, name)
-  local stamp = redis.call('GETRANGE', key, FRESH_UNTIL_AT, HEADER_FIXED_LEN - 1)
-  if #stamp == 8 and struct.unpack('>I8', stamp) > fresh_until then
-    redis.call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8', fresh_until))
+local function sweep_of(w)
+  return string.format('s:%s:%d:%d:%d:%d:%d:', w.epoch, w.slice, w.chunk, w.last, w.left, w.deadline) .. w.op
+end
+
+local function parse_sweep(work)
+  local epoch, slice, chunk, last, left, deadline, from = string.match(work, '^s:([^:]+):(%d+):(%d+):(%d+):(%d+):(%d+):()')
+  return {
+    epoch = epoch, slice = tonumber(slice), chunk = tonumber(chunk), last = tonumber(last), left = tonumber(left),
+    deadline = tonumber(deadline), op = string.sub(work, from),
+  }
+end
+
+-- sweep goes on with a sweep, by up to max members, for the operation's rule if it has one. It returns how many
+-- it looked at, and whether something is left.
+local function sweep(slot, w, rule, max)
+  if operation_epoch(slot, w.op) ~= w.epoch then return 0, false end
+  local now, looked = now_ms(), 0
+  local fresh_until = w.deadline - (rule and rule.stale or 0)
+  while looked < max and w.chunk <= w.last do
+    local members = redis.call('LPOP', chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked) or {}
+    local open, closed = read_slice(slot, w.epoch, w.slice)
+    if open then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
+    if #members < max - looked then w.chunk = w.chunk + 1 end
+    looked = looked + #members
+    for _, member in ipairs(members) do
+      shorten_entry(slot, w.op, w.epoch, w.slice, member, w.deadline, fresh_until, now)
+    end
+  end
+  w.left = math.max(0, w.left - looked)
+  return looked, w.chunk <= w.last
+end
+
+-- close_slice makes further members go to a chunk above those there are, and returns the last of these.
+local function close_slice(slot, epoch, at)
+  write_slice(slot, epoch, at.slice, at.open + 1, slice_size(slot, epoch, at))
+  open_chunks.items[epoch] = nil
+  return at.open
+end
+
+-- shorten lets the entries of an operation live no longer than its rule says, so many at once and others later.
+local function shorten(slot, op, rule, budget)
+  local epoch, now = operation_epoch(slot, op), now_ms()
+  if not epoch then return end
+  local deadline = now + life_of(rule)
+  for _, at in ipairs(slices_of(slot, epoch)) do
+    local size = slice_end(at.slice) > deadline and slice_size(slot, epoch, at) or 0
+    if size > 0 then
+      local last = close_slice(slot, epoch, at)
+      local work = {epoch = epoch, slice = at.slice, chunk = 0, last = last, left = size, deadline = deadline, op = op}
+      local looked, more = sweep(slot, work, rule, budget)
+      if more then add_pending(slot, sweep_of(work), slice_end(at.slice) + MARGIN_MS - now) end
+      budget = budget - looked
+    end
   end
 end
 
--- shorten lets up to max entries of an operation live no longer than its rule says, and returns how
--- many it looked at.
-local function shorten(slot, op, rule, now, max)
-  local index, life = operation_index_key(slot, op), life_of(rule)
-  local names = redis.call('ZRANGEBYSCORE', index, '(' .. (now + life), '+inf', 'LIMIT', 0, max)
-  for _, name in ipairs(names) do
-    local _, user = parse_entry_name(name)
-    shorten_freshness(slot, name, now + rule.ttl)
-    redis.call('PEXPIRE', entry_key(slot, name), life, 'LT')
-    redis.call('ZADD', index, 'XX', now + life, name)
-    if user ~= '' then redis.call('ZADD', user_index_key(slot, user), 'XX', now + life, name) end
-  end
-  return #names
-end
-
--- sweep_step goes on with an operation whose TTL was lowered.
-local function sweep_step(slot, op, max)
-  local rule = rule_for(slot, op)
-  return rule and shorten(slot, op, rule, now_ms(), max) or 0
-end
-
--- unlist takes entries out of the indexes they are in.
-local function unlist(slot, names)
-  local listed = {}
-  for _, name in ipairs(names) do
-    local op, user = parse_entry_name(name)
-    local index = operation_index_key(slot, op)
-    if listed[index] == nil then listed[index] = redis.call('EXISTS', index) == 1 end
-    if listed[index] then redis.call('ZREM', index, name) end
-    if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
-  end
-end
-
--- reclaim_step frees entries listed in an index that was set aside, unless they are live again, and
--- returns how many it looked at and how many it freed.
-local function reclaim_step(slot, index, max)
-  local popped = redis.call('ZPOPMIN', index, max)
-  local dead, heads_of = {}, {}
-  for i = 1, #popped, 2 do
-    local name = popped[i]
-    local op, user = parse_entry_name(name)
-    local covering = #op .. ':' .. op .. user
-    heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
-    local heads = heads_of[covering]
-    -- Without its heads nothing is live, whatever it carries.
-    if heads.missing or not read_entry(read_header(slot, name), heads, user) then dead[#dead + 1] = name end
-  end
-  unlist(slot, dead)
-  return #popped / 2, unlink_all(slot, dead)
-end
-
-local function work_left(slot, work, now)
-  local kind, rest = string.sub(work, 1, 1), string.sub(work, 3)
-  if kind == 'a' then return redis.call('ZCARD', slot .. ':' .. work) end
-  local rule = rule_for(slot, rest)
-  if not rule then return 0 end
-  return redis.call('ZCOUNT', operation_index_key(slot, rest), '(' .. (now + life_of(rule)), '+inf')
+local function work_left(slot, work)
+  local kind = string.sub(work, 1, 1)
+  if kind == 'o' then return index_size(slot, string.sub(work, 3, 2 + EPOCH_LEN)) end
+  if kind == 'u' then return redis.call('ZCARD', aside_key(slot, string.sub(work, 3))) end
+  return parse_sweep(work).left
 end
 
 local function pending_total(slot)
-  local total, now = 0, now_ms()
+  local total = 0
   for _, work in ipairs(redis.call('LRANGE', pending_key(slot), 0, -1)) do
-    total = total + work_left(slot, work, now)
+    total = total + work_left(slot, work)
   end
   return total
+end
+
+-- reclaim_step goes on with one piece of work by up to max members. It returns how many it looked at and how many
+-- entries it freed, and whether something is left of it.
+local function reclaim_step(slot, work, max)
+  local kind, looked, freed = string.sub(work, 1, 1), 0, 0
+  if kind == 's' then
+    local w, more = parse_sweep(work), false
+    looked, more = sweep(slot, w, rule_for(slot, w.op), max)
+    if more then redis.call('LSET', pending_key(slot), 0, sweep_of(w)) end
+    return looked, 0, more
+  end
+  if kind == 'o' then
+    looked, freed = reclaim_index(slot, string.sub(work, 3, 2 + EPOCH_LEN), string.sub(work, 4 + EPOCH_LEN), max)
+  else
+    looked, freed = reclaim_user_index(slot, aside_key(slot, string.sub(work, 3)), max)
+  end
+  return looked, freed, looked == max
 end
 
 local function reclaim(slot, budget)
@@ -535,14 +904,8 @@ local function reclaim(slot, budget)
   while budget > 0 do
     local work = redis.call('LINDEX', pending_key(slot), 0)
     if not work then break end
-    local looked, freed = 0, 0
-    if string.sub(work, 1, 1) == 'a' then
-      looked, freed = reclaim_step(slot, slot .. ':' .. work, budget)
-    else
-      looked = sweep_step(slot, string.sub(work, 3), budget)
-    end
-    -- Fewer than asked for: this piece of work is done.
-    if looked < budget then redis.call('LPOP', pending_key(slot)) end
+    local looked, freed, more = reclaim_step(slot, work, budget)
+    if not more then redis.call('LPOP', pending_key(slot)) end
     -- Going on to the next piece costs too, even where there is nothing in it.
     budget = budget - math.max(looked, 1)
     freed_total = freed_total + freed
@@ -556,32 +919,33 @@ end
 
 local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
 
-local function head_exists(key) return redis.call('EXISTS', key) == 1 end
-
--- covered returns how many of an index's entries are live, given that all heads they have in common
--- exist, and how many of them would have to wait.
-local function covered(index, live, mode, budget)
-  if not live then return 0, 0 end
-  local keys = index_count(index, now_ms())
-  return keys, mode ~= SOFT and keys > budget and keys or 0
-end
-
 -- soften renews the soft epoch of a head, which begins after so many bytes.
 local function soften(slot, head, hard_len)
   local value = redis.call('GET', head)
   if value then redis.call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
 end
 
+-- hide_operation takes an operation's head away, and so everything it covers out of sight.
+local function hide_operation(slot, op)
+  redis.call('DEL', operation_head_key(slot, op), deletions_key(slot, op))
+end
+
 local function invalidate_operation(slot, op, mode, budget)
-  local index = operation_index_key(slot, op)
-  local head = operation_head_key(slot, op)
-  local live = head_exists(module_head_key(slot)) and head_exists(head)
-  local keys, waiting = covered(index, live, mode, budget)
-  if mode == SOFT then soften(slot, head, 2 * EPOCH_LEN) end
-  if mode ~= HARD then return keys, waiting, waiting == 0 and budget - keys or budget end
-  redis.call('DEL', head, deletions_key(slot, op))
-  local freed
-  freed, waiting, budget = dispose(slot, index, budget)
+  local epoch = operation_epoch(slot, op)
+  local live = epoch and head_exists(module_head_key(slot))
+  local keys = live and index_count(slot, op, epoch, now_ms()) or 0
+  if mode == SOFT then
+    soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
+    return keys, 0, budget
+  end
+  if mode == DRY then
+    if keys > budget then return keys, keys, budget end
+    return keys, 0, budget - keys
+  end
+  hide_operation(slot, op)
+  if not epoch then return 0, 0, budget end
+  local freed, waiting
+  freed, waiting, budget = dispose_index(slot, op, epoch, budget)
   -- What was freed is exact: entries that were evicted before are not among it.
   if live and waiting == 0 then keys = freed end
   return keys, waiting, budget
@@ -608,9 +972,9 @@ end
 local function live_names(slot, user, op)
   local of_op, others, heads_of = {}, {}, {}
   for _, name in ipairs(redis.call('ZRANGE', user_index_key(slot, user), 0, -1)) do
-    local entry_op = parse_entry_name(name)
+    local entry_op = parse_name(name)
     heads_of[entry_op] = heads_of[entry_op] or read_heads(slot, entry_op, user)
-    if read_entry(read_header(slot, name), heads_of[entry_op], user) then
+    if read_entry(read_header(entry_key(slot, name)), heads_of[entry_op], user) then
       local list = op == entry_op and of_op or others
       list[#list + 1] = name
     end
@@ -618,20 +982,30 @@ local function live_names(slot, user, op)
   return of_op, others
 end
 
+-- count_user counts a user's live entries; of many it takes the index' word.
+local function count_user(slot, user)
+  local head = user_head_key(slot, user)
+  if not (head_exists(module_head_key(slot)) and head_exists(head)) then return 0 end
+  local keys = user_index_count(user_index_key(slot, user), now_ms())
+  if keys > INLINE_RECLAIM_KEYS then return keys end
+  local _, names = live_names(slot, user, nil)
+  return #names
+end
+
 local function invalidate_user(slot, user, mode)
-  local index, head = user_index_key(slot, user), user_head_key(slot, user)
-  local live = head_exists(module_head_key(slot)) and head_exists(head)
-  local keys, waiting = covered(index, live, mode, INLINE_RECLAIM_KEYS)
-  if live and keys <= INLINE_RECLAIM_KEYS then
-    local _, names = live_names(slot, user, nil)
-    keys = #names
+  local head, keys = user_head_key(slot, user), count_user(slot, user)
+  if mode == SOFT then
+    soften(slot, head, EPOCH_LEN)
+    return keys, 0
   end
-  if mode == SOFT then soften(slot, head, EPOCH_LEN) end
-  if mode ~= HARD then return keys, waiting end
+  if mode == DRY then return keys, keys > INLINE_RECLAIM_KEYS and keys or 0 end
   redis.call('DEL', head)
-  local _
-  _, waiting = dispose(slot, index, INLINE_RECLAIM_KEYS)
-  return keys, waiting
+  return keys, dispose_user_index(slot, user, INLINE_RECLAIM_KEYS)
+end
+
+-- expire_freshness makes an entry stale now.
+local function expire_freshness(slot, name)
+  redis.call('SETRANGE', entry_key(slot, name), FRESH_UNTIL_AT, struct.pack('>I8', 0))
 end
 
 -- restamp gives entries of a user the user's new epoch, so that they stay live.
@@ -652,9 +1026,9 @@ local function invalidate_user_operation(slot, op, user, mode)
   restamp(slot, others, epoch)
   if mode == SOFT then
     restamp(slot, names, epoch)
-    for _, name in ipairs(names) do shorten_freshness(slot, name, 0) end
+    for _, name in ipairs(names) do expire_freshness(slot, name) end
   else
-    for _, name in ipairs(names) do forget(slot, op, user, name) end
+    free(slot, names)
   end
   redis.call('SET', user_head_key(slot, user), epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')
   return #names, 0
@@ -687,22 +1061,24 @@ end
 -- where this caller is the one to refresh a stale entry. A negative hit: the same with 2 for 1. A miss:
 -- [0, token], and how long another's load lock lasts as the third where lock_ms asked for the lock.
 
+local give_lock_back, cw_get, cw_unlock
+do
 local NO_LEASE = '0' -- the token of an operation that is not cached; no fill matches it
 
--- create_head makes a head, and keeps counts exact: what an index lists at that time belonged to a
--- head that is gone.
-local function create_head(slot, key, value, ms, indexes)
-  redis.call('SET', key, value, 'PX', ms)
-  for _, index in ipairs(indexes) do set_aside_stale_index(slot, index) end
-  return value
+-- hide_operations keeps counts exact when the module's head is made anew: what operations list then is not live.
+local function hide_operations(slot, op)
+  local operations = known_operations(slot, read_rules(slot))
+  operations[#operations + 1] = op
+  for _, known in ipairs(operations) do
+    local epoch = operation_epoch(slot, known)
+    hide_operation(slot, known)
+    if epoch then dispose_index(slot, known, epoch, 0) end
+  end
 end
 
-local function operation_indexes(slot)
-  local indexes = {}
-  for _, op in ipairs(known_operations(slot, read_rules(slot))) do
-    indexes[#indexes + 1] = operation_index_key(slot, op)
-  end
-  return indexes
+local function create_head(key, value, ms)
+  redis.call('SET', key, value, 'PX', ms)
+  return value
 end
 
 -- create_missing_heads also makes those that are there last for a load and its entry, and for some time
@@ -713,22 +1089,24 @@ local function create_missing_heads(slot, op, user, heads, ms, slack)
     if raw[i] and redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms + slack) end
   end
   ms = ms + slack
-  raw[1] = raw[1] or create_head(slot, keys[1], new_epoch(slot), ms, operation_indexes(slot))
-  raw[2] = raw[2] or create_head(slot, keys[2], new_epoch(slot) .. new_epoch(slot), ms, {operation_index_key(slot, op)})
-  if user ~= '' then
-    raw[3] = raw[3] or create_head(slot, keys[3], new_epoch(slot), ms, {user_index_key(slot, user)})
+  if not raw[1] then
+    hide_operations(slot, op)
+    raw[1], raw[2] = create_head(keys[1], new_epoch(slot), ms), false
+  end
+  raw[2] = raw[2] or create_head(keys[2], new_epoch(slot) .. new_epoch(slot), ms)
+  if user ~= '' and not raw[3] then
+    dispose_user_index(slot, user, 0) -- it belonged to a head that is gone
+    raw[3] = create_head(keys[3], new_epoch(slot), ms)
   end
 end
 
--- tend_index cleans an index up and makes it last, if it is there.
-local function tend_index(key, now, ms)
-  index_clean(key, now)
+-- tend_user_index cleans a user's index up and makes it last, if it is there.
+local function tend_user_index(slot, user, ms)
+  local key = user_index_key(slot, user)
+  user_index_clean(key, now_ms())
   redis.call('PEXPIRE', key, ms, 'GT')
 end
 
--- A token is a mark and the heads of its time in a row.
-local PLAIN, LOCKED = '1', '2'
-local function token_of(heads) return PLAIN .. table.concat(heads.raw) end
 local function locked(token) return LOCKED .. string.sub(token, 2) end
 
 local function lease(slot, op, user, heads, rule)
@@ -736,10 +1114,8 @@ local function lease(slot, op, user, heads, rule)
   local load = math.max(life, MIN_LOAD_MS)
   local ms = life + load + MARGIN_MS
   create_missing_heads(slot, op, user, heads, ms, math.floor(load / 2))
-  local now = now_ms()
-  tend_index(operation_index_key(slot, op), now, ms)
-  if user ~= '' then tend_index(user_index_key(slot, user), now, ms) end
-  return token_of(heads)
+  if user ~= '' then tend_user_index(slot, user, ms) end
+  return token_of(heads.raw)
 end
 
 -- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is
@@ -749,6 +1125,11 @@ local function take_lock(slot, name, token, ms)
   if redis.call('GET', key) == token then return false, math.max(1, redis.call('PTTL', key)) end
   redis.call('SET', key, token, 'PX', ms)
   return true, 0
+end
+
+function give_lock_back(slot, name, token)
+  local key = lock_key(slot, name)
+  if redis.call('GET', key) == token then redis.call('DEL', key) end
 end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
@@ -780,12 +1161,12 @@ local function want_lock_ms(text)
   return ms
 end
 
-local function cw_get(keys, args)
+function cw_get(keys, args)
   local slot = slot_of(keys, 'cw_get')
   if #args ~= 4 then want_args('cw_get', args, 'op id user', 3) end
   local op, id, user, lock_ms = args[1], args[2], args[3], want_lock_ms(args[4])
   want_entry('cw_get', op, id, user)
-  local name = entry_name(op, user, id)
+  local name = name_of(slot, op, member_of(user, id))
   local heads = read_heads(slot, op, user)
   local value = heads.epochs and redis.call('GET', entry_key(slot, name))
   local entry = read_entry(value, heads, user)
@@ -802,18 +1183,21 @@ end
 
 -- cw_unlock KEY op id user: 1 if a load lock was given back before its time, else 0. For a caller whose
 -- load failed; a fill gives it back by itself.
-local function cw_unlock(keys, args)
+function cw_unlock(keys, args)
   local slot = slot_of(keys, 'cw_unlock')
   want_args('cw_unlock', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_unlock', op, id, user)
-  return redis.call('DEL', lock_key(slot, entry_name(op, user, id)))
+  return redis.call('DEL', lock_key(slot, name_of(slot, op, member_of(user, id))))
+end
 end
 
 ---------------------------------------------------------------------------------------------------
 -- cw_set KEY op id user payload token [negative]: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
 -- The sixth argument is the word negative where the source has nothing under that id.
 
+local cw_set, cw_delete
+do
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 
 local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, 16) end
@@ -833,13 +1217,12 @@ end
 -- is_fenced says whether something that covers the entry was invalidated since the token was taken.
 -- Where it differs from the heads in the operation's fence only, single entries were deleted, perhaps
 -- not this one.
-local function is_fenced(slot, op, name, heads, token)
+local function is_fenced(slot, op, member, heads, token)
   if heads.missing then return true end
-  local current = token_of(heads)
-  if token == current then return false end
+  if token == heads.token then return false end
   local at = 1 + #heads.raw[1] + EPOCH_LEN
   local same = string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1)
-  return same ~= current or deleted_since(slot, op, name, string.sub(token, at + 1, at + EPOCH_LEN))
+  return same ~= heads.token or deleted_since(slot, op, name_of(slot, op, member), string.sub(token, at + 1, at + EPOCH_LEN))
 end
 
 local function with_jitter(slot, ttl, percent)
@@ -849,25 +1232,29 @@ local function with_jitter(slot, ttl, percent)
   return math.max(1, ttl - math.floor(random * (most + 1)))
 end
 
-local function store(slot, op, user, name, heads, payload, ttl, stale, negative)
-  local now, life = now_ms(), ttl + stale
+local function store(slot, op, user, member, heads, payload, rule, ttl, life, negative)
+  local now, key = now_ms(), member_key(slot, op, member)
   local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
-  local header = struct.pack('>BBI8', ENTRY_VERSION, flags, now + ttl) .. heads.epochs .. heads.soft
-  redis.call('SET', entry_key(slot, name), header .. payload, 'PX', life)
-  index_add(operation_index_key(slot, op), name, now, life)
-  if user ~= '' then index_add(user_index_key(slot, user), name, now, life) end
+  local slice = slice_for(now + life, negative and rule.negative_exponent or rule.exponent)
+  local old = read_header(key)
+  local chunk = relist(slot, heads.index, slice, member, old, now)
+  local header = struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft
+  redis.call('SET', key, header .. payload, 'PX', string.format('%d', life))
+  if user ~= '' then user_index_add(user_index_key(slot, user), name_of(slot, op, member), now, life) end
 end
 
--- terms returns how long an entry will be fresh and then stale; nil: it is not cached.
+-- terms returns the rule of an operation, how long an entry will be fresh, and how long it will be there; nil
+-- where it is not cached.
 local function terms(slot, op, negative)
   local rule = rule_for(slot, op)
   if not rule then return nil end
-  if not negative then return rule, with_jitter(slot, rule.ttl, rule.jitter), rule.stale end
-  if rule.negative == 0 then return nil end
-  return rule, with_jitter(slot, rule.negative, rule.jitter), 0
+  local ttl = negative and rule.negative or rule.ttl
+  if ttl == 0 then return nil end
+  ttl = with_jitter(slot, ttl, rule.jitter)
+  return rule, ttl, negative and ttl or ttl + rule.stale
 end
 
-local function cw_set(keys, args)
+function cw_set(keys, args)
   local slot = slot_of(keys, 'cw_set')
   if #args ~= 6 then want_args('cw_set', args, 'op id user payload token', 5) end
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
@@ -877,20 +1264,20 @@ local function cw_set(keys, args)
     refuse('cw_set: the sixth argument must be negative, empty or left out')
   end
   local negative = args[6] == 'negative'
-  local rule, ttl, stale = terms(slot, op, negative)
+  local rule, ttl, life = terms(slot, op, negative)
   if not rule then return DISABLED end
   if (rule.scope == 'User' and user == '') or #payload > rule.max then return REFUSED end
-  local name = entry_name(op, user, id)
+  local member = member_of(user, id)
   local heads = read_heads(slot, op, user)
   if string.sub(token, 1, 1) == LOCKED then
-    redis.call('DEL', lock_key(slot, name))
     token = PLAIN .. string.sub(token, 2)
+    give_lock_back(slot, name_of(slot, op, member), token)
   end
-  if is_fenced(slot, op, name, heads, token) then
+  if is_fenced(slot, op, member, heads, token) then
     count(slot, 'fenced', op)
     return FENCED
   end
-  store(slot, op, user, name, heads, payload, ttl, stale, negative)
+  store(slot, op, user, member, heads, payload, rule, ttl, life, negative)
   count(slot, 'fills', op)
   return ttl
 end
@@ -907,17 +1294,18 @@ local function fence_deletion(slot, op, name, op_head)
   redis.call('PEXPIRE', log, math.max(redis.call('PTTL', head), 1))
 end
 
-local function cw_delete(keys, args)
+function cw_delete(keys, args)
   local slot = slot_of(keys, 'cw_delete')
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_delete', op, id, user)
-  local name = entry_name(op, user, id)
+  local name = name_of(slot, op, member_of(user, id))
   local heads = read_heads(slot, op, user)
-  local live = read_entry(read_header(slot, name), heads, user)
+  local live = read_entry(read_header(entry_key(slot, name)), heads, user)
   if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end
-  forget(slot, op, user, name)
+  free(slot, {name})
   return live and 1 or 0
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -968,6 +1356,9 @@ end
 
 ---------------------------------------------------------------------------------------------------
 -- cw_policy_apply KEY json: [changed, purged].
+
+local cw_policy_apply, cw_policy_get, cw_policy_delete
+do
 
 local function want_whole(where, value, min, max)
   if type(value) ~= 'number' or value % 1 ~= 0 or value < min or value > max then
@@ -1112,10 +1503,7 @@ local function obey_operation(slot, op, old, new, had_policy)
   end
   local life = had_policy and life_by(old, op) or 2 * MAX_TTL_MS
   if life_of(rule) < life then
-    if shorten(slot, op, rule, now_ms(), MAX_RECLAIM_KEYS) == MAX_RECLAIM_KEYS then
-      redis.call('LREM', pending_key(slot), 0, 's:' .. op)
-      add_pending(slot, 's:' .. op, life + MARGIN_MS)
-    end
+    shorten(slot, op, rule, MAX_RECLAIM_KEYS)
   elseif rule.ttl < ttl_by(old, op) then
     -- They may be there as long as before, but not fresh.
     invalidate_operation(slot, op, SOFT, 0)
@@ -1126,7 +1514,7 @@ local function obey(slot, operations, old, new, had_policy)
   for _, op in ipairs(operations) do obey_operation(slot, op, old, new, had_policy) end
 end
 
-local function cw_policy_apply(keys, args)
+function cw_policy_apply(keys, args)
   local slot = slot_of(keys, 'cw_policy_apply')
   want_args('cw_policy_apply', args, 'json', 1)
   local new = parse_policy(args[1])
@@ -1149,20 +1537,21 @@ local function cw_policy_apply(keys, args)
   return {1, purged}
 end
 
-local function cw_policy_get(keys, args)
+function cw_policy_get(keys, args)
   local slot = slot_of(keys, 'cw_policy_get')
   want_args('cw_policy_get', args, '', 0)
   return redis.call('HGET', policy_key(slot), 'json')
 end
 
 -- cw_policy_delete KEY: 1 or 0. Without a policy nothing is cached, so the entries go too.
-local function cw_policy_delete(keys, args)
+function cw_policy_delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   want_args('cw_policy_delete', args, '', 0)
   invalidate_module(slot, HARD)
   local existed = redis.call('DEL', policy_key(slot))
   redis.call('DEL', counters_key(slot))
   return existed
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1192,20 +1581,36 @@ end
 -- cw_stats KEY: a flat map of keys, memory, pending, invalidations, and <figure>:<op> for the keys,
 -- ttl and counters of each operation.
 
+local cw_stats
+do
+
 local function memory_usage(key, ...)
   return tonumber(redis.call('MEMORY', 'USAGE', key, ...) or 0) or 0
 end
 
 -- estimate_memory measures a few entries of an operation and takes the rest to be like them.
-local function estimate_memory(slot, index, keys)
-  if keys == 0 then return 0 end
-  local total, measured = 0, 0
-  for _, name in ipairs(redis.call('ZRANDMEMBER', index, MEMORY_SAMPLES)) do
-    local bytes = memory_usage(entry_key(slot, name))
-    if bytes > 0 then total, measured = total + bytes, measured + 1 end
+local function estimate_memory(slot, op, epoch, keys)
+  local total, measured, index = 0, 0, memory_usage(index_key(slot, epoch))
+  for _, at in ipairs(slices_of(slot, epoch)) do
+    local chunk = chunk_key(slot, epoch, at.slice, at.open)
+    local length = math.max(1, redis.call('LLEN', chunk))
+    index = index + memory_usage(chunk, 'SAMPLES', MEMORY_SAMPLES) * (at.closed + length) / length
+    local samples = measured < MEMORY_SAMPLES and redis.call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
+    for _, member in ipairs(samples) do
+      local bytes = memory_usage(member_key(slot, op, member))
+      if bytes > 0 then total, measured = total + bytes, measured + 1 end
+    end
   end
   local entries = measured > 0 and total / measured * keys or 0
-  return math.floor(entries + memory_usage(index, 'SAMPLES', MEMORY_SAMPLES))
+  return math.floor(entries + index)
+end
+
+-- weigh returns how many live entries an operation has, and how much memory they take.
+local function weigh(slot, op, now)
+  local epoch = operation_epoch(slot, op)
+  local keys = epoch and index_count(slot, op, epoch, now) or 0
+  if keys == 0 then return 0, 0 end
+  return keys, estimate_memory(slot, op, epoch, keys)
 end
 
 local function operation_counters(slot)
@@ -1214,16 +1619,16 @@ local function operation_counters(slot)
   return counters
 end
 
-local function cw_stats(keys, args)
+function cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
   local rules, counters, now = read_rules(slot), operation_counters(slot), now_ms()
   local module_live = head_exists(module_head_key(slot))
   local total, memory, reply = 0, 0, {}
   for _, op in ipairs(known_operations(slot, rules)) do
-    local index, live = operation_index_key(slot, op), 0
-    if module_live and head_exists(operation_head_key(slot, op)) then live = index_count(index, now) end
-    total, memory = total + live, memory + estimate_memory(slot, index, live)
+    local live, bytes = 0, 0
+    if module_live then live, bytes = weigh(slot, op, now) end
+    total, memory = total + live, memory + bytes
     local figures = {'keys:' .. op, live, 'ttl:' .. op, ttl_by(rules, op)}
     for _, counter in ipairs(COUNTERS) do
       figures[#figures + 1] = counter .. ':' .. op
@@ -1237,6 +1642,7 @@ local function cw_stats(keys, args)
   }
   for _, figure in ipairs(reply) do sums[#sums + 1] = figure end
   return sums
+end
 end
 
 ---------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ type naiveEntry struct {
 
 func naiveDecode(value []byte, heads [][]byte) naiveEntry {
 	miss := naiveEntry{}
-	if len(value) < 10 || value[0] != 1 {
+	if len(value) < 18 || value[0] != 1 {
 		return miss
 	}
 	has := func(flag byte) bool { return value[1]&flag == flag }
@@ -41,7 +41,7 @@ func naiveDecode(value []byte, heads [][]byte) naiveEntry {
 	if has(4) || has(8) || has(128) || has(1) != ofUser || has(64) && !ofUser {
 		return miss
 	}
-	rest := bytes.NewBuffer(slices.Clone(value[10:]))
+	rest := bytes.NewBuffer(slices.Clone(value[18:]))
 	for i, head := range heads {
 		valid := [][]int{{11, 22}, {22, 33}, {11, 22}}[i]
 		if epoch := rest.Next(11); len(epoch) < 11 || !slices.Contains(valid, len(head)) || string(head[:11]) != string(epoch) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The bytes of an entry, as docs/protocol.md specifies them: version, flags, fresh-until, the
-// epochs and soft epochs of the heads that covered it when its load began, payload.
+// The bytes of an entry, as docs/protocol.md specifies them: version, flags, fresh-until, a
+// slice of the index (the library's own), the epochs and soft epochs of the heads that covered it when its load began, payload.
 const (
 	entryVersion      = 1
 	flagUser          = 1
@@ -20,7 +20,8 @@ const (
 	knownFlags        = flagUser | flagNegative | flagSoftModule | flagSoftOperation | flagSoftUser
 
 	epochLen       = 11
-	headerFixedLen = 10
+	sliceAt        = 10 // until here, what says for how long an entry is fresh
+	headerFixedLen = 18
 )
 
 // headParts says where a head, by its place among those that cover an entry, holds its soft epoch.
@@ -62,7 +63,7 @@ func decodeLive(value string, heads ...string) (liveEntry, bool) {
 		return liveEntry{}, false
 	}
 	var stamp [8]byte
-	copy(stamp[:], value[2:headerFixedLen])
+	copy(stamp[:], value[2:sliceAt])
 	millis := binary.BigEndian.Uint64(stamp[:])
 	return liveEntry{
 		payload:    payload,

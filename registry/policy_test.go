@@ -130,6 +130,7 @@ func TestEntriesThatAreThereObeyToo(t *testing.T) {
 		if isHit(t, r, entry("list", "1", "")) {
 			t.Error("an entry outlived its policy")
 		}
+		reclaimAll(t, r, users)
 		if keys := keysOf(t, client, users); len(keys) != 0 {
 			t.Errorf("left %v", keys)
 		}

@@ -186,7 +186,7 @@ const FLAG_USER = 1;
 const FLAG_NEGATIVE = 2;
 const FLAGS_SOFT = [16, 32, 64]; // the entry carries a soft epoch of the module, the operation, the user
 const UNKNOWN_FLAGS = ~(FLAG_USER | FLAG_NEGATIVE | 16 | 32 | 64);
-const FIXED = 10;
+const FIXED = 18;
 const EPOCH = 11;
 const SOFT_AT = [EPOCH, 2 * EPOCH, EPOCH]; // in the heads; an operation's has its fence in between
 
