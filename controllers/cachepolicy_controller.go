@@ -9,7 +9,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,9 +22,6 @@ import (
 // moduleField selects policies by module, in the cache (where it is an index) and at the API
 // server (where it is a selectable field).
 const moduleField = "spec.module"
-
-// statsJitter spreads the looks at modules over time.
-const statsJitter = 0.1
 
 // CachePolicyReconciler puts policies in force in their stores and their figures into status.
 type CachePolicyReconciler struct {
@@ -115,7 +111,7 @@ func (r *CachePolicyReconciler) push(
 	if err != nil {
 		return err
 	}
-	found.hash, found.purged = wanted.Hash(), applied.Purged
+	found.hash, found.pushed, found.purged = wanted.Hash(), true, applied.Purged
 	found.restored = applied.Changed && policy.Status.AppliedHash == found.hash
 	return nil
 }
@@ -130,28 +126,31 @@ func (r *CachePolicyReconciler) listModules(ctx context.Context, policy *v1.Cach
 	return store.AddModules(ctx, policy.Namespace, governedModules(policies)[policy.Namespace]...)
 }
 
-// observe reads the module's figures, and reclaims where something waits: large policy changes and
-// purges by applications leave work behind.
+// observe takes the figures that the store's monitor counted, or counts itself where there are none yet of
+// what it just put in force. It reclaims where something waits; a policy change may leave work behind.
 func (r *CachePolicyReconciler) observe(
 	ctx context.Context, policy *v1.CachePolicy, store PolicyStore, found *policyFindings,
 ) (reconcile.Result, error) {
 	slot := slotOf(policy)
-	stats, err := store.Stats(ctx, slot)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	found.stats = &stats
-	r.Metrics.observe(policy, stats)
-	if stats.Pending > 0 {
-		pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+	if found.stats = r.Metrics.statsOf(policy); found.pushed {
+		stats, err := store.Stats(ctx, slot)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
-		if pending > 0 {
-			return inBackground(soon), nil
-		}
+		found.stats = &stats
+		r.Metrics.observe(policy, stats)
 	}
-	return inBackground(wait.Jitter(r.StatsInterval, statsJitter)), nil
+	if found.stats == nil || found.stats.Pending == 0 {
+		return reconcile.Result{}, nil
+	}
+	pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if pending > 0 {
+		return inBackground(soon), nil
+	}
+	return reconcile.Result{}, nil
 }
 
 // inBackground comes back after a while, behind resources that somebody just changed.

@@ -59,6 +59,13 @@ var _ = Describe("CachePolicyReconciler", func() {
 		Expect(err).NotTo(HaveOccurred())
 		return policy
 	}
+	// count does what the store's monitor does now and then.
+	count := func(ctx context.Context, policy *v1.CachePolicy) {
+		GinkgoHelper()
+		stats, err := on.cache.Stats(ctx, slotOf(policy))
+		Expect(err).NotTo(HaveOccurred())
+		reconciler.Metrics.observe(policy, stats)
+	}
 	update := func(ctx context.Context, policy *v1.CachePolicy, change func(*v1.CachePolicySpec)) {
 		GinkgoHelper()
 		fresh := current(ctx, policy)
@@ -372,6 +379,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		policy = settle(ctx, policy)
 		Expect(policy.Status.Stats.Keys).To(BeZero())
 		on.fill(ctx, "users", "list", "", 4)
+		count(ctx, policy)
 
 		By("waiting for the interval to pass")
 		early := settle(ctx, policy)
@@ -384,7 +392,9 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 		By("writing nothing at rest")
 		clock.SetTime(clock.Now().Add(time.Hour))
+		count(ctx, policy)
 		Expect(settle(ctx, policy).ResourceVersion).To(Equal(late.ResourceVersion))
+		Expect(store.count("Stats")).To(Equal(1), "it counts by itself only what it just put in force")
 	})
 
 	It("reclaims what others left behind", func(ctx SpecContext) {
@@ -396,6 +406,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(left.Pending).To(BeEquivalentTo(3000))
 
+		count(ctx, policy)
 		settle(ctx, policy)
 
 		stats, err := on.cache.Stats(ctx, on.slot("users"))

@@ -28,11 +28,13 @@ type policyFindings struct {
 	suspended bool
 	// hash of the policy in force; empty: not known to be the one wanted.
 	hash string
+	// pushed: it was not there before.
+	pushed bool
 	// purged: a changed revision invalidated the module.
 	purged bool
 	// restored: the store had lost, or somebody had changed, a policy that was in force.
 	restored bool
-	// stats of the module, if they were read.
+	// stats of the module, as last counted, if they were.
 	stats *registry.Stats
 	// fault that ended the reconcile, if one did.
 	fault *fault

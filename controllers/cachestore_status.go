@@ -35,6 +35,8 @@ func storeStatus(store *v1.CacheStore, found storeFindings, now time.Time) v1.Ca
 	storeVerdict(store, found).write(&status.Conditions, store.Generation, now)
 	if found.last != nil && found.last.err == nil {
 		describe(&status, found.last.health)
+		status.Modules = int32(found.last.figures.modules) //nolint:gosec // as many as an API server can hold
+		status.Keys = found.last.figures.keys
 	}
 	// Two looks never find the same memory: it is written when something else changed.
 	unchanged := status

@@ -9,41 +9,13 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/registry"
 )
 
 // hashBatch is the number of policies whose hashes are read in one pipeline.
 const hashBatch = 500
-
-// wakeups carries the names of resources that are to be reconciled.
-type wakeups chan event.TypedGenericEvent[types.NamespacedName]
-
-func (w wakeups) source() source.Source {
-	return source.Channel(w, handler.TypedFuncs[types.NamespacedName, reconcile.Request]{
-		GenericFunc: func(
-			_ context.Context, e event.TypedGenericEvent[types.NamespacedName],
-			queue workqueue.TypedRateLimitingInterface[reconcile.Request],
-		) {
-			queue.Add(reconcile.Request{NamespacedName: e.Object})
-		},
-	})
-}
-
-func (w wakeups) wake(ctx context.Context, name types.NamespacedName) {
-	select {
-	case w <- event.TypedGenericEvent[types.NamespacedName]{Object: name}:
-	case <-ctx.Done():
-	}
-}
 
 // wakeStore wakes the CacheStore itself.
 func (m *Monitor) wakeStore(ctx context.Context) {
@@ -98,11 +70,7 @@ func (m *Monitor) mend(ctx context.Context) error {
 
 // mendBatch returns how many of the policies the store has as they are wanted.
 func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) (inPlace int, err error) {
-	slots := make([]registry.Slot, len(policies))
-	for i, policy := range policies {
-		slots[i] = slotOf(policy)
-	}
-	hashes, err := m.link.store.PolicyHashes(ctx, slots)
+	hashes, err := m.link.store.PolicyHashes(ctx, slotsOf(policies))
 	if err != nil {
 		return 0, err
 	}

@@ -102,6 +102,14 @@ func (s *brittleStore) Stats(ctx context.Context, slot registry.Slot) (registry.
 	return stats, s.leave("Stats", err)
 }
 
+func (s *brittleStore) StatsOf(ctx context.Context, slots []registry.Slot) ([]registry.Stats, error) {
+	if err := s.enter("StatsOf"); err != nil {
+		return nil, err
+	}
+	stats, err := s.Store.StatsOf(ctx, slots)
+	return stats, s.leave("StatsOf", err)
+}
+
 func (s *brittleStore) ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error) {
 	if err := s.enter("ApplyPolicy"); err != nil {
 		return registry.Applied{}, err

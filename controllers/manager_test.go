@@ -293,8 +293,8 @@ var _ = Describe("The operator", func() {
 		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(20)))
 		policyBefore, purgeBefore := on.policy(ctx, "users")(Default), current(ctx, purge)
 
-		looks, checks := store.count("Stats"), store.count("Check")
-		Eventually(func() int { return store.count("Stats") - looks }).Should(BeNumerically(">=", 5))
+		looks, checks := store.count("StatsOf"), store.count("Check")
+		Eventually(func() int { return store.count("StatsOf") - looks }).Should(BeNumerically(">=", 5))
 		Eventually(func() int { return store.count("Check") - checks }).Should(BeNumerically(">=", 20))
 
 		Expect(on.policy(ctx, "users")(Default).ResourceVersion).To(Equal(policyBefore.ResourceVersion))

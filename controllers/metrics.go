@@ -69,6 +69,7 @@ func (m *Metrics) storeFound(id storeID, usable bool) {
 // forgetStore drops what was noted of a store that is no more.
 func (m *Metrics) forgetStore(id storeID) {
 	m.storeUp.DeleteLabelValues(id.Namespace, id.Name)
+	m.observeAll(id, nil, nil)
 }
 
 // observe keeps the latest figures of the module that a policy governs.
@@ -76,6 +77,27 @@ func (m *Metrics) observe(policy *v1.CachePolicy, stats registry.Stats) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.modules[moduleID{storeOf(policy), slotOf(policy)}] = moduleStats{policy: client.ObjectKeyFromObject(policy), stats: stats}
+}
+
+// observeAll replaces the figures of a store's modules by those of the policies that govern them.
+func (m *Metrics) observeAll(id storeID, policies []*v1.CachePolicy, stats []registry.Stats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.modules, func(module moduleID, _ moduleStats) bool { return module.store == id })
+	for i, policy := range policies {
+		m.modules[moduleID{id, slotOf(policy)}] = moduleStats{policy: client.ObjectKeyFromObject(policy), stats: stats[i]}
+	}
+}
+
+// statsOf returns the latest figures of the module that a policy governs, nil if there are none.
+func (m *Metrics) statsOf(policy *v1.CachePolicy) *registry.Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	module, known := m.modules[moduleID{storeOf(policy), slotOf(policy)}]
+	if !known || module.policy != client.ObjectKeyFromObject(policy) {
+		return nil
+	}
+	return &module.stats
 }
 
 // forget drops the figures of a policy that governs nothing any more.

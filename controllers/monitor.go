@@ -42,7 +42,8 @@ type Monitor struct {
 	// now tells the monitor to look at once.
 	now chan struct{}
 
-	allInPlace bool // as the last sweep found
+	allInPlace bool      // as the last sweep found
+	nextCount  time.Time // when figures are read again
 
 	mu       sync.Mutex
 	place    place
@@ -53,6 +54,7 @@ type Monitor struct {
 	turned   bool      // resources were turned away before the first look
 	renewed  time.Time // when the connection was last held against its declaration
 	versions string    // of what the connection was made from
+	figures  figures   // as last counted
 }
 
 // surroundings are what all monitors share.
@@ -64,6 +66,8 @@ type surroundings struct {
 	Log     logr.Logger
 	// Interval between checks, 5s for example; of a store that is down longer and longer.
 	Interval time.Duration
+	// StatsInterval is the time between two reads of figures.
+	StatsInterval time.Duration
 	// RenewInterval is the time after which Secrets are read again.
 	RenewInterval time.Duration
 	// Elected is closed when this replica becomes the leader.
@@ -83,6 +87,8 @@ type finding struct {
 	err error
 	// health is what the store was when it last could be used.
 	health registry.Health
+	// figures of its modules, when last counted.
+	figures figures
 }
 
 // newMonitor returns the monitor of a store, which has found nothing yet.
@@ -185,6 +191,7 @@ func (m *Monitor) report() (*finding, place) {
 		return nil, m.place
 	}
 	found := *m.found
+	found.figures = m.figures
 	return &found, m.place
 }
 
@@ -216,6 +223,9 @@ func (m *Monitor) look(ctx context.Context) error {
 	}
 	if err := m.mend(ctx); err != nil && ctx.Err() == nil {
 		m.Log.Error(err, "Looking for policies that are missing in Redis failed, it is tried again", "store", m.id)
+	}
+	if err := m.count(ctx); err != nil && ctx.Err() == nil {
+		m.Log.Error(err, "Reading figures from Redis failed, it is tried again", "store", m.id)
 	}
 	return nil
 }

@@ -57,6 +57,10 @@ func (s *scriptedStore) PolicyHashes(_ context.Context, slots []registry.Slot) (
 	return make([]string, len(slots)), nil
 }
 
+func (s *scriptedStore) StatsOf(_ context.Context, slots []registry.Slot) ([]registry.Stats, error) {
+	return make([]registry.Stats, len(slots)), nil
+}
+
 func (s *scriptedStore) AddModules(context.Context, string, ...string) error {
 	s.writes++
 	return nil
@@ -75,7 +79,7 @@ func monitorOf(t *testing.T, store *scriptedStore, leads bool) (monitor *Monitor
 	}
 	monitor = newMonitor(defaultStore, givenStore{store: store, place: place{address: "r:6379"}}, surroundings{
 		Reader: fakeCache(t, policy), Metrics: NewMetrics(), Clock: clocktesting.NewFakeClock(time.Now()), Log: logr.Discard(),
-		Interval: 5 * time.Second, RenewInterval: time.Minute, Elected: elected,
+		Interval: 5 * time.Second, StatsInterval: time.Minute, RenewInterval: time.Minute, Elected: elected,
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	})
 	monitor.place = place{address: "r:6379"}
@@ -265,7 +269,7 @@ func TestAChangeOfTheStoreWakesPurgesThatAreNotFinished(t *testing.T) {
 
 	var told sync.WaitGroup
 	told.Go(func() { monitor.wakeAll(t.Context()) })
-	if woken := (<-monitor.invalidations).Object; woken.Name != "waiting" {
+	if woken := (<-monitor.invalidations).Object.name; woken.Name != "waiting" {
 		t.Errorf("woke %s", woken)
 	}
 	told.Wait() // it would wait for ever to wake another

@@ -74,7 +74,7 @@ func Setup(mgr manager.Manager, o Options) error {
 	}
 	stores := newStores(surroundings{
 		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
-		Interval: o.StoreCheckInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
+		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	}, mgr.GetAPIReader())
 	if err := mgr.Add(stores); err != nil {

@@ -42,6 +42,7 @@ type MonitorStore interface {
 	Install(ctx context.Context) (loaded int, err error)
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
 	AddModules(ctx context.Context, namespace string, modules ...string) error
+	StatsOf(ctx context.Context, slots []registry.Slot) ([]registry.Stats, error)
 }
 
 type reclaimer interface {
