@@ -9,6 +9,7 @@ KUBECTL ?= $(shell command -v kubectl || echo "$$(hack/control-plane.sh)/kubectl
 CONTROLLER_GEN = go tool -modfile=hack/tools/go.mod controller-gen
 GOFUMPT        = go tool -modfile=hack/tools/go.mod gofumpt
 KUSTOMIZE      = go tool -modfile=hack/tools/go.mod kustomize
+GOVULNCHECK    = go tool -modfile=hack/tools/go.mod govulncheck
 GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
 
 # The race detector needs a C compiler, of which Go finds out.
@@ -73,6 +74,11 @@ lint: ## Run the linters; the first time builds them, which takes minutes.
 .PHONY: lint-fix
 lint-fix: ## Run the linters and apply their fixes.
 	$(GOLANGCI_LINT) run --fix
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the code calls. Asks the database at vuln.go.dev, so CI without a network cannot run it.
+	$(GOVULNCHECK) ./...
+	$(GOVULNCHECK) -C bench ./...
 
 .PHONY: verify
 verify: ## Check that generated files, formatting, go.mod and the manifests are as they should be.

@@ -30,14 +30,6 @@ func TestInstallWarnsOfNothing(t *testing.T) {
 	}
 }
 
-func TestInstallIsRepeatable(t *testing.T) {
-	kubectl(t, "apply", "--server-side", "-k", "default")
-}
-
-func TestCRDsCanBeInstalledAlone(t *testing.T) {
-	kubectl(t, "apply", "--server-side", "--dry-run=server", "-k", "crd")
-}
-
 // The namespace enforces the restricted level of pod security, so the API server is the judge of
 // the manager's pod.
 func TestManagerPodIsAdmittedUnderRestrictedPodSecurity(t *testing.T) {
@@ -58,7 +50,7 @@ func TestManager(t *testing.T) {
 	pod := managerPod(t)
 	manager := pod.Spec.Containers[0]
 
-	if want := []string{"--leader-elect", "--metrics-bind-address=:8443", "--health-probe-bind-address=:8081"}; !slices.Equal(manager.Args, want) {
+	if want := []string{"--metrics-bind-address=:8443", "--leader-elect", "--health-probe-bind-address=:8081"}; !slices.Equal(manager.Args, want) {
 		t.Errorf("args = %q, want %q", manager.Args, want)
 	}
 	if !*manager.SecurityContext.ReadOnlyRootFilesystem {

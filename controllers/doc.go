@@ -10,15 +10,12 @@
 package controllers
 
 // The operator reads policies and patches their status and finalizers; it never changes a spec.
-// +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations/status,verbs=patch
-// +kubebuilder:rbac:groups=cachewright.io,resources=cachestores,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=cachewright.io,resources=cachestores,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachestores/status,verbs=patch
 // Secrets are read live, by name, when a CacheStore names them; never listed, watched or kept.
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// The metrics endpoint asks the API server who may read it.
-// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
-// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create

@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
@@ -23,6 +25,7 @@ type settings struct {
 	leaderElectionNamespace string
 	http2                   bool
 	defaultStore            bool
+	watchNamespaces         namespaces
 	storeCheckInterval      time.Duration
 	statsInterval           time.Duration
 	version                 bool
@@ -69,6 +72,8 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Let one replica of several do the work.")
 	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "",
 		"Namespace of the lease that replicas compete for. Default: that of the pod; needed outside of a cluster.")
+	flags.Var(&s.watchNamespaces, "watch-namespaces",
+		"Namespaces to look after, `a,b`: the operator reads no others, and needs no permission outside of these. Default: all.")
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
 	flags.BoolVar(&s.defaultStore, "default-store", true,
 		"Use the Redis of the environment for resources without storeRef. false: the environment is not read, each has to name a CacheStore.")
@@ -96,4 +101,24 @@ func (s settings) validate(rest []string) error {
 	default:
 		return nil
 	}
+}
+
+// namespaces is a flag: names with commas between them; none: all namespaces.
+type namespaces []string
+
+func (n *namespaces) String() string { return strings.Join(*n, ",") }
+
+// Set refuses what cannot be a namespace: a watch of it would only ever be empty. Above all it refuses
+// nothing at all, which a variable that is not set becomes: it must not widen to every namespace.
+func (n *namespaces) Set(text string) error {
+	var names namespaces
+	for _, name := range strings.Split(text, ",") {
+		name = strings.TrimSpace(name)
+		if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
+			return fmt.Errorf("%q is no namespace: %s", name, wrong[0])
+		}
+		names = append(names, name)
+	}
+	*n = names
+	return nil
 }

@@ -105,7 +105,7 @@ func newManager(s settings, log logr.Logger) (manager.Manager, error) {
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme,
 		Logger: log,
-		Cache:  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:  cacheOptions(s.watchNamespaces),
 		// Reconcilers compare what they want with a status they wrote themselves.
 		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Metrics:                       metricsOptions(s),
@@ -122,6 +122,18 @@ func newManager(s settings, log logr.Logger) (manager.Manager, error) {
 		return nil, err
 	}
 	return mgr, nil
+}
+
+// cacheOptions makes the manager read the namespaces given and no others; none given: all.
+func cacheOptions(watched namespaces) cache.Options {
+	o := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+	if len(watched) > 0 {
+		o.DefaultNamespaces = make(map[string]cache.Config, len(watched))
+		for _, namespace := range watched {
+			o.DefaultNamespaces[namespace] = cache.Config{}
+		}
+	}
+	return o
 }
 
 // wantCRDs fails where the API server cannot be asked, or does not know our resources: the cache

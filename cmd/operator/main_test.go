@@ -134,7 +134,7 @@ func TestHelpNamesEveryVariableThatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(read, "KUBECONFIG", "-leader-elect", "-metrics-bind-address", "-default-store", "-stats-interval", "-store-check-interval") {
+	for _, name := range append(read, "KUBECONFIG", "-leader-elect", "-metrics-bind-address", "-default-store", "-watch-namespaces", "-stats-interval", "-store-check-interval") {
 		if !regexp.MustCompile(`(?m)(^|[\s,])` + name + `\b`).MatchString(help) {
 			t.Errorf("--help does not name %s", name)
 		}
@@ -160,6 +160,8 @@ func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
 		{"argument", nil, []string{"run"}, `unexpected argument "run"`},
 		{"flag", nil, []string{"--nonsense"}, "flag provided but not defined: -nonsense"},
 		{"interval", nil, []string{"--store-check-interval=5ms"}, "--store-check-interval must be at least 100ms, not 5ms"},
+		{"namespace", nil, []string{"--watch-namespaces=shop,Bad_Name"}, `"Bad_Name" is no namespace`},
+		{"no namespace, which must not mean all", nil, []string{"--watch-namespaces="}, `"" is no namespace`},
 		{"kubeconfig", nil, []string{"--kubeconfig=/no/such/file"}, "check --kubeconfig"},
 		{"no access", nil, nil, "no access to Kubernetes"},
 		{"API server", nil, []string{"--kubeconfig=" + kubeconfig(t, nobody)}, "asking the API server at " + nobody},
