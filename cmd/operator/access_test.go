@@ -1,0 +1,338 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/onsi/gomega"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// account is who config/ lets the operator run as.
+var account = rbacv1.Subject{Kind: "ServiceAccount", Namespace: "cachewright-system", Name: "cachewright-controller-manager"}
+
+// The operator as each tree of config/ installs it, with the permissions of that tree and no others,
+// does everything it is there for. The API server writes down what it is asked for, which proves two
+// things:
+//
+// The permissions suffice: nothing was refused.
+//
+// They are minimal: RBAC only adds up, so a request is served as long as one grant allows it. Each
+// grant, a verb on a resource by one role, is found to be the only one that allows some request that
+// was made. Whoever takes it away has that request refused, and this test fail.
+func TestRolesSufficeAndAreMinimal(t *testing.T) {
+	t.Run("for all namespaces", func(t *testing.T) {
+		on := newCluster(t)
+		on.kubectl(t, "apply", "--server-side", "-k", on.config("default"))
+		on.namespace(t, "shop")
+		metrics := freeAddress(t)
+		operator := on.operate(t, "--metrics-bind-address="+metrics)
+		want(t, "https://"+metrics+"/metrics", scraperToken(t, on.environment), http.StatusOK, "cachewright_store_up")
+		on.playEverything(t, "shop")
+		operator.endInPeace(t)
+		on.wantMinimalGrants(t)
+	})
+	t.Run("for some namespaces", func(t *testing.T) {
+		on := newCluster(t)
+		on.kubectl(t, "apply", "--server-side", "-k", on.config("crd"))
+		on.kubectl(t, "apply", "--server-side", "-k", on.config("namespaced"))
+		on.namespace(t, "shop")
+		on.kubectl(t, "apply", "--server-side", "-k", on.config("watched-namespace"), "-n", "shop")
+		on.namespace(t, "stranger")
+		stranger := policyOf("stranger")
+		on.create(t, stranger)
+
+		watched := []string{account.Namespace, "shop"}
+		operator := on.operate(t, "--metrics-bind-address=0", "--watch-namespaces="+strings.Join(watched, ","))
+		for _, namespace := range watched {
+			on.playEverything(t, namespace)
+		}
+		operator.endInPeace(t)
+
+		for r := range on.wantMinimalGrants(t) {
+			if !slices.Contains(watched, r.namespace) {
+				t.Errorf("it asked for %s, which is none of its namespaces", r)
+			}
+		}
+		on.get(t, stranger)
+		if len(stranger.Status.Conditions) > 0 || len(stranger.Finalizers) > 0 {
+			t.Errorf("it touched a policy of a namespace that is not its own: %+v", stranger)
+		}
+		})
+}
+
+// cluster is a control plane that notes what service accounts ask of it, and a Redis.
+type cluster struct {
+	client.Client
+	clients     kubernetes.Interface
+	environment *envtest.Environment
+	audit       string // path of the log
+	kubeconfig  string // of the administrator
+	root        string
+	redis       *redistest.Server
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	configure, log := audited(t)
+	environment, err := kubetest.Start(configure, func(e *envtest.Environment) {
+		e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false // those of the tree under test
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := &cluster{environment: environment, audit: log, redis: redistest.Start(t), kubeconfig: filepath.Join(t.TempDir(), "admin")}
+	all := scheme.Scheme
+	var errRoot, errClient, errClients error
+	c.root, errRoot = kubetest.ModuleRoot()
+	err = errors.Join(errRoot, v1.AddToScheme(all), os.WriteFile(c.kubeconfig, environment.KubeConfig, 0o600))
+	c.Client, errClient = client.New(environment.Config, client.Options{Scheme: all})
+	c.clients, errClients = kubernetes.NewForConfig(environment.Config)
+	if err := errors.Join(err, errClient, errClients); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *cluster) config(tree string) string { return filepath.Join(c.root, "config", tree) }
+
+func (c *cluster) kubectl(t *testing.T, args ...string) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), c.environment.ControlPlane.KubectlPath, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, output)
+	}
+}
+
+func (c *cluster) namespace(t *testing.T, name string) {
+	t.Helper()
+	c.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+func (c *cluster) create(t *testing.T, object client.Object) {
+	t.Helper()
+	if err := c.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *cluster) get(t *testing.T, object client.Object) {
+	t.Helper()
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// operate runs the operator with the account that was installed, in a hurry.
+func (c *cluster) operate(t *testing.T, args ...string) *process {
+	t.Helper()
+	host, port, err := net.SplitHostPort(c.redis.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An API server that cannot stream a list, as older ones cannot, is asked to list and then to watch.
+	older := "KUBE_FEATURE_WatchListClient=false"
+	return start(t, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, older}, append(args, "--kubeconfig="+c.accountConfig(t),
+		"--health-probe-bind-address=0", "--leader-elect", "--leader-election-namespace="+account.Namespace,
+		"--store-check-interval=100ms", "--stats-interval=100ms")...)
+}
+
+// accountConfig writes a kubeconfig of the operator's account.
+func (c *cluster) accountConfig(t *testing.T) string {
+	t.Helper()
+	token, err := c.clients.CoreV1().ServiceAccounts(account.Namespace).
+		CreateToken(t.Context(), account.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := rest.CopyConfig(c.environment.Config)
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: admin.Host, CertificateAuthorityData: admin.CAData}
+	config.AuthInfos["test"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
+	config.CurrentContext = "test"
+	path := filepath.Join(t.TempDir(), "account")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// endInPeace ends the operator as a pod is ended, so that it also gives back its lease.
+func (p *process) endInPeace(t *testing.T) {
+	t.Helper()
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := p.exit(t); code != 0 {
+		t.Errorf("ended with exit status %d after SIGTERM", code)
+	}
+}
+
+// playEverything has the operator do, in a namespace, everything that asks something of the API server.
+func (c *cluster) playEverything(t *testing.T, namespace string) {
+	t.Helper()
+	g := gomega.NewWithT(t)
+	g.SetDefaultEventuallyTimeout(patience)
+	store := c.storeWithSecret(t, namespace)
+	g.Eventually(c.isReady).WithArguments(t.Context(), store).Should(gomega.BeTrue(), "the store")
+
+	policy := policyOf(namespace)
+	elsewhere := policyOf(namespace)
+	elsewhere.Name, elsewhere.Spec.Module, elsewhere.Spec.StoreRef = "posts", "posts", &v1.StoreReference{Name: store.Name}
+	for _, p := range []*v1.CachePolicy{policy, elsewhere} {
+		c.create(t, p)
+		g.Eventually(c.isReady).WithArguments(t.Context(), p).Should(gomega.BeTrue(), p.Name)
+	}
+	// The same event twice, about the same version of an object, becomes a series of the first.
+	for range 2 {
+		g.Expect(c.redis.Client().FlushAll(t.Context()).Err()).To(gomega.Succeed())
+		g.Eventually(c.inForce).WithArguments(t.Context(), policy).Should(gomega.BeTrue())
+	}
+	g.Eventually(c.seriesOf).WithArguments(t.Context(), policy).Should(gomega.ContainElement("Restored"))
+
+	purge := &v1.CacheInvalidation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "purge"},
+		Spec:       v1.CacheInvalidationSpec{Targets: []v1.InvalidationTarget{{Module: "users"}}, TTLSecondsAfterFinished: new(int32(0))},
+	}
+	c.create(t, purge)
+	g.Eventually(c.isGone).WithArguments(t.Context(), purge).Should(gomega.BeTrue(), "the purge")
+	for _, object := range []client.Object{store, policy, elsewhere} {
+		g.Expect(c.Delete(t.Context(), object)).To(gomega.Succeed())
+	}
+	for _, object := range []client.Object{policy, elsewhere, store} {
+		g.Eventually(c.isGone).WithArguments(t.Context(), object).Should(gomega.BeTrue(), object.GetName())
+	}
+}
+
+// storeWithSecret declares the cluster's Redis as a store with a password.
+func (c *cluster) storeWithSecret(t *testing.T, namespace string) *v1.CacheStore {
+	t.Helper()
+	const password = "correct-horse"
+	if err := c.redis.Client().Do(t.Context(), "ACL", "SETUSER", "store", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	named := metav1.ObjectMeta{Namespace: namespace, Name: "main"}
+	c.create(t, &corev1.Secret{ObjectMeta: named, StringData: map[string]string{"username": "store", "password": password}})
+	store := &v1.CacheStore{ObjectMeta: named, Spec: v1.CacheStoreSpec{
+		Addresses: []v1.StoreAddress{v1.StoreAddress(c.redis.Addr())}, CredentialsSecretRef: &v1.SecretReference{Name: named.Name},
+	}}
+	c.create(t, store)
+	return store
+}
+
+// policyOf is a policy for module users of a namespace.
+func policyOf(namespace string) *v1.CachePolicy {
+	return &v1.CachePolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "users"},
+		Spec: v1.CachePolicySpec{
+			Module:     "users",
+			Operations: []v1.OperationPolicy{{Name: "list", TTL: metav1.Duration{Duration: time.Hour}}},
+		},
+	}
+}
+
+func (c *cluster) isReady(ctx context.Context, object client.Object) (bool, error) {
+	if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+		return false, err
+	}
+	switch o := object.(type) {
+	case *v1.CachePolicy:
+		return meta.IsStatusConditionTrue(o.Status.Conditions, v1.ConditionReady), nil
+	case *v1.CacheStore:
+		return meta.IsStatusConditionTrue(o.Status.Conditions, v1.ConditionReady), nil
+	default:
+		return false, errors.New("not a kind that this test waits for")
+	}
+}
+
+// inForce says whether Redis has the policy.
+func (c *cluster) inForce(ctx context.Context, policy *v1.CachePolicy) (bool, error) {
+	hashes, err := registry.New(c.redis.Client()).
+		PolicyHashes(ctx, []registry.Slot{{Namespace: policy.Namespace, Module: policy.Spec.Module}})
+	return err == nil && hashes[0] != "", err
+}
+
+func (c *cluster) isGone(ctx context.Context, object client.Object) bool {
+	return apierrors.IsNotFound(c.Get(ctx, client.ObjectKeyFromObject(object), object))
+}
+
+// seriesOf lists the reasons of the events about an object that happened more than once.
+func (c *cluster) seriesOf(ctx context.Context, object client.Object) ([]string, error) {
+	var list eventsv1.EventList
+	err := c.List(ctx, &list, client.InNamespace(object.GetNamespace()))
+	var reasons []string
+	for _, e := range list.Items {
+		if e.Regarding.UID == object.GetUID() && e.Series != nil {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	return reasons, err
+}
+
+// wantMinimalGrants holds what the operator was granted against what it asked for, which it returns.
+func (c *cluster) wantMinimalGrants(t *testing.T) map[request]bool {
+	t.Helper()
+	asked, refused := requestsOf(t, c.audit, "system:serviceaccount:"+account.Namespace+":"+account.Name)
+	for r := range refused {
+		t.Errorf("refused: %s", r)
+	}
+	needed := map[grant]bool{}
+	granted := grantsOf(t, c.clients, account)
+	for r := range asked {
+		var allowing []grant
+		for _, g := range granted {
+			if g.allows(r) {
+				allowing = append(allowing, g)
+			}
+		}
+		if len(allowing) == 1 {
+			needed[allowing[0]] = true
+		}
+		if r.resource == "secrets" && (r.verb != "get" || !r.named) {
+			t.Errorf("it asked for %s: Secrets are read by name only", r)
+		}
+	}
+	for _, g := range granted {
+		if !needed[g] {
+			t.Errorf("nothing needs %s", g)
+		}
+	}
+	return asked
+}

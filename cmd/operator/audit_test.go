@@ -1,0 +1,165 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// auditPolicy makes the API server write down every request of service accounts, and nothing else.
+const auditPolicy = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+- level: None
+`
+
+// audited makes a control plane write an audit log, whose path it returns.
+func audited(t *testing.T) (configure func(*envtest.Environment), log string) {
+	t.Helper()
+	dir := t.TempDir()
+	policy, log := filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "audit.log")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(e *envtest.Environment) {
+		e.ControlPlane.GetAPIServer().Configure().
+			Set("audit-policy-file", policy).Set("audit-log-path", log).Set("audit-log-mode", "blocking")
+	}, log
+}
+
+// request is one that the API server was asked for; requests that differ in nothing of this need the
+// same permission.
+type request struct {
+	namespace, resource, verb string
+	named                     bool
+}
+
+func (r request) String() string {
+	return fmt.Sprintf("%s %s in %q", r.verb, r.resource, r.namespace)
+}
+
+// requestsOf reads what a user asked for; refused are those that were forbidden. What is open to
+// everybody who is logged in, as discovery is, has no resource and is left out.
+func requestsOf(t *testing.T, log, user string) (all, refused map[request]bool) {
+	t.Helper()
+	file, err := os.Open(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	all, refused = map[request]bool{}, map[request]bool{}
+	for lines := json.NewDecoder(file); lines.More(); {
+		var e struct {
+			User      struct{ Username string }
+			Verb      string
+			ObjectRef *struct{ APIGroup, Resource, Subresource, Namespace, Name string }
+			Response  struct{ Code int } `json:"responseStatus"`
+		}
+		if err := lines.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		if e.User.Username != user || e.ObjectRef == nil {
+			continue
+		}
+		o := e.ObjectRef
+		r := request{o.Namespace, resourceName(o.APIGroup, o.Resource, o.Subresource), e.Verb, o.Name != ""}
+		all[r] = true
+		if e.Response.Code == 403 {
+			refused[r] = true
+		}
+	}
+	return all, refused
+}
+
+func resourceName(group, resource, subresource string) string {
+	if subresource != "" {
+		resource += "/" + subresource
+	}
+	return strings.TrimSuffix(resource+"."+group, ".")
+}
+
+// grant is one verb on one resource that a role gives.
+type grant struct {
+	role string
+	// namespace is where; empty: in every one, and outside of namespaces.
+	namespace, resource, verb string
+}
+
+func (g grant) String() string {
+	return fmt.Sprintf("%s %s by %s in %q", g.verb, g.resource, g.role, g.namespace)
+}
+
+func (g grant) allows(r request) bool {
+	return g.resource == r.resource && g.verb == r.verb && (g.namespace == "" || g.namespace == r.namespace)
+}
+
+// grantsOf reads from the API server what is granted to a service account by name. Rules that are
+// narrower than a resource or wider than a name are not of the kind that our roles have.
+func grantsOf(t *testing.T, clients kubernetes.Interface, account rbacv1.Subject) []grant {
+	t.Helper()
+	rbac, ctx, all := clients.RbacV1(), t.Context(), metav1.ListOptions{}
+	clusterBindings, err1 := rbac.ClusterRoleBindings().List(ctx, all)
+	bindings, err2 := rbac.RoleBindings("").List(ctx, all)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	var grants []grant
+	for _, b := range clusterBindings.Items {
+		if subjectOf(b.Subjects, account) {
+			role, err := rbac.ClusterRoles().Get(ctx, b.RoleRef.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			grants = append(grants, expand(role.Name, "", role.Rules)...)
+		}
+	}
+	for _, b := range bindings.Items {
+		if subjectOf(b.Subjects, account) {
+			role, err := rbac.Roles(b.Namespace).Get(ctx, b.RoleRef.Name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			grants = append(grants, expand(role.Name, b.Namespace, role.Rules)...)
+		}
+	}
+	return grants
+}
+
+func subjectOf(subjects []rbacv1.Subject, account rbacv1.Subject) bool {
+	for _, s := range subjects {
+		if s.Kind == account.Kind && s.Namespace == account.Namespace && s.Name == account.Name {
+			return true
+		}
+	}
+	return false
+}
+
+func expand(role, namespace string, rules []rbacv1.PolicyRule) []grant {
+	var grants []grant
+	for _, rule := range rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					grants = append(grants, grant{role, namespace, resourceName(group, resource, ""), verb})
+				}
+			}
+		}
+	}
+	return grants
+}
