@@ -46,6 +46,7 @@ type Client struct {
 	namespace   string
 	flights     flight.Group[flightKey, loaded]
 	refreshes   refreshes
+	loadTimes   loadTimes
 	undelivered undelivered
 	reclaims    reclaims
 	near        *near

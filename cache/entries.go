@@ -44,7 +44,7 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 		return OutcomeError, false, err
 	}
 	if lookup.Hit && c.give(entry, lookup, out) {
-		c.near.put(nearby, entry.Slot, out, lookup, stamp)
+		c.putNear(nearby, entry.Slot, out, lookup, stamp)
 		c.reports.add(key.Module, key.Operation, hitCounters(lookup))
 		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}

@@ -86,7 +86,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	lookup, found := c.find(ctx, entry, out, load)
 	switch {
 	case found:
-		c.near.put(nearby, entry.Slot, out, lookup, stamp)
+		c.putNear(nearby, entry.Slot, out, lookup, stamp)
 		c.auditHit(ctx, key, entry, lookup, out, load)
 		return outcomeOfHit(lookup), errorOf(lookup)
 	case ctx.Err() != nil:
@@ -141,9 +141,12 @@ func errorOf(hit registry.Lookup) error {
 	return nil
 }
 
-// served counts a hit by a read, and sees to it that a stale one is refreshed. The lease of a refresh
+// served counts a hit by a read, and sees to it that a stale one, or one near its end, is refreshed. The lease of a refresh
 // is counted by Redis.
 func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Lookup, load loader) {
+	if !hit.Stale {
+		c.refreshEarly(ctx, key, hit, load)
+	}
 	if !hit.Stale || !c.refresh(ctx, key, "", load) {
 		c.reports.add(key.Module, key.Operation, hitCounters(hit))
 	}
@@ -180,7 +183,7 @@ func (c *Client) loadAndFill(ctx context.Context, key registry.Key, token regist
 			c.background.start(ctx, func(ctx context.Context) { c.unlock(ctx, key) })
 		}
 	}()
-	value, err := load(ctx)
+	value, err := c.timed(key, load)(ctx)
 	if errors.Is(err, ErrNotFound) {
 		stored := passed(c.fillNegative(ctx, key, token))
 		locked = locked && !stored

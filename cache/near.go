@@ -185,10 +185,17 @@ func (n *near) stamp(key registry.Key) heads.Stamp {
 	return module.tracker.Stamp(key.Operation, key.User)
 }
 
+// putNear keeps what out holds after a hit, but not to its end where it is to be refreshed before: then this process
+// is to look at Redis again in time.
+func (c *Client) putNear(key nearKey, slot registry.Slot, out any, hit registry.Lookup, stamp heads.Stamp) {
+	hit.Remaining -= c.headStart(key.module, key.operation)
+	c.near.put(key, slot, out, hit, stamp)
+}
+
 // put keeps what out holds, or that there is nothing, after a fresh hit; it is shared from now on.
 func (n *near) put(key nearKey, slot registry.Slot, out any, hit registry.Lookup, stamp heads.Stamp) {
 	now := time.Now()
-	if n == nil || hit.Stale || !stamp.Valid(now) {
+	if n == nil || hit.Stale || hit.Remaining <= 0 || !stamp.Valid(now) {
 		return
 	}
 	module, ok := n.module(slot)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -19,6 +20,8 @@ const (
 
 	// maxLoadLock is what Redis grants to one load.
 	maxLoadLock = 10 * time.Minute
+	// maxTTL is that of policies.
+	maxTTL = 720 * time.Hour
 )
 
 // Option changes how a Client works.
@@ -31,6 +34,7 @@ type options struct {
 	reportInterval      time.Duration
 	refreshTimeout      time.Duration
 	loadWait            time.Duration
+	earlyRefresh        float64
 	fenceWait           time.Duration
 	nearCache           *NearCache
 	logger              *slog.Logger
@@ -64,6 +68,7 @@ func newOptions(opts []Option) (options, error) {
 		atLeast0("WithLoadWait", o.loadWait),
 		atMost("WithLoadWait", o.loadWait, maxLoadLock),
 		atLeast0("WithFenceWait", o.fenceWait),
+		o.checkEarlyRefresh(),
 		o.checkNearCache(),
 		o.checkAudits(),
 	)
@@ -74,6 +79,13 @@ func (o options) checkAudits() error {
 		if err := audit.check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (o options) checkEarlyRefresh() error {
+	if !(o.earlyRefresh >= 0) || math.IsInf(o.earlyRefresh, 0) { // not a number is none of these
+		return fmt.Errorf("WithEarlyRefresh: must be a number of at least 0, not %v", o.earlyRefresh)
 	}
 	return nil
 }
@@ -143,6 +155,15 @@ func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait
 // reads by itself. Default 0: at once. For a CacheStore with onDataLoss: Replay, give the operator a minute: it
 // invalidates less.
 func WithFenceWait(d time.Duration) Option { return func(o *options) { o.fenceWait = d } }
+
+// WithEarlyRefresh makes Fetch refresh an entry in the background before it ends, as it does a stale one, so that no
+// caller waits for a load: the more probably the nearer the end is, and the earlier the longer loads of the
+// operation take in this process. One process, over all, does it at a time. beta scales how early: 1 is the
+// optimum for most; with 2 it is twice as early; a read with r left to live refreshes with the probability
+// exp(-r / (beta × time of a load)). An entry that is seldom read ends as ever. Each refresh is counted as a miss.
+// Where values may be served past their TTL, staleFor in the policy does the same with fewer loads. Default 0:
+// none.
+func WithEarlyRefresh(beta float64) Option { return func(o *options) { o.earlyRefresh = beta } }
 
 // WithNearCache makes Fetch and Get keep what they read from Redis in memory too, decoded. A hit in it
 // costs no call and no decoding. Default: none.

@@ -25,7 +25,7 @@ const (
 	refreshRest = time.Second
 )
 
-var errRefresh = errors.New("a stale entry could not be refreshed; it is served as long as it is there")
+var errRefresh = errors.New("an entry could not be refreshed; it is served as long as it is there")
 
 // refreshes is the stale entries that this process loads anew, or has just tried to.
 type refreshes struct {
@@ -62,21 +62,39 @@ func (r *refreshes) forget(key registry.Key) {
 	delete(r.known, key)
 }
 
+// turn says whether this process is to load an entry anew: then it has a token to fill it with.
+type turn func(context.Context) (registry.Token, refreshOutcome)
+
 // refresh loads a stale entry anew in the background and says so, unless that is under way, was tried a
 // moment ago, or too many others are. Without a token it asks Redis whose turn it is.
 func (c *Client) refresh(ctx context.Context, key registry.Key, token registry.Token, load loader) bool {
+	return c.refreshInTurn(ctx, key, key, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
+		if token != "" {
+			return token, refreshDone
+		}
+		return c.turnOfStale(ctx, key)
+	})
+}
+
+// refreshInTurn loads an entry anew if it is this process' turn, which is locked under a key: the entry's own, which its
+// fill unlocks, or another.
+func (c *Client) refreshInTurn(ctx context.Context, key, lock registry.Key, load loader, turn turn) bool {
 	if !c.refreshes.begin(key) {
 		return false
 	}
 	started := c.background.start(ctx, func(ctx context.Context) {
 		defer c.refreshes.forget(key)
-		switch c.tryRefresh(ctx, key, token, load) {
+		switch c.tryRefresh(ctx, key, load, turn) {
+		case refreshNeedless:
 		case refreshDone:
+			if lock != key {
+				c.unlock(context.WithoutCancel(ctx), lock)
+			}
 		case refreshNotOurs:
 			sleep(ctx, refreshRest)
 		case refreshFailed:
 			sleep(ctx, refreshRest)
-			c.unlock(context.WithoutCancel(ctx), key)
+			c.unlock(context.WithoutCancel(ctx), lock)
 		}
 	})
 	if !started {
@@ -89,22 +107,17 @@ func (c *Client) refresh(ctx context.Context, key registry.Key, token registry.T
 type refreshOutcome int
 
 const (
-	refreshDone    refreshOutcome = iota
-	refreshNotOurs                // another process has the turn, or Redis cannot say whose it is
-	refreshFailed                 // with the turn in hand
+	refreshDone     refreshOutcome = iota // with the turn in hand
+	refreshNeedless                       // it is fresh, or gone and not ours to load
+	refreshNotOurs                        // another process has the turn, or Redis cannot say whose it is
+	refreshFailed                         // with the turn in hand
 )
 
-func (c *Client) tryRefresh(ctx context.Context, key registry.Key, token registry.Token, load loader) (outcome refreshOutcome) {
+func (c *Client) tryRefresh(ctx context.Context, key registry.Key, load loader, turn turn) refreshOutcome {
 	defer c.refreshes.rest()
+	token, outcome := turn(ctx)
 	if token == "" {
-		lookup, err := c.leaseLocked(ctx, key, c.refreshTimeout)
-		switch {
-		case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
-			return refreshNotOurs
-		case lookup.Token == "" || !lookup.Cacheable || lookup.Wait > 0:
-			return refreshDone // it is fresh, or gone and not ours to load
-		}
-		token = lookup.Token
+		return outcome
 	}
 	if err := c.loadStale(ctx, flightKey{key, headsOf(token)}, token, load); err != nil {
 		if ctx.Err() == nil {
@@ -113,6 +126,18 @@ func (c *Client) tryRefresh(ctx context.Context, key registry.Key, token registr
 		return refreshFailed
 	}
 	return refreshDone
+}
+
+func (c *Client) turnOfStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
+	lookup, err := c.leaseLocked(ctx, key, c.refreshTimeout)
+	switch {
+	case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
+		return "", refreshNotOurs
+	case lookup.Token == "" || !lookup.Cacheable || lookup.Wait > 0:
+		return "", refreshNeedless
+	default:
+		return lookup.Token, refreshDone
+	}
 }
 
 // loadStale loads and fills within the time for a refresh. A panic of the loader becomes an error: there

@@ -34,7 +34,7 @@ const (
 	operations = 4
 	userIDs    = 3 // and the entries that all share
 	ids        = 20
-	clients    = 4 // as many processes' worth; every other one has a near cache
+	clients    = 4 // as many processes' worth; every other one has a near cache, and half refresh early
 	readers    = 8 // goroutines of each client
 	// ahead is how many reads those of near caches may be ahead of the others: they are so much faster.
 	ahead = 1000
@@ -225,6 +225,9 @@ func (r *run) members(t *testing.T, server *redistest.Server, dial func(context.
 		options := []cache.Option{cache.WithLogger(slog.New(slog.DiscardHandler))}
 		if all[i].near {
 			options = append(options, cache.WithNearCache(cache.NearCache{}))
+		}
+		if i >= clients/2 {
+			options = append(options, cache.WithEarlyRefresh(1))
 		}
 		redisClient := open(t, server, dial)
 		if all[i].near {

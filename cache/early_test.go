@@ -1,0 +1,183 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// ending is a Redis with one entry that ends, and one lock that gives the turn to one at a time.
+type ending struct {
+	ttl time.Duration
+
+	mu     sync.Mutex
+	end    time.Time
+	locked bool
+}
+
+func (e *ending) store() *stubStore {
+	return &stubStore{
+		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			left := time.Until(e.end)
+			return registry.Lookup{Hit: left > 0, Payload: []byte(`"value"`), Remaining: max(0, left)}, nil
+		},
+		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if e.locked {
+				return registry.Lookup{Token: "1token", Cacheable: true, Wait: time.Second}, nil
+			}
+			e.locked = true
+			return registry.Lookup{Token: "2token", Cacheable: true}, nil
+		},
+		set: func(context.Context, registry.Key) (registry.Filled, error) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.end, e.locked = time.Now().Add(e.ttl), false
+			return registry.Filled{Outcome: registry.Stored, TTL: e.ttl}, nil
+		},
+	}
+}
+
+// readFor has the entry read each 10 ms, and returns how often a reader waited for a load, and how many loads
+// there were.
+func readFor(t *testing.T, c *Client, length, loadTime time.Duration) (waited, loads int) {
+	t.Helper()
+	var mu sync.Mutex
+	for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		began := time.Now()
+		if _, err := Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) {
+			mu.Lock()
+			loads++
+			mu.Unlock()
+			time.Sleep(loadTime)
+			return "value", nil
+		}); err != nil {
+			t.Error(err)
+		}
+		if time.Since(began) > 0 {
+			waited++
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return waited, loads
+}
+
+const (
+	rounds   = 40
+	ttl      = 10 * time.Second
+	loadTime = 100 * time.Millisecond
+)
+
+func TestEntryThatIsReadMuchIsRefreshedBeforeItEnds(t *testing.T) {
+	redis := &ending{ttl: ttl}
+	withClient(t, redis.store(), func(t *testing.T, c *Client) {
+		waited, loads := readFor(t, c, rounds*ttl, loadTime)
+		// But for the first. That one is late by chance has the probability e^-21, about.
+		if waited > 1 {
+			t.Errorf("readers waited %d times, in %d loads", waited, loads)
+		}
+		// About a second early, since loads take a tenth of one: not much more often than it ends.
+		if loads < rounds || loads > rounds*13/10 {
+			t.Errorf("%d loads for %d lives of the entry", loads, rounds)
+		}
+	}, WithEarlyRefresh(3))
+}
+
+func TestWithoutEarlyRefreshAReaderWaitsEachTime(t *testing.T) {
+	redis := &ending{ttl: ttl}
+	withClient(t, redis.store(), func(t *testing.T, c *Client) {
+		waited, loads := readFor(t, c, rounds*ttl, loadTime)
+		if waited != loads || loads < rounds*9/10 || loads > rounds {
+			t.Errorf("readers waited %d times, in %d loads", waited, loads)
+		}
+	})
+}
+
+// What the documentation says of the probability.
+func TestProbabilityOfAnEarlyRefresh(t *testing.T) {
+	const draws = 200_000
+	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
+		if c.headStart("users", "get") != 0 {
+			t.Error("early although no load was timed")
+		}
+		c.loadTimes.add(operationKey{"users", "get"}, loadTime)
+		for _, left := range []time.Duration{0, loadTime, 2 * loadTime, 6 * loadTime} {
+			early := 0
+			for range draws {
+				if left <= c.headStart("users", "get") {
+					early++
+				}
+			}
+			got, want := float64(early)/draws, math.Exp(-float64(left)/float64(2*loadTime))
+			if math.Abs(got-want) > 0.01 { // nine standard deviations
+				t.Errorf("%s before the end: %v, want %v", left, got, want)
+			}
+		}
+	}, WithEarlyRefresh(2))
+}
+
+// A turn that is another process' is left to it, and one that failed is given back after a rest.
+func TestEarlyRefreshHasItsTurn(t *testing.T) {
+	redis := &ending{ttl: time.Hour}
+	store := redis.store()
+	withClient(t, store, func(t *testing.T, c *Client) {
+		fails := errors.New("the source is down")
+		load := func(ctx context.Context, err error) (loads int) {
+			for range 100 {
+				if _, fetchErr := Fetch(ctx, c, usersGet, func(context.Context) (string, error) {
+					loads++
+					return "value", err
+				}); fetchErr != nil {
+					t.Error(fetchErr)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return loads
+		}
+		redis.end = time.Now().Add(time.Hour)
+		c.loadTimes.add(operationKey{"users", "get"}, time.Hour)
+		redis.locked = true
+		if loads := load(t.Context(), nil); loads != 0 {
+			t.Errorf("%d loads although it is another's turn", loads)
+		}
+		time.Sleep(2 * refreshRest)
+		redis.locked = false
+		if loads := load(t.Context(), fails); loads != 1 || store.called("unlock") != 0 {
+			t.Errorf("%d loads, %d times given back before the rest", loads, store.called("unlock"))
+		}
+		time.Sleep(2 * refreshRest)
+		if unlocks := store.called("unlock"); unlocks != 1 {
+			t.Errorf("the turn was given back %d times", unlocks)
+		}
+	}, WithEarlyRefresh(1e6))
+}
+
+func TestLoadTimesAreBounded(t *testing.T) {
+	var times loadTimes
+	for i := range 2 * loadTimesKnown {
+		times.add(operationKey{"users", string(rune(i))}, time.Second)
+	}
+	if len(times.byOperation) != loadTimesKnown {
+		t.Errorf("%d are known", len(times.byOperation))
+	}
+}
+
+func TestEarlyRefreshRefusesWhatIsNoScale(t *testing.T) {
+	for _, beta := range []float64{-1, math.NaN(), math.Inf(1)} {
+		if _, err := newClient(&stubStore{}, "shop", WithEarlyRefresh(beta)); err == nil {
+			t.Errorf("%v was accepted", beta)
+		}
+	}
+}
