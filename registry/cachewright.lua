@@ -140,6 +140,7 @@ local function request_key(slot, request_id) return slot .. ':r:' .. request_id 
 
 -- A name is what tells an entry from others of its slot: the operation, then the member, which tells it from
 -- others of the operation. Lengths make both unambiguous for any bytes.
+local NO_USER = 48 -- a '0', the byte that the member of a shared entry begins with
 local function member_of(user, id)
   if user == '' then return '0::' .. id end
   return #user .. ':' .. user .. ':' .. id
@@ -204,6 +205,7 @@ local function want_bytes(call, what, value, min, max)
 end
 
 local function want_entry(call, op, id, user)
+  if op ~= '' and #op <= MAX_OPERATION_BYTES and #id <= MAX_ID_BYTES and #user <= MAX_USER_BYTES then return end
   want_bytes(call, 'op', op, 1, MAX_OPERATION_BYTES)
   want_bytes(call, 'id', id, 0, MAX_ID_BYTES)
   want_bytes(call, 'user', user, 0, MAX_USER_BYTES)
@@ -285,8 +287,8 @@ local function life_of(rule) return rule.ttl + rule.stale end
 
 -- rule_for returns the rule an operation goes by, or nil where it is not cached.
 local function rule_for(slot, op)
-  local found = redis.call('HMGET', policy_key(slot), keys_of_operation(slot, op).rule, 'default')
-  local rule = decode_rule(found[1] or found[2])
+  local key = policy_key(slot)
+  local rule = decode_rule(redis.call('HGET', key, keys_of_operation(slot, op).rule) or redis.call('HGET', key, 'default'))
   if rule and rule.ttl > 0 then return rule end
   return nil
 end
@@ -668,14 +670,10 @@ end
 ---------------------------------------------------------------------------------------------------
 -- Freeing entries.
 
-local function unlink_all(slot, names)
-  local freed, keys = 0, {}
-  for i, name in ipairs(names) do
-    keys[#keys + 1] = entry_key(slot, name)
-    if #keys == UNLINK_KEYS or i == #names then
-      freed = freed + redis.call('UNLINK', unpack(keys))
-      keys = {}
-    end
+local function unlink_all(keys)
+  local freed = 0
+  for from = 1, #keys, UNLINK_KEYS do
+    freed = freed + redis.call('UNLINK', unpack(keys, from, math.min(from + UNLINK_KEYS - 1, #keys)))
   end
   return freed
 end
@@ -697,7 +695,9 @@ end
 -- free gives back the memory of entries, many in one command, and returns how many there were.
 local function free(slot, names)
   unlist(slot, names)
-  return unlink_all(slot, names)
+  local keys = {}
+  for i, name in ipairs(names) do keys[i] = entry_key(slot, name) end
+  return unlink_all(keys)
 end
 
 -- dead_of returns those of the names whose entries are not live.
@@ -728,6 +728,24 @@ end
 
 local function aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
+-- free_all frees members of an operation whose index is out of sight, without a look at them.
+local function free_all(slot, op, members)
+  local keys = {}
+  for i, member in ipairs(members) do
+    keys[i] = member_key(slot, op, member)
+    local user = string.byte(member) ~= NO_USER and counted(member)
+    if user then redis.call('ZREM', user_index_key(slot, user), name_of(slot, op, member)) end
+  end
+  return unlink_all(keys)
+end
+
+-- free_dead frees those members of an operation that are not live again.
+local function free_dead(slot, op, members)
+  local names = {}
+  for i, member in ipairs(members) do names[i] = name_of(slot, op, member) end
+  return free(slot, dead_of(slot, names))
+end
+
 -- take_members takes up to max members out of the open chunk of a slice, and goes on to the one below when it is empty.
 local function take_members(slot, epoch, at, max)
   local members = redis.call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max) or {}
@@ -745,11 +763,11 @@ end
 local function reclaim_index(slot, epoch, op, max)
   local looked, freed = 0, 0
   local at = slices_of(slot, epoch)[1]
+  local gone = read_heads(slot, op, '').missing
   while at and looked < max do
     local members = take_members(slot, epoch, at, max - looked)
     looked = looked + math.max(1, #members)
-    for i, member in ipairs(members) do members[i] = name_of(slot, op, member) end
-    freed = freed + free(slot, dead_of(slot, members))
+    freed = freed + (gone and free_all(slot, op, members) or free_dead(slot, op, members))
     at = slices_of(slot, epoch)[1]
   end
   return looked, freed
@@ -1239,7 +1257,7 @@ local function store(slot, op, user, member, heads, payload, rule, ttl, life, ne
   local old = read_header(key)
   local chunk = relist(slot, heads.index, slice, member, old, now)
   local header = struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft
-  redis.call('SET', key, header .. payload, 'PX', string.format('%d', life))
+  redis.call('PSETEX', key, string.format('%d', life), header .. payload)
   if user ~= '' then user_index_add(user_index_key(slot, user), name_of(slot, op, member), now, life) end
 end
 
