@@ -83,7 +83,6 @@ local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 
 ---------------------------------------------------------------------------------------------------
 -- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
-
 --
 -- The keys of slots and operations are made once and remembered: Redis hashes each byte of each string that Lua
 -- makes, so making them anew would cost more than all else that a fill does here.
