@@ -183,7 +183,7 @@ func TestAnIndexTakesLessThan64BytesAnEntry(t *testing.T) {
 	}
 }
 
-func usedMemory(t *testing.T, client *redis.Client) int64 {
+func usedMemory(t testing.TB, client *redis.Client) int64 {
 	t.Helper()
 	info := client.InfoMap(context.Background(), "memory")
 	bytes, err := strconv.ParseInt(info.Item("Memory", "used_memory"), 10, 64)
