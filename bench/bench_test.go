@@ -144,7 +144,7 @@ func TestNoTwoCallsOfASubjectShareANumber(t *testing.T) {
 		}
 	}}
 	for _, goroutines := range []int{1, maxGoroutines, 1} {
-		if _, err := compare(t.Context(), []*subject{s}, goroutines, 1, time.Millisecond); err != nil {
+		if _, err := compare(t.Context(), &lab{}, []*subject{s}, goroutines, 1, time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

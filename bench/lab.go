@@ -22,6 +22,8 @@ import (
 type lab struct {
 	dir     string
 	closers []func()
+	// clocks are asked for the CPU that the servers have used.
+	clocks []*redis.Client
 }
 
 func newLab() (*lab, error) {
@@ -50,6 +52,7 @@ func (l *lab) server(ctx context.Context) (*redistest.Server, error) {
 		return nil, err
 	}
 	l.onClose(server.Kill)
+	l.clocks = append(l.clocks, l.client(server))
 	return server, nil
 }
 

@@ -36,14 +36,14 @@ type scale struct {
 func fullScale() scale {
 	return scale{
 		payload: text(1024), smallPayload: text(16),
-		keys: 10_000, rounds: 11, lap: 180 * time.Millisecond,
+		keys: 10_000, rounds: 33, lap: 60 * time.Millisecond,
 		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000,
 	}
 }
 
 func quickScale() scale {
 	s := fullScale()
-	s.quick, s.rounds, s.lap, s.samples = true, 3, 100*time.Millisecond, 3
+	s.quick, s.rounds, s.lap, s.samples = true, 7, 40*time.Millisecond, 3
 	s.purges, s.largeKeys = []int{10, 1000, 20_000}, 20_000
 	return s
 }

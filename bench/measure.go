@@ -25,6 +25,9 @@ type subject struct {
 type figures struct {
 	opsPerSec []float64
 	p50Micros []float64
+	// CPU of an operation. It hardly depends on what else the machine does.
+	clientMicros []float64
+	redisMicros  []float64
 }
 
 const (
@@ -35,7 +38,7 @@ const (
 
 // compare lets the subjects take turns, in an order that is reversed with each round, so that whatever else
 // the machine does hits all of them alike.
-func compare(ctx context.Context, subjects []*subject, goroutines, rounds int, lap time.Duration) (map[string]*figures, error) {
+func compare(ctx context.Context, l *lab, subjects []*subject, goroutines, rounds int, lap time.Duration) (map[string]*figures, error) {
 	all := map[string]*figures{}
 	for _, s := range subjects {
 		all[s.name] = &figures{}
@@ -46,13 +49,12 @@ func compare(ctx context.Context, subjects []*subject, goroutines, rounds int, l
 			if round < 0 {
 				length = lap / 4
 			}
-			ops, p50, err := runLap(ctx, s, goroutines, length)
+			ran, err := l.runLap(ctx, s, goroutines, length)
 			if err != nil {
 				return nil, fmt.Errorf("%s by %d goroutines: %w", s.name, goroutines, err)
 			}
 			if round >= 0 {
-				all[s.name].opsPerSec = append(all[s.name].opsPerSec, ops)
-				all[s.name].p50Micros = append(all[s.name].p50Micros, p50)
+				all[s.name].add(ran)
 			}
 		}
 		subjects = slices.Clone(subjects)
@@ -61,31 +63,65 @@ func compare(ctx context.Context, subjects []*subject, goroutines, rounds int, l
 	return all, nil
 }
 
-func runLap(ctx context.Context, s *subject, goroutines int, lap time.Duration) (opsPerSec, p50Micros float64, err error) {
+// lap is what came of one.
+type lap struct {
+	ops           int
+	took          time.Duration
+	p50Micros     float64
+	client, redis time.Duration // CPU
+}
+
+func (f *figures) add(ran lap) {
+	f.opsPerSec = append(f.opsPerSec, float64(ran.ops)/ran.took.Seconds())
+	f.p50Micros = append(f.p50Micros, ran.p50Micros)
+	f.clientMicros = append(f.clientMicros, micros(ran.client)/float64(ran.ops))
+	f.redisMicros = append(f.redisMicros, micros(ran.redis)/float64(ran.ops))
+}
+
+// runLap also says what CPU it took.
+func (l *lab) runLap(ctx context.Context, s *subject, goroutines int, length time.Duration) (lap, error) {
 	runtime.GC() // nobody pays for another's garbage
+	redisBefore, err := l.redisCPU(ctx)
+	if err != nil {
+		return lap{}, err
+	}
+	clientBefore := ownCPU()
+	ran, err := runAll(ctx, s, goroutines, length)
+	if err != nil {
+		return lap{}, err
+	}
+	ran.client = ownCPU() - clientBefore
+	redisAfter, err := l.redisCPU(ctx)
+	ran.redis = redisAfter - redisBefore
+	return ran, err
+}
+
+func runAll(ctx context.Context, s *subject, goroutines int, length time.Duration) (ran lap, err error) {
 	var (
 		wg        sync.WaitGroup
 		mu        sync.Mutex
 		latencies []float64
-		total     int
 		began     = time.Now()
 	)
 	for worker := range goroutines {
 		wg.Go(func() {
-			own, ops, ownErr := work(ctx, s, began.Add(lap), worker)
+			own, ops, ownErr := work(ctx, s, began.Add(length), worker)
 			mu.Lock()
 			defer mu.Unlock()
-			latencies, total = append(latencies, own...), total+ops
+			latencies, ran.ops = append(latencies, own...), ran.ops+ops
 			if err == nil {
 				err = ownErr
 			}
 		})
 	}
 	wg.Wait()
-	return float64(total) / time.Since(began).Seconds(), median(latencies), err
+	ran.took, ran.p50Micros = time.Since(began), median(latencies)
+	return ran, err
 }
 
 func work(ctx context.Context, s *subject, until time.Time, worker int) (latencies []float64, ops int, err error) {
+	ctx, cancel := context.WithCancel(ctx) // one of its own, as requests have: else they would meet at its lock
+	defer cancel()
 	next := &s.next[worker]
 	for {
 		began := time.Now()

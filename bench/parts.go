@@ -21,15 +21,17 @@ type bench struct {
 func (b *bench) add(r result) { b.results = append(b.results, r) }
 
 // throughput adds a row for each subject, twice: by many goroutines, and by one.
-func (b *bench) throughput(ctx context.Context, subjects []*subject, rate func(r *result, of *figures, all map[string]*figures)) error {
+func (b *bench) throughput(ctx context.Context, l *lab, subjects []*subject, rate func(r *result, of *figures, all map[string]*figures)) error {
 	for _, goroutines := range []int{maxGoroutines, 1} {
-		all, err := compare(ctx, subjects, goroutines, b.rounds, b.lap)
+		all, err := compare(ctx, l, subjects, goroutines, b.rounds, b.lap)
 		if err != nil {
 			return err
 		}
 		for _, s := range subjects {
 			of := all[s.name]
-			r := result{Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)), P50Micros: tenths(median(of.p50Micros))}
+			r := result{Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)), P50Micros: tenths(median(of.p50Micros)),
+				ClientMicros: hundredths(median(of.clientMicros)), RedisMicros: hundredths(median(of.redisMicros)),
+			}
 			if goroutines == 1 {
 				r.Name += "-1"
 			}
@@ -49,7 +51,7 @@ func (b *bench) reads(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	return b.throughput(ctx, subjects, toPlainGet)
+	return b.throughput(ctx, l, subjects, toPlainGet)
 }
 
 // nearReads leaves plain GET out of the results: it is there once more for the ratios only.
@@ -59,7 +61,7 @@ func (b *bench) nearReads(ctx context.Context, l *lab) error {
 		return err
 	}
 	before := len(b.results)
-	if err := b.throughput(ctx, subjects, toPlainGet); err != nil {
+	if err := b.throughput(ctx, l, subjects, toPlainGet); err != nil {
 		return err
 	}
 	kept := b.results[:before]
@@ -77,7 +79,7 @@ func (b *bench) fills(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	return b.throughput(ctx, subjects, func(r *result, of *figures, all map[string]*figures) {
+	return b.throughput(ctx, l, subjects, func(r *result, of *figures, all map[string]*figures) {
 		r.RatioToPlainSet = hundredths(ratio(of, all["plain-set"]))
 		r.RatioToGocacheSet = hundredths(ratio(of, all["gocache-set"]))
 	})
@@ -88,7 +90,7 @@ func (b *bench) misses(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	return b.throughput(ctx, subjects, func(r *result, of *figures, all map[string]*figures) {
+	return b.throughput(ctx, l, subjects, func(r *result, of *figures, all map[string]*figures) {
 		r.RatioToPlainGetAndSet = hundredths(ratio(of, all["plain-get-and-set"]))
 	})
 }
@@ -191,7 +193,7 @@ func (b *bench) addIdle(ctx context.Context, f *filled) error {
 			return err
 		}
 		micros, err := probing(ctx, client, func() error {
-			time.Sleep(b.lap)
+			time.Sleep(3 * b.lap)
 			return nil
 		})
 		if err != nil {

@@ -34,8 +34,10 @@ var networkReaders = []reader{
 	{"plain-get", readPlain},
 	{"hit", readRegistry},
 	{"plain-get-autopipelined", readPlainPipelined},
-	{"hit-autopipelined", readRegistryPipelined},
+	{"hit-autopipelined", readRegistryPipelined(registry.HalfDuplex)},
+	{"hit-fullduplex", readRegistryPipelined(registry.FullDuplex)},
 	{"hit-fetch", readCache()},
+	{"hit-fetch-autopipelined", readCache(cache.WithAutoPipelining(registry.HalfDuplex))},
 	{"go-redis-cache-hit", readGoRedisCache(nil)},
 	{"rueidisaside-hit", readRueidisAside(true)},
 }
@@ -127,13 +129,15 @@ func readRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, s
 	return hitBy(registry.New(client)), err
 }
 
-func readRegistryPipelined(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
-	client, err := ownServer(ctx, l, s)
-	if err != nil {
-		return nil, err
+func readRegistryPipelined(duplex registry.Duplex) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
+	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+		client, err := ownServer(ctx, l, s)
+		if err != nil {
+			return nil, err
+		}
+		r, err := registry.NewPipelined(client, duplex)
+		return hitBy(r), err
 	}
-	pipe, err := pipelined(client)
-	return hitBy(registry.New(pipe)), err
 }
 
 // rawCodec keeps the bytes as they are, as the peers do.

@@ -47,6 +47,8 @@ type result struct {
 	RatioToGocacheSet     float64 `json:"ratioToGocacheSet,omitempty"`
 	RatioToPlainGetAndSet float64 `json:"ratioToPlainGetAndSet,omitempty"`
 	RatioToUnlink         float64 `json:"ratioToUnlink,omitempty"`
+	ClientMicros          float64 `json:"clientMicros,omitempty"`      // CPU of an operation
+	RedisMicros           float64 `json:"redisMicros,omitempty"`       // CPU of an operation
 	LongestMicros         float64 `json:"longestMicros,omitempty"`     // of another client's GET
 	SlowestCallMicros     float64 `json:"slowestCallMicros,omitempty"` // in Redis, if over 1000
 	BytesPerEntry         float64 `json:"bytesPerEntry,omitempty"`
@@ -104,9 +106,9 @@ func (r report) write(path string) error {
 func (r report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores, %s, Redis %s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Redis, r.Machine.Date)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "name\tops/s\tp50 µs\tto GET\tto SET EX\tto gocache\tto GET+SET\tto UNLINK\tlongest µs\tslowest call µs\tbytes/entry\t")
+	fmt.Fprintln(table, "name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto SET EX\tto gocache\tto GET+SET\tto UNLINK\tlongest µs\tslowest call µs\tbytes/entry\t")
 	for _, row := range r.Results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name, cell(row.OpsPerSec), cell(row.P50Micros),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name, cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
 			cell(row.RatioToPlainGet), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet), cell(row.RatioToPlainGetAndSet),
 			cell(row.RatioToUnlink), cell(row.LongestMicros), cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
 	}

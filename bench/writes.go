@@ -88,11 +88,11 @@ func writeRegistryPipelined(ctx context.Context, l *lab, s scale) (func(context.
 	if _, err := install(ctx, client); err != nil {
 		return nil, err
 	}
-	pipe, err := pipelined(client)
+	r, err := registry.NewPipelined(client, registry.HalfDuplex)
 	if err != nil {
 		return nil, err
 	}
-	return fillBy(ctx, registry.New(pipe), s)
+	return fillBy(ctx, r, s)
 }
 
 func writeGoRedisCache(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {

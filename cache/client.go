@@ -72,8 +72,12 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	if !obeysDeadlines(client) {
 		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, so that a Redis that hangs cannot hold up the application")
 	}
-	unfenced := registry.New(client)
-	c, err := newClient(unfenced, namespace, opts...)
+	var unfenced *registry.Registry
+	open := func(o options) (_ store, err error) {
+		unfenced, err = o.open(client)
+		return unfenced, err
+	}
+	c, err := newClient(open, namespace, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +92,17 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	return c, nil
 }
 
-func newClient(store store, namespace string, opts ...Option) (*Client, error) {
+func newClient(open func(options) (store, error), namespace string, opts ...Option) (*Client, error) {
 	if !namespaceName.MatchString(namespace) {
 		return nil, fmt.Errorf("cache: the namespace %q must consist of letters, digits, '.', '_' and '-'", namespace)
 	}
 	options, err := newOptions(opts)
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
+	}
+	store, err := open(options)
+	if err != nil {
+		return nil, fmt.Errorf("cache: WithAutoPipelining: %w", err)
 	}
 	c := &Client{
 		options:    options,

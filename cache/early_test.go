@@ -176,7 +176,7 @@ func TestLoadTimesAreBounded(t *testing.T) {
 
 func TestEarlyRefreshRefusesWhatIsNoScale(t *testing.T) {
 	for _, beta := range []float64{-1, math.NaN(), math.Inf(1)} {
-		if _, err := newClient(&stubStore{}, "shop", WithEarlyRefresh(beta)); err == nil {
+		if _, err := newClient(over(&stubStore{}), "shop", WithEarlyRefresh(beta)); err == nil {
 			t.Errorf("%v was accepted", beta)
 		}
 	}

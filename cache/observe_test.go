@@ -263,7 +263,7 @@ func TestFiguresShowOpenBreakers(t *testing.T) {
 
 // Without an observer, or an audit, a Fetch allocates what it would if there were no such things.
 func TestWhatIsSwitchedOffIsFree(t *testing.T) {
-	c, err := newClient(&stubStore{read: fresh}, "shop")
+	c, err := newClient(over(&stubStore{read: fresh}), "shop")
 	if err != nil {
 		t.Fatal(err)
 	}

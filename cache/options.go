@@ -9,6 +9,10 @@ import (
 	"log/slog"
 	"math"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry"
 )
 
 const (
@@ -37,6 +41,7 @@ type options struct {
 	earlyRefresh        float64
 	fenceWait           time.Duration
 	nearCache           *NearCache
+	pipelining          *registry.Duplex
 	logger              *slog.Logger
 	failureHook         func(Failure)
 	observer            Observer
@@ -201,6 +206,26 @@ func WithNearCache(bounds NearCache) Option {
 // Entries that are stale are not audited.
 func WithAudit(audit Audit) Option {
 	return func(o *options) { o.audits = append(o.audits, audit.withDefaults()) }
+}
+
+// WithAutoPipelining makes the client send to Redis in one go what many goroutines read and fill at the same time, on
+// one connection for each primary. It pays with many goroutines, and costs latency with few: measure. Default: each call
+// takes a connection of the pool.
+//
+// Calls keep to WithTimeout and to their contexts. But a connection that hangs holds up all callers, who load from the
+// source meanwhile, for as long as the Redis client's ReadTimeout and MaxRetries say: set both low. ReadTimeout must be
+// set, and the client given to New must be a *redis.Client or a *redis.ClusterClient. Caches of one such client share
+// its pipeline, and the duplex of the first one.
+func WithAutoPipelining(duplex registry.Duplex) Option {
+	return func(o *options) { o.pipelining = &duplex }
+}
+
+// open returns what the options say of a Redis client.
+func (o options) open(client redis.UniversalClient) (*registry.Registry, error) {
+	if o.pipelining == nil {
+		return registry.New(client), nil
+	}
+	return registry.NewPipelined(client, *o.pipelining)
 }
 
 // WithLogger sets where failures are logged, as warnings and at most one in ten seconds. Default:

@@ -116,10 +116,9 @@ func TestApplicationIsServedWhateverRedisDoes(t *testing.T) {
 			func(t *testing.T, s *redistest.Server) { applyPolicy(t, s.Client(), "users", hour()) },
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			server := redistest.Start(t)
+		served := func(t *testing.T, server *redistest.Server, c *cache.Client) {
+			t.Helper()
 			applyPolicy(t, server.Client(), "users", hour())
-			c := newCache(t, redis.NewClient(redisOptions(server.Addr())))
 			fetchLoaded(t, c, usersGet)
 			if fetchLoaded(t, c, usersGet) {
 				t.Fatal("nothing is cached to begin with")
@@ -133,6 +132,16 @@ func TestApplicationIsServedWhateverRedisDoes(t *testing.T) {
 			test.restore(t, server)
 			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).
 				WithTimeout(patience).Should(BeFalse(), "caching does not resume")
+		}
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			served(t, server, newCache(t, redis.NewClient(redisOptions(server.Addr()))))
+		})
+		t.Run(name+", pipelined", func(t *testing.T) {
+			server := redistest.Start(t)
+			options := redisOptions(server.Addr())
+			options.ReadTimeout, options.MaxRetries = 200*time.Millisecond, -1
+			served(t, server, newCache(t, redis.NewClient(options), cache.WithAutoPipelining(registry.HalfDuplex)))
 		})
 	}
 }

@@ -149,7 +149,7 @@ func withClient(t *testing.T, store *stubStore, test func(t *testing.T, c *Clien
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		opts = append([]Option{WithLogger(slog.New(slog.DiscardHandler))}, opts...)
-		c, err := newClient(store, "shop", opts...)
+		c, err := newClient(over(store), "shop", opts...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,4 +175,8 @@ func mustFetch(ctx context.Context, t *testing.T, c Cache, key Key) time.Duratio
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return errors.Join(registry.ErrUnreachable, ctx.Err())
+}
+
+func over(s store) func(options) (store, error) {
+	return func(options) (store, error) { return s, nil }
 }

@@ -84,7 +84,7 @@ func (r *Registry) LeaseLocked(ctx context.Context, key Key, lock time.Duration)
 
 func (r *Registry) lease(ctx context.Context, key Key, lock ...any) (Lookup, error) {
 	args := append([]any{key.Operation, key.ID, key.User}, lock...)
-	reply, err := r.call(ctx, "cw_get", key.Slot, args...)
+	reply, err := r.callTogether(ctx, "cw_get", key.Slot, args...)
 	if err != nil {
 		return Lookup{}, err
 	}
@@ -97,7 +97,7 @@ func (r *Registry) lease(ctx context.Context, key Key, lock ...any) (Lookup, err
 
 // Unlock gives a load lock back when nothing was loaded.
 func (r *Registry) Unlock(ctx context.Context, key Key) error {
-	_, err := r.call(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
+	_, err := r.callTogether(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
 	return err
 }
 
@@ -203,8 +203,8 @@ func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, tok
 }
 
 func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, kind ...any) (Filled, error) {
-	args := append([]any{key.Operation, key.ID, key.User, payload, string(token)}, kind...)
-	reply, err := r.call(ctx, "cw_set", key.Slot, args...)
+	args := append([]any{key.Operation, key.ID, key.User, r.outliving(payload), string(token)}, kind...)
+	reply, err := r.callTogether(ctx, "cw_set", key.Slot, args...)
 	if err != nil {
 		return Filled{}, err
 	}

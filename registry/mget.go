@@ -20,7 +20,7 @@ func (r *Registry) mget(ctx context.Context, keys []string) ([]string, error) {
 		args[1+i] = key
 	}
 	cmd := redis.NewStringSliceCmd(ctx, args...)
-	if err := r.client.Process(ctx, cmd); err != nil {
+	if err := r.processTogether(ctx, cmd); err != nil {
 		return nil, err
 	}
 	values := cmd.Val()

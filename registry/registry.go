@@ -41,6 +41,8 @@ type Key struct {
 // was cancelled.
 type Registry struct {
 	client redis.UniversalClient
+	// pipeline is nil where each call has a connection of its own.
+	pipeline *redis.AutoPipeliner
 
 	// installing lets one call at a time load the library, however many found it missing.
 	installing sync.Mutex
@@ -54,15 +56,38 @@ func New(client redis.UniversalClient) *Registry {
 // call runs a function of the library on a slot. Where the library is missing (a fresh node, a
 // FUNCTION FLUSH) it is loaded first, if the client's user may.
 func (r *Registry) call(ctx context.Context, function string, slot Slot, args ...any) (any, error) {
-	reply, err := r.client.FCall(ctx, function, []string{slot.key()}, args...).Result()
+	return r.callBy(ctx, r.client.Process, function, slot, args)
+}
+
+// callTogether is call for what may share a pipeline with other callers'.
+func (r *Registry) callTogether(ctx context.Context, function string, slot Slot, args ...any) (any, error) {
+	return r.callBy(ctx, r.processTogether, function, slot, args)
+}
+
+type processor func(context.Context, redis.Cmder) error
+
+func (r *Registry) callBy(ctx context.Context, process processor, function string, slot Slot, args []any) (any, error) {
+	reply, err := fcall(ctx, process, function, slot, args)
 	if isFunctionMissing(err) {
 		if err := r.installOnce(ctx); err != nil {
 			return nil, err
 		}
-		reply, err = r.client.FCall(ctx, function, []string{slot.key()}, args...).Result()
+		reply, err = fcall(ctx, process, function, slot, args)
 	}
 	if err != nil {
 		return nil, callError(function, slot, err)
 	}
 	return reply, nil
+}
+
+func fcall(ctx context.Context, process processor, function string, slot Slot, args []any) (any, error) {
+	const keyPosition = 3
+	all := make([]any, 0, keyPosition+1+len(args))
+	all = append(all, "fcall", function, 1, slot.key())
+	cmd := redis.NewCmd(ctx, append(all, args...)...)
+	cmd.SetFirstKeyPos(keyPosition)
+	if err := process(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.Val(), nil
 }

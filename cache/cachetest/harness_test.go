@@ -40,6 +40,7 @@ func forEachCache(t *testing.T, test func(t *testing.T, s subject)) {
 	t.Helper()
 	t.Run("fake", func(t *testing.T) { test(t, fakeSubject()) })
 	t.Run("redis", func(t *testing.T) { test(t, redisSubject(t)) })
+	t.Run("redis, pipelined", func(t *testing.T) { test(t, redisSubject(t, cache.WithAutoPipelining(registry.HalfDuplex))) })
 }
 
 func fakeSubject() subject {
@@ -62,12 +63,12 @@ func fakeSubject() subject {
 	}
 }
 
-func redisSubject(t *testing.T) subject {
+func redisSubject(t *testing.T, opts ...cache.Option) subject {
 	const namespace = "shop"
 	server := redistest.Start(t)
 	return subject{
-		Cache: newClient(t, server, namespace),
-		other: newClient(t, server, namespace),
+		Cache: newClient(t, server, namespace, opts...),
+		other: newClient(t, server, namespace, opts...),
 		setPolicy: func(module string, policy registry.Policy) {
 			slot := registry.Slot{Namespace: namespace, Module: module}
 			if _, err := registry.New(server.Client()).ApplyPolicy(t.Context(), slot, policy); err != nil {
@@ -78,12 +79,14 @@ func redisSubject(t *testing.T) subject {
 	}
 }
 
-func newClient(t *testing.T, server *redistest.Server, namespace string) *cache.Client {
+func newClient(t *testing.T, server *redistest.Server, namespace string, opts ...cache.Option) *cache.Client {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 	// The machine may be slow; none of these tests is about that.
-	c, err := cache.New(client, namespace, cache.WithTimeout(patience), cache.WithLoadWait(50*time.Millisecond),
-		cache.WithLogger(slog.New(slog.DiscardHandler)))
+	opts = append([]cache.Option{
+		cache.WithTimeout(patience), cache.WithLoadWait(50 * time.Millisecond), cache.WithLogger(slog.New(slog.DiscardHandler)),
+	}, opts...)
+	c, err := cache.New(client, namespace, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
