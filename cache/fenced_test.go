@@ -177,6 +177,11 @@ func TestNoReadIsStaleWhileRedisGoesBackInTime(t *testing.T) {
 		newCache(t, redis.NewClient(redisOptions(server.Addr()))),
 		newCache(t, redis.NewClient(redisOptions(server.Addr()))),
 	}
+	for _, duplex := range []registry.Duplex{registry.HalfDuplex, registry.FullDuplex} {
+		options := redisOptions(server.Addr())
+		options.ReadTimeout = patience
+		clients = append(clients, newCache(t, redis.NewClient(options), cache.WithAutoPipelining(duplex)))
+	}
 	s := &versioned{}
 	stop := s.readOn(t, clients...)
 	defer stop()
