@@ -84,7 +84,7 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	guard := fence.New(client, unfenced, c.fenceWait, func(err error) { c.tell("", "", err) })
 	c.store = &fencedStore{store: unfenced, guard: guard}
 	if c.nearCache != nil {
-		if c.near, err = newNear(client, *c.nearCache, c.currentPolicy, c.follow, c.reports.hits); err != nil {
+		if c.near, err = newNear(client, guard.Generation, *c.nearCache, c.currentPolicy, c.follow, c.reports.hits); err != nil {
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
 		}
 	}

@@ -71,6 +71,7 @@ type near struct {
 	bounds  NearCache
 	entries *otter.Cache[nearKey, *nearEntry]
 	client  redis.UniversalClient
+	server  func() uint64 // its generation
 	policy  func(context.Context, registry.Slot) (registry.Policy, error)
 	start   func(*heads.Tracker) bool
 	hits    func(module, operation string) *atomic.Int64
@@ -99,6 +100,7 @@ type nearEntry struct {
 
 func newNear(
 	client redis.UniversalClient,
+	server func() uint64,
 	bounds NearCache,
 	policy func(context.Context, registry.Slot) (registry.Policy, error),
 	start func(*heads.Tracker) bool,
@@ -123,6 +125,7 @@ func newNear(
 		bounds:  bounds,
 		entries: entries,
 		client:  client,
+		server:  server,
 		policy:  policy,
 		start:   start,
 		hits:    hits,

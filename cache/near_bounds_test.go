@@ -27,7 +27,7 @@ func TestNearCacheIsBounded(t *testing.T) {
 		"by entries": {NearCache{MaxEntries: 100, MaxBytes: 1 << 30, MaxAge: time.Hour}, 10, 100},
 		"by bytes":   {NearCache{MaxEntries: 1 << 20, MaxBytes: 1 << 20, MaxAge: time.Hour}, 10_000, 1 << 20 / 10_000},
 	} {
-		n, err := newNear(client, test.bounds,
+		n, err := newNear(client, func() uint64 { return 1 }, test.bounds,
 			func(context.Context, registry.Slot) (registry.Policy, error) { return registry.Policy{}, nil },
 			func(*heads.Tracker) bool { return true },
 			func(string, string) *atomic.Int64 { return new(atomic.Int64) })

@@ -42,7 +42,7 @@ func (n *near) module(slot registry.Slot) (*nearModule, bool) {
 				module.obey(policy)
 			}
 			return err
-		})
+		}, n.server)
 	if !n.start(module.tracker) {
 		return nil, false
 	}

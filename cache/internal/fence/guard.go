@@ -102,6 +102,9 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell f
 	return g
 }
 
+// Generation is another each time that a read may be answered by another incarnation than those before.
+func (g *Guard) Generation() uint64 { return g.generation.Load() }
+
 // Enter waits until a slot may be read. ErrUnfenced: it may not, for now.
 func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
 	if g.blind.Load() {

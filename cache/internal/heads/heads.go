@@ -46,12 +46,15 @@ type Tracker struct {
 	slot   string // the key that names the slot
 	limit  int
 	policy func(context.Context) error
+	// generation is another whenever another server may answer reads than before.
+	generation func() uint64
 
 	believed atomic.Int64 // until then, in Unix nanoseconds, the connection is known to work
 	dirty    chan struct{}
 
 	mu        sync.Mutex
 	connected bool
+	since     uint64 // the generation in which the connection was made
 	heads     map[string]*head
 	newPolicy bool
 }
@@ -78,10 +81,13 @@ const (
 
 // New returns a Tracker of the module whose slot is named by a key, cw:{<namespace>/<module>}. It
 // follows at most so many heads; asked for more, it begins anew. It has policy read the module's policy
-// before any Stamp is given and whenever the policy may have changed; if that fails, so does the connection.
-func New(client redis.UniversalClient, slot string, limit int, policy func(context.Context) error) *Tracker {
+// before any Stamp is given and whenever the policy may have changed; if that fails, so does the connection. generation tells when another
+// server may answer reads than before: then no Stamp is valid, and the connection is made anew.
+func New(
+	client redis.UniversalClient, slot string, limit int, policy func(context.Context) error, generation func() uint64,
+) *Tracker {
 	return &Tracker{
-		client: client, slot: slot, limit: limit, policy: policy,
+		client: client, slot: slot, limit: limit, policy: policy, generation: generation,
 		dirty: make(chan struct{}, 1), heads: make(map[string]*head),
 	}
 }
@@ -89,6 +95,7 @@ func New(client redis.UniversalClient, slot string, limit int, policy func(conte
 // Stamp is the state of the heads that cover an entry. The zero Stamp is never valid.
 type Stamp struct {
 	tracker *Tracker
+	since   uint64
 	heads   [3]*head
 	states  [3]uint64
 	n       int
@@ -99,7 +106,7 @@ type Stamp struct {
 func (t *Tracker) Stamp(operation, user string) Stamp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.connected {
+	if !t.connected || t.since != t.generation() {
 		return Stamp{}
 	}
 	names := []string{moduleHead, operationHead + operation, userHead + user}
@@ -109,7 +116,7 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 	if len(t.heads)+len(names) > t.limit {
 		t.forget()
 	}
-	stamp, known := Stamp{tracker: t, n: len(names)}, true
+	stamp, known := Stamp{tracker: t, since: t.since, n: len(names)}, true
 	for i, name := range names {
 		h := t.follow(name)
 		stamp.heads[i], stamp.states[i] = h, h.state.Load()
@@ -124,7 +131,7 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 // Valid says whether nothing that covers the entry has changed since the stamp was taken, as far as Redis
 // has told.
 func (s *Stamp) Valid(now time.Time) bool {
-	if s.n == 0 || now.UnixNano() >= s.tracker.believed.Load() {
+	if s.n == 0 || now.UnixNano() >= s.tracker.believed.Load() || s.since != s.tracker.generation() {
 		return false
 	}
 	for i := range s.n {
@@ -185,6 +192,7 @@ func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 
 // track returns when the connection is lost.
 func (t *Tracker) track(ctx context.Context) error {
+	since := t.generation()
 	node, err := t.node(ctx)
 	if err != nil {
 		return fmt.Errorf("finding the node of %s: %w", t.slot, err)
@@ -202,12 +210,12 @@ func (t *Tracker) track(ctx context.Context) error {
 	if err := t.readPolicy(ctx); err != nil {
 		return err
 	}
-	t.begin()
+	t.begin(since)
 
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer cancel(nil)
-	helpers.Go(func() { cancel(t.beat(ctx, subscription)) })
+	helpers.Go(func() { cancel(t.beat(ctx, subscription, since)) })
 	helpers.Go(func() { cancel(t.look(ctx, node)) })
 	err = t.receive(ctx, subscription)
 	if cause := context.Cause(ctx); cause != nil {
@@ -286,11 +294,16 @@ func Supports(client redis.UniversalClient) error {
 	}
 }
 
+var errAnotherServer = errors.New("another server may answer reads than the one that tells of changes")
+
 // beat asks for signs of life.
-func (t *Tracker) beat(ctx context.Context, subscription *redis.PubSub) error {
+func (t *Tracker) beat(ctx context.Context, subscription *redis.PubSub, since uint64) error {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
 	for {
+		if t.generation() != since {
+			return errAnotherServer
+		}
 		if err := subscription.Ping(ctx, strconv.FormatInt(time.Now().UnixNano(), 10)); err != nil {
 			return err
 		}
@@ -328,10 +341,10 @@ func (t *Tracker) receive(ctx context.Context, subscription *redis.PubSub) error
 	}
 }
 
-func (t *Tracker) begin() {
+func (t *Tracker) begin(since uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.connected = true
+	t.connected, t.since = true, since
 }
 
 func (t *Tracker) disconnected() {

@@ -25,10 +25,12 @@ const (
 
 func noPolicy(context.Context) error { return nil }
 
+func oneServer() uint64 { return 1 }
+
 // run starts a tracker, which ends with the test.
 func run(t *testing.T, client redis.UniversalClient, limit int) *heads.Tracker {
 	t.Helper()
-	tracker := heads.New(client, slot, limit, noPolicy)
+	tracker := heads.New(client, slot, limit, noPolicy, oneServer)
 	runTracker(t, tracker)
 	return tracker
 }
@@ -206,7 +208,7 @@ func TestClusterNodeOfTheSlotIsFollowed(t *testing.T) {
 
 func TestNothingIsValidBeforeRunAndAfterIt(t *testing.T) {
 	server := redistest.Start(t)
-	tracker := heads.New(server.Client(), slot, 100, noPolicy)
+	tracker := heads.New(server.Client(), slot, 100, noPolicy, oneServer)
 	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
 		t.Error("valid before Run")
 	}
@@ -234,7 +236,7 @@ func TestPolicyIsReadFirstAndWheneverItChanges(t *testing.T) {
 			return errors.New("no policy")
 		}
 		return nil
-	})
+	}, oneServer)
 	runTracker(t, tracker)
 	NewWithT(t).Eventually(reads.Load).WithTimeout(patience).Should(BeNumerically(">", 1), "it does not try again")
 	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
@@ -289,4 +291,24 @@ func TestSlotThatMovesToAnotherNodeIsFollowedThere(t *testing.T) {
 	stamp = stamped(t, tracker)
 	do(t, client, "DEL", slot+":m")
 	becomes(t, stamp, false, "changes at the new node are not followed")
+}
+
+// The connection of a tracker may outlive a failover: to a server that is no longer asked.
+func TestNoStampIsValidWhenAnotherServerMayAnswer(t *testing.T) {
+	server := redistest.Start(t)
+	var generation atomic.Uint64
+	tracker := heads.New(server.Client(), slot, 100, noPolicy, generation.Load)
+	runTracker(t, tracker)
+	stamp := stamped(t, tracker)
+	generation.Add(1)
+	if stamp.Valid(time.Now()) {
+		t.Error("the stamp is valid still")
+	}
+	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+		t.Error("a stamp was given on the old connection")
+	}
+	stamped(t, tracker) // on a new one
+	if stamp.Valid(time.Now()) {
+		t.Error("the stamp is valid again")
+	}
 }
