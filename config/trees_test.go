@@ -96,7 +96,8 @@ func TestNamespacedTreesHaveNoClusterRoles(t *testing.T) {
 		for _, document := range documents(kubectl(t, "kustomize", tree)) {
 			kinds = append(kinds, kindOf(t, document))
 			var role rbacv1.Role
-			if parse(t, document, &role); role.Name == "cachewright-manager-role" {
+			parse(t, document, &role)
+			if role.Name == "cachewright-manager-role" {
 				granted = slices.EqualFunc(role.Rules, all.Rules, func(a, b rbacv1.PolicyRule) bool { return a.String() == b.String() })
 			}
 		}

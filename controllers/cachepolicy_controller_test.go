@@ -310,6 +310,31 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(reconciler.Metrics.modules).To(BeEmpty(), "its figures are still shown")
 		})
 
+		It("leaves the policy in Redis where Retain came just before the deletion", func(ctx SpecContext) {
+			update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.DeletionPolicy = v1.DeletionRetain })
+
+			_, err := remove(ctx)
+
+			Expect(err).NotTo(HaveOccurred())
+			Expect(isGone(ctx)).To(BeTrue())
+			Expect(events.take()).To(ContainElement(ContainSubstring("Normal Retained")))
+			Expect(on.cached(ctx, "users", "list", "", 10)).To(Equal(10))
+		})
+
+		It("says so while entries are being removed", func(ctx SpecContext) {
+			on.fill(ctx, "users", "getById", "", 5000)
+			stores.store = dawdlingStore{on.cache, clock}
+
+			_, err := remove(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(ready(current(ctx, policy).Status.Conditions)).To(Equal("False Deleting"))
+
+			stores.store = on.cache
+			_, err = reconcileOne(ctx, policy)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(isGone(ctx)).To(BeTrue())
+		})
+
 		It("waits for a store that is down, but not for ever", func(ctx SpecContext) {
 			stores.err = errDown
 			result, err := remove(ctx)

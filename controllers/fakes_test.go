@@ -11,6 +11,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
@@ -159,13 +160,25 @@ func (s *oneStore) Open(_ context.Context, id storeID) *Session {
 	return session
 }
 
+// dawdlingStore takes long to reclaim.
+type dawdlingStore struct {
+	Store
+	clock *clocktesting.FakePassiveClock
+}
+
+func (s dawdlingStore) Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error) {
+	defer func() { s.clock.SetTime(s.clock.Now().Add(defaultReclaimSlice)) }()
+	return s.Store.Reclaim(ctx, slot, limit)
+}
+
 // eventLog records events as "type reason: message".
 type eventLog struct {
 	mu     sync.Mutex
 	events []string
 }
 
-func (l *eventLog) Eventf(_, _ runtime.Object, eventType, reason, _, note string, args ...any) {
+func (l *eventLog) Eventf(about, _ runtime.Object, eventType, reason, _, note string, args ...any) {
+	hearEvent(kindOf(about), reason)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = append(l.events, fmt.Sprintf("%s %s: %s", eventType, reason, fmt.Sprintf(note, args...)))

@@ -48,7 +48,7 @@ func TestControllers(t *testing.T) {
 	RunSpecs(t, "Controllers")
 }
 
-var _ = BeforeSuite(func() {
+var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1.AddToScheme(scheme)).To(Succeed())
 	var err error
@@ -58,6 +58,7 @@ var _ = BeforeSuite(func() {
 	adminConfig.QPS = -1
 	k8s, err = client.NewWithWatch(adminConfig, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
+	listen(context.WithoutCancel(ctx), k8s)
 })
 
 var _ = AfterSuite(func() {

@@ -89,7 +89,7 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 		if len(stranger.Status.Conditions) > 0 || len(stranger.Finalizers) > 0 {
 			t.Errorf("it touched a policy of a namespace that is not its own: %+v", stranger)
 		}
-		})
+	})
 }
 
 // cluster is a control plane that notes what service accounts ask of it, and a Redis.

@@ -1,0 +1,163 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// The page of each kind lists the conditions, reasons and events that people meet, with their meaning
+// and remedy. What it lists and what specs produced, in the whole suite, is held against each other: so
+// nothing is said without being tested, and nothing happens without being said.
+
+// pageOf names the page of a kind.
+var pageOf = map[string]string{
+	"CachePolicy":       "cachepolicy.md",
+	"CacheInvalidation": "cacheinvalidation.md",
+	"CacheStore":        "cachestore.md",
+}
+
+// told is what people are told about resources of a kind.
+type told struct {
+	conditions sets.Set[string]
+	reasons    sets.Set[string]
+	events     sets.Set[string]
+}
+
+func newTold() *told { return &told{sets.New[string](), sets.New[string](), sets.New[string]()} }
+
+// gossip collects what was told in the whole suite, by kind.
+var gossip = struct {
+	sync.Mutex
+	byKind map[string]*told
+}{byKind: map[string]*told{}}
+
+// listen collects until the suite ends.
+func listen(ctx context.Context, c client.WithWatch) {
+	for kind := range pageOf {
+		gossip.byKind[kind] = newTold()
+	}
+	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}, &eventsv1.EventList{}} {
+		watcher, err := c.Watch(ctx, list)
+		Expect(err).NotTo(HaveOccurred())
+		var done sync.WaitGroup
+		done.Go(func() {
+			for e := range watcher.ResultChan() {
+				hear(e.Object)
+			}
+		})
+		DeferCleanup(func() {
+			watcher.Stop()
+			done.Wait()
+		})
+	}
+}
+
+func hear(seen runtime.Object) {
+	if e, ok := seen.(*eventsv1.Event); ok {
+		hearEvent(e.Regarding.Kind, e.Reason)
+		return
+	}
+	gossip.Lock()
+	defer gossip.Unlock()
+	kind := gossip.byKind[kindOf(seen)]
+	for _, condition := range conditionedOf(seen.(client.Object)).conditions {
+		kind.conditions.Insert(condition.Type)
+		kind.reasons.Insert(condition.Reason)
+	}
+}
+
+func hearEvent(kind, reason string) {
+	gossip.Lock()
+	defer gossip.Unlock()
+	if about := gossip.byKind[kind]; about != nil {
+		about.events.Insert(reason)
+	}
+}
+
+func kindOf(obj runtime.Object) string {
+	gvk, err := apiutil.GVKForObject(obj, scheme)
+	utilruntime.Must(err)
+	return gvk.Kind
+}
+
+// documented reads the tables of a kind's page.
+func documented(page string) *told {
+	GinkgoHelper()
+	content, err := os.ReadFile(filepath.Join("..", "docs", page))
+	Expect(err).NotTo(HaveOccurred())
+	d := newTold()
+	columns := map[string]sets.Set[string]{"condition": d.conditions, "reason": d.reasons, "event": d.events}
+	var names sets.Set[string]
+	for line := range strings.Lines(string(content)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			names = nil
+			continue
+		}
+		if heading := columns[strings.TrimSpace(cells[1])]; heading != nil {
+			names = heading
+			continue
+		}
+		if names != nil {
+			for _, name := range quoted.FindAllStringSubmatch(cells[1], -1) {
+				names.Insert(name[1])
+				// What it means, and what to do.
+				for _, cell := range cells[2 : len(cells)-1] {
+					Expect(strings.TrimSpace(cell)).NotTo(BeEmpty(), "%s: %s has an empty cell", page, name[1])
+				}
+			}
+		}
+	}
+	return d
+}
+
+var quoted = regexp.MustCompile("`([A-Z][A-Za-z]+)`")
+
+var _ = ReportAfterSuite("What people are told is documented, and tested", func(report Report) {
+	if !report.SuiteSucceeded || report.PreRunStats.SpecsThatWillRun < report.PreRunStats.TotalSpecs {
+		return // a part of the suite produces a part of it
+	}
+	var wrong []string
+	for kind, page := range pageOf {
+		tested, listed := gossip.byKind[kind], documented(page)
+		// The reasons of Ready are events, too.
+		events := tested.events.Difference(listed.reasons)
+		for _, c := range []struct {
+			what           string
+			tested, listed sets.Set[string]
+		}{
+			{"condition", tested.conditions, listed.conditions},
+			{"reason", tested.reasons, listed.reasons},
+			{"event", events, listed.events},
+		} {
+			for name := range c.tested.Difference(c.listed) {
+				wrong = append(wrong, fmt.Sprintf("docs/%s does not tell of the %s %s", page, c.what, name))
+			}
+			for name := range c.listed.Difference(c.tested) {
+				wrong = append(wrong, fmt.Sprintf("docs/%s tells of the %s %s, which no spec produces", page, c.what, name))
+			}
+		}
+	}
+	slices.Sort(wrong)
+	Expect(wrong).To(BeEmpty())
+})

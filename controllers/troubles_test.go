@@ -1,0 +1,89 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// What is wrong with a store is said of the store and of all that waits for it.
+var _ = DescribeTable("Trouble with a CacheStore",
+	func(ctx SpecContext, reason string, declare func(context.Context, *stage) *v1.CacheStore) {
+		on := newStage(ctx)
+		on.operate(adminConfig, on.quick(on.cache))
+		store := declare(ctx, on)
+		on.create(ctx, store)
+		on.create(ctx, usersPolicyIn(store.Name))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: store.Name}
+		on.create(ctx, purge)
+
+		Eventually(on.store(ctx, store.Name)).Should(beReady("False " + reason))
+		Eventually(on.policy(ctx, "users")).Should(beReady("False " + reason))
+		Eventually(on.purge(ctx, purge)).Should(beReady("False " + reason))
+	},
+	Entry("its Secret is missing", v1.ReasonStoreSecretInvalid, func(_ context.Context, on *stage) *v1.CacheStore {
+		store := storeTo("main", on.server.Addr())
+		store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "nowhere"}
+		return store
+	}),
+	Entry("it wants a password", v1.ReasonStoreUnauthorized, func(ctx context.Context, _ *stage) *v1.CacheStore {
+		guarded := newStage(ctx)
+		Expect(guarded.redis.ConfigSet(ctx, "requirepass", "correct-horse").Err()).To(Succeed())
+		return storeTo("main", guarded.server.Addr())
+	}),
+	Entry("it is too old", v1.ReasonStoreUnsupported, func(_ context.Context, on *stage) *v1.CacheStore {
+		return storeTo("main", aged(on.server.Addr()))
+	}),
+)
+
+// aged is the address of a server that says that it is Redis 6, and is the one given otherwise.
+func aged(address string) string {
+	GinkgoHelper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(listener.Close)
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go relay(client, address)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func relay(client net.Conn, address string) {
+	defer func() { _ = client.Close() }()
+	server, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	go func() {
+		_, _ = io.Copy(server, client)
+		_ = server.Close()
+	}()
+	_, _ = io.Copy(agingWriter{client}, server)
+}
+
+// agingWriter writes what it is given, as of Redis 6; replies are written in one piece.
+type agingWriter struct{ io.Writer }
+
+func (w agingWriter) Write(reply []byte) (int, error) {
+	for _, version := range []string{"7", "8", "9"} {
+		reply = bytes.ReplaceAll(reply, []byte("redis_version:"+version), []byte("redis_version:6"))
+	}
+	return w.Writer.Write(reply)
+}
