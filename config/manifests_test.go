@@ -51,6 +51,23 @@ func TestSamplesApply(t *testing.T) {
 	}
 }
 
+func TestStoreSampleApplies(t *testing.T) {
+	team := namespace(t, "store-")
+
+	kubectl(t, "apply", "-n", team, "-k", "samples/store")
+
+	var store v1.CacheStore
+	var policy v1.CachePolicy
+	for name, object := range map[string]client.Object{"main": &store, "sessions": &policy} {
+		if err := cluster.Get(context.Background(), client.ObjectKey{Namespace: team, Name: name}, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if policy.Spec.StoreRef == nil || policy.Spec.StoreRef.Name != store.Name {
+		t.Errorf("storeRef = %v, want that of the sample's CacheStore", policy.Spec.StoreRef)
+	}
+}
+
 func sampleFiles(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("samples/cache*.yaml")

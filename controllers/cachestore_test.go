@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -50,6 +51,19 @@ func (s *stage) store(ctx context.Context, name string) func(Gomega) *v1.CacheSt
 		g.Expect(k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, store)).To(Succeed())
 		return store
 	}
+}
+
+// patch changes an object, whatever others do to it meanwhile.
+func (s *stage) patch(ctx context.Context, obj client.Object, patch string) {
+	GinkgoHelper()
+	Expect(k8s.Patch(ctx, obj, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+}
+
+// retune changes a policy.
+func (s *stage) retune(ctx context.Context, name string) {
+	GinkgoHelper()
+	policy := &v1.CachePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+	s.patch(ctx, policy, `{"spec":{"defaultTTL":"1m"}}`)
 }
 
 // ofStages are the manager's options for an operator that looks after the namespaces of some stages.
@@ -129,9 +143,7 @@ var _ = Describe("CacheStore", func() {
 		Eventually(other.policy(ctx, "users")).Should(beReady("False StoreUnreachable"))
 		Expect(readyOf(other.policy(ctx, "users")(Default).Status.Conditions).Message).
 			To(And(ContainSubstring("CacheStore main"), ContainSubstring(other.server.Addr()), ContainSubstring("spec.addresses")))
-		policy := on.policy(ctx, "users")(Default)
-		policy.Spec.Operations[1].TTL = minutes(1)
-		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		on.retune(ctx, "users")
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Expect(on.store(ctx, "main")(Default).Status.Conditions).To(HaveLen(1))
 	})
@@ -201,9 +213,7 @@ var _ = Describe("CacheStore", func() {
 		rotate("second-secret")
 		Eventually(o.logs.String).Should(ContainSubstring("Connected anew"))
 		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "<first-secret").Err()).To(Succeed())
-		policy := on.policy(ctx, "users")(Default)
-		policy.Spec.Operations[1].TTL = minutes(1)
-		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		on.retune(ctx, "users")
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Expect(current(ctx, store).ResourceVersion).To(Equal(before), "the rotation was noticed")
 
@@ -240,9 +250,7 @@ var _ = Describe("CacheStore", func() {
 		on.create(ctx, usersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
-		store := on.store(ctx, "main")(Default)
-		store.Spec.Addresses[0] = v1.StoreAddress(next.Addr())
-		Expect(k8s.Update(ctx, store)).To(Succeed())
+		on.patch(ctx, on.store(ctx, "main")(Default), `{"spec":{"addresses":["`+next.Addr()+`"]}}`)
 
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring(next.Addr()))
@@ -277,6 +285,45 @@ var _ = Describe("CacheStore", func() {
 		Eventually(getting(ctx, policy)).Should(beGone())
 		Eventually(on.told(ctx, "users")).Should(ContainElement("Normal Withdrawn"))
 		Eventually(getting(ctx, store)).Should(beGone())
+	})
+
+	It("lets a namespace go whose Redis is dead", func(ctx SpecContext) {
+		options := withoutDefault()
+		options.WithdrawTimeout = time.Second
+		on.operate(adminConfig, options)
+		store, policy := storeTo("main", on.server.Addr()), usersPolicyIn("main")
+		on.create(ctx, store)
+		on.create(ctx, policy)
+		orphan := usersPolicyIn("never-there")
+		orphan.Name = "orphan"
+		on.create(ctx, orphan)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.policy(ctx, "orphan")).Should(beReady("False StoreNotFound"))
+		on.server.Kill()
+
+		for _, obj := range []client.Object{store, policy, orphan} {
+			Expect(k8s.Delete(ctx, obj)).To(Succeed())
+		}
+
+		Eventually(getting(ctx, policy)).Should(beGone())
+		Eventually(getting(ctx, orphan)).Should(beGone())
+		Eventually(getting(ctx, store)).Should(beGone())
+		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning Abandoned"))
+		Eventually(on.told(ctx, "orphan")).Should(ContainElement("Warning Abandoned"))
+	})
+
+	It("may vanish with its finalizer taken off by force", func(ctx SpecContext) {
+		on.operate(adminConfig, withoutDefault())
+		store := storeTo("main", on.server.Addr())
+		on.create(ctx, store)
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		Expect(k8s.Delete(ctx, store)).To(Succeed())
+		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
+		Expect(k8s.Patch(ctx, store, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))).To(Succeed())
+
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
 	})
 
 	It("says what is wrong with a Secret", func(ctx SpecContext) {

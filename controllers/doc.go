@@ -1,12 +1,14 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers reconciles CachePolicy and CacheInvalidation with what is in Redis.
+// Package controllers reconciles CachePolicy and CacheInvalidation with what is in Redis, and CacheStore with the
+// connections to it.
 //
 // Each reconciler is a list of steps that gather findings; one deferred call turns the findings
 // into status (pure functions, in the …_status.go files), patches it where it differs, and tells
-// the queue when to come back. Errors are classified once, in faults.go. The Monitor watches the
-// store for all of them: whether it answers, has the function library, and has every policy.
+// the queue when to come back. Errors are classified once, in faults.go. A Monitor watches each
+// store for all of them: whether it answers, has the function library, and has every policy. Reconcilers
+// open a store through Stores and never wait for it.
 package controllers
 
 // The operator reads policies and patches their status and finalizers; it never changes a spec.

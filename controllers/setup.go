@@ -37,7 +37,7 @@ const (
 	maxRetry = 30 * time.Second
 )
 
-// Options of Setup. All fields but Store, StoreAddress and ReclaimSlice are required.
+// Options of Setup. Those without a default are required, but for Store and StoreAddress.
 type Options struct {
 	// Store is the Redis for resources that name none; nil: they have to name one.
 	Store Store
@@ -53,6 +53,8 @@ type Options struct {
 	StatsInterval time.Duration
 	// ReclaimSlice is the time between two reports of the progress of a large purge. Default 1s.
 	ReclaimSlice time.Duration
+	// WithdrawTimeout is how long a deleted policy waits for a store that cannot be used. Default a minute.
+	WithdrawTimeout time.Duration
 	// Registerer gets the operator's metrics.
 	Registerer prometheus.Registerer
 }
@@ -175,7 +177,7 @@ func setupPolicies(mgr manager.Manager, o Options, stores *Stores) error {
 		Metrics:         stores.Metrics,
 		Clock:           clock.RealClock{},
 		StatsInterval:   o.StatsInterval,
-		WithdrawTimeout: defaultWithdrawTimeout,
+		WithdrawTimeout: cmp.Or(o.WithdrawTimeout, defaultWithdrawTimeout),
 	}
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).

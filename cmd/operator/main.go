@@ -166,8 +166,9 @@ func metricsOptions(s settings) metricsserver.Options {
 }
 
 func setUp(mgr manager.Manager, options controllers.Options) error {
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("adding the health check: %w", err)
+	// Without any check, as where there is no default store, the probes' paths would not be served.
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return fmt.Errorf("adding the health checks: %w", err)
 	}
 	return controllers.Setup(mgr, options)
 }

@@ -226,6 +226,12 @@ func TestOperator(t *testing.T) {
 		}
 	})
 
+	t.Run("needs no Redis of its own", func(t *testing.T) {
+		probes := freeAddress(t)
+		start(t, []string{"REDIS_PORT=not read"}, append(args, "--default-store=false", "--health-probe-bind-address="+probes)...)
+		want(t, "http://"+probes+"/readyz", "", http.StatusOK, "ok")
+	})
+
 	t.Run("says why it is not ready, guards its metrics and ends in peace", func(t *testing.T) { livesAndEnds(t, environment, config) })
 }
 

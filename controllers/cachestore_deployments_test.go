@@ -1,0 +1,146 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"os"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+func addressesOf(addresses ...string) []v1.StoreAddress {
+	var list []v1.StoreAddress
+	for _, address := range addresses {
+		list = append(list, v1.StoreAddress(address))
+	}
+	return list
+}
+
+var _ = Describe("CacheStore of each kind", func() {
+	var on *stage
+
+	BeforeEach(func(ctx SpecContext) {
+		on = newStage(ctx)
+		options := on.quick(nil)
+		on.operate(adminConfig, options)
+	})
+
+	purged := func(ctx context.Context) {
+		GinkgoHelper()
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+	}
+
+	It("is reached by TLS with a client certificate", func(ctx SpecContext) {
+		certificates := redistest.NewCertificates(GinkgoTB())
+		server := redistest.StartTLS(GinkgoTB(), certificates)
+		pem := func(file string) string {
+			content, err := os.ReadFile(file)
+			Expect(err).NotTo(HaveOccurred())
+			return string(content)
+		}
+		on.create(ctx, secret("redis-ca", map[string]string{"ca.crt": pem(certificates.CAFile)}))
+		on.create(ctx, secret("redis-client", map[string]string{
+			"tls.crt": pem(certificates.ClientCertFile), "tls.key": pem(certificates.ClientKeyFile),
+		}))
+		store := storeTo("main", server.Addr())
+		store.Spec.TLS = &v1.StoreTLS{
+			CASecretRef:                &v1.SecretReference{Name: "redis-ca"},
+			ClientCertificateSecretRef: &v1.SecretReference{Name: "redis-client"},
+			ServerName:                 redistest.ServerName,
+		}
+		on.create(ctx, store)
+		on.create(ctx, usersPolicyIn("main"))
+
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		purged(ctx)
+
+		By("refusing a server that shows another name")
+		on.patch(ctx, store, `{"spec":{"tls":{"serverName":"elsewhere.test"}}}`)
+		Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("elsewhere.test"))
+	})
+
+	It("is followed by its sentinels to another primary", func(ctx SpecContext) {
+		group := redistest.StartSentinel(GinkgoTB(), 1, 3)
+		store := storeTo("main", "")
+		store.Spec.Mode, store.Spec.MasterName, store.Spec.Addresses = v1.StoreSentinel, redistest.MasterName, addressesOf(group.Addrs()...)
+		on.create(ctx, store)
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		next := group.Failover()
+
+		applied := func() ([]string, error) {
+			return registry.New(next.Client()).PolicyHashes(ctx, []registry.Slot{on.slot("users")})
+		}
+		Eventually(applied).Should(HaveEach(Not(BeEmpty())))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		purged(ctx)
+	})
+
+	It("has the library on every primary of a cluster", func(ctx SpecContext) {
+		cluster := redistest.StartCluster(GinkgoTB(), 3)
+		store := storeTo("main", "")
+		store.Spec.Mode, store.Spec.Addresses = v1.StoreCluster, addressesOf(cluster.Addrs()[0])
+		on.create(ctx, store)
+		modules := []string{"users", "posts", "comments", "carts"}
+		for _, module := range modules {
+			policy := usersPolicyIn("main")
+			policy.Name, policy.Spec.Module = module, module
+			on.create(ctx, policy)
+			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
+		}
+		status := func() v1.CacheStoreStatus { return on.store(ctx, "main")(Default).Status }
+		Eventually(status).Should(And(
+			HaveField("Servers", BeEquivalentTo(3)), HaveField("Mode", "cluster"), HaveField("Modules", BeEquivalentTo(len(modules))),
+		))
+
+		By("installing it again where it was lost")
+		Expect(cluster.Servers()[1].Client().FunctionFlush(ctx).Err()).To(Succeed())
+		health := func() (registry.Health, error) { return registry.New(cluster.Client()).Check(ctx) }
+		Eventually(health).Should(HaveField("LibraryVersion", registry.LibraryVersion))
+		purged(ctx)
+	})
+
+	It("slows no other while it hangs", func(ctx SpecContext) {
+		frozen := redistest.Start(GinkgoTB())
+		on.create(ctx, storeTo("main", on.server.Addr()))
+		on.create(ctx, storeTo("frozen", frozen.Addr()))
+		for _, module := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			policy := usersPolicyIn("frozen")
+			policy.Name, policy.Spec.Module = module, module
+			on.create(ctx, policy)
+			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
+		}
+		DeferCleanup(frozen.Resume)
+		frozen.Pause()
+		Eventually(on.store(ctx, "frozen")).Should(beReady("False StoreUnreachable"))
+
+		By("letting all policies of the store that hangs want a try, of which each would last as long as this one")
+		hanging := redis.NewClient(&redis.Options{Addr: frozen.Addr(), ReadTimeout: 6 * time.Second, MaxRetries: -1})
+		DeferCleanup(hanging.Close)
+		timedOut := make(chan error, 1)
+		go func() { timedOut <- hanging.Ping(ctx).Err() }()
+		for _, module := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			on.retune(ctx, module)
+		}
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Expect(timedOut).NotTo(Receive(), "the store that hangs was waited for")
+
+		frozen.Resume()
+		Eventually(on.policy(ctx, "h")).Should(beReady("True Applied"))
+	})
+})
