@@ -54,17 +54,13 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	var err error
 	environment, err = kubetest.Start()
 	Expect(err).NotTo(HaveOccurred())
+	// A cleanup, so that watches are ended before: the API server would wait for them for a minute.
+	DeferCleanup(func() error { return environment.Stop() })
 	adminConfig = environment.Config
 	adminConfig.QPS = -1
 	k8s, err = client.NewWithWatch(adminConfig, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	listen(context.WithoutCancel(ctx), k8s)
-})
-
-var _ = AfterSuite(func() {
-	if environment != nil {
-		Expect(environment.Stop()).To(Succeed())
-	}
 })
 
 // stage is what a spec plays on: a namespace of its own, whose every change is held against the

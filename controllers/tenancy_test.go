@@ -1,0 +1,128 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// keyLog notes every key of ours that a client sends to Redis.
+type keyLog struct {
+	mu   sync.Mutex
+	keys []string
+}
+
+func (l *keyLog) note(commands ...redis.Cmder) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, command := range commands {
+		for _, arg := range keyArgs(command.Args()) {
+			if text, ok := arg.(string); ok && strings.HasPrefix(text, "cw:") {
+				l.keys = append(l.keys, text)
+			}
+		}
+	}
+}
+
+// keyArgs leaves away the arguments of functions: text in them is a value, however much like a key it looks.
+func keyArgs(args []any) []any {
+	if name, ok := args[0].(string); ok && strings.HasPrefix(name, "fcall") {
+		const firstKey = 3
+		return args[firstKey : firstKey+args[firstKey-1].(int)]
+	}
+	return args
+}
+
+func (l *keyLog) seen() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.keys)
+}
+
+func (l *keyLog) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (l *keyLog) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		l.note(command)
+		return next(ctx, command)
+	}
+}
+
+func (l *keyLog) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		l.note(commands...)
+		return next(ctx, commands)
+	}
+}
+
+// Text that would lead elsewhere if any of it were taken for a part of a key.
+func hostile(other string) *rapid.Generator[string] {
+	return rapid.OneOf(
+		rapid.StringN(1, 40, 120),
+		rapid.SampledFrom([]string{"}", "{" + other + "}", "{" + other + "/users}", "/" + other, "users}:x", "cw:{" + other + "/users}", "../" + other, "*"}),
+	)
+}
+
+// arbitraryTarget is any purge that somebody may think of; the API server refuses some.
+func arbitraryTarget(t *rapid.T, other string) v1.InvalidationTarget {
+	text := func(label string) string {
+		return rapid.OneOf(rapid.Just(""), rapid.SampledFrom([]string{"users", "list"}), hostile(other)).Draw(t, label)
+	}
+	return v1.InvalidationTarget{
+		Module: text("module"), Operation: text("operation"), UserID: text("userID"), All: rapid.Bool().Draw(t, "all"),
+	}
+}
+
+func arbitraryPolicy(t *rapid.T, other string) *v1.CachePolicy {
+	policy := usersPolicy()
+	policy.Name, policy.GenerateName = "", "any-"
+	policy.Spec.Module = rapid.OneOf(rapid.StringMatching(`[a-z][a-z._-]{0,8}[a-z]`), hostile(other)).Draw(t, "module")
+	policy.Spec.Revision = hostile(other).Draw(t, "revision")
+	policy.Spec.Operations[0].Name = rapid.OneOf(rapid.StringMatching(`[a-z][a-z:/._-]{0,8}[a-z]`), hostile(other)).Draw(t, "operation")
+	return policy
+}
+
+var _ = Describe("A namespace", func() {
+	It("reaches nothing of another one, whatever its resources say", func(ctx SpecContext) {
+		on := newStage(ctx)
+		const other = "other"
+		keys := &keyLog{}
+		watched := redis.NewClient(&redis.Options{Addr: on.server.Addr()})
+		DeferCleanup(watched.Close)
+		watched.AddHook(keys)
+		on.operate(adminConfig, on.quick(registry.New(watched)))
+
+		var purges []*v1.CacheInvalidation
+		policies := 0
+		rapid.Check(GinkgoTB(), func(t *rapid.T) {
+			purge, policy := purgeOf(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
+			policy.Namespace, purge.Namespace = on.namespace, on.namespace
+			if k8s.Create(ctx, policy) == nil {
+				policies++
+			}
+			if k8s.Create(ctx, purge) == nil {
+				purges = append(purges, purge)
+			}
+		})
+		Expect([]int{policies, len(purges)}).To(HaveEach(BeNumerically(">", 3)), "the API server refused nearly all: this tries nothing")
+		for _, purge := range purges {
+			Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		}
+		Eventually(func() ([]string, error) { return on.cache.Modules(ctx, on.namespace) }).ShouldNot(BeEmpty())
+
+		own := Or(HavePrefix("cw:{"+on.namespace+"/"), HavePrefix("cw:{"+on.namespace+"}"))
+		Expect(keys.seen()).To(And(Not(BeEmpty()), HaveEach(own)))
+	})
+})
