@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
@@ -62,7 +63,9 @@ func listen(ctx context.Context, c client.WithWatch) {
 		var done sync.WaitGroup
 		done.Go(func() {
 			for e := range watcher.ResultChan() {
-				hear(e.Object)
+				if e.Type != watch.Error { // as it is when the watch ends
+					hear(e.Object)
+				}
 			}
 		})
 		DeferCleanup(func() {
