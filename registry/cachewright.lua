@@ -47,8 +47,10 @@ local MAX_JITTER_PERCENT = 50
 -- An index of at most this many keys is reclaimed by the call that invalidates: more would show in the time
 -- of that call.
 local INLINE_RECLAIM_KEYS = 128
--- Keys a cw_reclaim call looks at, at the most: about a millisecond.
+-- Keys a cw_reclaim call looks at, at the most: less than a millisecond.
 local MAX_RECLAIM_KEYS = 200
+-- To shorten an entry's life costs as much as to look at so many and free them.
+local SWEEP_COST = 2
 -- An operation's index has 16 to 32 slices for the time that an entry lives.
 local SLICES = 16
 -- Members that are looked at one by one to count those of a slice that is partly over.
@@ -64,6 +66,8 @@ local CLEAN_MEMBERS = 16
 local MIN_LOAD_MS = 5000
 -- Heads and indexes outlive the entries they cover by this.
 local MARGIN_MS = 1000
+-- Redis counts an entry's time from another reading of the clock than ours, milliseconds apart.
+local CLOCK_SLACK_MS = 10
 -- Who is told to refresh a stale entry has this long before another is, unless it said otherwise.
 local REFRESH_LOCK_MS = 10 * 1000
 local MAX_LOCK_MS = 10 * 60 * 1000
@@ -553,7 +557,7 @@ end
 local function open_slice(slot, epoch, slice, now)
   local index, last = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
   for _, at in ipairs(slices_of(slot, epoch)) do
-    if slice_end(at.slice) < now then drop_slice(slot, epoch, at.slice) end
+    if slice_end(at.slice) + CLOCK_SLACK_MS < now then drop_slice(slot, epoch, at.slice) end
   end
   write_slice(slot, epoch, slice, 0, 0)
   if redis.call('PEXPIRETIME', index) < last then redis.call('PEXPIREAT', index, last) end
@@ -624,9 +628,9 @@ end
 local function index_count(slot, op, epoch, now)
   local total = 0
   for _, at in ipairs(slices_of(slot, epoch)) do
-    if slice_begin(at.slice) > now then
+    if slice_begin(at.slice) > now + CLOCK_SLACK_MS then
       total = total + slice_size(slot, epoch, at)
-    elseif slice_end(at.slice) > now then
+    elseif slice_end(at.slice) + CLOCK_SLACK_MS > now then
       total = total + count_current(slot, op, epoch, at)
     end
   end
@@ -677,14 +681,14 @@ local function unlink_all(keys)
   return freed
 end
 
--- unlist takes entries out of the indexes that are in sight.
-local function unlist(slot, names)
+-- unlist takes entries out of the indexes that are in sight, given those headers of theirs that were read.
+local function unlist(slot, names, headers)
   local epochs = {}
   for _, name in ipairs(names) do
     local op, member, user = parse_name(name)
     if epochs[op] == nil then epochs[op] = operation_epoch(slot, op) or false end
     if epochs[op] then
-      local slice, chunk = listed_in(read_header(entry_key(slot, name)), epochs[op])
+      local slice, chunk = listed_in(headers[name] or read_header(entry_key(slot, name)), epochs[op])
       if slice then delist(slot, epochs[op], slice, chunk, member) end
     end
     if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
@@ -692,25 +696,26 @@ local function unlist(slot, names)
 end
 
 -- free gives back the memory of entries, many in one command, and returns how many there were.
-local function free(slot, names)
-  unlist(slot, names)
+local function free(slot, names, headers)
+  unlist(slot, names, headers)
   local keys = {}
   for i, name in ipairs(names) do keys[i] = entry_key(slot, name) end
   return unlink_all(keys)
 end
 
--- dead_of returns those of the names whose entries are not live.
+-- dead_of returns those of the names whose entries are not live, and the headers that it had to read.
 local function dead_of(slot, names)
-  local dead, heads_of = {}, {}
+  local dead, headers, heads_of = {}, {}, {}
   for _, name in ipairs(names) do
     local op, _, user = parse_name(name)
     local covering = #op .. ':' .. op .. user
     heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
     local heads = heads_of[covering]
     -- Without its heads nothing is live, whatever it carries.
-    if heads.missing or not read_entry(read_header(entry_key(slot, name)), heads, user) then dead[#dead + 1] = name end
+    if not heads.missing then headers[name] = read_header(entry_key(slot, name)) end
+    if heads.missing or not read_entry(headers[name], heads, user) then dead[#dead + 1] = name end
   end
-  return dead
+  return dead, headers
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -816,9 +821,9 @@ local function shorten_entry(slot, op, epoch, slice, member, deadline, fresh_unt
   local key = member_key(slot, op, member)
   local header = read_header(key)
   if listed_in(header, epoch) ~= slice then return end
-  redis.call('PEXPIREAT', key, deadline, 'LT')
-  local expiry = redis.call('PEXPIRETIME', key)
-  if expiry < 0 then return end
+  local shortened = redis.call('PEXPIREAT', key, deadline, 'LT') == 1
+  local expiry = shortened and deadline or redis.call('PEXPIRETIME', key)
+  if expiry <= now then return end
   local target = slice_for(expiry, slice_exponent(expiry - now))
   local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
   local chunk = enlist(slot, epoch, target, member, now)
@@ -898,15 +903,15 @@ local function pending_total(slot)
   return total
 end
 
--- reclaim_step goes on with one piece of work by up to max members. It returns how many it looked at and how many
+-- reclaim_step goes on with one piece of work by up to max members. It returns what that cost, in members, how many
 -- entries it freed, and whether something is left of it.
 local function reclaim_step(slot, work, max)
   local kind, looked, freed = string.sub(work, 1, 1), 0, 0
   if kind == 's' then
     local w, more = parse_sweep(work), false
-    looked, more = sweep(slot, w, rule_for(slot, w.op), max)
+    looked, more = sweep(slot, w, rule_for(slot, w.op), math.ceil(max / SWEEP_COST))
     if more then redis.call('LSET', pending_key(slot), 0, sweep_of(w)) end
-    return looked, 0, more
+    return looked * SWEEP_COST, 0, more
   end
   if kind == 'o' then
     looked, freed = reclaim_index(slot, string.sub(work, 3, 2 + EPOCH_LEN), string.sub(work, 4 + EPOCH_LEN), max)
@@ -1045,7 +1050,7 @@ local function invalidate_user_operation(slot, op, user, mode)
     restamp(slot, names, epoch)
     for _, name in ipairs(names) do expire_freshness(slot, name) end
   else
-    free(slot, names)
+    free(slot, names, {})
   end
   redis.call('SET', user_head_key(slot, user), epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')
   return #names, 0
@@ -1320,7 +1325,7 @@ function cw_delete(keys, args)
   local heads = read_heads(slot, op, user)
   local live = read_entry(read_header(entry_key(slot, name)), heads, user)
   if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end
-  free(slot, {name})
+  free(slot, {name}, {})
   return live and 1 or 0
 end
 end
@@ -1520,7 +1525,7 @@ local function obey_operation(slot, op, old, new, had_policy)
   end
   local life = had_policy and life_by(old, op) or 2 * MAX_TTL_MS
   if life_of(rule) < life then
-    shorten(slot, op, rule, MAX_RECLAIM_KEYS)
+    shorten(slot, op, rule, MAX_RECLAIM_KEYS / SWEEP_COST)
   elseif rule.ttl < ttl_by(old, op) then
     -- They may be there as long as before, but not fresh.
     invalidate_operation(slot, op, SOFT, 0)

@@ -71,8 +71,8 @@ func TestEntriesThatAreThereObeyToo(t *testing.T) {
 		prepare(t)
 		apply(t, r, users, policy(time.Minute, ""))
 		stats, err := r.Stats(t.Context(), users)
-		if err != nil || stats.Pending != count-200 {
-			t.Errorf("%d pending (%v), want all but 200", stats.Pending, err)
+		if err != nil || stats.Pending != count-100 {
+			t.Errorf("%d pending (%v), want all but 100", stats.Pending, err)
 		}
 		reclaimAll(t, r, users)
 		for i := range count {
