@@ -31,7 +31,7 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 		}
 	}
 	// Indexes are named by epochs and their slices by time: each preparation makes others.
-	index, slice := regexp.MustCompile(`^i:[^:]+`), regexp.MustCompile(`^i:[^:]+:[0-9]+`)
+	index, slice := regexp.MustCompile(`^i:[^:]+`), regexp.MustCompile(`^i:[^:]+:\d+`)
 	masked := func(key string) string {
 		return index.ReplaceAllString(slice.ReplaceAllString(key, "i:index:slice"), "i:index")
 	}
