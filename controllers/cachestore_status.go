@@ -5,9 +5,12 @@ package controllers
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
@@ -35,9 +38,11 @@ func storeStatus(store *v1.CacheStore, found storeFindings, now time.Time) v1.Ca
 	storeVerdict(store, found).write(&status.Conditions, store.Generation, now)
 	if found.last != nil && found.last.err == nil {
 		describe(&status, found.last.health)
+		warn(&status.Conditions, found.last.health.Warnings(), store.Generation, now)
 		status.Modules = int32(found.last.figures.modules) //nolint:gosec // as many as an API server can hold
 		status.Keys = found.last.figures.keys
 	}
+	stamp(status.Conditions, store.Generation)
 	// Two looks never find the same memory: it is written when something else changed.
 	unchanged := status
 	unchanged.Memory = store.Status.Memory
@@ -76,6 +81,20 @@ func describe(status *v1.CacheStoreStatus, health registry.Health) {
 			return // the one that is worth telling of
 		}
 	}
+}
+
+// warn keeps AtRisk while something endangers users.
+func warn(conditions *[]metav1.Condition, warnings []registry.Warning, generation int64, now time.Time) {
+	if len(warnings) == 0 {
+		meta.RemoveStatusCondition(conditions, v1.ConditionAtRisk)
+		return
+	}
+	messages := make([]string, len(warnings))
+	for i, warning := range warnings {
+		messages[i] = warning.Message
+	}
+	v := verdict{ready: true, reason: dangers[warnings[0].Kind], message: strings.Join(messages, ". ")}
+	v.writeAs(v1.ConditionAtRisk, conditions, generation, now)
 }
 
 func roleOf(primary registry.Primary) string {

@@ -11,11 +11,14 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -325,6 +328,38 @@ var _ = Describe("CacheStore", func() {
 
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
 	})
+
+	DescribeTable("warns of what endangers users, while it does",
+		func(ctx SpecContext, danger registry.Primary, wantReason, wantMessage string) {
+			danger.Addr, danger.Version, danger.EvictionPolicy = "r:6379", "7.0.15", "noeviction"
+			store := storeTo("main", "r:6379")
+			on.create(ctx, store)
+			clock := clocktesting.NewFakeClock(time.Now().Truncate(time.Second))
+			stores := newStores(surroundings{Reader: k8s, Metrics: NewMetrics(), Clock: clock}, k8s)
+			monitor := stores.declare(store)
+			reconciler := &CacheStoreReconciler{
+				Client: k8s, Reader: k8s, Stores: stores, Events: &eventLog{}, Clock: clock, StatsInterval: time.Minute,
+			}
+			found := func(primary registry.Primary) []metav1.Condition {
+				monitor.note(finding{generation: store.Generation, health: registry.Health{Version: "7.0.15", Primaries: []registry.Primary{primary}}})
+				_, err := reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(store)})
+				Expect(err).NotTo(HaveOccurred())
+				return current(ctx, store).Status.Conditions
+			}
+
+			conditions := found(danger)
+			Expect(ready(conditions)).To(Equal("True Connected"))
+			Expect(how(conditions, v1.ConditionAtRisk)).To(Equal("True " + wantReason))
+			Expect(meta.FindStatusCondition(conditions, v1.ConditionAtRisk).Message).To(ContainSubstring(wantMessage))
+
+			Expect(how(found(registry.Primary{Addr: "r:6379", Version: "7.0.15"}), v1.ConditionAtRisk)).To(Equal("absent"))
+		},
+		Entry("a replica", registry.Primary{IsReplica: true}, "NotPrimary", "takes no writes"),
+		Entry("full", registry.Primary{UsedMemory: 100, MaxMemory: 100}, "MemoryFull", "raise maxmemory"),
+		Entry("a replica that lags", registry.Primary{Replicas: []registry.Replica{{Addr: "s:6379", Online: true, Lag: time.Hour}}},
+			"ReplicaLags", "s:6379"),
+		Entry("persistence", registry.Primary{AppendOnly: true}, "RestoresOldState", "append-only file"),
+	)
 
 	It("says what is wrong with a Secret", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())

@@ -65,7 +65,7 @@ func violationsOfAny(c conditioned) []string {
 	for _, condition := range c.conditions {
 		violated(condition.ObservedGeneration != c.observedGeneration, condition.Type+" speaks of the generation that status speaks of")
 		violated(condition.Reason == "" || condition.Message == "", condition.Type+" has a reason and a message")
-		onlyTrue := []string{v1.ConditionReconciling, v1.ConditionStalled, v1.ConditionComplete, v1.ConditionFailed}
+		onlyTrue := []string{v1.ConditionReconciling, v1.ConditionStalled, v1.ConditionComplete, v1.ConditionFailed, v1.ConditionAtRisk}
 		violated(slices.Contains(onlyTrue, condition.Type) && condition.Status != metav1.ConditionTrue,
 			condition.Type+" is there only while it is True")
 	}

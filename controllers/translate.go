@@ -144,6 +144,14 @@ func busiest(operations map[string]registry.OperationStats, limit int) []string 
 	return names
 }
 
+// dangers are the reasons of AtRisk.
+var dangers = map[registry.WarningKind]string{
+	registry.WarnNotPrimary:       v1.ReasonNotPrimary,
+	registry.WarnMemoryFull:       v1.ReasonMemoryFull,
+	registry.WarnReplicaLags:      v1.ReasonReplicaLags,
+	registry.WarnRestoresOldState: v1.ReasonRestoresOldState,
+}
+
 // Keys of the Secrets that a CacheStore names.
 const (
 	usernameKey    = "username"

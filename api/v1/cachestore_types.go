@@ -164,7 +164,7 @@ type CacheStoreStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (the store can be used), and Reconciling or Stalled while they are true.
+	// conditions: Ready (the store can be used), and Reconciling, Stalled or AtRisk while they are true.
 	//
 	// +optional
 	// +listType=map

@@ -18,6 +18,10 @@ const (
 	// policy that lost its module to an older one of the same namespace.
 	ConditionAccepted = "Accepted"
 
+	// ConditionAtRisk is True while something about a CacheStore endangers those who use it, though it
+	// works. Its reason is the first of the dangers.
+	ConditionAtRisk = "AtRisk"
+
 	// ConditionComplete is True when a CacheInvalidation took effect and its memory is given back.
 	ConditionComplete = "Complete"
 	// ConditionFailed is True when a CacheInvalidation was given up. It is final.
@@ -46,6 +50,14 @@ const (
 	ReasonConnected = "Connected"
 	// ReasonConnecting: the store has not been looked at yet as it is declared now.
 	ReasonConnecting = "Connecting"
+	// ReasonNotPrimary: a server takes no writes, as it is a replica.
+	ReasonNotPrimary = "NotPrimary"
+	// ReasonMemoryFull: a server has reached maxmemory and may evict nothing, so it stores nothing more.
+	ReasonMemoryFull = "MemoryFull"
+	// ReasonReplicaLags: a failover to a replica would lose invalidations.
+	ReasonReplicaLags = "ReplicaLags"
+	// ReasonRestoresOldState: a restart would bring back what a server has written to disk.
+	ReasonRestoresOldState = "RestoresOldState"
 	// ReasonInUse: the resource is to be deleted, and policies or purges still refer to it.
 	ReasonInUse = "InUse"
 )
