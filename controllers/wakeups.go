@@ -42,7 +42,7 @@ func (w wakeup) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Reque
 		queue.Add(request)
 		return
 	}
-	after := rand.N(w.within) //nolint:gosec // no secret
+	after := rand.N(w.within)
 	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		prioritized.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: new(handler.LowPriority)}, request)
 		return
