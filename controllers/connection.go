@@ -25,6 +25,8 @@ type connector interface {
 	// connect returns a connection as declared now, and the versions of what it was made from; nil if
 	// those are the versions given, so that the connection of then is still right.
 	connect(ctx context.Context, versions string) (*link, string, error)
+	// onDataLoss says what to do when the store went back to an older state.
+	onDataLoss() v1.DataLossPolicy
 }
 
 // renew holds the connection against its declaration where that is due: there is none, the store
@@ -78,7 +80,10 @@ func (m *Monitor) disconnect() {
 type givenStore struct {
 	store Store
 	place place
+	loss  v1.DataLossPolicy
 }
+
+func (g givenStore) onDataLoss() v1.DataLossPolicy { return g.loss }
 
 func (g givenStore) declaration() (place, int64) { return g.place, 0 }
 
@@ -113,6 +118,8 @@ func (d *declaredStore) now() *v1.CacheStore {
 	defer d.mu.Unlock()
 	return d.store
 }
+
+func (d *declaredStore) onDataLoss() v1.DataLossPolicy { return d.now().Spec.OnDataLoss }
 
 func (d *declaredStore) declaration() (place, int64) {
 	store := d.now()

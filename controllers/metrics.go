@@ -20,6 +20,7 @@ import (
 // operations; never of users or entries.
 type Metrics struct {
 	storeUp         *prometheus.GaugeVec
+	dataLosses      *prometheus.CounterVec
 	invalidations   *prometheus.CounterVec
 	keysInvalidated *prometheus.CounterVec
 
@@ -45,6 +46,10 @@ func NewMetrics() *Metrics {
 			Name: "cachewright_store_up",
 			Help: "1 if Redis answered the last check and can be used, else 0. Labels are empty for the operator's own Redis.",
 		}, []string{"namespace", "store"}),
+		dataLosses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cachewright_store_data_losses_total",
+			Help: "How often a store may have gone back to an older state, and entries were invalidated or purges issued again.",
+		}, []string{"namespace", "store"}),
 		invalidations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_invalidations_total",
 			Help: "CacheInvalidation resources that finished, by result: Complete, Failed or DryRun.",
@@ -66,9 +71,13 @@ func (m *Metrics) storeFound(id storeID, usable bool) {
 	m.storeUp.WithLabelValues(id.Namespace, id.Name).Set(up)
 }
 
+// lostData counts that a store went back to an older state.
+func (m *Metrics) lostData(id storeID) { m.dataLosses.WithLabelValues(id.Namespace, id.Name).Inc() }
+
 // forgetStore drops what was noted of a store that is no more.
 func (m *Metrics) forgetStore(id storeID) {
 	m.storeUp.DeleteLabelValues(id.Namespace, id.Name)
+	m.dataLosses.DeleteLabelValues(id.Namespace, id.Name)
 	m.observeAll(id, nil, nil)
 }
 
@@ -191,6 +200,7 @@ func operationDesc(name, help string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	m.storeUp.Describe(descs)
+	m.dataLosses.Describe(descs)
 	m.invalidations.Describe(descs)
 	m.keysInvalidated.Describe(descs)
 	for _, figure := range moduleFigures {
@@ -204,6 +214,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.storeUp.Collect(metrics)
+	m.dataLosses.Collect(metrics)
 	m.invalidations.Collect(metrics)
 	m.keysInvalidated.Collect(metrics)
 

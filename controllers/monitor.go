@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,6 +45,7 @@ type Monitor struct {
 
 	allInPlace bool      // as the last sweep found
 	nextCount  time.Time // when figures are read again
+	fenced     fenced
 
 	mu       sync.Mutex
 	place    place
@@ -72,6 +74,10 @@ type surroundings struct {
 	RenewInterval time.Duration
 	// Elected is closed when this replica becomes the leader.
 	Elected <-chan struct{}
+	// Events are told where a store went back to an older state.
+	Events events.EventRecorder
+	// Journal knows which purges took effect.
+	Journal *journal
 
 	policies      wakeups
 	invalidations wakeups
@@ -212,6 +218,9 @@ func (m *Monitor) look(ctx context.Context) error {
 	if !m.leads() {
 		return found.err
 	}
+	if found.err == nil {
+		m.tell(ctx, "What an older state of Redis may have brought back is not all invalidated yet, it is tried again", m.fence(ctx, found.health))
+	}
 	if changed {
 		m.wakeAll(ctx)
 	}
@@ -221,13 +230,16 @@ func (m *Monitor) look(ctx context.Context) error {
 	if found.err != nil {
 		return found.err
 	}
-	if err := m.mend(ctx); err != nil && ctx.Err() == nil {
-		m.Log.Error(err, "Looking for policies that are missing in Redis failed, it is tried again", "store", m.id)
-	}
-	if err := m.count(ctx); err != nil && ctx.Err() == nil {
-		m.Log.Error(err, "Reading figures from Redis failed, it is tried again", "store", m.id)
-	}
+	m.tell(ctx, "Looking for policies that are missing in Redis failed, it is tried again", m.mend(ctx))
+	m.tell(ctx, "Reading figures from Redis failed, it is tried again", m.count(ctx))
 	return nil
+}
+
+// tell logs a failure that the next look may mend.
+func (m *Monitor) tell(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		m.Log.Error(err, what, "store", m.id)
+	}
 }
 
 // find returns what the store is, once the function library is in it if this replica leads.

@@ -34,6 +34,10 @@ type scriptedStore struct {
 	writes   int
 }
 
+func (s *scriptedStore) Serving(_ context.Context, _ registry.Health, slots []registry.Slot) ([]registry.Incarnation, error) {
+	return make([]registry.Incarnation, len(slots)), nil
+}
+
 func (s *scriptedStore) answer(health registry.Health, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

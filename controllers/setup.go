@@ -11,9 +11,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -43,6 +45,8 @@ type Options struct {
 	Store Store
 	// StoreAddress names that store in messages, for example host:port. It must hold no secret.
 	StoreAddress string
+	// OnDataLoss says what is done when that store went back to an older state. Default InvalidateAll.
+	OnDataLoss v1.DataLossPolicy
 	// StoreCheckInterval is the time between two checks of a store, and so the time in which a
 	// lost policy is put in force again.
 	StoreCheckInterval time.Duration
@@ -74,16 +78,21 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := indexFields(mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	purges := &journal{}
+	if err := tellDeletions(mgr.GetCache(), purges); err != nil {
+		return err
+	}
 	stores := newStores(surroundings{
 		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
 		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
+		Events: mgr.GetEventRecorder(EventSource), Journal: purges,
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	}, mgr.GetAPIReader())
 	if err := mgr.Add(stores); err != nil {
 		return fmt.Errorf("adding the monitors of stores: %w", err)
 	}
 	if o.Store != nil {
-		monitor := stores.give(defaultStore, o.Store, o.StoreAddress)
+		monitor := stores.give(defaultStore, o.Store, o.StoreAddress, o.OnDataLoss)
 		if err := mgr.AddReadyzCheck("redis", monitor.Ready); err != nil {
 			return fmt.Errorf("adding the readiness check: %w", err)
 		}
@@ -96,6 +105,27 @@ func Setup(mgr manager.Manager, o Options) error {
 	}
 	if err := setupInvalidations(mgr, o, stores); err != nil {
 		return fmt.Errorf("setting up the CacheInvalidation controller: %w", err)
+	}
+	return nil
+}
+
+// tellDeletions tells the journal of purges that are deleted.
+func tellDeletions(informers ctrlcache.Cache, purges *journal) error {
+	// The manager's context is not there yet, and nothing is waited for.
+	informer, err := informers.GetInformer(context.Background(), &v1.CacheInvalidation{}, ctrlcache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching CacheInvalidations: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
+		if unknown, missed := obj.(toolscache.DeletedFinalStateUnknown); missed {
+			obj = unknown.Obj
+		}
+		if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
+			purges.forget(invalidation)
+		}
+	}})
+	if err != nil {
+		return fmt.Errorf("watching CacheInvalidations: %w", err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ type Store interface {
 	PolicyStore
 	InvalidationStore
 	MonitorStore
+	FenceStore
 }
 
 // PolicyStore is what CachePolicyReconciler needs of a store.

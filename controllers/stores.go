@@ -45,6 +45,7 @@ func (s *Stores) NeedLeaderElection() bool { return false }
 
 // Start implements manager.Runnable: it watches the stores until the context ends.
 func (s *Stores) Start(ctx context.Context) error {
+	s.Journal.begin(s.Clock.Now())
 	s.mu.Lock()
 	s.running = ctx
 	for _, w := range s.monitors {
@@ -90,9 +91,9 @@ func (s *Stores) missing(ctx context.Context, id storeID) error {
 }
 
 // give adds a store that is there for as long as the operator runs.
-func (s *Stores) give(id storeID, store Store, address string) *Monitor {
+func (s *Stores) give(id storeID, store Store, address string, loss v1.DataLossPolicy) *Monitor {
 	at := place{id: id, address: address}
-	w := &watched{monitor: newMonitor(id, givenStore{store: store, place: at}, s.surroundings)}
+	w := &watched{monitor: newMonitor(id, givenStore{store: store, place: at, loss: loss}, s.surroundings)}
 	w.monitor.place = at
 	s.add(id, w)
 	return w.monitor

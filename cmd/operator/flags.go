@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
 // settings are what the flags say.
@@ -26,6 +28,7 @@ type settings struct {
 	http2                   bool
 	defaultStore            bool
 	watchNamespaces         namespaces
+	onDataLoss              string
 	storeCheckInterval      time.Duration
 	statsInterval           time.Duration
 	version                 bool
@@ -77,6 +80,8 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
 	flags.BoolVar(&s.defaultStore, "default-store", true,
 		"Use the Redis of the environment for resources without storeRef. false: the environment is not read, each has to name a CacheStore.")
+	flags.StringVar(&s.onDataLoss, "on-data-loss", string(v1.DataLossInvalidateAll),
+		"What to do when the Redis of the environment went back to an older state: InvalidateAll, or Replay the purges since. CacheStores say it themselves.")
 	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
 		"Time between two checks of Redis; within it, a policy that Redis lost is in force again.")
 	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,
@@ -94,6 +99,8 @@ func (s settings) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags, see --help", rest[0])
+	case s.onDataLoss != string(v1.DataLossInvalidateAll) && s.onDataLoss != string(v1.DataLossReplay):
+		return fmt.Errorf("--on-data-loss must be %s or %s, not %q", v1.DataLossInvalidateAll, v1.DataLossReplay, s.onDataLoss)
 	case s.storeCheckInterval < minInterval:
 		return fmt.Errorf("--store-check-interval must be at least %s, not %s", minInterval, s.storeCheckInterval)
 	case s.statsInterval < minInterval:

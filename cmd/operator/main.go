@@ -81,7 +81,7 @@ func run(
 			return err
 		}
 		defer closeStore()
-		options.Store, options.StoreAddress = store, address
+		options.Store, options.StoreAddress, options.OnDataLoss = store, address, v1.DataLossPolicy(s.onDataLoss)
 	}
 	if err := setUp(mgr, options); err != nil {
 		return err

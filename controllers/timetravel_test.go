@@ -1,0 +1,245 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// fenced says whether the module was fenced in the present incarnation of the store.
+func (s *stage) fenced(ctx context.Context, module string) func(Gomega) bool {
+	return func(g Gomega) bool {
+		fences, err := s.cache.Fences(ctx, []registry.Slot{s.slot(module)})
+		g.Expect(err).NotTo(HaveOccurred())
+		return fences[0].InPlace
+	}
+}
+
+// reconnect lets the stage's own client, whose connections a restart cut, find the server again.
+func (s *stage) reconnect(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(func() error { return s.redis.Ping(ctx).Err() }).Should(Succeed())
+}
+
+// restored restarts Redis with what was saved last.
+func (s *stage) restored(ctx context.Context) {
+	GinkgoHelper()
+	s.server.Restart()
+	s.reconnect(ctx)
+}
+
+var _ = Describe("A store that goes back in time", func() {
+	var on *stage
+
+	BeforeEach(func(ctx SpecContext) { on = newStage(ctx) })
+
+	// inUse has an operator and a policy, and entries of two operations.
+	inUse := func(ctx context.Context, options Options) *operator {
+		GinkgoHelper()
+		o := on.operate(adminConfig, options)
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		on.fill(ctx, "users", "list", "", 5)
+		on.fill(ctx, "users", "getById", "", 5)
+		return o
+	}
+	purge := func(ctx context.Context, target v1.InvalidationTarget) *v1.CacheInvalidation {
+		GinkgoHelper()
+		made := purgeOf(target)
+		on.create(ctx, made)
+		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
+		return current(ctx, made)
+	}
+	count := func(ctx context.Context, operation string) func() int {
+		return func() int { return on.cached(ctx, "users", operation, "", 5) }
+	}
+	replaying := func() Options {
+		options := on.quick(on.cache)
+		options.OnDataLoss = v1.DataLossReplay
+		return options
+	}
+	// signed waits until the store holds a sign of life that was left from now on.
+	signed := func(ctx context.Context) {
+		GinkgoHelper()
+		now := time.Now()
+		Eventually(func() (time.Time, error) { return on.cache.LastAlive(ctx, on.slot("users")) }).Should(BeTemporally(">", now))
+	}
+
+	It("has its modules invalidated, and says so", func(ctx SpecContext) {
+		inUse(ctx, on.quick(on.cache))
+		on.server.Save()
+
+		on.restored(ctx)
+
+		Eventually(count(ctx, "list")).Should(BeZero())
+		Eventually(count(ctx, "getById")).Should(BeZero())
+		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning DataLoss"))
+
+		By("caching again, and invalidating no more")
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		on.fill(ctx, "users", "list", "", 5)
+		Consistently(count(ctx, "list"), 10*on.quick(on.cache).StoreCheckInterval).Should(Equal(5))
+	})
+
+	It("has modules invalidated whose policy was retained", func(ctx SpecContext) {
+		operator := inUse(ctx, on.quick(on.cache))
+		other := usersPolicy()
+		other.Name, other.Spec.Module, other.Spec.DeletionPolicy = "retained", "retained", v1.DeletionRetain
+		on.create(ctx, other)
+		Eventually(on.policy(ctx, "retained")).Should(beReady("True Applied"))
+		Eventually(on.fenced(ctx, "retained")).Should(BeTrue())
+		on.fill(ctx, "retained", "list", "", 5)
+		Expect(k8s.Delete(ctx, other)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(other), other) }).Should(beGone())
+		operator.stop()
+		on.server.Save()
+		on.restored(ctx)
+		Expect(on.cached(ctx, "retained", "list", "", 5)).To(Equal(5))
+
+		on.operate(adminConfig, on.quick(on.cache))
+
+		Eventually(func() int { return on.cached(ctx, "retained", "list", "", 5) }).Should(BeZero())
+	})
+
+	It("is seen by an operator that was away meanwhile", func(ctx SpecContext) {
+		inUse(ctx, on.quick(on.cache)).stop()
+		on.server.Save()
+		on.restored(ctx)
+		Expect(count(ctx, "list")()).To(Equal(5))
+
+		on.operate(adminConfig, on.quick(on.cache))
+
+		Eventually(count(ctx, "list")).Should(BeZero())
+	})
+
+	It("is told from one that came back empty, and from an operator that was restarted", func(ctx SpecContext) {
+		inUse(ctx, on.quick(on.cache)).stop()
+		on.operate(adminConfig, on.quick(on.cache))
+		Consistently(count(ctx, "list"), 10*on.quick(on.cache).StoreCheckInterval).Should(Equal(5))
+
+		on.server.Restart()
+		on.reconnect(ctx)
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		Expect(on.told(ctx, "users")(Default)).NotTo(ContainElement("Warning DataLoss"))
+	})
+
+	It("has the purges since issued again, and no others, with onDataLoss Replay", func(ctx SpecContext) {
+		inUse(ctx, replaying())
+		signed(ctx)
+		on.server.Save()
+		kept := purge(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
+		Expect(*kept.Status.KeysInvalidated).To(BeEquivalentTo(5))
+
+		on.restored(ctx)
+
+		Eventually(count(ctx, "list")).Should(BeZero())
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		Expect(count(ctx, "getById")()).To(Equal(5))
+		Expect(current(ctx, kept).Status).To(Equal(kept.Status), "what was recorded of the first time changed")
+	})
+
+	It("has purges issued again whose resource was deleted meanwhile, with onDataLoss Replay", func(ctx SpecContext) {
+		inUse(ctx, replaying())
+		signed(ctx)
+		on.server.Save()
+		Expect(k8s.Delete(ctx, purge(ctx, v1.InvalidationTarget{UserID: "nobody"}))).To(Succeed())
+		gone := purge(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
+		Expect(k8s.Delete(ctx, gone)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(gone), gone) }).Should(beGone())
+
+		on.restored(ctx)
+
+		Eventually(count(ctx, "list")).Should(BeZero())
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		Expect(count(ctx, "getById")()).To(Equal(5))
+	})
+
+	It("has modules invalidated whose revision is another, with onDataLoss Replay", func(ctx SpecContext) {
+		inUse(ctx, replaying())
+		signed(ctx)
+		on.server.Save()
+		policy := &v1.CachePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: on.namespace, Name: "users"}}
+		policy = current(ctx, policy)
+		policy.Spec.Revision = "2"
+		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		Eventually(count(ctx, "getById")).Should(BeZero())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+
+		on.restored(ctx)
+
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		Expect(count(ctx, "getById")()).To(BeZero())
+	})
+
+	It("has all invalidated where purges may be unknown, with onDataLoss Replay", func(ctx SpecContext) {
+		operator := inUse(ctx, replaying())
+		signed(ctx)
+		on.server.Save()
+		gone := purge(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
+		operator.stop()
+		Expect(k8s.Delete(ctx, gone)).To(Succeed())
+		on.restored(ctx)
+
+		on.operate(adminConfig, replaying())
+
+		Eventually(count(ctx, "list")).Should(BeZero())
+		Eventually(count(ctx, "getById")).Should(BeZero())
+		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning DataLoss"))
+	})
+
+	It("may be one that Sentinels fail over to a replica that lags", func(ctx SpecContext) {
+		group := redistest.StartSentinel(GinkgoTB(), 1, 1)
+		on.redis = group.Client()
+		on.cache = registry.New(on.redis)
+		on.operate(adminConfig, Options{
+			StoreCheckInterval: 50 * time.Millisecond, StatsInterval: 200 * time.Millisecond, ReclaimSlice: 5 * time.Millisecond,
+		})
+		store := &v1.CacheStore{ObjectMeta: metav1.ObjectMeta{Name: "main"}, Spec: v1.CacheStoreSpec{
+			Mode: v1.StoreSentinel, MasterName: redistest.MasterName,
+		}}
+		for _, addr := range group.Addrs() {
+			store.Spec.Addresses = append(store.Spec.Addresses, v1.StoreAddress(addr))
+		}
+		on.create(ctx, store)
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		on.fill(ctx, "users", "list", "", 5)
+		group.Primary().WaitReplicated()
+		group.Primary().PauseReplication()
+		made := purgeOf(v1.InvalidationTarget{Module: "users"})
+		made.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, made)
+		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
+
+		promoted := registry.New(group.Failover().Client())
+
+		Eventually(func() (int, error) {
+			hits := 0
+			for i := range 5 {
+				lookup, err := promoted.Read(ctx, registry.Key{Slot: on.slot("users"), Operation: "list", ID: "id-" + strconv.Itoa(i)})
+				if err != nil {
+					return 0, err
+				}
+				if lookup.Hit {
+					hits++
+				}
+			}
+			return hits, nil
+		}).Should(BeZero())
+		Eventually(on.told(ctx, "main")).Should(ContainElement("Warning DataLoss"))
+	})
+})

@@ -1,0 +1,66 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Serving returns which incarnation served each slot when Check found this health, in the order of the slots. It asks
+// no server. Empty: that is not known, as where a primary has just joined.
+func (r *Registry) Serving(ctx context.Context, health Health, slots []Slot) ([]Incarnation, error) {
+	serving := make([]Incarnation, len(slots))
+	incarnations := make(map[string]Incarnation, len(health.Primaries))
+	for _, p := range health.Primaries {
+		incarnations[p.Addr] = p.Incarnation()
+	}
+	for i, slot := range slots {
+		node, err := r.primaryOf(ctx, slot)
+		if err != nil {
+			return nil, err
+		}
+		serving[i] = incarnations[node.Options().Addr]
+	}
+	return serving, nil
+}
+
+// aliveRequest names what Alive leaves in a slot.
+const aliveRequest = "operator/alive"
+
+// Alive leaves a time in slots, one of each primary. Of a primary that goes back in time, LastAlive tells how far.
+func (r *Registry) Alive(ctx context.Context, slots []Slot, now time.Time) error {
+	_, err := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, slot := range slots {
+			pipe.Set(ctx, slot.requestKey(aliveRequest), fmt.Sprintf("%d 0", now.UnixMilli()), fenceMemory)
+		}
+		return nil
+	})
+	if err != nil {
+		return classified("leaving a sign of life", err)
+	}
+	return nil
+}
+
+// LastAlive returns the time that Alive left in a slot; the zero time if there is none.
+func (r *Registry) LastAlive(ctx context.Context, slot Slot) (time.Time, error) {
+	text, err := r.client.Get(ctx, slot.requestKey(aliveRequest)).Result()
+	if errors.Is(err, redis.Nil) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, callError("looking for a sign of life", slot, err)
+	}
+	ms, err := strconv.ParseInt(strings.TrimSuffix(text, " 0"), 10, 64)
+	if err != nil {
+		return time.Time{}, unexpected("looking for a sign of life", slot, text)
+	}
+	return time.UnixMilli(ms), nil
+}
