@@ -93,13 +93,21 @@ func install(ctx context.Context, client *redis.Client) (*registry.Registry, err
 	if _, err := r.Install(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := r.ApplyPolicy(ctx, slot, registry.Policy{DefaultTTL: new(entryTTL)}); err != nil {
+	if _, err := r.ApplyPolicy(ctx, slot, everything()); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
 const entryTTL = time.Hour
+
+// everything is cached for an hour: the operation that is measured by a rule of its own, as usual, others by default.
+func everything() registry.Policy {
+	return registry.Policy{
+		DefaultTTL: new(entryTTL),
+		Operations: []registry.OperationPolicy{{Name: operation, TTL: entryTTL}},
+	}
+}
 
 func entry(operation, id string) registry.Key {
 	return registry.Key{Slot: slot, Operation: operation, ID: id}
