@@ -374,7 +374,7 @@ end
 local function epoch_of(head) return string.sub(head, 1, EPOCH_LEN) end
 
 -- A token is a mark and the heads of its time in a row.
-local PLAIN, LOCKED = '1', '2'
+local PLAIN, LOCKED, LOCKED_BYTE = '1', '2', 50
 local function token_of(raw) return PLAIN .. table.concat(raw) end
 
 -- is_head says whether these bytes can be a head: whole, with or without a soft epoch. Others count as missing.
@@ -410,14 +410,16 @@ local heads_by_text = new_memory()
 -- fresh, flags says which soft epochs those are, token is the lease's; epochs is nil where a head is missing. It
 -- is remembered: heads change with invalidations, and are read with each call.
 local function heads_from(raw, user)
-  local text = (raw[1] or '') .. '|' .. (raw[2] or '')
-  if user ~= '' then text = text .. '|' .. (raw[3] or '') end
-  local heads = heads_by_text.items[text]
-  if heads and heads.raw[1] == raw[1] and heads.raw[2] == raw[2] and heads.raw[3] == raw[3] then return heads end
+  if not raw[1] or not raw[2] then return parse_heads(raw, user) end
+  local of_module = heads_by_text.items[raw[1]]
+  local text = user == '' and raw[2] or raw[2] .. '|' .. (raw[3] or '')
+  local heads = of_module and of_module[text]
+  if heads and heads.raw[2] == raw[2] and heads.raw[3] == raw[3] then return heads end
   heads = parse_heads(raw, user)
   if heads.missing then return heads end
   make_room(heads_by_text)
-  heads_by_text.items[text] = heads
+  of_module = heads_by_text.items[raw[1]] or {}
+  of_module[text], heads_by_text.items[raw[1]] = heads, of_module
   return heads
 end
 
@@ -724,6 +726,8 @@ end
 -- chunks of a slice, from one to the last, about so many members, that are to expire by a deadline, because a TTL
 -- was lowered.
 
+local dispose_index, dispose_user_index, shorten, pending_total, reclaim
+do
 local function add_pending(slot, work, ms)
   local key = pending_key(slot)
   redis.call('RPUSH', key, work)
@@ -780,7 +784,7 @@ end
 -- dispose_index gives back the memory of an index that is out of sight and of its entries: at once where it is
 -- small enough for the budget, else later. It returns how many were freed and how many wait, and what is left
 -- of the budget.
-local function dispose_index(slot, op, epoch, budget)
+function dispose_index(slot, op, epoch, budget)
   local size = index_size(slot, epoch)
   if size > budget then
     add_pending(slot, 'o:' .. epoch .. ':' .. op, redis.call('PTTL', index_key(slot, epoch)))
@@ -801,7 +805,7 @@ local function reclaim_user_index(slot, index, max)
 end
 
 -- dispose_user_index does the same for a user's index whose head is gone. It returns how many wait.
-local function dispose_user_index(slot, user, budget)
+function dispose_user_index(slot, user, budget)
   local index = user_index_key(slot, user)
   local size = redis.call('ZCARD', index)
   if size == 0 then return 0 end
@@ -872,7 +876,7 @@ local function close_slice(slot, epoch, at)
 end
 
 -- shorten lets the entries of an operation live no longer than its rule says, so many at once and others later.
-local function shorten(slot, op, rule, budget)
+function shorten(slot, op, rule, budget)
   local epoch, now = operation_epoch(slot, op), now_ms()
   if not epoch then return end
   local deadline = now + life_of(rule)
@@ -895,7 +899,7 @@ local function work_left(slot, work)
   return parse_sweep(work).left
 end
 
-local function pending_total(slot)
+function pending_total(slot)
   local total = 0
   for _, work in ipairs(redis.call('LRANGE', pending_key(slot), 0, -1)) do
     total = total + work_left(slot, work)
@@ -921,7 +925,7 @@ local function reclaim_step(slot, work, max)
   return looked, freed, looked == max
 end
 
-local function reclaim(slot, budget)
+function reclaim(slot, budget)
   local freed_total = 0
   while budget > 0 do
     local work = redis.call('LINDEX', pending_key(slot), 0)
@@ -933,6 +937,7 @@ local function reclaim(slot, budget)
     freed_total = freed_total + freed
   end
   return freed_total
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1260,20 +1265,17 @@ local function store(slot, op, user, member, heads, payload, rule, ttl, life, ne
   local slice = slice_for(now + life, negative and rule.negative_exponent or rule.exponent)
   local old = read_header(key)
   local chunk = relist(slot, heads.index, slice, member, old, now)
-  local header = struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft
-  redis.call('PSETEX', key, string.format('%d', life), header .. payload)
+  redis.call('PSETEX', key, string.format('%d', life),
+    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft .. payload)
   if user ~= '' then user_index_add(user_index_key(slot, user), name_of(slot, op, member), now, life) end
 end
 
--- terms returns the rule of an operation, how long an entry will be fresh, and how long it will be there; nil
--- where it is not cached.
-local function terms(slot, op, negative)
-  local rule = rule_for(slot, op)
-  if not rule then return nil end
+-- terms returns how long an entry will be fresh, and how long it will be there; nil where it is not cached.
+local function terms(slot, rule, negative)
   local ttl = negative and rule.negative or rule.ttl
   if ttl == 0 then return nil end
   ttl = with_jitter(slot, ttl, rule.jitter)
-  return rule, ttl, negative and ttl or ttl + rule.stale
+  return ttl, negative and ttl or ttl + rule.stale
 end
 
 function cw_set(keys, args)
@@ -1286,12 +1288,13 @@ function cw_set(keys, args)
     refuse('cw_set: the sixth argument must be negative, empty or left out')
   end
   local negative = args[6] == 'negative'
-  local rule, ttl, life = terms(slot, op, negative)
+  local rule = rule_for(slot, op)
   if not rule then return DISABLED end
+  local ttl, life = terms(slot, rule, negative)
+  if not ttl then return DISABLED end
   if (rule.scope == 'User' and user == '') or #payload > rule.max then return REFUSED end
-  local member = member_of(user, id)
-  local heads = read_heads(slot, op, user)
-  if string.sub(token, 1, 1) == LOCKED then
+  local member, heads = member_of(user, id), read_heads(slot, op, user)
+  if string.byte(token) == LOCKED_BYTE then
     token = PLAIN .. string.sub(token, 2)
     give_lock_back(slot, name_of(slot, op, member), token)
   end
