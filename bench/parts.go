@@ -29,7 +29,8 @@ func (b *bench) throughput(ctx context.Context, l *lab, subjects []*subject, rat
 		}
 		for _, s := range subjects {
 			of := all[s.name]
-			r := result{Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)), P50Micros: tenths(median(of.p50Micros)),
+			r := result{
+				Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)), P50Micros: tenths(median(of.p50Micros)),
 				ClientMicros: hundredths(median(of.clientMicros)), RedisMicros: hundredths(median(of.redisMicros)),
 			}
 			if goroutines == 1 {
