@@ -181,8 +181,8 @@ func WithEarlyRefresh(beta float64) Option { return func(o *options) { o.earlyRe
 // obeyed when that message arrives; those of this Client at once. An entry is kept only if its heads were
 // followed before it was read. When the connection is lost nothing is kept, or served from memory, until it is
 // back; one that falls silent is believed for a second. So no read returns what another process
-// invalidated more than a second before. An ACL user needs the channel
-// __redis__:invalidate and the commands SUBSCRIBE and CLIENT. The client given to New must be a
+// invalidated more than a second before. An ACL user needs more than without:
+// docs/operations.md. The client given to New must be a
 // *redis.Client or a *redis.ClusterClient that reads from primaries.
 //
 // The policy has the last word, live: a localTTL of 0 keeps nothing of an operation near, a longer one bounds

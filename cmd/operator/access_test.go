@@ -42,6 +42,9 @@ import (
 // account is who config/ lets the operator run as.
 var account = rbacv1.Subject{Kind: "ServiceAccount", Namespace: "cachewright-system", Name: "cachewright-controller-manager"}
 
+// The user that docs/operations.md makes for the operator in Redis.
+const redisUser, redisPassword = "cachewright", "secret"
+
 // The operator as each tree of config/ installs it, with the permissions of that tree and no others,
 // does everything it is there for. The API server writes down what it is asked for, which proves two
 // things:
@@ -118,6 +121,12 @@ func newCluster(t *testing.T) *cluster {
 		}
 	})
 	c := &cluster{environment: environment, audit: log, redis: redistest.Start(t), kubeconfig: filepath.Join(t.TempDir(), "admin")}
+	c.redis.ApplyACL(redistest.ACLOf(t, "../../docs/operations.md", redisUser))
+	t.Cleanup(func() {
+		if refused := c.redis.Refused(); len(refused) > 0 {
+			t.Errorf("Redis refused: %s", refused)
+		}
+	})
 	all := scheme.Scheme
 	var errRoot, errClient, errClients error
 	c.root, errRoot = kubetest.ModuleRoot()
@@ -168,7 +177,8 @@ func (c *cluster) operate(t *testing.T, args ...string) *process {
 	}
 	// An API server that cannot stream a list, as older ones cannot, is asked to list and then to watch.
 	older := "KUBE_FEATURE_WatchListClient=false"
-	return start(t, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, older}, append(args, "--kubeconfig="+c.accountConfig(t),
+	redis := []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_USERNAME=" + redisUser, "REDIS_PASSWORD=" + redisPassword}
+	return start(t, append(redis, older), append(args, "--kubeconfig="+c.accountConfig(t),
 		"--health-probe-bind-address=0", "--leader-elect", "--leader-election-namespace="+account.Namespace,
 		"--store-check-interval=100ms", "--stats-interval=100ms")...)
 }
@@ -244,12 +254,8 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 // storeWithSecret declares the cluster's Redis as a store with a password.
 func (c *cluster) storeWithSecret(t *testing.T, namespace string) *v1.CacheStore {
 	t.Helper()
-	const password = "correct-horse"
-	if err := c.redis.Client().Do(t.Context(), "ACL", "SETUSER", "store", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {
-		t.Fatal(err)
-	}
 	named := metav1.ObjectMeta{Namespace: namespace, Name: "main"}
-	c.create(t, &corev1.Secret{ObjectMeta: named, StringData: map[string]string{"username": "store", "password": password}})
+	c.create(t, &corev1.Secret{ObjectMeta: named, StringData: map[string]string{"username": redisUser, "password": redisPassword}})
 	store := &v1.CacheStore{ObjectMeta: named, Spec: v1.CacheStoreSpec{
 		Addresses: []v1.StoreAddress{v1.StoreAddress(c.redis.Addr())}, CredentialsSecretRef: &v1.SecretReference{Name: named.Name},
 	}}
