@@ -78,28 +78,28 @@ func (r *CachePolicyReconciler) outOfPatience(policy *v1.CachePolicy) bool {
 
 func withdrawn(policy *v1.CachePolicy) notice {
 	return notice{
-		corev1.EventTypeNormal, "Withdrawn", actionWithdraw,
+		corev1.EventTypeNormal, reasonWithdrawn, actionWithdraw,
 		fmt.Sprintf("the policy of module %s was withdrawn from Redis; its entries are gone", policy.Spec.Module),
 	}
 }
 
 func retained(policy *v1.CachePolicy) notice {
 	return notice{
-		corev1.EventTypeNormal, "Retained", actionWithdraw,
+		corev1.EventTypeNormal, reasonRetained, actionWithdraw,
 		fmt.Sprintf("spec.deletionPolicy is Retain: policy and entries of module %s stay in Redis", policy.Spec.Module),
 	}
 }
 
 func handedOver(policy, heir *v1.CachePolicy) notice {
 	return notice{
-		corev1.EventTypeNormal, "HandedOver", actionWithdraw,
+		corev1.EventTypeNormal, reasonHandedOver, actionWithdraw,
 		fmt.Sprintf("module %s is governed by CachePolicy %s", policy.Spec.Module, heir.Name),
 	}
 }
 
 func abandoned(policy *v1.CachePolicy, f *fault) notice {
 	return notice{
-		corev1.EventTypeWarning, "Abandoned", actionWithdraw,
+		corev1.EventTypeWarning, reasonAbandoned, actionWithdraw,
 		fmt.Sprintf("the policy of module %s could not be withdrawn and stays in Redis; to remove it later: "+
 			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, slotOf(policy), f),
 	}

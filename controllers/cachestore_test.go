@@ -45,8 +45,11 @@ func secret(name string, data map[string]string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
 }
 
-// operatorRules are what docs/operations.md gives the operator's user.
-var operatorRules = []string{"~cw:{*", "resetchannels", "+@all", "-@dangerous", "+info", "+role"}
+// addOperator makes the user that docs/operations.md makes for the operator, with another password.
+func addOperator(server *redistest.Server, password string) {
+	server.ApplyACL(redistest.ACLOf(GinkgoTB(), "../docs/operations.md", "cachewright"))
+	server.AddUser("cachewright", password)
+}
 
 func (s *stage) store(ctx context.Context, name string) func(Gomega) *v1.CacheStore {
 	return func(g Gomega) *v1.CacheStore {
@@ -102,7 +105,7 @@ var _ = Describe("CacheStore", func() {
 		stages := []*stage{on, other}
 		for _, s := range stages {
 			password := "of-" + s.namespace
-			s.server.AddUser("cachewright", password, operatorRules...)
+			addOperator(s.server, password)
 			s.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": password}))
 			store := storeTo("main", s.server.Addr())
 			store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
@@ -193,7 +196,7 @@ var _ = Describe("CacheStore", func() {
 		options := withoutDefault()
 		options.SecretInterval = 100 * time.Millisecond
 		o := on.operate(adminConfig, options)
-		on.server.AddUser("cachewright", "first-secret", operatorRules...)
+		addOperator(on.server, "first-secret")
 		auth := secret("redis-auth", map[string]string{"username": "cachewright", "password": "first-secret"})
 		on.create(ctx, auth)
 		store := storeTo("main", on.server.Addr())

@@ -6,6 +6,9 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -136,6 +139,46 @@ func documented(page string) *told {
 
 var quoted = regexp.MustCompile("`([A-Z][A-Za-z]+)`")
 
+// declaredEvents are the reasons of events that the source declares, as constants named reason…; it may write them in no other way.
+func declaredEvents() sets.Set[string] {
+	GinkgoHelper()
+	reasons := sets.New[string]()
+	paths, err := filepath.Glob("*.go")
+	Expect(err).NotTo(HaveOccurred())
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		Expect(err).NotTo(HaveOccurred())
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				reasons.Insert(reasonsOf(n)...)
+			case *ast.CompositeLit:
+				if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "notice" && len(n.Elts) > 1 {
+					Expect(n.Elts[1]).NotTo(BeAssignableToTypeOf(&ast.BasicLit{}), "%s: the reason of an event is to be a constant reason…", path)
+				}
+			}
+			return true
+		})
+	}
+	Expect(reasons).To(HaveKey("Purged"), "no constant is found: they are named otherwise now")
+	return reasons
+}
+
+func reasonsOf(declared *ast.ValueSpec) (reasons []string) {
+	for i, name := range declared.Names {
+		if !strings.HasPrefix(name.Name, "reason") || i >= len(declared.Values) {
+			continue
+		}
+		if literal, ok := declared.Values[i].(*ast.BasicLit); ok {
+			reasons = append(reasons, strings.Trim(literal.Value, `"`))
+		}
+	}
+	return reasons
+}
+
 var _ = ReportAfterSuite("What people are told is documented, and tested", func(report Report) {
 	if !report.SuiteSucceeded || report.PreRunStats.SpecsThatWillRun < report.PreRunStats.TotalSpecs {
 		return // a part of the suite produces a part of it
@@ -160,6 +203,13 @@ var _ = ReportAfterSuite("What people are told is documented, and tested", func(
 				wrong = append(wrong, fmt.Sprintf("docs/%s tells of the %s %s, which no spec produces", page, c.what, name))
 			}
 		}
+	}
+	everywhere := sets.New[string]()
+	for _, page := range pageOf {
+		everywhere = everywhere.Union(documented(page).events)
+	}
+	for name := range declaredEvents().Difference(everywhere) {
+		wrong = append(wrong, fmt.Sprintf("no page tells of the event %s, which the source declares", name))
 	}
 	slices.Sort(wrong)
 	Expect(wrong).To(BeEmpty())

@@ -23,6 +23,16 @@ const (
 	actionConnect    = "Connect"
 )
 
+// Reasons of events about policies, beside those of Ready. A test holds all constants that are named like these against the pages.
+const (
+	reasonRestored   = "Restored"
+	reasonPurged     = "Purged"
+	reasonWithdrawn  = "Withdrawn"
+	reasonRetained   = "Retained"
+	reasonHandedOver = "HandedOver"
+	reasonAbandoned  = "Abandoned"
+)
+
 // notice is an event: told about a resource, on transitions only.
 type notice struct {
 	eventType string
@@ -40,12 +50,12 @@ func policyEvents(before, after v1.CachePolicyStatus, found policyFindings) []no
 	var told []notice
 	if found.restored {
 		told = append(told, notice{
-			corev1.EventTypeWarning, "Restored", actionApply,
+			corev1.EventTypeWarning, reasonRestored, actionApply,
 			"Redis had lost the policy, or somebody had changed it there: it was put in force again",
 		})
 	}
 	if !after.LastPurgeTime.Equal(before.LastPurgeTime) {
-		told = append(told, notice{corev1.EventTypeNormal, "Purged", actionApply, whyPurged(after, found)})
+		told = append(told, notice{corev1.EventTypeNormal, reasonPurged, actionApply, whyPurged(after, found)})
 	}
 	if after.AppliedHash != before.AppliedHash && after.AppliedHash != "" ||
 		readyChanged(before.Conditions, after.Conditions) {

@@ -85,6 +85,15 @@ func arbitraryTarget(t *rapid.T, other string) v1.InvalidationTarget {
 	}
 }
 
+// arbitraryStoreRef is none, or leads to the store of another namespace if any of it were taken for a path.
+func arbitraryStoreRef(t *rapid.T, other string) *v1.StoreReference {
+	name := rapid.SampledFrom([]string{"", "theirs", other + "/theirs", "../" + other + "/theirs", other}).Draw(t, "storeRef")
+	if name == "" || rapid.Bool().Draw(t, "in the operator's own Redis") {
+		return nil
+	}
+	return &v1.StoreReference{Name: name}
+}
+
 func arbitraryPolicy(t *rapid.T, other string) *v1.CachePolicy {
 	policy := usersPolicy()
 	policy.Name, policy.GenerateName = "", "any-"
@@ -97,32 +106,45 @@ func arbitraryPolicy(t *rapid.T, other string) *v1.CachePolicy {
 var _ = Describe("A namespace", func() {
 	It("reaches nothing of another one, whatever its resources say", func(ctx SpecContext) {
 		on := newStage(ctx)
-		const other = "other"
+		neighbour := newStage(ctx)
+		other := neighbour.namespace
+		neighbour.create(ctx, storeTo("theirs", neighbour.server.Addr()))
 		keys := &keyLog{}
 		watched := redis.NewClient(&redis.Options{Addr: on.server.Addr()})
 		DeferCleanup(watched.Close)
 		watched.AddHook(keys)
-		on.operate(adminConfig, on.quick(registry.New(watched)))
+		on.operate(adminConfig, on.quick(registry.New(watched)), ofStages(on, neighbour))
+		Eventually(neighbour.store(ctx, "theirs")).Should(beReady("True Connected"))
 
-		var purges []*v1.CacheInvalidation
+		var purges, astray []*v1.CacheInvalidation
 		policies := 0
 		rapid.Check(GinkgoTB(), func(t *rapid.T) {
 			purge, policy := purgeOf(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
 			policy.Namespace, purge.Namespace = on.namespace, on.namespace
+			policy.Spec.StoreRef, purge.Spec.StoreRef = arbitraryStoreRef(t, other), arbitraryStoreRef(t, other)
 			if k8s.Create(ctx, policy) == nil {
 				policies++
 			}
-			if k8s.Create(ctx, purge) == nil {
+			if k8s.Create(ctx, purge) != nil {
+				return
+			}
+			if purge.Spec.StoreRef == nil {
 				purges = append(purges, purge)
+			} else {
+				astray = append(astray, purge)
 			}
 		})
-		Expect([]int{policies, len(purges)}).To(HaveEach(BeNumerically(">", 3)), "the API server refused nearly all: this tries nothing")
+		Expect([]int{policies, len(purges), len(astray)}).To(HaveEach(BeNumerically(">", 3)), "the API server refused nearly all: this tries nothing")
 		for _, purge := range purges {
 			Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		}
+		for _, purge := range astray {
+			Eventually(on.purge(ctx, purge)).Should(beReady("False StoreNotFound"))
 		}
 		Eventually(func() ([]string, error) { return on.cache.Modules(ctx, on.namespace) }).ShouldNot(BeEmpty())
 
 		own := Or(HavePrefix("cw:{"+on.namespace+"/"), HavePrefix("cw:{"+on.namespace+"}"))
 		Expect(keys.seen()).To(And(Not(BeEmpty()), HaveEach(own)))
+		Expect(neighbour.redis.Keys(ctx, "*").Val()).To(BeEmpty())
 	})
 })
