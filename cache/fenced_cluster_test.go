@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -69,7 +70,10 @@ func (m *migration) finish() {
 func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
 	cluster := redistest.StartCluster(t, 2)
 	applyPolicy(t, cluster.Client(), "users", hour())
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true})
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	c := newCache(t, client, cache.WithTimeout(patience))
 	s := &versioned{}
 	s.want(t, c, 0)

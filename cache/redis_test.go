@@ -442,7 +442,10 @@ func TestProcessThatDiesWhileItLoadsHoldsUpOthersForAMoment(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true})
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	c := newCache(t, client, cache.WithTimeout(patience))
 	var modules []string
 	for i := range 10 {

@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -129,7 +130,10 @@ var _ = Describe("CacheStore of each kind", func() {
 		Eventually(on.store(ctx, "frozen")).Should(beReady("False StoreUnreachable"))
 
 		By("letting all policies of the store that hangs want a try, of which each would last as long as this one")
-		hanging := redis.NewClient(&redis.Options{Addr: frozen.Addr(), ReadTimeout: 6 * time.Second, MaxRetries: -1})
+		hanging := redis.NewClient(&redis.Options{
+			Addr: frozen.Addr(), ReadTimeout: 6 * time.Second, MaxRetries: -1,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
 		DeferCleanup(hanging.Close)
 		timedOut := make(chan error, 1)
 		go func() { timedOut <- hanging.Ping(ctx).Err() }()

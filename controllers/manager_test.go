@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
@@ -248,7 +249,10 @@ var _ = Describe("The operator", func() {
 	It("says that the password is wrong, and never says it", func(ctx SpecContext) {
 		const right, wrong = "correct-horse", "battery-staple"
 		Expect(on.redis.ConfigSet(ctx, "requirepass", right).Err()).To(Succeed())
-		wrongClient := redis.NewClient(&redis.Options{Addr: on.server.Addr(), Password: wrong})
+		wrongClient := redis.NewClient(&redis.Options{
+			Addr: on.server.Addr(), Password: wrong,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
 		DeferCleanup(wrongClient.Close)
 		o := on.operate(adminConfig, on.quick(registry.New(wrongClient)))
 		on.create(ctx, usersPolicy())

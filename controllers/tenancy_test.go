@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"pgregory.net/rapid"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -110,7 +111,9 @@ var _ = Describe("A namespace", func() {
 		other := neighbour.namespace
 		neighbour.create(ctx, storeTo("theirs", neighbour.server.Addr()))
 		keys := &keyLog{}
-		watched := redis.NewClient(&redis.Options{Addr: on.server.Addr()})
+		watched := redis.NewClient(&redis.Options{
+			Addr: on.server.Addr(), MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
 		DeferCleanup(watched.Close)
 		watched.AddHook(keys)
 		on.operate(adminConfig, on.quick(registry.New(watched)), ofStages(on, neighbour))

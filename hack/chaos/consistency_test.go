@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -203,7 +204,11 @@ func TestMain(m *testing.M) {
 // open returns a client of the server, with a dialer of its own or nil.
 func open(t *testing.T, server *redistest.Server, dial func(context.Context, string, string) (net.Conn, error)) redis.UniversalClient {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true, Dialer: dial})
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr(), ContextTimeoutEnabled: true, Dialer: dial,
+		// The client races with itself over these when it makes connections at once.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
