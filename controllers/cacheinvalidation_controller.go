@@ -31,6 +31,8 @@ type CacheInvalidationReconciler struct {
 	Clock   clock.PassiveClock
 	// ReclaimSlice is the time between two reports of how much memory was given back.
 	ReclaimSlice time.Duration
+
+	tenure *tenure // nil: every purge is read live
 }
 
 // Reconcile brings one purge forward.
@@ -59,11 +61,14 @@ func (r *CacheInvalidationReconciler) Reconcile(
 	return reconcile.Result{}, r.purge(ctx, invalidation, store, found)
 }
 
-// read returns a purge from the cache if it is finished there, which is final. Else it is read
-// live: the cache may not know yet that the purge was done.
+// read returns a purge from the cache if it is finished there, which is final, or if the cache shows all that was
+// done to it. Else it is read live: a predecessor may have done it, and the cache not know yet.
 func (r *CacheInvalidationReconciler) read(ctx context.Context, key client.ObjectKey) (*v1.CacheInvalidation, error) {
 	invalidation := &v1.CacheInvalidation{}
 	if err := r.Client.Get(ctx, key, invalidation); err != nil || finished(invalidation) {
+		return invalidation, err
+	}
+	if covered, err := r.tenure.covers(ctx, invalidation); err != nil || covered {
 		return invalidation, err
 	}
 	live := &v1.CacheInvalidation{}

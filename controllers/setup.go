@@ -82,10 +82,14 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := tellDeletions(mgr.GetCache(), purges); err != nil {
 		return err
 	}
+	recorder := newPacedRecorder(mgr.GetEventRecorder(EventSource), mgr.GetScheme(), mgr.GetLogger().WithName("events"))
+	if err := mgr.Add(recorder); err != nil {
+		return fmt.Errorf("adding the recorder of events: %w", err)
+	}
 	stores := newStores(surroundings{
 		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
 		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
-		Events: mgr.GetEventRecorder(EventSource), Journal: purges,
+		Events: recorder, Journal: purges,
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	}, mgr.GetAPIReader())
 	if err := mgr.Add(stores); err != nil {
@@ -155,7 +159,7 @@ func setupStores(mgr manager.Manager, o Options, stores *Stores) error {
 		Client:        mgr.GetClient(),
 		Reader:        mgr.GetAPIReader(),
 		Stores:        stores,
-		Events:        mgr.GetEventRecorder(EventSource),
+		Events:        stores.Events,
 		Clock:         clock.RealClock{},
 		StatsInterval: o.StatsInterval,
 	}
@@ -203,7 +207,7 @@ func setupPolicies(mgr manager.Manager, o Options, stores *Stores) error {
 		Client:          mgr.GetClient(),
 		Reader:          mgr.GetAPIReader(),
 		Stores:          stores,
-		Events:          mgr.GetEventRecorder(EventSource),
+		Events:          stores.Events,
 		Metrics:         stores.Metrics,
 		Clock:           clock.RealClock{},
 		StatsInterval:   o.StatsInterval,
@@ -223,10 +227,11 @@ func setupInvalidations(mgr manager.Manager, o Options, stores *Stores) error {
 		Client:       mgr.GetClient(),
 		Reader:       mgr.GetAPIReader(),
 		Stores:       stores,
-		Events:       mgr.GetEventRecorder(EventSource),
+		Events:       stores.Events,
 		Metrics:      stores.Metrics,
 		Clock:        clock.RealClock{},
 		ReclaimSlice: o.ReclaimSlice,
+		tenure:       newTenure(mgr.GetAPIReader()),
 	}
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).

@@ -1,0 +1,86 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// What is cheap is read from the cache, what a predecessor may have done is read live.
+var _ = Describe("A tenure", func() {
+	var (
+		on         *stage
+		liveReads  int
+		reconciler *CacheInvalidationReconciler
+	)
+	users := v1.InvalidationTarget{Module: "users"}
+
+	BeforeEach(func(ctx SpecContext) {
+		on, liveReads = newStage(ctx), 0
+		_, err := on.cache.ApplyPolicy(ctx, on.slot("users"), policyOf(&usersPolicy().Spec))
+		Expect(err).NotTo(HaveOccurred())
+		counting := interceptor.NewClient(k8s, interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, o ...client.GetOption) error {
+				liveReads++
+				return c.Get(ctx, key, obj, o...)
+			},
+		})
+		reconciler = &CacheInvalidationReconciler{
+			Client: k8s, Reader: counting, Stores: &oneStore{store: on.cache, address: on.server.Addr()}, Events: &eventLog{}, Metrics: NewMetrics(),
+			Clock: clock.RealClock{}, tenure: newTenure(k8s),
+		}
+	})
+
+	// complete purges once more and returns what became of it.
+	complete := func(ctx context.Context, purge *v1.CacheInvalidation) *v1.CacheInvalidation {
+		GinkgoHelper()
+		if purge.UID == "" {
+			on.create(ctx, purge)
+		}
+		_, err := reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+		Expect(err).NotTo(HaveOccurred())
+		return current(ctx, purge)
+	}
+
+	It("reads live what was there before, and from the cache what came later", func(ctx SpecContext) {
+		Expect(complete(ctx, purgeOf(users)).Status.State).To(Equal(v1.StateComplete))
+		Expect(liveReads).To(Equal(1))
+
+		Expect(complete(ctx, purgeOf(users)).Status.State).To(Equal(v1.StateComplete))
+		Expect(liveReads).To(Equal(1))
+	})
+
+	It("does not repeat what a predecessor did and the cache does not show, even if Redis forgot it", func(ctx SpecContext) {
+		purge := purgeOf(users)
+		on.create(ctx, purge)
+		stale := current(ctx, purge)
+		predecessor := *reconciler
+		predecessor.tenure = nil
+		_, err := predecessor.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
+		_, err = on.cache.ApplyPolicy(ctx, on.slot("users"), policyOf(&usersPolicy().Spec))
+		Expect(err).NotTo(HaveOccurred())
+		on.fill(ctx, "users", "list", "", 3)
+		reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
+			Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+				stale.DeepCopyInto(obj.(*v1.CacheInvalidation))
+				return nil
+			},
+		})
+
+		Expect(complete(ctx, purge).Status.State).To(Equal(v1.StateComplete))
+
+		Expect(on.cached(ctx, "users", "list", "", 3)).To(Equal(3))
+	})
+})
