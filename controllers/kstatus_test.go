@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -140,12 +141,14 @@ type observer struct {
 	mu       sync.Mutex
 	last     map[string]client.Object
 	versions map[string]int
-	broken   []string
+	// read is how Ready read, one after another, of each object.
+	read   map[string][]string
+	broken []string
 }
 
 // observe watches a namespace until the spec ends, and fails the spec if a rule was broken.
 func observe(ctx context.Context, c client.WithWatch, namespace string) *observer {
-	o := &observer{last: map[string]client.Object{}, versions: map[string]int{}}
+	o := &observer{last: map[string]client.Object{}, versions: map[string]int{}, read: map[string][]string{}}
 	var done sync.WaitGroup
 	var watchers []watch.Interface
 	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {
@@ -175,7 +178,7 @@ func (o *observer) see(kind watch.EventType, seen runtime.Object) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	name := fmt.Sprintf("%T %s", obj, obj.GetUID())
+	name := observed(obj)
 	broken := kstatusViolations(obj)
 	if last := o.last[name]; last != nil {
 		broken = append(broken, transitionViolations(last, obj)...)
@@ -184,7 +187,27 @@ func (o *observer) see(kind watch.EventType, seen runtime.Object) {
 		o.broken = append(o.broken, fmt.Sprintf("%s/%s: %s: %+v", obj.GetNamespace(), obj.GetName(), rule, conditionedOf(obj)))
 	}
 	o.last[name] = obj
+	o.read[name] = slices.Compact(append(o.read[name], ready(conditionedOf(obj).conditions)))
 	o.versions[obj.GetName()]++
+}
+
+func observed(obj client.Object) string { return fmt.Sprintf("%T %s", obj, obj.GetUID()) }
+
+// readings waits for the present version of an object, and returns how Ready read up to it.
+func (o *observer) readings(ctx context.Context, obj client.Object) []string {
+	GinkgoHelper()
+	version := current(ctx, obj).GetResourceVersion()
+	var read []string
+	Eventually(func(g Gomega) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		g.Expect(o.last).To(HaveKey(observed(obj)))
+		order, err := resourceversion.CompareResourceVersion(o.last[observed(obj)].GetResourceVersion(), version)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(order).To(BeNumerically(">=", 0))
+		read = slices.Clone(o.read[observed(obj)])
+	}).Should(Succeed())
+	return read
 }
 
 // versionsOf returns how many versions of an object there were so far.
