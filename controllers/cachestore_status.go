@@ -89,12 +89,16 @@ func warn(conditions *[]metav1.Condition, warnings []registry.Warning, generatio
 		meta.RemoveStatusCondition(conditions, v1.ConditionAtRisk)
 		return
 	}
+	v := verdict{ready: true, reason: dangers[warnings[0].Kind], message: messageOf(warnings)}
+	v.writeAs(v1.ConditionAtRisk, conditions, generation, now)
+}
+
+func messageOf(warnings []registry.Warning) string {
 	messages := make([]string, len(warnings))
 	for i, warning := range warnings {
 		messages[i] = warning.Message
 	}
-	v := verdict{ready: true, reason: dangers[warnings[0].Kind], message: strings.Join(messages, ". ")}
-	v.writeAs(v1.ConditionAtRisk, conditions, generation, now)
+	return strings.Join(messages, ". ")
 }
 
 func roleOf(primary registry.Primary) string {

@@ -341,8 +341,9 @@ var _ = Describe("CacheStore", func() {
 			clock := clocktesting.NewFakeClock(time.Now().Truncate(time.Second))
 			stores := newStores(surroundings{Reader: k8s, Metrics: NewMetrics(), Clock: clock}, k8s)
 			monitor := stores.declare(store)
+			events := &eventLog{}
 			reconciler := &CacheStoreReconciler{
-				Client: k8s, Reader: k8s, Stores: stores, Events: &eventLog{}, Clock: clock, StatsInterval: time.Minute,
+				Client: k8s, Reader: k8s, Stores: stores, Events: events, Clock: clock, StatsInterval: time.Minute,
 			}
 			found := func(primary registry.Primary) []metav1.Condition {
 				monitor.note(finding{generation: store.Generation, health: registry.Health{Version: "7.0.15", Primaries: []registry.Primary{primary}}})
@@ -355,6 +356,9 @@ var _ = Describe("CacheStore", func() {
 			Expect(ready(conditions)).To(Equal("True Connected"))
 			Expect(how(conditions, v1.ConditionAtRisk)).To(Equal("True " + wantReason))
 			Expect(meta.FindStatusCondition(conditions, v1.ConditionAtRisk).Message).To(ContainSubstring(wantMessage))
+			Expect(events.take()).To(ContainElement(And(HavePrefix("Warning "+wantReason), ContainSubstring(wantMessage))))
+			found(danger)
+			Expect(events.take()).To(BeEmpty())
 
 			Expect(how(found(registry.Primary{Addr: "r:6379", Version: "7.0.15"}), v1.ConditionAtRisk)).To(Equal("absent"))
 		},

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
@@ -81,10 +82,15 @@ func invalidationEvents(before, after v1.CacheInvalidationStatus) []notice {
 
 // storeEvents tells how one status became another.
 func storeEvents(before, after v1.CacheStoreStatus) []notice {
-	if !readyChanged(before.Conditions, after.Conditions) {
-		return nil
+	var told []notice
+	if readyChanged(before.Conditions, after.Conditions) {
+		told = append(told, readyEvent(after.Conditions, actionConnect))
 	}
-	return []notice{readyEvent(after.Conditions, actionConnect)}
+	was, is := meta.FindStatusCondition(before.Conditions, v1.ConditionAtRisk), meta.FindStatusCondition(after.Conditions, v1.ConditionAtRisk)
+	if is != nil && (was == nil || was.Message != is.Message) {
+		told = append(told, notice{corev1.EventTypeWarning, is.Reason, actionConnect, is.Message})
+	}
+	return told
 }
 
 // ordinary are reasons of not being ready that are no trouble.

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,7 @@ import (
 // operations; never of users or entries.
 type Metrics struct {
 	storeUp         *prometheus.GaugeVec
+	atRisk          *prometheus.GaugeVec
 	dataLosses      *prometheus.CounterVec
 	invalidations   *prometheus.CounterVec
 	keysInvalidated *prometheus.CounterVec
@@ -46,6 +48,10 @@ func NewMetrics() *Metrics {
 			Name: "cachewright_store_up",
 			Help: "1 if Redis answered the last check and can be used, else 0. Labels are empty for the operator's own Redis.",
 		}, []string{"namespace", "store"}),
+		atRisk: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "cachewright_store_at_risk",
+			Help: "1 if something about the servers of a store endangers its users, by reason as in the condition AtRisk, else 0; as last found.",
+		}, []string{"namespace", "store", "reason"}),
 		dataLosses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_store_data_losses_total",
 			Help: "How often a store may have gone back to an older state, and entries were invalidated or purges issued again.",
@@ -53,11 +59,11 @@ func NewMetrics() *Metrics {
 		invalidations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_invalidations_total",
 			Help: "CacheInvalidation resources that finished, by result: Complete, Failed or DryRun.",
-		}, []string{"namespace", "result"}),
+		}, []string{"namespace", "store", "result"}),
 		keysInvalidated: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_invalidated_keys_total",
 			Help: "Live entries that CacheInvalidation resources invalidated.",
-		}, []string{"namespace"}),
+		}, []string{"namespace", "store"}),
 		modules: map[moduleID]moduleStats{},
 	}
 }
@@ -71,6 +77,17 @@ func (m *Metrics) storeFound(id storeID, usable bool) {
 	m.storeUp.WithLabelValues(id.Namespace, id.Name).Set(up)
 }
 
+// storeAtRisk notes what endangers the users of a store.
+func (m *Metrics) storeAtRisk(id storeID, warnings []registry.Warning) {
+	for kind, reason := range dangers {
+		at := 0.0
+		if slices.ContainsFunc(warnings, func(w registry.Warning) bool { return w.Kind == kind }) {
+			at = 1
+		}
+		m.atRisk.WithLabelValues(id.Namespace, id.Name, reason).Set(at)
+	}
+}
+
 // lostData counts that a store went back to an older state.
 func (m *Metrics) lostData(id storeID) { m.dataLosses.WithLabelValues(id.Namespace, id.Name).Inc() }
 
@@ -78,6 +95,9 @@ func (m *Metrics) lostData(id storeID) { m.dataLosses.WithLabelValues(id.Namespa
 func (m *Metrics) forgetStore(id storeID) {
 	m.storeUp.DeleteLabelValues(id.Namespace, id.Name)
 	m.dataLosses.DeleteLabelValues(id.Namespace, id.Name)
+	for _, series := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.atRisk, m.invalidations, m.keysInvalidated} {
+		series.DeletePartialMatch(prometheus.Labels{"namespace": id.Namespace, "store": id.Name})
+	}
 	m.observeAll(id, nil, nil)
 }
 
@@ -122,9 +142,10 @@ func (m *Metrics) finished(invalidation *v1.CacheInvalidation) {
 	if result == string(v1.StateComplete) && invalidation.Spec.DryRun {
 		result = "DryRun"
 	}
-	m.invalidations.WithLabelValues(invalidation.Namespace, result).Inc()
+	store := storeName(invalidation.Spec.StoreRef)
+	m.invalidations.WithLabelValues(invalidation.Namespace, store, result).Inc()
 	if keys := invalidation.Status.KeysInvalidated; keys != nil && !invalidation.Spec.DryRun {
-		m.keysInvalidated.WithLabelValues(invalidation.Namespace).Add(float64(*keys))
+		m.keysInvalidated.WithLabelValues(invalidation.Namespace, store).Add(float64(*keys))
 	}
 }
 
@@ -200,6 +221,7 @@ func operationDesc(name, help string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	m.storeUp.Describe(descs)
+	m.atRisk.Describe(descs)
 	m.dataLosses.Describe(descs)
 	m.invalidations.Describe(descs)
 	m.keysInvalidated.Describe(descs)
@@ -214,6 +236,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.storeUp.Collect(metrics)
+	m.atRisk.Collect(metrics)
 	m.dataLosses.Collect(metrics)
 	m.invalidations.Collect(metrics)
 	m.keysInvalidated.Collect(metrics)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -223,6 +224,71 @@ func TestMonitorLogsTransitionsOnly(t *testing.T) {
 	if len(lines) != 2 {
 		t.Errorf("logged %d times: %q", len(lines), lines)
 	}
+}
+
+// No resource stands for the operator's own Redis: what endangers its users is told by a metric and in the log.
+func TestMonitorTellsWhatPutsTheStoreAtRisk(t *testing.T) {
+	monitor, _ := monitorOf(t, &scriptedStore{}, true)
+	var lines []string
+	monitor.Log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	full, old := fine("a"), fine("a")
+	full.Primaries = []registry.Primary{{Addr: "r:6379", EvictionPolicy: "noeviction", UsedMemory: 100, MaxMemory: 100}}
+	old.Primaries = []registry.Primary{{Addr: "r:6379", AppendOnly: true}}
+	for _, step := range []struct {
+		name    string
+		finding finding
+		reason  string // empty: no danger
+		logged  string
+	}{
+		{"well", finding{health: fine("a")}, "", "Redis can be used"},
+		{"full", finding{health: full}, v1.ReasonMemoryFull, "raise maxmemory"},
+		{"full still", finding{health: full}, v1.ReasonMemoryFull, ""},
+		{"down, nothing is known", finding{err: errDown}, v1.ReasonMemoryFull, "cannot be used"},
+		{"another danger", finding{health: old}, v1.ReasonRestoresOldState, "append-only file"},
+		{"well again", finding{health: fine("a")}, "", "at risk no more"},
+		{"well still", finding{health: fine("a")}, "", ""},
+	} {
+		lines = nil
+		monitor.note(step.finding)
+		if told := strings.Join(lines, "\n"); !strings.Contains(told, step.logged) || (told == "") != (step.logged == "") {
+			t.Errorf("%s: logged %q; want %q", step.name, told, step.logged)
+		}
+		risks := risksIn(t, monitor.Metrics)
+		for _, reason := range dangers {
+			if at, told := risks[reason]; !told || at != (reason == step.reason) {
+				t.Errorf("%s: %s is told: %t, and true: %t", step.name, reason, told, at)
+			}
+		}
+	}
+	monitor.Metrics.forgetStore(defaultStore)
+	if left := risksIn(t, monitor.Metrics); len(left) > 0 {
+		t.Errorf("of a store that is no more, %v are left", left)
+	}
+}
+
+// risksIn reads cachewright_store_at_risk of the only store there is, by reason.
+func risksIn(t *testing.T, metrics *Metrics) map[string]bool {
+	t.Helper()
+	gathered := prometheus.NewRegistry()
+	gathered.MustRegister(metrics)
+	families, err := gathered.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	risks := map[string]bool{}
+	for _, family := range families {
+		if family.GetName() != "cachewright_store_at_risk" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "reason" {
+					risks[label.GetValue()] = metric.GetGauge().GetValue() == 1
+				}
+			}
+		}
+	}
+	return risks
 }
 
 // The store is looked at more and more seldom while it is down, and woken resources are told when
