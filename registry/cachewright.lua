@@ -28,6 +28,7 @@ local FLAG_NEGATIVE = 2
 local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
 local MAX_HEADER_LEN = HEADER_FIXED_LEN + 6 * EPOCH_LEN
 local TO_HEADER_END = (MAX_HEADER_LEN - 1) .. ''
+local TO_OPERATION_EPOCH_END = (HEADER_FIXED_LEN + 2 * EPOCH_LEN - 1) .. ''
 local FRESH_UNTIL_AT = 2
 local LISTED_AT = 10
 local OPERATION_EPOCH_AT = HEADER_FIXED_LEN + EPOCH_LEN
@@ -430,6 +431,14 @@ local function read_heads(slot, op, user)
   return heads_from(redis.call('MGET', unpack(head_keys(slot, op, user))), user)
 end
 
+-- rule_under is rule_for, remembered with the heads: a rule that changes takes the operation's head along.
+local function rule_under(heads, slot, op)
+  local keys = keys_of_operation(slot, op)
+  if heads.rule and heads.keys == keys then return heads.rule end
+  heads.rule, heads.keys = rule_for(slot, op), keys
+  return heads.rule
+end
+
 local function fence_of(op_head) return string.sub(op_head, EPOCH_LEN + 1, 2 * EPOCH_LEN) end
 
 local function soft_len(flags)
@@ -646,8 +655,8 @@ local function index_size(slot, epoch)
   return total
 end
 
--- relist lists a member in a slice whose entry takes the place of one with this header, or of none, and returns
--- the chunk.
+-- relist lists a member in a slice whose entry takes the place of one whose header begins like this, or of none,
+-- and returns the chunk.
 local function relist(slot, epoch, slice, member, header, now)
   local before, chunk = listed_in(header, epoch)
   if before == slice then return chunk end
@@ -1160,7 +1169,7 @@ function give_lock_back(slot, name, token)
 end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
-  local rule = rule_for(slot, op)
+  local rule = rule_under(heads, slot, op)
   if not rule or not has_room(slot, op) then return {0, NO_LEASE} end
   local token = lease(slot, op, user, heads, rule)
   count(slot, 'misses', op)
@@ -1173,7 +1182,7 @@ end
 local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
   count(slot, 'stale', op)
   reply[4] = 1
-  local rule = rule_for(slot, op)
+  local rule = rule_under(heads, slot, op)
   if not rule then return reply end
   local token = lease(slot, op, user, heads, rule)
   if take_lock(slot, name, token, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then reply[5] = locked(token) end
@@ -1220,10 +1229,11 @@ end
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_set KEY op id user payload token [negative]: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
--- The sixth argument is the word negative where the source has nothing under that id.
+-- cw_set KEY op id user payload token [negative [room]]: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
+-- The sixth argument is the word negative where the source has nothing under that id. The seventh is the word
+-- room where the payload begins behind as many bytes of any kind as the header will have.
 
-local cw_set, cw_delete
+local cw_set, cw_delete, renew_fence
 do
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 
@@ -1259,14 +1269,22 @@ local function with_jitter(slot, ttl, percent)
   return math.max(1, ttl - math.floor(random * (most + 1)))
 end
 
-local function store(slot, op, user, member, heads, payload, rule, ttl, life, negative)
-  local now, key = now_ms(), member_key(slot, op, member)
+-- A header is as long as its token and this.
+local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
+
+-- store writes the entry first and its header into the room before the payload then: a payload is large, and to put
+-- a header before it here would cost as much as all else. When the entry expires tells what time it is.
+local function store(slot, op, user, member, heads, roomy_payload, rule, ttl, life, negative)
+  local key = member_key(slot, op, member)
+  local old = redis.call('GETRANGE', key, '0', TO_OPERATION_EPOCH_END)
+  redis.call('PSETEX', key, string.format('%d', life), roomy_payload)
+  local expiry = redis.call('PEXPIRETIME', key)
+  local now = expiry - life
   local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
-  local slice = slice_for(now + life, negative and rule.negative_exponent or rule.exponent)
-  local old = read_header(key)
+  local slice = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
   local chunk = relist(slot, heads.index, slice, member, old, now)
-  redis.call('PSETEX', key, string.format('%d', life),
-    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft .. payload)
+  redis.call('SETRANGE', key, '0',
+    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft)
   if user ~= '' then user_index_add(user_index_key(slot, user), name_of(slot, op, member), now, life) end
 end
 
@@ -1278,22 +1296,34 @@ local function terms(slot, rule, negative)
   return ttl, negative and ttl or ttl + rule.stale
 end
 
+local function want_word(at, value, word)
+  if value == nil or value == '' then return false end
+  if value ~= word then refuse('cw_set: the ' .. at .. ' argument must be ' .. word .. ', empty or left out') end
+  return true
+end
+
+local function want_room(payload, room)
+  if #payload < room then
+    refuse('cw_set: the payload must begin behind room for a header, here ' .. room .. ' bytes, but has ' .. #payload .. ' in all')
+  end
+end
+
 function cw_set(keys, args)
   local slot = slot_of(keys, 'cw_set')
-  if #args ~= 6 then want_args('cw_set', args, 'op id user payload token', 5) end
+  if #args < 5 or #args > 7 then want_args('cw_set', args, 'op id user payload token', 5) end
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  if args[6] and args[6] ~= '' and args[6] ~= 'negative' then
-    refuse('cw_set: the sixth argument must be negative, empty or left out')
-  end
-  local negative = args[6] == 'negative'
-  local rule = rule_for(slot, op)
+  local negative, roomy = want_word('sixth', args[6], 'negative'), want_word('seventh', args[7], 'room')
+  local room = #token + HEADER_OVER_TOKEN
+  if roomy then want_room(payload, room) end
+  local heads = read_heads(slot, op, user)
+  local rule = rule_under(heads, slot, op)
   if not rule then return DISABLED end
   local ttl, life = terms(slot, rule, negative)
   if not ttl then return DISABLED end
-  if (rule.scope == 'User' and user == '') or #payload > rule.max then return REFUSED end
-  local member, heads = member_of(user, id), read_heads(slot, op, user)
+  if (rule.scope == 'User' and user == '') or #payload - (roomy and room or 0) > rule.max then return REFUSED end
+  local member = member_of(user, id)
   if string.byte(token) == LOCKED_BYTE then
     token = PLAIN .. string.sub(token, 2)
     give_lock_back(slot, name_of(slot, op, member), token)
@@ -1302,6 +1332,7 @@ function cw_set(keys, args)
     count(slot, 'fenced', op)
     return FENCED
   end
+  if not roomy then payload = string.rep('\0', room) .. payload end
   store(slot, op, user, member, heads, payload, rule, ttl, life, negative)
   count(slot, 'fills', op)
   return ttl
@@ -1310,6 +1341,7 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_delete KEY op id user: 1 if a live entry was removed, else 0. Fences loads of it under way.
 
+-- fence_deletion fences loads of an entry, and of no other.
 local function fence_deletion(slot, op, name, op_head)
   local head, log = operation_head_key(slot, op), deletions_key(slot, op)
   local renewed = string.sub(op_head, 1, EPOCH_LEN) .. new_epoch(slot) .. string.sub(op_head, 2 * EPOCH_LEN + 1)
@@ -1317,6 +1349,12 @@ local function fence_deletion(slot, op, name, op_head)
   redis.call('RPUSH', log, fence_of(op_head) .. deletion_digest(name))
   redis.call('LTRIM', log, -DELETION_LOG_LEN, -1)
   redis.call('PEXPIRE', log, math.max(redis.call('PTTL', head), 1))
+end
+
+-- renew_fence changes the head of an operation without an effect on entries and loads.
+function renew_fence(slot, op)
+  local head = redis.call('GET', operation_head_key(slot, op))
+  if head and is_head(2, head) then fence_deletion(slot, op, '', head) end
 end
 
 function cw_delete(keys, args)
@@ -1535,8 +1573,17 @@ local function obey_operation(slot, op, old, new, had_policy)
   end
 end
 
+local function is_changed(op, old, new)
+  local before, after = old.operations[op] or old.default, new.operations[op] or new.default
+  return not before or not after or encode_rule(before) ~= encode_rule(after)
+end
+
 local function obey(slot, operations, old, new, had_policy)
-  for _, op in ipairs(operations) do obey_operation(slot, op, old, new, had_policy) end
+  for _, op in ipairs(operations) do
+    obey_operation(slot, op, old, new, had_policy)
+    -- What is remembered with the head (see rule_under) is over, here and on who is promoted after this server.
+    if is_changed(op, old, new) then renew_fence(slot, op) end
+  end
 end
 
 function cw_policy_apply(keys, args)

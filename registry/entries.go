@@ -193,7 +193,7 @@ type Filled struct {
 // Set stores a payload, if no invalidation covered the entry since the token was taken. TTL, jitter
 // and limits come from the policy in Redis.
 func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
-	return r.set(ctx, key, payload, token)
+	return r.set(ctx, key, payload, token, "")
 }
 
 // SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL; without
@@ -202,9 +202,9 @@ func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, tok
 	return r.set(ctx, key, payload, token, "negative")
 }
 
-func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, kind ...any) (Filled, error) {
-	args := append([]any{key.Operation, key.ID, key.User, r.outliving(payload), string(token)}, kind...)
-	reply, err := r.callTogether(ctx, "cw_set", key.Slot, args...)
+func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, kind string) (Filled, error) {
+	roomy := withRoom(payload, token)
+	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, roomy, string(token), kind, "room")
 	if err != nil {
 		return Filled{}, err
 	}

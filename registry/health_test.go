@@ -81,7 +81,9 @@ func TestAWrongPasswordIsNamedWherePipelinesAreSent(t *testing.T) {
 func TestCheckShowsReplicationMemoryAndPersistence(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lfu")
 	replica := redistest.StartReplica(t, server)
-	health := check(t, registryOn(t, server.Client()))
+	r := registryOn(t, server.Client())
+	server.WaitReplicated()
+	health := check(t, r)
 	p := health.Primaries[0]
 	if p.Addr != server.Addr() || p.RunID == "" || p.ReplicationID == "" || p.FormerReplicationID != "" || p.IsReplica || p.Offset == 0 {
 		t.Errorf("replication: %+v", p)

@@ -4,7 +4,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,12 +84,4 @@ func (r *Registry) processTogether(ctx context.Context, cmd redis.Cmder) error {
 		return err
 	}
 	return r.pipeline.Submit(ctx, cmd).WaitContext(ctx)
-}
-
-// outliving returns bytes that may still be read after a call was given up.
-func (r *Registry) outliving(payload []byte) []byte {
-	if r.pipeline == nil {
-		return payload
-	}
-	return bytes.Clone(payload)
 }
