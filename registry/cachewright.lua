@@ -115,6 +115,9 @@ local function keys_of(slot)
   return keys
 end
 
+-- forget also parts the slot's operations from the rules that are remembered for them.
+local function forget(slot) slots.items[slot] = nil end
+
 local function keys_of_operation(slot, op)
   local keys = keys_of(slot).operations[op]
   if not keys then
@@ -1553,6 +1556,7 @@ local function write_policy(slot, text, hash, rules, revision)
   for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
   redis.call('DEL', policy_key(slot))
   redis.call('HSET', policy_key(slot), unpack(fields))
+  forget(slot)
 end
 
 -- obey_operation makes entries that are there already keep to the new policy: of an operation that
@@ -1581,7 +1585,7 @@ end
 local function obey(slot, operations, old, new, had_policy)
   for _, op in ipairs(operations) do
     obey_operation(slot, op, old, new, had_policy)
-    -- What is remembered with the head (see rule_under) is over, here and on who is promoted after this server.
+    -- What a former primary remembers with the head (see rule_under) is over.
     if is_changed(op, old, new) then renew_fence(slot, op) end
   end
 end
@@ -1621,6 +1625,7 @@ function cw_policy_delete(keys, args)
   want_args('cw_policy_delete', args, '', 0)
   invalidate_module(slot, HARD)
   local existed = redis.call('DEL', policy_key(slot))
+  forget(slot)
   redis.call('DEL', counters_key(slot))
   return existed
 end

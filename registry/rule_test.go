@@ -57,6 +57,22 @@ func TestALoadUnderWayIsFilledByTheRuleOfItsEnd(t *testing.T) {
 	}
 }
 
+// Nor do the counters have to be there, which tell the operations of a default from others.
+func TestALoadUnderWayIsFilledByTheNewDefaultWithoutCounters(t *testing.T) {
+	r, client := newRegistry(t)
+	key := entry("list", "a", "")
+	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)})
+	fill(t, r, key, "x")
+	token := lease(t, r, entry("list", "b", "")).Token
+	if err := client.Del(t.Context(), users.key()+":counters").Err(); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, r, users, Policy{DefaultTTL: new(2 * time.Hour)})
+	if filled, err := r.Set(t.Context(), key, []byte("x"), token); err != nil || filled != (Filled{Stored, 2 * time.Hour}) {
+		t.Errorf("got %+v (%v)", filled, err)
+	}
+}
+
 // A server that was demoted and is promoted again has missed calls, but no change.
 func TestAPrimaryThatReturnsFillsByTheRuleMadeInBetween(t *testing.T) {
 	servers := make([]*redistest.Server, 2)
