@@ -284,23 +284,27 @@ func TestAClientStopsWaiting(t *testing.T) {
 }
 
 func TestAClientThatMayNotAskSaysSoOnceAndGoesOn(t *testing.T) {
-	server := redistest.Start(t)
-	applyPolicy(t, server.Client(), "users", hour())
-	server.AddUser("shop", "secret", "~cw:{shop/*", "~cw:{shop}*", "+@all", "-info")
-	options := redisOptions(server.Addr())
-	options.Username, options.Password = "shop", "secret"
-	var told atomic.Int64
-	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
-		if strings.Contains(f.Err.Error(), "+info") {
-			told.Add(1)
-		}
-	}))
-	fetchLoaded(t, c, usersGet)
-	if fetchLoaded(t, c, usersGet) {
-		t.Error("nothing is cached")
-	}
-	if n := told.Load(); n != 1 {
-		t.Errorf("told %d times that INFO is not allowed, want once", n)
+	for _, denied := range []string{"-info", "-getex"} {
+		t.Run(denied, func(t *testing.T) {
+			server := redistest.Start(t)
+			applyPolicy(t, server.Client(), "users", hour())
+			server.AddUser("shop", "secret", "~cw:{shop/*", "~cw:{shop}*", "+@all", denied)
+			options := redisOptions(server.Addr())
+			options.Username, options.Password = "shop", "secret"
+			var told atomic.Int64
+			c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
+				if strings.Contains(f.Err.Error(), "+info +getex") {
+					told.Add(1)
+				}
+			}))
+			fetchLoaded(t, c, usersGet)
+			if fetchLoaded(t, c, usersGet) {
+				t.Error("nothing is cached")
+			}
+			if n := told.Load(); n != 1 {
+				t.Errorf("told %d times what to allow, want once", n)
+			}
+		})
 	}
 }
 

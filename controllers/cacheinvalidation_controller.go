@@ -28,6 +28,8 @@ type CacheInvalidationReconciler struct {
 	Stores  StoreProvider
 	Events  events.EventRecorder
 	Metrics *Metrics
+	// Journal is told of each purge before its store is.
+	Journal *journal
 	Clock   clock.PassiveClock
 	// ReclaimSlice is the time between two reports of how much memory was given back.
 	ReclaimSlice time.Duration
@@ -40,8 +42,12 @@ func (r *CacheInvalidationReconciler) Reconcile(
 	ctx context.Context, req reconcile.Request,
 ) (result reconcile.Result, err error) {
 	invalidation, err := r.read(ctx, req.NamespacedName)
+	if apierrors.IsNotFound(err) {
+		r.Journal.gone(req.NamespacedName)
+		return reconcile.Result{}, nil
+	}
 	if err != nil || !invalidation.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return reconcile.Result{}, err
 	}
 	if finished(invalidation) {
 		return r.expire(ctx, invalidation)
@@ -86,6 +92,7 @@ func (r *CacheInvalidationReconciler) purge(
 	if err != nil {
 		return err
 	}
+	r.Journal.enter(invalidation, found.began)
 	for i, target := range invalidation.Spec.Targets {
 		result, err := purgeTarget(ctx, invalidation, store, view, i)
 		switch {
@@ -110,10 +117,9 @@ func purgeTarget(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view *namespaceView, index int,
 ) (v1.TargetResult, error) {
 	target := invalidation.Spec.Targets[index]
-	requestID := fmt.Sprintf("%s/%d", invalidation.UID, index)
 	var result v1.TargetResult
 	for _, slot := range view.slots(target) {
-		invalidated, err := store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestID)
+		invalidated, err := store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestOf(invalidation, index))
 		if err != nil {
 			return result, err
 		}
@@ -122,6 +128,10 @@ func purgeTarget(
 		result.KeysPending += invalidated.Pending
 	}
 	return result, nil
+}
+
+func requestOf(invalidation *v1.CacheInvalidation, index int) string {
+	return fmt.Sprintf("%s/%d", invalidation.UID, index)
 }
 
 // reclaim gives back memory of the modules where keys were left.

@@ -39,7 +39,8 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		stores = &oneStore{store: store, address: on.server.Addr()}
 		clock = clocktesting.NewFakePassiveClock(time.Now())
 		reconciler = &CacheInvalidationReconciler{
-			Client: k8s, Reader: k8s, Stores: stores, Events: events, Metrics: NewMetrics(), Clock: clock,
+			Journal: newJournal(),
+			Client:  k8s, Reader: k8s, Stores: stores, Events: events, Metrics: NewMetrics(), Clock: clock,
 			ReclaimSlice: time.Second,
 		}
 		for _, module := range []string{"users", "posts"} {

@@ -33,14 +33,18 @@ type FenceStore interface {
 // operator forgets nothing that matters.
 type fenced struct {
 	inPlace map[registry.Slot]registry.Incarnation
-	// known are the incarnations that the last look found.
+	// known are the incarnations that the last look found, and whether they began with nothing.
 	known map[registry.Incarnation]bool
 }
 
 // due are the modules whose fences are to be looked at.
 type due struct {
-	// young modules are there since the last look, on a server that was there before: nothing of theirs can come back.
+	// young modules are there since the last look, on a server that was there before and began with nothing: nothing of
+	// theirs can have come back.
 	young []registry.Slot
+	// late modules are like young ones, but on a server that began with something: nobody asked for them then, so what
+	// it brought back of theirs is there still.
+	late []registry.Slot
 	// doubtful modules are served by an incarnation that was not there before.
 	doubtful []registry.Slot
 }
@@ -49,10 +53,14 @@ type due struct {
 func (f *fenced) due(slots []registry.Slot, serving []registry.Incarnation) due {
 	var found due
 	for i, slot := range slots {
-		switch was, fenced := f.inPlace[slot]; {
+		was, fenced := f.inPlace[slot]
+		empty, known := f.known[serving[i]]
+		switch {
 		case serving[i] == "" || was == serving[i]:
-		case !fenced && f.known[serving[i]]:
+		case !fenced && known && empty:
 			found.young = append(found.young, slot)
+		case !fenced && known:
+			found.late = append(found.late, slot)
 		default:
 			found.doubtful = append(found.doubtful, slot)
 		}
@@ -64,7 +72,7 @@ func (f *fenced) due(slots []registry.Slot, serving []registry.Incarnation) due 
 func (f *fenced) remember(health registry.Health, slots []registry.Slot, serving []registry.Incarnation) {
 	f.known = make(map[registry.Incarnation]bool, len(health.Primaries))
 	for _, primary := range health.Primaries {
-		f.known[primary.Incarnation()] = true
+		f.known[primary.Incarnation()] = primary.BeganEmpty()
 	}
 	inPlace := make(map[registry.Slot]registry.Incarnation, len(slots))
 	for i, slot := range slots {
@@ -93,6 +101,9 @@ func (m *Monitor) fence(ctx context.Context, health registry.Health) error {
 	if err := m.markYoung(ctx, due.young); err != nil {
 		return err
 	}
+	if err := m.fenceLate(ctx, due.late); err != nil {
+		return err
+	}
 	if err := m.fenceDoubtful(ctx, policies, due.doubtful); err != nil {
 		return err
 	}
@@ -106,6 +117,19 @@ func (m *Monitor) markYoung(ctx context.Context, young []registry.Slot) error {
 		return err
 	}
 	return m.link.store.MarkFenced(ctx, open)
+}
+
+func (m *Monitor) fenceLate(ctx context.Context, late []registry.Slot) error {
+	open, err := m.openFences(ctx, late)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	if err := m.link.store.Fence(ctx, open); err != nil {
+		return err
+	}
+	m.Log.Info("Invalidated modules that came after the store may have gone back to an older state",
+		"store", m.id, "modules", len(open), "entries", dataLoss{invalidated: open}.keys())
+	return nil
 }
 
 func (m *Monitor) fenceDoubtful(ctx context.Context, policies []v1.CachePolicy, doubtful []registry.Slot) error {

@@ -10,11 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
@@ -25,8 +21,6 @@ const (
 	replayMargin = time.Minute
 	// signsLookedFor is in how many slots a sign of life is looked for.
 	signsLookedFor = 20
-	// journalLen bounds the deleted purges that are remembered.
-	journalLen = 10_000
 )
 
 // replay issues again the purges that took effect since the state that came back was the present one. Where it is not
@@ -116,20 +110,19 @@ func (m *Monitor) splitByPolicy(
 
 // purgeAgain issues the purges of a time again, on the modules that they reach, and counts them. Their status stays.
 func (m *Monitor) purgeAgain(ctx context.Context, fences []registry.Fence, since time.Time) (purges int, err error) {
-	recorded, err := m.Journal.since(ctx, m.Reader, m.id, since.Add(-replayMargin))
+	known, err := m.Journal.since(ctx, m.Reader, m.id, since.Add(-replayMargin))
 	if err != nil {
 		return 0, err
 	}
-	for _, invalidation := range recorded {
+	for _, purge := range known {
 		again := false
-		for i, target := range invalidation.Spec.Targets {
+		for i, target := range purge.Spec.Targets {
 			for _, fence := range fences {
-				if !reaches(invalidation.Namespace, target, fence.Slot) {
+				if !reaches(purge.Namespace, target, fence.Slot) {
 					continue
 				}
 				again = true
-				_, err := m.link.store.Invalidate(ctx, fence.Slot, scopeOf(target), modeOf(invalidation.Spec), replayRequest(fence, invalidation, i))
-				if err != nil && !errors.Is(err, registry.ErrRejected) {
+				if err := m.issueAgain(ctx, purge, i, fence); err != nil {
 					return purges, err
 				}
 			}
@@ -141,6 +134,22 @@ func (m *Monitor) purgeAgain(ctx context.Context, fences []registry.Fence, since
 	return purges, nil
 }
 
+// issueAgain issues one target of a purge on a module. What is not recorded yet is first issued as itself: should its
+// reconcile have to try again, it gets the answer to that, with the count.
+func (m *Monitor) issueAgain(ctx context.Context, purge knownPurge, index int, fence registry.Fence) error {
+	requests := []string{replayRequest(fence, purge.CacheInvalidation, index)}
+	if purge.underWay {
+		requests = append([]string{requestOf(purge.CacheInvalidation, index)}, requests...)
+	}
+	for _, request := range requests {
+		_, err := m.link.store.Invalidate(ctx, fence.Slot, scopeOf(purge.Spec.Targets[index]), modeOf(purge.Spec), request)
+		if err != nil && !errors.Is(err, registry.ErrRejected) {
+			return err
+		}
+	}
+	return nil
+}
+
 func reaches(namespace string, target v1.InvalidationTarget, slot registry.Slot) bool {
 	return slot.Namespace == namespace && (target.Module == "" || target.Module == slot.Module)
 }
@@ -150,70 +159,4 @@ func reaches(namespace string, target v1.InvalidationTarget, slot registry.Slot)
 func replayRequest(fence registry.Fence, invalidation *v1.CacheInvalidation, index int) string {
 	sum := sha1.Sum(fmt.Appendf(nil, "%s %s %d", fence.Incarnation, invalidation.UID, index)) //nolint:gosec // see the import
 	return "replay/" + hex.EncodeToString(sum[:])
-}
-
-// journal knows the purges that took effect: those that are recorded in CacheInvalidations, and those whose
-// CacheInvalidation was deleted since the operator started.
-type journal struct {
-	mu      sync.Mutex
-	began   time.Time
-	deleted []*v1.CacheInvalidation
-}
-
-// begin says that from now on the journal is told of each deletion.
-func (j *journal) begin(now time.Time) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.began = now
-}
-
-// forget is told of a CacheInvalidation that was deleted.
-func (j *journal) forget(invalidation *v1.CacheInvalidation) {
-	if invalidation.Status.EffectiveTime == nil || invalidation.Spec.DryRun {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.deleted) >= journalLen {
-		j.began = j.deleted[0].Status.EffectiveTime.Add(time.Second)
-		j.deleted = slices.Delete(j.deleted, 0, 1)
-	}
-	j.deleted = append(j.deleted, &v1.CacheInvalidation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: invalidation.Namespace, Name: invalidation.Name, UID: invalidation.UID},
-		Spec:       invalidation.Spec,
-		Status:     v1.CacheInvalidationStatus{EffectiveTime: invalidation.Status.EffectiveTime},
-	})
-}
-
-// covers says whether all purges since a time are known.
-func (j *journal) covers(since time.Time) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return !since.IsZero() && !j.began.IsZero() && !since.Before(j.began)
-}
-
-// since returns the purges of a store that took effect since a time.
-func (j *journal) since(ctx context.Context, reader client.Reader, id storeID, since time.Time) ([]*v1.CacheInvalidation, error) {
-	list := &v1.CacheInvalidationList{}
-	if err := reader.List(ctx, list, append(ofStore(id), readOnly)...); err != nil {
-		return nil, fmt.Errorf("listing purges: %w", err)
-	}
-	var found []*v1.CacheInvalidation
-	add := func(invalidation *v1.CacheInvalidation) {
-		effective := invalidation.Status.EffectiveTime
-		if effective != nil && !effective.Time.Before(since) && !invalidation.Spec.DryRun {
-			found = append(found, invalidation)
-		}
-	}
-	for i := range list.Items {
-		add(&list.Items[i])
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, invalidation := range j.deleted {
-		if storeIDOf(invalidation.Namespace, invalidation.Spec.StoreRef) == id {
-			add(invalidation)
-		}
-	}
-	return found, nil
 }

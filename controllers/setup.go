@@ -78,8 +78,8 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := indexFields(mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	purges := &journal{}
-	if err := tellDeletions(mgr.GetCache(), purges); err != nil {
+	purges := newJournal()
+	if err := tellJournal(mgr.GetCache(), purges); err != nil {
 		return err
 	}
 	recorder := newPacedRecorder(mgr.GetEventRecorder(EventSource), mgr.GetScheme(), mgr.GetLogger().WithName("events"))
@@ -113,21 +113,28 @@ func Setup(mgr manager.Manager, o Options) error {
 	return nil
 }
 
-// tellDeletions tells the journal of purges that are deleted.
-func tellDeletions(informers ctrlcache.Cache, purges *journal) error {
+// tellJournal tells the journal of purges that are recorded, and of those that are deleted.
+func tellJournal(informers ctrlcache.Cache, purges *journal) error {
 	// The manager's context is not there yet, and nothing is waited for.
 	informer, err := informers.GetInformer(context.Background(), &v1.CacheInvalidation{}, ctrlcache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watching CacheInvalidations: %w", err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
-		if unknown, missed := obj.(toolscache.DeletedFinalStateUnknown); missed {
-			obj = unknown.Obj
-		}
-		if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
-			purges.forget(invalidation)
-		}
-	}})
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(_, obj any) {
+			if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
+				purges.record(invalidation)
+			}
+		},
+		DeleteFunc: func(obj any) {
+			if unknown, missed := obj.(toolscache.DeletedFinalStateUnknown); missed {
+				obj = unknown.Obj
+			}
+			if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
+				purges.forget(invalidation)
+			}
+		},
+	})
 	if err != nil {
 		return fmt.Errorf("watching CacheInvalidations: %w", err)
 	}
@@ -229,6 +236,7 @@ func setupInvalidations(mgr manager.Manager, o Options, stores *Stores) error {
 		Stores:       stores,
 		Events:       stores.Events,
 		Metrics:      stores.Metrics,
+		Journal:      stores.Journal,
 		Clock:        clock.RealClock{},
 		ReclaimSlice: o.ReclaimSlice,
 		tenure:       newTenure(mgr.GetAPIReader()),

@@ -36,7 +36,8 @@ var _ = Describe("A tenure", func() {
 			},
 		})
 		reconciler = &CacheInvalidationReconciler{
-			Client: k8s, Reader: counting, Stores: &oneStore{store: on.cache, address: on.server.Addr()}, Events: &eventLog{}, Metrics: NewMetrics(),
+			Journal: newJournal(),
+			Client:  k8s, Reader: counting, Stores: &oneStore{store: on.cache, address: on.server.Addr()}, Events: &eventLog{}, Metrics: NewMetrics(),
 			Clock: clock.RealClock{}, tenure: newTenure(k8s),
 		}
 	})

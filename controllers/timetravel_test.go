@@ -6,12 +6,16 @@ package controllers
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -40,15 +44,49 @@ func (s *stage) restored(ctx context.Context) {
 	s.reconnect(ctx)
 }
 
+// hold keeps an operator from recording in a status what it did, until end is called.
+type hold struct {
+	reached chan struct{}
+	reach   func()
+	ended   chan struct{}
+	end     func()
+}
+
+func newHold() *hold {
+	h := &hold{reached: make(chan struct{}), ended: make(chan struct{})}
+	h.reach = sync.OnceFunc(func() { close(h.reached) })
+	h.end = sync.OnceFunc(func() { close(h.ended) })
+	DeferCleanup(h.end)
+	return h
+}
+
+func (h *hold) onPurges(options *manager.Options) {
+	options.NewClient = func(config *rest.Config, options client.Options) (client.Client, error) {
+		c, err := client.NewWithWatch(config, options)
+		if err != nil {
+			return nil, err
+		}
+		return interceptor.NewClient(c, interceptor.Funcs{
+			SubResourcePatch: func(ctx context.Context, c client.Client, resource string, obj client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+				if _, purge := obj.(*v1.CacheInvalidation); purge {
+					h.reach()
+					<-h.ended
+				}
+				return c.SubResource(resource).Patch(ctx, obj, patch, options...)
+			},
+		}), nil
+	}
+}
+
 var _ = Describe("A store that goes back in time", func() {
 	var on *stage
 
 	BeforeEach(func(ctx SpecContext) { on = newStage(ctx) })
 
 	// inUse has an operator and a policy, and entries of two operations.
-	inUse := func(ctx context.Context, options Options) *operator {
+	inUse := func(ctx context.Context, options Options, change ...func(*manager.Options)) *operator {
 		GinkgoHelper()
-		o := on.operate(adminConfig, options)
+		o := on.operate(adminConfig, options, change...)
 		on.create(ctx, usersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
@@ -114,6 +152,28 @@ var _ = Describe("A store that goes back in time", func() {
 		Eventually(func() int { return on.cached(ctx, "retained", "list", "", 5) }).Should(BeZero())
 	})
 
+	It("has modules invalidated that no policy governed then", func(ctx SpecContext) {
+		store := newBrittleStore(on.cache)
+		operator := inUse(ctx, on.quick(store))
+		on.server.Save()
+		policy := on.policy(ctx, "users")(Default)
+		Expect(k8s.Delete(ctx, policy)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(policy), policy) }).Should(beGone())
+		on.restored(ctx)
+		health, err := on.cache.Check(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(operator.logs.String).Should(ContainSubstring(health.RunIDs[0]))
+		checks := store.count("Check")
+		Eventually(func() int { return store.count("Check") - checks }).Should(BeNumerically(">=", 2))
+		Expect(count(ctx, "list")()).To(Equal(5))
+
+		on.create(ctx, usersPolicy())
+
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		Expect(count(ctx, "list")()).To(BeZero(), "what was invalidated with the policy is back")
+	})
+
 	It("is seen by an operator that was away meanwhile", func(ctx SpecContext) {
 		inUse(ctx, on.quick(on.cache)).stop()
 		on.server.Save()
@@ -164,6 +224,26 @@ var _ = Describe("A store that goes back in time", func() {
 
 		Eventually(count(ctx, "list")).Should(BeZero())
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		Expect(count(ctx, "getById")()).To(Equal(5))
+	})
+
+	It("has purges issued again that are not recorded yet, with onDataLoss Replay", func(ctx SpecContext) {
+		record := newHold()
+		inUse(ctx, replaying(), record.onPurges)
+		signed(ctx)
+		on.server.Save()
+		made := purgeOf(v1.InvalidationTarget{Module: "users", Operation: "list"})
+		on.create(ctx, made)
+		Eventually(record.reached).Should(BeClosed())
+		Expect(count(ctx, "list")()).To(BeZero())
+
+		on.restored(ctx)
+
+		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		record.end()
+		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, made).Status.KeysInvalidated).To(BeEquivalentTo(5))
+		Expect(count(ctx, "list")()).To(BeZero(), "a purge that is complete is lost")
 		Expect(count(ctx, "getById")()).To(Equal(5))
 	})
 

@@ -76,6 +76,11 @@ type Primary struct {
 	Uptime time.Duration
 }
 
+// BeganEmpty says that the server began with no data: from no file, and as a replica of none.
+func (p Primary) BeganEmpty() bool {
+	return !p.AppendOnly && p.RestoredKeys == 0 && p.FormerReplicationID == ""
+}
+
 // Replica is one that is connected to a primary.
 type Replica struct {
 	// Addr is where the primary sees it, host:port.

@@ -102,6 +102,54 @@ func TestCheckShowsReplicationMemoryAndPersistence(t *testing.T) {
 	}
 }
 
+// What a server began with decides whether something of a module can have come back that nobody asked for then.
+func TestCheckShowsWhetherAServerBeganEmpty(t *testing.T) {
+	one := func(t *testing.T, server *redistest.Server) *Registry {
+		t.Helper()
+		r := New(server.Client())
+		if err := server.Client().Set(t.Context(), "key", "value", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if !check(t, r).Primaries[0].BeganEmpty() {
+			t.Error("it was just started, and is said to have begun with data")
+		}
+		return r
+	}
+	t.Run("restarted without data", func(t *testing.T) {
+		server := redistest.Start(t)
+		r := one(t, server)
+		server.Restart()
+		if !check(t, r).Primaries[0].BeganEmpty() {
+			t.Error("it is said to have begun with data")
+		}
+	})
+	t.Run("restarted with a snapshot", func(t *testing.T) {
+		server := redistest.Start(t)
+		r := one(t, server)
+		server.Save()
+		server.Restart()
+		if check(t, r).Primaries[0].BeganEmpty() {
+			t.Error("it is said to have begun empty")
+		}
+	})
+	t.Run("with an append-only file", func(t *testing.T) {
+		if check(t, New(redistest.Start(t, "--appendonly", "yes").Client())).Primaries[0].BeganEmpty() {
+			t.Error("it is said to have begun empty")
+		}
+	})
+	t.Run("promoted", func(t *testing.T) {
+		server := redistest.Start(t)
+		one(t, server)
+		client := redistest.StartReplica(t, server).Client()
+		if err := client.ReplicaOf(t.Context(), "NO", "ONE").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if check(t, New(client)).Primaries[0].BeganEmpty() {
+			t.Error("it is said to have begun empty")
+		}
+	})
+}
+
 // kinds lists what a store is warned of.
 func kinds(health Health) string {
 	var found []string

@@ -42,7 +42,7 @@ type Guard struct {
 
 	// generation is raised each time that a read may be answered by another incarnation than those before.
 	generation atomic.Uint64
-	blind      atomic.Bool // INFO is not allowed
+	blind      atomic.Bool // a command that it needs is not allowed
 	states     atomic.Pointer[map[registry.Slot]*state]
 	flights    singleflight.Group
 
@@ -270,10 +270,10 @@ func (g *Guard) note(node string, incarnation registry.Incarnation, connected bo
 	return nil
 }
 
-// blindedBy gives up: without INFO nobody can tell.
+// blindedBy gives up: without INFO nobody can tell who answers, and without GETEX whether a module is fenced.
 func (g *Guard) blindedBy(err error) {
 	if !g.blind.Swap(true) {
 		g.tell(fmt.Errorf("a restart of Redis with an old snapshot, or a failover to a replica that lags, will not be noticed by "+
-			"this process: allow its user INFO (+info): %w", err))
+			"this process: allow its user INFO and GETEX (+info +getex), as docs/operations.md does: %w", err))
 	}
 }

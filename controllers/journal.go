@@ -1,0 +1,162 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// journalLen bounds the deleted purges that are remembered.
+const journalLen = 10_000
+
+// journal knows the purges that took effect: those that are recorded in CacheInvalidations, those that this operator may
+// have made take effect while nothing is recorded yet, and those whose CacheInvalidation was deleted since it started.
+type journal struct {
+	mu       sync.Mutex
+	began    time.Time
+	underWay map[client.ObjectKey]*v1.CacheInvalidation
+	deleted  []*v1.CacheInvalidation
+}
+
+// knownPurge is one that took effect or, where it is under way, may have.
+type knownPurge struct {
+	*v1.CacheInvalidation
+	underWay bool
+}
+
+func newJournal() *journal {
+	return &journal{underWay: map[client.ObjectKey]*v1.CacheInvalidation{}}
+}
+
+// begin says that from now on the journal is told of each deletion.
+func (j *journal) begin(now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.began = now
+}
+
+// enter is told of a purge before the store is. Until it is seen to be recorded nobody else knows whether it took effect.
+func (j *journal) enter(invalidation *v1.CacheInvalidation, now time.Time) {
+	if invalidation.Spec.DryRun {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.underWay[client.ObjectKeyFromObject(invalidation)] = asOf(invalidation, metav1.NewMicroTime(now))
+}
+
+// record is told of what the cache shows of a purge by now.
+func (j *journal) record(invalidation *v1.CacheInvalidation) {
+	if invalidation.Status.EffectiveTime == nil && !finished(invalidation) {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.leave(invalidation)
+}
+
+// leave returns what was known of a purge that was under way. Another of the same name stays.
+func (j *journal) leave(invalidation *v1.CacheInvalidation) *v1.CacheInvalidation {
+	key := client.ObjectKeyFromObject(invalidation)
+	entered := j.underWay[key]
+	if entered == nil || entered.UID != invalidation.UID {
+		return nil
+	}
+	delete(j.underWay, key)
+	return entered
+}
+
+// forget is told of a CacheInvalidation that was deleted. Its last version may not have been seen.
+func (j *journal) forget(invalidation *v1.CacheInvalidation) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	entered := j.leave(invalidation)
+	switch {
+	case invalidation.Spec.DryRun:
+		return
+	case invalidation.Status.EffectiveTime != nil:
+		entered = asOf(invalidation, *invalidation.Status.EffectiveTime)
+	case entered == nil:
+		return
+	}
+	if len(j.deleted) >= journalLen {
+		j.began = j.deleted[0].Status.EffectiveTime.Add(time.Second)
+		j.deleted = slices.Delete(j.deleted, 0, 1)
+	}
+	j.deleted = append(j.deleted, entered)
+}
+
+// gone is told that there is no purge of that name: it may have been entered after its deletion was told.
+func (j *journal) gone(key client.ObjectKey) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.underWay, key)
+}
+
+// asOf keeps of a purge what it takes to issue it again.
+func asOf(invalidation *v1.CacheInvalidation, effective metav1.MicroTime) *v1.CacheInvalidation {
+	return &v1.CacheInvalidation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: invalidation.Namespace, Name: invalidation.Name, UID: invalidation.UID},
+		Spec:       invalidation.Spec,
+		Status:     v1.CacheInvalidationStatus{EffectiveTime: &effective},
+	}
+}
+
+// covers says whether all purges since a time are known.
+func (j *journal) covers(since time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !since.IsZero() && !j.began.IsZero() && !since.Before(j.began)
+}
+
+// since returns the purges of a store that took effect since a time, and those that are under way.
+func (j *journal) since(ctx context.Context, reader client.Reader, id storeID, since time.Time) ([]knownPurge, error) {
+	// Before the cache is asked: one that is recorded meanwhile is in both.
+	known := j.underWayIn(id)
+	list := &v1.CacheInvalidationList{}
+	if err := reader.List(ctx, list, append(ofStore(id), readOnly)...); err != nil {
+		return nil, fmt.Errorf("listing purges: %w", err)
+	}
+	for i := range list.Items {
+		if tookEffect(&list.Items[i], since) {
+			known[client.ObjectKeyFromObject(&list.Items[i])] = knownPurge{CacheInvalidation: &list.Items[i]}
+		}
+	}
+	found := slices.Collect(maps.Values(known))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, invalidation := range j.deleted {
+		if storeIDOf(invalidation.Namespace, invalidation.Spec.StoreRef) == id && tookEffect(invalidation, since) {
+			found = append(found, knownPurge{CacheInvalidation: invalidation})
+		}
+	}
+	return found, nil
+}
+
+func (j *journal) underWayIn(id storeID) map[client.ObjectKey]knownPurge {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	found := map[client.ObjectKey]knownPurge{}
+	for key, invalidation := range j.underWay {
+		if storeIDOf(invalidation.Namespace, invalidation.Spec.StoreRef) == id {
+			found[key] = knownPurge{invalidation, true}
+		}
+	}
+	return found
+}
+
+func tookEffect(invalidation *v1.CacheInvalidation, since time.Time) bool {
+	effective := invalidation.Status.EffectiveTime
+	return effective != nil && !effective.Time.Before(since) && !invalidation.Spec.DryRun
+}

@@ -1,0 +1,131 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+func TestTheJournalKnowsWhatItDoesNotKnow(t *testing.T) {
+	began := time.Now()
+	j := newJournal()
+	if j.covers(began) {
+		t.Error("it covers a time before it began")
+	}
+	j.begin(began)
+	for _, test := range []struct {
+		name  string
+		since time.Time
+		want  bool
+	}{{"no sign of life", time.Time{}, false}, {"before it began", began.Add(-time.Second), false}, {"since it began", began.Add(time.Second), true}} {
+		if got := j.covers(test.since); got != test.want {
+			t.Errorf("%s: covered: %t", test.name, got)
+		}
+	}
+	for i := range journalLen + 1 {
+		purge := purgeOf(v1.InvalidationTarget{All: true})
+		purge.Name, purge.Status.EffectiveTime = strconv.Itoa(i), new(metav1.NewMicroTime(began.Add(time.Duration(i)*time.Minute)))
+		j.forget(purge)
+	}
+	if len(j.deleted) != journalLen || j.covers(began.Add(time.Millisecond)) || !j.covers(began.Add(time.Minute)) {
+		t.Errorf("of %d deletions it keeps %d, and covers from %s on", journalLen+1, len(j.deleted), j.began)
+	}
+}
+
+// A purge that may have taken effect is known from before it is issued, without a gap, until there is no such purge.
+func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
+	now := time.Now()
+	purgeWith := func(uid types.UID, change ...func(*v1.CacheInvalidation)) *v1.CacheInvalidation {
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Namespace, purge.Name, purge.UID = "shop", "purge", uid
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		for _, c := range change {
+			c(purge)
+		}
+		return purge
+	}
+	effective := func(p *v1.CacheInvalidation) { p.Status.EffectiveTime = new(metav1.NewMicroTime(now)) }
+	failed := func(p *v1.CacheInvalidation) {
+		p.Status.Conditions = []metav1.Condition{{Type: v1.ConditionFailed, Status: metav1.ConditionTrue}}
+	}
+	main := storeID{Namespace: "shop", Name: "main"}
+	for _, test := range []struct {
+		name     string
+		tell     func(*journal)
+		recorded []*v1.CacheInvalidation // in the cache
+		want     []string
+	}{
+		{"never issued", func(*journal) {}, []*v1.CacheInvalidation{purgeWith("a")}, nil},
+		{"issued", func(j *journal) { j.enter(purgeWith("a"), now) }, []*v1.CacheInvalidation{purgeWith("a")}, []string{"a under way"}},
+		{"a dry run", func(j *journal) {
+			j.enter(purgeWith("a", func(p *v1.CacheInvalidation) { p.Spec.DryRun = true }), now)
+		}, nil, nil},
+		{"in another store", func(j *journal) {
+			j.enter(purgeWith("a", func(p *v1.CacheInvalidation) { p.Spec.StoreRef = nil }), now)
+		}, nil, nil},
+		{
+			"the cache shows it, and nobody has told so", func(j *journal) { j.enter(purgeWith("a"), now) },
+			[]*v1.CacheInvalidation{purgeWith("a", effective)},
+			[]string{"a"},
+		},
+		{"recorded", func(j *journal) {
+			j.enter(purgeWith("a"), now)
+			j.record(purgeWith("a", effective))
+		}, []*v1.CacheInvalidation{purgeWith("a", effective)}, []string{"a"}},
+		{"another version, of before", func(j *journal) {
+			j.enter(purgeWith("a"), now)
+			j.record(purgeWith("a"))
+		}, nil, []string{"a under way"}},
+		{"given up", func(j *journal) {
+			j.enter(purgeWith("a"), now)
+			j.record(purgeWith("a", failed))
+		}, []*v1.CacheInvalidation{purgeWith("a", failed)}, nil},
+		{"deleted, and its last version was not seen", func(j *journal) {
+			j.enter(purgeWith("a"), now)
+			j.forget(purgeWith("a"))
+		}, nil, []string{"a"}},
+		{"deleted and made anew", func(j *journal) {
+			j.enter(purgeWith("a"), now)
+			j.enter(purgeWith("b"), now)
+			j.forget(purgeWith("a", effective))
+		}, []*v1.CacheInvalidation{purgeWith("b")}, []string{"a", "b under way"}},
+		{"issued after its deletion was told", func(j *journal) {
+			j.forget(purgeWith("a"))
+			j.enter(purgeWith("a"), now)
+			j.gone(types.NamespacedName{Namespace: "shop", Name: "purge"})
+		}, nil, nil},
+	} {
+		j := newJournal()
+		test.tell(j)
+		var recorded []client.Object
+		for _, purge := range test.recorded {
+			recorded = append(recorded, purge)
+		}
+		known, err := j.since(t.Context(), fakeCache(t, recorded...), main, now.Add(-time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, purge := range known {
+			name := string(purge.UID)
+			if purge.underWay {
+				name += " under way"
+			}
+			got = append(got, name)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: knows %q; want %q", test.name, got, test.want)
+		}
+	}
+}
