@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -146,5 +147,42 @@ var _ = Describe("CacheStore of each kind", func() {
 
 		frozen.Resume()
 		Eventually(on.policy(ctx, "h")).Should(beReady("True Applied"))
+	})
+
+	It("slows no other for long when it begins to hang", func(ctx SpecContext) {
+		frozen := redistest.Start(GinkgoTB())
+		on.create(ctx, storeTo("main", on.server.Addr()))
+		on.create(ctx, storeTo("frozen", frozen.Addr()))
+		modules := make([]string, 2*max(policyWorkers, invalidationWorkers))
+		for i := range modules {
+			modules[i] = fmt.Sprintf("m%d", i)
+			policy := usersPolicyIn("frozen")
+			policy.Name, policy.Spec.Module = modules[i], modules[i]
+			on.create(ctx, policy)
+		}
+		for _, module := range modules {
+			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
+		}
+		DeferCleanup(frozen.Resume)
+		frozen.Pause()
+
+		By("giving all workers something to do in the store that hangs, which nobody knows yet")
+		hanging := registry.Connection{Addresses: []string{frozen.Addr()}}.Client()
+		DeferCleanup(hanging.Close)
+		timedOut := make(chan error, 1)
+		go func() { timedOut <- hanging.Ping(ctx).Err() }()
+		for _, module := range modules {
+			on.retune(ctx, module)
+			purge := purgeOf(v1.InvalidationTarget{Module: module})
+			purge.Spec.StoreRef = &v1.StoreReference{Name: "frozen"}
+			on.create(ctx, purge)
+		}
+		on.create(ctx, usersPolicyIn("main"))
+		other := purgeOf(v1.InvalidationTarget{All: true})
+		other.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, other)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.purge(ctx, other)).Should(beIn(v1.StateComplete))
+		Expect(timedOut).NotTo(Receive(), "a call of a patient client to the store that hangs was over first")
 	})
 })

@@ -144,6 +144,9 @@ func causeOf(err, meaning error) string {
 		remote.Source = nil
 		return remote.Error()
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "it did not answer in time"
+	}
 	if _, cause, found := strings.Cut(err.Error(), meaning.Error()+": "); found {
 		return cause
 	}

@@ -38,6 +38,11 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 			classWait, v1.ReasonStoreUnreachable,
 			[]string{address, "LOADING Redis is loading"},
 		},
+		{
+			"hanging", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, context.DeadlineExceeded),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{address, "did not answer in time"},
+		},
 		{"wrong password", errPassword, classWait, v1.ReasonStoreUnauthorized, []string{address, "WRONGPASS", "REDIS_PASSWORD"}},
 		{"too old", errOld, classStalled, v1.ReasonStoreUnsupported, []string{address, "6.2.14", "use Redis 7.0"}},
 		{"refused", errRefused, classTerminal, v1.ReasonRejected, []string{"revision must be a string"}},

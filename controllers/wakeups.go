@@ -22,7 +22,7 @@ type wakeups chan event.TypedGenericEvent[wakeup]
 
 type wakeup struct {
 	name types.NamespacedName
-	// within this time, at random, and behind what people changed; 0: at once.
+	// within this time, at random; 0: at once.
 	within time.Duration
 }
 
@@ -36,13 +36,14 @@ func (w wakeups) source() source.Source {
 	})
 }
 
+// addTo adds the resource behind what people changed: one store may have ten thousand to wake when it goes, of which
+// the tenants of other stores should notice nothing.
 func (w wakeup) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 	request := reconcile.Request{NamespacedName: w.name}
-	if w.within == 0 {
-		queue.Add(request)
-		return
+	var after time.Duration
+	if w.within > 0 {
+		after = rand.N(w.within)
 	}
-	after := rand.N(w.within)
 	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		prioritized.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: new(handler.LowPriority)}, request)
 		return
@@ -50,7 +51,7 @@ func (w wakeup) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Reque
 	queue.AddAfter(request, after)
 }
 
-// wake has a resource reconciled at once.
+// wake has a resource reconciled as soon as nothing is to be done that people changed.
 func (w wakeups) wake(ctx context.Context, name types.NamespacedName) {
 	w.wakeWithin(ctx, name, 0)
 }

@@ -1,0 +1,116 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// finding is what the last look at a store showed.
+type finding struct {
+	// generation of the CacheStore that was looked at; 0 for the default store.
+	generation int64
+	// err says why it cannot be used; nil: it can. Of the same trouble it stays the first one, so that
+	// what is said of it stays the same.
+	err error
+	// health is what the store was when it last could be used.
+	health registry.Health
+	// figures of its modules, when last counted.
+	figures figures
+}
+
+// Open returns a use of the store.
+func (m *Monitor) Open() *Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &Session{place: m.place, monitor: m}
+	switch {
+	case m.found == nil || m.doubted:
+		m.turned = m.turned || m.found == nil
+		s.err = errStorePending
+	case m.found.err != nil:
+		s.err = m.found.err
+	default:
+		s.Store, s.link = impatientStore{m.link.store}, m.link
+		s.link.enter()
+	}
+	return s
+}
+
+// doubt is told that a reconcile could not use the store: no other tries until it was looked at, which
+// is done at once. So a store that hangs costs those one callTimeout that were at it already.
+func (m *Monitor) doubt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.found != nil && m.found.err == nil {
+		m.doubted = true
+		m.lookNow()
+	}
+}
+
+// Ready is a readiness check: it fails while the store cannot be used, and says why.
+func (m *Monitor) Ready(*http.Request) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.found == nil {
+		return fmt.Errorf("%s has not been checked yet", m.place)
+	}
+	if m.found.err != nil {
+		return errors.New(faultOf(m.found.err, m.place).message)
+	}
+	return nil
+}
+
+// report returns what was last found, nil before anything was, and where.
+func (m *Monitor) report() (*finding, place) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.found == nil {
+		return nil, m.place
+	}
+	found := *m.found
+	found.figures = m.figures
+	return &found, m.place
+}
+
+// note remembers a finding and says whether it concerns every resource: the store went, came back,
+// is refused for another reason, or was restarted or replaced.
+func (m *Monitor) note(found finding) (changed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.doubted = false
+	first, before := m.found == nil, finding{}
+	if !first {
+		before = *m.found
+	}
+	m.found = &found
+	m.Metrics.storeFound(m.id, found.err == nil)
+	was, is := faultOf(before.err, m.place), faultOf(found.err, m.place)
+	if first {
+		// Those who came before the first look wait for it; the others are looked at anyway when the
+		// operator starts.
+		defer func() { changed = m.turned; m.turned = false }()
+	}
+	if is != nil {
+		found.health = before.health
+		if was != nil && was.reason == is.reason && before.generation == found.generation {
+			found.err = before.err
+			return false
+		}
+		m.Log.Error(found.err, "Redis cannot be used", "store", m.id, "at", m.place.address, "reason", is.reason)
+		return true
+	}
+	m.tellRisks(before.health.Warnings(), found.health.Warnings())
+	changed = was != nil || !slices.Equal(m.runIDs, found.health.RunIDs)
+	if changed {
+		m.Log.Info("Redis can be used", "store", m.id, "at", m.place.address, "version", found.health.Version, "runIDs", found.health.RunIDs)
+	}
+	m.runIDs = found.health.RunIDs
+	return changed
+}
