@@ -104,32 +104,35 @@ local slots = new_memory()
 
 local function keys_of(slot)
   local keys = slots.items[slot]
-  if not keys then
-    make_room(slots)
-    keys = {
-      policy = slot .. ':policy', counters = slot .. ':counters', pending = slot .. ':pending',
-      module_head = slot .. ':m', entries = slot .. ':e:', operations = {},
-    }
-    slots.items[slot] = keys
-  end
+  if keys then return keys end
+  make_room(slots)
+  keys = {
+    policy = slot .. ':policy', counters = slot .. ':counters', pending = slot .. ':pending',
+    module_head = slot .. ':m', entries = slot .. ':e:', operations = {},
+  }
+  slots.items[slot] = keys
   return keys
 end
 
 -- forget also parts the slot's operations from the rules that are remembered for them.
 local function forget(slot) slots.items[slot] = nil end
 
-local function keys_of_operation(slot, op)
-  local keys = keys_of(slot).operations[op]
-  if not keys then
-    make_room(slots)
-    keys = {
-      head = slot .. ':o:' .. op, rule = 'o:' .. op, name = #op .. ':' .. op .. ':',
-      entries = slot .. ':e:' .. #op .. ':' .. op .. ':', counters = {},
-    }
-    for _, counter in ipairs(COUNTERS) do keys.counters[counter] = counter .. ':' .. op end
-    keys_of(slot).operations[op] = keys
-  end
+local function make_keys_of_operation(slot, op)
+  make_room(slots)
+  local of_slot = keys_of(slot)
+  local keys = {
+    module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
+    head = slot .. ':o:' .. op, rule = 'o:' .. op, name = #op .. ':' .. op .. ':',
+    entries = of_slot.entries .. #op .. ':' .. op .. ':',
+  }
+  for _, counter in ipairs(COUNTERS) do keys.fields[counter] = counter .. ':' .. op end
+  of_slot.operations[op] = keys
   return keys
+end
+
+local function keys_of_operation(slot, op)
+  local of_slot = slots.items[slot]
+  return of_slot and of_slot.operations[op] or make_keys_of_operation(slot, op)
 end
 
 local function policy_key(slot) return keys_of(slot).policy end
@@ -284,6 +287,8 @@ local function decode_rule(text)
     jitter = tonumber(jitter), scope = scope, max = tonumber(max),
   }
   rule.exponent, rule.negative_exponent = slice_exponent(rule.ttl + rule.stale), slice_exponent(rule.negative)
+  rule.lives = {} -- without jitter, as text
+  for _, life in ipairs({rule.ttl + rule.stale, rule.negative}) do rule.lives[life] = string.format('%d', life) end
   make_room(rules_by_text)
   rules_by_text.items[text] = rule
   return rule
@@ -353,14 +358,15 @@ end
 -- Counters: one hash, fields <counter>:<op>; "invalidations:" with no operation counts all of them.
 
 local function count(slot, counter, op, by)
-  redis.call('HINCRBY', counters_key(slot), keys_of_operation(slot, op).counters[counter], by or '1')
+  local keys = keys_of_operation(slot, op)
+  redis.call('HINCRBY', keys.counters, keys.fields[counter], by or '1')
 end
 
 -- has_room keeps a caller that invents operations under a default TTL from growing the slot.
 local function has_room(slot, op)
   local key = counters_key(slot)
   return redis.call('HLEN', key) < MAX_OPERATIONS * #COUNTERS
-    or redis.call('HEXISTS', key, keys_of_operation(slot, op).counters.misses) == 1
+    or redis.call('HEXISTS', key, keys_of_operation(slot, op).fields.misses) == 1
     or redis.call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1
 end
 
@@ -429,7 +435,8 @@ end
 
 local function read_heads(slot, op, user)
   if user == '' then
-    return heads_from(redis.call('MGET', module_head_key(slot), operation_head_key(slot, op)), user)
+    local keys = keys_of_operation(slot, op)
+    return heads_from(redis.call('MGET', keys.module_head, keys.head), user)
   end
   return heads_from(redis.call('MGET', unpack(head_keys(slot, op, user))), user)
 end
@@ -1280,7 +1287,7 @@ local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
 local function store(slot, op, user, member, heads, roomy_payload, rule, ttl, life, negative)
   local key = member_key(slot, op, member)
   local old = redis.call('GETRANGE', key, '0', TO_OPERATION_EPOCH_END)
-  redis.call('PSETEX', key, string.format('%d', life), roomy_payload)
+  redis.call('PSETEX', key, rule.lives[life] or string.format('%d', life), roomy_payload)
   local expiry = redis.call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
@@ -1299,12 +1306,6 @@ local function terms(slot, rule, negative)
   return ttl, negative and ttl or ttl + rule.stale
 end
 
-local function want_word(at, value, word)
-  if value == nil or value == '' then return false end
-  if value ~= word then refuse('cw_set: the ' .. at .. ' argument must be ' .. word .. ', empty or left out') end
-  return true
-end
-
 local function want_room(payload, room)
   if #payload < room then
     refuse('cw_set: the payload must begin behind room for a header, here ' .. room .. ' bytes, but has ' .. #payload .. ' in all')
@@ -1317,7 +1318,9 @@ function cw_set(keys, args)
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  local negative, roomy = want_word('sixth', args[6], 'negative'), want_word('seventh', args[7], 'room')
+  local negative, roomy = args[6] == 'negative', args[7] == 'room'
+  if not negative and (args[6] or '') ~= '' then refuse('cw_set: the sixth argument must be negative, empty or left out') end
+  if not roomy and (args[7] or '') ~= '' then refuse('cw_set: the seventh argument must be room, empty or left out') end
   local room = #token + HEADER_OVER_TOKEN
   if roomy then want_room(payload, room) end
   local heads = read_heads(slot, op, user)
