@@ -294,29 +294,70 @@ var _ = Describe("CacheStore", func() {
 		Eventually(getting(ctx, store)).Should(beGone())
 	})
 
-	It("lets a namespace go whose Redis is dead", func(ctx SpecContext) {
+	DescribeTable("lets all that refers to it go, and goes, whatever is wrong with it",
+		func(ctx SpecContext, wantReason, wantFarewell string, harm func(ctx context.Context)) {
+			options := withoutDefault()
+			options.WithdrawTimeout = time.Second
+			options.SecretInterval = 100 * time.Millisecond
+			on.operate(adminConfig, options)
+			addOperator(on.server, "secret")
+			on.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": "secret"}))
+			store, policy, purge := storeTo("main", on.server.Addr()), usersPolicyIn("main"), purgeOf(v1.InvalidationTarget{Module: "users"})
+			store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
+			on.create(ctx, store)
+			on.create(ctx, policy)
+			Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+			harm(ctx)
+			Eventually(on.policy(ctx, "users")).Should(beReady("False " + wantReason))
+			purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+			on.create(ctx, purge)
+			Eventually(on.purge(ctx, purge)).Should(beReady("False " + wantReason))
+
+			for _, obj := range []client.Object{store, policy, purge} {
+				Expect(client.IgnoreNotFound(k8s.Delete(ctx, obj))).To(Succeed())
+			}
+
+			Eventually(getting(ctx, purge)).Should(beGone())
+			Eventually(getting(ctx, policy)).Should(beGone())
+			Eventually(getting(ctx, store)).Should(beGone())
+			Eventually(on.told(ctx, "users")).Should(ContainElement(wantFarewell))
+		},
+		Entry("dead", v1.ReasonStoreUnreachable, "Warning Abandoned", func(context.Context) { on.server.Kill() }),
+		Entry("frozen", v1.ReasonStoreUnreachable, "Warning Abandoned", func(context.Context) {
+			on.server.Pause()
+			DeferCleanup(on.server.Resume)
+		}),
+		Entry("another password", v1.ReasonStoreUnauthorized, "Warning Abandoned", func(ctx context.Context) {
+			Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "resetpass", ">other").Err()).To(Succeed())
+			Expect(on.redis.Do(ctx, "CLIENT", "KILL", "USER", "cachewright").Err()).To(Succeed())
+		}),
+		// The connection of before is good enough to withdraw policies.
+		Entry("its Secret deleted", v1.ReasonStoreSecretInvalid, "Normal Withdrawn", func(ctx context.Context) {
+			Expect(k8s.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: on.namespace, Name: "redis-auth"}})).To(Succeed())
+		}),
+		Entry("deleted, its finalizer taken off by force", v1.ReasonStoreNotFound, "Warning Abandoned", func(ctx context.Context) {
+			store := on.store(ctx, "main")(Default)
+			Expect(k8s.Delete(ctx, store)).To(Succeed())
+			on.patch(ctx, store, `{"metadata":{"finalizers":null}}`)
+		}),
+	)
+
+	It("need not be there for what refers to it to go", func(ctx SpecContext) {
 		options := withoutDefault()
 		options.WithdrawTimeout = time.Second
 		on.operate(adminConfig, options)
-		store, policy := storeTo("main", on.server.Addr()), usersPolicyIn("main")
-		on.create(ctx, store)
+		policy, purge := usersPolicyIn("never-there"), purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "never-there"}
 		on.create(ctx, policy)
-		orphan := usersPolicyIn("never-there")
-		orphan.Name = "orphan"
-		on.create(ctx, orphan)
-		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		Eventually(on.policy(ctx, "orphan")).Should(beReady("False StoreNotFound"))
-		on.server.Kill()
+		on.create(ctx, purge)
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
 
-		for _, obj := range []client.Object{store, policy, orphan} {
-			Expect(k8s.Delete(ctx, obj)).To(Succeed())
-		}
+		Expect(k8s.Delete(ctx, policy)).To(Succeed())
+		Expect(k8s.Delete(ctx, purge)).To(Succeed())
 
+		Eventually(getting(ctx, purge)).Should(beGone())
 		Eventually(getting(ctx, policy)).Should(beGone())
-		Eventually(getting(ctx, orphan)).Should(beGone())
-		Eventually(getting(ctx, store)).Should(beGone())
 		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning Abandoned"))
-		Eventually(on.told(ctx, "orphan")).Should(ContainElement("Warning Abandoned"))
 	})
 
 	It("may vanish with its finalizer taken off by force", func(ctx SpecContext) {

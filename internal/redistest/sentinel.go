@@ -102,7 +102,31 @@ func (g *SentinelGroup) Failover() *Server {
 	g.tb.Helper()
 	before := g.Primary()
 	before.Kill()
-	var after *Server
+	return g.successor(before)
+}
+
+// Split parts the primary from its replicas and the Sentinels, as a network would, and returns it when they have promoted
+// another. Clients that log in as another user than the default one reach it still.
+func (g *SentinelGroup) Split() (former *Server) {
+	g.tb.Helper()
+	former = g.Primary()
+	former.PauseReplication()
+	former.do("ACL", "SETUSER", "default", "-ping", "-info")
+	g.successor(former)
+	return former
+}
+
+// Heal ends what Split began. It returns when the former primary is a replica of the one that was promoted.
+func (g *SentinelGroup) Heal(former *Server) {
+	g.tb.Helper()
+	former.do("ACL", "SETUSER", "default", "+ping", "+info")
+	former.ResumeReplication()
+	g.await(failoverTimeout, "the former primary is a replica", func(ctx context.Context) error { return wantRole(ctx, former, "slave") })
+}
+
+// successor waits until all Sentinels name another primary, which takes writes.
+func (g *SentinelGroup) successor(before *Server) (after *Server) {
+	g.tb.Helper()
 	g.await(failoverTimeout, "another server is the primary", func(ctx context.Context) error {
 		var err error
 		if after, err = g.primary(ctx); err != nil {
