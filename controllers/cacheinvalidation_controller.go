@@ -88,10 +88,7 @@ func (r *CacheInvalidationReconciler) purge(
 	if err := store.Err(); err != nil {
 		return err
 	}
-	view, err := viewNamespace(ctx, r.Client, store, invalidation)
-	if err != nil {
-		return err
-	}
+	view := viewOf(ctx, r.Client, store, invalidation)
 	r.Journal.enter(invalidation, found.began)
 	for i, target := range invalidation.Spec.Targets {
 		result, err := purgeTarget(ctx, invalidation, store, view, i)
@@ -102,7 +99,9 @@ func (r *CacheInvalidationReconciler) purge(
 		case err != nil:
 			return err
 		case result.KeysInvalidated == 0:
-			result.Message = view.explainNothing(target)
+			if result.Message, err = view.explainNothing(target); err != nil {
+				return err
+			}
 		}
 		result.Message = clip(result.Message, maxMessage)
 		found.results = append(found.results, result)
@@ -114,11 +113,15 @@ func (r *CacheInvalidationReconciler) purge(
 // purgeTarget purges one target. The request id makes a repetition, after a crash or a failed
 // write of status, return the first answer and change nothing.
 func purgeTarget(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view *namespaceView, index int,
+	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view viewer, index int,
 ) (v1.TargetResult, error) {
 	target := invalidation.Spec.Targets[index]
 	var result v1.TargetResult
-	for _, slot := range view.slots(target) {
+	slots, err := view.slots(invalidation.Namespace, target)
+	if err != nil {
+		return result, err
+	}
+	for _, slot := range slots {
 		invalidated, err := store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestOf(invalidation, index))
 		if err != nil {
 			return result, err
@@ -141,14 +144,15 @@ func (r *CacheInvalidationReconciler) reclaim(
 	if err := store.Err(); err != nil {
 		return err
 	}
-	view, err := viewNamespace(ctx, r.Client, store, invalidation)
-	if err != nil {
-		return err
-	}
+	view := viewOf(ctx, r.Client, store, invalidation)
 	var slots []registry.Slot
 	for i, result := range invalidation.Status.Targets {
 		if result.KeysPending > 0 {
-			slots = append(slots, view.slots(invalidation.Spec.Targets[i])...)
+			reached, err := view.slots(invalidation.Namespace, invalidation.Spec.Targets[i])
+			if err != nil {
+				return err
+			}
+			slots = append(slots, reached...)
 		}
 	}
 	pending, err := reclaim(ctx, store, distinct(slots), r.Clock, r.ReclaimSlice)

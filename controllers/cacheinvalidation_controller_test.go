@@ -94,6 +94,15 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		return names
 	}
 
+	It("looks at the modules of the namespace only where it has to", func(ctx SpecContext) {
+		fillAll(ctx)
+		step(ctx, purgeOf(v1.InvalidationTarget{Module: "users", Operation: "list"}))
+		Expect(store.count("Modules")).To(BeZero(), "it was told the module")
+
+		step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{All: true}))
+		Expect(store.count("Modules")).To(Equal(1), "both targets reach all")
+	})
+
 	DescribeTable("purges exactly what a target names",
 		func(ctx SpecContext, target v1.InvalidationTarget, wantKeys, wantModules int, wantSummary string, wantLeft []string) {
 			fillAll(ctx)

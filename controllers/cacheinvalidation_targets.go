@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,6 +24,11 @@ type namespaceView struct {
 	policies map[string]*v1.CachePolicySpec
 	// modules, sorted: those with a policy here or in the store.
 	modules []string
+}
+
+// viewOf returns the view of a purge's namespace, which is read at most once.
+func viewOf(ctx context.Context, reader client.Reader, store InvalidationStore, invalidation *v1.CacheInvalidation) viewer {
+	return sync.OnceValues(func() (*namespaceView, error) { return viewNamespace(ctx, reader, store, invalidation) })
 }
 
 // viewNamespace reads the policies of a purge's namespace that refer to its store, and the modules that the store knows: those
@@ -69,17 +75,32 @@ func modulesOf(policies []v1.CachePolicy) []string {
 	return slices.Compact(modules)
 }
 
+// viewer views the namespace of a purge when that is asked for: most purges name their modules, and match something.
+type viewer func() (*namespaceView, error)
+
 // slots that a target reaches.
-func (v *namespaceView) slots(target v1.InvalidationTarget) []registry.Slot {
-	modules := v.modules
+func (view viewer) slots(namespace string, target v1.InvalidationTarget) ([]registry.Slot, error) {
 	if target.Module != "" {
-		modules = []string{target.Module}
+		return []registry.Slot{{Namespace: namespace, Module: target.Module}}, nil
 	}
-	var slots []registry.Slot
-	for _, module := range modules {
-		slots = append(slots, registry.Slot{Namespace: v.name, Module: module})
+	known, err := view()
+	if err != nil {
+		return nil, err
 	}
-	return slots
+	slots := make([]registry.Slot, len(known.modules))
+	for i, module := range known.modules {
+		slots[i] = registry.Slot{Namespace: namespace, Module: module}
+	}
+	return slots, nil
+}
+
+// explainNothing says why a target matched no entry.
+func (view viewer) explainNothing(target v1.InvalidationTarget) (string, error) {
+	known, err := view()
+	if err != nil {
+		return "", err
+	}
+	return known.explainNothing(target), nil
 }
 
 // explainNothing says why a target matched no entry. It names no user.

@@ -116,9 +116,12 @@ func (r *CachePolicyReconciler) push(
 	return nil
 }
 
-// listModules writes all modules of the policy's namespace into the store before ApplyPolicy writes
-// one: who purges a user everywhere must never find a list with some of them.
+// listModules makes sure that the store lists the policy's module before ApplyPolicy writes it. A list that is not there is
+// written with all modules of the namespace at once: who purges a user everywhere must never find a list with some of them.
 func (r *CachePolicyReconciler) listModules(ctx context.Context, policy *v1.CachePolicy, store PolicyStore) error {
+	if joined, err := store.JoinModules(ctx, slotOf(policy)); err != nil || joined {
+		return err
+	}
 	policies, err := policiesIn(ctx, r.Client, policy.Namespace, storeOf(policy))
 	if err != nil {
 		return err

@@ -138,6 +138,23 @@ var _ = Describe("CachePolicyReconciler", func() {
 		settle(ctx, users)
 
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("posts", "users"))
+		Expect(store.count("AddModules")).To(Equal(1))
+
+		By("adding no more than a module to the list where there is one")
+		carts := usersPolicy()
+		carts.Name, carts.Spec.Module = "carts", "carts"
+		on.create(ctx, carts)
+		settle(ctx, carts)
+		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = minutes(7) })
+		settle(ctx, users)
+		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("carts", "posts", "users"))
+		Expect(store.count("AddModules")).To(Equal(1), "all modules were written again")
+
+		By("writing all again where Redis evicted it")
+		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Err()).To(Succeed())
+		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = minutes(8) })
+		settle(ctx, users)
+		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("carts", "posts", "users"))
 	})
 
 	It("purges the module once when the revision changes", func(ctx SpecContext) {

@@ -51,10 +51,8 @@ func (m *Monitor) mend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for namespace, modules := range governedModules(policies) {
-		if err := m.link.store.AddModules(ctx, namespace, modules...); err != nil {
-			return err
-		}
+	if err := m.link.store.AddAllModules(ctx, governedModules(policies)); err != nil {
+		return err
 	}
 	inPlace := 0
 	for batch := range slices.Chunk(inForce(policies), hashBatch) {

@@ -111,6 +111,21 @@ func (s *brittleStore) StatsOf(ctx context.Context, slots []registry.Slot) ([]re
 	return stats, s.leave("StatsOf", err)
 }
 
+func (s *brittleStore) AddModules(ctx context.Context, namespace string, modules ...string) error {
+	if err := s.enter("AddModules"); err != nil {
+		return err
+	}
+	return s.leave("AddModules", s.Store.AddModules(ctx, namespace, modules...))
+}
+
+func (s *brittleStore) Modules(ctx context.Context, namespace string) ([]string, error) {
+	if err := s.enter("Modules"); err != nil {
+		return nil, err
+	}
+	modules, err := s.Store.Modules(ctx, namespace)
+	return modules, s.leave("Modules", err)
+}
+
 func (s *brittleStore) ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error) {
 	if err := s.enter("ApplyPolicy"); err != nil {
 		return registry.Applied{}, err

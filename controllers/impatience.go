@@ -41,6 +41,13 @@ func (s impatientStore) DeletePolicy(ctx context.Context, slot registry.Slot) (b
 	return s.Store.DeletePolicy(ctx, slot)
 }
 
+// JoinModules implements Store.
+func (s impatientStore) JoinModules(ctx context.Context, slot registry.Slot) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return s.Store.JoinModules(ctx, slot)
+}
+
 // AddModules implements Store.
 func (s impatientStore) AddModules(ctx context.Context, namespace string, modules ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

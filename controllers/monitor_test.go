@@ -66,7 +66,7 @@ func (s *scriptedStore) StatsOf(_ context.Context, slots []registry.Slot) ([]reg
 	return make([]registry.Stats, len(slots)), nil
 }
 
-func (s *scriptedStore) AddModules(context.Context, string, ...string) error {
+func (s *scriptedStore) AddAllModules(context.Context, map[string][]string) error {
 	s.writes++
 	return nil
 }

@@ -24,6 +24,7 @@ type PolicyStore interface {
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
 	ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error)
 	DeletePolicy(ctx context.Context, slot registry.Slot) (bool, error)
+	JoinModules(ctx context.Context, slot registry.Slot) (joined bool, err error)
 	AddModules(ctx context.Context, namespace string, modules ...string) error
 	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
 }
@@ -42,7 +43,7 @@ type MonitorStore interface {
 	Check(ctx context.Context) (registry.Health, error)
 	Install(ctx context.Context) (loaded int, err error)
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
-	AddModules(ctx context.Context, namespace string, modules ...string) error
+	AddAllModules(ctx context.Context, modules map[string][]string) error
 	StatsOf(ctx context.Context, slots []registry.Slot) ([]registry.Stats, error)
 }
 

@@ -4,9 +4,7 @@
 package registry
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,26 +86,5 @@ func TestTheNumberOfOperationsIsBounded(t *testing.T) {
 	}
 	if !lease(t, r, entry("listed", "a", "")).Cacheable {
 		t.Error("an operation of the policy found no room")
-	}
-}
-
-func TestModules(t *testing.T) {
-	r, client := newRegistry(t)
-	if _, err := r.Modules(t.Context(), "shop"); !errors.Is(err, ErrModulesUnknown) {
-		t.Errorf("got %v", err)
-	}
-	if err := r.AddModules(t.Context(), "shop", "b", "a"); err != nil {
-		t.Fatal(err)
-	}
-	apply(t, r, Slot{"shop", "c"}, caching())
-	if _, err := r.DeletePolicy(t.Context(), Slot{"shop", "a"}); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := r.Modules(t.Context(), "shop"); err != nil || !slices.Equal(got, []string{"b", "c"}) {
-		t.Errorf("got %v (%v)", got, err)
-	}
-	client.Del(t.Context(), modulesKey("shop"))
-	if _, err := r.Modules(t.Context(), "shop"); !errors.Is(err, ErrModulesUnknown) {
-		t.Errorf("an evicted list reads as %v", err)
 	}
 }

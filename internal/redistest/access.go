@@ -75,18 +75,23 @@ func (s *Server) hasCommandsOf(line string) bool {
 	return true
 }
 
-// Granted are the commands that the ACL allows a user. It fails the test where they are not listed one by one.
+// Granted are the commands that the ACL allows a user. The server may sum up what it was told one by one: "+@transaction
+// -discard" for all but one of them.
 func (s *Server) Granted(username string) Commands {
 	user, _ := s.ask("ACL", "GETUSER", username).(map[any]any)
 	rules, _ := user["commands"].(string)
 	granted := Commands{}
-	for _, rule := range strings.Fields(rules) {
-		command, grants := strings.CutPrefix(rule, "+")
-		switch {
-		case grants && !strings.HasPrefix(command, "@"):
-			granted[command] = true
-		case rule != "-@all":
-			s.fail(fmt.Errorf("the ACL of %s is not a list of commands: %s", username, rules))
+	for _, rule := range strings.Fields(strings.TrimPrefix(rules, "-@all")) {
+		commands := []any{rule[1:]}
+		if category, isCategory := strings.CutPrefix(rule[1:], "@"); isCategory {
+			commands, _ = s.ask("ACL", "CAT", category).([]any)
+		}
+		for _, command := range commands {
+			if strings.HasPrefix(rule, "+") {
+				granted[command.(string)] = true
+			} else {
+				delete(granted, command.(string))
+			}
 		}
 	}
 	return granted
