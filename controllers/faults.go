@@ -85,7 +85,7 @@ func faultOf(err error, at place) *fault {
 			at, causeOf(err, registry.ErrOutOfMemory))
 	case errors.Is(err, registry.ErrUnreachable):
 		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
-		f.message = fmt.Sprintf("%s cannot be reached: %s. Check that it runs and that it is what %s says; "+
+		f.message = fmt.Sprintf("%s cannot be reached: %s. Check that it runs and that it is what %s say; "+
 			"it is tried again until it answers", at, causeOf(err, registry.ErrUnreachable), at.declaredIn())
 	case errors.Is(err, registry.ErrUnexpected):
 		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
@@ -94,7 +94,52 @@ func faultOf(err error, at place) *fault {
 	default:
 		f.class = classRetry
 	}
+	if m, found := misdeclarationOf(err); found && f.class == classWait {
+		f.message = fmt.Sprintf("%s is not what it is declared to be: %s: %s. It said: %s", at, m.truth, m.remedyAt(at), causeOf(err, m.meaning))
+	}
 	return f
+}
+
+// misdeclaration is what servers say that are of another kind than a store is declared to be.
+type misdeclaration struct {
+	meaning error
+	said    string
+	truth   string
+	// What to change in a CacheStore, and in the operator's environment; empty: that cannot be declared there.
+	inSpec, inEnvironment string
+}
+
+var misdeclarations = []misdeclaration{
+	{registry.ErrUnreachable, "MOVED ", "it is a node of a Redis Cluster", "set spec.mode: Cluster", "set REDIS_CLUSTER: true"},
+	{
+		registry.ErrUnexpected, "cluster support disabled", "it is no node of a Redis Cluster",
+		"set spec.mode: Standalone", "take away REDIS_CLUSTER",
+	},
+	{
+		registry.ErrUnexpected, "DB index is out of range", "it has no database of that number",
+		"mend spec.db, or the server's directive databases", "mend REDIS_DB, or the server's directive databases",
+	},
+	{
+		registry.ErrUnexpected, "unknown command 'sentinel'", "it is no Sentinel",
+		"put the addresses of Sentinels into spec.addresses, or set spec.mode: Standalone", "",
+	},
+	{registry.ErrUnexpected, "sentinels specified in configuration are unreachable: redis: nil", "the Sentinels know no such primary", "mend spec.masterName", ""},
+}
+
+func misdeclarationOf(err error) (misdeclaration, bool) {
+	for _, m := range misdeclarations {
+		if errors.Is(err, m.meaning) && strings.Contains(err.Error(), m.said) {
+			return m, true
+		}
+	}
+	return misdeclaration{}, false
+}
+
+func (m misdeclaration) remedyAt(at place) string {
+	if at.id == defaultStore {
+		return m.inEnvironment
+	}
+	return m.inSpec
 }
 
 // leavesStatus says that the fault tells nothing about the resource.

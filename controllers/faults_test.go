@@ -56,6 +56,11 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 			classWait, v1.ReasonStoreUnreachable,
 			[]string{address, "a reply of type int"},
 		},
+		{
+			"a node of a cluster", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, errors.New("MOVED 3999 127.0.0.1:6381")),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{address, "a node of a Redis Cluster", "REDIS_CLUSTER", "MOVED 3999"},
+		},
 		{"Kubernetes", apierrors.NewServiceUnavailable("away"), classRetry, "", nil},
 		{"shutting down", fmt.Errorf("x: %w", context.Canceled), classStopped, "", nil},
 	}

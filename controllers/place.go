@@ -72,12 +72,12 @@ func (p place) String() string {
 	return fmt.Sprintf("CacheStore %s (Redis at %s)", p.id.Name, p.address)
 }
 
-// declaredIn names where the address of the store is set.
+// declaredIn names where it is set how the store is reached.
 func (p place) declaredIn() string {
 	if p.id == defaultStore {
-		return "the operator's REDIS_HOST and REDIS_PORT (or REDIS_URL)"
+		return "the operator's REDIS_HOST, REDIS_PORT and REDIS_TLS (or REDIS_URL)"
 	}
-	return "spec.addresses of CacheStore " + p.id.Name
+	return "spec.addresses and spec.tls of CacheStore " + p.id.Name
 }
 
 // credentialsIn names where the credentials for the store are set.

@@ -11,8 +11,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/redistest"
 )
 
 // What is wrong with a store is said of the store and of all that waits for it.
@@ -45,6 +47,31 @@ var _ = DescribeTable("Trouble with a CacheStore",
 		return storeTo("main", aged(on.server.Addr()))
 	}),
 )
+
+// A store of another kind than it is declared to be says so, and what to change.
+var _ = It("A CacheStore that is misdeclared says what to change", func(ctx SpecContext) {
+	on := newStage(ctx)
+	on.operate(adminConfig, on.quick(on.cache))
+	sentinel := v1.StoreAddress(redistest.StartSentinel(GinkgoTB(), 1, 1).Addrs()[0])
+	server := v1.StoreAddress(on.server.Addr())
+	for name, test := range map[string]struct {
+		spec v1.CacheStoreSpec
+		says string
+	}{
+		"no-cluster":     {v1.CacheStoreSpec{Mode: v1.StoreCluster, Addresses: []v1.StoreAddress{server}}, "set spec.mode: Standalone"},
+		"no-sentinel":    {v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: "main", Addresses: []v1.StoreAddress{server}}, "it is no Sentinel"},
+		"no-such-master": {v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: "mine", Addresses: []v1.StoreAddress{sentinel}}, "mend spec.masterName"},
+		"a-sentinel":     {v1.CacheStoreSpec{Addresses: []v1.StoreAddress{sentinel}}, "is a Sentinel"},
+		"no-such-db":     {v1.CacheStoreSpec{DB: 99, Addresses: []v1.StoreAddress{server}}, "mend spec.db"},
+	} {
+		on.create(ctx, &v1.CacheStore{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: test.spec})
+		Eventually(func(g Gomega) string {
+			ready := readyOf(on.store(ctx, name)(g).Status.Conditions)
+			g.Expect(ready).NotTo(BeNil())
+			return ready.Message
+		}).Should(And(ContainSubstring("CacheStore "+name), ContainSubstring(test.says)))
+	}
+})
 
 // aged is the address of a server that says that it is Redis 6, and is the one given otherwise.
 func aged(address string) string {

@@ -150,6 +150,9 @@ func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
 }
 
 func requireFunctions(p Primary) error {
+	if p.Mode == "sentinel" {
+		return fmt.Errorf("%s is a Sentinel: %w: name the server that it watches, or the mode Sentinel", p.Addr, ErrUnsupported)
+	}
 	if numbers(p.Version)[0] >= minRedisMajor {
 		return nil
 	}
