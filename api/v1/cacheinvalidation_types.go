@@ -163,8 +163,8 @@ type CacheInvalidationStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// duration that certainly passed from creation, which is known to the second, until the purge
-	// was in effect. For people, for example "3ms".
+	// duration that certainly passed from creation, which is known to the second, until the purge was in effect.
+	// For people, for example "3ms".
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -219,8 +219,8 @@ type TargetResult struct {
 	Message string `json:"message,omitempty"`
 }
 
-// CacheInvalidation requests a purge of a module, an operation, a user or a combination. It takes
-// effect at once, whatever the number of entries, and its status says what happened.
+// CacheInvalidation requests a purge of a module, an operation, a user or a combination.
+// It takes effect at once, whatever the number of entries, and its status says what happened.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -320,8 +320,8 @@ type OperationStats struct {
 	HitRatio string `json:"hitRatio,omitempty"`
 }
 
-// CachePolicy declares, for one module of a namespace, the TTL (and more) of each operation. The
-// operator pushes it to Redis; the next fill obeys, and no application is redeployed.
+// CachePolicy declares, for one module of a namespace, the TTL (and more) of each operation.
+// The operator pushes it to Redis; the next fill obeys, and no application is redeployed.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

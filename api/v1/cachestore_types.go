@@ -235,8 +235,8 @@ type StoreMemory struct {
 	MaxBytes int64 `json:"maxBytes"`
 }
 
-// CacheStore says how to reach a Redis. CachePolicies and CacheInvalidations of the same namespace
-// name it in spec.storeRef; without that they work on the Redis of the operator's environment.
+// CacheStore says how to reach a Redis.
+// CachePolicies and CacheInvalidations of the same namespace name it in spec.storeRef; without that they work on the Redis of the operator's environment.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
