@@ -1,0 +1,7 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package purges has the tests that kill, freeze and cut off what carries out purges, while they are under way: the
+// operator, the API server and Redis, as processes. The rules that every purge has to keep are with ledger. How often
+// the operator is killed, CHAOS_KILLS says.
+package purges

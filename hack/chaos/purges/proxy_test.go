@@ -1,0 +1,110 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package purges
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// proxy stands before a server on loopback and can part it from its clients as a network does: connections stay, and
+// nothing passes until it heals.
+type proxy struct {
+	listener net.Listener
+	target   string
+
+	mu      sync.Mutex
+	healed  *sync.Cond
+	parted  bool
+	ended   bool
+	streams map[net.Conn]bool
+}
+
+func newProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: listener, target: target, streams: map[net.Conn]bool{}}
+	p.healed = sync.NewCond(&p.mu)
+	go p.accept()
+	t.Cleanup(p.end)
+	return p
+}
+
+func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+func (p *proxy) part() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parted = true
+}
+
+func (p *proxy) heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parted = false
+	p.healed.Broadcast()
+}
+
+func (p *proxy) end() {
+	_ = p.listener.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parted, p.ended = false, true
+	p.healed.Broadcast()
+	for stream := range p.streams {
+		_ = stream.Close()
+	}
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		go p.copy(client, server)
+		go p.copy(server, client)
+	}
+}
+
+func (p *proxy) copy(to, from net.Conn) {
+	p.mu.Lock()
+	p.streams[from] = true
+	p.mu.Unlock()
+	_, _ = io.Copy(gate{p, to}, from) // ends when either side does
+	_ = to.Close()
+	_ = from.Close()
+	p.mu.Lock()
+	delete(p.streams, from)
+	p.mu.Unlock()
+}
+
+// gate lets writes pass while the network is whole.
+type gate struct {
+	p *proxy
+	net.Conn
+}
+
+func (g gate) Write(chunk []byte) (int, error) {
+	g.p.mu.Lock()
+	for g.p.parted {
+		g.p.healed.Wait()
+	}
+	ended := g.p.ended
+	g.p.mu.Unlock()
+	if ended {
+		return 0, net.ErrClosed
+	}
+	return g.Conn.Write(chunk)
+}

@@ -1,0 +1,77 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package purges
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// The ledger finds purges that break its rules: it can fail. An operator that does not keep them is played by hand.
+func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
+	server := redistest.Start(t)
+	w := newWorld(t, "", server.Client())
+	_, err := w.cache.Install(t.Context())
+	w.must(err)
+	for n := range modules {
+		_, err := w.cache.ApplyPolicy(t.Context(), registry.Slot{Namespace: namespace, Module: moduleName(n)}, registry.Policy{DefaultTTL: new(time.Hour)})
+		w.must(err)
+	}
+	w.begin()
+	w.ask(5)
+	lost, doubled, redone, recounted, miscounted := w.purges["purge-1"], w.purges["purge-2"], w.purges["purge-3"], w.purges["purge-4"], w.purges["purge-5"]
+	for _, p := range w.purges {
+		if p != lost {
+			w.must(w.invalidate(t.Context(), p))
+		}
+		keys := p.entries
+		if p == miscounted {
+			keys--
+		}
+		w.must(w.complete(t.Context(), p, keys))
+	}
+	w.must(w.settle(t.Context()))
+	w.must(w.invalidate(t.Context(), doubled))
+	w.must(w.invalidate(t.Context(), redone))
+	w.must(w.fill(t.Context(), redone.key(after)))
+	w.must(w.complete(t.Context(), recounted, 0))
+
+	w.must(w.close(t.Context()))
+	for p, finding := range map[*purge]string{
+		lost:       "lost: it is Complete, and an entry that was there is",
+		doubled:    "doubled: what was filled when it was Complete is",
+		redone:     "doubled: the library counted 2 invalidations",
+		recounted:  "doubled: it counted",
+		miscounted: fmt.Sprintf("it counted %d of %d entries", miscounted.entries-1, miscounted.entries),
+	} {
+		if all := strings.Join(w.findings, "\n"); !strings.Contains(all, p.name()+": "+finding) {
+			t.Errorf("%s: nobody found %q in:\n%s", p.name(), finding, all)
+		}
+	}
+}
+
+// invalidate carries a purge out.
+func (l *ledger) invalidate(ctx context.Context, p *purge) error {
+	mode := registry.ModeHard
+	if p.soft {
+		mode = registry.ModeSoft
+	}
+	_, err := l.cache.Invalidate(ctx, p.slot(), registry.Scope{Operation: p.target().Operation, User: p.user()}, mode, "")
+	return err
+}
+
+// complete writes the status of a purge that was carried out.
+func (l *ledger) complete(ctx context.Context, p *purge, keys int) error {
+	status := fmt.Appendf(nil, `{"status":{"state":"Complete","keysInvalidated":%d}}`, keys)
+	return l.k8s.Status().Patch(ctx, l.objectOf(p), client.RawPatch(types.MergePatchType, status))
+}

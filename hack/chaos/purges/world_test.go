@@ -1,0 +1,202 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package purges
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/operatortest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	poll = 20 * time.Millisecond
+	// patience with everything that has to happen in the end, on a machine that does much else.
+	patience = 3 * time.Minute
+)
+
+// eventually tries until it works.
+func eventually(ctx context.Context, what string, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, errors.Join(err, ctx.Err()))
+		case <-time.After(poll):
+		}
+	}
+}
+
+// world is an API server, the operator and a ledger of purges. Redis is the test's.
+type world struct {
+	*ledger
+
+	t           *testing.T
+	environment *envtest.Environment
+	kubeconfig  string
+	redisAddr   string // where the operator finds its own Redis; empty: it has none
+	prepared    int
+}
+
+// newWorld makes the world of a test, which goes on beside others.
+func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient) *world {
+	t.Helper()
+	t.Parallel()
+	w := &world{t: t, redisAddr: redisAddr, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	certificates := t.TempDir() // of its own, so that they outlive a restart
+	var err error
+	w.environment, err = kubetest.Start(func(e *envtest.Environment) {
+		e.ControlPlane.GetAPIServer().CertDir = certificates
+		e.ControlPlane.GetAPIServer().Configure().Set("request-timeout", "5s") // it ends no sooner
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.environment.Stop() })
+	if err := os.WriteFile(w.kubeconfig, w.environment.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	scheme := runtime.NewScheme()
+	config := rest.CopyConfig(w.environment.Config)
+	config.QPS = -1
+	k8s, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	if err := errors.Join(err, corev1.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	w.ledger = newLedger(k8s, registry.New(applications))
+	w.must(k8s.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// begin creates the policies, and follows the purges from now on.
+func (w *world) begin() {
+	w.t.Helper()
+	for n := range modules {
+		policy := &v1.CachePolicy{Spec: v1.CachePolicySpec{Module: moduleName(n), DefaultTTL: &metav1.Duration{Duration: time.Hour}}}
+		policy.Namespace, policy.Name = namespace, moduleName(n)
+		if w.store != "" {
+			policy.Spec.StoreRef = &v1.StoreReference{Name: w.store}
+		}
+		w.must(w.k8s.Create(w.t.Context(), policy))
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.follow(ctx)
+	}()
+	w.t.Cleanup(func() { cancel(); <-done })
+}
+
+// operate starts an operator.
+func (w *world) operate(args ...string) *operatortest.Process {
+	w.t.Helper()
+	args = append([]string{
+		"--kubeconfig=" + w.kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--store-check-interval=1s",
+	}, args...)
+	var env []string
+	if w.redisAddr == "" {
+		args = append(args, "--default-store=false")
+	} else {
+		host, port, err := net.SplitHostPort(w.redisAddr)
+		w.must(err)
+		env = []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port}
+	}
+	operator, err := operatortest.Start(binary, env, args...)
+	w.must(err)
+	w.t.Cleanup(func() {
+		operator.Kill()
+		if w.t.Failed() {
+			const enough = 3000
+			output := operator.Output()
+			w.t.Logf("the end of what operator %d logged:\n%s", operator.PID(), output[max(0, len(output)-enough):])
+		}
+	})
+	return operator
+}
+
+// ask prepares and creates so many purges.
+func (w *world) ask(purges int) {
+	w.t.Helper()
+	for range purges {
+		w.must(w.create(w.t.Context(), w.prepare(1)[0]))
+	}
+}
+
+// prepare fills the entries of so many purges.
+func (w *world) prepare(purges int) (prepared []*purge) {
+	w.t.Helper()
+	for range purges {
+		w.prepared++
+		p, err := w.ledger.prepare(w.t.Context(), w.prepared)
+		w.must(err)
+		prepared = append(prepared, p)
+	}
+	return prepared
+}
+
+// untilBegun waits until an operator is at work on a purge that is not Complete, or on none any more.
+func (w *world) untilBegun() {
+	w.t.Helper()
+	w.must(eventually(w.t.Context(), "begin of a purge", func(context.Context) error {
+		if open, begun := w.unfinished(); open > 0 && begun == 0 {
+			return errors.New("none has begun")
+		}
+		return nil
+	}))
+}
+
+// check closes the ledger.
+func (w *world) check() {
+	w.t.Helper()
+	w.must(w.close(w.t.Context()))
+	for _, finding := range w.findings {
+		w.t.Error(finding)
+	}
+	w.t.Logf("%d purges, %d findings", len(w.purges), len(w.findings))
+}
+
+// often is how often a test disturbs: as the environment says, or a little.
+func often(t *testing.T, variable string, little int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return little
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s must be a number of at least 1, not %q", variable, text)
+	}
+	return n
+}
