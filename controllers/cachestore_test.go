@@ -294,6 +294,24 @@ var _ = Describe("CacheStore", func() {
 		Eventually(getting(ctx, store)).Should(beGone())
 	})
 
+	It("stays until a purge is over that waits for it", func(ctx SpecContext) {
+		on.operate(adminConfig, withoutDefault())
+		on.server.Kill()
+		store, purge := storeTo("main", on.server.Addr()), purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, store)
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreUnreachable"))
+
+		Expect(k8s.Delete(ctx, store)).To(Succeed())
+
+		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).
+			To(And(ContainSubstring("0 CachePolicies and 1 unfinished CacheInvalidations"), ContainSubstring(purge.Name)))
+		Expect(k8s.Delete(ctx, purge)).To(Succeed())
+		Eventually(getting(ctx, store)).Should(beGone())
+	})
+
 	DescribeTable("lets all that refers to it go, and goes, whatever is wrong with it",
 		func(ctx SpecContext, wantReason, wantFarewell string, harm func(ctx context.Context)) {
 			options := withoutDefault()
