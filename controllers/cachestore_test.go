@@ -101,7 +101,7 @@ var _ = Describe("CacheStore", func() {
 
 	It("keeps the stores of two namespaces, and the operator's own, apart", func(ctx SpecContext) {
 		other, own := newStage(ctx), newStage(ctx)
-		on.operate(adminConfig, own.quick(own.cache), ofStages(on, other))
+		operator := on.operate(adminConfig, own.quick(own.cache), ofStages(on, other))
 		stages := []*stage{on, other}
 		for _, s := range stages {
 			password := "of-" + s.namespace
@@ -123,6 +123,10 @@ var _ = Describe("CacheStore", func() {
 		}
 		Eventually(on.policy(ctx, "users-in-default")).Should(beReady("True Applied"))
 		Expect(own.cache.Modules(ctx, on.namespace)).To(ConsistOf("users"))
+
+		for _, name := range []string{"the operator's own", on.namespace + "/main", other.namespace + "/main"} {
+			Expect(operator.logs.String()).To(ContainSubstring(`"store": "` + name + `"`))
+		}
 
 		By("saying what the store is")
 		status := on.store(ctx, "main")(Default).Status

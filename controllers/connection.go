@@ -43,7 +43,7 @@ func (m *Monitor) renew(ctx context.Context) (generation int64, err error) {
 	switch {
 	case err != nil && m.link != nil && !faultOf(err, declared).ofStore():
 		// The API server has a bad time. Redis may be well.
-		m.Log.Error(err, "The Secrets of the store cannot be read, the connection stays", "store", m.id)
+		m.Log.Error(err, "The Secrets of the store cannot be read, the connection stays")
 		return generation, nil
 	case err != nil:
 		return generation, err
@@ -54,7 +54,7 @@ func (m *Monitor) renew(ctx context.Context) (generation int64, err error) {
 	}
 	if m.link != nil {
 		m.link.retire()
-		m.Log.Info("Connected anew, as Secrets or the resource changed", "store", m.id, "at", m.place.address)
+		m.Log.Info("Connected anew, as Secrets or the resource changed", "at", m.place.address)
 	}
 	m.link, m.versions = next, versions
 	return generation, nil

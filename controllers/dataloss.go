@@ -63,11 +63,11 @@ func (l dataLoss) message(at place) string {
 // tellLoss says what was done: in the log, in a metric, to the CacheStore, and to the policies that lost entries.
 func (m *Monitor) tellLoss(ctx context.Context, policies []v1.CachePolicy, loss dataLoss) {
 	if !loss.serious() {
-		m.Log.V(1).Info("Fenced modules that held nothing", "store", m.id, "modules", len(loss.invalidated))
+		m.Log.V(1).Info("Fenced modules that held nothing", "modules", len(loss.invalidated))
 		return
 	}
 	message := loss.message(m.place)
-	m.Log.Info("The store may have gone back to an older state", "store", m.id, "at", m.place.address, "done", message)
+	m.Log.Info("The store may have gone back to an older state", "at", m.place.address, "done", message)
 	m.Metrics.lostData(m.id)
 	told := notice{corev1.EventTypeWarning, reasonDataLoss, actionInvalidate, message}
 	if m.id != defaultStore {

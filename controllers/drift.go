@@ -28,14 +28,14 @@ func (m *Monitor) wakeStore(ctx context.Context) {
 func (m *Monitor) wakeAll(ctx context.Context) {
 	policies, err := m.listPolicies(ctx)
 	if err != nil {
-		m.Log.Error(err, "Policies were not told of a change of Redis, they look again by themselves", "store", m.id)
+		m.Log.Error(err, "Policies were not told of a change of Redis, they look again by themselves")
 	}
 	for i := range policies {
 		m.policies.wake(ctx, client.ObjectKeyFromObject(&policies[i]))
 	}
 	invalidations := &v1.CacheInvalidationList{}
 	if err := m.Reader.List(ctx, invalidations, append(ofStore(m.id), readOnly)...); err != nil {
-		m.Log.Error(err, "Invalidations were not told of a change of Redis, they look again by themselves", "store", m.id)
+		m.Log.Error(err, "Invalidations were not told of a change of Redis, they look again by themselves")
 	}
 	for i := range invalidations.Items {
 		if !finished(&invalidations.Items[i]) {
@@ -86,7 +86,7 @@ func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) (in
 func (m *Monitor) tellInPlace(inPlace, wanted int) {
 	all := inPlace == wanted
 	if all && !m.allInPlace {
-		m.Log.Info("Every policy is in place", "store", m.id, "at", m.place.address, "policies", wanted)
+		m.Log.Info("Every policy is in place", "at", m.place.address, "policies", wanted)
 	}
 	m.allInPlace = all
 }

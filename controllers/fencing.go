@@ -128,7 +128,7 @@ func (m *Monitor) fenceLate(ctx context.Context, late []registry.Slot) error {
 		return err
 	}
 	m.Log.Info("Invalidated modules that came after the store may have gone back to an older state",
-		"store", m.id, "modules", len(open), "entries", dataLoss{invalidated: open}.keys())
+		"modules", len(open), "entries", dataLoss{invalidated: open}.keys())
 	return nil
 }
 

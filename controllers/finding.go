@@ -103,13 +103,13 @@ func (m *Monitor) note(found finding) (changed bool) {
 			found.err = before.err
 			return false
 		}
-		m.Log.Error(found.err, "Redis cannot be used", "store", m.id, "at", m.place.address, "reason", is.reason)
+		m.Log.Error(found.err, "Redis cannot be used", "at", m.place.address, "reason", is.reason)
 		return true
 	}
 	m.tellRisks(before.health.Warnings(), found.health.Warnings())
 	changed = was != nil || !slices.Equal(m.runIDs, found.health.RunIDs)
 	if changed {
-		m.Log.Info("Redis can be used", "store", m.id, "at", m.place.address, "version", found.health.Version, "runIDs", found.health.RunIDs)
+		m.Log.Info("Redis can be used", "at", m.place.address, "version", found.health.Version, "runIDs", found.health.RunIDs)
 	}
 	m.runIDs = found.health.RunIDs
 	return changed

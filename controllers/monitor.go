@@ -83,6 +83,7 @@ type surroundings struct {
 
 // newMonitor returns the monitor of a store, which has found nothing yet.
 func newMonitor(id storeID, c connector, s surroundings) *Monitor {
+	s.Log = s.Log.WithValues("store", inLog(id))
 	return &Monitor{
 		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1),
 		// Those that refer to a CacheStore may have been turned away before there was one.
@@ -140,7 +141,7 @@ func (m *Monitor) look(ctx context.Context) error {
 		return nil
 	}
 	if f := faultOf(found.err, m.place); f != nil && !f.ofStore() {
-		m.Log.Error(found.err, "The store cannot be looked at, it is tried again", "store", m.id)
+		m.Log.Error(found.err, "The store cannot be looked at, it is tried again")
 		return found.err
 	}
 	before, _ := m.report()
@@ -168,7 +169,7 @@ func (m *Monitor) look(ctx context.Context) error {
 // tell logs a failure that the next look may mend.
 func (m *Monitor) tell(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil {
-		m.Log.Error(err, what, "store", m.id)
+		m.Log.Error(err, what)
 	}
 }
 
@@ -191,7 +192,7 @@ func (m *Monitor) check(ctx context.Context) (registry.Health, error) {
 	if err != nil {
 		return health, fmt.Errorf("installing the function library: %w", err)
 	}
-	m.Log.Info("Installed the function library", "store", m.id, "at", m.place.address, "servers", loaded, "version", registry.LibraryVersion)
+	m.Log.Info("Installed the function library", "at", m.place.address, "servers", loaded, "version", registry.LibraryVersion)
 	health.LibraryVersion = registry.LibraryVersion
 	return health, nil
 }

@@ -20,6 +20,14 @@ type storeID = types.NamespacedName
 // defaultStore is the Redis of the operator's environment.
 var defaultStore storeID
 
+// inLog names a store in the log.
+func inLog(id storeID) string {
+	if id == defaultStore {
+		return "the operator's own"
+	}
+	return id.String()
+}
+
 // storeIDOf returns which store a resource of a namespace refers to.
 func storeIDOf(namespace string, ref *v1.StoreReference) storeID {
 	if ref == nil {

@@ -16,9 +16,9 @@ func (m *Monitor) tellRisks(before, now []registry.Warning) {
 	switch {
 	case slices.Equal(before, now):
 	case len(now) == 0:
-		m.Log.Info("Redis is at risk no more", "store", m.id, "at", m.place.address)
+		m.Log.Info("Redis is at risk no more", "at", m.place.address)
 	default:
-		m.Log.Info("Redis can be used, but it is at risk", "store", m.id, "at", m.place.address,
+		m.Log.Info("Redis can be used, but it is at risk", "at", m.place.address,
 			"reason", dangers[now[0].Kind], "dangers", messageOf(now))
 	}
 }
