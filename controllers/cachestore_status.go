@@ -39,8 +39,7 @@ func storeStatus(store *v1.CacheStore, found storeFindings, now time.Time) v1.Ca
 	if found.last != nil && found.last.err == nil {
 		describe(&status, found.last.health)
 		warn(&status.Conditions, found.last.health.Warnings(), store.Generation, now)
-		status.Modules = int32(found.last.figures.modules) //nolint:gosec // as many as an API server can hold
-		status.Keys = found.last.figures.keys
+		show(&status, found.last.figures)
 	}
 	stamp(status.Conditions, store.Generation)
 	// Two looks never find the same memory: it is written when something else changed.
@@ -81,6 +80,15 @@ func describe(status *v1.CacheStoreStatus, health registry.Health) {
 			return // the one that is worth telling of
 		}
 	}
+}
+
+// show shows figures. Until they are counted after a start of the operator, those that are shown are as good as any guess.
+func show(status *v1.CacheStoreStatus, counted *figures) {
+	if counted == nil {
+		return
+	}
+	status.Modules = int32(counted.modules) //nolint:gosec // as many as an API server can hold
+	status.Keys = counted.keys
 }
 
 // warn keeps AtRisk while something endangers users.

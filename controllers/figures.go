@@ -56,7 +56,7 @@ func (m *Monitor) tellsNews(policy *v1.CachePolicy, stats registry.Stats, now ti
 }
 
 func (m *Monitor) noteFigures(stats []registry.Stats) {
-	counted := figures{modules: len(stats)}
+	counted := &figures{modules: len(stats)}
 	for _, module := range stats {
 		counted.keys += module.Keys
 	}

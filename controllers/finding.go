@@ -21,8 +21,8 @@ type finding struct {
 	err error
 	// health is what the store was when it last could be used.
 	health registry.Health
-	// figures of its modules, when last counted.
-	figures figures
+	// figures of its modules, when last counted; nil: not yet.
+	figures *figures
 }
 
 // Open returns a use of the store.

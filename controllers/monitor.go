@@ -53,7 +53,7 @@ type Monitor struct {
 	turned   bool      // resources were turned away before the first look
 	renewed  time.Time // when the connection was last held against its declaration
 	versions string    // of what the connection was made from
-	figures  figures   // as last counted
+	figures  *figures  // as last counted; nil: not yet
 }
 
 // surroundings are what all monitors share.

@@ -51,6 +51,8 @@ func reclaim(
 
 // distinct drops slots that were listed before, so that none is reclaimed twice in a turn.
 func distinct(slots []registry.Slot) []registry.Slot {
-	slices.SortFunc(slots, func(a, b registry.Slot) int { return cmp.Compare(a.String(), b.String()) })
+	slices.SortFunc(slots, func(a, b registry.Slot) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Module, b.Module))
+	})
 	return slices.Compact(slots)
 }

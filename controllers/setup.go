@@ -32,7 +32,7 @@ const EventSource = "cachewright"
 
 const (
 	storeWorkers        = 2
-	policyWorkers       = 4
+	policyWorkers       = 8
 	invalidationWorkers = 8
 	// Bounds of the time between two tries after Kubernetes failed us.
 	minRetry = 50 * time.Millisecond
