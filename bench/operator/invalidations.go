@@ -59,7 +59,7 @@ func (b *bench) contestants(ctx context.Context) (operator, reference contestant
 func (l *lab) inForce(ctx context.Context, namespace, module string) error {
 	slots := []registry.Slot{{Namespace: namespace, Module: module}}
 	return eventually(ctx, "policy "+module+" in force", 20*time.Millisecond, func() (bool, error) {
-		hashes, err := l.cache.PolicyHashes(ctx, slots)
+		hashes, err := l.own().PolicyHashes(ctx, slots)
 		return err == nil && hashes[0] != "", err
 	})
 }
@@ -71,13 +71,13 @@ func (l *lab) fillUser(ctx context.Context, purge int) error {
 	key := registry.Key{
 		Slot: registry.Slot{Namespace: purgesNamespace, Module: purgesModule}, Operation: "getById", User: userOf(purge), ID: "0",
 	}
-	lookup, err := l.cache.Lease(ctx, key)
+	lookup, err := l.own().Lease(ctx, key)
 	if err != nil {
 		return err
 	}
 	for i := range entriesOfUser {
 		key.ID = fmt.Sprint(i)
-		if _, err := l.cache.Set(ctx, key, []byte("payload"), lookup.Token); err != nil {
+		if _, err := l.own().Set(ctx, key, []byte("payload"), lookup.Token); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (b *bench) latency(ctx context.Context) error {
 
 // purged checks that the purges did what they reported.
 func (b *bench) purged(ctx context.Context) error {
-	stats, err := b.lab.cache.Stats(ctx, registry.Slot{Namespace: purgesNamespace, Module: purgesModule})
+	stats, err := b.lab.own().Stats(ctx, registry.Slot{Namespace: purgesNamespace, Module: purgesModule})
 	if err == nil && stats.Keys > 0 {
 		return fmt.Errorf("%d entries are left that were reported as purged", stats.Keys)
 	}

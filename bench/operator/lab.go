@@ -30,23 +30,29 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// lab has what is measured: an API server, a Redis, the operator and the reference.
+// store is a Redis of its own.
+type store struct {
+	address string
+	redis   *redis.Client
+	*registry.Registry
+}
+
+// lab has what is measured: an API server, some Redis servers, the operator and the reference.
 type lab struct {
 	dir        string
 	kubeconfig string
 	config     *rest.Config
-	server     *redistest.Server
-	redis      *redis.Client
-	cache      *registry.Registry
-	binary     string
-	operator   *operatortest.Process
+	// stores has the operator's own first, then those that CacheStores declare.
+	stores   []*store
+	binary   string
+	operator *operatortest.Process
 
 	// k8s has our kinds, reference the reference's.
 	k8s, reference client.WithWatch
 	closers        []func()
 }
 
-func newLab(ctx context.Context) (l *lab, err error) {
+func newLab(ctx context.Context, declaredStores int) (l *lab, err error) {
 	l = &lab{}
 	defer func() {
 		if err != nil {
@@ -60,7 +66,7 @@ func newLab(ctx context.Context) (l *lab, err error) {
 	if l.binary, err = operatortest.Build(ctx, l.dir); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.startControlPlane(), l.startRedis(ctx)); err != nil {
+	if err := errors.Join(l.startControlPlane(), l.startStores(ctx, 1+declaredStores)); err != nil {
 		return nil, err
 	}
 	return l, errors.Join(l.startOperator(), l.startReference())
@@ -106,20 +112,26 @@ func (l *lab) startControlPlane() error {
 	return err
 }
 
-func (l *lab) startRedis(ctx context.Context) (err error) {
-	if l.server, err = redistest.Run(ctx, filepath.Join(l.dir, "redis"), 0); err != nil {
-		return err
+func (l *lab) startStores(ctx context.Context, count int) error {
+	for i := range count {
+		server, err := redistest.Run(ctx, filepath.Join(l.dir, fmt.Sprint("redis-", i)), 0)
+		if err != nil {
+			return err
+		}
+		l.onClose(server.Kill)
+		client := server.Client()
+		l.onClose(func() { _ = client.Close() })
+		l.stores = append(l.stores, &store{address: server.Addr(), redis: client, Registry: registry.New(client)})
 	}
-	l.onClose(l.server.Kill)
-	l.redis = l.server.Client()
-	l.onClose(func() { _ = l.redis.Close() })
-	l.cache = registry.New(l.redis)
 	return nil
 }
 
+// own is the operator's own store.
+func (l *lab) own() *store { return l.stores[0] }
+
 // startOperator starts the operator as config/default does, without what needs ports.
 func (l *lab) startOperator() error {
-	host, port, err := net.SplitHostPort(l.server.Addr())
+	host, port, err := net.SplitHostPort(l.own().address)
 	if err != nil {
 		return err
 	}
@@ -160,6 +172,16 @@ func (l *lab) startReference() error {
 
 func (l *lab) createNamespace(ctx context.Context, name string) error {
 	return l.k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+// ownStore is the name of a namespace's own store.
+const ownStore = "main"
+
+func (l *lab) createStore(ctx context.Context, namespace string, s *store) error {
+	return l.k8s.Create(ctx, &v1.CacheStore{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: ownStore},
+		Spec:       v1.CacheStoreSpec{Addresses: []v1.StoreAddress{v1.StoreAddress(s.address)}},
+	})
 }
 
 // policyFor is a policy as users write them.

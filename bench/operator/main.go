@@ -24,8 +24,8 @@ type scale struct {
 	latencies int
 	// bursts of each of the two, in turns, and the purges in a burst.
 	bursts, burst int
-	// policies, spread evenly over so many namespaces.
-	policies, namespaces int
+	// policies, spread evenly over so many namespaces, of which so many have a store of their own.
+	policies, namespaces, stores int
 	// propagations measured.
 	propagations int
 	// idle is for how long nothing is asked of the operator.
@@ -34,13 +34,13 @@ type scale struct {
 
 func fullScale() scale {
 	return scale{
-		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, propagations: 300, idle: time.Minute,
+		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, stores: 20, propagations: 300, idle: time.Minute,
 	}
 }
 
 func quickScale() scale {
 	return scale{
-		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, propagations: 30, idle: 5 * time.Second,
+		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, stores: 2, propagations: 30, idle: 5 * time.Second,
 	}
 }
 
@@ -70,7 +70,7 @@ func main() {
 // run measures everything, prints the table and writes the file.
 func run(ctx context.Context, s scale, out string) error {
 	began := time.Now()
-	l, err := newLab(ctx)
+	l, err := newLab(ctx, s.stores)
 	if err != nil {
 		return err
 	}

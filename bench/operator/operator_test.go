@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // tinyScale proves that everything runs; its figures mean nothing.
 func tinyScale() scale {
 	return scale{
-		quick: true, latencies: 3, bursts: 1, burst: 20, policies: 20, namespaces: 4, propagations: 3, idle: time.Second,
+		quick: true, latencies: 3, bursts: 1, burst: 20, policies: 20, namespaces: 4, stores: 2, propagations: 3, idle: time.Second,
 	}
 }
 
@@ -144,5 +144,17 @@ func TestPercentiles(t *testing.T) {
 	}
 	if p := median([]float64{3, 1, 2}); p != 2 {
 		t.Errorf("median is %v", p)
+	}
+}
+
+func TestPoliciesInPlaceAreThoseOfAllStores(t *testing.T) {
+	const log = `{"level":"info","msg":"Every policy is in place","store":{"name":""},"at":"a:1","policies":3}
+{"level":"info","msg":"Every policy is in place","store":{"name":"main"},"at":"b:1","policies":0}
+not of ours
+{"level":"info","msg":"Installed the function library","at":"c:1","policies":7}
+{"level":"info","msg":"Every policy is in place","store":{"name":"main"},"at":"b:1","policies":2}
+`
+	if got := policiesInPlace(log); got != 5 {
+		t.Errorf("%d", got)
 	}
 }

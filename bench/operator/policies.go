@@ -5,9 +5,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,28 +24,73 @@ func (b *bench) namespaceOf(policy int) string {
 	return fmt.Sprintf("team-%d", policy%b.scale.namespaces)
 }
 
+// storeOf returns the index of a policy's store: the first namespaces have one each, all others the operator's own.
+func (b *bench) storeOf(policy int) int {
+	if namespace := policy % b.scale.namespaces; namespace < b.scale.stores {
+		return 1 + namespace
+	}
+	return 0
+}
+
+// policy is one of the many.
+func (b *bench) policy(n int) *v1.CachePolicy {
+	policy := policyFor(b.namespaceOf(n), moduleOf(n))
+	if b.storeOf(n) > 0 {
+		policy.Spec.StoreRef = &v1.StoreReference{Name: ownStore}
+	}
+	return policy
+}
+
 func moduleOf(policy int) string { return fmt.Sprintf("module-%d", policy) }
 
 // rollout measures how long many new policies take until all of them are Ready.
 func (b *bench) rollout(ctx context.Context) error {
 	l := b.lab
-	err := spread(b.scale.namespaces, func(n int) error { return l.createNamespace(ctx, b.namespaceOf(n)) })
+	err := spread(b.scale.namespaces, func(n int) error {
+		err := l.createNamespace(ctx, b.namespaceOf(n))
+		if store := b.storeOf(n); err == nil && store > 0 {
+			err = l.createStore(ctx, b.namespaceOf(n), l.stores[store])
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	err = spread(b.scale.policies, func(n int) error { return l.k8s.Create(ctx, policyFor(b.namespaceOf(n), moduleOf(n))) })
+	err = spread(b.scale.policies, func(n int) error { return l.k8s.Create(ctx, b.policy(n)) })
 	if err != nil {
 		return err
 	}
 	created := time.Since(began)
+	// To list ten thousand every second would slow the API server; Redis is asked at little cost, and knows most of the answer.
+	if err := eventually(ctx, "all policies in force", time.Second, func() (bool, error) { return b.allInForce(ctx) }); err != nil {
+		return err
+	}
 	if err := eventually(ctx, "all policies ready", time.Second, func() (bool, error) { return b.allReady(ctx) }); err != nil {
 		return err
 	}
+	seconds := tenths(time.Since(began).Seconds())
+	if err := eventually(ctx, "all modules counted", time.Second, func() (bool, error) { return b.allCounted(ctx) }); err != nil {
+		return err
+	}
 	b.rows = append(b.rows, row{
-		Name: fmt.Sprintf("rollout-%d", b.scale.policies), Seconds: tenths(time.Since(began).Seconds()), CreateSeconds: tenths(created.Seconds()),
+		Name: fmt.Sprintf("rollout-%d", b.scale.policies), Seconds: seconds, CreateSeconds: tenths(created.Seconds()),
 	})
 	return nil
+}
+
+func (b *bench) allInForce(ctx context.Context) (bool, error) {
+	slots := make([][]registry.Slot, len(b.lab.stores))
+	for n := range b.scale.policies {
+		store := b.storeOf(n)
+		slots[store] = append(slots[store], registry.Slot{Namespace: b.namespaceOf(n), Module: moduleOf(n)})
+	}
+	for i, store := range b.lab.stores {
+		if hashes, err := store.PolicyHashes(ctx, slots[i]); err != nil || slices.Contains(hashes, "") {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (b *bench) allReady(ctx context.Context) (bool, error) {
@@ -53,6 +100,26 @@ func (b *bench) allReady(ctx context.Context) (bool, error) {
 	}
 	for i := range policies.Items {
 		if policies.Items[i].Status.AppliedHash == "" {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// allCounted says whether the status of each store shows its modules, which it does with a delay: it is to change no more.
+func (b *bench) allCounted(ctx context.Context) (bool, error) {
+	wanted := map[string]int{}
+	for n := range b.scale.policies {
+		if b.storeOf(n) > 0 {
+			wanted[b.namespaceOf(n)]++
+		}
+	}
+	stores := &v1.CacheStoreList{}
+	if err := b.lab.k8s.List(ctx, stores); err != nil {
+		return false, err
+	}
+	for i := range stores.Items {
+		if int(stores.Items[i].Status.Modules) != wanted[stores.Items[i].Namespace] {
 			return false, nil
 		}
 	}
@@ -72,14 +139,13 @@ func (b *bench) coldStart(ctx context.Context) error {
 	if err := l.startOperator(); err != nil {
 		return err
 	}
-	all := fmt.Sprintf("%q:%d", "policies", b.scale.policies+1) // and the one of the purges
+	all := b.scale.policies + 1 // with the one of the purges
 	err = eventually(ctx, "all policies known to be in place", 5*time.Millisecond, func() (bool, error) {
 		select {
 		case <-l.operator.Ended():
 			return false, errors.New("the operator ended")
 		default:
-			output := l.operator.Output()
-			return strings.Contains(output, "Every policy is in place") && strings.Contains(output, all), nil
+			return policiesInPlace(l.operator.Output()) == all, nil
 		}
 	})
 	if err != nil {
@@ -97,6 +163,25 @@ func (b *bench) coldStart(ctx context.Context) error {
 		Name: fmt.Sprintf("cold-start-%d", b.scale.policies), Seconds: hundredths(took.Seconds()), Count: new(after - before),
 	})
 	return nil
+}
+
+// policiesInPlace reads in the operator's log how many policies are in place, in all stores; each tells when that becomes so.
+func policiesInPlace(log string) int {
+	inPlace := map[string]int{}
+	for line := range strings.Lines(log) {
+		var told struct {
+			Msg, At  string
+			Policies int
+		}
+		if json.Unmarshal([]byte(line), &told) == nil && told.Msg == "Every policy is in place" {
+			inPlace[told.At] = told.Policies
+		}
+	}
+	total := 0
+	for _, policies := range inPlace {
+		total += policies
+	}
+	return total
 }
 
 // settle waits until the operator has done what there was to do: nothing is written any more, and Redis is asked for no
@@ -132,11 +217,11 @@ func (b *bench) propagation(ctx context.Context) error {
 
 func (b *bench) propagateOne(ctx context.Context, policy int, ttl time.Duration) (time.Duration, error) {
 	l := b.lab
-	object := policyFor(b.namespaceOf(policy), moduleOf(policy))
+	object := b.policy(policy)
 	if err := l.k8s.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 		return 0, err
 	}
-	slots := []registry.Slot{{Namespace: object.Namespace, Module: object.Spec.Module}}
+	slot, store := registry.Slot{Namespace: object.Namespace, Module: object.Spec.Module}, l.stores[b.storeOf(policy)]
 	patch := client.MergeFrom(object.DeepCopy())
 	object.Spec.Operations[0].TTL = metav1.Duration{Duration: ttl}
 	began := time.Now()
@@ -144,7 +229,7 @@ func (b *bench) propagateOne(ctx context.Context, policy int, ttl time.Duration)
 		return 0, err
 	}
 	err := eventually(ctx, "a changed policy in force", 200*time.Microsecond, func() (bool, error) {
-		inForce, _, err := l.cache.Policy(ctx, slots[0])
+		inForce, _, err := store.Policy(ctx, slot)
 		return inForce.TTL("getById") == ttl, err
 	})
 	return time.Since(began), err

@@ -63,10 +63,10 @@ func (s scale) method() string {
 	return fmt.Sprintf("etcd, kube-apiserver, redis-server, the operator and the reference on one machine, by loopback. The reference is a controller-runtime "+
 		"controller with as many workers that patches one field of the status of a kind with the same schema. Latency: create until a watch sees Complete, "+
 		"%d of each, one at a time, in turns; the operator's purges take %d entries of a user each. Throughput: %d bursts of %d of each, in turns, from the first "+
-		"create until the last is seen Complete; the ratio is the median of the rounds' ratios. Policies: %d in %d namespaces, of three operations each. Propagation: from the patch until "+
+		"create until the last is seen Complete; the ratio is the median of the rounds' ratios. Policies: %d in %d namespaces, of three operations each; %d of the namespaces have a store of their own, each another Redis. Propagation: from the patch until "+
 		"cw_policy_get shows it, %d times. Cold start: from the start of the process until it logs that every policy is in place; count: writes to the API server (policies, invalidations, "+
 		"events) until each policy was looked at. At rest: %s; memory is the process' resident set.",
-		s.latencies, entriesOfUser, s.bursts, s.burst, s.policies, s.namespaces, s.propagations, s.idle)
+		s.latencies, entriesOfUser, s.bursts, s.burst, s.policies, s.namespaces, s.stores, s.propagations, s.idle)
 }
 
 func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duration) (report, error) {
@@ -77,7 +77,7 @@ func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duratio
 		},
 		Method: s.method(), Quick: s.quick, Seconds: math.Round(took.Seconds()), rows: rows,
 	}
-	info := l.redis.InfoMap(ctx, "server")
+	info := l.own().redis.InfoMap(ctx, "server")
 	if err := info.Err(); err != nil {
 		return report{}, err
 	}

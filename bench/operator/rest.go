@@ -119,11 +119,18 @@ func (b *bench) idle(ctx context.Context) error {
 	return nil
 }
 
-// redisCalls counts the commands that Redis was sent so far.
-func (l *lab) redisCalls(ctx context.Context) (int, error) {
-	info := l.redis.InfoMap(ctx, "stats")
-	if err := info.Err(); err != nil {
-		return 0, err
+// redisCalls counts the commands that the stores were sent so far.
+func (l *lab) redisCalls(ctx context.Context) (total int, err error) {
+	for _, s := range l.stores {
+		info := s.redis.InfoMap(ctx, "stats")
+		if err := info.Err(); err != nil {
+			return 0, err
+		}
+		calls, err := strconv.Atoi(info.Item("Stats", "total_commands_processed"))
+		if err != nil {
+			return 0, err
+		}
+		total += calls
 	}
-	return strconv.Atoi(info.Item("Stats", "total_commands_processed"))
+	return total, nil
 }
