@@ -44,6 +44,7 @@ type lab struct {
 	config     *rest.Config
 	// stores has the operator's own first, then those that CacheStores declare.
 	stores   []*store
+	stats    time.Duration // the operator's --stats-interval
 	binary   string
 	operator *operatortest.Process
 
@@ -52,8 +53,8 @@ type lab struct {
 	closers        []func()
 }
 
-func newLab(ctx context.Context, declaredStores int) (l *lab, err error) {
-	l = &lab{}
+func newLab(ctx context.Context, s scale) (l *lab, err error) {
+	l = &lab{stats: s.stats}
 	defer func() {
 		if err != nil {
 			l.close()
@@ -66,7 +67,7 @@ func newLab(ctx context.Context, declaredStores int) (l *lab, err error) {
 	if l.binary, err = operatortest.Build(ctx, l.dir); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.startControlPlane(), l.startStores(ctx, 1+declaredStores)); err != nil {
+	if err := errors.Join(l.startControlPlane(), l.startStores(ctx, 1+s.stores)); err != nil {
 		return nil, err
 	}
 	return l, errors.Join(l.startOperator(), l.startReference())
@@ -137,7 +138,7 @@ func (l *lab) startOperator() error {
 	}
 	l.operator, err = operatortest.Start(l.binary, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port},
 		"--kubeconfig="+l.kubeconfig, "--leader-elect", "--leader-election-namespace=default",
-		"--metrics-bind-address=0", "--health-probe-bind-address=0")
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--stats-interval="+l.stats.String())
 	if err == nil {
 		l.onClose(l.operator.Kill)
 	}

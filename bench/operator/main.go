@@ -30,17 +30,21 @@ type scale struct {
 	propagations int
 	// idle is for how long nothing is asked of the operator.
 	idle time.Duration
+	// stats is the operator's --stats-interval.
+	stats time.Duration
 }
 
 func fullScale() scale {
 	return scale{
 		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, stores: 20, propagations: 300, idle: time.Minute,
+		stats: time.Minute, // the default
 	}
 }
 
 func quickScale() scale {
 	return scale{
 		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, stores: 2, propagations: 30, idle: 5 * time.Second,
+		stats: 2 * time.Second,
 	}
 }
 
@@ -70,7 +74,7 @@ func main() {
 // run measures everything, prints the table and writes the file.
 func run(ctx context.Context, s scale, out string) error {
 	began := time.Now()
-	l, err := newLab(ctx, s.stores)
+	l, err := newLab(ctx, s)
 	if err != nil {
 		return err
 	}

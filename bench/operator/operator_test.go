@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 func tinyScale() scale {
 	return scale{
 		quick: true, latencies: 3, bursts: 1, burst: 20, policies: 20, namespaces: 4, stores: 2, propagations: 3, idle: time.Second,
+		stats: time.Second,
 	}
 }
 

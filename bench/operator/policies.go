@@ -69,12 +69,12 @@ func (b *bench) rollout(ctx context.Context) error {
 	if err := eventually(ctx, "all policies ready", time.Second, func() (bool, error) { return b.allReady(ctx) }); err != nil {
 		return err
 	}
-	seconds := tenths(time.Since(began).Seconds())
+	seconds := hundredths(time.Since(began).Seconds())
 	if err := eventually(ctx, "all modules counted", time.Second, func() (bool, error) { return b.allCounted(ctx) }); err != nil {
 		return err
 	}
 	b.rows = append(b.rows, row{
-		Name: fmt.Sprintf("rollout-%d", b.scale.policies), Seconds: seconds, CreateSeconds: tenths(created.Seconds()),
+		Name: fmt.Sprintf("rollout-%d", b.scale.policies), Seconds: seconds, CreateSeconds: hundredths(created.Seconds()),
 	})
 	return nil
 }
