@@ -40,6 +40,9 @@ const (
 	readers    = 8 // goroutines of each client
 	// ahead is how many reads those of near caches may be ahead of the others: they are so much faster.
 	ahead = 1000
+	// patience is how long a client waits for Redis. Machines are busy, and Redis slow to answer is not what is tried
+	// here: with less, such a machine would have next to all reads loaded, without a question to Redis.
+	patience = 500 * time.Millisecond
 )
 
 var slot = registry.Slot{Namespace: namespace, Module: module}
@@ -51,8 +54,8 @@ type run struct {
 
 	reads      atomic.Int64 // through clients without a near cache
 	nearReads  atomic.Int64 // through clients with one
-	asked      atomic.Int64 // reads of Redis by the latter
-	fromRedis  atomic.Int64 // as another language's client reads
+	answers    answers
+	foreign    atomic.Int64 // hits of reads as another language's client makes them
 	loads      atomic.Int64
 	violations atomic.Int64
 	late       atomic.Int64 // reads of near caches that would be violations were there no grace
@@ -134,7 +137,7 @@ func (r *run) readRedis(ctx context.Context) {
 	if err != nil || !lookup.Hit {
 		return
 	}
-	r.fromRedis.Add(1)
+	r.foreign.Add(1)
 	began, err := strconv.ParseInt(string(lookup.Payload), 10, 64)
 	if err != nil || began < hard || !lookup.Stale && began < soft {
 		r.violations.Add(1)
@@ -228,18 +231,14 @@ func (r *run) members(t *testing.T, server *redistest.Server, dial func(context.
 	all := make([]*member, clients)
 	for i := range all {
 		all[i] = &member{number: i, near: i%2 == 1}
-		options := []cache.Option{cache.WithLogger(slog.New(slog.DiscardHandler))}
+		options := []cache.Option{cache.WithLogger(slog.New(slog.DiscardHandler)), cache.WithTimeout(patience), cache.WithObserver(&r.answers)}
 		if all[i].near {
 			options = append(options, cache.WithNearCache(cache.NearCache{}))
 		}
 		if i >= clients/2 {
 			options = append(options, cache.WithEarlyRefresh(1))
 		}
-		redisClient := open(t, server, dial)
-		if all[i].near {
-			redisClient.AddHook(countReads{&r.asked})
-		}
-		client, err := cache.New(redisClient, namespace, options...)
+		client, err := cache.New(open(t, server, dial), namespace, options...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,10 +248,19 @@ func (r *run) members(t *testing.T, server *redistest.Server, dial func(context.
 	return all
 }
 
+// inTime leaves the test the time to tell what was read, where it was not enough.
+func inTime(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	if end, limited := t.Deadline(); limited {
+		return context.WithDeadline(t.Context(), end.Add(-time.Minute))
+	}
+	return context.WithCancel(t.Context())
+}
+
 // start lets readers, invalidations and the part of the operator run until it is enough.
 func (r *run) start(t *testing.T, server *redistest.Server, members []*member, enough func() bool, disturb func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	ctx, cancel := inTime(t)
 	defer cancel()
 	r.registry = registry.New(open(t, server, nil))
 	if _, err := r.registry.ApplyPolicy(ctx, slot, policy()); err != nil {
@@ -287,14 +295,29 @@ func (r *run) start(t *testing.T, server *redistest.Server, members []*member, e
 		loop(ctx, &group, 500*time.Millisecond, disturb)
 	}
 	group.Wait()
-	t.Logf("%d reads: %d of near caches, %d of them from memory; and %d of Redis; %d loads; %d violations; %d reads of near caches were late, by %s at most",
-		r.total(), r.nearReads.Load(), r.fromMemory(), r.fromRedis.Load(), r.loads.Load(), r.violations.Load(),
+	t.Logf("%d reads, %d of them of near caches: %d answered by Redis and %d from memory, %d loads; and %d hits of another client's; %d violations; %d reads of near caches were late, by %s at most",
+		r.total(), r.nearReads.Load(), r.answers.redis.Load(), r.answers.memory.Load(), r.loads.Load(), r.foreign.Load(), r.violations.Load(),
 		r.late.Load(), time.Duration(r.latest.Load()).Round(10*time.Microsecond))
 }
 
 func (r *run) total() int64 { return r.reads.Load() + r.nearReads.Load() }
 
-func (r *run) fromMemory() int64 { return max(0, r.nearReads.Load()-r.asked.Load()) }
+// enough is so many reads, and a good part of them answered by the cache: loads show nothing.
+func (r *run) enough(reads int64) func() bool {
+	return func() bool { return r.total() >= reads && r.answers.atLeast(reads/10, reads/200) }
+}
+
+// unlessStarved has something done only when the cache has answered again since the last time, however long that takes
+// on a busy machine.
+func (r *run) unlessStarved(do func()) func() {
+	var byRedis, fromMemory int64
+	return func() {
+		if r.answers.atLeast(byRedis, fromMemory) {
+			do()
+			byRedis, fromMemory = r.answers.redis.Load()+1000, r.answers.memory.Load()+100
+		}
+	}
+}
 
 // aViolation is enough for a check that must find one; it has time for it.
 func (r *run) aViolation() func() bool {
@@ -310,24 +333,6 @@ func (r *run) count(m *member) {
 	}
 	if r.nearReads.Add(1) > r.reads.Load()+ahead {
 		time.Sleep(time.Millisecond)
-	}
-}
-
-// countReads counts the reads that a client makes of Redis.
-type countReads struct{ n *atomic.Int64 }
-
-func (countReads) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (countReads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (c countReads) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "mget" {
-			c.n.Add(1)
-		}
-		return next(ctx, cmd)
 	}
 }
 
@@ -350,7 +355,7 @@ func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 	server := redistest.Start(t)
 	r := &run{}
 	cuts, wanted := open(t, server, nil), readsWanted(t, 100_000)
-	r.start(t, server, r.members(t, server, nil), func() bool { return r.total() >= wanted }, func() {
+	r.start(t, server, r.members(t, server, nil), r.enough(wanted), r.unlessStarved(func() {
 		switch rand.IntN(8) {
 		case 0, 1:
 			server.Restart()
@@ -363,11 +368,11 @@ func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 		default:
 			_ = cuts.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal").Err()
 		}
-	})
+	}))
 	if n := r.violations.Load(); n > 0 {
 		t.Errorf("%d reads returned what they must not", n)
 	}
-	if r.loads.Load() > r.total()*9/10 || r.fromMemory() < r.nearReads.Load()/100 || r.fromRedis.Load() == 0 {
+	if !r.enough(wanted)() || r.foreign.Load() == 0 {
 		t.Error("next to nothing was read from the cache: the test shows nothing")
 	}
 }

@@ -1,0 +1,52 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package chaos
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/cachewright/cachewright/cache"
+)
+
+// answers counts the reads that a cache answered, by where from, as its clients tell.
+type answers struct{ redis, memory atomic.Int64 }
+
+// atLeast says whether there were so many.
+func (a *answers) atLeast(redis, memory int64) bool {
+	return a.redis.Load() >= redis && a.memory.Load() >= memory
+}
+
+func (a *answers) count(outcome cache.Outcome, _ error) {
+	switch outcome {
+	case cache.OutcomeHit, cache.OutcomeStale:
+		a.redis.Add(1)
+	case cache.OutcomeNearHit:
+		a.memory.Add(1)
+	}
+}
+
+// StartRequest implements cache.Observer.
+func (a *answers) StartRequest(ctx context.Context, _ cache.Request) (context.Context, func(cache.Outcome, error)) {
+	return ctx, a.count
+}
+
+// Watch implements cache.Observer. What follows counts nothing either.
+func (*answers) Watch(string, func() cache.Figures) func() { return func() {} }
+
+// StartLoad implements cache.Observer.
+func (*answers) StartLoad(ctx context.Context, _, _ string) (context.Context, func(error)) {
+	return ctx, func(error) {}
+}
+
+// StartInvalidation implements cache.Observer.
+func (*answers) StartInvalidation(ctx context.Context, _ cache.Invalidation) (context.Context, func(error)) {
+	return ctx, func(error) {}
+}
+
+// Filled implements cache.Observer.
+func (*answers) Filled(context.Context, string, string, cache.Fill) {}
+
+// Audited implements cache.Observer.
+func (*answers) Audited(context.Context, string, string, cache.AuditResult) {}
