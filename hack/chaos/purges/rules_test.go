@@ -5,14 +5,18 @@ package purges
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -57,6 +61,41 @@ func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 		if all := strings.Join(w.findings, "\n"); !strings.Contains(all, p.name()+": "+finding) {
 			t.Errorf("%s: nobody found %q in:\n%s", p.name(), finding, all)
 		}
+	}
+}
+
+// So does the application.
+func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
+	server := redistest.Start(t)
+	w := &world{t: t, ledger: newLedger(nil, registry.New(server.Client()))}
+	_, err := w.cache.Install(t.Context())
+	w.must(err)
+	_, err = w.cache.ApplyPolicy(t.Context(), registry.Slot{Namespace: namespace, Module: moduleName(0)}, registry.Policy{DefaultTTL: new(time.Hour)})
+	w.must(err)
+	redisClient := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = redisClient.Close() })
+	cached, err := cache.New(redisClient, namespace, cache.WithLogger(slog.New(slog.DiscardHandler)))
+	w.must(err)
+	t.Cleanup(func() { _ = cached.Close(context.Background()) })
+	a := &application{w: w}
+	a.source.Store(1)
+	w.must(eventually(t.Context(), "read from the cache", func(ctx context.Context) error {
+		a.read(ctx, cached)
+		stats, err := w.cache.Stats(ctx, registry.Slot{Namespace: namespace, Module: moduleName(0)})
+		if err == nil && stats.Operations[watched].Keys == 0 {
+			err = errors.New("nothing was filled")
+		}
+		return err
+	}))
+	if len(w.findings) > 0 {
+		t.Errorf("nothing was purged, and it found %q", w.findings)
+	}
+
+	a.source.Store(2)
+	a.floor.Store(2) // as if the purge were Complete
+	a.read(t.Context(), cached)
+	if all := strings.Join(w.findings, "\n"); !strings.Contains(all, "lost: the application read 1") {
+		t.Errorf("the value before was read, and it found %q", all)
 	}
 }
 
