@@ -80,7 +80,7 @@ func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
 	a := &application{w: w}
 	a.source.Store(1)
 	w.must(eventually(t.Context(), "read from the cache", func(ctx context.Context) error {
-		a.read(ctx, cached)
+		a.read(ctx, cached, false)
 		stats, err := w.cache.Stats(ctx, registry.Slot{Namespace: namespace, Module: moduleName(0)})
 		if err == nil && stats.Operations[watched].Keys == 0 {
 			err = errors.New("nothing was filled")
@@ -93,7 +93,7 @@ func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
 
 	a.source.Store(2)
 	a.floor.Store(2) // as if the purge were Complete
-	a.read(t.Context(), cached)
+	a.read(t.Context(), cached, false)
 	if all := strings.Join(w.findings, "\n"); !strings.Contains(all, "lost: the application read 1") {
 		t.Errorf("the value before was read, and it found %q", all)
 	}
