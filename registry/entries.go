@@ -50,7 +50,7 @@ func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 // read returns the bytes of a hit too, header and payload.
 func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value string, err error) {
 	var room [4]string
-	values, err := r.mget(ctx, key.appendReadKeys(room[:0]))
+	values, err := r.readKeys(ctx, key.Slot, key.appendReadKeys(room[:0]))
 	if err != nil {
 		return Lookup{}, "", callError("reading an entry", key.Slot, err)
 	}

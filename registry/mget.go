@@ -11,16 +11,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// readKeys returns the values of an entry's read keys. It may write them over the keys.
+func (r *Registry) readKeys(ctx context.Context, slot Slot, keys []string) ([]string, error) {
+	if r.batches != nil {
+		return r.batches.read(ctx, slot, keys)
+	}
+	return mget(ctx, r.processTogether, keys)
+}
+
 // mget returns the values of keys, empty where there is none. It is redis.Client.MGet without what that spends on
 // values of any type.
-func (r *Registry) mget(ctx context.Context, keys []string) ([]string, error) {
+func mget(ctx context.Context, process processor, keys []string) ([]string, error) {
 	args := make([]any, 1+len(keys))
 	args[0] = "mget"
 	for i, key := range keys {
 		args[1+i] = key
 	}
 	cmd := redis.NewStringSliceCmd(ctx, args...)
-	if err := r.processTogether(ctx, cmd); err != nil {
+	if err := process(ctx, cmd); err != nil {
 		return nil, err
 	}
 	values := cmd.Val()

@@ -15,8 +15,8 @@ import (
 type Duplex int
 
 const (
-	// HalfDuplex sends what was called while the last replies were on their way, in one go: the most calls a second
-	// where Redis is near.
+	// HalfDuplex sends what was called while the last replies were on their way, in one go, reads of a module as one
+	// command: the most calls a second where Redis is near.
 	HalfDuplex Duplex = iota
 	// FullDuplex sends without waiting for replies, which overlaps round trips: for a Redis that is far. It is less
 	// than HalfDuplex where Redis is near.
@@ -53,6 +53,9 @@ func NewPipelined(client redis.UniversalClient, duplex Duplex) (*Registry, error
 	}
 	r := New(client)
 	r.pipeline = pipeline
+	if duplex == HalfDuplex {
+		r.batches = newReadBatches(client)
+	}
 	return r, nil
 }
 

@@ -43,6 +43,8 @@ type Registry struct {
 	client redis.UniversalClient
 	// pipeline is nil where each call has a connection of its own.
 	pipeline *redis.AutoPipeliner
+	// batches is nil where each read is a command of its own.
+	batches *readBatches
 
 	// installing lets one call at a time load the library, however many found it missing.
 	installing sync.Mutex
