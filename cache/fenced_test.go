@@ -93,12 +93,6 @@ func wantInRedis(t *testing.T, client redis.UniversalClient, want string) {
 	}
 }
 
-func failoverClient(group *redistest.SentinelGroup) redis.UniversalClient {
-	return redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: redistest.MasterName, SentinelAddrs: group.Addrs(), ContextTimeoutEnabled: true,
-	})
-}
-
 func TestWhatAnOldSnapshotBringsBackIsNotRead(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
@@ -136,7 +130,7 @@ func TestWhatAnOldSnapshotBringsBackIsNotReadByANewProcess(t *testing.T) {
 func TestWhatAFailoverBringsBackIsNotRead(t *testing.T) {
 	group := redistest.StartSentinel(t, 1, 1)
 	applyPolicy(t, group.Client(), "users", hour())
-	c := newCache(t, failoverClient(group), cache.WithTimeout(patience))
+	c := newCache(t, group.Client(), cache.WithTimeout(patience))
 	s := &versioned{}
 	s.want(t, c, 0)
 	group.Primary().WaitReplicated()
@@ -217,9 +211,9 @@ func TestNoReadIsStaleWhileReplicasThatLagArePromoted(t *testing.T) {
 	group := redistest.StartSentinel(t, 1, 1)
 	applyPolicy(t, group.Client(), "users", hour())
 	s := &versioned{}
-	stop := s.readOn(t, newCache(t, failoverClient(group)), newCache(t, failoverClient(group)))
+	stop := s.readOn(t, newCache(t, group.Client()), newCache(t, group.Client()))
 	defer stop()
-	writer := newCache(t, failoverClient(group), cache.WithInvalidationTimeout(patience))
+	writer := newCache(t, group.Client(), cache.WithInvalidationTimeout(patience))
 	inspector := group.Client()
 	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).Should(BeZero())
 	group.Primary().WaitReplicated()

@@ -82,7 +82,9 @@ func (g *SentinelGroup) Sentinels() []*Server { return g.sentinels }
 
 // Client returns a new client of whatever server is the primary. It is closed when the test ends.
 func (g *SentinelGroup) Client() *redis.Client {
-	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: g.Addrs()})
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: MasterName, SentinelAddrs: g.Addrs(), ContextTimeoutEnabled: true, // which applications need
+	})
 	g.tb.Cleanup(func() { _ = client.Close() })
 	return client
 }

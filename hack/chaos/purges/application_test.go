@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -41,10 +39,7 @@ const (
 
 func (w *world) startApplication(group *redistest.SentinelGroup) *application {
 	w.t.Helper()
-	redisClient := redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: redistest.MasterName, SentinelAddrs: group.Addrs(), ContextTimeoutEnabled: true,
-	})
-	w.t.Cleanup(func() { _ = redisClient.Close() })
+	redisClient := group.Client()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	a := &application{w: w, cancel: cancel}
 	a.source.Store(1)
