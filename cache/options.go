@@ -208,9 +208,10 @@ func WithAudit(audit Audit) Option {
 	return func(o *options) { o.audits = append(o.audits, audit.withDefaults()) }
 }
 
-// WithAutoPipelining makes the client send to Redis in one go what many goroutines read and fill at the same time, on
-// one connection for each primary. It pays with many goroutines, and costs latency with few: measure. Default: each call
-// takes a connection of the pool.
+// WithAutoPipelining makes the client send to Redis in one go what many goroutines read and fill at the same time: fills
+// on one connection for each primary, and reads of a module as one command (with registry.FullDuplex, on the connection
+// of the fills). It pays with many goroutines, and costs latency with few: measure. Default: each call takes a connection
+// of the pool.
 //
 // Calls keep to WithTimeout and to their contexts. But a connection that hangs holds up all callers, who load from the
 // source meanwhile, for as long as the Redis client's ReadTimeout and MaxRetries say: set both low. ReadTimeout must be

@@ -28,13 +28,14 @@ const (
 const pipelineQueue = 10_000
 
 // NewPipelined returns a Registry that sends what many goroutines call at the same time in one go, on one connection
-// of each primary: Read, Inspect, Lease, LeaseLocked, Set, SetNegative and Unlock. All else it sends as New does. It pays
-// with many goroutines, and costs latency with few.
+// of each primary: Read, Inspect, Lease, LeaseLocked, Set, SetNegative and Unlock. With HalfDuplex the reads of a module
+// are one MGET instead, on a connection of the pool. All else it sends as New does. It pays with many goroutines, and
+// costs latency with few.
 //
-// A call ends with its context, as ever; but the pipeline stands still for as long as the client's ReadTimeout, and its
-// retries, let a connection hang. So ReadTimeout must be set. A call that was given up may take effect later; that is as
-// harmless as a reply that is lost. Pipelining ends with the client, which must be a *redis.Client or a
-// *redis.ClusterClient.
+// A call ends with its context, as ever; but the pipeline, or the reads of a module, stand still for as long as the
+// client's ReadTimeout, and its retries, let a connection hang. So ReadTimeout must be set. A call that was given up may
+// take effect later; that is as harmless as a reply that is lost. Pipelining ends with the client, which must be a
+// *redis.Client or a *redis.ClusterClient.
 func NewPipelined(client redis.UniversalClient, duplex Duplex) (*Registry, error) {
 	if err := checkPipelined(client); err != nil {
 		return nil, err
