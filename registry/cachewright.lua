@@ -773,31 +773,40 @@ local function free_dead(slot, op, members)
   return free(slot, dead_of(slot, names))
 end
 
--- take_members takes up to max members out of the open chunk of a slice, and goes on to the one below when it is empty.
-local function take_members(slot, epoch, at, max)
-  local members = redis.call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max) or {}
-  if #members == max then return members end
-  if at.open == 0 then
+-- reclaim_slice frees entries that are listed in a slice, from its open chunk downwards, by a function for those whose
+-- index is out of sight, or may be live again. It returns how many it looked at (an empty chunk counts too: a sweep
+-- leaves many) and how many it freed.
+local function reclaim_slice(slot, epoch, op, at, max, free_members)
+  local looked, freed = 0, 0
+  while looked < max and at.open >= 0 do
+    local members = redis.call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max - looked) or {}
+    local emptied = #members < max - looked
+    looked = looked + math.max(1, #members)
+    freed = freed + free_members(slot, op, members)
+    if emptied then
+      at.open = at.open - 1
+      at.closed = at.open >= 0 and at.closed - chunk_length(slot, epoch, at.slice, at.open) or 0
+    end
+  end
+  if at.open < 0 then
     drop_slice(slot, epoch, at.slice)
   else
-    write_slice(slot, epoch, at.slice, at.open - 1, at.closed - chunk_length(slot, epoch, at.slice, at.open - 1))
+    write_slice(slot, epoch, at.slice, at.open, at.closed)
   end
-  return members
+  return looked, freed
 end
 
 -- reclaim_index frees the entries listed in an index that is out of sight, unless they are live again, and
--- returns how many it looked at (an empty chunk counts too) and how many it freed.
+-- returns how many it looked at and how many it freed.
 local function reclaim_index(slot, epoch, op, max)
-  local looked, freed = 0, 0
-  local at = slices_of(slot, epoch)[1]
-  local gone = read_heads(slot, op, '').missing
-  while at and looked < max do
-    local members = take_members(slot, epoch, at, max - looked)
-    looked = looked + math.max(1, #members)
-    freed = freed + (gone and free_all(slot, op, members) or free_dead(slot, op, members))
-    at = slices_of(slot, epoch)[1]
+  local looked_total, freed_total = 0, 0
+  local free_members = read_heads(slot, op, '').missing and free_all or free_dead
+  for _, at in ipairs(slices_of(slot, epoch)) do
+    if looked_total >= max then break end
+    local looked, freed = reclaim_slice(slot, epoch, op, at, max - looked_total, free_members)
+    looked_total, freed_total = looked_total + looked, freed_total + freed
   end
-  return looked, freed
+  return looked_total, freed_total
 end
 
 -- dispose_index gives back the memory of an index that is out of sight and of its entries: at once where it is
@@ -876,7 +885,7 @@ local function sweep(slot, w, rule, max)
   while looked < max and w.chunk <= w.last do
     local members = redis.call('LPOP', chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked) or {}
     local open, closed = read_slice(slot, w.epoch, w.slice)
-    if open then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
+    if open and #members > 0 then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
     if #members < max - looked then w.chunk = w.chunk + 1 end
     looked = looked + #members
     for _, member in ipairs(members) do
