@@ -20,6 +20,9 @@
 -- a lower one.
 local VERSION = 1
 
+-- call is redis.call, which is not there yet while Redis loads the library; looking it up with each command would show.
+local call
+
 local EPOCH_LEN = 11
 local HEADER_FIXED_LEN = 18 -- version, flags, fresh-until, slice and chunk; the epochs follow
 local ENTRY_VERSION = 1
@@ -182,6 +185,7 @@ end
 
 local function guarded(fn)
   return function(keys, args)
+    call = redis.call
     local ok, reply = pcall(fn, keys, args)
     if ok then return reply end
     if type(reply) == 'table' and reply.refusal then
@@ -225,7 +229,7 @@ end
 -- Time and epochs.
 
 local function now_ms()
-  local t = redis.call('TIME')
+  local t = call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
@@ -243,7 +247,7 @@ local function draw(slot)
     local info = redis.pcall('INFO', 'server', 'cpu', 'stats')
     entropy = type(info) == 'string' and info or ''
   end
-  local t = redis.call('TIME')
+  local t = call('TIME')
   entropy = redis.sha1hex(entropy .. slot .. t[1] .. '.' .. t[2] .. tostring({}))
   return entropy
 end
@@ -300,13 +304,13 @@ local function life_of(rule) return rule.ttl + rule.stale end
 -- rule_for returns the rule an operation goes by, or nil where it is not cached.
 local function rule_for(slot, op)
   local key = policy_key(slot)
-  local rule = decode_rule(redis.call('HGET', key, keys_of_operation(slot, op).rule) or redis.call('HGET', key, 'default'))
+  local rule = decode_rule(call('HGET', key, keys_of_operation(slot, op).rule) or call('HGET', key, 'default'))
   if rule and rule.ttl > 0 then return rule end
   return nil
 end
 
 local function read_rules(slot)
-  local fields = redis.call('HGETALL', policy_key(slot))
+  local fields = call('HGETALL', policy_key(slot))
   local rules = {operations = {}}
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
@@ -347,7 +351,7 @@ local function known_operations(slot, rules)
     end
   end
   for op in pairs(rules.operations) do add(op) end
-  for _, field in ipairs(redis.call('HKEYS', counters_key(slot))) do
+  for _, field in ipairs(call('HKEYS', counters_key(slot))) do
     add(string.match(field, '^%a+:(.*)$') or '')
   end
   table.sort(list)
@@ -359,15 +363,15 @@ end
 
 local function count(slot, counter, op, by)
   local keys = keys_of_operation(slot, op)
-  redis.call('HINCRBY', keys.counters, keys.fields[counter], by or '1')
+  call('HINCRBY', keys.counters, keys.fields[counter], by or '1')
 end
 
 -- has_room keeps a caller that invents operations under a default TTL from growing the slot.
 local function has_room(slot, op)
   local key = counters_key(slot)
-  return redis.call('HLEN', key) < MAX_OPERATIONS * #COUNTERS
-    or redis.call('HEXISTS', key, keys_of_operation(slot, op).fields.misses) == 1
-    or redis.call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1
+  return call('HLEN', key) < MAX_OPERATIONS * #COUNTERS
+    or call('HEXISTS', key, keys_of_operation(slot, op).fields.misses) == 1
+    or call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -416,36 +420,40 @@ end
 
 local heads_by_text = new_memory()
 
+local SHARED = 0 -- stands for the head of a user where there is none
+
+local function remember_heads(raw, user, heads)
+  make_room(heads_by_text)
+  local of_module = heads_by_text.items[raw[1]] or {}
+  local of_operation = of_module[raw[2]] or {}
+  heads_by_text.items[raw[1]], of_module[raw[2]] = of_module, of_operation
+  of_operation[user == '' and SHARED or raw[3]] = heads
+end
+
 -- heads_from sums up what covers an entry. epochs and soft are what an entry must carry to be live and
 -- fresh, flags says which soft epochs those are, token is the lease's; epochs is nil where a head is missing. It
 -- is remembered: heads change with invalidations, and are read with each call.
 local function heads_from(raw, user)
-  if not raw[1] or not raw[2] then return parse_heads(raw, user) end
   local of_module = heads_by_text.items[raw[1]]
-  local text = user == '' and raw[2] or raw[2] .. '|' .. (raw[3] or '')
-  local heads = of_module and of_module[text]
-  if heads and heads.raw[2] == raw[2] and heads.raw[3] == raw[3] then return heads end
+  local of_operation = of_module and of_module[raw[2]]
+  local heads = of_operation and of_operation[user == '' and SHARED or raw[3]]
+  if heads then return heads end
   heads = parse_heads(raw, user)
-  if heads.missing then return heads end
-  make_room(heads_by_text)
-  of_module = heads_by_text.items[raw[1]] or {}
-  of_module[text], heads_by_text.items[raw[1]] = heads, of_module
+  if not heads.missing then remember_heads(raw, user, heads) end
   return heads
 end
 
-local function read_heads(slot, op, user)
-  if user == '' then
-    local keys = keys_of_operation(slot, op)
-    return heads_from(redis.call('MGET', keys.module_head, keys.head), user)
-  end
-  return heads_from(redis.call('MGET', unpack(head_keys(slot, op, user))), user)
+local function read_heads_by(of_op, slot, user)
+  if user == '' then return heads_from(call('MGET', of_op.module_head, of_op.head), user) end
+  return heads_from(call('MGET', of_op.module_head, of_op.head, user_head_key(slot, user)), user)
 end
 
+local function read_heads(slot, op, user) return read_heads_by(keys_of_operation(slot, op), slot, user) end
+
 -- rule_under is rule_for, remembered with the heads: a rule that changes takes the operation's head along.
-local function rule_under(heads, slot, op)
-  local keys = keys_of_operation(slot, op)
-  if heads.rule and heads.keys == keys then return heads.rule end
-  heads.rule, heads.keys = rule_for(slot, op), keys
+local function rule_under(heads, of_op, slot, op)
+  if heads.rule and heads.of_op == of_op then return heads.rule end
+  heads.rule, heads.of_op = rule_for(slot, op), of_op
   return heads.rule
 end
 
@@ -483,19 +491,19 @@ local function read_entry(value, heads, user)
 end
 
 -- read_header returns enough of an entry to say whether it is live.
-local function read_header(key) return redis.call('GETRANGE', key, '0', TO_HEADER_END) end
+local function read_header(key) return call('GETRANGE', key, '0', TO_HEADER_END) end
 
 -- operation_epoch returns the epoch of an operation, or nil where its head is missing.
 local function operation_epoch(slot, op)
-  local head = redis.call('GET', operation_head_key(slot, op))
+  local head = call('GET', operation_head_key(slot, op))
   return head and is_head(2, head) and epoch_of(head) or nil
 end
 
-local function head_exists(key) return redis.call('EXISTS', key) == 1 end
+local function head_exists(key) return call('EXISTS', key) == 1 end
 
 -- keep_for makes sure that a key lives at least this long.
 local function keep_for(key, ms)
-  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+  if call('PTTL', key) < ms then call('PEXPIRE', key, ms) end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -526,21 +534,21 @@ local function parse_slice_state(text)
 end
 
 local function read_slice(slot, epoch, slice)
-  local text = redis.call('HGET', index_key(slot, epoch), slice_name(slice))
+  local text = call('HGET', index_key(slot, epoch), slice_name(slice))
   if text then return parse_slice_state(text) end
 end
 
 local function write_slice(slot, epoch, slice, open, closed)
-  redis.call('HSET', index_key(slot, epoch), slice_name(slice), string.format('%d %d', open, math.max(0, closed)))
+  call('HSET', index_key(slot, epoch), slice_name(slice), string.format('%d %d', open, math.max(0, closed)))
 end
 
 local function drop_slice(slot, epoch, slice)
-  redis.call('HDEL', index_key(slot, epoch), slice_name(slice))
+  call('HDEL', index_key(slot, epoch), slice_name(slice))
 end
 
 -- slices_of lists the slices of an index, each with its state.
 local function slices_of(slot, epoch)
-  local slices, found = {}, redis.call('HGETALL', index_key(slot, epoch))
+  local slices, found = {}, call('HGETALL', index_key(slot, epoch))
   for i = 1, #found, 2 do
     local open, closed = parse_slice_state(found[i + 1])
     slices[#slices + 1] = {slice = tonumber(found[i]), open = open, closed = closed}
@@ -549,7 +557,7 @@ local function slices_of(slot, epoch)
 end
 
 local function chunk_length(slot, epoch, slice, chunk)
-  return redis.call('LLEN', chunk_key(slot, epoch, slice, chunk))
+  return call('LLEN', chunk_key(slot, epoch, slice, chunk))
 end
 
 local function slice_size(slot, epoch, at)
@@ -581,12 +589,12 @@ local function open_slice(slot, epoch, slice, now)
     if slice_end(at.slice) + CLOCK_SLACK_MS < now then drop_slice(slot, epoch, at.slice) end
   end
   write_slice(slot, epoch, slice, 0, 0)
-  if redis.call('PEXPIRETIME', index) < last then redis.call('PEXPIREAT', index, last) end
+  if call('PEXPIRETIME', index) < last then call('PEXPIREAT', index, last) end
 end
 
 -- turn_over accounts for a chunk that was begun or is full, which the state of its slice has to tell.
 local function turn_over(slot, epoch, slice, chunk, length, now)
-  if length == 1 then redis.call('PEXPIREAT', chunk.key, slice_end(slice) + MARGIN_MS) end
+  if length == 1 then call('PEXPIREAT', chunk.key, slice_end(slice) + MARGIN_MS) end
   local open, closed = read_slice(slot, epoch, slice)
   if not open then
     open_slice(slot, epoch, slice, now)
@@ -602,14 +610,14 @@ end
 -- enlist lists a member in a slice, and returns in which chunk.
 local function enlist(slot, epoch, slice, member, now)
   local chunk = open_chunk(slot, epoch, slice)
-  local length = redis.call('RPUSH', chunk.key, member)
+  local length = call('RPUSH', chunk.key, member)
   if length == 1 or length >= CHUNK_MEMBERS then turn_over(slot, epoch, slice, chunk, length, now) end
   return chunk.number
 end
 
 -- delist takes a member out of the chunk where it is listed.
 local function delist(slot, epoch, slice, chunk, member)
-  if redis.call('LREM', chunk_key(slot, epoch, slice, chunk), '1', member) == 0 then return end
+  if call('LREM', chunk_key(slot, epoch, slice, chunk), '1', member) == 0 then return end
   local open, closed = read_slice(slot, epoch, slice)
   if open and chunk < open then write_slice(slot, epoch, slice, open, closed - 1) end
 end
@@ -623,10 +631,10 @@ end
 
 -- spread returns members from all over a list, as many as are wanted if it has them.
 local function spread(list, wanted)
-  local length = redis.call('LLEN', list)
-  if length <= wanted then return redis.call('LRANGE', list, 0, -1) end
+  local length = call('LLEN', list)
+  if length <= wanted then return call('LRANGE', list, 0, -1) end
   local members, step = {}, length / wanted
-  for i = 1, wanted do members[i] = redis.call('LINDEX', list, math.floor((i - 1) * step)) end
+  for i = 1, wanted do members[i] = call('LINDEX', list, math.floor((i - 1) * step)) end
   return members
 end
 
@@ -677,18 +685,18 @@ end
 -- Index of a user: a sorted set of the entries' names by when they expire. It lives as long as the longest-lived.
 
 local function user_index_clean(key, now)
-  local expired = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, CLEAN_MEMBERS)
-  if #expired > 0 then redis.call('ZREM', key, unpack(expired)) end
+  local expired = call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, CLEAN_MEMBERS)
+  if #expired > 0 then call('ZREM', key, unpack(expired)) end
 end
 
 -- user_index_add relies on the lease to have made an index that is there already live long enough.
 local function user_index_add(key, name, now, life)
-  redis.call('ZADD', key, now + life, name)
-  redis.call('PEXPIRE', key, life + MARGIN_MS, 'NX')
+  call('ZADD', key, now + life, name)
+  call('PEXPIRE', key, life + MARGIN_MS, 'NX')
 end
 
 local function user_index_count(key, now)
-  return redis.call('ZCOUNT', key, '(' .. now, '+inf')
+  return call('ZCOUNT', key, '(' .. now, '+inf')
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -697,7 +705,7 @@ end
 local function unlink_all(keys)
   local freed = 0
   for from = 1, #keys, UNLINK_KEYS do
-    freed = freed + redis.call('UNLINK', unpack(keys, from, math.min(from + UNLINK_KEYS - 1, #keys)))
+    freed = freed + call('UNLINK', unpack(keys, from, math.min(from + UNLINK_KEYS - 1, #keys)))
   end
   return freed
 end
@@ -712,7 +720,7 @@ local function unlist(slot, names, headers)
       local slice, chunk = listed_in(headers[name] or read_header(entry_key(slot, name)), epochs[op])
       if slice then delist(slot, epochs[op], slice, chunk, member) end
     end
-    if user ~= '' then redis.call('ZREM', user_index_key(slot, user), name) end
+    if user ~= '' then call('ZREM', user_index_key(slot, user), name) end
   end
 end
 
@@ -749,7 +757,7 @@ local dispose_index, dispose_user_index, shorten, pending_total, reclaim
 do
 local function add_pending(slot, work, ms)
   local key = pending_key(slot)
-  redis.call('RPUSH', key, work)
+  call('RPUSH', key, work)
   keep_for(key, ms)
 end
 
@@ -761,7 +769,7 @@ local function free_all(slot, op, members)
   for i, member in ipairs(members) do
     keys[i] = member_key(slot, op, member)
     local user = string.byte(member) ~= NO_USER and counted(member)
-    if user then redis.call('ZREM', user_index_key(slot, user), name_of(slot, op, member)) end
+    if user then call('ZREM', user_index_key(slot, user), name_of(slot, op, member)) end
   end
   return unlink_all(keys)
 end
@@ -779,7 +787,7 @@ end
 local function reclaim_slice(slot, epoch, op, at, max, free_members)
   local looked, freed = 0, 0
   while looked < max and at.open >= 0 do
-    local members = redis.call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max - looked) or {}
+    local members = call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max - looked) or {}
     local emptied = #members < max - looked
     looked = looked + math.max(1, #members)
     freed = freed + free_members(slot, op, members)
@@ -815,7 +823,7 @@ end
 function dispose_index(slot, op, epoch, budget)
   local size = index_size(slot, epoch)
   if size > budget then
-    add_pending(slot, 'o:' .. epoch .. ':' .. op, redis.call('PTTL', index_key(slot, epoch)))
+    add_pending(slot, 'o:' .. epoch .. ':' .. op, call('PTTL', index_key(slot, epoch)))
     return 0, size, budget
   end
   local freed_total = 0
@@ -827,7 +835,7 @@ function dispose_index(slot, op, epoch, budget)
 end
 
 local function reclaim_user_index(slot, index, max)
-  local popped, names = redis.call('ZPOPMIN', index, max), {}
+  local popped, names = call('ZPOPMIN', index, max), {}
   for i = 1, #popped, 2 do names[#names + 1] = popped[i] end
   return #names, free(slot, dead_of(slot, names))
 end
@@ -835,10 +843,10 @@ end
 -- dispose_user_index does the same for a user's index whose head is gone. It returns how many wait.
 function dispose_user_index(slot, user, budget)
   local index = user_index_key(slot, user)
-  local size = redis.call('ZCARD', index)
+  local size = call('ZCARD', index)
   if size == 0 then return 0 end
-  local nonce, ms = new_epoch(slot), redis.call('PTTL', index)
-  redis.call('RENAME', index, aside_key(slot, nonce))
+  local nonce, ms = new_epoch(slot), call('PTTL', index)
+  call('RENAME', index, aside_key(slot, nonce))
   if size > budget then
     add_pending(slot, 'u:' .. nonce, ms)
     return size
@@ -853,15 +861,15 @@ local function shorten_entry(slot, op, epoch, slice, member, deadline, fresh_unt
   local key = member_key(slot, op, member)
   local header = read_header(key)
   if listed_in(header, epoch) ~= slice then return end
-  local shortened = redis.call('PEXPIREAT', key, deadline, 'LT') == 1
-  local expiry = shortened and deadline or redis.call('PEXPIRETIME', key)
+  local shortened = call('PEXPIREAT', key, deadline, 'LT') == 1
+  local expiry = shortened and deadline or call('PEXPIRETIME', key)
   if expiry <= now then return end
   local target = slice_for(expiry, slice_exponent(expiry - now))
   local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
   local chunk = enlist(slot, epoch, target, member, now)
-  redis.call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, target, chunk))
+  call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, target, chunk))
   local user = counted(member)
-  if user ~= '' then redis.call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
+  if user ~= '' then call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
 end
 
 local function sweep_of(w)
@@ -883,7 +891,7 @@ local function sweep(slot, w, rule, max)
   local now, looked = now_ms(), 0
   local fresh_until = w.deadline - (rule and rule.stale or 0)
   while looked < max and w.chunk <= w.last do
-    local members = redis.call('LPOP', chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked) or {}
+    local members = call('LPOP', chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked) or {}
     local open, closed = read_slice(slot, w.epoch, w.slice)
     if open and #members > 0 then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
     if #members < max - looked then w.chunk = w.chunk + 1 end
@@ -923,13 +931,13 @@ end
 local function work_left(slot, work)
   local kind = string.sub(work, 1, 1)
   if kind == 'o' then return index_size(slot, string.sub(work, 3, 2 + EPOCH_LEN)) end
-  if kind == 'u' then return redis.call('ZCARD', aside_key(slot, string.sub(work, 3))) end
+  if kind == 'u' then return call('ZCARD', aside_key(slot, string.sub(work, 3))) end
   return parse_sweep(work).left
 end
 
 function pending_total(slot)
   local total = 0
-  for _, work in ipairs(redis.call('LRANGE', pending_key(slot), 0, -1)) do
+  for _, work in ipairs(call('LRANGE', pending_key(slot), 0, -1)) do
     total = total + work_left(slot, work)
   end
   return total
@@ -942,7 +950,7 @@ local function reclaim_step(slot, work, max)
   if kind == 's' then
     local w, more = parse_sweep(work), false
     looked, more = sweep(slot, w, rule_for(slot, w.op), math.ceil(max / SWEEP_COST))
-    if more then redis.call('LSET', pending_key(slot), 0, sweep_of(w)) end
+    if more then call('LSET', pending_key(slot), 0, sweep_of(w)) end
     return looked * SWEEP_COST, 0, more
   end
   if kind == 'o' then
@@ -956,10 +964,10 @@ end
 function reclaim(slot, budget)
   local freed_total = 0
   while budget > 0 do
-    local work = redis.call('LINDEX', pending_key(slot), 0)
+    local work = call('LINDEX', pending_key(slot), 0)
     if not work then break end
     local looked, freed, more = reclaim_step(slot, work, budget)
-    if not more then redis.call('LPOP', pending_key(slot)) end
+    if not more then call('LPOP', pending_key(slot)) end
     -- Going on to the next piece costs too, even where there is nothing in it.
     budget = budget - math.max(looked, 1)
     freed_total = freed_total + freed
@@ -976,13 +984,13 @@ local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
 
 -- soften renews the soft epoch of a head, which begins after so many bytes.
 local function soften(slot, head, hard_len)
-  local value = redis.call('GET', head)
-  if value then redis.call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
+  local value = call('GET', head)
+  if value then call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
 end
 
 -- hide_operation takes an operation's head away, and so everything it covers out of sight.
 local function hide_operation(slot, op)
-  redis.call('DEL', operation_head_key(slot, op), deletions_key(slot, op))
+  call('DEL', operation_head_key(slot, op), deletions_key(slot, op))
 end
 
 local function invalidate_operation(slot, op, mode, budget)
@@ -1015,7 +1023,7 @@ local function invalidate_module(slot, mode)
     keys, waiting, budget = invalidate_operation(slot, op, operations_mode, budget)
     total, waiting_total = total + keys, waiting_total + waiting
   end
-  if mode == HARD then redis.call('DEL', module_head_key(slot)) end
+  if mode == HARD then call('DEL', module_head_key(slot)) end
   if mode == SOFT then
     soften(slot, module_head_key(slot), EPOCH_LEN)
     waiting_total = 0
@@ -1026,7 +1034,7 @@ end
 -- live_names lists a user's live entries, and those of op apart where it is given.
 local function live_names(slot, user, op)
   local of_op, others, heads_of = {}, {}, {}
-  for _, name in ipairs(redis.call('ZRANGE', user_index_key(slot, user), 0, -1)) do
+  for _, name in ipairs(call('ZRANGE', user_index_key(slot, user), 0, -1)) do
     local entry_op = parse_name(name)
     heads_of[entry_op] = heads_of[entry_op] or read_heads(slot, entry_op, user)
     if read_entry(read_header(entry_key(slot, name)), heads_of[entry_op], user) then
@@ -1054,19 +1062,19 @@ local function invalidate_user(slot, user, mode)
     return keys, 0
   end
   if mode == DRY then return keys, keys > INLINE_RECLAIM_KEYS and keys or 0 end
-  redis.call('DEL', head)
+  call('DEL', head)
   return keys, dispose_user_index(slot, user, INLINE_RECLAIM_KEYS)
 end
 
 -- expire_freshness makes an entry stale now.
 local function expire_freshness(slot, name)
-  redis.call('SETRANGE', entry_key(slot, name), FRESH_UNTIL_AT, struct.pack('>I8', 0))
+  call('SETRANGE', entry_key(slot, name), FRESH_UNTIL_AT, struct.pack('>I8', 0))
 end
 
 -- restamp gives entries of a user the user's new epoch, so that they stay live.
 local function restamp(slot, names, epoch)
   for _, name in ipairs(names) do
-    redis.call('SETRANGE', entry_key(slot, name), USER_EPOCH_AT, epoch)
+    call('SETRANGE', entry_key(slot, name), USER_EPOCH_AT, epoch)
   end
 end
 
@@ -1075,7 +1083,7 @@ end
 -- perhaps evicted in between, does not list.
 local function invalidate_user_operation(slot, op, user, mode)
   local names, others = live_names(slot, user, op)
-  local head = redis.call('GET', user_head_key(slot, user))
+  local head = call('GET', user_head_key(slot, user))
   if mode == DRY or not head then return #names, 0 end
   local epoch = new_epoch(slot)
   restamp(slot, others, epoch)
@@ -1085,7 +1093,7 @@ local function invalidate_user_operation(slot, op, user, mode)
   else
     free(slot, names, {})
   end
-  redis.call('SET', user_head_key(slot, user), epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')
+  call('SET', user_head_key(slot, user), epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')
   return #names, 0
 end
 
@@ -1100,7 +1108,7 @@ local function invalidate(slot, op, user, mode)
 end
 
 local function count_invalidation(slot, op, user)
-  if redis.call('EXISTS', policy_key(slot)) == 0 then return end
+  if call('EXISTS', policy_key(slot)) == 0 then return end
   count(slot, 'invalidations', '')
   if op ~= '' then
     count(slot, 'invalidations', op)
@@ -1132,7 +1140,7 @@ local function hide_operations(slot, op)
 end
 
 local function create_head(key, value, ms)
-  redis.call('SET', key, value, 'PX', ms)
+  call('SET', key, value, 'PX', ms)
   return value
 end
 
@@ -1141,7 +1149,7 @@ end
 local function create_missing_heads(slot, op, user, heads, ms, slack)
   local raw, keys = heads.raw, head_keys(slot, op, user)
   for i, key in ipairs(keys) do
-    if raw[i] and redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms + slack) end
+    if raw[i] and call('PTTL', key) < ms then call('PEXPIRE', key, ms + slack) end
   end
   ms = ms + slack
   if not raw[1] then
@@ -1159,7 +1167,7 @@ end
 local function tend_user_index(slot, user, ms)
   local key = user_index_key(slot, user)
   user_index_clean(key, now_ms())
-  redis.call('PEXPIRE', key, ms, 'GT')
+  call('PEXPIRE', key, ms, 'GT')
 end
 
 local function locked(token) return LOCKED .. string.sub(token, 2) end
@@ -1177,18 +1185,18 @@ end
 -- worth what its owner's token is: nobody has to wait for a load that will be fenced.
 local function take_lock(slot, name, token, ms)
   local key = lock_key(slot, name)
-  if redis.call('GET', key) == token then return false, math.max(1, redis.call('PTTL', key)) end
-  redis.call('SET', key, token, 'PX', ms)
+  if call('GET', key) == token then return false, math.max(1, call('PTTL', key)) end
+  call('SET', key, token, 'PX', ms)
   return true, 0
 end
 
 function give_lock_back(slot, name, token)
   local key = lock_key(slot, name)
-  if redis.call('GET', key) == token then redis.call('DEL', key) end
+  if call('GET', key) == token then call('DEL', key) end
 end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
-  local rule = rule_under(heads, slot, op)
+  local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
   if not rule or not has_room(slot, op) then return {0, NO_LEASE} end
   local token = lease(slot, op, user, heads, rule)
   count(slot, 'misses', op)
@@ -1201,7 +1209,7 @@ end
 local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
   count(slot, 'stale', op)
   reply[4] = 1
-  local rule = rule_under(heads, slot, op)
+  local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
   if not rule then return reply end
   local token = lease(slot, op, user, heads, rule)
   if take_lock(slot, name, token, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then reply[5] = locked(token) end
@@ -1223,7 +1231,7 @@ function cw_get(keys, args)
   want_entry('cw_get', op, id, user)
   local name = name_of(slot, op, member_of(user, id))
   local heads = read_heads(slot, op, user)
-  local value = heads.epochs and redis.call('GET', entry_key(slot, name))
+  local value = heads.epochs and call('GET', entry_key(slot, name))
   local entry = read_entry(value, heads, user)
   if not entry then return answer_miss(slot, op, user, name, heads, lock_ms) end
   local remaining = math.max(0, entry.fresh_until - now_ms())
@@ -1243,7 +1251,7 @@ function cw_unlock(keys, args)
   want_args('cw_unlock', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_unlock', op, id, user)
-  return redis.call('DEL', lock_key(slot, name_of(slot, op, member_of(user, id))))
+  return call('DEL', lock_key(slot, name_of(slot, op, member_of(user, id))))
 end
 end
 
@@ -1263,7 +1271,7 @@ local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, 1
 -- (trimmed, evicted) may hide anything, so the answer is yes.
 local function deleted_since(slot, op, name, fence)
   local digest, seen = deletion_digest(name), false
-  for _, record in ipairs(redis.call('LRANGE', deletions_key(slot, op), 0, -1)) do
+  for _, record in ipairs(call('LRANGE', deletions_key(slot, op), 0, -1)) do
     seen = seen or string.sub(record, 1, EPOCH_LEN) == fence
     if seen and string.sub(record, EPOCH_LEN + 1) == digest then return true end
   end
@@ -1282,7 +1290,6 @@ local function is_fenced(slot, op, member, heads, token)
 end
 
 local function with_jitter(slot, ttl, percent)
-  if percent == 0 then return ttl end
   local most = math.floor(ttl * percent / 100)
   local random = tonumber(string.sub(draw(slot), 1, 8), 16) / 4294967296
   return math.max(1, ttl - math.floor(random * (most + 1)))
@@ -1293,25 +1300,25 @@ local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
 
 -- store writes the entry first and its header into the room before the payload then: a payload is large, and to put
 -- a header before it here would cost as much as all else. When the entry expires tells what time it is.
-local function store(slot, op, user, member, heads, roomy_payload, rule, ttl, life, negative)
-  local key = member_key(slot, op, member)
-  local old = redis.call('GETRANGE', key, '0', TO_OPERATION_EPOCH_END)
-  redis.call('PSETEX', key, rule.lives[life] or string.format('%d', life), roomy_payload)
-  local expiry = redis.call('PEXPIRETIME', key)
+local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl, life, negative)
+  local key = of_op.entries .. member
+  local old = call('GETRANGE', key, '0', TO_OPERATION_EPOCH_END)
+  call('PSETEX', key, rule.lives[life] or string.format('%d', life), roomy_payload)
+  local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
   local slice = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
   local chunk = relist(slot, heads.index, slice, member, old, now)
-  redis.call('SETRANGE', key, '0',
+  call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft)
-  if user ~= '' then user_index_add(user_index_key(slot, user), name_of(slot, op, member), now, life) end
+  if user ~= '' then user_index_add(user_index_key(slot, user), of_op.name .. member, now, life) end
 end
 
 -- terms returns how long an entry will be fresh, and how long it will be there; nil where it is not cached.
 local function terms(slot, rule, negative)
   local ttl = negative and rule.negative or rule.ttl
   if ttl == 0 then return nil end
-  ttl = with_jitter(slot, ttl, rule.jitter)
+  if rule.jitter > 0 then ttl = with_jitter(slot, ttl, rule.jitter) end
   return ttl, negative and ttl or ttl + rule.stale
 end
 
@@ -1332,8 +1339,9 @@ function cw_set(keys, args)
   if not roomy and (args[7] or '') ~= '' then refuse('cw_set: the seventh argument must be room, empty or left out') end
   local room = #token + HEADER_OVER_TOKEN
   if roomy then want_room(payload, room) end
-  local heads = read_heads(slot, op, user)
-  local rule = rule_under(heads, slot, op)
+  local of_op = keys_of_operation(slot, op)
+  local heads = read_heads_by(of_op, slot, user)
+  local rule = rule_under(heads, of_op, slot, op)
   if not rule then return DISABLED end
   local ttl, life = terms(slot, rule, negative)
   if not ttl then return DISABLED end
@@ -1348,8 +1356,8 @@ function cw_set(keys, args)
     return FENCED
   end
   if not roomy then payload = string.rep('\0', room) .. payload end
-  store(slot, op, user, member, heads, payload, rule, ttl, life, negative)
-  count(slot, 'fills', op)
+  store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative)
+  call('HINCRBY', of_op.counters, of_op.fields.fills, '1')
   return ttl
 end
 
@@ -1360,15 +1368,15 @@ end
 local function fence_deletion(slot, op, name, op_head)
   local head, log = operation_head_key(slot, op), deletions_key(slot, op)
   local renewed = string.sub(op_head, 1, EPOCH_LEN) .. new_epoch(slot) .. string.sub(op_head, 2 * EPOCH_LEN + 1)
-  redis.call('SET', head, renewed, 'KEEPTTL')
-  redis.call('RPUSH', log, fence_of(op_head) .. deletion_digest(name))
-  redis.call('LTRIM', log, -DELETION_LOG_LEN, -1)
-  redis.call('PEXPIRE', log, math.max(redis.call('PTTL', head), 1))
+  call('SET', head, renewed, 'KEEPTTL')
+  call('RPUSH', log, fence_of(op_head) .. deletion_digest(name))
+  call('LTRIM', log, -DELETION_LOG_LEN, -1)
+  call('PEXPIRE', log, math.max(call('PTTL', head), 1))
 end
 
 -- renew_fence changes the head of an operation without an effect on entries and loads.
 function renew_fence(slot, op)
-  local head = redis.call('GET', operation_head_key(slot, op))
+  local head = call('GET', operation_head_key(slot, op))
   if head and is_head(2, head) then fence_deletion(slot, op, '', head) end
 end
 
@@ -1391,7 +1399,7 @@ end
 
 local function recorded_answer(slot, request_id)
   if request_id == '' then return nil end
-  local answer = redis.call('GET', request_key(slot, request_id))
+  local answer = call('GET', request_key(slot, request_id))
   if not answer then return nil end
   local keys, waiting = string.match(answer, '^(%d+) (%d+)$')
   return {tonumber(keys), tonumber(waiting)}
@@ -1413,7 +1421,7 @@ local function cw_invalidate(keys, args)
   if mode ~= DRY then
     count_invalidation(slot, op, user)
     if request_id ~= '' then
-      redis.call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting, 'PX', REQUEST_MS)
+      call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting, 'PX', REQUEST_MS)
     end
   end
   return {covered_keys, waiting}
@@ -1566,8 +1574,8 @@ local function write_policy(slot, text, hash, rules, revision)
   if revision then add('revision', revision) end
   if rules.default then add('default', encode_rule(rules.default)) end
   for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
-  redis.call('DEL', policy_key(slot))
-  redis.call('HSET', policy_key(slot), unpack(fields))
+  call('DEL', policy_key(slot))
+  call('HSET', policy_key(slot), unpack(fields))
   forget(slot)
 end
 
@@ -1628,7 +1636,7 @@ end
 function cw_policy_get(keys, args)
   local slot = slot_of(keys, 'cw_policy_get')
   want_args('cw_policy_get', args, '', 0)
-  return redis.call('HGET', policy_key(slot), 'json')
+  return call('HGET', policy_key(slot), 'json')
 end
 
 -- cw_policy_delete KEY: 1 or 0. Without a policy nothing is cached, so the entries go too.
@@ -1636,9 +1644,9 @@ function cw_policy_delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   want_args('cw_policy_delete', args, '', 0)
   invalidate_module(slot, HARD)
-  local existed = redis.call('DEL', policy_key(slot))
+  local existed = call('DEL', policy_key(slot))
   forget(slot)
-  redis.call('DEL', counters_key(slot))
+  call('DEL', counters_key(slot))
   return existed
 end
 end
@@ -1674,7 +1682,7 @@ local cw_stats
 do
 
 local function memory_usage(key, ...)
-  return tonumber(redis.call('MEMORY', 'USAGE', key, ...) or 0) or 0
+  return tonumber(call('MEMORY', 'USAGE', key, ...) or 0) or 0
 end
 
 -- estimate_memory measures a few entries of an operation and takes the rest to be like them.
@@ -1682,9 +1690,9 @@ local function estimate_memory(slot, op, epoch, keys)
   local total, measured, index = 0, 0, memory_usage(index_key(slot, epoch))
   for _, at in ipairs(slices_of(slot, epoch)) do
     local chunk = chunk_key(slot, epoch, at.slice, at.open)
-    local length = math.max(1, redis.call('LLEN', chunk))
+    local length = math.max(1, call('LLEN', chunk))
     index = index + memory_usage(chunk, 'SAMPLES', MEMORY_SAMPLES) * (at.closed + length) / length
-    local samples = measured < MEMORY_SAMPLES and redis.call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
+    local samples = measured < MEMORY_SAMPLES and call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
     for _, member in ipairs(samples) do
       local bytes = memory_usage(member_key(slot, op, member))
       if bytes > 0 then total, measured = total + bytes, measured + 1 end
@@ -1703,7 +1711,7 @@ local function weigh(slot, op, now)
 end
 
 local function operation_counters(slot)
-  local counters, fields = {}, redis.call('HGETALL', counters_key(slot))
+  local counters, fields = {}, call('HGETALL', counters_key(slot))
   for i = 1, #fields, 2 do counters[fields[i]] = tonumber(fields[i + 1]) end
   return counters
 end
