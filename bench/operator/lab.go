@@ -61,14 +61,14 @@ func newLab(ctx context.Context, s scale) (l *lab, err error) {
 		}
 	}()
 	if l.dir, err = os.MkdirTemp("", "cachewright-bench-"); err != nil {
-		return nil, err
+		return l, err
 	}
 	l.onClose(func() { _ = os.RemoveAll(l.dir) })
 	if l.binary, err = operatortest.Build(ctx, l.dir); err != nil {
-		return nil, err
+		return l, err
 	}
 	if err := errors.Join(l.startControlPlane(), l.startStores(ctx, 1+s.stores)); err != nil {
-		return nil, err
+		return l, err
 	}
 	return l, errors.Join(l.startOperator(), l.startReference())
 }
