@@ -28,7 +28,7 @@ func TestManagerPermissions(t *testing.T) {
 		{"watch", "cachepolicies.cachewright.io", "", true},
 		{"patch", "cachepolicies.cachewright.io/status", "shop", true},
 		{"watch", "cacheinvalidations.cachewright.io", "", true},
-		{"patch", "cacheinvalidations.cachewright.io/status", "shop", true},
+		{"update", "cacheinvalidations.cachewright.io/status", "shop", true},
 		{"watch", "cachestores.cachewright.io", "", true},
 		{"patch", "cachestores.cachewright.io", "shop", true},
 		{"patch", "cachestores.cachewright.io/status", "shop", true},
@@ -91,6 +91,7 @@ func TestRolesForPeople(t *testing.T) {
 			}
 			wantAllowed(t, person, "get", resource+"/status", team, true)
 			wantAllowed(t, person, "patch", resource+"/status", team, false)
+			wantAllowed(t, person, "update", resource+"/status", team, false)
 			wantAllowed(t, person, "get", resource, "default", false)
 		}
 	}

@@ -220,13 +220,13 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			on.fill(ctx, "users", "list", "", 3)
 			refuse := true
 			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
-				SubResourcePatch: func(
-					ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, o ...client.SubResourcePatchOption,
+				SubResourceUpdate: func(
+					ctx context.Context, c client.Client, sub string, obj client.Object, o ...client.SubResourceUpdateOption,
 				) error {
 					if refuse {
 						return apierrors.NewServiceUnavailable("the API server is away")
 					}
-					return c.SubResource(sub).Patch(ctx, obj, patch, o...)
+					return c.SubResource(sub).Update(ctx, obj, o...)
 				},
 			})
 			purge := purgeOf(list)
@@ -285,14 +285,14 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			successor := *reconciler
 			var completed *v1.CacheInvalidation
 			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
-				SubResourcePatch: func(
-					ctx context.Context, c client.Client, sub string, obj client.Object, patch client.Patch, o ...client.SubResourcePatchOption,
+				SubResourceUpdate: func(
+					ctx context.Context, c client.Client, sub string, obj client.Object, o ...client.SubResourceUpdateOption,
 				) error {
 					clock.SetTime(clock.Now().Add(time.Hour))
 					_, err := successor.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
 					Expect(err).NotTo(HaveOccurred())
 					completed = current(ctx, purge)
-					return c.SubResource(sub).Patch(ctx, obj, patch, o...)
+					return c.SubResource(sub).Update(ctx, obj, o...)
 				},
 			})
 

@@ -15,7 +15,7 @@ package controllers
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies/status,verbs=patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations,verbs=get;list;watch;delete
-// +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations/status,verbs=patch
+// +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations/status,verbs=update
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachestores,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachestores/status,verbs=patch
 // Secrets are read live, by name, when a CacheStore names them; never listed, watched or kept.

@@ -66,12 +66,12 @@ func (h *hold) onPurges(options *manager.Options) {
 			return nil, err
 		}
 		return interceptor.NewClient(c, interceptor.Funcs{
-			SubResourcePatch: func(ctx context.Context, c client.Client, resource string, obj client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+			SubResourceUpdate: func(ctx context.Context, c client.Client, resource string, obj client.Object, options ...client.SubResourceUpdateOption) error {
 				if _, purge := obj.(*v1.CacheInvalidation); purge {
 					h.reach()
 					<-h.ended
 				}
-				return c.SubResource(resource).Patch(ctx, obj, patch, options...)
+				return c.SubResource(resource).Update(ctx, obj, options...)
 			},
 		}), nil
 	}
