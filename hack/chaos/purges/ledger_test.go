@@ -23,12 +23,12 @@ import (
 //   - Nothing is doubled. What is filled from then on stays, and the library counted one invalidation.
 //   - The counts are those of the first execution: exactly the entries that were there, once and for all.
 //
-// Each purge has entries that no other covers.
+// A dry run counts, and changes nothing.
 type ledger struct {
 	k8s   client.WithWatch
 	cache *registry.Registry
-	// store is the CacheStore that purges name; empty: the operator's own.
-	store string
+	// store is the CacheStore that purges name; nil: the operator's own.
+	store *v1.CacheStoreSpec
 	// forgetful: Redis loses entries in between, so that fewer may be counted and fewer stay.
 	forgetful bool
 
@@ -42,85 +42,16 @@ func newLedger(k8s client.WithWatch, cache *registry.Registry) *ledger {
 	return &ledger{k8s: k8s, cache: cache, purges: map[string]*purge{}}
 }
 
-// purge is one of the ledger.
-type purge struct {
-	number  int
-	kind    kind
-	entries int
-	soft    bool
-	// begun: an operator was seen at work on it.
-	begun bool
-	// counted is what it reported when it was first seen to be Complete.
-	counted *int64
-}
-
-// kind is what a purge aims at.
-type kind int
-
-const (
-	operation kind = iota
-	user
-	operationOfUser
-	kinds
-)
-
-const (
-	namespace = "shop"
-	// modules share the operations: a module may have a thousand.
-	modules = 4
-	// few entries are freed with the invalidation, many afterwards, in more than one step.
-	few, many = 20, 500
-	manyEvery = 8
-	softEvery = 5
-)
-
-func (p *purge) name() string { return fmt.Sprintf("purge-%d", p.number) }
-
-func (p *purge) slot() registry.Slot {
-	return registry.Slot{Namespace: namespace, Module: moduleName(p.number % modules)}
-}
-
-func moduleName(n int) string { return fmt.Sprintf("items-%d", n) }
-
-func (p *purge) operation() string {
-	if p.kind == user {
-		return "profile"
-	}
-	return fmt.Sprintf("op-%d", p.number)
-}
-
-func (p *purge) user() string {
-	if p.kind == operation {
-		return ""
-	}
-	return fmt.Sprintf("user-%d", p.number)
-}
-
-func (p *purge) target() v1.InvalidationTarget {
-	target := v1.InvalidationTarget{Module: p.slot().Module, UserID: p.user()}
-	if p.kind != user {
-		target.Operation = p.operation()
-	}
-	return target
-}
-
-func (p *purge) key(id string) registry.Key {
-	return registry.Key{Slot: p.slot(), Operation: p.operation(), User: p.user(), ID: id}
-}
-
-func before(i int) string { return fmt.Sprintf("before-%d", i) }
-
-// after is an entry that is filled when the purge is seen to be Complete.
-const after = "after"
-
 // prepare fills the entries of a purge.
 func (l *ledger) prepare(ctx context.Context, number int) (*purge, error) {
-	p := &purge{number: number, kind: kind(number % int(kinds)), entries: 1 + rand.IntN(few), soft: number%softEvery == 0}
+	p := &purge{number: number, kind: kindOf(number)}
+	p.entries = len(p.slots()) + rand.IntN(few)
+	p.soft = number%softEvery == 0 && p.kind != dryRun
 	if number%manyEvery == 1 {
 		p.entries = many
 	}
 	for i := range p.entries {
-		if err := l.fill(ctx, p.key(before(i))); err != nil {
+		if err := l.fill(ctx, p.before(i)); err != nil {
 			return nil, fmt.Errorf("filling for %s: %w", p.name(), err)
 		}
 	}
@@ -137,15 +68,22 @@ func (l *ledger) create(ctx context.Context, p *purge) error {
 }
 
 func (l *ledger) objectOf(p *purge) *v1.CacheInvalidation {
-	object := &v1.CacheInvalidation{Spec: v1.CacheInvalidationSpec{Targets: []v1.InvalidationTarget{p.target()}, Mode: v1.ModeHard}}
-	object.Namespace, object.Name = namespace, p.name()
+	object := &v1.CacheInvalidation{Spec: v1.CacheInvalidationSpec{Targets: p.targets(), Mode: v1.ModeHard, DryRun: p.kind == dryRun}}
+	object.Namespace, object.Name = p.namespace(), p.name()
 	if p.soft {
 		object.Spec.Mode = v1.ModeSoft
 	}
-	if l.store != "" {
-		object.Spec.StoreRef = &v1.StoreReference{Name: l.store}
-	}
+	object.Spec.StoreRef = l.storeRef()
 	return object
+}
+
+const storeName = "main"
+
+func (l *ledger) storeRef() *v1.StoreReference {
+	if l.store == nil {
+		return nil
+	}
+	return &v1.StoreReference{Name: storeName}
 }
 
 // fill stores an entry, as soon as Redis can be used and has the policy.
@@ -177,7 +115,7 @@ func (l *ledger) follow(ctx context.Context) {
 // look holds those against the rules that are seen to be Complete for the first time.
 func (l *ledger) look(ctx context.Context) {
 	list := &v1.CacheInvalidationList{}
-	if l.k8s.List(ctx, list, client.InNamespace(namespace)) != nil {
+	if l.k8s.List(ctx, list) != nil {
 		return // the API server is away
 	}
 	for i := range list.Items {
@@ -198,8 +136,8 @@ func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 	}
 	switch object.Status.State {
 	case v1.StateComplete:
-		l.nothingIsLeft(ctx, p)
-		if err := l.fill(ctx, p.key(after)); err != nil {
+		l.didAsItSays(ctx, p)
+		if err := l.fill(ctx, p.after()); err != nil {
 			l.find("%s: %v", p.name(), err)
 		}
 		l.wasCounted(p, object.Status.KeysInvalidated)
@@ -209,14 +147,20 @@ func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 	}
 }
 
-func (l *ledger) nothingIsLeft(ctx context.Context, p *purge) {
+// didAsItSays looks at what was there: all of it is gone, or nothing after a dry run.
+func (l *ledger) didAsItSays(ctx context.Context, p *purge) {
 	for i := range p.entries {
 		err := eventually(ctx, "read", func(ctx context.Context) error {
 			isThere, err := l.isThere(ctx, p, i)
-			if isThere {
+			switch {
+			case err != nil:
+				return err
+			case isThere && p.kind != dryRun:
 				l.find("%s: lost: it is Complete, and an entry that was there is", p.name())
+			case !isThere && p.kind == dryRun && !l.forgetful:
+				l.find("%s: it was a dry run, and took an entry away", p.name())
 			}
-			return err
+			return nil
 		})
 		if err != nil {
 			l.find("%s: %v", p.name(), err)
@@ -227,6 +171,9 @@ func (l *ledger) nothingIsLeft(ctx context.Context, p *purge) {
 // nothingIsBack is an error while an entry of before is there.
 func (l *ledger) nothingIsBack(ctx context.Context) error {
 	for _, p := range l.purges {
+		if p.kind == dryRun {
+			continue
+		}
 		for i := range p.entries {
 			if isThere, err := l.isThere(ctx, p, i); err != nil || isThere {
 				return fmt.Errorf("an entry of %s is there (%w)", p.name(), err)
@@ -238,7 +185,7 @@ func (l *ledger) nothingIsBack(ctx context.Context) error {
 
 // isThere says whether an entry that the purge covers is read as if it were not purged.
 func (l *ledger) isThere(ctx context.Context, p *purge, i int) (bool, error) {
-	found, err := l.cache.Read(ctx, p.key(before(i)))
+	found, err := l.cache.Read(ctx, p.before(i))
 	return err == nil && found.Hit && (!p.soft || !found.Stale), err
 }
 
@@ -261,7 +208,7 @@ func (l *ledger) close(ctx context.Context) error {
 		return err
 	}
 	list := &v1.CacheInvalidationList{}
-	if err := l.k8s.List(ctx, list, client.InNamespace(namespace)); err != nil {
+	if err := l.k8s.List(ctx, list); err != nil {
 		return err
 	}
 	for i := range list.Items {
@@ -302,19 +249,20 @@ func (l *ledger) unfinished() (open, begun int) {
 }
 
 func (l *ledger) wasDoneOnce(ctx context.Context) error {
-	for n := range modules {
-		stats, err := l.cache.Stats(ctx, registry.Slot{Namespace: namespace, Module: moduleName(n)})
-		if err != nil {
+	stats := map[registry.Slot]registry.Stats{}
+	for _, slot := range declared() {
+		var err error
+		if stats[slot], err = l.cache.Stats(ctx, slot); err != nil {
 			return err
-		}
-		for _, p := range l.purges {
-			if p.slot().Module == moduleName(n) && p.kind != user && stats.Operations[p.operation()].Invalidations != 1 {
-				l.find("%s: doubled: the library counted %d invalidations", p.name(), stats.Operations[p.operation()].Invalidations)
-			}
 		}
 	}
 	for _, p := range l.purges {
-		if found, err := l.cache.Read(ctx, p.key(after)); err != nil || !found.Hit || found.Stale {
+		for _, slot := range p.slots() {
+			if times := stats[slot].Operations[p.operation()].Invalidations; p.kind != user && times != p.times() {
+				l.find("%s: the library counted %d invalidations of %v, want %d", p.name(), times, slot, p.times())
+			}
+		}
+		if found, err := l.cache.Read(ctx, p.after()); err != nil || !found.Hit || found.Stale {
 			l.find("%s: doubled: what was filled when it was Complete is %+v (%v)", p.name(), found, err)
 		}
 	}

@@ -113,8 +113,9 @@ func (w *world) meddle() {
 		defer close(done)
 		for ctx.Err() == nil {
 			number := rand.IntN(w.purgesAsked() + 1)
+			p := &purge{number: number, kind: kindOf(number)}
 			object := &v1.CacheInvalidation{}
-			object.Namespace, object.Name = namespace, (&purge{number: number}).name()
+			object.Namespace, object.Name = p.namespace(), p.name()
 			label := []byte(`{"metadata":{"labels":{"meddled":"` + strconv.Itoa(rand.Int()) + `"}}}`)
 			_ = w.k8s.Patch(ctx, object, client.RawPatch(types.MergePatchType, label)) // it may not be there
 		}

@@ -67,8 +67,7 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 		t.Run(string(onDataLoss), func(t *testing.T) {
 			group := redistest.StartSentinel(t, 1, 3)
 			w := newWorld(t, "", group.Client())
-			w.forgetful, w.store = true, "main"
-			w.must(w.k8s.Create(t.Context(), storeOf(group, onDataLoss)))
+			w.forgetful, w.store = true, storeOf(group, onDataLoss)
 			w.begin()
 			w.operate()
 			w.ask(batch)
@@ -97,11 +96,10 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 	}
 }
 
-func storeOf(group *redistest.SentinelGroup, onDataLoss v1.DataLossPolicy) *v1.CacheStore {
-	store := &v1.CacheStore{Spec: v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: redistest.MasterName, OnDataLoss: onDataLoss}}
-	store.Namespace, store.Name = namespace, "main"
+func storeOf(group *redistest.SentinelGroup, onDataLoss v1.DataLossPolicy) *v1.CacheStoreSpec {
+	store := &v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: redistest.MasterName, OnDataLoss: onDataLoss}
 	for _, addr := range group.Addrs() {
-		store.Spec.Addresses = append(store.Spec.Addresses, v1.StoreAddress(addr))
+		store.Addresses = append(store.Addresses, v1.StoreAddress(addr))
 	}
 	return store
 }

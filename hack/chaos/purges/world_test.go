@@ -88,8 +88,18 @@ func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient
 		t.Fatal(err)
 	}
 	w.ledger = newLedger(k8s, registry.New(applications))
-	w.must(k8s.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	return w
+}
+
+// createNamespace creates a namespace with the store that its resources name.
+func (w *world) createNamespace(name string) {
+	w.t.Helper()
+	w.must(w.k8s.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	if w.store != nil {
+		store := &v1.CacheStore{Spec: *w.store}
+		store.Namespace, store.Name = name, storeName
+		w.must(w.k8s.Create(w.t.Context(), store))
+	}
 }
 
 func (w *world) must(err error) {
@@ -102,12 +112,14 @@ func (w *world) must(err error) {
 // begin creates the policies, and follows the purges from now on.
 func (w *world) begin() {
 	w.t.Helper()
-	for n := range modules {
-		policy := &v1.CachePolicy{Spec: v1.CachePolicySpec{Module: moduleName(n), DefaultTTL: &metav1.Duration{Duration: time.Hour}}}
-		policy.Namespace, policy.Name = namespace, moduleName(n)
-		if w.store != "" {
-			policy.Spec.StoreRef = &v1.StoreReference{Name: w.store}
-		}
+	w.createNamespace(namespace)
+	for n := range wholes {
+		w.createNamespace(wholeNamespaceName(n))
+	}
+	for _, slot := range declared() {
+		policy := &v1.CachePolicy{Spec: v1.CachePolicySpec{Module: slot.Module, DefaultTTL: &metav1.Duration{Duration: time.Hour}}}
+		policy.Namespace, policy.Name = slot.Namespace, slot.Module
+		policy.Spec.StoreRef = w.storeRef()
 		w.must(w.k8s.Create(w.t.Context(), policy))
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -1,0 +1,152 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package purges
+
+import (
+	"fmt"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// purge is one of the ledger. It has entries that no other covers.
+type purge struct {
+	number  int
+	kind    kind
+	entries int
+	soft    bool
+	// begun: an operator was seen at work on it.
+	begun bool
+	// counted is what it reported when it was first seen to be Complete.
+	counted *int64
+}
+
+// kind is what a purge aims at.
+type kind int
+
+const (
+	operation kind = iota
+	user
+	operationOfUser
+	// wholeModule and wholeNamespace have modules, and a namespace, of their own.
+	wholeModule
+	severalTargets
+	wholeNamespace
+	dryRun
+	kinds
+)
+
+const (
+	namespace = "shop"
+	// modules share the operations: a module may have a thousand.
+	modules = 4
+	// wholes is how many purges can have a module, or a namespace, of their own. Each takes a policy.
+	wholes = 6
+	// few entries are freed with the invalidation, many afterwards, in more than one step.
+	few, many = 20, 500
+	manyEvery = 8
+	softEvery = 5
+)
+
+// kindOf spreads the kinds evenly, as far as there are modules and namespaces.
+func kindOf(number int) kind {
+	k := kind(number % int(kinds))
+	if (k == wholeModule || k == wholeNamespace) && number/int(kinds) >= wholes {
+		return operation
+	}
+	return k
+}
+
+func moduleName(n int) string         { return fmt.Sprintf("items-%d", n%modules) }
+func wholeModuleName(n int) string    { return fmt.Sprintf("whole-%d", n) }
+func wholeNamespaceName(n int) string { return fmt.Sprintf("%s-%d", namespace, n) }
+
+// declared are all slots that have policies.
+func declared() (slots []registry.Slot) {
+	for n := range modules {
+		slots = append(slots, registry.Slot{Namespace: namespace, Module: moduleName(n)})
+	}
+	for n := range wholes {
+		slots = append(slots, registry.Slot{Namespace: namespace, Module: wholeModuleName(n)})
+		slots = append(slots, slotsOfWholeNamespace(n)...)
+	}
+	return slots
+}
+
+func slotsOfWholeNamespace(n int) []registry.Slot {
+	return []registry.Slot{
+		{Namespace: wholeNamespaceName(n), Module: moduleName(0)}, {Namespace: wholeNamespaceName(n), Module: moduleName(1)},
+	}
+}
+
+func (p *purge) name() string { return fmt.Sprintf("purge-%d", p.number) }
+
+func (p *purge) namespace() string { return p.slots()[0].Namespace }
+
+// slots that it reaches.
+func (p *purge) slots() []registry.Slot {
+	own := p.number / int(kinds)
+	switch p.kind {
+	case wholeModule:
+		return []registry.Slot{{Namespace: namespace, Module: wholeModuleName(own)}}
+	case wholeNamespace:
+		return slotsOfWholeNamespace(own)
+	case severalTargets:
+		return []registry.Slot{
+			{Namespace: namespace, Module: moduleName(p.number)}, {Namespace: namespace, Module: moduleName(p.number + 1)},
+		}
+	default:
+		return []registry.Slot{{Namespace: namespace, Module: moduleName(p.number)}}
+	}
+}
+
+func (p *purge) targets() (targets []v1.InvalidationTarget) {
+	if p.kind == wholeNamespace {
+		return []v1.InvalidationTarget{{All: true}}
+	}
+	for _, slot := range p.slots() {
+		target := v1.InvalidationTarget{Module: slot.Module, UserID: p.user()}
+		if p.kind != user && p.kind != wholeModule {
+			target.Operation = p.operation()
+		}
+		targets = append(targets, target)
+	}
+	return targets
+}
+
+// operation of its entries. Those of users share one.
+func (p *purge) operation() string {
+	if p.kind == user {
+		return "profile"
+	}
+	return fmt.Sprintf("op-%d", p.number)
+}
+
+func (p *purge) user() string {
+	if p.kind == user || p.kind == operationOfUser {
+		return fmt.Sprintf("user-%d", p.number)
+	}
+	return ""
+}
+
+// times is how often the library is to be told of it.
+func (p *purge) times() int64 {
+	if p.kind == dryRun {
+		return 0
+	}
+	return 1
+}
+
+// before is an entry that is there when the purge is created.
+func (p *purge) before(i int) registry.Key {
+	slots := p.slots()
+	return p.key(slots[i%len(slots)], fmt.Sprintf("before-%d", i))
+}
+
+// after is an entry that is filled when the purge is seen to be Complete.
+func (p *purge) after() registry.Key { return p.key(p.slots()[0], "after") }
+
+func (p *purge) key(slot registry.Slot, id string) registry.Key {
+	return registry.Key{Slot: slot, Operation: p.operation(), User: p.user(), ID: id}
+}
