@@ -415,6 +415,7 @@ local function parse_heads(raw, user)
   end
   if heads.missing then return heads end
   heads.epochs, heads.token, heads.index = table.concat(epochs), token_of(raw), epochs[2]
+  heads.carried = heads.epochs .. heads.soft
   return heads
 end
 
@@ -431,8 +432,8 @@ local function remember_heads(raw, user, heads)
 end
 
 -- heads_from sums up what covers an entry. epochs and soft are what an entry must carry to be live and
--- fresh, flags says which soft epochs those are, token is the lease's; epochs is nil where a head is missing. It
--- is remembered: heads change with invalidations, and are read with each call.
+-- fresh, carried is both; flags says which soft epochs those are, token is the lease's; epochs is nil where a head is
+-- missing. It is remembered: heads change with invalidations, and are read with each call.
 local function heads_from(raw, user)
   local of_module = heads_by_text.items[raw[1]]
   local of_operation = of_module and of_module[raw[2]]
@@ -516,7 +517,8 @@ end
 -- A slice is a number: 64 times its place in time, plus the exponent of its width, 2^exponent ms.
 
 local function slice_for(expiry, exponent)
-  return math.floor(expiry / 2 ^ exponent) * 64 + exponent
+  local width = 2 ^ exponent
+  return (expiry - expiry % width) / width * 64 + exponent
 end
 
 local function slice_begin(slice)
@@ -1256,13 +1258,16 @@ end
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_set KEY op id user payload token [negative [room]]: the TTL in ms, 0 not cached, -1 fenced, -2 refused.
--- The sixth argument is the word negative where the source has nothing under that id. The seventh is the word
--- room where the payload begins behind as many bytes of any kind as the header will have.
+-- cw_set KEY op id user payload token [options]: the TTL in ms, 0 not cached, -1 fenced, -2 refused. Options are the
+-- words negative, where the source has nothing under that id, and room, where the payload begins behind as many bytes
+-- of any kind as the header will have.
 
 local cw_set, cw_delete, renew_fence
 do
 local DISABLED, FENCED, REFUSED = 0, -1, -2
+local OPTIONS = {
+  [''] = {}, negative = {negative = true}, room = {room = true}, ['negative room'] = {negative = true, room = true},
+}
 
 local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, 16) end
 
@@ -1278,15 +1283,22 @@ local function deleted_since(slot, op, name, fence)
   return not seen
 end
 
--- is_fenced says whether something that covers the entry was invalidated since the token was taken.
--- Where it differs from the heads in the operation's fence only, single entries were deleted, perhaps
--- not this one.
+-- is_fenced says whether something that covers the entry was invalidated since a token was taken that is not that of
+-- the heads. Where it differs from the heads in the operation's fence only, single entries were deleted, perhaps not
+-- this one.
 local function is_fenced(slot, op, member, heads, token)
   if heads.missing then return true end
-  if token == heads.token then return false end
   local at = 1 + #heads.raw[1] + EPOCH_LEN
   local same = string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1)
   return same ~= heads.token or deleted_since(slot, op, name_of(slot, op, member), string.sub(token, at + 1, at + EPOCH_LEN))
+end
+
+-- unlocked gives the load lock back that came with a token, if one did, and returns the plain token.
+local function unlocked(slot, op, member, token)
+  if string.byte(token) ~= LOCKED_BYTE then return token end
+  local plain = PLAIN .. string.sub(token, 2)
+  give_lock_back(slot, name_of(slot, op, member), plain)
+  return plain
 end
 
 local function with_jitter(slot, ttl, percent)
@@ -1310,7 +1322,7 @@ local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl,
   local slice = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
   local chunk = relist(slot, heads.index, slice, member, old, now)
   call('SETRANGE', key, '0',
-    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.epochs .. heads.soft)
+    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
   if user ~= '' then user_index_add(user_index_key(slot, user), of_op.name .. member, now, life) end
 end
 
@@ -1322,40 +1334,38 @@ local function terms(slot, rule, negative)
   return ttl, negative and ttl or ttl + rule.stale
 end
 
-local function want_room(payload, room)
-  if #payload < room then
-    refuse('cw_set: the payload must begin behind room for a header, here ' .. room .. ' bytes, but has ' .. #payload .. ' in all')
-  end
+local function refuse_room(bytes, room)
+  refuse('cw_set: the payload must begin behind room for a header, here ' .. room .. ' bytes, but has ' .. bytes .. ' in all')
 end
 
 function cw_set(keys, args)
   local slot = slot_of(keys, 'cw_set')
-  if #args < 5 or #args > 7 then want_args('cw_set', args, 'op id user payload token', 5) end
+  if #args < 5 or #args > 6 then want_args('cw_set', args, 'op id user payload token', 5) end
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  local negative, roomy = args[6] == 'negative', args[7] == 'room'
-  if not negative and (args[6] or '') ~= '' then refuse('cw_set: the sixth argument must be negative, empty or left out') end
-  if not roomy and (args[7] or '') ~= '' then refuse('cw_set: the seventh argument must be room, empty or left out') end
-  local room = #token + HEADER_OVER_TOKEN
-  if roomy then want_room(payload, room) end
+  local options = OPTIONS[args[6] or '']
+  if not options then refuse("cw_set: the options must be negative, room, 'negative room', empty or left out") end
+  local negative, room = options.negative, #token + HEADER_OVER_TOKEN
+  local bytes = #payload
+  if options.room then
+    bytes = bytes - room
+    if bytes < 0 then refuse_room(#payload, room) end
+  end
   local of_op = keys_of_operation(slot, op)
   local heads = read_heads_by(of_op, slot, user)
   local rule = rule_under(heads, of_op, slot, op)
   if not rule then return DISABLED end
   local ttl, life = terms(slot, rule, negative)
   if not ttl then return DISABLED end
-  if (rule.scope == 'User' and user == '') or #payload - (roomy and room or 0) > rule.max then return REFUSED end
+  if (rule.scope == 'User' and user == '') or bytes > rule.max then return REFUSED end
   local member = member_of(user, id)
-  if string.byte(token) == LOCKED_BYTE then
-    token = PLAIN .. string.sub(token, 2)
-    give_lock_back(slot, name_of(slot, op, member), token)
-  end
-  if is_fenced(slot, op, member, heads, token) then
+  if token ~= heads.token then token = unlocked(slot, op, member, token) end
+  if token ~= heads.token and is_fenced(slot, op, member, heads, token) then
     count(slot, 'fenced', op)
     return FENCED
   end
-  if not roomy then payload = string.rep('\0', room) .. payload end
+  if not options.room then payload = string.rep('\0', room) .. payload end
   store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative)
   call('HINCRBY', of_op.counters, of_op.fields.fills, '1')
   return ttl

@@ -193,18 +193,18 @@ type Filled struct {
 // Set stores a payload, if no invalidation covered the entry since the token was taken. TTL, jitter
 // and limits come from the policy in Redis.
 func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
-	return r.set(ctx, key, payload, token, "")
+	return r.set(ctx, key, payload, token, "room")
 }
 
 // SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL; without
 // one it is Disabled. The payload may be empty.
 func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
-	return r.set(ctx, key, payload, token, "negative")
+	return r.set(ctx, key, payload, token, "negative room")
 }
 
-func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, kind string) (Filled, error) {
+func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, options string) (Filled, error) {
 	roomy := withRoom(payload, token)
-	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, roomy, string(token), kind, "room")
+	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, roomy, string(token), options)
 	if err != nil {
 		return Filled{}, err
 	}
