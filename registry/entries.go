@@ -204,7 +204,10 @@ func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, tok
 
 func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, options string) (Filled, error) {
 	roomy := withRoom(payload, token)
-	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, roomy, string(token), options)
+	if r.pipeline == nil {
+		defer giveBack(roomy)
+	}
+	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *roomy, string(token), options)
 	if err != nil {
 		return Filled{}, err
 	}

@@ -108,15 +108,3 @@ func cutSoftEpochs(carried string, flags byte, heads []string) (payload string, 
 	}
 	return carried, stale, true
 }
-
-// headerOverToken is by how much a header is longer than the token of its load.
-const headerOverToken = 6
-
-// withRoom copies a payload to where it leaves room for a header, which spares Redis to put one before it. The copy is
-// nobody else's: it may be read after the call was given up.
-func withRoom(payload []byte, token Token) []byte {
-	room := len(token) + headerOverToken
-	roomy := make([]byte, room+len(payload))
-	copy(roomy[room:], payload)
-	return roomy
-}

@@ -50,7 +50,8 @@ type Registry struct {
 	installing sync.Mutex
 }
 
-// New returns a Registry over a client.
+// New returns a Registry over a client. Hooks of the client must not keep the arguments of a command beyond its end: the
+// memory of payloads is used again.
 func New(client redis.UniversalClient) *Registry {
 	return &Registry{client: client}
 }
