@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -52,6 +53,18 @@ func TestSentinelPromotesAReplicaThatLacksWhatWasWrittenWhilePaused(t *testing.T
 	}
 	if err := promoted.Get(ctx, "after").Err(); !errors.Is(err, redis.Nil) {
 		t.Errorf("what was written while replication was paused: %v, want %v", err, redis.Nil)
+	}
+}
+
+// Ten times what Sentinels wait for an answer is the longest that they allow a replica by themselves.
+func TestSentinelPromotesAReplicaThatWasCutOffForLong(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinel(t, 1, 1)
+	primary := group.Primary()
+	primary.PauseReplication()
+	time.Sleep(7 * time.Second)
+	if promoted := group.Failover(); promoted == primary {
+		t.Error("nobody was promoted")
 	}
 }
 

@@ -6,6 +6,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,9 @@ func (s *Server) PauseReplication() {
 	s.wait("has no replica", func(info string) bool { return strings.Contains(info, "connected_slaves:0") })
 }
 
-// ResumeReplication lets replicas connect again.
-func (s *Server) ResumeReplication() { s.do("ACL", "SETUSER", "default", "+psync", "+sync") }
+// ResumeReplication lets replicas connect again. SYNC stays forbidden: a replica that was refused a PSYNC tries it next,
+// and one that is admitted so never tells what it has.
+func (s *Server) ResumeReplication() { s.do("ACL", "SETUSER", "default", "+psync") }
 
 // WaitReplicated waits until all that was written has reached every replica that is connected.
 func (s *Server) WaitReplicated() {
@@ -43,6 +45,17 @@ func (s *Server) WaitReplicated() {
 		return strings.Count(info, ",offset="+offset+",") == strings.Count(info, "state=online") &&
 			strings.Contains(info, "state=online")
 	})
+}
+
+// cutOffFor is for how long a replica has not heard of its primary.
+func (s *Server) cutOffFor() time.Duration {
+	client := s.Client()
+	defer func() { _ = client.Close() }()
+	seconds, err := strconv.Atoi(field(client.Info(context.Background(), "replication").Val(), "master_link_down_since_seconds"))
+	if err != nil {
+		return 0 // it is connected, or not even there
+	}
+	return time.Duration(seconds+1) * time.Second
 }
 
 // wait waits until INFO replication says what is wanted.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -103,8 +104,23 @@ func (g *SentinelGroup) Primary() *Server {
 func (g *SentinelGroup) Failover() *Server {
 	g.tb.Helper()
 	before := g.Primary()
+	g.admitLaggards(before)
 	before.Kill()
 	return g.successor(before)
+}
+
+// admitLaggards lets the Sentinels promote replicas that were cut off for as long as these are: they promote none that
+// was cut off for more than ten times what they wait for an answer.
+func (g *SentinelGroup) admitLaggards(primary *Server) {
+	downAfter := sentinelDownAfter
+	for _, server := range g.servers {
+		if server != primary {
+			downAfter = max(downAfter, int(server.cutOffFor().Milliseconds())/5)
+		}
+	}
+	for _, sentinel := range g.sentinels {
+		sentinel.do("SENTINEL", "SET", MasterName, "down-after-milliseconds", strconv.Itoa(downAfter))
+	}
 }
 
 // Split parts the primary from its replicas and the Sentinels, as a network would, and returns it when they have promoted
