@@ -17,12 +17,14 @@ import (
 // invalidation is never stored after it.
 type Cache interface {
 	// Fetch reads the entry into dest, a non-nil pointer as for json.Unmarshal, or else calls load
-	// and stores what it returns. See the function Fetch.
+	// and stores what it returns. Unlike json.Unmarshal it replaces what dest points at: what that held is
+	// neither mixed with the value nor written to, so a dest may be used again. After an error it may hold
+	// anything. See the function Fetch.
 	Fetch(ctx context.Context, key Key, dest any, load func(context.Context) (any, error)) error
 
-	// Get reads the entry into dest, a non-nil pointer to a zero value, and says whether it was
-	// there, fresh or stale; it refreshes nothing. ErrNotFound: the cache knows that the source has
-	// nothing. Any other error says why the cache could not answer: load as after a miss.
+	// Get reads the entry into dest, as Fetch does, and says whether it was there, fresh or stale; it
+	// refreshes nothing. ErrNotFound: the cache knows that the source has nothing. Any other error says why the
+	// cache could not answer: load as after a miss.
 	Get(ctx context.Context, key Key, dest any) (found bool, err error)
 
 	// Set stores a value in place of the one that is there, for as long as the policy says. Loads

@@ -101,9 +101,10 @@ func (c *Client) encode(value any) ([]byte, error) {
 	return payload, nil
 }
 
-// decode says whether out now holds the value. Stored bytes of another version of the application
-// are a miss.
+// decode says whether out now holds the value, and nothing of what it held before. Stored bytes of another
+// version of the application are a miss.
 func (c *Client) decode(key registry.Key, payload []byte, out any) bool {
+	dest.Clear(out)
 	err := c.codec.Unmarshal(payload, out)
 	if err == nil {
 		return true

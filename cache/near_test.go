@@ -146,6 +146,35 @@ func TestNearEntryOfAnotherTypeIsReadFromRedis(t *testing.T) {
 	}
 }
 
+// What is kept is shared with the caller that read it, who may use the destination again.
+func TestNearEntryIsNotChangedThroughTheDestinationItWasReadInto(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
+	type user struct{ Name string }
+	keyOf := func(name string) cache.Key { return cache.Key{Module: "users", Operation: "get", User: name} }
+	read := func(name string, dest **user) {
+		t.Helper()
+		if found, err := c.Get(t.Context(), keyOf(name), dest); !found || err != nil || (*dest).Name != name {
+			t.Fatalf("%s is read as %+v, %v, %v", name, *dest, found, err)
+		}
+	}
+	for _, name := range []string{"ada", "bob"} {
+		if err := c.Set(t.Context(), keyOf(name), user{name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	NewWithT(t).Eventually(func() bool {
+		var dest, fresh *user
+		before := mgets(t, server)
+		read("ada", &dest)
+		kept := mgets(t, server) == before
+		read("bob", &dest)
+		read("ada", &fresh)
+		return kept
+	}).WithTimeout(patience).Should(BeTrue(), "nothing is kept")
+}
+
 // Params that are told apart in Redis are told apart in memory.
 func TestNearEntriesAreTheirOwn(t *testing.T) {
 	server := redistest.Start(t)

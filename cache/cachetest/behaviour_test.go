@@ -528,6 +528,77 @@ func TestWhatCannotBeStoredIsLoaded(t *testing.T) {
 	})
 }
 
+// A destination may be used for one entry after another: nothing of what it held is mixed with what is read into it, or
+// written to.
+func TestDestinationIsReplacedNotMergedInto(t *testing.T) {
+	type profile struct {
+		Name  string          `json:"name"`
+		Nick  string          `json:"nick,omitempty"`
+		Tags  []string        `json:"tags"`
+		Roles map[string]bool `json:"roles"`
+	}
+	newAda := func() *profile {
+		return &profile{Name: "Ada", Nick: "countess", Tags: []string{"a"}, Roles: map[string]bool{"admin": true}}
+	}
+	bob := profile{Name: "Bob", Tags: []string{"b"}, Roles: map[string]bool{"reader": true}}
+	key := cache.Key{Module: "users", Operation: "get", User: "bob"}
+	forEachCache(t, func(t *testing.T, s subject) {
+		s.setPolicy("users", everything(time.Hour))
+		must(t, s.Set(t.Context(), key, bob))
+		loaded := func(context.Context) (any, error) { return nil, errors.New("loaded") }
+		for name, read := range map[string]func(*testing.T, any){
+			"Fetch": func(t *testing.T, dest any) { must(t, s.Fetch(t.Context(), key, dest, loaded)) },
+			"Get": func(t *testing.T, dest any) {
+				found, err := s.Get(t.Context(), key, dest)
+				must(t, err)
+				if !found {
+					t.Fatal("a miss")
+				}
+			},
+			"a load that is joined": func(t *testing.T, dest any) { joinLoad(t, s, dest, bob) },
+		} {
+			ada := newAda()
+			pointer, value, dynamic := ada, *ada, any(ada)
+			for kind, dest := range map[string]any{"a pointer": &pointer, "a struct": &value, "an any": &dynamic} {
+				read(t, dest)
+				if !reflect.DeepEqual(ada, newAda()) {
+					t.Fatalf("%s into %s: what it held, and others may have, was changed to %+v", name, kind, ada)
+				}
+			}
+			if !reflect.DeepEqual(pointer, &bob) || !reflect.DeepEqual(value, bob) {
+				t.Errorf("%s: got %+v and %+v, want %+v", name, pointer, value, bob)
+			}
+			if got, _ := dynamic.(map[string]any); got["name"] != "Bob" || got["nick"] != nil {
+				t.Errorf("%s: got %+v", name, dynamic)
+			}
+		}
+	})
+}
+
+// joinLoad reads into dest by joining another caller's load of a value.
+func joinLoad(t *testing.T, s subject, dest, value any) {
+	t.Helper()
+	key := cache.Key{Module: "users", Operation: "join", User: "bob"}
+	must(t, s.Delete(t.Context(), key))
+	begun, release, joined := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	first := make(chan error, 1)
+	go func() {
+		var own any
+		first <- s.Fetch(t.Context(), key, &own, func(context.Context) (any, error) {
+			close(begun)
+			<-release
+			return value, nil
+		})
+	}()
+	<-begun
+	go func() {
+		joined <- s.Fetch(t.Context(), key, dest, func(context.Context) (any, error) { return nil, errors.New("loaded twice") })
+	}()
+	waitForCallers(t, 2)
+	close(release)
+	must(t, errors.Join(<-first, <-joined))
+}
+
 func TestDestinationMustBeAPointer(t *testing.T) {
 	forEachCache(t, func(t *testing.T, s subject) {
 		key := cache.Key{Module: "users", Operation: "get"}

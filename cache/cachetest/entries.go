@@ -62,7 +62,7 @@ func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load fu
 		return err
 	case started:
 		return dest.Set(out, result.value)
-	case result.shared && f.codec.Unmarshal(result.payload, out) == nil:
+	case result.shared && f.decode(result.payload, out) == nil:
 		return nil
 	default:
 		return loadAlone(ctx, out, load)
@@ -142,8 +142,7 @@ func (f *Fake) read(key entryKey, out any) hit {
 		return hit{}
 	}
 	if !e.negative {
-		if err := f.codec.Unmarshal(e.payload, out); err != nil {
-			dest.Clear(out)
+		if err := f.decode(e.payload, out); err != nil {
 			f.count(key, counts{errors: 1})
 			f.remove(key)
 			return hit{}
@@ -195,6 +194,16 @@ func (f *Fake) encode(value any) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a %T cannot be encoded: %w", cache.ErrCodec, value, err)
 	}
 	return payload, nil
+}
+
+// decode leaves nothing in out of what it held before, nor of a decoding that failed half-way.
+func (f *Fake) decode(payload []byte, out any) error {
+	dest.Clear(out)
+	err := f.codec.Unmarshal(payload, out)
+	if err != nil {
+		dest.Clear(out)
+	}
+	return err
 }
 
 func refusal(key entryKey, reason string) error {

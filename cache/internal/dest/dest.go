@@ -38,7 +38,8 @@ func Set(dest, value any) error {
 	return nil
 }
 
-// Clear undoes a decoding that failed half-way: what is decoded next must not be mixed with it.
+// Clear makes the destination hold nothing. Decoders write into what a destination points at already, as json.Unmarshal
+// does: that would mix the value with the one before, which others may share, and so with a decoding that failed half-way.
 func Clear(dest any) {
 	reflect.ValueOf(dest).Elem().SetZero()
 }
