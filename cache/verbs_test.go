@@ -262,6 +262,35 @@ func TestErrorsAreCounted(t *testing.T) {
 	})
 }
 
+// unnoticed is the context of a caller that is late to notice that it ended.
+type unnoticed struct{ context.Context }
+
+func (unnoticed) Done() <-chan struct{} { return nil }
+
+// A loader that uses its request's context, as closures do, may fail of it before its caller has noticed.
+func TestCallersAreNotFailedByAnotherCallersContext(t *testing.T) {
+	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		go func() {
+			_, err := Fetch(unnoticed{ctx}, c, usersGet, func(context.Context) (string, error) {
+				<-ctx.Done()
+				return "", ctx.Err()
+			})
+			first <- err
+		}()
+		synctest.Wait()
+		joined := make(chan time.Duration, 1)
+		go func() { joined <- mustFetch(t.Context(), t, c, usersGet) }()
+		synctest.Wait()
+		cancel()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller whose context ended got %v", err)
+		}
+		<-joined
+	})
+}
+
 func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
 	told := make(chan Failure, 1)
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {

@@ -15,10 +15,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // ErrNothingToShare tells a caller that joined a load that it must load for itself: the loader
-// panicked, or it failed after the caller it belonged to had given up, which may be the reason.
+// panicked, or it failed after the context of the caller it belonged to had ended, which may be the reason.
 var ErrNothingToShare = errors.New("the load has no result to share")
 
 // Group holds the loads under way. The zero Group is ready for use.
@@ -34,11 +35,13 @@ type Group[K comparable, V any] struct {
 type flight[V any] struct {
 	done   chan struct{}
 	cancel context.CancelFunc
+	caller context.Context //nolint:containedctx // that of the caller that started the load: how it fared until landing
 
 	// Guarded by Group.mu. None changes once landed is set.
 	waiting  int
 	orphaned bool // the caller that started the load has given up
 	landed   bool
+	ownError bool // err may be due to the context of the caller that started the load, and so is for nobody else
 
 	// Written before done is closed, read after.
 	value    V
@@ -87,7 +90,7 @@ func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Contex
 		return f, false
 	}
 	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, whatever happens
-	f = &flight[V]{done: make(chan struct{}), cancel: cancel, waiting: 1}
+	f = &flight[V]{done: make(chan struct{}), cancel: cancel, caller: ctx, waiting: 1}
 	if g.flights == nil {
 		g.flights = make(map[K]*flight[V])
 	}
@@ -116,12 +119,21 @@ func (g *Group[K, V]) land(key K, f *flight[V]) {
 	g.mu.Lock()
 	g.forget(key, f)
 	f.landed = true
+	// The caller may not have noticed yet that its context ended, and its loader, which may use it too, have failed of it.
+	f.ownError = f.err != nil && (f.orphaned || ended(f.caller))
 	g.mu.Unlock()
 	f.cancel()
 	close(f.done)
 	if f.orphaned && f.panicked != nil && g.OnOrphanPanic != nil {
 		g.OnOrphanPanic(key, f.panicked)
 	}
+}
+
+// ended says whether a context has ended, or is past its deadline: its timer may be late, and a connection that has the
+// same deadline fail first.
+func ended(ctx context.Context) bool {
+	deadline, set := ctx.Deadline()
+	return ctx.Err() != nil || set && !time.Now().Before(deadline)
 }
 
 // leave gives up waiting, unless the load is over. A load that nobody waits for is cancelled, and
@@ -150,7 +162,7 @@ func (g *Group[K, V]) forget(key K, f *flight[V]) {
 
 // shared is what a flight that is done has for those who joined it.
 func (f *flight[V]) shared() (V, error) {
-	if f.panicked != nil || f.exited || (f.err != nil && f.orphaned) {
+	if f.panicked != nil || f.exited || f.ownError {
 		var zero V
 		return zero, ErrNothingToShare
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/flight"
 )
@@ -182,6 +183,69 @@ func TestErrorAfterItsCallerGaveUpIsNotShared(t *testing.T) {
 		if a := <-second; !errors.Is(a.err, flight.ErrNothingToShare) {
 			t.Errorf("the caller that joined got %+v", a)
 		}
+	})
+}
+
+// stubborn is the context of a caller that has not noticed yet that it ended: what follows from it, such as a query that
+// was given up, may come first.
+type stubborn struct{ context.Context }
+
+func (stubborn) Done() <-chan struct{} { return nil }
+
+// A loader may use its caller's own context, as closures do, or keep to its deadline by another clock.
+func TestErrorOfALoadThatEndsWithItsCallersContextIsNotShared(t *testing.T) {
+	for name, starter := range map[string]func(*testing.T) (ctx context.Context, end func()){
+		"cancelled": func(t *testing.T) (context.Context, func()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			return stubborn{ctx}, cancel
+		},
+		"past its deadline": func(t *testing.T) (context.Context, func()) {
+			return overdue{t.Context()}, func() {}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g group
+				ctx, end := starter(t)
+				release := make(chan struct{})
+				first := call(ctx, &g, "k", func(context.Context) (string, error) {
+					<-release
+					return "", context.Canceled
+				})
+				synctest.Wait()
+				second := call(t.Context(), &g, "k", mustNotLoad(t))
+				synctest.Wait()
+				end()
+				close(release)
+				if a := <-first; !errors.Is(a.err, context.Canceled) || !a.started {
+					t.Errorf("the caller that loads got %+v", a)
+				}
+				if a := <-second; !errors.Is(a.err, flight.ErrNothingToShare) {
+					t.Errorf("the caller that joined got %+v", a)
+				}
+			})
+		})
+	}
+}
+
+// overdue is a context whose deadline has passed, and whose timer has yet to fire.
+type overdue struct{ context.Context }
+
+func (overdue) Deadline() (time.Time, bool) { return time.Now(), true }
+
+func TestPanicOfALoadThatEndsWithItsCallersContextReachesItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := group{OnOrphanPanic: func(_ string, err error) { t.Errorf("reported, although it has a caller: %v", err) }}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer func() {
+			if recover() == nil {
+				t.Error("the caller did not panic")
+			}
+		}()
+		_, _, _ = g.Do(stubborn{ctx}, "k", func(context.Context) (string, error) {
+			cancel()
+			panic("no")
+		})
 	})
 }
 
