@@ -30,13 +30,15 @@ const (
 	nearOverhead = 512
 	// nearHeads are followed beside those of the entries.
 	nearHeads = 1000
+	// plainBytes is the longest text among params that is kept as it is: a hit then costs no digest.
+	plainBytes = 64
 )
 
 // NearCache bounds a cache in the process' own memory. What is 0 takes its default.
 type NearCache struct {
 	// MaxEntries that are kept. Default 10,000.
 	MaxEntries int
-	// MaxBytes that they take, reckoned by the size of their encoded values. Default 64 MiB.
+	// MaxBytes that they take, reckoned by the size of their encoded values and of what names them. Default 64 MiB.
 	MaxBytes int64
 	// MaxAge after which an entry is read from Redis again, even if nothing changed; it is
 	// never kept past its TTL, nor past the localTTL of its operation in the policy. Default 1m.
@@ -86,6 +88,18 @@ type nearKey struct {
 	params                  any
 }
 
+// bytes is what the texts of a key take. The module's is shared by its entries.
+func (k nearKey) bytes() int {
+	size := len(k.operation) + len(k.user)
+	switch params := k.params.(type) {
+	case string:
+		size += len(params)
+	case nearID:
+		size += len(params)
+	}
+	return size
+}
+
 // nearID stands for params that are not plain.
 type nearID string
 
@@ -113,8 +127,8 @@ func newNear(
 	least := max(1, bounds.MaxBytes/int64(bounds.MaxEntries))
 	entries, err := otter.New(&otter.Options[nearKey, *nearEntry]{
 		MaximumWeight: uint64(bounds.MaxBytes), //nolint:gosec // it was checked to be more than 0
-		Weigher: func(_ nearKey, e *nearEntry) uint32 {
-			return uint32(min(max(least, int64(e.bytes)+nearOverhead), math.MaxUint32)) //nolint:gosec // so it fits
+		Weigher: func(key nearKey, e *nearEntry) uint32 {
+			return uint32(min(max(least, int64(key.bytes()+e.bytes)+nearOverhead), math.MaxUint32)) //nolint:gosec // so it fits
 		},
 		ExpiryCalculator: otter.ExpiryWriting[nearKey, *nearEntry](bounds.MaxAge),
 	})
@@ -135,9 +149,12 @@ func newNear(
 
 // plainKey returns the key of an entry if its params need no digest.
 func plainKey(key Key) (nearKey, bool) {
-	switch key.Params.(type) {
-	case nil, string, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
-		return nearKey{module: key.Module, operation: key.Operation, user: key.User, params: key.Params}, true
+	plain := nearKey{module: key.Module, operation: key.Operation, user: key.User, params: key.Params}
+	switch params := key.Params.(type) {
+	case string:
+		return plain, len(params) <= plainBytes
+	case nil, bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
+		return plain, true
 	default:
 		return nearKey{}, false
 	}

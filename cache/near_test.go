@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -180,7 +181,8 @@ func TestNearEntriesAreTheirOwn(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
-	params := []any{nil, "", "1", 1, true, "true", []int{1}, 9007199254740993, 9007199254740992}
+	long := strings.Repeat("long", 1000)
+	params := []any{nil, "", "1", 1, true, "true", []int{1}, 9007199254740993, 9007199254740992, long, long + "er"}
 	for range 20 {
 		for i, p := range params {
 			got, err := cache.Fetch(t.Context(), c, cache.Key{Module: "users", Operation: "get", Params: p},
