@@ -186,14 +186,14 @@ func (t *Tracker) look(ctx context.Context, node *redis.Client) error {
 				return err
 			}
 		}
-		for keys, seen := t.suspects(); len(keys) > 0; keys, seen = t.suspects() {
+		for keys, asked := t.suspects(); len(keys) > 0; keys, asked = t.suspects() {
 			bounded, cancel := context.WithTimeout(ctx, silence)
 			values, err := node.MGet(bounded, keys...).Result()
 			cancel()
 			if err != nil {
 				return err
 			}
-			t.settle(keys, seen, values)
+			t.settle(asked, values)
 		}
 	}
 }

@@ -49,17 +49,20 @@ type Tracker struct {
 	connected bool
 	since     uint64 // the generation in which the connection was made
 	heads     map[string]*head
+	odd       []*head // those to look at, and some that are not followed any more
 	newPolicy bool
 }
 
 // head is what is known of one head. An even state is that of a known value; it is odd while the value
 // must be looked at.
 type head struct {
+	key   string
 	state atomic.Uint64
 
 	// Guarded by Tracker.mu.
 	notices int // how often it was said to have changed
 	value   string
+	waits   bool // in Tracker.odd
 }
 
 const dead = ^uint64(0) // odd
@@ -202,7 +205,7 @@ func (t *Tracker) forget() {
 	for _, h := range t.heads {
 		h.state.Store(dead)
 	}
-	t.heads = make(map[string]*head)
+	t.heads, t.odd = make(map[string]*head), nil
 }
 
 // follow requires t.mu.
@@ -210,10 +213,9 @@ func (t *Tracker) follow(name string) *head {
 	key := t.slot + name
 	h, known := t.heads[key]
 	if !known {
-		h = &head{}
-		h.state.Store(1)
+		h = &head{key: key}
 		t.heads[key] = h
-		t.wake()
+		t.suspect(h)
 	}
 	return h
 }
@@ -232,7 +234,16 @@ func (t *Tracker) notice(key string) {
 		return
 	}
 	h.notices++
+	t.suspect(h)
+}
+
+// suspect has a head looked at. Requires t.mu.
+func (t *Tracker) suspect(h *head) {
 	h.state.Store(h.state.Load() | 1)
+	if !h.waits {
+		h.waits = true
+		t.odd = append(t.odd, h)
+	}
 	t.wake()
 }
 
@@ -243,33 +254,33 @@ func (t *Tracker) wake() {
 	}
 }
 
-// suspect is a head as it was when its value was asked for.
-type suspect struct {
+// seen is a head as it was when its value was asked for.
+type seen struct {
 	head    *head
 	notices int
 }
 
-func (t *Tracker) suspects() (keys []string, seen []suspect) {
+// suspects takes some of the heads that are to be looked at. Stamps wait meanwhile, so it does not go through the others.
+func (t *Tracker) suspects() (keys []string, asked []seen) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for key, h := range t.heads {
-		if h.state.Load()%2 == 0 {
-			continue
-		}
-		keys, seen = append(keys, key), append(seen, suspect{h, h.notices})
-		if len(keys) == batch {
-			break
+	for len(t.odd) > 0 && len(keys) < batch {
+		h := t.odd[0]
+		t.odd = t.odd[1:]
+		h.waits = false
+		if t.heads[h.key] == h {
+			keys, asked = append(keys, h.key), append(asked, seen{h, h.notices})
 		}
 	}
-	return keys, seen
+	return keys, asked
 }
 
 // settle takes note of values, but of heads that were noticed again after their value was asked for.
-func (t *Tracker) settle(keys []string, seen []suspect, values []any) {
+func (t *Tracker) settle(asked []seen, values []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, s := range seen {
-		if t.heads[keys[i]] != s.head || s.head.notices != s.notices {
+	for i, s := range asked {
+		if t.heads[s.head.key] != s.head || s.head.notices != s.notices {
 			continue
 		}
 		value, _ := values[i].(string) // "" where there is none, which is not the only state that has none
