@@ -4,31 +4,12 @@
 package registry
 
 import (
-	"bufio"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
-
-// linesOf returns the lines of a page that begin so.
-func linesOf(t *testing.T, page, prefix string) []string {
-	t.Helper()
-	file, err := os.Open("../docs/" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	var lines []string
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		if strings.HasPrefix(scanner.Text(), prefix) {
-			lines = append(lines, scanner.Text())
-		}
-	}
-	if len(lines) == 0 {
-		t.Fatalf("%s has no line that begins with %q", page, prefix)
-	}
-	return lines
-}
 
 func words(line string) []any {
 	var args []any
@@ -38,14 +19,58 @@ func words(line string) []any {
 	return args
 }
 
-// The commands that docs/operations.md gives to do by hand work.
+var redisCLI = regexp.MustCompile("(?m)^redis-cli (.+)$|`redis-cli ([^`]+)`")
+
+// documentedCommands returns, for each page, what it tells its readers to run with redis-cli.
+func documentedCommands(t *testing.T) map[string][]string {
+	t.Helper()
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := map[string][]string{}
+	for _, path := range append(pages, "../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range redisCLI.FindAllStringSubmatch(string(text), -1) {
+			commands[filepath.Base(path)] = append(commands[filepath.Base(path)], found[1]+found[2])
+		}
+	}
+	for _, page := range []string{"operations.md", "cachepolicy.md", "protocol.md"} {
+		if len(commands[page]) == 0 {
+			t.Fatalf("found no redis-cli in %s, which gives some", page)
+		}
+	}
+	return commands
+}
+
+// argumentsOf returns what redis-cli, started in the root of the repository, sends for a command.
+func argumentsOf(t *testing.T, command string) []any {
+	t.Helper()
+	rest, fromFile := strings.CutPrefix(command, "-x ")
+	if !fromFile {
+		return words(command)
+	}
+	before, path, _ := strings.Cut(rest, " < ")
+	content, err := os.ReadFile("../" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(words(before), string(content))
+}
+
+// The commands that the pages give to do by hand work.
 func TestDocumentedCommandsWork(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())
 	fillAll(t, r, entry("list", "a", ""))
-	for _, line := range linesOf(t, "operations.md", "redis-cli ") {
-		if err := client.Do(t.Context(), words(strings.TrimPrefix(line, "redis-cli "))...).Err(); err != nil {
-			t.Errorf("%s: %v", line, err)
+	for page, commands := range documentedCommands(t) {
+		for _, command := range commands {
+			if err := client.Do(t.Context(), argumentsOf(t, command)...).Err(); err != nil {
+				t.Errorf("%s: redis-cli %s: %v", page, command, err)
+			}
 		}
 	}
 	if isHit(t, r, entry("list", "a", "")) {

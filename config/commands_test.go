@@ -1,0 +1,261 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package config_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers"
+	"github.com/cachewright/cachewright/internal/kubetest"
+)
+
+// followed are the pages that give commands, in an order in which they can be followed: operations.md creates namespace shop.
+var followed = []string{"README.md", "operations.md", "cachepolicy.md", "cachestore.md", "cacheinvalidation.md", "gitops.md"}
+
+// notRun are the lines that need more than an API server, with the reason.
+var notRun = map[string]string{}
+
+// fragments are what running text calls by name, without the arguments that would make it a command.
+var fragments = []string{"kubectl create -f", "kubectl wait --for=condition=Complete"}
+
+// TestDocumentedCommandsWork follows the pages on a cluster that has nothing yet: it installs by the README, then runs every
+// kubectl line of every page. No operator runs there; the test says that everything is ready.
+func TestDocumentedCommandsWork(t *testing.T) {
+	r := newReader(t)
+	ran := 0
+	for _, name := range followed {
+		for _, command := range commandsOf(t, name) {
+			if notRun[command] != "" {
+				continue
+			}
+			if output, err := r.run(t, command); err != nil {
+				t.Errorf("%s: %s\n%v\n%s", name, command, err, output)
+			}
+			ran++
+		}
+	}
+	if ran < 20 {
+		t.Errorf("ran %d commands; the pages show more, so this looks in the wrong place", ran)
+	}
+}
+
+func TestEveryPageWithCommandsIsFollowed(t *testing.T) {
+	var all []string
+	for _, path := range pages(t) {
+		name := filepath.Base(path)
+		commands := commandsOf(t, name)
+		if len(commands) > 0 && !slices.Contains(followed, name) {
+			t.Errorf("%s gives commands that nobody runs: %q", name, commands)
+		}
+		all = append(all, commands...)
+	}
+	for command := range notRun {
+		if !slices.Contains(all, command) {
+			t.Errorf("no page gives the command %q", command)
+		}
+	}
+}
+
+// TestTheFirstLookShowsTheOperatorsEvents runs the line that operations.md begins with.
+func TestTheFirstLookShowsTheOperatorsEvents(t *testing.T) {
+	team := namespace(t, "events-")
+	for controller, reason := range map[string]string{controllers.EventSource: "OfOurs", "kubelet": "OfOthers"} {
+		event := &eventsv1.Event{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Namespace: team}, EventTime: metav1.NowMicro(), Type: corev1.EventTypeNormal,
+			Reason: reason, Action: "Test", ReportingController: controller, ReportingInstance: "test",
+			Regarding: corev1.ObjectReference{Kind: "CachePolicy", Namespace: team, Name: "users"},
+		}
+		if err := cluster.Create(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range commandsOf(t, "operations.md") {
+		if !strings.HasPrefix(command, "kubectl get events ") {
+			continue
+		}
+		shown := kubectl(t, strings.Fields(command)[1:]...)
+		if !strings.Contains(shown, "OfOurs") || strings.Contains(shown, "OfOthers") {
+			t.Errorf("%s printed\n%s\nwant the operator's events and no others", command, shown)
+		}
+		return
+	}
+	t.Error("operations.md does not say how to see the operator's events")
+}
+
+var (
+	fencedBlock = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
+	inlineCode  = regexp.MustCompile("`(kubectl [^`]+)`")
+)
+
+// commandsOf returns what a page tells its readers to run with kubectl, and how to install: the lines of blocks, and the
+// commands in running text.
+func commandsOf(t *testing.T, name string) (commands []string) {
+	t.Helper()
+	text := page(t, pathOf(name))
+	for _, block := range fencedBlock.FindAllStringSubmatch(text, -1) {
+		lines := strings.ReplaceAll(block[2], "\\\n", "")
+		for line := range strings.Lines(lines) {
+			line, prompted := strings.CutPrefix(strings.TrimSpace(line), "$ ")
+			if (block[1] == "sh" || prompted) && isForTheCluster(line) {
+				commands = append(commands, line)
+			}
+		}
+	}
+	for _, found := range inlineCode.FindAllStringSubmatch(fencedBlock.ReplaceAllString(text, ""), -1) {
+		command := strings.Join(strings.Fields(found[1]), " ")
+		if strings.Count(command, " ") > 1 && !slices.Contains(fragments, command) {
+			commands = append(commands, command)
+		}
+	}
+	return commands
+}
+
+func pathOf(name string) string {
+	if name == "README.md" {
+		return "../README.md"
+	}
+	return "../docs/" + name
+}
+
+func isForTheCluster(line string) bool {
+	return strings.HasPrefix(line, "kubectl ") || strings.HasPrefix(line, "make ") && strings.Contains(line, "deploy")
+}
+
+// reader is somebody who follows the pages, in the root of a copy of the repository, with a cluster of their own.
+type reader struct {
+	client.WithWatch
+	folder, path string
+}
+
+func newReader(t *testing.T) *reader {
+	t.Helper()
+	environment, err := kubetest.Start(func(e *envtest.Environment) { e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := client.NewWithWatch(environment.Config, client.Options{Scheme: scheme.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{WithWatch: c, folder: t.TempDir(), path: t.TempDir()}
+	r.write(t, r.folder, "kubeconfig", string(environment.KubeConfig))
+	r.write(t, r.folder, "password", "secret")
+	if err := os.CopyFS(filepath.Join(r.folder, "config"), os.DirFS(".")); err != nil {
+		t.Fatal(err)
+	}
+	root, err := kubetest.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write(t, r.path, "kubectl", fmt.Sprintf("#!/bin/sh\nexec %q --kubeconfig %q \"$@\"\n", environment.ControlPlane.KubectlPath, filepath.Join(r.folder, "kubeconfig")))
+	// There is no registry for an image, and the tree stays as it is.
+	r.write(t, r.path, "make", fmt.Sprintf("#!/bin/bash\nPATH=${PATH#*:} exec make -C %q -o manifests KUBECTL=%q \"${@/#docker-*/--silent}\"\n",
+		root, filepath.Join(r.path, "kubectl")))
+	// Argo CD is there already, where its page is followed.
+	if err := r.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "argocd"}}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *reader) write(t *testing.T, folder, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs a line as a shell does, after what it speaks of is there.
+func (r *reader) run(t *testing.T, line string) (string, error) {
+	t.Helper()
+	r.prepare(t, line)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, "bash", "-c", line)
+	command.Dir = r.folder
+	command.Env = append(os.Environ(), "PATH="+r.path+string(os.PathListSeparator)+os.Getenv("PATH"))
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+// examples are the manifests that the pages begin with, by the name of the file that commands call them by.
+var examples = map[string]string{"users.yaml": "cachepolicy.md", "main.yaml": "cachestore.md", "purge.yaml": "cacheinvalidation.md"}
+
+var purgeName = regexp.MustCompile(`\busers-\w+-\w{5}\b`)
+
+// prepare writes the file that a command names, creates the purge that it speaks of, and says that everything is ready.
+func (r *reader) prepare(t *testing.T, line string) {
+	t.Helper()
+	for file, name := range examples {
+		if strings.Contains(line, " "+file) {
+			r.write(t, r.folder, file, manifests(t, pathOf(name))[0])
+		}
+	}
+	if name := purgeName.FindString(line); name != "" {
+		purge := &v1.CacheInvalidation{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec:       v1.CacheInvalidationSpec{Targets: []v1.InvalidationTarget{{Module: "users"}}},
+		}
+		if err := client.IgnoreAlreadyExists(r.Create(t.Context(), purge)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.HasPrefix(line, "kubectl wait ") {
+		r.finishEverything(t)
+	}
+}
+
+// finishEverything does what the operator would.
+func (r *reader) finishEverything(t *testing.T) {
+	t.Helper()
+	const done = `
+observedGeneration: 1
+effectiveTime: "2026-01-01T00:00:00Z"
+conditions:
+- {type: Ready, status: "True", reason: Done, message: done, lastTransitionTime: "2026-01-01T00:00:00Z"}
+- {type: Complete, status: "True", reason: Done, message: done, lastTransitionTime: "2026-01-01T00:00:00Z"}
+`
+	var status map[string]any
+	if err := yaml.Unmarshal([]byte(done), &status); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"CachePolicyList", "CacheInvalidationList", "CacheStoreList"} {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(v1.GroupVersion.WithKind(kind))
+		if err := r.List(t.Context(), list, client.InNamespace("shop")); err != nil {
+			t.Fatal(err)
+		}
+		for _, object := range list.Items {
+			object.Object["status"] = status
+			if err := r.Status().Update(t.Context(), &object); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
