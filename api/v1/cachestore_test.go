@@ -28,6 +28,8 @@ func TestCacheStoreAccepted(t *testing.T) {
 		"a cluster":                 `{mode: Cluster, addresses: ["r-0:6379", "r-1:6379", "r-2:6379"]}`,
 		"the most addresses":        `{mode: Cluster, addresses: [` + addresses(32) + `]}`,
 		"sentinels":                 `{mode: Sentinel, masterName: mymaster, addresses: ["s-0:26379", "s-1:26379"], db: 3}`,
+		"a Secret with dots":        `{addresses: ["r:6379"], credentialsSecretRef: {name: redis-0.auth}}`,
+		"a Secret with a long name": `{addresses: ["r:6379"], credentialsSecretRef: {name: ` + longName + `}}`,
 		"everything": `{mode: Sentinel, masterName: mymaster, addresses: ["s:26379"], db: 1, credentialsSecretRef: {name: a}, sentinelCredentialsSecretRef: {name: b},
 			tls: {caSecretRef: {name: c}, clientCertificateSecretRef: {name: d}, serverName: redis.shop}, onDataLoss: Replay}`,
 	} {
@@ -38,6 +40,7 @@ func TestCacheStoreAccepted(t *testing.T) {
 }
 
 func TestCacheStoreRefused(t *testing.T) {
+	const badName = "must be the name of a Secret: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
 	const badAddress = "must be host:port with a port from 1 to 65535, for example redis.shop.svc:6379 or [fd00::1]:6379"
 
 	for name, test := range map[string]struct {
@@ -72,6 +75,14 @@ func TestCacheStoreRefused(t *testing.T) {
 		"a password in the open":         {`{addresses: ["r:6379"], password: secret}`, []string{`unknown field "spec.password"`}},
 		"a Secret without name":          {`{addresses: ["r:6379"], credentialsSecretRef: {}}`, []string{"spec.credentialsSecretRef.name", "Required value"}},
 		"a Secret of another namespace":  {`{addresses: ["r:6379"], credentialsSecretRef: {name: a, namespace: b}}`, []string{`unknown field "spec.credentialsSecretRef.namespace"`}},
+		"a Secret behind a slash":        {`{addresses: ["r:6379"], credentialsSecretRef: {name: redis/auth}}`, []string{"spec.credentialsSecretRef.name", badName}},
+		"a Secret that is a path":        {`{addresses: ["r:6379"], credentialsSecretRef: {name: ".."}}`, []string{"spec.credentialsSecretRef.name", badName}},
+		"a Secret with an escape":        {`{addresses: ["r:6379"], tls: {caSecretRef: {name: "a%2fb"}}}`, []string{"spec.tls.caSecretRef.name", badName}},
+		"a Secret in capitals":           {`{addresses: ["r:6379"], tls: {clientCertificateSecretRef: {name: Redis}}}`, []string{"spec.tls.clientCertificateSecretRef.name", badName}},
+		"a Secret with two dots":         {`{addresses: ["r:6379"], credentialsSecretRef: {name: a..b}}`, []string{"spec.credentialsSecretRef.name", badName}},
+		"a Secret with a line break":     {`{addresses: ["r:6379"], credentialsSecretRef: {name: "a\n"}}`, []string{"spec.credentialsSecretRef.name", badName}},
+		"a Secret of the sentinels":      {`{mode: Sentinel, masterName: m, addresses: ["s:1"], sentinelCredentialsSecretRef: {name: a_b}}`, []string{"spec.sentinelCredentialsSecretRef.name", badName}},
+		"a Secret with too long a name":  {`{addresses: ["r:6379"], credentialsSecretRef: {name: ` + longName + `s}}`, []string{"spec.credentialsSecretRef.name", "253"}},
 		"TLS that checks no certificate": {`{addresses: ["r:6379"], tls: {insecureSkipVerify: true}}`, []string{`unknown field "spec.tls.insecureSkipVerify"`}},
 		"an empty server name":           {`{addresses: ["r:6379"], tls: {serverName: ""}}`, []string{"spec.tls.serverName", "at least 1"}},
 	} {
@@ -81,6 +92,9 @@ func TestCacheStoreRefused(t *testing.T) {
 		})
 	}
 }
+
+// longName has as many characters as a name may have.
+var longName = strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + "." + strings.Repeat("c", 63) + "." + strings.Repeat("d", 61)
 
 // addresses returns n addresses in YAML, separated by commas.
 func addresses(n int) string {
@@ -144,6 +158,21 @@ func TestStoreRef(t *testing.T) {
 		_, err := create(t, policies, spec)
 		wantRefused(t, err, []string{"spec.storeRef"})
 	}
+}
+
+// What cannot be the name of a CacheStore would be looked for for ever.
+func TestStoreRefIsAName(t *testing.T) {
+	const badName = "must be the name of a CacheStore: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+	for _, name := range []string{"..", "a/b", "a%2fb", "Main", "main-", "a..b", `"main\n"`} {
+		for resource, spec := range map[string]string{
+			policies:      `{module: users, storeRef: {name: ` + name + `}}`,
+			invalidations: `{targets: [{module: users}], storeRef: {name: ` + name + `}}`,
+		} {
+			_, err := create(t, resource, spec)
+			wantRefused(t, err, []string{"spec.storeRef.name", badName})
+		}
+	}
+	mustCreate(t, policies, `{module: users, storeRef: {name: redis-0.shop}}`, &v1.CachePolicy{})
 }
 
 func TestKubectlGetCacheStore(t *testing.T) {
