@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,6 +46,53 @@ func TestPagesAreComplete(t *testing.T) {
 			t.Errorf("no page tells of the condition or reason %s", word)
 		}
 	}
+}
+
+// TestPagesSayWhatToDo wants a meaning and a remedy for each condition, reason and event, on each kind's page.
+func TestPagesSayWhatToDo(t *testing.T) {
+	for _, name := range []string{"cachepolicy.md", "cacheinvalidation.md", "cachestore.md"} {
+		listed := tables(page(t, "../docs/"+name))
+		for _, what := range []string{"condition", "reason", "event"} {
+			rows := listed[what]
+			if len(rows) < 2 {
+				t.Errorf("%s has no table of each %s", name, what)
+				continue
+			}
+			columns := strings.Join(rows[0], " | ")
+			if !strings.Contains(columns, "mean") || rows[0][len(rows[0])-1] != "what to do" {
+				t.Errorf("%s: the table of each %s has the columns %q, want what it means and, last, what to do", name, what, columns)
+			}
+			for _, row := range rows {
+				if len(row) != len(rows[0]) || slices.Contains(row, "") {
+					t.Errorf("%s: an empty cell, or one too few: %q", name, row)
+				}
+			}
+		}
+	}
+}
+
+// tables returns the rows of a page's tables, headings first, by the heading of the first column.
+func tables(text string) map[string][][]string {
+	found := map[string][][]string{}
+	heading := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "|") {
+			heading = ""
+			continue
+		}
+		var row []string
+		for _, cell := range strings.Split(strings.Trim(line, "|"), "|") {
+			row = append(row, strings.TrimSpace(cell))
+		}
+		if heading == "" {
+			heading = row[0]
+		}
+		if strings.Trim(line, "|-: ") != "" {
+			found[heading] = append(found[heading], row)
+		}
+	}
+	return found
 }
 
 func page(t *testing.T, path string) string {
