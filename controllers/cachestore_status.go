@@ -31,11 +31,17 @@ type storeFindings struct {
 // storeStatus turns findings into status.
 func storeStatus(store *v1.CacheStore, found storeFindings, now time.Time) v1.CacheStoreStatus {
 	status := *store.Status.DeepCopy()
+	if found.last != nil && found.last.generation != editionOf(store) {
+		found.last = nil // of another Redis, perhaps
+	}
 	if found.last == nil && !found.references.any() && status.ObservedGeneration == store.Generation {
 		return status // after a start of the operator, what was found before is as good as any guess
 	}
+	storeVerdict(found).write(&status.Conditions, store.Generation, now)
+	if found.last == nil && status.ObservedGeneration != store.Generation || found.last != nil && found.last.err != nil {
+		meta.RemoveStatusCondition(&status.Conditions, v1.ConditionAtRisk) // nobody knows
+	}
 	status.ObservedGeneration = store.Generation
-	storeVerdict(store, found).write(&status.Conditions, store.Generation, now)
 	if found.last != nil && found.last.err == nil {
 		describe(&status, found.last.health)
 		warn(&status.Conditions, found.last.health.Warnings(), store.Generation, now)
@@ -51,7 +57,7 @@ func storeStatus(store *v1.CacheStore, found storeFindings, now time.Time) v1.Ca
 	return status
 }
 
-func storeVerdict(store *v1.CacheStore, found storeFindings) verdict {
+func storeVerdict(found storeFindings) verdict {
 	switch {
 	case found.references.any():
 		return verdict{
@@ -59,7 +65,7 @@ func storeVerdict(store *v1.CacheStore, found storeFindings) verdict {
 			message: fmt.Sprintf("it is to be deleted, and %d CachePolicies and %d unfinished CacheInvalidations refer to it, for example %s: "+
 				"delete those, or wait for the purges", found.references.policies, found.references.invalidations, found.references.example),
 		}
-	case found.last == nil || found.last.generation < store.Generation:
+	case found.last == nil:
 		return verdict{progress: reconciling, reason: v1.ReasonConnecting, message: "connecting to " + found.place.address}
 	case found.last.err != nil:
 		return verdictOf(faultOf(found.last.err, found.place))

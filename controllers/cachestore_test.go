@@ -409,7 +409,7 @@ var _ = Describe("CacheStore", func() {
 				Client: k8s, Reader: k8s, Stores: stores, Events: events, Clock: clock, StatsInterval: time.Minute,
 			}
 			found := func(primary registry.Primary) []metav1.Condition {
-				monitor.note(finding{generation: store.Generation, health: registry.Health{Version: "7.0.15", Primaries: []registry.Primary{primary}}})
+				monitor.note(finding{generation: editionOf(store), health: registry.Health{Version: "7.0.15", Primaries: []registry.Primary{primary}}})
 				_, err := reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(store)})
 				Expect(err).NotTo(HaveOccurred())
 				return current(ctx, store).Status.Conditions
@@ -442,6 +442,7 @@ var _ = Describe("CacheStore", func() {
 			says   string
 		}{
 			"missing":  {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("nobodys") }, "there is no Secret nobodys"},
+			"no-name":  {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("a/b") }, "is no name of a Secret"},
 			"no-key":   {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("no-password") }, "Secret no-password has no key password"},
 			"no-pem":   {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{CASecretRef: named("no-pem")} }, "hold no PEM certificate"},
 			"no-certs": {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{ClientCertificateSecretRef: named("no-pem")} }, "has no key tls.crt"},

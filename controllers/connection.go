@@ -8,10 +8,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -20,8 +24,8 @@ import (
 
 // connector makes connections to one store.
 type connector interface {
-	// declaration returns how the store is declared now: where it is, and since which generation.
-	declaration() (place, int64)
+	// declaration returns how the store is declared now: where it is, and by which edition of the CacheStore.
+	declaration() (place, edition)
 	// connect returns a connection as declared now, and the versions of what it was made from; nil if
 	// those are the versions given, so that the connection of then is still right.
 	connect(ctx context.Context, versions string) (*link, string, error)
@@ -29,9 +33,17 @@ type connector interface {
 	onDataLoss() v1.DataLossPolicy
 }
 
+// edition is one generation of one CacheStore. One that was deleted and made again begins anew to count them.
+type edition struct {
+	uid        types.UID
+	generation int64
+}
+
+func editionOf(store *v1.CacheStore) edition { return edition{store.UID, store.Generation} }
+
 // renew holds the connection against its declaration where that is due: there is none, the store
-// could not be used, it was declared anew, or some time passed. It returns the generation declared.
-func (m *Monitor) renew(ctx context.Context) (generation int64, err error) {
+// could not be used, it was declared anew, or some time passed. It returns what was declared.
+func (m *Monitor) renew(ctx context.Context) (generation edition, err error) {
 	declared, generation := m.connector.declaration()
 	if !m.renewalDue(declared, generation) {
 		return generation, nil
@@ -41,7 +53,7 @@ func (m *Monitor) renew(ctx context.Context) (generation int64, err error) {
 	defer m.mu.Unlock()
 	m.place = declared
 	switch {
-	case err != nil && m.link != nil && !faultOf(err, declared).ofStore():
+	case err != nil && m.found != nil && m.found.generation == generation && !faultOf(err, declared).ofStore():
 		// The API server has a bad time. Redis may be well.
 		m.Log.Error(err, "The Secrets of the store cannot be read, the connection stays")
 		return generation, nil
@@ -54,17 +66,24 @@ func (m *Monitor) renew(ctx context.Context) (generation int64, err error) {
 	}
 	if m.link != nil {
 		m.link.retire()
+		m.figures, m.nextCount = nil, time.Time{} // they may be of another Redis
 		m.Log.Info("Connected anew, as Secrets or the resource changed", "at", m.place.address)
 	}
 	m.link, m.versions = next, versions
 	return generation, nil
 }
 
-func (m *Monitor) renewalDue(declared place, generation int64) bool {
+func (m *Monitor) renewalDue(declared place, generation edition) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.link == nil || m.place != declared || m.found == nil || m.found.err != nil || m.doubted ||
 		m.found.generation != generation || m.Clock.Since(m.renewed) >= m.RenewInterval
+}
+
+// declaredNow is what a finding has to be of to say anything about the store.
+func (m *Monitor) declaredNow() edition {
+	_, now := m.connector.declaration()
+	return now
 }
 
 // disconnect gives up the connection, which ends with its last user.
@@ -85,7 +104,7 @@ type givenStore struct {
 
 func (g givenStore) onDataLoss() v1.DataLossPolicy { return g.loss }
 
-func (g givenStore) declaration() (place, int64) { return g.place, 0 }
+func (g givenStore) declaration() (place, edition) { return g.place, edition{} }
 
 func (g givenStore) connect(_ context.Context, versions string) (*link, string, error) {
 	const only = "given"
@@ -108,7 +127,7 @@ type declaredStore struct {
 func (d *declaredStore) declare(store *v1.CacheStore) (changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	changed = d.store == nil || d.store.Generation != store.Generation || d.store.UID != store.UID
+	changed = d.store == nil || editionOf(d.store) != editionOf(store)
 	d.store = store.DeepCopy()
 	return changed
 }
@@ -121,14 +140,18 @@ func (d *declaredStore) now() *v1.CacheStore {
 
 func (d *declaredStore) onDataLoss() v1.DataLossPolicy { return d.now().Spec.OnDataLoss }
 
-func (d *declaredStore) declaration() (place, int64) {
+func (d *declaredStore) declaration() (place, edition) {
 	store := d.now()
-	return placeOf(store), store.Generation
+	return placeOf(store), editionOf(store)
 }
 
 func (d *declaredStore) connect(ctx context.Context, versions string) (*link, string, error) {
 	store := d.now()
-	if !store.DeletionTimestamp.IsZero() && versions != "" {
+	declared, err := versionOf(store)
+	if err != nil {
+		return nil, "", err
+	}
+	if !store.DeletionTimestamp.IsZero() && strings.HasPrefix(versions, declared) {
 		// It only waits for its last policies to be withdrawn. Its Secrets may be gone already.
 		return nil, versions, nil
 	}
@@ -137,23 +160,23 @@ func (d *declaredStore) connect(ctx context.Context, versions string) (*link, st
 	if err != nil {
 		return nil, "", err
 	}
-	read, err := versionsOf(store, secrets.versions)
-	if err != nil || read == versions {
-		return nil, read, err
+	read := declared + strings.Join(secrets.versions, " ")
+	if read == versions {
+		return nil, read, nil
 	}
 	redis := connection.Client()
 	return &link{store: registry.New(redis), close: closer(redis)}, read, nil
 }
 
-// versionsOf names what a connection is made from. What is declared beside it is no reason to end one.
-func versionsOf(store *v1.CacheStore, secrets []string) (string, error) {
+// versionOf names what of a CacheStore a connection is made from, in a line. What is declared beside it is no reason to end one.
+func versionOf(store *v1.CacheStore) (string, error) {
 	declared := store.Spec
 	declared.OnDataLoss = ""
-	versions, err := json.Marshal([]any{store.UID, declared, secrets})
+	version, err := json.Marshal([]any{store.UID, declared})
 	if err != nil {
 		return "", fmt.Errorf("comparing CacheStore %s: %w", client.ObjectKeyFromObject(store), err)
 	}
-	return string(versions), nil
+	return string(version) + "\n", nil
 }
 
 func closer(c io.Closer) func() { return func() { _ = c.Close() } }
@@ -167,6 +190,9 @@ type secretReader struct {
 
 // read returns the keys of a Secret, each of which must be there.
 func (r *secretReader) read(ctx context.Context, ref *v1.SecretReference, keys ...string) (map[string][]byte, error) {
+	if wrong := content.IsPathSegmentName(ref.Name); len(wrong) > 0 {
+		return nil, fmt.Errorf("%w: %q is no name of a Secret: it %s", errStoreSecret, ref.Name, wrong[0])
+	}
 	secret := &corev1.Secret{}
 	err := r.live.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: ref.Name}, secret)
 	switch {

@@ -14,8 +14,8 @@ import (
 
 // finding is what the last look at a store showed.
 type finding struct {
-	// generation of the CacheStore that was looked at; 0 for the default store.
-	generation int64
+	// generation of the CacheStore that was looked at; none for the default store.
+	generation edition
 	// err says why it cannot be used; nil: it can. Of the same trouble it stays the first one, so that
 	// what is said of it stays the same.
 	err error
@@ -34,6 +34,8 @@ func (m *Monitor) Open() *Session {
 	case m.found == nil || m.doubted:
 		m.turned = m.turned || m.found == nil
 		s.err = errStorePending
+	case m.found.generation != m.declaredNow():
+		s.err = errStorePending // what was found is of another Redis, perhaps
 	case m.found.err != nil:
 		s.err = m.found.err
 	default:

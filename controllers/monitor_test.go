@@ -113,7 +113,7 @@ func monitorOf(t *testing.T, store *scriptedStore, leads bool) (monitor *Monitor
 }
 
 // fakeCache has objects, and is indexed as the manager's cache is.
-func fakeCache(t *testing.T, objects ...client.Object) client.Client {
+func fakeCache(t *testing.T, objects ...client.Object) client.WithWatch {
 	t.Helper()
 	builder := fake.NewClientBuilder().WithScheme(runtimeScheme(t)).WithObjects(objects...)
 	if err := indexFields(indexerOf(func(o client.Object, field string, values client.IndexerFunc) {

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
@@ -62,10 +63,35 @@ func (s *Stores) Start(ctx context.Context) error {
 
 // Open implements StoreProvider.
 func (s *Stores) Open(ctx context.Context, id storeID) *Session {
-	if w := s.watched(id); w != nil {
-		return w.monitor.Open()
+	w := s.watched(id)
+	if w == nil {
+		return &Session{place: place{id: id}, err: s.missing(ctx, id)}
 	}
-	return &Session{place: place{id: id}, err: s.missing(ctx, id)}
+	if err := s.outdated(ctx, id, w.declared); err != nil {
+		return &Session{place: place{id: id}, err: err}
+	}
+	return w.monitor.Open()
+}
+
+// outdated says whether a CacheStore is another by now than its monitor was told: what is done from now on must not be
+// done in a Redis that it names no more.
+func (s *Stores) outdated(ctx context.Context, id storeID, declared *declaredStore) error {
+	if declared == nil {
+		return nil
+	}
+	store := &v1.CacheStore{}
+	if err := s.Reader.Get(ctx, id, store, readOnly); err != nil {
+		return unread(id, err)
+	}
+	_, told := declared.declaration()
+	switch {
+	case told == editionOf(store):
+		return nil
+	case !store.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(store, v1.CacheStoreFinalizer):
+		return errStoreNotFound // others hold it, its monitor follows it no more
+	default:
+		return errStorePending
+	}
 }
 
 func (s *Stores) watched(id storeID) *watched {
@@ -79,15 +105,17 @@ func (s *Stores) missing(ctx context.Context, id storeID) error {
 	if id == defaultStore {
 		return errStoreRequired
 	}
-	err := s.Reader.Get(ctx, id, &v1.CacheStore{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return errStoreNotFound
-	case err != nil:
-		return fmt.Errorf("reading CacheStore %s: %w", id, err)
-	default:
-		return errStorePending
+	if err := s.Reader.Get(ctx, id, &v1.CacheStore{}, readOnly); err != nil {
+		return unread(id, err)
 	}
+	return errStorePending
+}
+
+func unread(id storeID, err error) error {
+	if apierrors.IsNotFound(err) {
+		return errStoreNotFound
+	}
+	return fmt.Errorf("reading CacheStore %s: %w", id, err)
 }
 
 // give adds a store that is there for as long as the operator runs.
