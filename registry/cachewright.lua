@@ -301,6 +301,15 @@ end
 -- life_of is how long an entry can be there: fresh, then stale.
 local function life_of(rule) return rule.ttl + rule.stale end
 
+-- heads_life is how long heads last for a load and for the entry that is filled then, and by how much more they are
+-- extended when they fall short of it: clients track heads and hear of each write, so there must not be one with each
+-- miss.
+local function heads_life(rule)
+  local life = math.max(life_of(rule), rule.negative)
+  local load = math.max(life, MIN_LOAD_MS)
+  return life + load + MARGIN_MS, math.floor(load / 2)
+end
+
 -- rule_for returns the rule an operation goes by, or nil where it is not cached.
 local function rule_for(slot, op)
   local key = policy_key(slot)
@@ -502,9 +511,9 @@ end
 
 local function head_exists(key) return call('EXISTS', key) == 1 end
 
--- keep_for makes sure that a key lives at least this long.
-local function keep_for(key, ms)
-  if call('PTTL', key) < ms then call('PEXPIRE', key, ms) end
+-- keep_for makes sure that a key, if it is there, lives at least this long; where it does not, by some slack longer.
+local function keep_for(key, ms, slack)
+  if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -691,10 +700,10 @@ local function user_index_clean(key, now)
   if #expired > 0 then call('ZREM', key, unpack(expired)) end
 end
 
--- user_index_add relies on the lease to have made an index that is there already live long enough.
+-- user_index_add gives the index time for a while of such fills, so that most leave it as it is.
 local function user_index_add(key, name, now, life)
   call('ZADD', key, now + life, name)
-  call('PEXPIRE', key, life + MARGIN_MS, 'NX')
+  if call('PTTL', key) < life + MARGIN_MS then call('PEXPIRE', key, 2 * life + MARGIN_MS) end
 end
 
 local function user_index_count(key, now)
@@ -1146,12 +1155,12 @@ local function create_head(key, value, ms)
   return value
 end
 
--- create_missing_heads also makes those that are there last for a load and its entry, and for some time
--- more (slack): clients track heads and hear of each write, so there must not be one with each miss.
-local function create_missing_heads(slot, op, user, heads, ms, slack)
+-- create_missing_heads also makes those that are there last for a load and its entry.
+local function create_missing_heads(slot, op, user, heads, rule)
   local raw, keys = heads.raw, head_keys(slot, op, user)
+  local ms, slack = heads_life(rule)
   for i, key in ipairs(keys) do
-    if raw[i] and call('PTTL', key) < ms then call('PEXPIRE', key, ms + slack) end
+    if raw[i] then keep_for(key, ms, slack) end
   end
   ms = ms + slack
   if not raw[1] then
@@ -1165,22 +1174,14 @@ local function create_missing_heads(slot, op, user, heads, ms, slack)
   end
 end
 
--- tend_user_index cleans a user's index up and makes it last, if it is there.
-local function tend_user_index(slot, user, ms)
-  local key = user_index_key(slot, user)
-  user_index_clean(key, now_ms())
-  call('PEXPIRE', key, ms, 'GT')
-end
-
 local function locked(token) return LOCKED .. string.sub(token, 2) end
 
 local function lease(slot, op, user, heads, rule)
-  local life = life_of(rule)
-  local load = math.max(life, MIN_LOAD_MS)
-  local ms = life + load + MARGIN_MS
-  create_missing_heads(slot, op, user, heads, ms, math.floor(load / 2))
-  if user ~= '' then tend_user_index(slot, user, ms) end
-  return token_of(heads.raw)
+  create_missing_heads(slot, op, user, heads, rule)
+  if heads.missing then heads = heads_from(heads.raw, user) end
+  heads.rule, heads.of_op, heads.kept_by = rule, keys_of_operation(slot, op), rule
+  if user ~= '' then user_index_clean(user_index_key(slot, user), now_ms()) end
+  return heads.token
 end
 
 -- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is
@@ -1310,6 +1311,13 @@ end
 -- A header is as long as its token and this.
 local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
 
+-- keep_user_head makes a user's head last for entries by a rule that came after the lease. Those of module and operation
+-- were extended with the policy, which does not know the users.
+local function keep_user_head(slot, user, heads, rule)
+  keep_for(user_head_key(slot, user), heads_life(rule))
+  heads.kept_by = rule
+end
+
 -- store writes the entry first and its header into the room before the payload then: a payload is large, and to put
 -- a header before it here would cost as much as all else. When the entry expires tells what time it is.
 local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl, life, negative)
@@ -1323,7 +1331,9 @@ local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl,
   local chunk = relist(slot, heads.index, slice, member, old, now)
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
-  if user ~= '' then user_index_add(user_index_key(slot, user), of_op.name .. member, now, life) end
+  if user == '' then return end
+  user_index_add(user_index_key(slot, user), of_op.name .. member, now, life)
+  if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
 end
 
 -- terms returns how long an entry will be fresh, and how long it will be there; nil where it is not cached.
@@ -1612,9 +1622,20 @@ local function is_changed(op, old, new)
   return not before or not after or encode_rule(before) ~= encode_rule(after)
 end
 
+-- cover_longer makes heads last for entries by a rule that lets them live longer than the one of their leases.
+local function cover_longer(slot, op, old, new)
+  local before, after = old.operations[op] or old.default, new.operations[op] or new.default
+  if not after or after.ttl == 0 then return end
+  local ms, slack = heads_life(after)
+  if before and ms <= heads_life(before) then return end
+  keep_for(module_head_key(slot), ms, slack)
+  keep_for(operation_head_key(slot, op), ms, slack)
+end
+
 local function obey(slot, operations, old, new, had_policy)
   for _, op in ipairs(operations) do
     obey_operation(slot, op, old, new, had_policy)
+    cover_longer(slot, op, old, new)
     -- What a former primary remembers with the head (see rule_under) is over.
     if is_changed(op, old, new) then renew_fence(slot, op) end
   end
