@@ -64,8 +64,8 @@ func (s scale) method() string {
 		"controller with as many workers that patches one field of the status of a kind with the same schema. Latency: create until a watch sees Complete, "+
 		"%d of each, one at a time, in turns; the operator's purges take %d entries of a user each. Throughput: %d bursts of %d of each, in turns, from the first "+
 		"create until the last is seen Complete; the ratio is the median of the rounds' ratios. Policies: %d in %d namespaces, of three operations each; %d of the namespaces have a store of their own, each another Redis. Propagation: from the patch until "+
-		"cw_policy_get shows it, %d times. Cold start: from the start of the process until it logs that every policy is in place; count: writes to the API server (policies, invalidations, "+
-		"events) until each policy was looked at. At rest: %s; memory is the process' resident set.",
+		"cw_policy_get shows it, %d times. Cold start: from the start of the process until it logs that every policy is in place; count: writes to the API server (of every "+
+		"group; not counted are leases and the event that names their holder) until each policy was looked at. At rest: %s; memory is the process' resident set.",
 		s.latencies, entriesOfUser, s.bursts, s.burst, s.policies, s.namespaces, s.stores, s.propagations, s.idle)
 }
 

@@ -15,8 +15,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// writes counts what was written to the API server since it started: requests that create or change anything but
-// leases, by which replicas and API servers say that they live, and but for what the API server writes for itself.
+// writes counts what was written to the API server since it started, by whomever: requests that create, change or delete
+// anything of any group. Not counted are leases, by which replicas and API servers say that they live, and the event of
+// the core group that names a lease's holder; the operator's own events are of events.k8s.io.
 func (l *lab) writes(ctx context.Context) (int, error) {
 	api, err := kubernetes.NewForConfig(l.config)
 	if err != nil {
@@ -44,13 +45,13 @@ func writeCount(line string) (count int, ok bool) {
 	if !found || !strings.HasPrefix(line, "apiserver_request_total{") {
 		return 0, false
 	}
-	group, verb := label(labels, "group"), label(labels, "verb")
-	switch verb {
+	switch label(labels, "verb") {
 	case "POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION":
 	default:
 		return 0, false
 	}
-	if group != "cachewright.io" && group != "events.k8s.io" {
+	group, resource := label(labels, "group"), label(labels, "resource")
+	if group == "coordination.k8s.io" || group == "" && resource == "events" {
 		return 0, false
 	}
 	number, err := strconv.ParseFloat(value, 64)
