@@ -27,7 +27,7 @@ func TestTreesAreAcceptedByTheAPIServer(t *testing.T) {
 		"crd":               nil,
 		"default":           nil,
 		"namespaced":        nil,
-		"rbac/people":       nil,
+		"people":            nil,
 		"watched-namespace": {"-n", team},
 		"samples":           {"-n", team},
 	} {
@@ -108,6 +108,26 @@ func TestNamespacedTreesHaveNoClusterRoles(t *testing.T) {
 		if !granted {
 			t.Errorf("%s does not grant what rbac/role.yaml does", tree)
 		}
+	}
+}
+
+// Applied alone, the roles for people have the names that they have in config/default.
+func TestRolesForPeopleHaveOneName(t *testing.T) {
+	roles := func(tree string) (names []string) {
+		for _, document := range documents(kubectl(t, "kustomize", tree)) {
+			var role rbacv1.ClusterRole
+			parse(t, document, &role)
+			for label := range role.Labels {
+				if strings.HasPrefix(label, aggregateTo) {
+					names = append(names, role.Name)
+				}
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	if alone, in := roles("people"), roles("default"); len(alone) != 9 || !slices.Equal(alone, in) {
+		t.Errorf("applied alone they are %q, in config/default %q", alone, in)
 	}
 }
 
