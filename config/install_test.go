@@ -118,8 +118,18 @@ func TestNetworkPolicyCoversManager(t *testing.T) {
 	if !matches(t, &policy.Spec.PodSelector, pod.Labels) {
 		t.Errorf("selector %v does not match the manager's labels %v", policy.Spec.PodSelector, pod.Labels)
 	}
-	if got := portNumber(pod.Spec.Containers[0], *policy.Spec.Ingress[0].Ports[0].Port); got != 8443 {
+	ingress := policy.Spec.Ingress[0]
+	if got := portNumber(pod.Spec.Containers[0], *ingress.Ports[0].Port); got != 8443 {
 		t.Errorf("opens port %d, want 8443", got)
+	}
+	// Nobody named in from would be everybody.
+	if len(ingress.From) != 1 || ingress.From[0].NamespaceSelector == nil {
+		t.Fatalf("admits %+v, want namespaces by their labels", ingress.From)
+	}
+	for labels, want := range map[string]bool{"enabled": true, "": false} {
+		if got := matches(t, ingress.From[0].NamespaceSelector, map[string]string{"metrics": labels}); got != want {
+			t.Errorf("a namespace labelled metrics: %q is admitted: %t, want %t", labels, got, want)
+		}
 	}
 }
 
