@@ -1,5 +1,7 @@
 # The image that docker-build makes and deploy runs.
 IMG ?= cachewright/operator:dev
+# What deploy, build-installer and undeploy take from config/: default looks after all namespaces, namespaced after some.
+TREE ?= default
 # The version that the binary reports.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONTAINER_TOOL ?= docker
@@ -26,11 +28,11 @@ export KUBEBUILDER_ASSETS="$$assets" PATH="$$PATH:$$(dirname "$$redis")"; \
 $(1)
 endef
 
-# with_image prints the manifests of config/default for IMG, from a copy: the tree stays as it is.
+# with_image prints the manifests of config/$(TREE) for IMG, from a copy: the tree stays as it is.
 define with_image
 copy="$$(mktemp -d)"; trap 'rm -rf "$$copy"' EXIT; cp -R config "$$copy"; \
 (cd "$$copy/config/manager" && "$$(go tool -C "$(CURDIR)/hack/tools" -n kustomize)" edit set image controller=$(IMG)); \
-$(KUSTOMIZE) build "$$copy/config/default"
+$(KUSTOMIZE) build "$$copy/config/$(TREE)"
 endef
 
 SHELL = /usr/bin/env bash -o pipefail
@@ -122,7 +124,7 @@ docker-push: ## Push the image IMG.
 	$(CONTAINER_TOOL) push $(IMG)
 
 .PHONY: build-installer
-build-installer: manifests generate ## Write dist/install.yaml, which installs everything with IMG.
+build-installer: manifests generate ## Write dist/install.yaml, which installs TREE (default: everything) with IMG.
 	@mkdir -p dist
 	@{ $(with_image); } >dist/install.yaml
 	@echo "kubectl apply --server-side -f dist/install.yaml"
@@ -138,10 +140,10 @@ uninstall: ## Remove the CRDs from your kubeconfig's cluster, and with them ever
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
-deploy: manifests ## Install CRDs and operator, with IMG, into your kubeconfig's cluster.
+deploy: manifests ## Install CRDs and operator, with IMG, into your kubeconfig's cluster. TREE=namespaced: the operator alone, for some namespaces.
 	@{ $(with_image); } | $(KUBECTL) apply --server-side -f -
 
 # First what the operator has to let go of, then the operator.
 .PHONY: undeploy
-undeploy: uninstall ## Remove CRDs and operator from your kubeconfig's cluster, and with them every resource of ours.
-	$(KUSTOMIZE) build config/default | $(KUBECTL) delete --ignore-not-found -f -
+undeploy: $(if $(filter default,$(TREE)),uninstall) ## Remove what deploy installed: with the CRDs goes every resource of ours.
+	$(KUSTOMIZE) build config/$(TREE) | $(KUBECTL) delete --ignore-not-found -f -

@@ -66,6 +66,8 @@ func TestOptionalPartsFitTheirTrees(t *testing.T) {
 			acceptedWithoutWarning(t, "-f", manifest)
 			if args := deploymentOf(t, known).Spec.Template.Spec.Containers[0].Args; args[0] != "--metrics-bind-address=:8443" {
 				t.Errorf("args = %q, want metrics on", args)
+			} else if !slices.Contains(args, "--default-store=false") {
+				t.Errorf("args = %q, want no store of the operator's own", args)
 			}
 		})
 	}
