@@ -15,15 +15,16 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
-	"sigs.k8s.io/yaml"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers"
@@ -31,7 +32,7 @@ import (
 )
 
 // followed are the pages that give commands, in an order in which they can be followed: operations.md creates namespace shop.
-var followed = []string{"README.md", "operations.md", "cachepolicy.md", "cachestore.md", "cacheinvalidation.md", "gitops.md"}
+var followed = []string{"README.md", "operator.md", "operations.md", "cachepolicy.md", "cachestore.md", "cacheinvalidation.md", "gitops.md"}
 
 // notRun are the lines that need more than an API server, with the reason.
 var notRun = map[string]string{}
@@ -53,6 +54,9 @@ func TestDocumentedCommandsWork(t *testing.T) {
 				t.Errorf("%s: %s\n%v\n%s", name, command, err, output)
 			}
 			ran++
+		}
+		if strings.Contains(page(t, pathOf(name)), " deploy ") {
+			r.wantImage(t, name)
 		}
 	}
 	if ran < 20 {
@@ -139,7 +143,7 @@ func pathOf(name string) string {
 }
 
 func isForTheCluster(line string) bool {
-	return strings.HasPrefix(line, "kubectl ") || strings.HasPrefix(line, "make ") && strings.Contains(line, "deploy")
+	return strings.HasPrefix(line, "kubectl ") || strings.HasPrefix(line, "make ") && (strings.Contains(line, "deploy") || strings.HasPrefix(line, "make install"))
 }
 
 // reader is somebody who follows the pages, in the root of a copy of the repository, with a cluster of their own.
@@ -165,7 +169,9 @@ func newReader(t *testing.T) *reader {
 	}
 	r := &reader{WithWatch: c, folder: t.TempDir(), path: t.TempDir()}
 	r.write(t, r.folder, "kubeconfig", string(environment.KubeConfig))
-	r.write(t, r.folder, "password", "secret")
+	for _, file := range []string{"password", "ca.crt", "tls.crt", "tls.key"} {
+		r.write(t, r.folder, file, "secret")
+	}
 	if err := os.CopyFS(filepath.Join(r.folder, "config"), os.DirFS(".")); err != nil {
 		t.Fatal(err)
 	}
@@ -177,9 +183,11 @@ func newReader(t *testing.T) *reader {
 	// There is no registry for an image, and the tree stays as it is.
 	r.write(t, r.path, "make", fmt.Sprintf("#!/bin/bash\nPATH=${PATH#*:} exec make -C %q -o manifests KUBECTL=%q \"${@/#docker-*/--silent}\"\n",
 		root, filepath.Join(r.path, "kubectl")))
-	// Argo CD is there already, where its page is followed.
-	if err := r.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "argocd"}}); err != nil {
-		t.Fatal(err)
+	// Argo CD and Prometheus are there already, where the pages speak of them.
+	for _, name := range []string{"argocd", "monitoring"} {
+		if err := r.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return r
 }
@@ -231,31 +239,51 @@ func (r *reader) prepare(t *testing.T, line string) {
 	}
 }
 
+// wantImage fails where the operator was installed with an image that nobody has.
+func (r *reader) wantImage(t *testing.T, page string) {
+	t.Helper()
+	var deployment appsv1.Deployment
+	if err := r.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "cachewright-controller-manager"}, &deployment); err != nil {
+		t.Fatalf("%s: %v", page, err)
+	}
+	if image := deployment.Spec.Template.Spec.Containers[0].Image; image != "registry.example.com/cachewright:dev" {
+		t.Errorf("%s: the operator was installed with the image %s", page, image)
+	}
+}
+
 // finishEverything does what the operator would.
 func (r *reader) finishEverything(t *testing.T) {
 	t.Helper()
-	const done = `
-observedGeneration: 1
-effectiveTime: "2026-01-01T00:00:00Z"
-conditions:
-- {type: Ready, status: "True", reason: Done, message: done, lastTransitionTime: "2026-01-01T00:00:00Z"}
-- {type: Complete, status: "True", reason: Done, message: done, lastTransitionTime: "2026-01-01T00:00:00Z"}
-`
-	var status map[string]any
-	if err := yaml.Unmarshal([]byte(done), &status); err != nil {
-		t.Fatal(err)
-	}
-	for _, kind := range []string{"CachePolicyList", "CacheInvalidationList", "CacheStoreList"} {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(v1.GroupVersion.WithKind(kind))
+	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {
 		if err := r.List(t.Context(), list, client.InNamespace("shop")); err != nil {
 			t.Fatal(err)
 		}
-		for _, object := range list.Items {
-			object.Object["status"] = status
-			if err := r.Status().Update(t.Context(), &object); err != nil {
-				t.Fatal(err)
-			}
+		err := meta.EachListItem(list, func(item runtime.Object) error {
+			object := item.(client.Object)
+			finish(object)
+			return r.Status().Update(t.Context(), object)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func finish(object client.Object) {
+	done := func(types ...string) (conditions []metav1.Condition) {
+		for _, name := range types {
+			conditions = append(conditions, metav1.Condition{Type: name, Status: metav1.ConditionTrue, Reason: "Done", LastTransitionTime: metav1.Now()})
+		}
+		return conditions
+	}
+	switch o := object.(type) {
+	case *v1.CachePolicy:
+		o.Status = v1.CachePolicyStatus{ObservedGeneration: o.Generation, Conditions: done(v1.ConditionReady)}
+	case *v1.CacheStore:
+		o.Status = v1.CacheStoreStatus{ObservedGeneration: o.Generation, Conditions: done(v1.ConditionReady)}
+	case *v1.CacheInvalidation:
+		o.Status = v1.CacheInvalidationStatus{
+			ObservedGeneration: o.Generation, Conditions: done(v1.ConditionReady, v1.ConditionComplete), EffectiveTime: new(metav1.NowMicro()),
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -139,6 +140,33 @@ func TestHelpNamesEveryVariableThatIsRead(t *testing.T) {
 			t.Errorf("--help does not name %s", name)
 		}
 	}
+}
+
+// The page of the operator lists each flag and each variable, and none that is not there.
+func TestPageListsEveryFlagAndVariable(t *testing.T) {
+	_, help := start(t, nil, "--help").exit(t)
+	page, err := os.ReadFile("../../docs/operator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, patterns := range map[string][2]string{
+		"flag":     {`(?m)^  -([a-z0-9-]+)`, "(?m)^\\| `--([a-z0-9-]+)`"},
+		"variable": {`\b((?:REDIS_|KUBE)[A-Z_]+)\b`, "`((?:REDIS_|KUBE)[A-Z_]+)`"},
+	} {
+		there, listed := allMatches(patterns[0], help), allMatches(patterns[1], string(page))
+		if len(there) < 9 || !slices.Equal(there, listed) {
+			t.Errorf("docs/operator.md lists each %s of %q, want %q", what, listed, there)
+		}
+	}
+}
+
+// allMatches returns what the pattern's group matches, sorted, each once.
+func allMatches(pattern, text string) (matches []string) {
+	for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		matches = append(matches, found[1])
+	}
+	slices.Sort(matches)
+	return slices.Compact(matches)
 }
 
 func TestVersion(t *testing.T) {
