@@ -97,10 +97,18 @@ func TestMetricsServiceReachesManager(t *testing.T) {
 			Selector  metav1.LabelSelector
 		}
 	}{}
-	parse(t, kubectl(t, "kustomize", "prometheus"), &monitor)
+	for _, document := range documents(kubectl(t, "kustomize", "prometheus")) {
+		if kindOf(t, document) == "ServiceMonitor" {
+			parse(t, document, &monitor)
+		}
+	}
 	endpoint := monitor.Spec.Endpoints[0]
 	if endpoint.Port != port.Name || endpoint.Path != "/metrics" || endpoint.Scheme != "https" {
 		t.Errorf("the ServiceMonitor scrapes %+v, want https /metrics of port %s", endpoint, port.Name)
+	}
+	// The job by which the alerts know the operator is the name of the service.
+	if !strings.Contains(page(t, "prometheus/alerts.yaml"), `up{job="`+service.Name+`"}`) {
+		t.Errorf("no alert looks whether %s is up", service.Name)
 	}
 	if !matches(t, &monitor.Spec.Selector, service.Labels) {
 		t.Errorf("the ServiceMonitor's selector %v does not match the service's labels %v", monitor.Spec.Selector, service.Labels)

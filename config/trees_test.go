@@ -55,8 +55,8 @@ func TestOptionalPartsFitTheirTrees(t *testing.T) {
 			manifest := filepath.Join(folder, "all.yaml")
 			var known []string
 			for _, document := range documents(kubectl(t, "kustomize", filepath.Join(folder, tree))) {
-				// A ServiceMonitor is Prometheus', which is not installed here.
-				if kindOf(t, document) != "ServiceMonitor" {
+				// Kinds of the Prometheus operator, which is not installed here.
+				if kind := kindOf(t, document); kind != "ServiceMonitor" && kind != "PrometheusRule" {
 					known = append(known, document)
 				}
 			}
