@@ -134,9 +134,9 @@ func TestNetworkPolicyCoversManager(t *testing.T) {
 	if len(ingress.From) != 1 || ingress.From[0].NamespaceSelector == nil {
 		t.Fatalf("admits %+v, want namespaces by their labels", ingress.From)
 	}
-	for labels, want := range map[string]bool{"enabled": true, "": false} {
-		if got := matches(t, ingress.From[0].NamespaceSelector, map[string]string{"metrics": labels}); got != want {
-			t.Errorf("a namespace labelled metrics: %q is admitted: %t, want %t", labels, got, want)
+	for label, want := range map[string]bool{"enabled": true, "": false} {
+		if got := matches(t, ingress.From[0].NamespaceSelector, map[string]string{"metrics": label}); got != want {
+			t.Errorf("a namespace labelled metrics: %q is admitted: %t, want %t", label, got, want)
 		}
 	}
 }
