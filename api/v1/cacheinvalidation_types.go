@@ -28,7 +28,7 @@ type CacheInvalidationSpec struct {
 
 	// mode of the purge.
 	// Hard: the entries are gone at once.
-	// Soft: they become stale at once: who reads one gets it still, while one caller loads it anew.
+	// Soft: they become stale at once. Readers still get them while one caller reloads.
 	// Default Hard.
 	//
 	// +optional
@@ -68,7 +68,7 @@ type CacheInvalidationSpec struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.all) && self.all) || has(self.module) || has(self.operation) || has(self.userID)",message="an empty target is refused: name a module or a userID, or say all: true to purge every module of the namespace"
 // +kubebuilder:validation:XValidation:rule="!has(self.operation) || has(self.module)",fieldPath=".module",reason=FieldValueRequired,message="operation needs a module: name the module that the operation belongs to"
 type InvalidationTarget struct {
-	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'.
+	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'; the first and the last are a letter or digit.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
@@ -163,7 +163,7 @@ type CacheInvalidationStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// duration that certainly passed from creation, which is known to the second, until the purge was in effect.
+	// duration is a lower bound of the time from creation to effect (creation times have whole seconds).
 	// For people, for example "3ms".
 	//
 	// +optional
@@ -197,7 +197,7 @@ type CacheInvalidationStatus struct {
 
 // TargetResult is what became of one target.
 type TargetResult struct {
-	// modules that the target reached.
+	// modules is the number of modules that the target reached.
 	//
 	// +optional
 	Modules int32 `json:"modules"`
@@ -232,6 +232,7 @@ type TargetResult struct {
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Duration",type=string,JSONPath=`.status.duration`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Store",type=string,priority=1,JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Reclaimed",type=integer,priority=1,JSONPath=`.status.keysReclaimed`
 // +kubebuilder:printcolumn:name="Dry Run",type=boolean,priority=1,JSONPath=`.spec.dryRun`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

@@ -31,7 +31,7 @@ type CachePolicySpec struct {
 	// defaultTTL is how long entries of operations that are not listed live, for example 5m.
 	// 0s to 720h, in h, m, s and ms.
 	// Absent: such operations are not cached.
-	// "0s": the same, said on purpose.
+	// "0s": not cached either, stated explicitly.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -225,7 +225,7 @@ type CacheStats struct {
 	// +required
 	ObservedTime metav1.Time `json:"observedTime"`
 
-	// keys is the number of entries.
+	// keys is the number of live entries.
 	//
 	// +optional
 	Keys int64 `json:"keys"`
@@ -240,17 +240,17 @@ type CacheStats struct {
 	// +optional
 	PendingKeys int64 `json:"pendingKeys"`
 
-	// hits answered from the cache since the counters began.
+	// hits is the number of reads answered from the cache since the counters began.
 	//
 	// +optional
 	Hits int64 `json:"hits"`
 
-	// staleHits answered from the cache past their TTL, or after a soft invalidation, since the counters began.
+	// staleHits is the number of reads answered with an entry past its TTL, or after a soft invalidation, since the counters began.
 	//
 	// +optional
 	StaleHits int64 `json:"staleHits"`
 
-	// misses since the counters began.
+	// misses is the number of reads not answered from the cache since the counters began.
 	//
 	// +optional
 	Misses int64 `json:"misses"`
@@ -278,37 +278,37 @@ type OperationStats struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Name string `json:"name"`
 
-	// keys is the number of entries.
+	// keys is the number of live entries.
 	//
 	// +optional
 	Keys int64 `json:"keys"`
 
-	// hits answered from the cache since the counters began.
+	// hits is the number of reads answered from the cache since the counters began.
 	//
 	// +optional
 	Hits int64 `json:"hits"`
 
-	// staleHits answered from the cache past their TTL, or after a soft invalidation, since the counters began.
+	// staleHits is the number of reads answered with an entry past its TTL, or after a soft invalidation, since the counters began.
 	//
 	// +optional
 	StaleHits int64 `json:"staleHits"`
 
-	// misses since the counters began.
+	// misses is the number of reads not answered from the cache since the counters began.
 	//
 	// +optional
 	Misses int64 `json:"misses"`
 
-	// fills stored since the counters began.
+	// fills is the number of entries stored since the counters began.
 	//
 	// +optional
 	Fills int64 `json:"fills"`
 
-	// fencedFills were refused because an invalidation came between load and fill.
+	// fencedFills is the number of fills refused, since the counters began, because an invalidation came between load and fill.
 	//
 	// +optional
 	FencedFills int64 `json:"fencedFills"`
 
-	// invalidations that covered the operation.
+	// invalidations is the number of invalidations that covered the whole operation since the counters began.
 	//
 	// +optional
 	Invalidations int64 `json:"invalidations"`
@@ -334,6 +334,7 @@ type OperationStats struct {
 // +kubebuilder:printcolumn:name="Hit Ratio",type=string,JSONPath=`.status.stats.hitRatio`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.appliedRevision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Store",type=string,priority=1,JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Memory",type=integer,priority=1,JSONPath=`.status.stats.memoryBytes`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

@@ -160,7 +160,7 @@ func TestStoreRef(t *testing.T) {
 	}
 }
 
-// What cannot be the name of a CacheStore would be looked for for ever.
+// What cannot be the name of a CacheStore would be looked for without end.
 func TestStoreRefIsAName(t *testing.T) {
 	const badName = "must be the name of a CacheStore: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
 	for _, name := range []string{"..", "a/b", "a%2fb", "Main", "main-", "a..b", `"main\n"`} {
@@ -177,10 +177,15 @@ func TestStoreRefIsAName(t *testing.T) {
 
 func TestKubectlGetCacheStore(t *testing.T) {
 	store := mustCreate(t, stores, `{addresses: ["redis.shop.svc:6379"]}`, &v1.CacheStore{})
+	if fresh := kubectl(t, "get", "cstore", store.Name); !strings.Contains(fresh, store.Name+" Standalone 0 0 ") {
+		t.Errorf("before the operator has seen the store kubectl printed\n%s\nwant 0 modules and 0 keys", fresh)
+	}
 	store.Status = v1.CacheStoreStatus{
 		ObservedGeneration: 1,
-		Conditions:         []metav1.Condition{condition(v1.ConditionReady, v1.ReasonConnected, "in use")},
-		ServerVersion:      "7.0.15", Mode: "standalone", Role: "primary", EvictionPolicy: "allkeys-lru",
+		Conditions: []metav1.Condition{
+			condition(v1.ConditionReady, v1.ReasonConnected, "in use"), condition(v1.ConditionAtRisk, v1.ReasonMemoryFull, "full"),
+		},
+		ServerVersion: "7.0.15", Mode: "standalone", Role: "primary", EvictionPolicy: "allkeys-lru",
 		Memory:         &v1.StoreMemory{UsedBytes: 123456, MaxBytes: 0},
 		LibraryVersion: 1, Servers: 1, Modules: 7, Keys: 1234,
 	}
@@ -190,7 +195,7 @@ func TestKubectlGetCacheStore(t *testing.T) {
 
 	for args, want := range map[string][]string{
 		"get cstore " + store.Name:              {"NAME MODE READY VERSION MODULES KEYS AGE", store.Name + " Standalone True 7.0.15 7 1234"},
-		"get cachestores -o wide " + store.Name: {"ADDRESSES SERVERS MEMORY EVICTION REASON MESSAGE", `["redis.shop.svc:6379"] 1 123456 allkeys-lru Connected in use`},
+		"get cachestores -o wide " + store.Name: {"AT RISK ADDRESSES SERVERS MEMORY EVICTION REASON MESSAGE", `MemoryFull ["redis.shop.svc:6379"] 1 123456 allkeys-lru Connected in use`},
 		"get cachewright":                       {"cachestore.cachewright.io/" + store.Name},
 		"explain cstore.spec.onDataLoss":        {"Default InvalidateAll."},
 	} {

@@ -73,7 +73,7 @@ type CacheStoreSpec struct {
 	TLS *StoreTLS `json:"tls,omitempty"`
 
 	// onDataLoss says what is done when the store went back to an old state (a failover to a replica that lagged, a restart from an old snapshot), so that entries that were purged may be there again.
-	// Replay: the invalidations of the last time are issued again.
+	// Replay: the CacheInvalidations that took effect since the restored state are issued again.
 	// InvalidateAll: every module of the store is invalidated.
 	// Default InvalidateAll.
 	//
@@ -102,7 +102,7 @@ const (
 type DataLossPolicy string
 
 const (
-	// DataLossReplay issues the invalidations of the last time again.
+	// DataLossReplay issues the CacheInvalidations that took effect since the restored state again.
 	DataLossReplay DataLossPolicy = "Replay"
 	// DataLossInvalidateAll invalidates every module of the store.
 	DataLossInvalidateAll DataLossPolicy = "InvalidateAll"
@@ -186,7 +186,7 @@ type CacheStoreStatus struct {
 	// +kubebuilder:validation:MaxLength=32
 	Mode string `json:"mode,omitempty"`
 
-	// role of the servers that are written to: primary; replica, which takes no writes, where one of them is one.
+	// role of the servers that are written to: primary, or replica if any of them is a replica, which refuses writes.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -198,7 +198,7 @@ type CacheStoreStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	EvictionPolicy string `json:"evictionPolicy,omitempty"`
 
-	// memory of all primaries, written when something else changed.
+	// memory of all primaries, in bytes; refreshed only together with other fields.
 	//
 	// +optional
 	Memory *StoreMemory `json:"memory,omitempty"`
@@ -213,14 +213,16 @@ type CacheStoreStatus struct {
 	// +optional
 	Servers int32 `json:"servers,omitempty"`
 
-	// modules that a CachePolicy governs in this store.
+	// modules is the number of modules that a CachePolicy governs in this store.
 	//
 	// +optional
+	// +kubebuilder:default=0
 	Modules int32 `json:"modules"`
 
-	// keys is the number of entries of those modules, when last counted.
+	// keys is the number of entries of all modules that a policy governs here, when last counted.
 	//
 	// +optional
+	// +kubebuilder:default=0
 	Keys int64 `json:"keys"`
 }
 
@@ -249,6 +251,7 @@ type StoreMemory struct {
 // +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.modules`
 // +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keys`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="At Risk",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="AtRisk")].reason`
 // +kubebuilder:printcolumn:name="Addresses",type=string,priority=1,JSONPath=`.spec.addresses`
 // +kubebuilder:printcolumn:name="Servers",type=integer,priority=1,JSONPath=`.status.servers`
 // +kubebuilder:printcolumn:name="Memory",type=integer,priority=1,JSONPath=`.status.memory.usedBytes`

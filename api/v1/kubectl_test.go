@@ -65,7 +65,7 @@ func TestStatusOfFreshObjects(t *testing.T) {
 
 func TestKubectlGet(t *testing.T) {
 	ctx := context.Background()
-	policy := mustCreate(t, policies, `{module: catalogue}`, &v1.CachePolicy{})
+	policy := mustCreate(t, policies, `{module: catalogue, storeRef: {name: main}}`, &v1.CachePolicy{})
 	policy.Status = v1.CachePolicyStatus{
 		ObservedGeneration: 1,
 		AppliedRevision:    "r42",
@@ -76,7 +76,7 @@ func TestKubectlGet(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, reclaimed := int64(4321), int64(4000)
-	invalidation := mustCreate(t, invalidations, `{targets: [{module: catalogue}]}`, &v1.CacheInvalidation{})
+	invalidation := mustCreate(t, invalidations, `{targets: [{module: catalogue}], storeRef: {name: main}}`, &v1.CacheInvalidation{})
 	invalidation.Status = v1.CacheInvalidationStatus{
 		ObservedGeneration: 1,
 		State:              v1.StateReclaiming,
@@ -97,13 +97,13 @@ func TestKubectlGet(t *testing.T) {
 	}{
 		{"get cpol " + policy.Name, "NAME MODULE READY KEYS HIT RATIO REVISION AGE", policy.Name + " catalogue True 1234 93.1% r42"},
 		{
-			"get cachepolicy -o wide " + policy.Name, "NAME MODULE READY KEYS HIT RATIO REVISION AGE MEMORY REASON MESSAGE",
-			"567890 Applied the policy is in force",
+			"get cachepolicy -o wide " + policy.Name, "NAME MODULE READY KEYS HIT RATIO REVISION AGE STORE MEMORY REASON MESSAGE",
+			"main 567890 Applied the policy is in force",
 		},
 		{"get cinv " + invalidation.Name, "NAME TARGETS KEYS STATE DURATION AGE", invalidation.Name + " catalogue 4321 Reclaiming 140ms"},
 		{
-			"get cacheinvalidations -o wide " + invalidation.Name, "NAME TARGETS KEYS STATE DURATION AGE RECLAIMED DRY RUN MESSAGE",
-			"4000 false 4000 of 4321 reclaimed",
+			"get cacheinvalidations -o wide " + invalidation.Name, "NAME TARGETS KEYS STATE DURATION AGE STORE RECLAIMED DRY RUN MESSAGE",
+			"main 4000 false 4000 of 4321 reclaimed",
 		},
 		{"get cpol --field-selector spec.module=catalogue", "NAME MODULE", policy.Name},
 		{"get cinv --field-selector status.state=Reclaiming", "NAME TARGETS", invalidation.Name},
@@ -142,7 +142,7 @@ func TestKubectlExplain(t *testing.T) {
 		"cinv.spec.mode":                      "Default Hard.",
 		"cinv.spec.activeDeadlineSeconds":     "1 to 31536000 (a year).",
 		"cinv.status.conditions":              "conditions: Complete or Failed when it is over",
-		"cpol.status.stats.operations.misses": "misses since the counters began.",
+		"cpol.status.stats.operations.misses": "misses is the number of reads not answered from the cache",
 	} {
 		if got := kubectl(t, "explain", path); !strings.Contains(got, want) {
 			t.Errorf("kubectl explain %s printed\n%s\nwant it to say %q", path, got, want)
