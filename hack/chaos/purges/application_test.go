@@ -11,35 +11,39 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/cache"
-	"github.com/cachewright/cachewright/internal/redistest"
 )
 
 // application reads one value through the Go client all the time, with a near cache in half of its readers. A read that
 // began after the purge of a change was seen to be Complete must not return what was before; but near caches have
-// the second that docs/architecture.md gives them.
+// the second that docs/architecture.md gives them. It is never given an error, whatever is disturbed.
 type application struct {
 	w       *world
 	source  atomic.Int64 // the value
 	floor   atomic.Int64 // the least that a read may return
 	since   atomic.Int64 // from when on, in Unix nanoseconds
 	reads   atomic.Int64
-	cancel  func()
-	readers sync.WaitGroup
+	changes sync.WaitGroup
+	// changing says that a purge of what it reads is under way.
+	changing atomic.Bool
+	cancel   func()
+	readers  sync.WaitGroup
 }
 
 const (
 	watched = "watched"
 	// grace of near caches.
 	grace = time.Second
+	// pause between two reads of one reader: others need the machine, too.
+	pause = 2 * time.Millisecond
 )
 
-func (w *world) startApplication(group *redistest.SentinelGroup) *application {
+func (w *world) startApplication(redisClient redis.UniversalClient) {
 	w.t.Helper()
-	redisClient := group.Client()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	a := &application{w: w, cancel: cancel}
 	a.source.Store(1)
@@ -55,10 +59,11 @@ func (w *world) startApplication(group *redistest.SentinelGroup) *application {
 		a.readers.Go(func() {
 			for ctx.Err() == nil {
 				a.read(ctx, cached, near)
+				time.Sleep(pause)
 			}
 		})
 	}
-	return a
+	w.application = a
 }
 
 func (a *application) read(ctx context.Context, cached *cache.Client, near bool) {
@@ -79,25 +84,48 @@ func (a *application) read(ctx context.Context, cached *cache.Client, near bool)
 	a.reads.Add(1)
 }
 
-// change changes the value, and purges the one before.
+// change changes the value and asks for a purge of the one before, unless such a purge is under way.
 func (a *application) change() {
-	a.w.t.Helper()
-	ctx := a.w.t.Context()
+	if !a.changing.CompareAndSwap(false, true) {
+		return
+	}
+	a.changes.Go(func() {
+		defer a.changing.Store(false)
+		if err := a.purge(a.w.t.Context()); err != nil {
+			a.w.find("purge of what the application reads: %v", err)
+		}
+	})
+}
+
+func (a *application) purge(ctx context.Context) error {
 	value := a.source.Add(1)
 	object := a.w.objectOf(&purge{kind: operation})
-	object.Name, object.Spec.Targets = watched, []v1.InvalidationTarget{{Module: moduleName(0), Operation: watched}}
-	a.w.must(a.w.k8s.Create(ctx, object))
-	a.w.must(eventually(ctx, "purge of what the application reads", func(ctx context.Context) error {
+	object.Name = fmt.Sprintf("%s-%d", watched, value)
+	object.Spec.Targets = []v1.InvalidationTarget{{Module: moduleName(0), Operation: watched}}
+	create := func(ctx context.Context) error {
+		return client.IgnoreAlreadyExists(a.w.k8s.Create(ctx, object.DeepCopy()))
+	}
+	if err := eventually(ctx, "creation", create); err != nil {
+		return err
+	}
+	err := eventually(ctx, "end", func(ctx context.Context) error {
 		if err := a.w.k8s.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil || object.Status.State != v1.StateComplete {
 			return fmt.Errorf("it is %q (%w)", object.Status.State, err)
 		}
 		return nil
-	}))
-	a.since.Store(time.Now().UnixNano())
-	a.floor.Store(value)
+	})
+	if err == nil {
+		a.since.Store(time.Now().UnixNano())
+		a.floor.Store(value)
+	}
+	return err
 }
 
+// settle waits until no purge of what it reads is under way.
+func (a *application) settle() { a.changes.Wait() }
+
 func (a *application) end() {
+	a.settle()
 	a.cancel()
 	a.readers.Wait()
 }

@@ -275,9 +275,14 @@ func (l *ledger) find(format string, args ...any) {
 	l.findings = append(l.findings, fmt.Sprintf(format, args...))
 }
 
-// purgesAsked is how many purges there are.
-func (l *ledger) purgesAsked() int {
+// unsettled are the purges that were not seen to be Complete.
+func (l *ledger) unsettled() (purges []*purge) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.purges)
+	for _, p := range l.purges {
+		if p.counted == nil {
+			purges = append(purges, p)
+		}
+	}
+	return purges
 }

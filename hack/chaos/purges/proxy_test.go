@@ -11,7 +11,7 @@ import (
 )
 
 // proxy stands before a server on loopback and can part it from its clients as a network does: connections stay, and
-// nothing passes until it heals.
+// nothing passes until it heals, or nothing that the server answers.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -19,6 +19,7 @@ type proxy struct {
 	mu      sync.Mutex
 	healed  *sync.Cond
 	parted  bool
+	muted   bool
 	ended   bool
 	streams map[net.Conn]bool
 }
@@ -44,10 +45,17 @@ func (p *proxy) part() {
 	p.parted = true
 }
 
+// mute lets what clients ask pass, and no answer.
+func (p *proxy) mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.muted = true
+}
+
 func (p *proxy) heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.parted = false
+	p.parted, p.muted = false, false
 	p.healed.Broadcast()
 }
 
@@ -55,7 +63,7 @@ func (p *proxy) end() {
 	_ = p.listener.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.parted, p.ended = false, true
+	p.parted, p.muted, p.ended = false, false, true
 	p.healed.Broadcast()
 	for stream := range p.streams {
 		_ = stream.Close()
@@ -73,16 +81,16 @@ func (p *proxy) accept() {
 			_ = client.Close()
 			continue
 		}
-		go p.copy(client, server)
-		go p.copy(server, client)
+		go p.copy(gate{Conn: client, p: p, answers: true}, server)
+		go p.copy(gate{Conn: server, p: p}, client)
 	}
 }
 
-func (p *proxy) copy(to, from net.Conn) {
+func (p *proxy) copy(to gate, from net.Conn) {
 	p.mu.Lock()
 	p.streams[from] = true
 	p.mu.Unlock()
-	_, _ = io.Copy(gate{p, to}, from) // ends when either side does
+	_, _ = io.Copy(to, from) // ends when either side does
 	_ = to.Close()
 	_ = from.Close()
 	p.mu.Lock()
@@ -92,13 +100,14 @@ func (p *proxy) copy(to, from net.Conn) {
 
 // gate lets writes pass while the network is whole.
 type gate struct {
-	p *proxy
 	net.Conn
+	p       *proxy
+	answers bool
 }
 
 func (g gate) Write(chunk []byte) (int, error) {
 	g.p.mu.Lock()
-	for g.p.parted {
+	for g.p.parted || g.answers && g.p.muted {
 		g.p.healed.Wait()
 	}
 	ended := g.p.ended

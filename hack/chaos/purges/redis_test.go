@@ -18,43 +18,40 @@ const away = 3 * time.Second
 // Redis does not answer for a while, and nobody knows whether it did what it was asked.
 func TestNoPurgeIsLostOrDoubledWhenRedisFreezes(t *testing.T) {
 	server := redistest.Start(t)
-	w := newWorld(t, server.Addr(), server.Client())
-	w.disturbed(func() {
-		server.Pause()
-		time.Sleep(away)
-		server.Resume()
-	})
+	w := newWorld(t, server.Addr(), clientOf(t, server))
+	w.disturbed(server.Pause, server.Resume)
 }
 
 // The operator loses sight of a Redis that applications see.
 func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsPartedFromRedis(t *testing.T) {
 	server := redistest.Start(t)
 	network := newProxy(t, server.Addr())
-	w := newWorld(t, network.addr(), server.Client())
-	w.disturbed(func() {
-		network.part()
-		time.Sleep(away)
-		network.heal()
-	})
+	w := newWorld(t, network.addr(), clientOf(t, server))
+	w.disturbed(network.part, network.heal)
 }
 
 // Redis dies with all that it holds, and is empty when it comes back.
 func TestNoPurgeIsLostWhenRedisIsKilled(t *testing.T) {
 	server := redistest.Start(t)
-	w := newWorld(t, server.Addr(), server.Client())
+	w := newWorld(t, server.Addr(), clientOf(t, server))
 	w.forgetful = true
-	w.disturbed(server.Restart)
+	w.disturbed(server.Kill, server.Restart)
 }
 
-// disturbed asks for purges, does what it is told while they are under way, and checks.
-func (w *world) disturbed(disturb func()) {
+// disturbed asks for purges before Redis is disturbed, so that some are under way then, and for more once it is: these
+// wait for the operator's calls that meet it. What Redis was asked meanwhile, it may do in the end.
+func (w *world) disturbed(begin, end func()) {
 	w.t.Helper()
 	w.begin()
 	w.operate()
-	for range often(w.t, "CHAOS_DISTURBANCES", 2) {
+	for range often(w.t, "CHAOS_DISTURBANCES", 1) {
+		amidst := w.prepare(batch)
 		w.ask(batch)
 		w.untilBegun()
-		disturb()
+		begin()
+		w.create(amidst)
+		time.Sleep(away)
+		end()
 	}
 	w.ask(batch)
 	w.check()
@@ -72,17 +69,16 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 			w.operate()
 			w.ask(batch)
 			prepared := w.prepare(batch)
-			application := w.startApplication(group)
 			w.must(w.settle(t.Context()))
 
 			primary := group.Primary()
 			primary.WaitReplicated()
 			primary.PauseReplication()
-			application.change()
-			for _, p := range prepared {
-				w.must(w.create(t.Context(), p))
-			}
+			w.application.settle()
+			w.application.change()
+			w.create(prepared)
 			w.must(w.settle(t.Context()))
+			w.application.settle()
 			lagging := ledger{cache: registry.New(group.Servers()[1].Client()), purges: w.purges}
 			if lagging.nothingIsBack(t.Context()) == nil {
 				t.Error("the server that is to be promoted has nothing of what was purged: the test shows nothing")
@@ -90,7 +86,6 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 			group.Failover()
 
 			w.must(eventually(t.Context(), "end of what the promoted server brought back", w.nothingIsBack))
-			application.end()
 			w.check()
 		})
 	}

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,7 +23,7 @@ import (
 // The ledger finds purges that break its rules: it can fail. An operator that does not keep them is played by hand.
 func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 	server := redistest.Start(t)
-	w := newWorld(t, "", server.Client())
+	w := newWorld(t, "", clientOf(t, server))
 	_, err := w.cache.Install(t.Context())
 	w.must(err)
 	for _, slot := range declared() {
@@ -32,7 +31,7 @@ func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 		w.must(err)
 	}
 	w.begin()
-	w.ask(6)
+	w.create(w.prepare(6))
 	of := func(number int) *purge { return w.purges[(&purge{number: number}).name()] }
 	lost, doubled, redone, recounted, miscounted, executed := of(1), of(2), of(3), of(4), of(5), of(6)
 	for _, p := range w.purges {
@@ -74,9 +73,7 @@ func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
 	w.must(err)
 	_, err = w.cache.ApplyPolicy(t.Context(), registry.Slot{Namespace: namespace, Module: moduleName(0)}, registry.Policy{DefaultTTL: new(time.Hour)})
 	w.must(err)
-	redisClient := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
-	t.Cleanup(func() { _ = redisClient.Close() })
-	cached, err := cache.New(redisClient, namespace, cache.WithLogger(slog.New(slog.DiscardHandler)))
+	cached, err := cache.New(clientOf(t, server), namespace, cache.WithLogger(slog.New(slog.DiscardHandler)))
 	w.must(err)
 	t.Cleanup(func() { _ = cached.Close(context.Background()) })
 	a := &application{w: w}

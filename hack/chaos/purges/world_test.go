@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,6 +26,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/operatortest"
+	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -59,6 +61,8 @@ type world struct {
 	environment *envtest.Environment
 	kubeconfig  string
 	redisAddr   string // where the operator finds its own Redis; empty: it has none
+	redis       redis.UniversalClient
+	application *application
 	prepared    int
 }
 
@@ -66,7 +70,7 @@ type world struct {
 func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient) *world {
 	t.Helper()
 	t.Parallel()
-	w := &world{t: t, redisAddr: redisAddr, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	w := &world{t: t, redisAddr: redisAddr, redis: applications, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	certificates := t.TempDir() // of its own, so that they outlive a restart
 	var err error
 	w.environment, err = kubetest.Start(func(e *envtest.Environment) {
@@ -91,6 +95,18 @@ func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient
 	return w
 }
 
+// clientOf is a client of a server, set up as applications need it. Left to find out whether the server announces its
+// maintenance, connections of go-redis race for what they found.
+func clientOf(t *testing.T, server *redistest.Server) *redis.Client {
+	t.Helper()
+	redisClient := redis.NewClient(&redis.Options{
+		Addr: server.Addr(), ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	t.Cleanup(func() { _ = redisClient.Close() })
+	return redisClient
+}
+
 // createNamespace creates a namespace with the store that its resources name.
 func (w *world) createNamespace(name string) {
 	w.t.Helper()
@@ -109,7 +125,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// begin creates the policies, and follows the purges from now on.
+// begin creates the policies, starts an application, and follows the purges from now on.
 func (w *world) begin() {
 	w.t.Helper()
 	w.createNamespace(namespace)
@@ -129,6 +145,7 @@ func (w *world) begin() {
 		w.follow(ctx)
 	}()
 	w.t.Cleanup(func() { cancel(); <-done })
+	w.startApplication(w.redis)
 }
 
 // operate starts an operator.
@@ -158,11 +175,22 @@ func (w *world) operate(args ...string) *operatortest.Process {
 	return operator
 }
 
-// ask prepares and creates so many purges.
-func (w *world) ask(purges int) {
+// ask prepares and creates so many purges, and has the application change what it reads.
+func (w *world) ask(purges int) (asked []*purge) {
 	w.t.Helper()
 	for range purges {
-		w.must(w.create(w.t.Context(), w.prepare(1)[0]))
+		asked = append(asked, w.prepare(1)...)
+		w.create(asked[len(asked)-1:])
+	}
+	w.application.change()
+	return asked
+}
+
+// create asks for purges that are prepared.
+func (w *world) create(prepared []*purge) {
+	w.t.Helper()
+	for _, p := range prepared {
+		w.must(w.ledger.create(w.t.Context(), p))
 	}
 }
 
@@ -193,10 +221,11 @@ func (w *world) untilBegun() {
 func (w *world) check() {
 	w.t.Helper()
 	w.must(w.close(w.t.Context()))
+	w.application.end()
 	for _, finding := range w.findings {
 		w.t.Error(finding)
 	}
-	w.t.Logf("%d purges, %d findings", len(w.purges), len(w.findings))
+	w.t.Logf("%d purges, %d reads of the application, %d findings", len(w.purges), w.application.reads.Load(), len(w.findings))
 }
 
 // often is how often a test disturbs: as the environment says, or a little.
