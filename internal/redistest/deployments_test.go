@@ -32,6 +32,34 @@ func TestRestartBeginsWithWhatWasSaved(t *testing.T) {
 	}
 }
 
+func TestASnapshotCanBeLookedAtBesideItsServer(t *testing.T) {
+	ctx := t.Context()
+	server := redistest.Start(t)
+	client := server.Client()
+	client.Set(ctx, "key", "saved", 0)
+	server.Save()
+	client.Set(ctx, "key", "later", 0)
+	for value, server := range map[string]*redistest.Server{"saved": server.StartFromSnapshot(), "later": server} {
+		if got, err := server.Client().Get(ctx, "key").Result(); got != value {
+			t.Errorf("GET: %q, %v; want %q", got, err, value)
+		}
+	}
+}
+
+func TestSentinelPromotesOneReplicaAfterAnother(t *testing.T) {
+	t.Parallel()
+	group := redistest.StartSentinel(t, 1, 3)
+	first := group.Primary()
+	second := group.Failover()
+	group.Rejoin(first)
+	if replicas := group.Replicas(); len(replicas) != 1 || replicas[0] != first {
+		t.Errorf("%d replicas, and %s is the primary; want the former one as the only replica", len(replicas), group.Primary().Addr())
+	}
+	if third := group.Failover(); third != first {
+		t.Errorf("%s was promoted after %s, want %s", third.Addr(), second.Addr(), first.Addr())
+	}
+}
+
 func TestSentinelPromotesAReplicaThatLacksWhatWasWrittenWhilePaused(t *testing.T) {
 	ctx := t.Context()
 	group := redistest.StartSentinel(t, 2, 3)

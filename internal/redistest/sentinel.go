@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 const MasterName = "main"
 
 const (
-	sentinelDownAfter       = 500 // ms without an answer until a server counts as down
+	sentinelDownAfter       = 500    // ms without an answer until a server counts as down that is to be replaced
+	sentinelPatience        = 30_000 // the same else: a machine that is very busy is no reason for a failover
 	sentinelFailoverTimeout = 5000
 	failoverTimeout         = 60 * time.Second
 	failoverPoll            = 20 * time.Millisecond
@@ -47,7 +49,7 @@ func StartSentinel(tb testing.TB, replicas, sentinels int, config ...string) *Se
 	for range sentinels {
 		group.sentinels = append(group.sentinels, startSentinel(tb, primary, sentinels/2+1))
 	}
-	group.await(failoverTimeout, "the Sentinels know each other and all replicas", group.settled)
+	group.await("the Sentinels know each other and all replicas", group.settled)
 	return group
 }
 
@@ -61,7 +63,7 @@ func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 		}
 		config := fmt.Sprintf("bind %[1]s\nport %[2]d\ndir %[3]s\nsentinel monitor %[4]s %[1]s %[5]d %[6]d\n"+
 			"sentinel down-after-milliseconds %[4]s %[7]d\nsentinel failover-timeout %[4]s %[8]d\n",
-			loopback, port, dir, MasterName, primary.launch.port, quorum, sentinelDownAfter, sentinelFailoverTimeout)
+			loopback, port, dir, MasterName, primary.launch.port, quorum, sentinelPatience, sentinelFailoverTimeout)
 		return file, os.WriteFile(file, []byte(config), 0o600)
 	}})
 }
@@ -77,6 +79,18 @@ func (g *SentinelGroup) Addrs() []string {
 
 // Servers are the Redis servers, whatever their role.
 func (g *SentinelGroup) Servers() []*Server { return g.servers }
+
+// Replicas are the servers but the primary.
+func (g *SentinelGroup) Replicas() (replicas []*Server) {
+	g.tb.Helper()
+	primary := g.Primary()
+	for _, server := range g.servers {
+		if server != primary {
+			replicas = append(replicas, server)
+		}
+	}
+	return replicas
+}
 
 // Sentinels are the Sentinels' processes.
 func (g *SentinelGroup) Sentinels() []*Server { return g.sentinels }
@@ -109,8 +123,19 @@ func (g *SentinelGroup) Failover() *Server {
 	return g.successor(before)
 }
 
-// admitLaggards lets the Sentinels promote replicas that were cut off for as long as these are: they promote none that
-// was cut off for more than ten times what they wait for an answer.
+// Rejoin starts a server that Failover killed again, as a replica of the present primary, and returns when the next
+// failover can come.
+func (g *SentinelGroup) Rejoin(former *Server) {
+	g.tb.Helper()
+	primary := g.Primary()
+	former.Restart()
+	former.do("REPLICAOF", loopback, strconv.Itoa(primary.launch.port))
+	former.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
+	g.await("the Sentinels know that it is back", g.settled)
+}
+
+// admitLaggards makes the Sentinels as impatient as they can be and yet promote replicas that were cut off for as long as
+// these are: they promote none that was cut off for more than ten times what they wait for an answer.
 func (g *SentinelGroup) admitLaggards(primary *Server) {
 	downAfter := sentinelDownAfter
 	for _, server := range g.servers {
@@ -118,6 +143,11 @@ func (g *SentinelGroup) admitLaggards(primary *Server) {
 			downAfter = max(downAfter, int(server.cutOffFor().Milliseconds())/5)
 		}
 	}
+	g.waitForAnswers(downAfter)
+}
+
+// waitForAnswers says for how many milliseconds the Sentinels do so.
+func (g *SentinelGroup) waitForAnswers(downAfter int) {
 	for _, sentinel := range g.sentinels {
 		sentinel.do("SENTINEL", "SET", MasterName, "down-after-milliseconds", strconv.Itoa(downAfter))
 	}
@@ -129,6 +159,7 @@ func (g *SentinelGroup) Split() (former *Server) {
 	g.tb.Helper()
 	former = g.Primary()
 	former.PauseReplication()
+	g.waitForAnswers(sentinelDownAfter)
 	former.do("ACL", "SETUSER", "default", "-ping", "-info")
 	g.successor(former)
 	return former
@@ -139,13 +170,13 @@ func (g *SentinelGroup) Heal(former *Server) {
 	g.tb.Helper()
 	former.do("ACL", "SETUSER", "default", "+ping", "+info")
 	former.ResumeReplication()
-	g.await(failoverTimeout, "the former primary is a replica", func(ctx context.Context) error { return wantRole(ctx, former, "slave") })
+	g.await("the former primary is a replica", func(ctx context.Context) error { return wantRole(ctx, former, "slave") })
 }
 
 // successor waits until all Sentinels name another primary, which takes writes.
 func (g *SentinelGroup) successor(before *Server) (after *Server) {
 	g.tb.Helper()
-	g.await(failoverTimeout, "another server is the primary", func(ctx context.Context) error {
+	g.await("another server is the primary", func(ctx context.Context) error {
 		var err error
 		if after, err = g.primary(ctx); err != nil {
 			return err
@@ -155,6 +186,7 @@ func (g *SentinelGroup) successor(before *Server) (after *Server) {
 		}
 		return wantRole(ctx, after, "master")
 	})
+	g.waitForAnswers(sentinelPatience)
 	return after
 }
 
@@ -213,9 +245,9 @@ func wantRole(ctx context.Context, server *Server, want string) error {
 }
 
 // await tries until there is no error.
-func (g *SentinelGroup) await(patience time.Duration, what string, try func(context.Context) error) {
+func (g *SentinelGroup) await(what string, try func(context.Context) error) {
 	g.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), failoverTimeout)
 	defer cancel()
 	for {
 		err := try(ctx)
@@ -224,7 +256,7 @@ func (g *SentinelGroup) await(patience time.Duration, what string, try func(cont
 		}
 		select {
 		case <-ctx.Done():
-			g.tb.Fatalf("waited %s until %s: %v", patience, what, err)
+			g.tb.Fatalf("waited %s until %s: %v", failoverTimeout, what, err)
 		case <-time.After(failoverPoll):
 		}
 	}

@@ -96,6 +96,19 @@ func (s *Server) AddUser(username, password string, rules ...string) {
 // Save writes a snapshot, which later restarts begin with.
 func (s *Server) Save() { s.do("SAVE") }
 
+// StartFromSnapshot runs another server, which begins with a copy of what was saved last, until the test ends.
+func (s *Server) StartFromSnapshot() *Server {
+	s.tb.Helper()
+	dir := s.tb.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(s.launch.dir)); err != nil {
+		s.tb.Fatal(err)
+	}
+	return start(s.tb, launch{dir: dir})
+}
+
+// PauseWrites holds up all calls that may write, for a minute.
+func (s *Server) PauseWrites() { s.do("CLIENT", "PAUSE", "60000", "WRITE") }
+
 // Kill ends the server with SIGKILL and waits until it is gone. All that was not saved is lost. Killing it again does
 // nothing.
 func (s *Server) Kill() {
