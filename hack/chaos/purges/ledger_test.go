@@ -5,8 +5,10 @@ package purges
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,18 +26,24 @@ import (
 //   - The counts are those of the first execution: exactly the entries that were there, once and for all.
 //
 // A dry run counts, and changes nothing.
+//
+// A Redis that may have gone back in time has all its modules invalidated, which is no purge of the ledger: then fewer
+// entries may be counted, and those stay that were filled afterwards.
 type ledger struct {
 	k8s   client.WithWatch
 	cache *registry.Registry
 	// store is the CacheStore that purges name; nil: the operator's own.
 	store *v1.CacheStoreSpec
-	// forgetful: Redis loses entries in between, so that fewer may be counted and fewer stay.
+	// forgetful: Redis loses what it was told, so that its counters tell nothing, and what it still has is of worth only
+	// once it is fenced, as for the Go client.
 	forgetful bool
 
-	mu       sync.Mutex
-	purges   map[string]*purge // by name
-	open     int
-	findings []string
+	mu sync.Mutex
+	// replacements of Redis by another process, and how many of them all modules are known to be fenced in.
+	replacements, fences int
+	purges               map[string]*purge // by name
+	open                 int
+	findings             []string
 }
 
 func newLedger(k8s client.WithWatch, cache *registry.Registry) *ledger {
@@ -44,7 +52,7 @@ func newLedger(k8s client.WithWatch, cache *registry.Registry) *ledger {
 
 // prepare fills the entries of a purge.
 func (l *ledger) prepare(ctx context.Context, number int) (*purge, error) {
-	p := &purge{number: number, kind: kindOf(number)}
+	p := &purge{number: number, kind: kindOf(number), fencesBefore: l.fencesInPlace()}
 	p.entries = len(p.slots()) + rand.IntN(few)
 	p.soft = number%softEvery == 0 && p.kind != dryRun
 	if number%manyEvery == 1 {
@@ -137,6 +145,7 @@ func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 	switch object.Status.State {
 	case v1.StateComplete:
 		l.didAsItSays(ctx, p)
+		p.fencesAfter = l.fencesInPlace()
 		if err := l.fill(ctx, p.after()); err != nil {
 			l.find("%s: %v", p.name(), err)
 		}
@@ -151,13 +160,13 @@ func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 func (l *ledger) didAsItSays(ctx context.Context, p *purge) {
 	for i := range p.entries {
 		err := eventually(ctx, "read", func(ctx context.Context) error {
-			isThere, err := l.isThere(ctx, p, i)
+			isThere, err := l.isThereAndFenced(ctx, p, i)
 			switch {
 			case err != nil:
 				return err
 			case isThere && p.kind != dryRun:
 				l.find("%s: lost: it is Complete, and an entry that was there is", p.name())
-			case !isThere && p.kind == dryRun && !l.forgetful:
+			case !isThere && p.kind == dryRun && !l.mayMiss():
 				l.find("%s: it was a dry run, and took an entry away", p.name())
 			}
 			return nil
@@ -189,11 +198,75 @@ func (l *ledger) isThere(ctx context.Context, p *purge, i int) (bool, error) {
 	return err == nil && found.Hit && (!p.soft || !found.Stale), err
 }
 
+// isThereAndFenced is isThere, but where Redis is forgetful, an error if the module is not fenced there.
+func (l *ledger) isThereAndFenced(ctx context.Context, p *purge, i int) (bool, error) {
+	if !l.forgetful {
+		return l.isThere(ctx, p, i)
+	}
+	before, err := l.fenceOf(ctx, p.before(i).Slot)
+	if err != nil {
+		return false, err
+	}
+	isThere, err := l.isThere(ctx, p, i)
+	if err != nil {
+		return false, err
+	}
+	after, err := l.fenceOf(ctx, p.before(i).Slot)
+	if err == nil && after.Incarnation != before.Incarnation {
+		err = errors.New("another Redis has come in between")
+	}
+	return isThere, err
+}
+
+func (l *ledger) fenceOf(ctx context.Context, slot registry.Slot) (registry.Fence, error) {
+	fences, err := l.cache.Fences(ctx, []registry.Slot{slot})
+	if err == nil && !fences[0].InPlace {
+		err = fmt.Errorf("%s is not fenced", slot)
+	}
+	return fences[0], err
+}
+
+// replaced takes note that Redis is about to be another process.
+func (l *ledger) replaced() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.replacements++
+}
+
+// untilFenced waits until all modules are fenced in the Redis that is there now.
+func (w *world) untilFenced() {
+	w.t.Helper()
+	w.must(eventually(w.t.Context(), "fences", func(ctx context.Context) error {
+		fences, err := w.cache.Fences(ctx, declared())
+		open := slices.IndexFunc(fences, func(f registry.Fence) bool { return !f.InPlace })
+		if err == nil && open >= 0 {
+			err = fmt.Errorf("%s is not fenced", fences[open].Slot)
+		}
+		return err
+	}))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fences = w.replacements
+}
+
+func (l *ledger) fencesInPlace() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fences
+}
+
+// mayMiss says that entries may be gone that nobody purged.
+func (l *ledger) mayMiss() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.forgetful || l.replacements > 0
+}
+
 func (l *ledger) wasCounted(p *purge, keys *int64) {
 	if keys == nil {
 		keys = new(int64(-1))
 	}
-	if most := int64(p.entries); *keys > most || *keys < most && !l.forgetful {
+	if most := int64(p.entries); *keys > most || *keys < most && !l.mayMiss() {
 		l.find("%s: it counted %d of %d entries", p.name(), *keys, most)
 	}
 	l.mu.Lock()
@@ -257,10 +330,14 @@ func (l *ledger) wasDoneOnce(ctx context.Context) error {
 		}
 	}
 	for _, p := range l.purges {
+		want := p.times() + int64(l.fences-p.fencesBefore)
 		for _, slot := range p.slots() {
-			if times := stats[slot].Operations[p.operation()].Invalidations; p.kind != user && times != p.times() {
-				l.find("%s: the library counted %d invalidations of %v, want %d", p.name(), times, slot, p.times())
+			if times := stats[slot].Operations[p.operation()].Invalidations; p.kind != user && times != want {
+				l.find("%s: the library counted %d invalidations of %v, want %d", p.name(), times, slot, want)
 			}
+		}
+		if p.fencesAfter < l.fences {
+			continue // it is gone with all the module
 		}
 		if found, err := l.cache.Read(ctx, p.after()); err != nil || !found.Hit || found.Stale {
 			l.find("%s: doubled: what was filled when it was Complete is %+v (%v)", p.name(), found, err)

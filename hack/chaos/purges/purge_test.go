@@ -18,6 +18,9 @@ type purge struct {
 	soft    bool
 	// begun: an operator was seen at work on it.
 	begun bool
+	// fencesBefore and fencesAfter are how often its modules were fenced when its entries were filled, and when it was
+	// seen to be Complete.
+	fencesBefore, fencesAfter int
 	// counted is what it reported when it was first seen to be Complete.
 	counted *int64
 }
