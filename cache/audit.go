@@ -42,8 +42,8 @@ const (
 	// AuditInconsistent: the source had something else, at the beginning and at the end of the grace, and the
 	// entry was live all that time. An invalidation is missing.
 	AuditInconsistent AuditResult = "inconsistent"
-	// AuditInconclusive: the entry was invalidated, replaced or expired meanwhile, the source changed back, or the
-	// source or Redis failed.
+	// AuditInconclusive: the entry was invalidated, replaced or expired meanwhile, the source changed back, the
+	// source or Redis failed, or the Client was closed.
 	AuditInconclusive AuditResult = "inconclusive"
 )
 

@@ -194,8 +194,11 @@ func (c *Client) audit(ctx context.Context, rule *Audit, entry served, as reflec
 		return AuditInconclusive
 	}
 	sleep(ctx, rule.Grace)
+	if ctx.Err() != nil { // the client was closed in the grace
+		return AuditInconclusive
+	}
 	same, err = c.sameAsSource(ctx, rule, entry, as, load)
-	if err != nil || same || !entry.live(ctx) {
+	if err != nil || same || !entry.live(ctx) || ctx.Err() != nil {
 		return AuditInconclusive
 	}
 	return AuditInconsistent

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -149,6 +150,32 @@ func TestCloseEndsAudits(t *testing.T) {
 		}
 	}, WithAudit(Audit{Share: 1}))
 }
+
+// Neither does an entry in memory say that it was live for a grace that was cut short, whatever the loader makes of its
+// context.
+func TestCloseIsNoEvidenceAgainstWhatIsServed(t *testing.T) {
+	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
+		audited := make(chan AuditResult, 1)
+		c.background.start(t.Context(), func(ctx context.Context) {
+			load := func(context.Context) (any, error) { return "new", nil }
+			audited <- c.audit(ctx, &c.auditor.rules[0], immortal{}, reflect.TypeFor[string](), load)
+		})
+		synctest.Wait()
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := <-audited; got != AuditInconclusive {
+			t.Errorf("an audit that Close ended is %s", got)
+		}
+	}, WithAudit(Audit{Share: 1, Grace: time.Hour}))
+}
+
+// immortal is an entry that was served and stays live.
+type immortal struct{}
+
+func (immortal) live(context.Context) bool         { return true }
+func (immortal) negative() bool                    { return false }
+func (immortal) decoded(reflect.Type) (any, error) { return "cached", nil }
 
 func TestStaleEntriesAreNotAudited(t *testing.T) {
 	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
