@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -170,7 +169,7 @@ func (c *Client) tryAudit(operation Operation, audit func() AuditResult) (result
 	defer func() {
 		if value := recover(); value != nil {
 			result = AuditInconclusive
-			c.failed(operation.Module, operation.Name, fmt.Errorf("the loader, or Equal, panicked in an audit: %v", value))
+			c.failed(operation.Module, operation.Name, panicked("the loader, or Equal, panicked in an audit", value))
 		}
 	}()
 	return audit()

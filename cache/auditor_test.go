@@ -177,6 +177,14 @@ func (immortal) live(context.Context) bool         { return true }
 func (immortal) negative() bool                    { return false }
 func (immortal) decoded(reflect.Type) (any, error) { return "cached", nil }
 
+func TestPanicInAnAuditIsTold(t *testing.T) {
+	told := make(chan Failure, 1)
+	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
+		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { panic("no user ada@example.com") })
+		expectPanicToldOf(t, <-told, "string", "TestPanicInAnAuditIsTold")
+	}, WithAudit(Audit{Share: 1}), WithFailureHook(func(f Failure) { told <- f }))
+}
+
 func TestStaleEntriesAreNotAudited(t *testing.T) {
 	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
 		return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"cached"`)}, nil

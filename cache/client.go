@@ -113,8 +113,8 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 		log:        logFailures(options.logger),
 		unwatch:    func() {},
 	}
-	c.flights.OnOrphanPanic = func(key flightKey, err error) {
-		c.failed(key.Module, key.Operation, fmt.Errorf("a loader panicked after its caller had given up: %w", err))
+	c.flights.OnOrphanPanic = func(key flightKey, value *flight.Panic) {
+		c.failed(key.Module, key.Operation, panicked("a loader panicked after its caller had given up", value))
 	}
 	c.reports = newReporter(c.sendReport, options.reportInterval)
 	return c, nil

@@ -6,7 +6,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -121,11 +120,20 @@ func (c *Client) tryRefresh(ctx context.Context, key registry.Key, load loader, 
 	}
 	if err := c.loadStale(ctx, flightKey{key, headsOf(token)}, token, load); err != nil {
 		if ctx.Err() == nil {
-			c.failed(key.Module, key.Operation, &quietError{message: errRefresh.Error(), kind: errRefresh, cause: err})
+			c.failed(key.Module, key.Operation, refreshFailure(err))
 		}
 		return refreshFailed
 	}
 	return refreshDone
+}
+
+// refreshFailure tells of a panic where it came from, and nothing of the loader's own errors.
+func refreshFailure(cause error) error {
+	message := errRefresh.Error()
+	if errors.Is(cause, errPanicked) {
+		message += ": " + cause.Error()
+	}
+	return &quietError{message: message, kind: errRefresh, cause: cause}
 }
 
 func (c *Client) turnOfStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
@@ -147,7 +155,7 @@ func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.To
 	defer cancel()
 	defer func() {
 		if value := recover(); value != nil {
-			err = fmt.Errorf("the loader panicked: %v", value)
+			err = panicked("the loader panicked", value)
 		}
 	}()
 	result, started, err := c.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {

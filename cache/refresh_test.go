@@ -137,6 +137,14 @@ func TestFailedRefreshRests(t *testing.T) {
 	}, WithFailureHook(func(f Failure) { told = append(told, f) }))
 }
 
+func TestPanicInARefreshIsTold(t *testing.T) {
+	told := make(chan Failure, 1)
+	withClient(t, staleStore(), func(t *testing.T, c *Client) {
+		fetchStale(t, c, usersGet.Params, func(context.Context) (string, error) { panic(errors.New("no user ada@example.com")) })
+		expectPanicToldOf(t, <-told, "*errors.errorString", "TestPanicInARefreshIsTold")
+	}, WithFailureHook(func(f Failure) { told <- f }))
+}
+
 func TestTurnOfAnotherProcessIsLeftToIt(t *testing.T) {
 	store := staleStore()
 	store.lease = func(context.Context, registry.Key) (registry.Lookup, error) {

@@ -298,13 +298,27 @@ func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
 		_, err := Fetch(ctx, c, usersGet, func(ctx context.Context) (string, error) {
 			cancel()
 			<-ctx.Done()
-			panic("connection lost")
+			panic("no user ada@example.com")
 		})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-		if f := <-told; !strings.Contains(f.Err.Error(), "connection lost") {
-			t.Errorf("told of %v", f.Err)
-		}
+		expectPanicToldOf(t, <-told, "string", "TestPanicOfAnAbandonedLoadIsTold")
 	}, WithFailureHook(func(f Failure) { told <- f }))
+}
+
+// expectPanicToldOf holds what is told of a panic against what Failure promises. The value often quotes what the application
+// works on, so it is told of by its type, and where it came from.
+func expectPanicToldOf(t *testing.T, f Failure, kind, where string) {
+	t.Helper()
+	if f.Module != usersGet.Module || f.Operation != usersGet.Operation {
+		t.Errorf("told of a panic in %s.%s", f.Module, f.Operation)
+	}
+	text := f.Err.Error()
+	if strings.Contains(text, "ada@example.com") {
+		t.Errorf("the value of a panic is told of: %s", text)
+	}
+	if !strings.Contains(text, "panicked") || !strings.Contains(text, kind) || !strings.Contains(text, where) {
+		t.Errorf("told of %q, without the value's type, %s, or the stack", text, kind)
+	}
 }

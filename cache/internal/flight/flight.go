@@ -11,9 +11,7 @@ package flight
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -26,7 +24,7 @@ var ErrNothingToShare = errors.New("the load has no result to share")
 type Group[K comparable, V any] struct {
 	// OnOrphanPanic, if set, is told of a panic in a load whose caller has given up: there is
 	// nobody left to panic in.
-	OnOrphanPanic func(key K, err error)
+	OnOrphanPanic func(key K, panicked *Panic)
 
 	mu      sync.Mutex
 	flights map[K]*flight[V]
@@ -106,7 +104,7 @@ func (g *Group[K, V]) fly(ctx context.Context, key K, f *flight[V], load func(co
 		if f.exited {
 			if value := recover(); value != nil {
 				f.exited = false
-				f.panicked = &Panic{value: value, stack: debug.Stack()}
+				f.panicked = NewPanic(value)
 			}
 		}
 		g.land(key, f)
@@ -167,19 +165,4 @@ func (f *flight[V]) shared() (V, error) {
 		return zero, ErrNothingToShare
 	}
 	return f.value, f.err
-}
-
-// Panic carries the value that a loader panicked with, and where, to the goroutine of its caller.
-type Panic struct {
-	value any
-	stack []byte
-}
-
-// Error shows the value and the loader's stack.
-func (p *Panic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
-
-// Unwrap returns the value, if it was an error.
-func (p *Panic) Unwrap() error {
-	err, _ := p.value.(error)
-	return err
 }

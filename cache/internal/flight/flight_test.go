@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -235,7 +236,7 @@ func (overdue) Deadline() (time.Time, bool) { return time.Now(), true }
 
 func TestPanicOfALoadThatEndsWithItsCallersContextReachesItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := group{OnOrphanPanic: func(_ string, err error) { t.Errorf("reported, although it has a caller: %v", err) }}
+		g := group{OnOrphanPanic: func(_ string, panicked *flight.Panic) { t.Errorf("reported, although it has a caller: %v", panicked) }}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer func() {
 			if recover() == nil {
@@ -282,8 +283,8 @@ func TestPanicReachesItsCallerOnly(t *testing.T) {
 
 func TestPanicWithoutACallerIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reported := make(chan error, 1)
-		g := group{OnOrphanPanic: func(_ string, err error) { reported <- err }}
+		reported := make(chan *flight.Panic, 1)
+		g := group{OnOrphanPanic: func(_ string, panicked *flight.Panic) { reported <- panicked }}
 		ctx, cancel := context.WithCancel(t.Context())
 		only := call(ctx, &g, "k", func(ctx context.Context) (string, error) {
 			<-ctx.Done()
@@ -292,8 +293,9 @@ func TestPanicWithoutACallerIsReported(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-only
-		if err := <-reported; err == nil {
-			t.Error("reported nil")
+		told := (<-reported).Quiet()
+		if strings.Contains(told, "connection lost") || !strings.Contains(told, "string") || !strings.Contains(told, "flight_test.go:") {
+			t.Errorf("reported %q", told)
 		}
 	})
 }
