@@ -139,7 +139,9 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 // was done; it says which modules have entries that should have been invalidated.
 func (c *Client) Close(ctx context.Context) error {
 	c.unwatch()
-	return errors.Join(c.background.close(ctx), c.deliverLast(ctx), c.reports.close(ctx))
+	err := errors.Join(c.background.close(ctx), c.deliverLast(ctx), c.reports.close(ctx))
+	c.near.close()
+	return err
 }
 
 func (c *Client) slot(module string) registry.Slot {

@@ -251,6 +251,13 @@ func (n *near) changed(slot registry.Slot, operation, user string) {
 // lost frees the memory of entries none of which is valid any more.
 func (n *near) lost() { n.entries.InvalidateAll() }
 
+// close ends the goroutine that frees what has expired: once the trackers have ended nothing is kept any more.
+func (n *near) close() {
+	if n != nil {
+		n.entries.StopAllGoroutines()
+	}
+}
+
 // follow runs a tracker until the client is closed.
 func (c *Client) follow(tracker *heads.Tracker) bool {
 	return c.background.start(context.Background(), func(ctx context.Context) {

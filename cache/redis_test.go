@@ -304,14 +304,49 @@ func TestHitsAreReported(t *testing.T) {
 	}
 }
 
-func TestCloseEndsTheGoroutine(t *testing.T) {
+func TestCloseEndsEveryGoroutine(t *testing.T) {
 	server := redistest.Start(t)
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())))
-	NewWithT(t).Eventually(stacks).WithTimeout(patience).Should(ContainSubstring("cache.(*reporter).run("))
+	applyPolicy(t, server.Client(), "users", hour())
+	before := goroutines()
+	ours := func() (names []string) {
+		for id, name := range goroutines() {
+			if _, old := before[id]; !old {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{}, cache.WithAudit(cache.Audit{Share: 1, Grace: time.Hour}))
+	if err := c.Set(t.Context(), usersGet, "value"); err != nil {
+		t.Fatal(err)
+	}
+	keepNear(t, server, c, usersGet)
+	changed := func(context.Context) (string, error) { return "changed", nil }
+	if _, err := cache.Fetch(t.Context(), c, usersGet, changed); err != nil {
+		t.Fatal(err)
+	}
+	g := NewWithT(t)
+	for _, part := range []string{"cache.(*reporter).run", "heads.(*Tracker).Run", "cache.(*Client).audit", "otter"} {
+		g.Eventually(ours).WithTimeout(patience).Should(ContainElement(ContainSubstring(part)))
+	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	NewWithT(t).Eventually(stacks).WithTimeout(patience).ShouldNot(ContainSubstring("cache.(*reporter).run("))
+	g.Eventually(ours).WithTimeout(patience).Should(BeEmpty())
+}
+
+// goroutines returns those that run what is ours, or what we brought, by their number, other than tests.
+func goroutines() map[string]string {
+	found := map[string]string{}
+	for stack := range strings.SplitSeq(stacks(), "\n\n") {
+		id, _, _ := strings.Cut(stack, " [")
+		ours := strings.Contains(stack, "cachewright/cache.") || strings.Contains(stack, "cachewright/cache/") ||
+			strings.Contains(stack, "cachewright/registry.") || strings.Contains(stack, "maypok86/otter")
+		if ours && !strings.Contains(stack, "testing.tRunner") {
+			found[id] = stack
+		}
+	}
+	return found
 }
 
 func stacks() string {
