@@ -32,6 +32,8 @@ var (
 	// which modules there are. The operator writes it anew.
 	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
 
+	// errForbidden is ErrUnauthorized for a key or a command: the credentials are good.
+	errForbidden = fmt.Errorf("%w", ErrUnauthorized)
 	// errNoLibrary: the function library is to be loaded, and the call to be made again.
 	errNoLibrary = errors.New("the function library is missing")
 )
@@ -44,7 +46,8 @@ var replyMeanings = []struct {
 	{"CACHEWRIGHT ", ErrRejected},
 	{"NOAUTH", ErrUnauthorized},
 	{"WRONGPASS", ErrUnauthorized},
-	{"NOPERM", ErrUnauthorized},
+	{"NOPERM", errForbidden},
+	{"ERR The user executing the script", errForbidden}, // Redis 7.0, of a command in a function
 	{"ERR AUTH", ErrUnauthorized},
 	{"ERR invalid password", ErrUnauthorized},
 	{"OOM", ErrOutOfMemory},
@@ -100,6 +103,15 @@ func unexpected(what string, slot Slot, reply any) error {
 
 func isFunctionMissing(err error) bool {
 	return err != nil && isReply(err) && strings.HasPrefix(err.Error(), "ERR Function not found")
+}
+
+func noLibrary(call string, slot Slot) error {
+	return fmt.Errorf("%s of %s: %w: %w", call, slot, ErrUnexpected, errNoLibrary)
+}
+
+// isWrongType says that a key is of another type than the library makes it.
+func isWrongType(err error) bool {
+	return err != nil && isReply(err) && strings.HasPrefix(err.Error(), "WRONGTYPE")
 }
 
 // ensureClassified classifies an error that may or may not have been already.

@@ -7,11 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 )
 
 // Incarnation names one life of a server's data: the process that holds it (its run id) and the history that it is of
@@ -56,6 +57,7 @@ const (
 func fenceRequest(incarnation Incarnation) string { return "fence/" + string(incarnation) }
 
 // Fences looks at the fences of slots, in their order, in few round trips for each primary. Its user must be allowed INFO.
+// SlotErrors are of slots where it could not look.
 func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 	fences := make([]Fence, len(slots))
 	for i, slot := range slots {
@@ -65,17 +67,27 @@ func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 		replies, err := pipelined(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StringCmd {
 			return pipe.GetEx(ctx, fence.requestKey(fenceRequest(present)), fenceMemory)
 		})
+		if err != nil {
+			return err
+		}
+		broken := SlotErrors{}
 		for i, reply := range replies {
 			fences[i].Incarnation, fences[i].InPlace = present, reply.Err() == nil
+			if isWrongType(reply.Err()) {
+				continue // that is no fence: one is yet to be put in its place
+			}
+			if err := fenceError(reply, fences[i].Slot); err != nil {
+				broken[fences[i].Slot] = err
+			}
 		}
-		return err
+		return broken.OrNil()
 	})
 	return fences, err
 }
 
 // Fence invalidates the modules of fences, once in an incarnation however many call it, and notes in each that it is in
 // place and what it covered. It fails with ErrUnreachable, and is to be tried again from Fences on, where another
-// incarnation serves a slot by now.
+// incarnation serves a slot by now. SlotErrors are of slots where it is not in place.
 func (r *Registry) Fence(ctx context.Context, fences []Fence) error {
 	err := r.fence(ctx, fences)
 	if errors.Is(err, errNoLibrary) {
@@ -101,15 +113,27 @@ func (r *Registry) fence(ctx context.Context, fences []Fence) error {
 		if err != nil {
 			return err
 		}
+		broken := SlotErrors{}
 		for i, reply := range replies {
-			keys, pending, err := pair("cw_invalidate", fences[i].Slot, reply.Val())
-			if err != nil {
-				return err
+			if err := fences[i].cover(reply); err != nil {
+				broken[fences[i].Slot] = err
 			}
-			fences[i].InPlace, fences[i].Covered = true, Invalidated{Keys: keys, Pending: pending}
 		}
-		return nil
+		return broken.OrNil()
 	})
+}
+
+// cover notes what the call that put the fence in place answered.
+func (f *Fence) cover(reply *redis.Cmd) error {
+	if err := fenceError(reply, f.Slot); err != nil {
+		return err
+	}
+	keys, pending, err := pair("cw_invalidate", f.Slot, reply.Val())
+	if err != nil {
+		return err
+	}
+	f.InPlace, f.Covered = true, Invalidated{Keys: keys, Pending: pending}
+	return nil
 }
 
 // MarkFenced takes note that what an older state brought back is invalidated otherwise, or that there can be nothing:
@@ -119,10 +143,19 @@ func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {
 		if err := wantPresent(present, fences); err != nil {
 			return err
 		}
-		_, err := pipelined(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StatusCmd {
+		replies, err := pipelined(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StatusCmd {
 			return pipe.Set(ctx, fence.requestKey(fenceRequest(present)), fenceMark, fenceMemory)
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		broken := SlotErrors{}
+		for i, reply := range replies {
+			if err := fenceError(reply, fences[i].Slot); err != nil {
+				broken[fences[i].Slot] = err
+			}
+		}
+		return broken.OrNil()
 	})
 }
 
@@ -136,7 +169,7 @@ func wantPresent(present Incarnation, fences []*Fence) error {
 }
 
 // eachPrimary hands each primary's slots to fn, in batches, with one connection and the incarnation that answers on it:
-// whatever is asked on that connection, nobody else answers.
+// whatever is asked on that connection, nobody else answers. A primary that fails holds up no other.
 func (r *Registry) eachPrimary(
 	ctx context.Context, fences []Fence, fn func(context.Context, *redis.Conn, Incarnation, []*Fence) error,
 ) error {
@@ -144,24 +177,39 @@ func (r *Registry) eachPrimary(
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	broken := SlotErrors{}
 	for node, fences := range nodes {
-		group.Go(func() error {
-			conn := node.Conn()
-			defer func() { _ = conn.Close() }()
-			present, err := IncarnationOf(ctx, conn)
-			if err != nil {
-				return err
-			}
-			for batch := range slices.Chunk(fences, fenceBatch) {
-				if err := fn(ctx, conn, present, batch); err != nil {
-					return err
-				}
-			}
-			return nil
+		group.Go(func() {
+			found := onPrimary(ctx, node, fences, fn)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(broken, found)
 		})
 	}
-	return group.Wait()
+	group.Wait()
+	return broken.of(len(fences))
+}
+
+func onPrimary(
+	ctx context.Context, node *redis.Client, fences []*Fence, fn func(context.Context, *redis.Conn, Incarnation, []*Fence) error,
+) SlotErrors {
+	conn := node.Conn()
+	defer func() { _ = conn.Close() }()
+	broken := SlotErrors{}
+	present, err := IncarnationOf(ctx, conn)
+	for batch := range slices.Chunk(fences, fenceBatch) {
+		if err == nil {
+			err = broken.Take(fn(ctx, conn, present, batch))
+		}
+		if err != nil { // the connection is of no more use
+			for _, fence := range batch {
+				broken[fence.Slot] = err
+			}
+		}
+	}
+	return broken
 }
 
 func (r *Registry) primariesOf(ctx context.Context, fences []Fence) (map[*redis.Client][]*Fence, error) {
@@ -191,7 +239,7 @@ func (r *Registry) primaryOf(ctx context.Context, slot Slot) (*redis.Client, err
 	}
 }
 
-// pipelined makes a call for each fence in one round trip. A missing key is no error.
+// pipelined makes a call for each fence in one round trip. Each reply has an error of its own.
 func pipelined[C redis.Cmder](
 	ctx context.Context, conn *redis.Conn, fences []*Fence, call func(redis.Pipeliner, *Fence) C,
 ) ([]C, error) {
@@ -205,14 +253,17 @@ func pipelined[C redis.Cmder](
 	if err != nil {
 		return nil, classified("asking for fences", err)
 	}
-	for i, reply := range replies {
-		switch err := reply.Err(); {
-		case err == nil || errors.Is(err, redis.Nil):
-		case isFunctionMissing(err):
-			return nil, fmt.Errorf("%s of %s: %w: %w", reply.Name(), fences[i].Slot, ErrUnexpected, errNoLibrary)
-		default:
-			return nil, callError(reply.Name(), fences[i].Slot, err)
-		}
-	}
 	return replies, nil
+}
+
+// fenceError returns what went wrong with a call about a fence. A missing key is no error.
+func fenceError(reply redis.Cmder, slot Slot) error {
+	switch err := reply.Err(); {
+	case err == nil || errors.Is(err, redis.Nil):
+		return nil
+	case isFunctionMissing(err):
+		return noLibrary(reply.Name(), slot)
+	default:
+		return callError(reply.Name(), slot, err)
+	}
 }

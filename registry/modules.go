@@ -48,21 +48,50 @@ func (r *Registry) AddModules(ctx context.Context, namespace string, modules ...
 const modulesBatch = 500
 
 // AddAllModules does what AddModules does for many namespaces, in a round trip for each 500 of them (and node of a cluster).
+// SlotErrors are of namespaces whose lists could not be written. What is there in place of a list goes.
 func (r *Registry) AddAllModules(ctx context.Context, modules map[string][]string) error {
-	for namespaces := range slices.Chunk(slices.Collect(maps.Keys(modules)), modulesBatch) {
-		_, err := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for _, namespace := range namespaces {
-				if len(modules[namespace]) > 0 {
-					pipe.SAdd(ctx, modulesKey(namespace), modules[namespace])
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return classified("adding modules to many namespaces", err)
+	broken := SlotErrors{}
+	named := slices.DeleteFunc(slices.Collect(maps.Keys(modules)), func(namespace string) bool { return len(modules[namespace]) == 0 })
+	for namespaces := range slices.Chunk(named, modulesBatch) {
+		if err := broken.Take(r.addModulesOf(ctx, namespaces, modules)); err != nil {
+			return err
 		}
 	}
-	return nil
+	return broken.OrNil()
+}
+
+func (r *Registry) addModulesOf(ctx context.Context, namespaces []string, modules map[string][]string) error {
+	replies := make([]*redis.IntCmd, len(namespaces))
+	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, namespace := range namespaces {
+			replies[i] = pipe.SAdd(ctx, modulesKey(namespace), modules[namespace])
+		}
+		return nil
+	}))
+	if err != nil {
+		return classified("adding modules to many namespaces", err)
+	}
+	broken := SlotErrors{}
+	for i, namespace := range namespaces {
+		err := replies[i].Err()
+		if isWrongType(err) {
+			err = r.replaceList(ctx, namespace, modules[namespace])
+		}
+		if err != nil {
+			broken[Slot{Namespace: namespace}] = classified("adding modules to "+namespace, err)
+		}
+	}
+	return broken.of(len(namespaces))
+}
+
+// replaceList puts a list where something else is.
+func (r *Registry) replaceList(ctx context.Context, namespace string, modules []string) error {
+	_, err := r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Del(ctx, modulesKey(namespace))
+		pipe.SAdd(ctx, modulesKey(namespace), modules)
+		return nil
+	})
+	return err
 }
 
 // JoinModules adds a module to the list of its namespace's modules and says whether it is in it now. It begins no list,

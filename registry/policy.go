@@ -195,27 +195,27 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 }
 
 // PolicyHashes returns, in one pipeline, the Hash of the policy in force in each slot, "" where
-// there is none.
+// there is none. SlotErrors are of slots where that cannot be told.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
 	replies := make([]*redis.StringCmd, len(slots))
-	_, err := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, slot := range slots {
 			replies[i] = pipe.HGet(ctx, slot.policyKey(), "hash")
 		}
 		return nil
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	}))
+	if err != nil {
 		return nil, classified("reading the hashes of policies", err)
 	}
-	hashes := make([]string, len(slots))
+	hashes, broken := make([]string, len(slots)), SlotErrors{}
 	for i, reply := range replies {
 		hash, err := reply.Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
-			return nil, callError("reading the hash of the policy", slots[i], err)
+			broken[slots[i]] = callError("reading the hash of the policy", slots[i], err)
 		}
 		hashes[i] = hash
 	}
-	return hashes, nil
+	return hashes, broken.of(len(slots))
 }
 
 // DeletePolicy withdraws the policy, invalidates the module, drops its counters, and says whether

@@ -6,7 +6,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -81,8 +80,9 @@ func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
 const statsBatch = 200
 
 // StatsOf returns the figures of many slots, in their order, in a round trip for each 200 of them (and node of a cluster).
+// SlotErrors are of slots that have none.
 func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
-	all := make([]Stats, 0, len(slots))
+	all, broken := make([]Stats, 0, len(slots)), SlotErrors{}
 	for batch := range slices.Chunk(slots, statsBatch) {
 		stats, err := r.statsOf(ctx, batch)
 		if errors.Is(err, errNoLibrary) {
@@ -91,12 +91,12 @@ func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 			}
 			stats, err = r.statsOf(ctx, batch)
 		}
-		if err != nil {
+		if err := broken.Take(err); err != nil {
 			return nil, err
 		}
 		all = append(all, stats...)
 	}
-	return all, nil
+	return all, broken.OrNil()
 }
 
 func (r *Registry) statsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
@@ -110,20 +110,22 @@ func (r *Registry) statsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 	if err != nil {
 		return nil, classified("cw_stats of many modules", err)
 	}
-	all := make([]Stats, len(slots))
+	all, broken := make([]Stats, len(slots)), SlotErrors{}
 	for i, slot := range slots {
 		reply, err := replies[i].Result()
 		if isFunctionMissing(err) {
-			return nil, fmt.Errorf("cw_stats of %s: %w: %w", slot, ErrUnexpected, errNoLibrary)
+			return nil, noLibrary("cw_stats", slot)
+		}
+		if err == nil {
+			all[i], err = parseStats(slot, reply)
+		} else {
+			err = callError("cw_stats", slot, err)
 		}
 		if err != nil {
-			return nil, callError("cw_stats", slot, err)
-		}
-		if all[i], err = parseStats(slot, reply); err != nil {
-			return nil, err
+			broken[slot] = err
 		}
 	}
-	return all, nil
+	return all, broken.of(len(slots))
 }
 
 func parseStats(slot Slot, reply any) (Stats, error) {

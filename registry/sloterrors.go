@@ -1,0 +1,78 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// SlotErrors says what went wrong with single slots in a call on many. What the call returned for the others holds.
+// (A Slot without a module stands for the list of a namespace's modules.)
+type SlotErrors map[Slot]error
+
+// Error implements error.
+func (e SlotErrors) Error() string {
+	first := e.first()
+	if len(e) == 1 {
+		return first.Error()
+	}
+	return fmt.Sprintf("%v (and %d others)", first, len(e)-1)
+}
+
+// Unwrap lets errors.Is find what any of them is.
+func (e SlotErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
+
+// Take takes over what an error says of single slots, and returns it if it says something else.
+func (e SlotErrors) Take(err error) error {
+	var ofSlots SlotErrors
+	if !errors.As(err, &ofSlots) {
+		return err
+	}
+	maps.Copy(e, ofSlots)
+	return nil
+}
+
+// OrNil returns the errors as an error, nil if there are none.
+func (e SlotErrors) OrNil() error {
+	if len(e) == 0 {
+		return nil
+	}
+	return e
+}
+
+// of is OrNil for a call on so many slots: where each met the trouble of the store, that is the call's error.
+func (e SlotErrors) of(slots int) error {
+	if len(e) > 0 && len(e) == slots && !slices.ContainsFunc(e.Unwrap(), isOfSlot) {
+		return e.first()
+	}
+	return e.OrNil()
+}
+
+func (e SlotErrors) first() error {
+	if len(e) == 0 {
+		return nil
+	}
+	return e[slices.MinFunc(slices.Collect(maps.Keys(e)), func(a, b Slot) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Module, b.Module))
+	})]
+}
+
+// ConcernsStore tells an error of the store, or of the way to it, from one of a single slot or call: keys that are not
+// what the library makes of them, an ACL that forbids a key or a command, a call that was refused. The latter say nothing
+// about other slots.
+func ConcernsStore(err error) bool {
+	switch {
+	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errForbidden):
+		return false
+	default:
+		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported)
+	}
+}
+
+func isOfSlot(err error) bool { return !ConcernsStore(err) }
