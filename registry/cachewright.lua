@@ -265,7 +265,7 @@ end
 
 ---------------------------------------------------------------------------------------------------
 -- Policy: a hash with the document and, for each operation, a rule that a fill can read without
--- parsing JSON. Fields: json, hash, revision (the last one that was not empty), default, o:<op>.
+-- parsing JSON. Fields: json, hash, revision (the last one that was not empty), default, o:<op>, and a seal on them all.
 
 -- slice_exponent gives SLICES to twice as many slices to the life of an entry.
 local function slice_exponent(life)
@@ -503,9 +503,13 @@ end
 -- read_header returns enough of an entry to say whether it is live.
 local function read_header(key) return call('GETRANGE', key, '0', TO_HEADER_END) end
 
+-- text_at returns what a key holds, or false where there is none, or none that this library made: MGET takes that for
+-- missing, and SET puts another in its place.
+local function text_at(key) return call('MGET', key)[1] end
+
 -- operation_epoch returns the epoch of an operation, or nil where its head is missing.
 local function operation_epoch(slot, op)
-  local head = call('GET', operation_head_key(slot, op))
+  local head = text_at(operation_head_key(slot, op))
   return head and is_head(2, head) and epoch_of(head) or nil
 end
 
@@ -995,7 +999,7 @@ local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
 
 -- soften renews the soft epoch of a head, which begins after so many bytes.
 local function soften(slot, head, hard_len)
-  local value = call('GET', head)
+  local value = text_at(head)
   if value then call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
 end
 
@@ -1094,7 +1098,7 @@ end
 -- perhaps evicted in between, does not list.
 local function invalidate_user_operation(slot, op, user, mode)
   local names, others = live_names(slot, user, op)
-  local head = call('GET', user_head_key(slot, user))
+  local head = text_at(user_head_key(slot, user))
   if mode == DRY or not head then return #names, 0 end
   local epoch = new_epoch(slot)
   restamp(slot, others, epoch)
@@ -1396,7 +1400,7 @@ end
 
 -- renew_fence changes the head of an operation without an effect on entries and loads.
 function renew_fence(slot, op)
-  local head = call('GET', operation_head_key(slot, op))
+  local head = text_at(operation_head_key(slot, op))
   if head and is_head(2, head) then fence_deletion(slot, op, '', head) end
 end
 
@@ -1419,10 +1423,8 @@ end
 
 local function recorded_answer(slot, request_id)
   if request_id == '' then return nil end
-  local answer = call('GET', request_key(slot, request_id))
-  if not answer then return nil end
-  local keys, waiting = string.match(answer, '^(%d+) (%d+)$')
-  return {tonumber(keys), tonumber(waiting)}
+  local keys, waiting = string.match(text_at(request_key(slot, request_id)) or '', '^(%d+) (%d+)$')
+  return keys and {tonumber(keys), tonumber(waiting)}
 end
 
 local function cw_invalidate(keys, args)
@@ -1463,7 +1465,8 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_policy_apply KEY json: [changed, purged].
 
-local cw_policy_apply, cw_policy_get, cw_policy_delete
+-- The calls on policies by their names, as Lua allows a file 200 local names in all.
+local cw_policy = {}
 do
 
 local function want_whole(where, value, min, max)
@@ -1585,6 +1588,26 @@ local function parse_policy(text)
   return rules
 end
 
+-- seal_of sums up the other fields of a policy, so that it shows where one was edited by hand.
+local function seal_of(fields)
+  local parts = {}
+  for i = 1, #fields, 2 do
+    if fields[i] ~= 'seal' then parts[#parts + 1] = #fields[i] .. ':' .. #fields[i + 1] .. ':' .. fields[i] .. fields[i + 1] end
+  end
+  table.sort(parts)
+  return redis.sha1hex(table.concat(parts))
+end
+
+-- hash_in_place returns the hash of the policy if all of it is there as it was written. It also finds out whether
+-- what lasts beside it is what it should be: nothing would replace that.
+local function hash_in_place(slot)
+  call('HGET', counters_key(slot), 'misses:')
+  call('LLEN', pending_key(slot))
+  local fields, of = call('HGETALL', policy_key(slot)), {}
+  for i = 1, #fields, 2 do of[fields[i]] = fields[i + 1] end
+  return of.seal and of.seal == seal_of(fields) and of.hash or false
+end
+
 local function write_policy(slot, text, hash, rules, revision)
   local fields = {'json', text, 'hash', hash}
   local function add(field, value)
@@ -1594,6 +1617,7 @@ local function write_policy(slot, text, hash, rules, revision)
   if revision then add('revision', revision) end
   if rules.default then add('default', encode_rule(rules.default)) end
   for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
+  add('seal', seal_of(fields))
   call('DEL', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
   forget(slot)
@@ -1632,22 +1656,19 @@ local function cover_longer(slot, op, old, new)
   keep_for(operation_head_key(slot, op), ms, slack)
 end
 
-local function obey(slot, operations, old, new, had_policy)
+local function obey(slot, operations, old, new, is_known)
   for _, op in ipairs(operations) do
-    obey_operation(slot, op, old, new, had_policy)
+    obey_operation(slot, op, old, new, is_known)
     cover_longer(slot, op, old, new)
     -- What a former primary remembers with the head (see rule_under) is over.
-    if is_changed(op, old, new) then renew_fence(slot, op) end
+    if not is_known or is_changed(op, old, new) then renew_fence(slot, op) end
   end
 end
 
-function cw_policy_apply(keys, args)
-  local slot = slot_of(keys, 'cw_policy_apply')
-  want_args('cw_policy_apply', args, 'json', 1)
-  local new = parse_policy(args[1])
-  local hash = redis.sha1hex(args[1])
+local function put_in_force(slot, text, new)
+  local hash, in_place = redis.sha1hex(text), hash_in_place(slot)
+  if in_place == hash then return {0, 0} end
   local old = read_rules(slot)
-  if old.hash == hash then return {0, 0} end
 
   -- Without the old policy nobody knows which revision the entries are of: they go.
   local purged = 0
@@ -1659,19 +1680,68 @@ function cw_policy_apply(keys, args)
   local operations = {}
   for op in pairs(new.operations) do old.operations[op] = old.operations[op] or false end
   for _, op in ipairs(known_operations(slot, old)) do operations[#operations + 1] = op end
-  obey(slot, operations, old, new, old.hash ~= nil)
-  write_policy(slot, args[1], hash, new, new.revision or old.revision)
+  -- Nor does anybody know by which rules they were stored, if it was edited by hand.
+  obey(slot, operations, old, new, in_place)
+  write_policy(slot, text, hash, new, new.revision or old.revision)
   return {1, purged}
 end
 
-function cw_policy_get(keys, args)
+-- is_wrong_type knows what pcall, a text or a table by the version of Redis, and redis.pcall return.
+local function is_wrong_type(failure)
+  local text = type(failure) == 'table' and failure.err or failure
+  return type(text) == 'string' and string.sub(text, 1, 9) == 'WRONGTYPE'
+end
+
+-- drop_strange drops what lasts in a slot and is not what this library makes it.
+local function drop_strange(slot)
+  for key, probe in pairs({
+    [policy_key(slot)] = {'HGET', policy_key(slot), 'hash'}, [counters_key(slot)] = {'HGET', counters_key(slot), 'misses:'},
+    [pending_key(slot)] = {'LLEN', pending_key(slot)},
+  }) do
+    local failure = redis.pcall(unpack(probe))
+    if type(failure) == 'table' and is_wrong_type(failure) then call('UNLINK', key) end
+  end
+end
+
+-- hide_all deletes the heads, so that nothing is live and no index in sight.
+local function hide_all(slot, new)
+  call('DEL', module_head_key(slot))
+  local rules = read_rules(slot)
+  for op in pairs(new.operations) do rules.operations[op] = rules.operations[op] or false end
+  for _, op in ipairs(known_operations(slot, rules)) do hide_operation(slot, op) end
+end
+
+function cw_policy.apply(keys, args)
+  local slot = slot_of(keys, 'cw_policy_apply')
+  want_args('cw_policy_apply', args, 'json', 1)
+  local new = parse_policy(args[1])
+  local ok, reply = pcall(put_in_force, slot, args[1], new)
+  -- Somebody wrote other keys where this library has its own: these go, and at the worst all that is cached.
+  for _, make_way in ipairs({drop_strange, hide_all}) do
+    if ok or not is_wrong_type(reply) then break end
+    make_way(slot, new)
+    ok, reply = pcall(put_in_force, slot, args[1], new)
+  end
+  if not ok then error(reply, 0) end
+  return reply
+end
+
+-- cw_policy_hash KEY: the hash of the policy in force, nil if there is none, or if it is not there as cw_policy_apply
+-- wrote it.
+function cw_policy.hash(keys, args)
+  local slot = slot_of(keys, 'cw_policy_hash')
+  want_args('cw_policy_hash', args, '', 0)
+  return hash_in_place(slot)
+end
+
+function cw_policy.get(keys, args)
   local slot = slot_of(keys, 'cw_policy_get')
   want_args('cw_policy_get', args, '', 0)
   return call('HGET', policy_key(slot), 'json')
 end
 
 -- cw_policy_delete KEY: 1 or 0. Without a policy nothing is cached, so the entries go too.
-function cw_policy_delete(keys, args)
+function cw_policy.delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   want_args('cw_policy_delete', args, '', 0)
   invalidate_module(slot, HARD)
@@ -1783,9 +1853,10 @@ redis.register_function{function_name = 'cw_unlock', callback = guarded(cw_unloc
 redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy_apply), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy_get), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy_delete), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy.apply), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy.delete), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_report', callback = guarded(cw_report), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats), flags = {'no-writes'}}
 

@@ -194,13 +194,25 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 	return policy, true, nil
 }
 
-// PolicyHashes returns, in one pipeline, the Hash of the policy in force in each slot, "" where
-// there is none. SlotErrors are of slots where that cannot be told.
+// PolicyHashes returns, in one pipeline, the Hash of the policy in force in each slot, "" where there is none, or where
+// it is not there as ApplyPolicy wrote it: somebody edited it by hand, or did not restore all of it. SlotErrors are of
+// slots where that cannot be told, because of keys of another type for example.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
-	replies := make([]*redis.StringCmd, len(slots))
+	hashes, err := r.policyHashes(ctx, slots)
+	if errors.Is(err, errNoLibrary) {
+		if err := r.installOnce(ctx); err != nil {
+			return nil, err
+		}
+		hashes, err = r.policyHashes(ctx, slots)
+	}
+	return hashes, err
+}
+
+func (r *Registry) policyHashes(ctx context.Context, slots []Slot) ([]string, error) {
+	replies := make([]*redis.Cmd, len(slots))
 	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, slot := range slots {
-			replies[i] = pipe.HGet(ctx, slot.policyKey(), "hash")
+			replies[i] = pipe.FCallRO(ctx, "cw_policy_hash", []string{slot.key()})
 		}
 		return nil
 	}))
@@ -208,12 +220,16 @@ func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, er
 		return nil, classified("reading the hashes of policies", err)
 	}
 	hashes, broken := make([]string, len(slots)), SlotErrors{}
-	for i, reply := range replies {
-		hash, err := reply.Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			broken[slots[i]] = callError("reading the hash of the policy", slots[i], err)
+	for i, slot := range slots {
+		hash, err := replies[i].Text()
+		switch {
+		case isFunctionMissing(err):
+			return nil, noLibrary("cw_policy_hash", slot)
+		case err == nil || errors.Is(err, redis.Nil):
+			hashes[i] = hash
+		default:
+			broken[slot] = callError("cw_policy_hash", slot, err)
 		}
-		hashes[i] = hash
 	}
 	return hashes, broken.of(len(slots))
 }
