@@ -97,10 +97,11 @@ func (r *CachePolicyReconciler) push(
 	}
 	slot, wanted := slotOf(policy), policyOf(&policy.Spec)
 	hashes, err := store.PolicyHashes(ctx, []registry.Slot{slot})
-	if err != nil {
+	// What cannot be read differs: ApplyPolicy puts that right, or meets the trouble itself.
+	if err != nil && (registry.ConcernsStore(err) || ctx.Err() != nil) {
 		return err
 	}
-	if hashes[0] == wanted.Hash() {
+	if err == nil && hashes[0] == wanted.Hash() {
 		found.hash = wanted.Hash()
 		return nil
 	}

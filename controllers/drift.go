@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // hashBatch is the number of policies whose hashes are read in one pipeline.
@@ -44,42 +45,51 @@ func (m *Monitor) wakeAll(ctx context.Context) {
 	}
 }
 
-// mend compares the store with the policies in force, in few round trips, and wakes those that
-// are missing or differ: after FLUSHALL, on a fresh node, or when Redis evicted them.
+// mend compares the store with the policies in force, in few round trips, and wakes those that are missing or differ:
+// after FLUSHALL, on a fresh node, when Redis evicted them, or when somebody edited them. What cannot be read differs.
 func (m *Monitor) mend(ctx context.Context) error {
 	policies, err := m.listPolicies(ctx)
 	if err != nil {
 		return err
 	}
-	if err := m.link.store.AddAllModules(ctx, governedModules(policies)); err != nil {
+	broken := registry.SlotErrors{}
+	if err := broken.Take(m.link.store.AddAllModules(ctx, governedModules(policies))); err != nil {
 		return err
 	}
 	inPlace := 0
 	for batch := range slices.Chunk(inForce(policies), hashBatch) {
 		equal, err := m.mendBatch(ctx, batch)
-		if err != nil {
+		if err := broken.Take(err); err != nil {
 			return err
 		}
 		inPlace += equal
 	}
 	m.tellInPlace(inPlace, wanted(policies))
-	return nil
+	return broken.OrNil()
 }
 
 // mendBatch returns how many of the policies the store has as they are wanted.
 func (m *Monitor) mendBatch(ctx context.Context, policies []*v1.CachePolicy) (inPlace int, err error) {
 	hashes, err := m.link.store.PolicyHashes(ctx, slotsOf(policies))
-	if err != nil {
+	broken := registry.SlotErrors{}
+	if err := broken.Take(err); err != nil {
 		return 0, err
 	}
 	for i, policy := range policies {
-		if hashes[i] == policy.Status.AppliedHash {
+		switch {
+		case hashes[i] == policy.Status.AppliedHash:
 			inPlace++
-		} else {
+		case registry.ConcernsStore(broken[slotOf(policy)]) || looksByItself(policy):
+		default:
 			m.policies.wake(ctx, client.ObjectKeyFromObject(policy))
 		}
 	}
-	return inPlace, nil
+	return inPlace, broken.OrNil()
+}
+
+// looksByItself says that a policy met trouble with its store, and looks again by itself, at longer and longer intervals.
+func looksByItself(policy *v1.CachePolicy) bool {
+	return meta.IsStatusConditionFalse(policy.Status.Conditions, v1.ConditionReady)
 }
 
 // tellInPlace logs that every policy is in place when that has become so.

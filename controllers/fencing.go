@@ -68,15 +68,25 @@ func (f *fenced) due(slots []registry.Slot, serving []registry.Incarnation) due 
 	return found
 }
 
-// remember replaces what was known by what serves the slots now. Where that is not known, it stays.
-func (f *fenced) remember(health registry.Health, slots []registry.Slot, serving []registry.Incarnation) {
+// never is the incarnation in which a slot was fenced whose fence never got in place.
+const never registry.Incarnation = "never"
+
+// remember replaces what was known by what serves the slots now, but for those whose fences are not in place. Where
+// that is not known, it stays.
+func (f *fenced) remember(
+	health registry.Health, slots []registry.Slot, serving []registry.Incarnation, broken registry.SlotErrors,
+) {
 	f.known = make(map[registry.Incarnation]bool, len(health.Primaries))
 	for _, primary := range health.Primaries {
 		f.known[primary.Incarnation()] = primary.BeganEmpty()
 	}
 	inPlace := make(map[registry.Slot]registry.Incarnation, len(slots))
 	for i, slot := range slots {
-		if incarnation := cmp.Or(serving[i], f.inPlace[slot]); incarnation != "" {
+		incarnation := cmp.Or(serving[i], f.inPlace[slot])
+		if broken[slot] != nil {
+			incarnation = cmp.Or(f.inPlace[slot], never)
+		}
+		if incarnation != "" {
 			inPlace[slot] = incarnation
 		}
 	}
@@ -84,7 +94,7 @@ func (f *fenced) remember(health registry.Health, slots []registry.Slot, serving
 }
 
 // fence makes sure that nothing is live that an older state of the store brought back: after a restart with a snapshot,
-// a failover to a replica that lagged, or a reshard.
+// a failover to a replica that lagged, or a reshard. A module whose fence cannot be put in place holds up no other.
 func (m *Monitor) fence(ctx context.Context, health registry.Health) error {
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
@@ -97,83 +107,100 @@ func (m *Monitor) fence(ctx context.Context, health registry.Health) error {
 	if err != nil {
 		return err
 	}
-	due := m.fenced.due(slots, serving)
-	if err := m.markYoung(ctx, due.young); err != nil {
+	due, broken := m.fenced.due(slots, serving), registry.SlotErrors{}
+	if err := m.markYoung(ctx, due.young, broken); err != nil {
 		return err
 	}
-	if err := m.fenceLate(ctx, due.late); err != nil {
+	if err := m.fenceLate(ctx, due.late, broken); err != nil {
 		return err
 	}
-	if err := m.fenceDoubtful(ctx, policies, due.doubtful); err != nil {
+	if err := m.fenceDoubtful(ctx, policies, due.doubtful, broken); err != nil {
 		return err
 	}
-	m.fenced.remember(health, slots, serving)
-	return m.leaveSign(ctx, slots, serving)
+	m.fenced.remember(health, slots, serving, broken)
+	if err := broken.Take(m.leaveSign(ctx, slots, serving)); err != nil {
+		return err
+	}
+	return broken.OrNil()
 }
 
-func (m *Monitor) markYoung(ctx context.Context, young []registry.Slot) error {
-	open, err := m.openFences(ctx, young)
+func (m *Monitor) markYoung(ctx context.Context, young []registry.Slot, broken registry.SlotErrors) error {
+	open, err := m.openFences(ctx, young, broken)
 	if err != nil || len(open) == 0 {
 		return err
 	}
-	return m.link.store.MarkFenced(ctx, open)
+	return broken.Take(m.link.store.MarkFenced(ctx, open))
 }
 
-func (m *Monitor) fenceLate(ctx context.Context, late []registry.Slot) error {
-	open, err := m.openFences(ctx, late)
+func (m *Monitor) fenceLate(ctx context.Context, late []registry.Slot, broken registry.SlotErrors) error {
+	open, err := m.openFences(ctx, late, broken)
 	if err != nil || len(open) == 0 {
 		return err
 	}
-	if err := m.link.store.Fence(ctx, open); err != nil {
+	if err := broken.Take(m.link.store.Fence(ctx, open)); err != nil {
 		return err
 	}
+	open = without(open, broken)
 	m.Log.Info("Invalidated modules that came after the store may have gone back to an older state",
 		"modules", len(open), "entries", dataLoss{invalidated: open}.keys())
 	return nil
 }
 
-func (m *Monitor) fenceDoubtful(ctx context.Context, policies []v1.CachePolicy, doubtful []registry.Slot) error {
+func (m *Monitor) fenceDoubtful(
+	ctx context.Context, policies []v1.CachePolicy, doubtful []registry.Slot, broken registry.SlotErrors,
+) error {
 	if len(doubtful) == 0 {
 		return nil
 	}
-	retained, err := m.retained(ctx, policies)
+	retained, err := m.retained(ctx, policies, broken)
 	if err != nil {
 		return err
 	}
-	open, err := m.openFences(ctx, distinct(append(doubtful, retained...)))
+	open, err := m.openFences(ctx, distinct(append(doubtful, retained...)), broken)
 	if err != nil || len(open) == 0 {
 		return err
 	}
 	if m.connector.onDataLoss() == v1.DataLossReplay {
-		return m.replay(ctx, policies, open)
+		return broken.Take(m.replay(ctx, policies, open))
 	}
-	if err := m.link.store.Fence(ctx, open); err != nil {
+	if err := broken.Take(m.link.store.Fence(ctx, open)); err != nil {
 		return err
 	}
-	m.tellLoss(ctx, policies, dataLoss{invalidated: open})
+	m.tellLoss(ctx, policies, dataLoss{invalidated: without(open, broken)})
 	return nil
 }
 
-// openFences returns those of the slots' fences that nobody has put in place yet.
-func (m *Monitor) openFences(ctx context.Context, slots []registry.Slot) ([]registry.Fence, error) {
+// without leaves out the fences of slots that met an error.
+func without(fences []registry.Fence, broken registry.SlotErrors) []registry.Fence {
+	return slices.DeleteFunc(slices.Clone(fences), func(fence registry.Fence) bool { return broken[fence.Slot] != nil })
+}
+
+// openFences returns those of the slots' fences that nobody has put in place yet, but for those that cannot be looked at.
+func (m *Monitor) openFences(
+	ctx context.Context, slots []registry.Slot, broken registry.SlotErrors,
+) ([]registry.Fence, error) {
 	if len(slots) == 0 {
 		return nil, nil
 	}
 	fences, err := m.link.store.Fences(ctx, slots)
-	if err != nil {
+	if err := broken.Take(err); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(fences, func(fence registry.Fence) bool { return fence.InPlace }), nil
+	return slices.DeleteFunc(without(fences, broken), func(fence registry.Fence) bool { return fence.InPlace }), nil
 }
 
 // retained lists the modules that the store knows of in the namespaces of the policies: some have a policy there and
 // none here, as after a deletion with deletionPolicy Retain.
-func (m *Monitor) retained(ctx context.Context, policies []v1.CachePolicy) ([]registry.Slot, error) {
+func (m *Monitor) retained(ctx context.Context, policies []v1.CachePolicy, broken registry.SlotErrors) ([]registry.Slot, error) {
 	var slots []registry.Slot
 	for namespace := range governedModules(policies) {
 		modules, err := m.link.store.Modules(ctx, namespace)
-		if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
+		switch {
+		case err == nil || errors.Is(err, registry.ErrModulesUnknown):
+		case registry.ConcernsStore(err) || ctx.Err() != nil:
 			return nil, err
+		default:
+			broken[registry.Slot{Namespace: namespace}] = err
 		}
 		for _, module := range modules {
 			slots = append(slots, registry.Slot{Namespace: namespace, Module: module})
@@ -198,7 +225,7 @@ func (m *Monitor) leaveSign(ctx context.Context, slots []registry.Slot, serving 
 	}
 	first := map[registry.Incarnation]registry.Slot{}
 	for i, slot := range slots {
-		if _, found := first[serving[i]]; !found && serving[i] != "" {
+		if _, found := first[serving[i]]; !found && serving[i] != "" && m.fenced.inPlace[slot] == serving[i] {
 			first[serving[i]] = slot
 		}
 	}

@@ -53,6 +53,6 @@ func TestFencesAreLookedAtWhereSomethingChanged(t *testing.T) {
 		if want := (due{step.young, step.late, step.doubtful}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", step.name, got, want)
 		}
-		f.remember(health, step.slots, serving)
+		f.remember(health, step.slots, serving, nil)
 	}
 }

@@ -37,9 +37,11 @@ func (m *Monitor) count(ctx context.Context) error {
 	}
 	counted := inForce(policies)
 	stats, err := m.link.store.StatsOf(ctx, slotsOf(counted))
-	if err != nil {
+	broken := registry.SlotErrors{}
+	if err := broken.Take(err); err != nil {
 		return err
 	}
+	counted, stats = readable(counted, stats, broken)
 	m.nextCount = now.Add(wait.Jitter(m.StatsInterval, statsJitter))
 	m.Metrics.observeAll(m.id, counted, stats)
 	m.noteFigures(stats)
@@ -48,7 +50,22 @@ func (m *Monitor) count(ctx context.Context) error {
 			m.policies.wakeWithin(ctx, client.ObjectKeyFromObject(policy), m.StatsInterval/2)
 		}
 	}
-	return nil
+	return broken.OrNil()
+}
+
+// readable leaves out the policies of slots whose figures could not be read.
+func readable(policies []*v1.CachePolicy, stats []registry.Stats, broken registry.SlotErrors) ([]*v1.CachePolicy, []registry.Stats) {
+	if len(broken) == 0 {
+		return policies, stats
+	}
+	var read []*v1.CachePolicy
+	var figures []registry.Stats
+	for i, policy := range policies {
+		if broken[slotOf(policy)] == nil {
+			read, figures = append(read, policy), append(figures, stats[i])
+		}
+	}
+	return read, figures
 }
 
 func (m *Monitor) tellsNews(policy *v1.CachePolicy, stats registry.Stats, now time.Time) bool {

@@ -40,8 +40,9 @@ type Monitor struct {
 	// now tells the monitor to look at once.
 	now chan struct{}
 
-	allInPlace bool      // as the last sweep found
-	nextCount  time.Time // when figures are read again
+	told       map[string]string // what failed when it was last tried, and how
+	allInPlace bool              // as the last sweep found
+	nextCount  time.Time         // when figures are read again
 	fenced     fenced
 
 	mu       sync.Mutex
@@ -85,7 +86,7 @@ type surroundings struct {
 func newMonitor(id storeID, c connector, s surroundings) *Monitor {
 	s.Log = s.Log.WithValues("store", inLog(id))
 	return &Monitor{
-		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1),
+		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1), told: map[string]string{},
 		// Those that refer to a CacheStore may have been turned away before there was one.
 		turned: id != defaultStore,
 	}
@@ -166,9 +167,17 @@ func (m *Monitor) look(ctx context.Context) error {
 	return nil
 }
 
-// tell logs a failure that the next look may mend.
+// tell logs a failure that the next look may mend, and not again while it is the same: an ACL may forbid one namespace for weeks.
 func (m *Monitor) tell(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil {
+	said := ""
+	if err != nil {
+		said = err.Error()
+	}
+	if ctx.Err() != nil || said == m.told[what] {
+		return
+	}
+	m.told[what] = said
+	if err != nil {
 		m.Log.Error(err, what)
 	}
 }

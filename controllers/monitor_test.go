@@ -115,13 +115,18 @@ func monitorOf(t *testing.T, store *scriptedStore, leads bool) (monitor *Monitor
 // fakeCache has objects, and is indexed as the manager's cache is.
 func fakeCache(t *testing.T, objects ...client.Object) client.WithWatch {
 	t.Helper()
+	return fakeCacheBuilder(t, objects...).Build()
+}
+
+func fakeCacheBuilder(t *testing.T, objects ...client.Object) *fake.ClientBuilder {
+	t.Helper()
 	builder := fake.NewClientBuilder().WithScheme(runtimeScheme(t)).WithObjects(objects...)
 	if err := indexFields(indexerOf(func(o client.Object, field string, values client.IndexerFunc) {
 		builder = builder.WithIndex(o, field, values)
 	})); err != nil {
 		t.Fatal(err)
 	}
-	return builder.Build()
+	return builder
 }
 
 type indexerOf func(o client.Object, field string, values client.IndexerFunc)
