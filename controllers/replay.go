@@ -36,17 +36,19 @@ func (m *Monitor) replay(ctx context.Context, policies []v1.CachePolicy, open []
 	} else if loss.replayed, loss.invalidated, err = m.splitByPolicy(ctx, policies, open); err != nil {
 		return err
 	}
-	if err := m.link.store.Fence(ctx, loss.invalidated); err != nil {
+	broken := registry.SlotErrors{}
+	if err := broken.Take(m.link.store.Fence(ctx, loss.invalidated)); err != nil {
 		return err
 	}
+	loss.invalidated = without(loss.invalidated, broken)
 	if loss.purges, err = m.purgeAgain(ctx, loss.replayed, since); err != nil {
 		return err
 	}
-	if err := m.link.store.MarkFenced(ctx, loss.replayed); err != nil {
+	if err := broken.Take(m.link.store.MarkFenced(ctx, loss.replayed)); err != nil {
 		return err
 	}
 	m.tellLoss(ctx, policies, loss)
-	return nil
+	return broken.OrNil()
 }
 
 // lastSign returns how old the state that came back is at the most; the zero time if there is no telling.
@@ -94,7 +96,7 @@ func (m *Monitor) splitByPolicy(
 			slots[i] = fence.Slot
 		}
 		hashes, err := m.link.store.PolicyHashes(ctx, slots)
-		if err != nil {
+		if err := (registry.SlotErrors{}).Take(err); err != nil { // what cannot be read is another
 			return nil, nil, err
 		}
 		for i, fence := range batch {
