@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -26,7 +27,7 @@ type journal struct {
 	mu       sync.Mutex
 	began    time.Time
 	underWay map[client.ObjectKey]*v1.CacheInvalidation
-	deleted  []*v1.CacheInvalidation
+	deleted  []*v1.CacheInvalidation // by the time when they took effect
 }
 
 // knownPurge is one that took effect or, where it is under way, may have.
@@ -90,11 +91,23 @@ func (j *journal) forget(invalidation *v1.CacheInvalidation) {
 	case entered == nil:
 		return
 	}
-	if len(j.deleted) >= journalLen {
-		j.began = j.deleted[0].Status.EffectiveTime.Add(time.Second)
-		j.deleted = slices.Delete(j.deleted, 0, 1)
+	j.keep(entered)
+}
+
+// keep remembers a purge whose resource is no more; where there are too many, it forgets the one that took effect first,
+// and knows from when on it forgot none.
+func (j *journal) keep(purge *v1.CacheInvalidation) {
+	at, _ := slices.BinarySearchFunc(j.deleted, purge, func(kept, purge *v1.CacheInvalidation) int {
+		return cmp.Or(kept.Status.EffectiveTime.Compare(purge.Status.EffectiveTime.Time), -1) // after those of the same time
+	})
+	j.deleted = slices.Insert(j.deleted, at, purge)
+	if len(j.deleted) <= journalLen {
+		return
 	}
-	j.deleted = append(j.deleted, entered)
+	if forgotten := j.deleted[0].Status.EffectiveTime.Add(time.Second); forgotten.After(j.began) {
+		j.began = forgotten
+	}
+	j.deleted = slices.Delete(j.deleted, 0, 1)
 }
 
 // gone is told that there is no purge of that name: it may have been entered after its deletion was told.

@@ -33,12 +33,41 @@ func TestTheJournalKnowsWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 	for i := range journalLen + 1 {
-		purge := purgeOf(v1.InvalidationTarget{All: true})
-		purge.Name, purge.Status.EffectiveTime = strconv.Itoa(i), new(metav1.NewMicroTime(began.Add(time.Duration(i)*time.Minute)))
-		j.forget(purge)
+		j.forget(tookEffectAt(strconv.Itoa(i), began.Add(time.Duration(i)*time.Minute)))
 	}
 	if len(j.deleted) != journalLen || j.covers(began.Add(time.Millisecond)) || !j.covers(began.Add(time.Minute)) {
 		t.Errorf("of %d deletions it keeps %d, and covers from %s on", journalLen+1, len(j.deleted), j.began)
+	}
+}
+
+func tookEffectAt(name string, at time.Time) *v1.CacheInvalidation {
+	purge := purgeOf(v1.InvalidationTarget{All: true})
+	purge.Name, purge.Status.EffectiveTime = name, new(metav1.NewMicroTime(at))
+	return purge
+}
+
+// Resources are deleted in another order than their purges took effect.
+func TestTheJournalForgetsWhatTookEffectFirst(t *testing.T) {
+	began := time.Now()
+	for _, test := range []struct {
+		name             string
+		deletedFirst     []time.Duration // when they took effect
+		covers, uncovers time.Duration
+	}{
+		{"one of before it began", []time.Duration{-7 * 24 * time.Hour}, time.Millisecond, -6 * 24 * time.Hour},
+		{"a late one before an early one", []time.Duration{10 * time.Minute, time.Minute}, 2 * time.Minute, 30 * time.Second},
+	} {
+		j := newJournal()
+		j.begin(began)
+		for _, at := range test.deletedFirst {
+			j.forget(tookEffectAt(at.String(), began.Add(at)))
+		}
+		for i := range journalLen + 1 - len(test.deletedFirst) {
+			j.forget(tookEffectAt(strconv.Itoa(i), began.Add(20*time.Minute)))
+		}
+		if len(j.deleted) != journalLen || !j.covers(began.Add(test.covers)) || j.covers(began.Add(test.uncovers)) {
+			t.Errorf("%s: it keeps %d, and covers from %s after it began on", test.name, len(j.deleted), j.began.Sub(began))
+		}
 	}
 }
 
