@@ -6,9 +6,11 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
@@ -26,17 +28,32 @@ type dataLoss struct {
 	invalidated []registry.Fence
 	// replayed modules, on which purges were issued again: those since a time.
 	replayed []registry.Fence
-	purges   int
+	purges   map[types.UID]bool
 	since    time.Time
+	// overdue modules, which were invalidated because the purges since were too many.
+	overdue []registry.Fence
 	// uncovered: there should have been a replay, but not all purges were known.
 	uncovered bool
 }
 
 func (l dataLoss) keys() (keys int64) {
-	for _, fence := range l.invalidated {
+	for _, fence := range l.fenced() {
 		keys += fence.Covered.Keys
 	}
 	return keys
+}
+
+// fenced are all modules that were invalidated as a whole.
+func (l dataLoss) fenced() []registry.Fence { return slices.Concat(l.invalidated, l.overdue) }
+
+// repeat takes note of purges that were issued again.
+func (l *dataLoss) repeat(purges []types.UID) {
+	if l.purges == nil {
+		l.purges = map[types.UID]bool{}
+	}
+	for _, purge := range purges {
+		l.purges[purge] = true
+	}
 }
 
 // serious says that something was there that may have been old.
@@ -48,11 +65,14 @@ func (l dataLoss) message(at place) string {
 		"it may hold again what was invalidated.", at)
 	if len(l.replayed) > 0 {
 		text += fmt.Sprintf(" %d purges that took effect since %s were issued again on %d modules.",
-			l.purges, l.since.UTC().Format(time.RFC3339), len(l.replayed))
+			len(l.purges), l.since.UTC().Format(time.RFC3339), len(l.replayed))
 	}
-	if len(l.invalidated) > 0 {
+	if fenced := len(l.fenced()); fenced > 0 {
 		text += fmt.Sprintf(" %d modules were invalidated, with %d entries; they are loaded from their source and cached again.",
-			len(l.invalidated), l.keys())
+			fenced, l.keys())
+	}
+	if len(l.overdue) > 0 {
+		text += fmt.Sprintf(" %d of them because there were too many purges since then to issue them again.", len(l.overdue))
 	}
 	if l.uncovered {
 		text += " They were not replayed, though onDataLoss is Replay: it is not certain that every purge since then is known."
@@ -63,7 +83,7 @@ func (l dataLoss) message(at place) string {
 // tellLoss says what was done: in the log, in a metric, to the CacheStore, and to the policies that lost entries.
 func (m *Monitor) tellLoss(ctx context.Context, policies []v1.CachePolicy, loss dataLoss) {
 	if !loss.serious() {
-		m.Log.V(1).Info("Fenced modules that held nothing", "modules", len(loss.invalidated))
+		m.Log.V(1).Info("Fenced modules that held nothing", "modules", len(loss.fenced()))
 		return
 	}
 	message := loss.message(m.place)
@@ -84,7 +104,7 @@ func (m *Monitor) tellLoss(ctx context.Context, policies []v1.CachePolicy, loss 
 // losers selects the policies of modules that lost entries.
 func losers(policies []v1.CachePolicy, loss dataLoss) []*v1.CachePolicy {
 	lost := map[registry.Slot]bool{}
-	for _, fence := range loss.invalidated {
+	for _, fence := range loss.fenced() {
 		lost[fence.Slot] = fence.Covered.Keys > 0
 	}
 	var selected []*v1.CachePolicy

@@ -64,6 +64,7 @@ func (s *stage) quick(store Store) Options {
 	return Options{
 		Store: store, StoreAddress: s.server.Addr(),
 		StoreCheckInterval: 50 * time.Millisecond, StatsInterval: 200 * time.Millisecond, ReclaimSlice: 5 * time.Millisecond,
+		ReplayMargin: time.Millisecond,
 	}
 }
 

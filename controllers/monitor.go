@@ -70,6 +70,8 @@ type surroundings struct {
 	StatsInterval time.Duration
 	// RenewInterval is the time after which Secrets are read again.
 	RenewInterval time.Duration
+	// ReplayMargin before the last sign of life is replayed too.
+	ReplayMargin time.Duration
 	// Elected is closed when this replica becomes the leader.
 	Elected <-chan struct{}
 	// Events are told where a store went back to an older state.

@@ -12,28 +12,38 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
 )
 
 const (
-	// replayMargin before the last sign of life is replayed too: times in a status are whole seconds, and clocks differ.
-	replayMargin = time.Minute
+	// defaultReplayMargin is more than clocks differ.
+	defaultReplayMargin = time.Minute
 	// signsLookedFor is in how many slots a sign of life is looked for.
 	signsLookedFor = 20
+	// repeatedAtOnce is about how many calls are made before the modules that they are for are marked.
+	repeatedAtOnce = 1000
+	// maxRepeated bounds the calls of one replay: Redis is busy with them for some seconds. Invalidating modules is much less.
+	maxRepeated = 50_000
 )
 
 // replay issues again the purges that took effect since the state that came back was the present one. Where it is not
-// certain that it knows them all, and where the policy is another, it invalidates the module.
+// certain that it knows them all, where the policy is another, and where it cannot be done in time, it invalidates the module.
 func (m *Monitor) replay(ctx context.Context, policies []v1.CachePolicy, open []registry.Fence) error {
 	since, err := m.lastSign(ctx, open)
 	if err != nil {
 		return err
 	}
+	if !since.IsZero() {
+		since = since.Add(-m.ReplayMargin)
+	}
 	loss := dataLoss{since: since}
+	var same []registry.Fence
 	if !m.Journal.covers(since) {
 		loss.uncovered, loss.invalidated = true, open
-	} else if loss.replayed, loss.invalidated, err = m.splitByPolicy(ctx, policies, open); err != nil {
+	} else if same, loss.invalidated, err = m.splitByPolicy(ctx, policies, open); err != nil {
 		return err
 	}
 	broken := registry.SlotErrors{}
@@ -41,13 +51,16 @@ func (m *Monitor) replay(ctx context.Context, policies []v1.CachePolicy, open []
 		return err
 	}
 	loss.invalidated = without(loss.invalidated, broken)
-	if loss.purges, err = m.purgeAgain(ctx, loss.replayed, since); err != nil {
-		return err
+	err = m.purgeAgain(ctx, same, &loss, broken)
+	if err == nil {
+		err = broken.Take(m.link.store.Fence(ctx, loss.overdue))
+		loss.overdue = without(loss.overdue, broken)
 	}
-	if err := broken.Take(m.link.store.MarkFenced(ctx, loss.replayed)); err != nil {
-		return err
-	}
+	// What was done is told in any case: the next try finds only what is left.
 	m.tellLoss(ctx, policies, loss)
+	if err != nil {
+		return err
+	}
 	return broken.OrNil()
 }
 
@@ -110,45 +123,99 @@ func (m *Monitor) splitByPolicy(
 	return same, other, nil
 }
 
-// purgeAgain issues the purges of a time again, on the modules that they reach, and counts them. Their status stays.
-func (m *Monitor) purgeAgain(ctx context.Context, fences []registry.Fence, since time.Time) (purges int, err error) {
-	known, err := m.Journal.since(ctx, m.Reader, m.id, since.Add(-replayMargin))
+// purgeAgain issues the purges since the loss again, on the modules that they reach; their status stays. It takes note of each
+// module that is done. Those for which there is no time are overdue.
+func (m *Monitor) purgeAgain(ctx context.Context, fences []registry.Fence, loss *dataLoss, broken registry.SlotErrors) error {
+	known, err := m.Journal.since(ctx, m.Reader, m.id, loss.since)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	purges := map[string][]knownPurge{}
 	for _, purge := range known {
-		again := false
-		for i, target := range purge.Spec.Targets {
-			for _, fence := range fences {
-				if !reaches(purge.Namespace, target, fence.Slot) {
-					continue
-				}
-				again = true
-				if err := m.issueAgain(ctx, purge, i, fence); err != nil {
-					return purges, err
-				}
-			}
+		purges[purge.Namespace] = append(purges[purge.Namespace], purge)
+	}
+	began, calls := m.Clock.Now(), 0
+	var next repetition
+	// From the last on: the sign of life is in the first one, and must be found if this is to be tried again.
+	for _, fence := range slices.Backward(fences) {
+		again := repetitionOf(fence, purges[fence.Namespace])
+		if calls+len(again.calls) > maxRepeated || m.Clock.Since(began) > fenceTimeout/2 {
+			loss.overdue = append(loss.overdue, fence)
+			continue
 		}
-		if again {
-			purges++
+		calls += len(again.calls)
+		if next.add(again); len(next.calls) >= repeatedAtOnce {
+			if err := m.repeat(ctx, next, loss, broken); err != nil {
+				return err
+			}
+			next = repetition{}
 		}
 	}
-	return purges, nil
+	return m.repeat(ctx, next, loss, broken)
 }
 
-// issueAgain issues one target of a purge on a module. What is not recorded yet is first issued as itself: should its
-// reconcile have to try again, it gets the answer to that, with the count.
-func (m *Monitor) issueAgain(ctx context.Context, purge knownPurge, index int, fence registry.Fence) error {
-	requests := []string{replayRequest(fence, purge.CacheInvalidation, index)}
-	if purge.underWay {
-		requests = append([]string{requestOf(purge.CacheInvalidation, index)}, requests...)
-	}
-	for _, request := range requests {
-		_, err := m.link.store.Invalidate(ctx, fence.Slot, scopeOf(purge.Spec.Targets[index]), modeOf(purge.Spec), request)
-		if err != nil && !errors.Is(err, registry.ErrRejected) {
-			return err
+// repetition is what is to be issued again on some modules.
+type repetition struct {
+	fences []registry.Fence
+	calls  []registry.Invalidation
+	purges []types.UID
+}
+
+func (r *repetition) add(other repetition) {
+	r.fences = append(r.fences, other.fences...)
+	r.calls = append(r.calls, other.calls...)
+	r.purges = append(r.purges, other.purges...)
+}
+
+// repetitionOf lists what is to be issued again on one module.
+func repetitionOf(fence registry.Fence, purges []knownPurge) repetition {
+	again := repetition{fences: []registry.Fence{fence}}
+	for _, purge := range purges {
+		before := len(again.calls)
+		for i, target := range purge.Spec.Targets {
+			if reaches(purge.Namespace, target, fence.Slot) {
+				again.calls = append(again.calls, callsAgain(purge, i, fence)...)
+			}
+		}
+		if len(again.calls) > before {
+			again.purges = append(again.purges, purge.UID)
 		}
 	}
+	return again
+}
+
+// callsAgain issue one target of a purge on a module. What is not recorded yet is first issued as itself: should its
+// reconcile have to try again, it gets the answer to that, with the count.
+func callsAgain(purge knownPurge, index int, fence registry.Fence) []registry.Invalidation {
+	call := registry.Invalidation{
+		Slot: fence.Slot, Scope: scopeOf(purge.Spec.Targets[index]), Mode: modeOf(purge.Spec),
+		RequestID: replayRequest(fence, purge.CacheInvalidation, index),
+	}
+	if !purge.underWay {
+		return []registry.Invalidation{call}
+	}
+	itself := call
+	itself.RequestID = requestOf(purge.CacheInvalidation, index)
+	return []registry.Invalidation{itself, call}
+}
+
+// repeat issues purges again, in few round trips, and puts in place the fences of the modules where all are in effect. The
+// others are broken, and hold up none.
+func (m *Monitor) repeat(ctx context.Context, again repetition, loss *dataLoss, broken registry.SlotErrors) error {
+	if len(again.fences) == 0 {
+		return nil
+	}
+	for i, result := range m.link.store.InvalidateMany(ctx, again.calls) {
+		// What the library refuses it refused the first time, too.
+		if result.Err != nil && !errors.Is(result.Err, registry.ErrRejected) {
+			broken[again.calls[i].Slot] = result.Err
+		}
+	}
+	if err := broken.Take(m.link.store.MarkFenced(ctx, without(again.fences, broken))); err != nil {
+		return err
+	}
+	loss.replayed = append(loss.replayed, without(again.fences, broken)...)
+	loss.repeat(again.purges)
 	return nil
 }
 

@@ -59,6 +59,9 @@ type Options struct {
 	ReclaimSlice time.Duration
 	// WithdrawTimeout is how long a deleted policy waits for a store that cannot be used. Default a minute.
 	WithdrawTimeout time.Duration
+	// ReplayMargin before the last sign of life of a store that went back to an older state is replayed, too: clocks differ.
+	// Default a minute.
+	ReplayMargin time.Duration
 	// Registerer gets the operator's metrics.
 	Registerer prometheus.Registerer
 }
@@ -89,7 +92,7 @@ func Setup(mgr manager.Manager, o Options) error {
 	stores := newStores(surroundings{
 		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
 		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
-		Events: recorder, Journal: purges,
+		ReplayMargin: cmp.Or(o.ReplayMargin, defaultReplayMargin), Events: recorder, Journal: purges,
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	}, mgr.GetAPIReader())
 	if err := mgr.Add(stores); err != nil {

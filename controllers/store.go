@@ -35,6 +35,7 @@ type InvalidationStore interface {
 	Invalidate(
 		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
 	) (registry.Invalidated, error)
+	InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult
 	Modules(ctx context.Context, namespace string) ([]string, error)
 }
 
