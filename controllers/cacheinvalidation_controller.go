@@ -104,10 +104,19 @@ func (r *CacheInvalidationReconciler) purge(
 			}
 		}
 		result.Message = clip(result.Message, maxMessage)
-		found.results = append(found.results, result)
+		found.results = append(found.results, firstOf(invalidation.Status.Targets, i, result))
 	}
 	found.effective = r.Clock.Now()
 	return nil
+}
+
+// firstOf returns what was recorded of a target when it first took effect, while others had to be tried again. Redis gives
+// its first answer for a day only, and another Redis has another.
+func firstOf(recorded []v1.TargetResult, index int, result v1.TargetResult) v1.TargetResult {
+	if index < len(recorded) && recorded[index].Modules > 0 {
+		return recorded[index]
+	}
+	return result
 }
 
 // purgeTarget purges one target. The request id makes a repetition, after a crash or a failed

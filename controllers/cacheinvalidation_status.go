@@ -45,7 +45,7 @@ func invalidationStatus(
 		status.Targets = found.results
 		status.KeysInvalidated = new(invalidatedBy(found.results))
 	}
-	if !found.effective.IsZero() && !invalidation.Spec.DryRun && found.refused == 0 {
+	if !found.effective.IsZero() && !invalidation.Spec.DryRun && found.refused < len(invalidation.Spec.Targets) {
 		status.EffectiveTime = &metav1.MicroTime{Time: found.effective}
 		status.Duration = humanDuration(leastDuration(invalidation.CreationTimestamp.Time, found.began, found.effective))
 	}
@@ -139,7 +139,7 @@ func failure(invalidation *v1.CacheInvalidation, found invalidationFindings) ver
 				"and what became of the others", found.refused, len(invalidation.Spec.Targets)),
 		}
 	}
-	message := fmt.Sprintf("given up: not in effect %d seconds after creation (spec.activeDeadlineSeconds)",
+	message := fmt.Sprintf("given up: not known to be in effect %d seconds after creation (spec.activeDeadlineSeconds)",
 		*invalidation.Spec.ActiveDeadlineSeconds)
 	if before := readyOf(invalidation.Status.Conditions); before != nil {
 		message += ". " + before.Message

@@ -86,8 +86,9 @@ func (j *journal) forget(invalidation *v1.CacheInvalidation) {
 	switch {
 	case invalidation.Spec.DryRun:
 		return
-	case invalidation.Status.EffectiveTime != nil:
-		entered = asOf(invalidation, *invalidation.Status.EffectiveTime)
+	case recordedEffect(invalidation) != nil:
+		recorded := recordedEffect(invalidation)
+		entered = asOf(recorded, *recorded.Status.EffectiveTime)
 	case entered == nil:
 		return
 	}
@@ -142,8 +143,8 @@ func (j *journal) since(ctx context.Context, reader client.Reader, id storeID, s
 		return nil, fmt.Errorf("listing purges: %w", err)
 	}
 	for i := range list.Items {
-		if tookEffect(&list.Items[i], since) {
-			known[client.ObjectKeyFromObject(&list.Items[i])] = knownPurge{CacheInvalidation: &list.Items[i]}
+		if recorded := recordedEffect(&list.Items[i]); recorded != nil && tookEffect(recorded, since) {
+			known[client.ObjectKeyFromObject(recorded)] = knownPurge{CacheInvalidation: recorded}
 		}
 	}
 	found := slices.Collect(maps.Values(known))
@@ -170,6 +171,22 @@ func (j *journal) underWayIn(id storeID) map[client.ObjectKey]knownPurge {
 }
 
 func tookEffect(invalidation *v1.CacheInvalidation, since time.Time) bool {
-	effective := invalidation.Status.EffectiveTime
-	return effective != nil && !effective.Time.Before(since) && !invalidation.Spec.DryRun
+	return !invalidation.Status.EffectiveTime.Time.Before(since)
+}
+
+// recordedEffect returns a purge as far as its status says that it took effect; nil: not at all. Of one that was given up,
+// some targets may have.
+func recordedEffect(invalidation *v1.CacheInvalidation) *v1.CacheInvalidation {
+	status := &invalidation.Status
+	switch {
+	case invalidation.Spec.DryRun:
+		return nil
+	case status.EffectiveTime != nil:
+		return invalidation
+	case status.CompletionTime == nil || !slices.ContainsFunc(status.Targets, func(r v1.TargetResult) bool { return r.Modules > 0 }):
+		return nil
+	}
+	part := asOf(invalidation, metav1.MicroTime{Time: status.CompletionTime.Time})
+	part.Spec.Targets = part.Spec.Targets[:min(len(status.Targets), len(part.Spec.Targets))]
+	return part
 }

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -119,6 +120,32 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 			j.enter(purgeWith("a"), now)
 			j.record(purgeWith("a", failed))
 		}, []*v1.CacheInvalidation{purgeWith("a", failed)}, nil},
+		{
+			"in part, as a target was refused", func(*journal) {},
+			[]*v1.CacheInvalidation{purgeWith("a", func(p *v1.CacheInvalidation) {
+				p.Spec.Targets = append(p.Spec.Targets, v1.InvalidationTarget{Module: "posts"})
+				found := invalidationFindings{began: now, effective: now, refused: 1, results: []v1.TargetResult{{Modules: 1}, {Message: "refused"}}}
+				p.Status = invalidationStatus(p, found, now)
+			})},
+			[]string{"a"},
+		},
+		{
+			"in part, when it was given up", func(*journal) {},
+			[]*v1.CacheInvalidation{purgeWith("a", func(p *v1.CacheInvalidation) {
+				p.Spec.Targets = append(p.Spec.Targets, v1.InvalidationTarget{Module: "posts"})
+				p.Spec.ActiveDeadlineSeconds = new(int64(1))
+				p.Status.Targets = []v1.TargetResult{{Modules: 1}}
+				p.Status = invalidationStatus(p, invalidationFindings{began: now, late: true}, now)
+			})},
+			[]string{"a of 1"},
+		},
+		{
+			"refused altogether", func(*journal) {},
+			[]*v1.CacheInvalidation{purgeWith("a", func(p *v1.CacheInvalidation) {
+				p.Status = invalidationStatus(p, invalidationFindings{began: now, effective: now, refused: 1, results: []v1.TargetResult{{}}}, now)
+			})},
+			nil,
+		},
 		{"deleted, and its last version was not seen", func(j *journal) {
 			j.enter(purgeWith("a"), now)
 			j.forget(purgeWith("a"))
@@ -149,6 +176,9 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 			name := string(purge.UID)
 			if purge.underWay {
 				name += " under way"
+			}
+			if test.recorded != nil && len(purge.Spec.Targets) < len(test.recorded[0].Spec.Targets) {
+				name += fmt.Sprint(" of ", len(purge.Spec.Targets))
 			}
 			got = append(got, name)
 		}
