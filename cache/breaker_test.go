@@ -28,6 +28,7 @@ func TestDeadRedisIsAskedThreeTimesThenOncePerPause(t *testing.T) {
 			before := store.called("read")
 			for range 100 {
 				mustFetch(t.Context(), t, c, usersGet)
+				synctest.Wait()
 			}
 			if got := store.called("read") - before; got != wantReads {
 				t.Errorf("Redis was asked %d times, want %d", got, wantReads)
@@ -40,7 +41,148 @@ func TestDeadRedisIsAskedThreeTimesThenOncePerPause(t *testing.T) {
 		down = false
 		fetchMany(0)
 		time.Sleep(breakerPause + 1)
-		fetchMany(100)
+		fetchMany(1 + 99) // the first is turned away, but has Redis tried
+	})
+}
+
+// Nobody waits for a Redis that is tried again, and it is tried once for all who come meanwhile.
+func TestTrialIsMadeInTheBackground(t *testing.T) {
+	hanging := func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+		return registry.Lookup{}, hang(ctx)
+	}
+	for name, store := range map[string]*stubStore{
+		"read":  {read: hanging},
+		"lease": {lease: hanging},
+		"set": {set: func(ctx context.Context, _ registry.Key) (registry.Filled, error) {
+			return registry.Filled{}, hang(ctx)
+		}},
+	} {
+		withClient(t, store, func(t *testing.T, c *Client) {
+			for range breakerFailures {
+				mustFetch(t.Context(), t, c, usersGet)
+			}
+			before, began := store.called(name), time.Now()
+			const trials = 20
+			for time.Since(began) < trials*(breakerPause+defaultTimeout) {
+				if took := mustFetch(t.Context(), t, c, usersGet); took != 0 {
+					t.Errorf("%s: a caller waited %s", name, took)
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if got := store.called(name) - before; got < trials/2 || got > trials {
+				t.Errorf("%s: Redis was tried %d times, want %d", name, got, trials)
+			}
+		})
+	}
+}
+
+func TestNobodyComesNobodyTries(t *testing.T) {
+	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range breakerFailures {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := store.called("read"); got != breakerFailures {
+			t.Errorf("Redis was asked %d times, want %d", got, breakerFailures)
+		}
+	})
+}
+
+func TestClosedClientTriesAgain(t *testing.T) {
+	down := true
+	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		if down {
+			return registry.Lookup{}, errDown
+		}
+		return registry.Lookup{Hit: true, Payload: []byte(`"cached"`)}, nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range breakerFailures {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		_ = c.Close(t.Context())
+		down = false
+		time.Sleep(breakerPause + 1)
+		if got := fetched(t, c, usersGet); got != "cached" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// answersAfter is a Redis that is so slow.
+func answersAfter(delay *time.Duration) *stubStore {
+	wait := func(ctx context.Context) error {
+		select {
+		case <-time.After(*delay):
+			return nil
+		case <-ctx.Done():
+			return hang(ctx)
+		}
+	}
+	return &stubStore{
+		read: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{}, wait(ctx)
+		},
+		lease: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Token: "token", Cacheable: true}, wait(ctx)
+		},
+		set: func(ctx context.Context, _ registry.Key) (registry.Filled, error) {
+			return registry.Filled{Outcome: registry.Stored}, wait(ctx)
+		},
+	}
+}
+
+func TestAnswersThatTakeMostOfTheTimeoutOpenTheBreaker(t *testing.T) {
+	delay := 90 * time.Millisecond
+	withClient(t, answersAfter(&delay), func(t *testing.T, c *Client) {
+		for range breakerFailures {
+			mustFetch(t.Context(), t, c, usersGet)
+		}
+		for range 1000 {
+			if took := mustFetch(t.Context(), t, c, usersGet); took != 0 {
+				t.Errorf("it took %s", took)
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+func TestAFetchWaitsForOneTimeoutInAll(t *testing.T) {
+	for delay := range 10 {
+		delay := time.Duration(delay) * 10 * time.Millisecond
+		withClient(t, answersAfter(&delay), func(t *testing.T, c *Client) {
+			for range 10 {
+				if took := mustFetch(t.Context(), t, c, usersGet); took > defaultTimeout {
+					t.Errorf("with answers after %s it took %s", delay, took)
+				}
+			}
+		})
+	}
+}
+
+// A moment in which this process, or Redis, stands still is one slow answer to each of many callers.
+func TestOneStallOfManyCallersDoesNotOpenTheBreaker(t *testing.T) {
+	delay := time.Duration(0)
+	store := answersAfter(&delay)
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range breakerFailures - 1 {
+			delay = 90 * time.Millisecond
+			var callers sync.WaitGroup
+			for range 64 {
+				callers.Go(func() { mustFetch(t.Context(), t, c, usersGet) })
+			}
+			callers.Wait()
+		}
+		delay = 0
+		before := store.called("read")
+		mustFetch(t.Context(), t, c, usersGet)
+		if store.called("read") != before+1 {
+			t.Error("the breaker is open")
+		}
 	})
 }
 
@@ -81,16 +223,67 @@ func TestOneFailureAmongAnswersIsForgotten(t *testing.T) {
 	})
 }
 
-// An error reply is an answer: Redis is there, and quick to say so.
-func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
-	for _, refusal := range []error{registry.ErrUnauthorized, registry.ErrUnsupported, registry.ErrRejected, registry.ErrOutOfMemory} {
-		store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, refusal }}
+// An error reply to what a caller sent is an answer: Redis is there, and serves others.
+func TestRejectionsDoNotOpenTheBreaker(t *testing.T) {
+	for _, rejection := range []error{registry.ErrRejected, registry.ErrUnexpected} {
+		store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, rejection }}
 		withClient(t, store, func(t *testing.T, c *Client) {
 			for range 10 {
 				mustFetch(t.Context(), t, c, usersGet)
 			}
 			if got := store.called("lease"); got != 10 {
-				t.Errorf("%v: Redis was asked %d times, want 10", refusal, got)
+				t.Errorf("%v: Redis was asked %d times, want 10", rejection, got)
+			}
+		})
+	}
+}
+
+// A Redis that is full answers all but fills. Misses then do without a lease, too: nothing is to be filled, and other
+// processes would wait for it.
+func TestFullRedisIsReadButNotFilled(t *testing.T) {
+	for _, refusal := range []error{registry.ErrOutOfMemory, registry.ErrUnauthorized, registry.ErrUnreachable} {
+		full := true
+		store := &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+			if full {
+				return registry.Filled{}, refusal
+			}
+			return registry.Filled{Outcome: registry.Stored}, nil
+		}}
+		withClient(t, store, func(t *testing.T, c *Client) {
+			for range 100 {
+				mustFetch(t.Context(), t, c, usersGet)
+			}
+			for call, want := range map[string]int{"read": 100, "lease": breakerFailures, "set": breakerFailures} {
+				if got := store.called(call); got != want {
+					t.Errorf("%v: %s was called %d times, want %d", refusal, call, got, want)
+				}
+			}
+			full = false
+			time.Sleep(breakerPause + 1)
+			mustFetch(t.Context(), t, c, usersGet)
+			synctest.Wait()
+			before := store.called("set")
+			mustFetch(t.Context(), t, c, usersGet)
+			if store.called("set") != before+1 {
+				t.Errorf("%v: Redis has room again, and is not filled", refusal)
+			}
+		})
+	}
+}
+
+// What nobody may do is not tried for each caller.
+func TestRedisThatRefusesTheUserIsLeftAlone(t *testing.T) {
+	for _, refusal := range []error{registry.ErrUnauthorized, registry.ErrUnsupported} {
+		store := &stubStore{
+			read:  func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, refusal },
+			lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, refusal },
+		}
+		withClient(t, store, func(t *testing.T, c *Client) {
+			for range 100 {
+				mustFetch(t.Context(), t, c, usersGet)
+			}
+			if got := store.called("read"); got != breakerFailures {
+				t.Errorf("%v: Redis was asked %d times, want %d", refusal, got, breakerFailures)
 			}
 		})
 	}

@@ -12,10 +12,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// The calls to Redis about one entry. Each tells of its failure.
+// The calls to Redis about one entry. Each tells of its failure, and takes no longer than the timeout, or what is left
+// of it to a caller that makes several.
 
 func (c *Client) read(ctx context.Context, key registry.Key) (lookup registry.Lookup, err error) {
-	err = c.about(ctx, reading, key, func(ctx context.Context) error {
+	err = c.about(ctx, c.timeout, reading, key, func(ctx context.Context) error {
 		lookup, err = c.store.Read(ctx, key)
 		return err
 	})
@@ -31,23 +32,20 @@ func (c *Client) inspect(ctx context.Context, key registry.Key) (lookup registry
 	return lookup, version, err
 }
 
-func (c *Client) lease(ctx context.Context, key registry.Key) (lookup registry.Lookup, err error) {
+// lease returns a lease, with the load lock unless that is for no time. It is of no use while Redis takes no fills:
+// others would wait for a load that is never stored.
+func (c *Client) lease(ctx context.Context, most time.Duration, key registry.Key, lock time.Duration) (lookup registry.Lookup, err error) {
 	c.modules.add(key.Module)
-	err = c.about(ctx, writing, key, func(ctx context.Context) error {
-		lookup, err = c.store.Lease(ctx, key)
-		return err
-	})
-	return lookup, err
-}
-
-// leaseLocked is lease if the lock is for no time.
-func (c *Client) leaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (lookup registry.Lookup, err error) {
-	if lock == 0 {
-		return c.lease(ctx, key)
+	if _, err := c.admit(breakerUse{key.Module, filling}); err != nil {
+		c.failed(key.Module, key.Operation, err)
+		return registry.Lookup{}, err
 	}
-	c.modules.add(key.Module)
-	err = c.about(ctx, writing, key, func(ctx context.Context) error {
-		lookup, err = c.store.LeaseLocked(ctx, key, lock)
+	err = c.about(ctx, most, writing, key, func(ctx context.Context) error {
+		if lock == 0 {
+			lookup, err = c.store.Lease(ctx, key)
+		} else {
+			lookup, err = c.store.LeaseLocked(ctx, key, lock)
+		}
 		return err
 	})
 	return lookup, err
@@ -55,11 +53,11 @@ func (c *Client) leaseLocked(ctx context.Context, key registry.Key, lock time.Du
 
 // unlock gives the load lock back. If that fails it ends by itself.
 func (c *Client) unlock(ctx context.Context, key registry.Key) {
-	_ = c.about(ctx, writing, key, func(ctx context.Context) error { return c.store.Unlock(ctx, key) })
+	_ = c.about(ctx, c.timeout, writing, key, func(ctx context.Context) error { return c.store.Unlock(ctx, key) })
 }
 
-func (c *Client) set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (filled registry.Filled, err error) {
-	err = c.about(ctx, writing, key, func(ctx context.Context) error {
+func (c *Client) set(ctx context.Context, most time.Duration, key registry.Key, payload []byte, token registry.Token) (filled registry.Filled, err error) {
+	err = c.about(ctx, most, filling, key, func(ctx context.Context) error {
 		filled, err = c.store.Set(ctx, key, payload, token)
 		return err
 	})
@@ -67,8 +65,8 @@ func (c *Client) set(ctx context.Context, key registry.Key, payload []byte, toke
 	return filled, err
 }
 
-func (c *Client) setNegative(ctx context.Context, key registry.Key, token registry.Token) (filled registry.Filled, err error) {
-	err = c.about(ctx, writing, key, func(ctx context.Context) error {
+func (c *Client) setNegative(ctx context.Context, most time.Duration, key registry.Key, token registry.Token) (filled registry.Filled, err error) {
+	err = c.about(ctx, most, filling, key, func(ctx context.Context) error {
 		filled, err = c.store.SetNegative(ctx, key, nil, token)
 		return err
 	})
@@ -76,8 +74,8 @@ func (c *Client) setNegative(ctx context.Context, key registry.Key, token regist
 	return filled, err
 }
 
-func (c *Client) remove(ctx context.Context, key registry.Key) error {
-	err := c.about(ctx, writing, key, func(ctx context.Context) error {
+func (c *Client) remove(ctx context.Context, most time.Duration, key registry.Key) error {
+	err := c.about(ctx, most, writing, key, func(ctx context.Context) error {
 		_, err := c.store.Delete(ctx, key)
 		return err
 	})
@@ -85,8 +83,10 @@ func (c *Client) remove(ctx context.Context, key registry.Key) error {
 	return err
 }
 
-func (c *Client) about(ctx context.Context, access access, key registry.Key, call func(context.Context) error) error {
-	err := c.ask(ctx, access, key.Module, call)
+func (c *Client) about(
+	ctx context.Context, most time.Duration, access access, key registry.Key, call func(context.Context) error,
+) error {
+	err := c.askWithin(ctx, most, access, key.Module, call)
 	if err != nil && ctx.Err() == nil {
 		c.failed(key.Module, key.Operation, err)
 	}

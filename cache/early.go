@@ -82,7 +82,7 @@ func (c *Client) refreshEarly(ctx context.Context, key registry.Key, hit registr
 	lock := key
 	lock.ID = turnPrefix + key.ID
 	c.refreshInTurn(ctx, key, lock, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
-		lookup, err := c.leaseLocked(ctx, lock, c.refreshTimeout)
+		lookup, err := c.lease(ctx, c.timeout, lock, c.refreshTimeout)
 		if err != nil || lookup.Wait > 0 || !lookup.Cacheable {
 			return "", refreshNotOurs
 		}

@@ -72,10 +72,10 @@ func (c *Client) Set(ctx context.Context, key Key, value any) error {
 		return err
 	}
 	// The deletion makes room for a lease, and keeps loads that are under way from overwriting the value.
-	if err := c.remove(ctx, entry); err != nil {
+	if err := c.remove(ctx, c.timeout, entry); err != nil {
 		return err
 	}
-	lookup, err := c.lease(ctx, entry)
+	lookup, err := c.lease(ctx, c.timeout, entry, 0)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (c *Client) Set(ctx context.Context, key Key, value any) error {
 	if lookup.Hit || !lookup.Cacheable {
 		return nil
 	}
-	filled, err := c.set(ctx, entry, payload, lookup.Token)
+	filled, err := c.set(ctx, c.timeout, entry, payload, lookup.Token)
 	if err != nil {
 		return err
 	}
@@ -105,6 +105,6 @@ func (c *Client) Delete(ctx context.Context, key Key) error {
 	invalidation := Invalidation{Module: key.Module, Operation: key.Operation, Extent: ExtentEntry}
 	return c.observeInvalidation(ctx, invalidation, func(ctx context.Context) error {
 		p := piece{operation: entry.Operation, user: entry.User, id: entry.ID}
-		return c.keep(c.remove(ctx, entry), entry.Module, p, registry.ModeHard)
+		return c.keep(c.remove(ctx, c.timeout, entry), entry.Module, p, registry.ModeHard)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/flight"
@@ -30,6 +31,13 @@ func headsOf(token registry.Token) string {
 		return ""
 	}
 	return string(token[1:])
+}
+
+// ticket is leave to fill an entry.
+type ticket struct {
+	token  registry.Token
+	locked bool          // with the load lock
+	left   time.Duration // of the time that the Fetch may wait for Redis
 }
 
 // loaded is what a flight brings: the value itself for the caller whose load it was, and bytes of
@@ -83,7 +91,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 		return OutcomeBypass, loadAlone(ctx, out, load)
 	}
 	stamp := c.near.stamp(entry)
-	lookup, found := c.find(ctx, entry, out, load)
+	lookup, left, found := c.find(ctx, entry, out, load)
 	switch {
 	case found:
 		c.putNear(nearby, entry.Slot, out, lookup, stamp)
@@ -94,38 +102,40 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	case !lookup.Cacheable:
 		return outcomeOfLoad(lookup), loadAlone(ctx, out, load)
 	default:
-		return outcomeOfLoad(lookup), c.loadTogether(ctx, entry, lookup, out, load)
+		return outcomeOfLoad(lookup), c.loadTogether(ctx, entry, lookup, left, out, load)
 	}
 }
 
 // find reads the entry into out, or finds that the source has nothing, or returns a miss. Only if that is
-// cacheable has Redis answered, with a token to fill the entry, and perhaps the load lock.
-func (c *Client) find(ctx context.Context, key registry.Key, out any, load loader) (lookup registry.Lookup, found bool) {
+// cacheable has Redis answered, with a token to fill the entry, and perhaps the load lock; left is how much longer the
+// caller may wait for Redis.
+func (c *Client) find(ctx context.Context, key registry.Key, out any, load loader) (lookup registry.Lookup, left time.Duration, found bool) {
+	began := time.Now()
 	lookup, err := c.read(ctx, key)
 	if err != nil {
-		return registry.Lookup{}, false
+		return registry.Lookup{}, 0, false
 	}
 	if lookup.Hit {
 		if c.give(key, lookup, out) {
 			c.served(ctx, key, lookup, load)
-			return lookup, true
+			return lookup, 0, true
 		}
 		// Of no use to this version of the application. Only what is gone can be leased.
-		if err := c.remove(ctx, key); err != nil {
-			return registry.Lookup{}, false
+		if err := c.remove(ctx, c.timeout-time.Since(began), key); err != nil {
+			return registry.Lookup{}, 0, false
 		}
 	}
-	lookup, err = c.leaseLocked(ctx, key, c.loadWait)
+	lookup, err = c.lease(ctx, c.timeout-time.Since(began), key, c.loadWait)
 	if err != nil || !lookup.Hit {
-		return lookup, false
+		return lookup, c.timeout - time.Since(began), false
 	}
 	if lookup.Token != "" {
 		c.refresh(ctx, key, lookup.Token, load)
 	}
 	if !c.give(key, lookup, out) {
-		return registry.Lookup{}, false
+		return registry.Lookup{}, 0, false
 	}
-	return lookup, true
+	return lookup, 0, true
 }
 
 // give says whether a hit is of use to the caller: out now holds its value, or it is negative.
@@ -153,13 +163,15 @@ func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Look
 }
 
 // loadTogether joins the load of other callers that found the same heads, or lets them join.
-func (c *Client) loadTogether(ctx context.Context, key registry.Key, miss registry.Lookup, out any, load loader) error {
+func (c *Client) loadTogether(
+	ctx context.Context, key registry.Key, miss registry.Lookup, left time.Duration, out any, load loader,
+) error {
 	patience := c.patience(ctx, miss.Wait)
 	result, started, err := c.flights.Do(ctx, flightKey{key, headsOf(miss.Token)}, func(ctx context.Context) (loaded, error) {
 		if lookup, found := c.await(ctx, key, patience); found {
 			return loaded{payload: lookup.Payload, shared: true, foreign: true}, errorOf(lookup)
 		}
-		return c.loadAndFill(ctx, key, miss.Token, c.loadWait > 0 && miss.Wait == 0, load)
+		return c.loadAndFill(ctx, key, ticket{miss.Token, c.loadWait > 0 && miss.Wait == 0, left}, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare):
@@ -177,23 +189,23 @@ func (c *Client) loadTogether(ctx context.Context, key registry.Key, miss regist
 
 // loadAndFill gives the load lock back, if it is held, however the load ends. A fill that Redis
 // takes or fences has done so by itself.
-func (c *Client) loadAndFill(ctx context.Context, key registry.Key, token registry.Token, locked bool, load loader) (result loaded, err error) {
+func (c *Client) loadAndFill(ctx context.Context, key registry.Key, ticket ticket, load loader) (result loaded, err error) {
 	defer func() {
-		if locked {
+		if ticket.locked {
 			c.background.start(ctx, func(ctx context.Context) { c.unlock(ctx, key) })
 		}
 	}()
 	value, err := c.timed(key, load)(ctx)
 	if errors.Is(err, ErrNotFound) {
-		stored := passed(c.fillNegative(ctx, key, token))
-		locked = locked && !stored
+		stored := passed(c.fillNegative(ctx, key, ticket))
+		ticket.locked = ticket.locked && !stored
 		return loaded{storedNegative: stored}, err
 	}
 	if err != nil {
 		return loaded{}, err
 	}
-	payload, outcome := c.fill(ctx, key, token, value)
-	locked = locked && !passed(outcome)
+	payload, outcome := c.fill(ctx, key, ticket, value)
+	ticket.locked = ticket.locked && !passed(outcome)
 	// A value without a user is shared only once the policy has let it pass: it may be refused because
 	// the operation's entries are users' own, and then one caller's must not be given to another.
 	return loaded{value: value, payload: payload, shared: passed(outcome) || key.User != "" && payload != nil}, nil
@@ -212,7 +224,7 @@ func loadAlone(ctx context.Context, out any, load loader) error {
 
 // fill encodes and stores a loaded value. It takes place even if all callers have left. The payload is nil
 // if the value cannot be encoded, the outcome 0 if Redis could not say, or does not know yet of an invalidation.
-func (c *Client) fill(ctx context.Context, key registry.Key, token registry.Token, value any) ([]byte, registry.Outcome) {
+func (c *Client) fill(ctx context.Context, key registry.Key, ticket ticket, value any) ([]byte, registry.Outcome) {
 	payload, err := c.encode(value)
 	if err != nil {
 		c.failed(key.Module, key.Operation, err)
@@ -221,7 +233,7 @@ func (c *Client) fill(ctx context.Context, key registry.Key, token registry.Toke
 	if c.undelivered.covers(key) {
 		return payload, 0
 	}
-	filled, _ := c.set(context.WithoutCancel(ctx), key, payload, token) // a failure was told of
+	filled, _ := c.set(context.WithoutCancel(ctx), ticket.left, key, payload, ticket.token) // a failure was told of
 	if filled.Outcome == registry.Refused {
 		c.failed(key.Module, key.Operation, refusal(key))
 	}
@@ -235,11 +247,11 @@ func passed(outcome registry.Outcome) bool {
 }
 
 // fillNegative takes note that the source has nothing, if the policy has a negativeTTL.
-func (c *Client) fillNegative(ctx context.Context, key registry.Key, token registry.Token) registry.Outcome {
+func (c *Client) fillNegative(ctx context.Context, key registry.Key, ticket ticket) registry.Outcome {
 	if c.undelivered.covers(key) {
 		return 0
 	}
-	filled, _ := c.setNegative(context.WithoutCancel(ctx), key, token) // a failure was told of
+	filled, _ := c.setNegative(context.WithoutCancel(ctx), ticket.left, key, ticket.token) // a failure was told of
 	return filled.Outcome
 }
 

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/sony/gobreaker/v2"
-
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -122,7 +120,8 @@ func (c *Client) figures() Figures {
 		figures.Breakers = append(figures.Breakers, BreakerFigure{
 			Module: use.(breakerUse).module,
 			Writes: use.(breakerUse).access == writing,
-			Open:   found.(*breaker).State() == gobreaker.StateOpen,
+			Fills:  use.(breakerUse).access == filling,
+			Open:   found.(*breaker).paused(),
 		})
 		return true
 	})

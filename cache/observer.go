@@ -115,10 +115,12 @@ type Figures struct {
 	Breakers []BreakerFigure
 }
 
-// BreakerFigure is one circuit breaker: each module has one for reads and one for writes.
+// BreakerFigure is one circuit breaker: each module has one for reads, one for fills, which take memory, and one for
+// other writes.
 type BreakerFigure struct {
 	Module string
 	Writes bool
-	// Open: Redis did not answer lately, and is left alone for now.
+	Fills  bool
+	// Open: Redis did not serve lately, and is left alone for now.
 	Open bool
 }

@@ -127,9 +127,12 @@ func atMost(option string, d, most time.Duration) error {
 // agree; what one cannot decode it replaces.
 func WithCodec(codec Codec) Option { return func(o *options) { o.codec = codec } }
 
-// WithTimeout bounds each call to Redis other than an invalidation; a Fetch waits for no more than
-// one that fails. (For another process' load it may wait longer: see WithLoadWait.) Default 100ms. Where the caller's context has a deadline, no call takes more than half
-// of what is left, so that there is time to load.
+// WithTimeout bounds each call to Redis other than an invalidation, and the calls of a Fetch in all. (For another process'
+// load a Fetch may wait longer: see WithLoadWait.) Default 100ms. Where the caller's context has a deadline, no call takes
+// more than half of what is left, so that there is time to load.
+//
+// An answer that takes more than half of it is as bad as none: after three in a row, of either, Redis is left alone. A Fetch
+// that finds nothing makes three calls, so it should be at least four times what Redis takes to answer.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // WithInvalidationTimeout bounds each call to Redis that invalidates. Default 2s.

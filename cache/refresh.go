@@ -137,7 +137,7 @@ func refreshFailure(cause error) error {
 }
 
 func (c *Client) turnOfStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
-	lookup, err := c.leaseLocked(ctx, key, c.refreshTimeout)
+	lookup, err := c.lease(ctx, c.timeout, key, c.refreshTimeout)
 	switch {
 	case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
 		return "", refreshNotOurs
@@ -159,7 +159,7 @@ func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.To
 		}
 	}()
 	result, started, err := c.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		return c.loadAndFill(ctx, key.Key, token, false, load)
+		return c.loadAndFill(ctx, key.Key, ticket{token: token, left: c.timeout}, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare):
@@ -168,7 +168,7 @@ func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.To
 		return err
 	case started && !result.storedNegative:
 		// The source has it no more, and no policy says how long to remember that.
-		return c.remove(ctx, key.Key)
+		return c.remove(ctx, c.timeout, key.Key)
 	default:
 		return nil
 	}

@@ -86,8 +86,12 @@ func openness(breaker cache.BreakerFigure) int64 {
 }
 
 func accessOf(breaker cache.BreakerFigure) string {
-	if breaker.Writes {
+	switch {
+	case breaker.Fills:
+		return "fill"
+	case breaker.Writes:
 		return "write"
+	default:
+		return "read"
 	}
-	return "read"
 }

@@ -167,6 +167,7 @@ func TestMetrics(t *testing.T) {
 		"cachewright.near.size":                 {"cachewright.namespace=shop": 0},
 		"cachewright.invalidation.queue.length": {"cachewright.namespace=shop": 0},
 		"cachewright.breaker.open": {
+			"cachewright.breaker.access=fill,cachewright.module=users,cachewright.namespace=shop":  0,
 			"cachewright.breaker.access=read,cachewright.module=users,cachewright.namespace=shop":  0,
 			"cachewright.breaker.access=write,cachewright.module=users,cachewright.namespace=shop": 0,
 		},
