@@ -4,141 +4,371 @@
 package cache_test
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
 )
 
-// sickRedis takes connections and answers each command in one way, or not at all. It counts them, but for
-// what a client sends by itself.
-type sickRedis struct {
-	addr     string
-	commands atomic.Int64
-	answer   func(net.Conn)
+const (
+	// outageTimeout is such that a Redis that is slow answers within it, but not within half of it.
+	outageTimeout = 190 * time.Millisecond
+	slowness      = 100 * time.Millisecond
+	// outageReads are those of a patient in one look at it, outageInterval apart.
+	outageReads    = 100
+	outageInterval = 50 * time.Millisecond
+	// outageLooks are made before a patient is given up: the machine may be busy.
+	outageLooks = 3
+)
+
+// trouble is what a Redis can have.
+type trouble struct {
+	name    string
+	ailment func(addr string) ailment
+	dead    bool
+	full    bool // for real
+	// open says which breaker opens; readable, that what is cached is served all the same.
+	open     func(cache.BreakerFigure) bool
+	readable bool
 }
 
-func startSickRedis(t *testing.T, answer func(net.Conn)) *sickRedis {
+func forReads(f cache.BreakerFigure) bool  { return !f.Writes && !f.Fills }
+func forWrites(f cache.BreakerFigure) bool { return f.Writes }
+func forFills(f cache.BreakerFigure) bool  { return f.Fills }
+
+func striking(strikes func(string) bool, instead func([]byte) []byte) func(string) ailment {
+	return func(string) ailment { return ailment{strikes, instead} }
+}
+
+var troubles = []trouble{
+	{name: "dead", dead: true, open: forReads},
+	{name: "hanging", ailment: striking(isData, never), open: forReads},
+	{name: "slow", ailment: striking(isData, late(slowness)), open: forReads},
+	{name: "LOADING", ailment: striking(isData, replying("LOADING Redis is loading the dataset in memory")), open: forReads},
+	{name: "READONLY", ailment: striking(isWrite, replying("READONLY no writes against a read only replica.")), open: forWrites, readable: true},
+	{name: "full", ailment: striking(isFill, unchanged), full: true, open: forFills, readable: true},
+	{name: "OOM", ailment: striking(isFill, replying("OOM command not allowed")), open: forFills, readable: true},
+	{name: "MOVED to itself", ailment: func(addr string) ailment { return ailment{isData, replying("MOVED 1 " + addr)} }, open: forReads},
+	{name: "MOVED to nobody", ailment: striking(isData, replying("MOVED 1 127.0.0.1:1")), open: forReads},
+	{name: "healthy"},
+}
+
+// manners are the ways to use a Redis.
+var manners = map[string][]cache.Option{
+	"plain":       nil,
+	"half duplex": {cache.WithAutoPipelining(registry.HalfDuplex)},
+	"full duplex": {cache.WithAutoPipelining(registry.FullDuplex)},
+	"near cache":  {cache.WithNearCache(cache.NearCache{})},
+}
+
+// witness knows the figures of a cache.
+type witness struct{ figures func() cache.Figures }
+
+func (w *witness) Watch(_ string, figures func() cache.Figures) func() {
+	w.figures = figures
+	return func() {}
+}
+
+func (w *witness) StartRequest(ctx context.Context, _ cache.Request) (context.Context, func(cache.Outcome, error)) {
+	return ctx, func(cache.Outcome, error) {}
+}
+
+func (w *witness) StartLoad(ctx context.Context, _, _ string) (context.Context, func(error)) {
+	return ctx, func(error) {}
+}
+
+func (w *witness) StartInvalidation(ctx context.Context, _ cache.Invalidation) (context.Context, func(error)) {
+	return ctx, func(error) {}
+}
+func (w *witness) Filled(context.Context, string, string, cache.Fill)         {}
+func (w *witness) Audited(context.Context, string, string, cache.AuditResult) {}
+
+// patient is a cache over a Redis, or over one node of a cluster, that is to fall ill.
+type patient struct {
+	trouble
+	witness
+
+	t       *testing.T
+	manner  string
+	cache   *cache.Client
+	module  string
+	through *ailing
+	control bool            // nothing ails this one: the others are measured by it
+	took    []time.Duration // by reads of the last look
+	hits    int             // among them
+}
+
+func (p *patient) String() string { return p.name + ", " + p.manner + ", module " + p.module }
+
+// fetch reads an entry; it takes no time to load.
+func (p *patient) fetch(params any) (took time.Duration, loaded bool) {
+	began := time.Now()
+	got, err := cache.Fetch(p.t.Context(), p.cache, cache.Key{Module: p.module, Operation: "get", Params: params}, func(context.Context) (string, error) {
+		loaded = true
+		return "value", nil
+	})
+	took = time.Since(began)
+	if got != "value" || err != nil {
+		p.t.Errorf("%s: got %q, %v", p, got, err)
+	}
+	return took, loaded
+}
+
+// eventually waits for a state, while reading.
+func (p *patient) eventually(what string, reached func() bool) {
+	for deadline := time.Now().Add(patience); !reached(); {
+		if time.Now().After(deadline) {
+			p.t.Errorf("%s: %s", p, what)
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (p *patient) warmUp() {
+	p.eventually("nothing is cached", func() bool {
+		_, loaded := p.fetch("warm")
+		return !loaded
+	})
+}
+
+func (p *patient) isOpen() bool {
+	return slices.ContainsFunc(p.figures().Breakers, func(f cache.BreakerFigure) bool {
+		return f.Module == p.module && f.Open && p.open(f)
+	})
+}
+
+func (p *patient) fallIll(addr string) {
+	switch {
+	case p.dead:
+		p.through.die()
+	case p.ailment != nil:
+		p.through.fallIll(p.ailment(addr))
+	}
+}
+
+// worsen goes on until the breaker opens. New entries are read too, for those that are cached ask for nothing but a read.
+func (p *patient) worsen() {
+	if p.open == nil {
+		return
+	}
+	var cold int
+	p.eventually("the breaker does not open", func() bool {
+		cold++
+		p.fetch(fmt.Sprint("cold", cold))
+		return p.isOpen()
+	})
+}
+
+// look reads for seconds, now and then: what is cached, and what is not.
+func (p *patient) look() {
+	p.took, p.hits = p.took[:0], 0
+	for i := range outageReads / 2 {
+		time.Sleep(outageInterval)
+		took, loaded := p.fetch("warm")
+		p.took = append(p.took, took)
+		if !loaded {
+			p.hits++
+		}
+		if p.open == nil {
+			continue
+		}
+		time.Sleep(outageInterval)
+		took, loaded = p.fetch(fmt.Sprint("new", i, time.Now()))
+		p.took = append(p.took, took)
+		if !loaded {
+			p.t.Errorf("%s: what was never read before was not loaded", p)
+		}
+	}
+}
+
+func (p *patient) p99() time.Duration {
+	slices.Sort(p.took)
+	return p.took[len(p.took)*99/100-1]
+}
+
+// check says what is wrong with what the last look saw, where a read may take so long, and so many must be hits.
+func (p *patient) check(most time.Duration, hits int) error {
+	switch {
+	case (p.open == nil || p.readable) && p.hits < hits:
+		return fmt.Errorf("%s: %d hits, and there should be %d", p, p.hits, hits)
+	case p.open != nil && p.p99() > most:
+		return fmt.Errorf("%s: 99 of 100 reads took up to %s, and may take %s", p, p.p99(), most)
+	default:
+		return nil
+	}
+}
+
+// isLeftAlone reads a lot, and says whether Redis was asked more often than trials may.
+func (p *patient) isLeftAlone() error {
+	const burst, trialsAtOnce, retries = 2000, 3, 8
+	before, began := p.through.struck.Load(), time.Now()
+	for i := range burst {
+		p.fetch(fmt.Sprint("burst", i, began))
+		trials := trialsAtOnce * (1 + int64(time.Since(began)/(500*time.Millisecond)))
+		if asked := p.through.struck.Load() - before; asked > retries*trials {
+			return fmt.Errorf("%s: Redis was asked %d times by %d reads in %s", p, asked, i, time.Since(began))
+		}
+	}
+	return nil
+}
+
+// ward is patients that are looked at together: it takes seconds.
+type ward []*patient
+
+func (w ward) all(do func(*patient)) {
+	var group sync.WaitGroup
+	for _, p := range w {
+		group.Go(func() { do(p) })
+	}
+	group.Wait()
+}
+
+// normal is what reads may take, and how many must be hits, in a look in which the healthy did as they did.
+func (w ward) normal() (most time.Duration, hits int) {
+	most, hits = time.Millisecond, outageReads
+	for _, p := range w {
+		if p.control {
+			most, hits = max(most, 3*p.p99()), min(hits, p.hits/2)
+		}
+	}
+	return most, hits
+}
+
+func (w ward) examine() error {
+	w.all((*patient).look)
+	most, hits := w.normal()
+	var problems []error
+	for _, p := range w {
+		problems = append(problems, p.check(most, hits))
+	}
+	return errors.Join(problems...)
+}
+
+// staysWell requires of all that no read is held up, or errs, however Redis ails.
+func (w ward) staysWell(t *testing.T) {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	w.all((*patient).worsen)
+	var err error
+	for range outageLooks {
+		if err = w.examine(); err == nil {
+			break
+		}
+		t.Log("looking again:", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sickRedis{addr: listener.Addr().String(), answer: answer}
-	var conns sync.WaitGroup
-	t.Cleanup(conns.Wait)
-	t.Cleanup(func() { _ = listener.Close() })
-	conns.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-			go s.serve(conn)
-		}
-	})
-	return s
-}
-
-func (s *sickRedis) serve(conn net.Conn) {
-	in := bufio.NewReader(conn)
-	for {
-		name, err := readCommand(in)
-		if err != nil {
-			return
-		}
-		if slices.Contains([]string{"hello", "client", "cluster", "command"}, name) {
-			_, _ = io.WriteString(conn, "-ERR unknown command\r\n")
+	for _, p := range w {
+		if p.open == nil {
 			continue
 		}
-		s.commands.Add(1)
-		s.answer(conn)
+		if err := p.isLeftAlone(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
-// readCommand returns the lower-case name of a RESP command.
-func readCommand(in *bufio.Reader) (name string, err error) {
-	var parts int
-	if _, err := fmt.Fscanf(in, "*%d\r\n", &parts); err != nil {
-		return "", err
+func pipelinedOrNot(manner string) (readTimeout time.Duration, retries int) {
+	if manner == "half duplex" || manner == "full duplex" {
+		return 200 * time.Millisecond, -1
 	}
-	for i := range parts {
-		var size int
-		if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
-			return "", err
-		}
-		part := make([]byte, size+2)
-		if _, err := io.ReadFull(in, part); err != nil {
-			return "", err
-		}
-		if i == 0 {
-			name = strings.ToLower(string(part[:size]))
-		}
-	}
-	return name, nil
+	return -1, 0
 }
 
-func reply(text string) func(net.Conn) {
-	return func(conn net.Conn) { _, _ = io.WriteString(conn, text+"\r\n") }
+func (p *patient) openWith(client redis.UniversalClient) {
+	p.cache = newCache(p.t, client, append([]cache.Option{cache.WithTimeout(outageTimeout), cache.WithObserver(&p.witness)}, manners[p.manner]...)...)
 }
 
-// Once the breaker is open a sick Redis costs the application nothing: it is not even asked.
-func TestSickRedisIsLeftAlone(t *testing.T) {
-	for name, answer := range map[string]func(net.Conn){
-		"hanging":    func(net.Conn) {},
-		"slow":       func(conn net.Conn) { time.Sleep(100 * time.Millisecond); reply("*3\r\n$-1\r\n$-1\r\n$-1")(conn) },
-		"LOADING":    reply("-LOADING Redis is loading the dataset in memory"),
-		"READONLY":   reply("-READONLY You can't write against a read only replica."),
-		"MOVED":      reply("-MOVED 1 127.0.0.1:1"),
-		"hanging up": func(conn net.Conn) { _ = conn.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			sick := startSickRedis(t, answer)
-			// The client would follow each of these for seconds.
-			c := newCache(t, redis.NewClient(redisOptions(sick.addr)), cache.WithTimeout(60*time.Millisecond))
-			isOpen := func() bool {
-				before := sick.commands.Load()
-				for range 10 {
-					fetchLoaded(t, c, usersGet)
-				}
-				return sick.commands.Load() == before
-			}
-			for range 10 {
-				if isOpen() {
-					break
-				}
-			}
-			const fetches = 2000
-			before := sick.commands.Load()
-			start := time.Now()
-			loads := 0
-			for range fetches {
-				_, _ = cache.Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) {
-					loads++
-					return "value", nil
-				})
-			}
-			if loads != fetches {
-				t.Errorf("%d loads, want %d", loads, fetches)
-			}
-			// One caller in half a second tries, and the client may try again for it.
-			trials := 1 + int64(time.Since(start)/(500*time.Millisecond))
-			if asked := sick.commands.Load() - before; asked > 8*trials {
-				t.Errorf("Redis was asked %d times by %d fetches in %s", asked, fetches, time.Since(start))
-			}
-		})
+// Whatever a Redis has, and however it is used: once the breaker is open no read is held up by it, none fails, each
+// loads, or is served what is cached, and Redis is left alone.
+func TestSickRedisCostsTheApplicationNothing(t *testing.T) {
+	server, full := redistest.Start(t), redistest.Start(t)
+	for _, s := range []*redistest.Server{server, full} {
+		applyPolicy(t, s.Client(), "users", hour())
 	}
+	var all ward
+	for _, trouble := range troubles {
+		upstream := server
+		if trouble.full {
+			upstream = full
+		}
+		for manner := range manners {
+			p := &patient{trouble: trouble, t: t, manner: manner, module: "users", through: startAiling(t, upstream.Addr()), control: trouble.open == nil}
+			options := redisOptions(p.through.addr)
+			options.ReadTimeout, options.MaxRetries = pipelinedOrNot(manner)
+			p.openWith(redis.NewClient(options))
+			all = append(all, p)
+		}
+	}
+	all.all((*patient).warmUp)
+	if err := full.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	all.all(func(p *patient) { p.fallIll(p.through.addr) })
+	all.staysWell(t)
+}
+
+// The same trouble on one node of a cluster; modules on the others are served from the cache as ever.
+func TestSickNodeOfAClusterCostsTheApplicationNothing(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	modules := modulesByNode(t, cluster)
+	for _, module := range modules {
+		applyPolicy(t, cluster.Client(), module, hour())
+	}
+	sick := cluster.Addrs()[0]
+	var ill, well ward
+	for _, trouble := range troubles {
+		if trouble.full {
+			continue // it would be so for all others
+		}
+		for manner := range manners {
+			p := &patient{trouble: trouble, t: t, manner: manner, module: modules[0], through: startAiling(t, sick), control: trouble.open == nil}
+			options := &redis.ClusterOptions{
+				Addrs: cluster.Addrs()[1:], ContextTimeoutEnabled: true,
+				MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+				Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if addr == sick {
+						addr = p.through.addr
+					}
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				},
+			}
+			options.ReadTimeout, options.MaxRetries = pipelinedOrNot(manner)
+			p.openWith(redis.NewClusterClient(options))
+			ill = append(ill, p)
+			for _, module := range modules[1:] {
+				well = append(well, &patient{trouble: troubles[len(troubles)-1], t: t, manner: manner + " beside " + trouble.name, module: module, cache: p.cache})
+			}
+		}
+	}
+	all := append(slices.Clone(ill), well...)
+	all.all((*patient).warmUp)
+	ill.all(func(p *patient) { p.fallIll(sick) })
+	all.staysWell(t)
+}
+
+// modulesByNode returns a module for each node of a cluster.
+func modulesByNode(t *testing.T, cluster *redistest.Cluster) []string {
+	t.Helper()
+	const slots = 16384
+	nodes := len(cluster.Addrs())
+	modules := make([]string, nodes)
+	for i := 0; slices.Contains(modules, ""); i++ {
+		module := fmt.Sprint("module", i)
+		slot := cluster.Servers()[0].Client().ClusterKeySlot(t.Context(), "cw:{"+namespace+"/"+module+"}").Val()
+		modules[int(slot)*nodes/slots] = module
+	}
+	return modules
 }
