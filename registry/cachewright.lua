@@ -41,12 +41,11 @@ local MAX_OPERATION_BYTES = 128
 local MAX_USER_BYTES = 256
 local MAX_ID_BYTES = 1024
 local MAX_REQUEST_ID_BYTES = 128
-local MAX_REVISION_BYTES = 128
 local MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-local MAX_POLICY_BYTES = 512 * 1024
 local MAX_OPERATIONS = 1000
+-- Operations that go by the default TTL: what concerns the whole module takes a step for each, and callers name them.
+local MAX_UNLISTED = 256
 local MAX_TTL_MS = 720 * 3600 * 1000
-local MAX_JITTER_PERCENT = 50
 
 -- An index of at most this many keys is reclaimed by the call that invalidates: more would show in the time
 -- of that call.
@@ -339,16 +338,6 @@ local function ttl_by(rules, op)
   return rule and rule.ttl or 0
 end
 
-local function life_by(rules, op)
-  local rule = rules.operations[op] or rules.default
-  return rule and life_of(rule) or 0
-end
-
-local function scope_by(rules, op)
-  local rule = rules.operations[op] or rules.default
-  return rule and rule.scope or 'Any'
-end
-
 -- known_operations lists the operations that can have entries: those of the policy, and those that
 -- were read or filled under its default.
 local function known_operations(slot, rules)
@@ -368,19 +357,27 @@ local function known_operations(slot, rules)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Counters: one hash, fields <counter>:<op>; "invalidations:" with no operation counts all of them.
+-- Counters: one hash, fields <counter>:<op>; "invalidations:" with no operation counts all of them. They also tell which
+-- operations there are that the policy does not list: "unlisted" is how many, and "since" the module's epoch when it was
+-- begun, from which on none is missing.
 
 local function count(slot, counter, op, by)
   local keys = keys_of_operation(slot, op)
   call('HINCRBY', keys.counters, keys.fields[counter], by or '1')
 end
 
--- has_room keeps a caller that invents operations under a default TTL from growing the slot.
-local function has_room(slot, op)
-  local key = counters_key(slot)
-  return call('HLEN', key) < MAX_OPERATIONS * #COUNTERS
-    or call('HEXISTS', key, keys_of_operation(slot, op).fields.misses) == 1
-    or call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1
+local UNLISTED, SINCE = 'unlisted', 'since'
+
+-- admit says whether an operation that is cached has a place among the counters, and gives it one: a caller that
+-- invents operations under a default TTL must not grow the slot.
+local function admit(slot, op)
+  local key, misses = counters_key(slot), keys_of_operation(slot, op).fields.misses
+  if call('HEXISTS', key, misses) == 1 then return true end
+  if call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1 then return true end
+  if (tonumber(call('HGET', key, UNLISTED)) or 0) >= MAX_UNLISTED then return false end
+  call('HINCRBY', key, UNLISTED, '1')
+  call('HINCRBY', key, misses, '0')
+  return true
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1170,6 +1167,7 @@ local function create_missing_heads(slot, op, user, heads, rule)
   if not raw[1] then
     hide_operations(slot, op)
     raw[1], raw[2] = create_head(keys[1], new_epoch(slot), ms), false
+    call('HSET', counters_key(slot), SINCE, raw[1])
   end
   raw[2] = raw[2] or create_head(keys[2], new_epoch(slot) .. new_epoch(slot), ms)
   if user ~= '' and not raw[3] then
@@ -1204,7 +1202,7 @@ end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
-  if not rule or not has_room(slot, op) then return {0, NO_LEASE} end
+  if not rule or not admit(slot, op) then return {0, NO_LEASE} end
   local token = lease(slot, op, user, heads, rule)
   count(slot, 'misses', op)
   if lock_ms == 0 then return {0, token} end
@@ -1466,8 +1464,12 @@ end
 -- cw_policy_apply KEY json: [changed, purged].
 
 -- The calls on policies by their names, as Lua allows a file 200 local names in all.
+local parse_policy
 local cw_policy = {}
 do
+local MAX_REVISION_BYTES = 128
+local MAX_POLICY_BYTES = 512 * 1024
+local MAX_JITTER_PERCENT = 50
 
 local function want_whole(where, value, min, max)
   if type(value) ~= 'number' or value % 1 ~= 0 or value < min or value > max then
@@ -1566,7 +1568,7 @@ local function want_strict_json(text, document)
   want_fields_once(plain, document)
 end
 
-local function parse_policy(text)
+function parse_policy(text)
   want_bytes('cw_policy_apply', 'the document', text, 2, MAX_POLICY_BYTES)
   local ok, document = pcall(cjson.decode, text)
   if not ok or not string.match(text, '^%s*{') then
@@ -1588,6 +1590,9 @@ local function parse_policy(text)
   return rules
 end
 
+end
+
+do
 -- seal_of sums up the other fields of a policy, so that it shows where one was edited by hand.
 local function seal_of(fields)
   local parts = {}
@@ -1623,6 +1628,16 @@ local function write_policy(slot, text, hash, rules, revision)
   forget(slot)
 end
 
+local function life_by(rules, op)
+  local rule = rules.operations[op] or rules.default
+  return rule and life_of(rule) or 0
+end
+
+local function scope_by(rules, op)
+  local rule = rules.operations[op] or rules.default
+  return rule and rule.scope or 'Any'
+end
+
 -- obey_operation makes entries that are there already keep to the new policy: of an operation that
 -- is no longer cached, or now is users' only, none stays; where the TTL was lowered, none lives longer.
 local function obey_operation(slot, op, old, new, had_policy)
@@ -1639,6 +1654,39 @@ local function obey_operation(slot, op, old, new, had_policy)
     -- They may be there as long as before, but not fresh.
     invalidate_operation(slot, op, SOFT, 0)
   end
+end
+
+-- all_counted says whether the counters tell each operation that has live entries, if the policy does not.
+local function all_counted(slot)
+  local head = text_at(module_head_key(slot))
+  return not head or call('HGET', counters_key(slot), SINCE) == string.sub(head, 1, EPOCH_LEN)
+end
+
+local function fields_of(slot, op)
+  local fields = {}
+  for i, counter in ipairs(COUNTERS) do fields[i] = keys_of_operation(slot, op).fields[counter] end
+  return fields
+end
+
+-- drop_counters forgets operations that are neither listed nor cached by default.
+local function drop_counters(slot, operations, rules)
+  local key, unlisted = counters_key(slot), 0
+  for _, op in ipairs(operations) do
+    if not rules.operations[op] then
+      if ttl_by(rules, op) > 0 then
+        unlisted = unlisted + 1
+      else
+        call('HDEL', key, unpack(fields_of(slot, op)))
+      end
+    end
+  end
+  if call('EXISTS', key) == 1 then call('HSET', key, UNLISTED, unlisted) end
+end
+
+-- lowers_default says whether entries that the default let be cached may be there for longer than the new one lets.
+local function lowers_default(old, new, is_known)
+  local before = is_known and (old.default and old.default.ttl or 0) or MAX_TTL_MS
+  return (new.default and new.default.ttl or 0) < before
 end
 
 local function is_changed(op, old, new)
@@ -1680,8 +1728,12 @@ local function put_in_force(slot, text, new)
   local operations = {}
   for op in pairs(new.operations) do old.operations[op] = old.operations[op] or false end
   for _, op in ipairs(known_operations(slot, old)) do operations[#operations + 1] = op end
+  if lowers_default(old, new, in_place) and not all_counted(slot) then
+    invalidate_module(slot, HARD)
+  end
   -- Nor does anybody know by which rules they were stored, if it was edited by hand.
   obey(slot, operations, old, new, in_place)
+  drop_counters(slot, operations, new)
   write_policy(slot, text, hash, new, new.revision or old.revision)
   return {1, purged}
 end
@@ -1770,7 +1822,7 @@ local function cw_report(keys, args)
       refuse('cw_report: n must be a whole number from 0 to 999999999999999')
     end
   end
-  if not rule_for(slot, args[1]) or not has_room(slot, args[1]) then return 0 end
+  if not rule_for(slot, args[1]) or not admit(slot, args[1]) then return 0 end
   for i = 2, #args, 2 do count(slot, args[i], args[1], args[i + 1]) end
   return (#args - 1) / 2
 end

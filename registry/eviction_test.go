@@ -11,7 +11,36 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 )
+
+// Indexes are named by epochs and their slices by time: each preparation makes others.
+var indexName, sliceName = regexp.MustCompile(`^i:[^:]+`), regexp.MustCompile(`^i:[^:]+:\d+`)
+
+func kindOfKey(key string) string {
+	return indexName.ReplaceAllString(sliceName.ReplaceAllString(key, "i:index:slice"), "i:index")
+}
+
+func kindsOfKeys(t *testing.T, client *redis.Client) (kinds []string) {
+	t.Helper()
+	for _, key := range keysOf(t, client, users) {
+		kinds = append(kinds, kindOfKey(key))
+	}
+	return slices.Compact(slices.Sorted(slices.Values(kinds)))
+}
+
+func keyLike(t *testing.T, client *redis.Client, kind string) string {
+	t.Helper()
+	for _, key := range keysOf(t, client, users) {
+		if kindOfKey(key) == kind {
+			return users.key() + ":" + key
+		}
+	}
+	t.Fatalf("no key like %q to evict", kind)
+	return ""
+}
 
 // Whatever single key of a slot is evicted, nothing that was invalidated comes back, a load that
 // began before is not stored, and the slot works again.
@@ -30,32 +59,14 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Indexes are named by epochs and their slices by time: each preparation makes others.
-	index, slice := regexp.MustCompile(`^i:[^:]+`), regexp.MustCompile(`^i:[^:]+:\d+`)
-	masked := func(key string) string {
-		return index.ReplaceAllString(slice.ReplaceAllString(key, "i:index:slice"), "i:index")
-	}
-	keyLike := func(name string) string {
-		for _, key := range keysOf(t, client, users) {
-			if masked(key) == name {
-				return users.key() + ":" + key
-			}
-		}
-		t.Fatalf("no key like %q to evict", name)
-		return ""
-	}
 	prepare(t)
-	var names []string
-	for _, key := range keysOf(t, client, users) {
-		names = append(names, masked(key))
-	}
-	for _, evicted := range slices.Compact(slices.Sorted(slices.Values(names))) {
+	for _, evicted := range kindsOfKeys(t, client) {
 		for _, scope := range scopes {
 			t.Run(fmt.Sprintf("%q then %q", evicted, scope), func(t *testing.T) {
 				prepare(t)
 				loading := entry("list", "loading", "u")
 				token := leaseAnew(t, r, loading)
-				key := keyLike(evicted)
+				key := keyLike(t, client, evicted)
 				if err := client.Del(t.Context(), key).Err(); err != nil {
 					t.Fatal(err)
 				}
@@ -81,6 +92,75 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Whatever single key of a slot is evicted, a policy takes effect on what is cached: nothing is served that it does not
+// let be cached, or for longer.
+func TestEvictingAnyKeyKeepsNoPolicyFromTakingEffect(t *testing.T) {
+	r, client := newRegistry(t)
+	list := OperationPolicy{Name: "list", TTL: time.Hour}
+	listed, byDefault := entry("list", "a", ""), entry("other", "a", "u")
+	prepare := func(t *testing.T) {
+		t.Helper()
+		if err := client.FlushDB(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, r, users, Policy{DefaultTTL: new(time.Hour), Operations: []OperationPolicy{list}})
+		fillAll(t, r, listed, byDefault)
+	}
+	changes := map[string]Policy{
+		"off by default":   {DefaultTTL: new(time.Duration(0)), Operations: []OperationPolicy{list}},
+		"without default":  {Operations: []OperationPolicy{list}},
+		"shorter":          {DefaultTTL: new(time.Minute), Operations: []OperationPolicy{list}},
+		"off":              {DefaultTTL: new(time.Hour), Operations: []OperationPolicy{{Name: "list"}}},
+		"all by default":   {DefaultTTL: new(time.Minute)},
+		"nothing":          {},
+		"of users":         {DefaultTTL: new(time.Hour), Operations: []OperationPolicy{{Name: "list", TTL: time.Hour, Scope: ScopeUser}}},
+		"listed and short": {Operations: []OperationPolicy{{Name: "list", TTL: time.Minute}, {Name: "other", TTL: time.Minute}}},
+	}
+	prepare(t)
+	for _, evicted := range kindsOfKeys(t, client) {
+		for name, change := range changes {
+			t.Run(fmt.Sprintf("%q then %s", evicted, name), func(t *testing.T) {
+				prepare(t)
+				if err := client.Del(t.Context(), keyLike(t, client, evicted)).Err(); err != nil {
+					t.Fatal(err)
+				}
+				// The counters are begun anew by what is read meanwhile.
+				lease(t, r, entry("another", "a", ""))
+				apply(t, r, users, change)
+				reclaimAll(t, r, users)
+				for _, key := range []Key{listed, byDefault} {
+					wantObeyed(t, r, client, key, change, strings.HasPrefix(evicted, "i:"))
+				}
+			})
+		}
+	}
+}
+
+// wantObeyed checks that a policy lets an entry be served for as long as it is. A TTL that was lowered does not reach
+// what an index does not list any more.
+func wantObeyed(t *testing.T, r *Registry, client *redis.Client, key Key, policy Policy, unlisted bool) {
+	t.Helper()
+	rule := OperationPolicy{}
+	if policy.DefaultTTL != nil {
+		rule.TTL = *policy.DefaultTTL
+	}
+	for _, operation := range policy.Operations {
+		if operation.Name == key.Operation {
+			rule = operation
+		}
+	}
+	lookup, err := r.Read(t.Context(), key)
+	if err != nil || !lookup.Hit {
+		return
+	}
+	if rule.TTL == 0 || rule.Scope == ScopeUser && key.User == "" {
+		t.Errorf("an entry of %q is served, which is not cached", key.Operation)
+	}
+	if left := client.PTTL(t.Context(), key.appendReadKeys(nil)[0]).Val(); left > rule.TTL && !unlisted {
+		t.Errorf("an entry of %q is served for %v, longer than %v", key.Operation, left, rule.TTL)
 	}
 }
 

@@ -76,15 +76,50 @@ func TestTheNumberOfOperationsIsBounded(t *testing.T) {
 	policy.Operations = []OperationPolicy{{Name: "listed", TTL: time.Minute}}
 	apply(t, r, users, policy)
 	cacheable := 0
-	for i := range 9000 {
+	for i := range 1000 {
 		if lease(t, r, entry(fmt.Sprint("invented", i), "a", "")).Cacheable {
 			cacheable++
 		}
 	}
-	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); cacheable == 9000 || fields > 7001 {
+	if err := r.Report(t.Context(), users, "reported", Counters{Hits: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); cacheable != 256 || fields > 256+2 {
 		t.Errorf("%d operations, %d fields", cacheable, fields)
 	}
 	if !lease(t, r, entry("listed", "a", "")).Cacheable {
 		t.Error("an operation of the policy found no room")
+	}
+	if !lease(t, r, entry("invented1", "a", "")).Cacheable {
+		t.Error("an operation that was there before found no room")
+	}
+}
+
+// Operations that left the policy make room; those that are cached by its default keep their counters.
+func TestOperationsThatAreNotCachedAnyMoreMakeRoom(t *testing.T) {
+	r, client := newRegistry(t)
+	for generation := range 5 {
+		policy := caching()
+		for i := range 100 {
+			policy.Operations = append(policy.Operations, OperationPolicy{Name: fmt.Sprint("listed", generation, "-", i), TTL: time.Minute})
+		}
+		apply(t, r, users, policy)
+		for _, operation := range policy.Operations {
+			lease(t, r, entry(operation.Name, "a", ""))
+		}
+		if !lease(t, r, entry(fmt.Sprint("by default", generation), "a", "")).Cacheable {
+			t.Errorf("generation %d found no room", generation)
+		}
+		apply(t, r, users, Policy{Operations: policy.Operations[:1]})
+	}
+	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); fields > 10 {
+		t.Errorf("%d fields are left of operations that are not cached", fields)
+	}
+	apply(t, r, users, caching())
+	lease(t, r, entry("by default", "a", ""))
+	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)})
+	stats, err := r.Stats(t.Context(), users)
+	if err != nil || stats.Operations["by default"].Misses != 1 {
+		t.Errorf("counters of an operation by default: %+v (%v)", stats.Operations["by default"], err)
 	}
 }
