@@ -54,10 +54,14 @@ func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value stri
 	if err != nil {
 		return Lookup{}, "", callError("reading an entry", key.Slot, err)
 	}
-	value = values[0]
-	entry, live := decodeLive(value, values[1:]...)
+	return lookupOf(values), values[0], nil
+}
+
+// lookupOf decodes the values of an entry's read keys.
+func lookupOf(values []string) Lookup {
+	entry, live := decodeLive(values[0], values[1:]...)
 	if !live {
-		return Lookup{}, "", nil
+		return Lookup{}
 	}
 	remaining := max(0, time.Until(entry.freshUntil))
 	return Lookup{
@@ -66,7 +70,7 @@ func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value stri
 		Negative:  entry.negative,
 		Stale:     entry.softStale || remaining == 0,
 		Remaining: remaining,
-	}, value, nil
+	}
 }
 
 // Lease looks for an entry and, on a miss, takes a token to fill it with. Take it before loading.

@@ -59,6 +59,14 @@ func (k Key) appendReadKeys(keys []string) []string {
 	return keys
 }
 
+// lockKey holds the load lock of an entry, which is named as the entry is.
+func (k Key) lockKey() string {
+	var b strings.Builder
+	k.writeEntryKey(&b)
+	slot := k.key()
+	return slot + ":l:" + strings.TrimPrefix(b.String(), slot+":e:")
+}
+
 const entryKeyOverhead = len(":e:128::256::")
 
 // writeEntryKey puts lengths before operation and user, which makes it unambiguous for any bytes.

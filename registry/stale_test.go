@@ -172,6 +172,56 @@ func TestLoadLock(t *testing.T) {
 	eventually(t, func() time.Duration { return locked(50 * time.Millisecond).Wait }).Should(gomega.BeZero())
 }
 
+// Those who wait see by a read what LeaseLocked would tell them.
+func TestReadShowsWhetherALoadLockIsHeld(t *testing.T) {
+	for _, user := range []string{"", "ada"} {
+		r, _ := newRegistry(t)
+		apply(t, r, users, caching())
+		key := entry("list", "a", user)
+		lease := func() Lookup {
+			t.Helper()
+			lookup, err := r.LeaseLocked(t.Context(), key, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return lookup
+		}
+		expect := func(when string, hit, held bool) {
+			t.Helper()
+			lookup, locked, err := r.ReadLocked(t.Context(), key)
+			if err != nil || lookup.Hit != hit || locked != held {
+				t.Errorf("user %q, %s: hit %v, locked %v, %v, want hit %v, locked %v", user, when, lookup.Hit, locked, err, hit, held)
+			}
+		}
+		expect("before anything", false, false)
+		lease()
+		expect("while somebody loads", false, true)
+		fill(t, r, entry("list", "b", user), "payload")
+		if deleted, err := r.Delete(t.Context(), entry("list", "b", user)); !deleted || err != nil {
+			t.Fatal(deleted, err)
+		}
+		expect("when another entry was deleted", false, true)
+		if err := r.Unlock(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		expect("after the lock was given back", false, false)
+
+		lease()
+		invalidate(t, r, users, Scope{Operation: "list"})
+		expect("after an invalidation", false, false)
+		token := lease().Token
+		expect("while somebody loads anew", false, true)
+		if _, err := r.Set(t.Context(), key, []byte("payload"), token); err != nil {
+			t.Fatal(err)
+		}
+		expect("after the fill", true, false)
+		lookup, _, err := r.ReadLocked(t.Context(), key)
+		if byRead, readErr := r.Read(t.Context(), key); err != nil || readErr != nil || string(lookup.Payload) != string(byRead.Payload) {
+			t.Errorf("got %q, %v, by Read %q, %v", lookup.Payload, err, byRead.Payload, readErr)
+		}
+	}
+}
+
 func TestNegativeEntries(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, Policy{Operations: []OperationPolicy{
