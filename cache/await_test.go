@@ -75,6 +75,101 @@ func TestWaitIsBounded(t *testing.T) {
 	}
 }
 
+// A load may end without anything stored: the loader failed, or the policy refused its value.
+func TestWaitEndsWithTheLoadThatIsWaitedFor(t *testing.T) {
+	const ended = 300 * time.Millisecond
+	endsUnstored := func() *stubStore {
+		store, begin := lockedStore(time.Hour), time.Time{}
+		store.held = func() bool {
+			if begin.IsZero() {
+				begin = time.Now()
+			}
+			return time.Since(begin) < ended
+		}
+		wait := store.lease
+		store.lease = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
+			if begin.IsZero() || store.held() {
+				return wait(ctx, key)
+			}
+			return registry.Lookup{Token: "2other", Cacheable: true}, nil
+		}
+		return store
+	}
+	t.Run("the first to see it loads", func(t *testing.T) {
+		store := endsUnstored()
+		withClient(t, store, func(t *testing.T, c *Client) {
+			if took := mustFetch(t.Context(), t, c, usersGet); took > ended+2*awaitMost {
+				t.Errorf("it took %s to see that a load ended after %s", took, ended)
+			}
+			if reads, leases := store.called("read"), store.called("lease"); reads > 20 || leases != 2 {
+				t.Errorf("%d reads and %d leases, want few, and one lease before and after", reads, leases)
+			}
+			if token := store.filledWith; token != "2other" || store.called("set") != 1 {
+				t.Errorf("filled %d times, with the token %q, want that which came with the lock", store.called("set"), token)
+			}
+		}, WithLoadWait(time.Minute))
+	})
+	t.Run("and gives the lock back if it stores nothing either", func(t *testing.T) {
+		store := endsUnstored()
+		withClient(t, store, func(t *testing.T, c *Client) {
+			_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "", errors.New("no") })
+			synctest.Wait()
+			if got := store.called("unlock"); got != 1 {
+				t.Errorf("given back %d times", got)
+			}
+		}, WithLoadWait(time.Minute))
+	})
+	t.Run("or finds what another has stored since", func(t *testing.T) {
+		store := endsUnstored()
+		store.lease = storedAtTheSecondLook(store.lease, registry.Lookup{Hit: true, Payload: []byte(`"loaded"`)})
+		withClient(t, store, func(t *testing.T, c *Client) {
+			mustFetch(t.Context(), t, c, usersGet)
+			if store.called("set") != 0 || store.called("unlock") != 0 {
+				t.Error("it loaded, or gave back a lock that it has not")
+			}
+		}, WithLoadWait(time.Minute))
+	})
+	t.Run("which may be stale already, and another's to refresh", func(t *testing.T) {
+		store := endsUnstored()
+		stale := registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"loaded"`), Token: "2other", Cacheable: true}
+		store.lease = storedAtTheSecondLook(store.lease, stale)
+		withClient(t, store, func(t *testing.T, c *Client) {
+			mustFetch(t.Context(), t, c, usersGet)
+			synctest.Wait()
+			if store.called("set") != 0 || store.called("unlock") != 1 {
+				t.Error("the turn to refresh it was kept")
+			}
+		}, WithLoadWait(time.Minute))
+	})
+	t.Run("and the policy may have changed meanwhile", func(t *testing.T) {
+		store := endsUnstored()
+		store.lease = storedAtTheSecondLook(store.lease, registry.Lookup{Token: "0"})
+		withClient(t, store, func(t *testing.T, c *Client) {
+			if took := mustFetch(t.Context(), t, c, usersGet); took > ended+2*awaitMost {
+				t.Errorf("it took %s", took)
+			}
+			synctest.Wait()
+			if store.called("unlock") != 0 {
+				t.Error("it gave back a lock that it has not")
+			}
+		}, WithLoadWait(time.Minute))
+	})
+}
+
+// storedAtTheSecondLook makes what a lease finds after the first one.
+func storedAtTheSecondLook(
+	first func(context.Context, registry.Key) (registry.Lookup, error), second registry.Lookup,
+) func(context.Context, registry.Key) (registry.Lookup, error) {
+	leased := false
+	return func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
+		if leased {
+			return second, nil
+		}
+		leased = true
+		return first(ctx, key)
+	}
+}
+
 func TestWaitEndsWhenRedisFails(t *testing.T) {
 	store := lockedStore(time.Hour)
 	answer := store.read

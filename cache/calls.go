@@ -23,6 +23,15 @@ func (c *Client) read(ctx context.Context, key registry.Key) (lookup registry.Lo
 	return lookup, err
 }
 
+// readLocked is read, and says of a miss whether another process is loading the entry.
+func (c *Client) readLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error) {
+	err = c.about(ctx, c.timeout, reading, key, func(ctx context.Context) error {
+		lookup, locked, err = c.store.ReadLocked(ctx, key)
+		return err
+	})
+	return lookup, locked, err
+}
+
 // inspect looks at an entry for an audit, whose failures are no one's.
 func (c *Client) inspect(ctx context.Context, key registry.Key) (lookup registry.Lookup, version registry.Version, err error) {
 	err = c.ask(ctx, reading, key.Module, func(ctx context.Context) error {

@@ -20,6 +20,7 @@ import (
 // store is what a Client needs of the registry.
 type store interface {
 	Read(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	ReadLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error)
 	Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error)
 	Lease(ctx context.Context, key registry.Key) (registry.Lookup, error)
 	LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (registry.Lookup, error)

@@ -27,6 +27,15 @@ func (s *fencedStore) Read(ctx context.Context, key registry.Key) (lookup regist
 	return lookup, err
 }
 
+// ReadLocked implements store.
+func (s *fencedStore) ReadLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error) {
+	err = s.fenced(ctx, key.Slot, func() error {
+		lookup, locked, err = s.store.ReadLocked(ctx, key)
+		return err
+	})
+	return lookup, locked, err
+}
+
 // Inspect implements store.
 func (s *fencedStore) Inspect(ctx context.Context, key registry.Key) (lookup registry.Lookup, version registry.Version, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {

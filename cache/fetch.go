@@ -168,10 +168,11 @@ func (c *Client) loadTogether(
 ) error {
 	patience := c.patience(ctx, miss.Wait)
 	result, started, err := c.flights.Do(ctx, flightKey{key, headsOf(miss.Token)}, func(ctx context.Context) (loaded, error) {
-		if lookup, found := c.await(ctx, key, patience); found {
+		lookup := c.await(ctx, key, miss, patience)
+		if lookup.Hit {
 			return loaded{payload: lookup.Payload, shared: true, foreign: true}, errorOf(lookup)
 		}
-		return c.loadAndFill(ctx, key, ticket{miss.Token, c.loadWait > 0 && miss.Wait == 0, left}, load)
+		return c.loadAndFill(ctx, key, ticket{lookup.Token, c.loadWait > 0 && lookup.Wait == 0, left}, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare):

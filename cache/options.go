@@ -154,8 +154,9 @@ func WithRefreshTimeout(d time.Duration) Option {
 
 // WithLoadWait says how long a Fetch that finds nothing waits, at most, for another process that is
 // loading the entry already, before it loads for itself; but never for more than half of what is left of its
-// context's time. A process that dies while it loads holds up others for no longer. Default 1s, at most
-// 10m; 0: processes load each for themselves.
+// context's time. A process that dies while it loads holds up others for no longer; when a load
+// ends and nothing is stored, one of those who wait loads next. Default 1s, at most 10m; 0: processes load each for
+// themselves.
 func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait = d } }
 
 // WithFenceWait says how long the client loads without the cache, after Redis was restarted, failed over or resharded,

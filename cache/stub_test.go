@@ -23,7 +23,10 @@ type stubStore struct {
 	mu    sync.Mutex
 	calls map[string]int
 
+	filledWith registry.Token // the last fill
+
 	read       func(context.Context, registry.Key) (registry.Lookup, error)
+	held       func() bool // says whether another process has the load lock, while it is waited for; nil: it has
 	lease      func(context.Context, registry.Key) (registry.Lookup, error)
 	set        func(context.Context, registry.Key) (registry.Filled, error)
 	remove     func(registry.Key) error
@@ -58,6 +61,11 @@ func (s *stubStore) Read(ctx context.Context, key registry.Key) (registry.Lookup
 	return s.read(ctx, key)
 }
 
+func (s *stubStore) ReadLocked(ctx context.Context, key registry.Key) (registry.Lookup, bool, error) {
+	lookup, err := s.Read(ctx, key)
+	return lookup, !lookup.Hit && (s.held == nil || s.held()), err
+}
+
 func (s *stubStore) Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error) {
 	s.count("inspect")
 	lookup, err := s.read(ctx, key)
@@ -82,8 +90,9 @@ func (s *stubStore) Unlock(context.Context, registry.Key) error {
 	return nil
 }
 
-func (s *stubStore) Set(ctx context.Context, key registry.Key, _ []byte, _ registry.Token) (registry.Filled, error) {
+func (s *stubStore) Set(ctx context.Context, key registry.Key, _ []byte, token registry.Token) (registry.Filled, error) {
 	s.count("set")
+	s.filledWith = token
 	if s.set == nil {
 		return registry.Filled{Outcome: registry.Stored}, nil
 	}
