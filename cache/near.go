@@ -72,8 +72,7 @@ func (n NearCache) check() error {
 type near struct {
 	bounds  NearCache
 	entries *otter.Cache[nearKey, *nearEntry]
-	client  redis.UniversalClient
-	server  func() uint64 // its generation
+	links   *heads.Links
 	policy  func(context.Context, registry.Slot) (registry.Policy, error)
 	start   func(*heads.Tracker) bool
 	hits    func(module, operation string) *atomic.Int64
@@ -114,7 +113,7 @@ type nearEntry struct {
 
 func newNear(
 	client redis.UniversalClient,
-	server func() uint64,
+	generation func() uint64,
 	bounds NearCache,
 	policy func(context.Context, registry.Slot) (registry.Policy, error),
 	start func(*heads.Tracker) bool,
@@ -138,8 +137,7 @@ func newNear(
 	return &near{
 		bounds:  bounds,
 		entries: entries,
-		client:  client,
-		server:  server,
+		links:   heads.NewLinks(client, generation),
 		policy:  policy,
 		start:   start,
 		hits:    hits,
@@ -198,8 +196,8 @@ func (n *near) stamp(key registry.Key) heads.Stamp {
 	if n == nil {
 		return heads.Stamp{}
 	}
-	module, ok := n.module(key.Slot)
-	if !ok || module.keeps(key.Operation) == 0 {
+	module, followed := n.module(key.Slot)
+	if !followed || module.keeps(key.Operation) == 0 {
 		return heads.Stamp{}
 	}
 	return module.tracker.Stamp(key.Operation, key.User)
@@ -212,14 +210,19 @@ func (c *Client) putNear(key nearKey, slot registry.Slot, out any, hit registry.
 	c.near.put(key, slot, out, hit, stamp)
 }
 
-// put keeps what out holds, or that there is nothing, after a fresh hit; it is shared from now on.
+// put keeps what out holds, or that there is nothing, after a fresh hit; it is shared from now on. That there was a hit
+// shows that the module is one of which something is cached: from the first on it is followed.
 func (n *near) put(key nearKey, slot registry.Slot, out any, hit registry.Lookup, stamp heads.Stamp) {
 	now := time.Now()
-	if n == nil || hit.Stale || hit.Remaining <= 0 || !stamp.Valid(now) {
+	if n == nil || hit.Stale || hit.Remaining <= 0 {
 		return
 	}
-	module, ok := n.module(slot)
-	if !ok {
+	module, followed := n.module(slot)
+	if !followed {
+		n.follow(slot)
+		return
+	}
+	if !stamp.Valid(now) {
 		return
 	}
 	entry := &nearEntry{
@@ -240,10 +243,7 @@ func (n *near) changed(slot registry.Slot, operation, user string) {
 	if n == nil {
 		return
 	}
-	n.mu.RLock()
-	module, known := n.modules[slot]
-	n.mu.RUnlock()
-	if known {
+	if module, followed := n.module(slot); followed {
 		module.tracker.Suspect(operation, user)
 	}
 }

@@ -20,34 +20,33 @@ type nearModule struct {
 	local   atomic.Pointer[map[string]time.Duration] // by operation; never changed, only replaced
 }
 
-// module returns a module that is followed, from now on if it was not. It is not if the client was closed.
+// module returns a module if it is followed.
 func (n *near) module(slot registry.Slot) (*nearModule, bool) {
 	n.mu.RLock()
-	module, known := n.modules[slot]
-	n.mu.RUnlock()
-	if known {
-		return module, true
-	}
+	defer n.mu.RUnlock()
+	module, followed := n.modules[slot]
+	return module, followed
+}
+
+// follow follows a module from now on, if it was not and the client was not closed.
+func (n *near) follow(slot registry.Slot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if module, known := n.modules[slot]; known {
-		return module, true
+	if _, followed := n.modules[slot]; followed {
+		return
 	}
-	module = &nearModule{bounds: n.bounds}
+	module := &nearModule{bounds: n.bounds}
 	module.local.Store(&map[string]time.Duration{})
-	module.tracker = heads.New(n.client, "cw:{"+slot.String()+"}", 3*n.bounds.MaxEntries+nearHeads,
-		func(ctx context.Context) error {
-			policy, err := n.policy(ctx, slot)
-			if err == nil {
-				module.obey(policy)
-			}
-			return err
-		}, n.server)
-	if !n.start(module.tracker) {
-		return nil, false
+	module.tracker = heads.New(n.links, "cw:{"+slot.String()+"}", 3*n.bounds.MaxEntries+nearHeads, func(ctx context.Context) error {
+		policy, err := n.policy(ctx, slot)
+		if err == nil {
+			module.obey(policy)
+		}
+		return err
+	})
+	if n.start(module.tracker) {
+		n.modules[slot] = module
 	}
-	n.modules[slot] = module
-	return module, true
 }
 
 // keeps returns how long an entry of an operation may be kept, 0 if it may not. Ask after the entry's stamp was

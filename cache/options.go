@@ -181,10 +181,11 @@ func WithEarlyRefresh(beta float64) Option { return func(o *options) { o.earlyRe
 // pointers in them lead to. An entry whose type is not that of the caller's destination is read from
 // Redis.
 //
-// Redis tells of invalidations, wherever they are made, on one connection for each module, and they are
-// obeyed when that message arrives; those of this Client at once. An entry is kept only if its heads were
-// followed before it was read. When the connection is lost nothing is kept, or served from memory, until it is
-// back; one that falls silent is believed for a second. So no read returns what another process
+// Redis tells of invalidations, wherever they are made, and they are obeyed when that message arrives; those of this
+// Client at once. That takes two connections to each primary, whatever the number of modules: one on which heads are read,
+// one on which Redis tells of changes of what was read. A module is followed from the first hit in Redis on, and an entry is
+// kept only if its heads were followed before it was read. When either connection is lost nothing is kept, or served
+// from memory, until it is back; one that falls silent is believed for a second. So no read returns what another process
 // invalidated more than a second before. An ACL user needs more than without:
 // docs/operations.md. The client given to New must be a
 // *redis.Client or a *redis.ClusterClient that reads from primaries.

@@ -4,10 +4,10 @@
 // Package heads follows the heads of modules in Redis, so that what a process keeps of their entries is
 // known to be valid without asking.
 //
-// A Tracker has one connection on which Redis tells, by client tracking with the prefixes of the
-// module's heads, that a head may have changed. Until the head is seen to hold what it held before, no
-// Stamp with it is valid: leases touch heads without changing them, and epochs never repeat. When the
-// connection is lost, or silent for too long, no Stamp is valid.
+// A Tracker reads the heads of one module on a connection that tracks: Redis tells, on another, that what was read there
+// may have changed. Until the head is seen to hold what it held before, no Stamp with it is valid: leases touch heads
+// without changing them, and epochs never repeat. When either connection is lost, or silent for too long, no Stamp is
+// valid. The Trackers of all modules that a node serves share these two connections, which are a link.
 //
 // How late that can be: what was changed before a sign of life was asked for is told before it comes. So a
 // Stamp is never valid later than silence after a change that covers it.
@@ -15,12 +15,9 @@ package heads
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -35,19 +32,14 @@ const (
 
 // Tracker follows the heads of one module. Run must be running for a Stamp to be valid.
 type Tracker struct {
-	client redis.UniversalClient
+	links  *Links
 	slot   string // the key that names the slot
 	limit  int
 	policy func(context.Context) error
-	// generation is another whenever another server may answer reads than before.
-	generation func() uint64
-
-	believed atomic.Int64 // until then, in Unix nanoseconds, the connection is known to work
-	dirty    chan struct{}
+	dirty  chan struct{}
 
 	mu        sync.Mutex
-	connected bool
-	since     uint64 // the generation in which the connection was made
+	link      *link // nil: none is there
 	heads     map[string]*head
 	odd       []*head // those to look at, and some that are not followed any more
 	newPolicy bool
@@ -77,24 +69,21 @@ const (
 
 // New returns a Tracker of the module whose slot is named by a key, cw:{<namespace>/<module>}. It
 // follows at most so many heads; asked for more, it begins anew. It has policy read the module's policy
-// before any Stamp is given and whenever the policy may have changed; if that fails, so does the connection. generation tells when another
-// server may answer reads than before: then no Stamp is valid, and the connection is made anew.
-func New(
-	client redis.UniversalClient, slot string, limit int, policy func(context.Context) error, generation func() uint64,
-) *Tracker {
+// before any Stamp is given and whenever the policy may have changed; if that fails, it begins anew, too. No two
+// Trackers of a slot share Links.
+func New(links *Links, slot string, limit int, policy func(context.Context) error) *Tracker {
 	return &Tracker{
-		client: client, slot: slot, limit: limit, policy: policy, generation: generation,
+		links: links, slot: slot, limit: limit, policy: policy,
 		dirty: make(chan struct{}, 1), heads: make(map[string]*head),
 	}
 }
 
 // Stamp is the state of the heads that cover an entry. The zero Stamp is never valid.
 type Stamp struct {
-	tracker *Tracker
-	since   uint64
-	heads   [3]*head
-	states  [3]uint64
-	n       int
+	link   *link
+	heads  [3]*head
+	states [3]uint64
+	n      int
 }
 
 // Stamp returns the state of the heads of an entry. What is read from Redis after it was taken is good
@@ -102,7 +91,7 @@ type Stamp struct {
 func (t *Tracker) Stamp(operation, user string) Stamp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.connected || t.since != t.generation() {
+	if t.link == nil || t.link.since != t.link.generation() {
 		return Stamp{}
 	}
 	names := []string{moduleHead, operationHead + operation, userHead + user}
@@ -112,7 +101,7 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 	if len(t.heads)+len(names) > t.limit {
 		t.forget()
 	}
-	stamp, known := Stamp{tracker: t, since: t.since, n: len(names)}, true
+	stamp, known := Stamp{link: t.link, n: len(names)}, true
 	for i, name := range names {
 		h := t.follow(name)
 		stamp.heads[i], stamp.states[i] = h, h.state.Load()
@@ -127,7 +116,7 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 // Valid says whether nothing that covers the entry has changed since the stamp was taken, as far as Redis
 // has told.
 func (s *Stamp) Valid(now time.Time) bool {
-	if s.n == 0 || now.UnixNano() >= s.tracker.believed.Load() || s.since != s.tracker.generation() {
+	if s.n == 0 || now.UnixNano() >= s.link.believed.Load() || s.link.since != s.link.generation() {
 		return false
 	}
 	for i := range s.n {
@@ -162,41 +151,16 @@ func (t *Tracker) Forget(operation string) {
 	}
 }
 
-// Run follows the heads until ctx ends. lost, if not nil, is told each time the connection fails.
-func (t *Tracker) Run(ctx context.Context, lost func(error)) {
-	for pause := reconnectFirst; ; pause = min(2*pause, reconnectMost) {
-		began := time.Now()
-		err := t.track(ctx)
-		t.disconnected()
-		if ctx.Err() != nil {
-			return
-		}
-		lost(err)
-		if cluster, ok := t.client.(*redis.ClusterClient); ok {
-			cluster.ReloadState(ctx) // the slot may have moved
-		}
-		if time.Since(began) > reconnectMost {
-			pause = reconnectFirst
-		}
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (t *Tracker) begin(since uint64) {
+func (t *Tracker) begin(l *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.connected, t.since = true, since
+	t.link = l
 }
 
-func (t *Tracker) disconnected() {
-	t.believed.Store(0)
+func (t *Tracker) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.connected = false
+	t.link = nil
 	t.forget()
 }
 

@@ -11,8 +11,8 @@ import (
 
 // following returns a tracker that knows the heads of so many users, without Redis.
 func following(users int) *Tracker {
-	t := New(nil, "cw:{shop/users}", 2*users+nearby, nil, func() uint64 { return 1 })
-	t.begin(1)
+	t := New(nil, "cw:{shop/users}", 2*users+nearby, nil)
+	t.begin(&link{generation: func() uint64 { return 0 }})
 	for i := range users {
 		t.Stamp("list", strconv.Itoa(i))
 	}
@@ -55,7 +55,7 @@ func TestWhatIsSuspectIsLookedAtOnce(t *testing.T) {
 		t.Errorf("%d heads are looked at that are not followed", got)
 	}
 	tracker.Suspect("", "1")
-	tracker.disconnected()
+	tracker.end()
 	if got := lookAtAll(tracker); got != 0 {
 		t.Errorf("%d heads are looked at after the connection was lost", got)
 	}

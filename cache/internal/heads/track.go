@@ -1,0 +1,99 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package heads
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Run follows the heads until ctx ends. lost, if not nil, is told each time the connection fails.
+func (t *Tracker) Run(ctx context.Context, lost func(error)) {
+	for pause := reconnectFirst; ; pause = min(2*pause, reconnectMost) {
+		began := time.Now()
+		err := t.track(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		lost(err)
+		t.links.refresh(ctx)
+		if time.Since(began) > reconnectMost {
+			pause = reconnectFirst
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// track returns when the connection is lost.
+func (t *Tracker) track(ctx context.Context) error {
+	since := t.links.generation()
+	node, err := t.links.node(ctx, t.slot)
+	if err != nil {
+		return fmt.Errorf("finding the node of %s: %w", t.slot, err)
+	}
+	l, err := t.links.join(ctx, node, since, t)
+	if err != nil {
+		return fmt.Errorf("following the heads of %s: %w", t.slot, err)
+	}
+	defer t.links.leave(l, t)
+	defer t.end() // before it leaves: from then on it is told of nothing
+	if err := t.readPolicy(ctx, l); err != nil {
+		return err
+	}
+	t.begin(l)
+	return fmt.Errorf("following the heads of %s: %w", t.slot, t.look(ctx, l))
+}
+
+// look reads the policy and the heads that may have changed. It asks the node that tells of changes: no
+// other's answer is followed by what this one tells, as after a slot has moved.
+func (t *Tracker) look(ctx context.Context, l *link) error {
+	for {
+		select {
+		case <-t.dirty:
+		case <-l.ctx.Done():
+			return l.lost()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if t.takeNewPolicy() {
+			if err := t.readPolicy(ctx, l); err != nil {
+				return err
+			}
+		}
+		for keys, asked := t.suspects(); len(keys) > 0; keys, asked = t.suspects() {
+			values, err := l.read(ctx, keys...)
+			if err != nil {
+				return err
+			}
+			t.settle(asked, values)
+		}
+	}
+}
+
+func (t *Tracker) takeNewPolicy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.newPolicy
+	t.newPolicy = false
+	return taken
+}
+
+// readPolicy has Redis tell of the policy's next change before it is read. MGET has no value of it, for it is a hash.
+func (t *Tracker) readPolicy(ctx context.Context, l *link) error {
+	if _, err := l.read(ctx, t.slot+policyKey); err != nil {
+		return fmt.Errorf("following the policy of %s: %w", t.slot, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	if err := t.policy(ctx); err != nil {
+		return fmt.Errorf("reading the policy of %s: %w", t.slot, err)
+	}
+	return nil
+}
