@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -154,7 +153,7 @@ type reader struct {
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
-	environment, err := kubetest.Start(func(e *envtest.Environment) { e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false })
+	environment, err := kubetest.Start(kubetest.WithoutCRDs)
 	if err != nil {
 		t.Fatal(err)
 	}

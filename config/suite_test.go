@@ -39,14 +39,9 @@ func TestMain(m *testing.M) {
 }
 
 func runOnCluster(m *testing.M) int {
-	assets, err := kubetest.AssetsDir()
+	environment, err := kubetest.Start(kubetest.WithoutCRDs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
-	if _, err := environment.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "start the control plane:", err)
 		return 1
 	}
 	defer func() {
@@ -60,14 +55,14 @@ func runOnCluster(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	if err := install(environment, assets, folder); err != nil {
+	if err := install(environment, folder); err != nil {
 		fmt.Fprintln(os.Stderr, "install config/default:", err)
 		return 1
 	}
 	return m.Run()
 }
 
-func install(environment *envtest.Environment, assets, folder string) error {
+func install(environment *envtest.Environment, folder string) error {
 	for _, add := range []func() error{
 		func() error { return v1.AddToScheme(scheme.Scheme) },
 		func() error { return apiextensions.AddToScheme(scheme.Scheme) },
@@ -80,7 +75,7 @@ func install(environment *envtest.Environment, assets, folder string) error {
 	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
 		return err
 	}
-	cluster.kubectl = []string{filepath.Join(assets, "kubectl"), "--kubeconfig", kubeconfig}
+	cluster.kubectl = []string{environment.ControlPlane.KubectlPath, "--kubeconfig", kubeconfig}
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,19 +45,9 @@ func TestMain(m *testing.M) {
 }
 
 func runAgainstAPIServer(m *testing.M) int {
-	assets, err := kubetest.AssetsDir()
+	environment, err := kubetest.Start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	environment := &envtest.Environment{
-		BinaryAssetsDirectory: assets,
-		CRDDirectoryPaths:     []string{crds},
-		ErrorIfCRDPathMissing: true,
-	}
-	config, err := environment.Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "start the control plane:", err)
 		return 1
 	}
 	defer func() {
@@ -66,7 +55,7 @@ func runAgainstAPIServer(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "stop the control plane:", err)
 		}
 	}()
-	if err := connect(config); err != nil {
+	if err := connect(environment.Config); err != nil {
 		fmt.Fprintln(os.Stderr, "connect to the API server:", err)
 		return 1
 	}
@@ -80,7 +69,7 @@ func runAgainstAPIServer(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "keep a kubeconfig for kubectl:", err)
 		return 1
 	}
-	cluster.kubectl = []string{filepath.Join(assets, "kubectl"), "--kubeconfig", kubeconfig.Name()}
+	cluster.kubectl = []string{environment.ControlPlane.KubectlPath, "--kubeconfig", kubeconfig.Name()}
 	return m.Run()
 }
 

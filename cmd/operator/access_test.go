@@ -113,9 +113,7 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	configure, log := audited(t)
-	environment, err := kubetest.Start(configure, func(e *envtest.Environment) {
-		e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false // those of the tree under test
-	})
+	environment, err := kubetest.Start(configure, kubetest.WithoutCRDs) // it gets those of the tree under test
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,9 +210,7 @@ func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
 // The life of an operator on one control plane: refused without CRDs, not ready while Redis
 // refuses it, ready once that is mended, ended by SIGTERM.
 func TestOperator(t *testing.T) {
-	environment, err := kubetest.Start(func(e *envtest.Environment) {
-		e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false
-	})
+	environment, err := kubetest.Start(kubetest.WithoutCRDs)
 	if err != nil {
 		t.Fatal(err)
 	}

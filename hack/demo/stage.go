@@ -94,15 +94,11 @@ func (s *stage) compile(ctx context.Context) error {
 }
 
 func (s *stage) startControlPlane(context.Context) error {
-	assets, err := kubetest.AssetsDir()
+	controlPlane, err := kubetest.Start(kubetest.WithoutCRDs)
 	if err != nil {
 		return err
 	}
-	s.kubectlPath = filepath.Join(assets, "kubectl")
-	s.controlPlane = &envtest.Environment{BinaryAssetsDirectory: assets}
-	if _, err := s.controlPlane.Start(); err != nil {
-		return err
-	}
+	s.controlPlane, s.kubectlPath = controlPlane, controlPlane.ControlPlane.KubectlPath
 	s.kubeconfig = filepath.Join(s.dir, "kubeconfig")
 	return os.WriteFile(s.kubeconfig, s.controlPlane.KubeConfig, 0o600)
 }

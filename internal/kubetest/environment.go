@@ -15,6 +15,9 @@ import (
 // processTimeout is generous: on a busy machine with few cores the API server needs far more than its usual seconds.
 const processTimeout = 2 * time.Minute
 
+// WithoutCRDs leaves the API server without the CRDs of this repository, for those who install them in a way of their own.
+func WithoutCRDs(e *envtest.Environment) { e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false }
+
 // Start runs etcd and kube-apiserver on free loopback ports, with the CRDs of this repository in place. The
 // environment's Config reaches it as administrator, KubeConfig is the same for kubectl, whose path is
 // ControlPlane.KubectlPath. The caller ends it with Stop. configure may change the environment before it is started.
