@@ -179,6 +179,7 @@ func (r *CacheInvalidationReconciler) settle(
 ) (reconcile.Result, error) {
 	found.fault = faultOf(err, store.place)
 	store.Close(found.fault)
+	store.await(invalidation, found.fault)
 	if found.fault.leavesStatus() {
 		return found.fault.resultOr(reconcile.Result{}, nil, r.Clock.Now())
 	}

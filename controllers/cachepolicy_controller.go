@@ -169,6 +169,7 @@ func (r *CachePolicyReconciler) settle(
 ) (reconcile.Result, error) {
 	found.fault = faultOf(err, store.place)
 	store.Close(found.fault)
+	store.await(policy, found.fault)
 	if found.gone || found.fault.leavesStatus() {
 		return found.fault.resultOr(result, nil, r.Clock.Now())
 	}

@@ -212,11 +212,14 @@ func (l *eventLog) take() []string {
 
 // What can be wrong with a store, as package registry says it.
 var (
-	errDown     = fmt.Errorf("cw_stats of a/b: %w: dial tcp 127.0.0.1:1: connect: connection refused", registry.ErrUnreachable)
-	errLost     = fmt.Errorf("cw_stats of a/b: %w: read tcp 127.0.0.1:1: i/o timeout", registry.ErrUnreachable)
-	errPassword = fmt.Errorf("INFO: %w: WRONGPASS invalid username-password pair or user is disabled", registry.ErrUnauthorized)
-	errOld      = fmt.Errorf("127.0.0.1:1 runs Redis 6.2.14: %w: use Redis 7.0 or Valkey 7.2, or later", registry.ErrUnsupported)
-	errRefused  = fmt.Errorf("cw_policy_apply of a/b: %w: CACHEWRIGHT cw_policy_apply: revision must be a string", registry.ErrRejected)
+	errDown      = fmt.Errorf("cw_stats of a/b: %w: dial tcp 127.0.0.1:1: connect: connection refused", registry.ErrUnreachable)
+	errLost      = fmt.Errorf("cw_stats of a/b: %w: read tcp 127.0.0.1:1: i/o timeout", registry.ErrUnreachable)
+	errPassword  = fmt.Errorf("INFO: %w: WRONGPASS invalid username-password pair or user is disabled", registry.ErrUnauthorized)
+	errOld       = fmt.Errorf("127.0.0.1:1 runs Redis 6.2.14: %w: use Redis 7.0 or Valkey 7.2, or later", registry.ErrUnsupported)
+	errForbidden = fmt.Errorf("cw_policy_apply of a/b: %w: NOPERM this user has no permissions", registry.ErrForbidden)
+	errDamaged   = fmt.Errorf("cw_policy_apply of a/b: %w: WRONGTYPE Operation against a key", registry.ErrUnexpected)
+	errFull      = fmt.Errorf("cw_set of a/b: %w: OOM command not allowed", registry.ErrOutOfMemory)
+	errRefused   = fmt.Errorf("cw_policy_apply of a/b: %w: CACHEWRIGHT cw_policy_apply: revision must be a string", registry.ErrRejected)
 )
 
 func runtimeScheme(t *testing.T) *runtime.Scheme {

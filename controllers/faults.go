@@ -48,11 +48,13 @@ type fault struct {
 	reason  string
 	message string
 	err     error
+	// ofWholeStore: all that use the store may meet it, so it is to be looked at; other faults are the resource's own.
+	ofWholeStore bool
 }
 
 // faultOf classifies an error of Kubernetes or of a store. This is the only place that does.
 func faultOf(err error, at place) *fault {
-	f := &fault{err: err}
+	f := &fault{err: err, ofWholeStore: registry.ConcernsStore(err)}
 	switch {
 	case err == nil:
 		return nil
@@ -72,6 +74,10 @@ func faultOf(err error, at place) *fault {
 	case errors.Is(err, registry.ErrRejected):
 		f.class, f.reason = classTerminal, v1.ReasonRejected
 		f.message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
+	case errors.Is(err, registry.ErrForbidden):
+		f.class, f.reason = classWait, v1.ReasonStoreUnauthorized
+		f.message = fmt.Sprintf("%s refuses access: %s. Extend the ACL of its user; that one is in %s",
+			at, causeOf(err, registry.ErrForbidden), at.credentialsIn())
 	case errors.Is(err, registry.ErrUnauthorized):
 		f.class, f.reason = classWait, v1.ReasonStoreUnauthorized
 		f.message = fmt.Sprintf("%s refuses access: %s. Check %s, and what the ACL of that user allows",

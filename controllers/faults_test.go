@@ -44,6 +44,7 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 			[]string{address, "did not answer in time"},
 		},
 		{"wrong password", errPassword, classWait, v1.ReasonStoreUnauthorized, []string{address, "WRONGPASS", "REDIS_PASSWORD"}},
+		{"forbidden by the ACL", errForbidden, classWait, v1.ReasonStoreUnauthorized, []string{address, "NOPERM", "ACL", "REDIS_USERNAME"}},
 		{"too old", errOld, classStalled, v1.ReasonStoreUnsupported, []string{address, "6.2.14", "use Redis 7.0"}},
 		{"refused", errRefused, classTerminal, v1.ReasonRejected, []string{"revision must be a string"}},
 		{

@@ -4,11 +4,17 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -32,7 +38,6 @@ func (m *Monitor) Open() *Session {
 	s := &Session{place: m.place, monitor: m}
 	switch {
 	case m.found == nil || m.doubted:
-		m.turned = m.turned || m.found == nil
 		s.err = errStorePending
 	case m.found.generation != m.declaredNow():
 		s.err = errStorePending // what was found is of another Redis, perhaps
@@ -45,14 +50,46 @@ func (m *Monitor) Open() *Session {
 	return s
 }
 
+// trust is how long nobody doubts a store that was just found well. What a look does not find, such as commands that an
+// administrator renamed or writes that are refused for want of replicas, would else have it looked at all the time.
+const trust = time.Second
+
 // doubt is told that a reconcile could not use the store: no other tries until it was looked at, which
 // is done at once. So a store that hangs costs those one callTimeout that were at it already.
 func (m *Monitor) doubt() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.found != nil && m.found.err == nil {
+	if m.found != nil && m.found.err == nil && m.Clock.Since(m.foundAt) >= trust {
 		m.doubted = true
 		m.lookNow()
+	}
+}
+
+// await has a resource woken after the next look.
+func (m *Monitor) await(obj client.Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w := waiter{queue: m.policies, name: client.ObjectKeyFromObject(obj)}
+	if _, ok := obj.(*v1.CacheInvalidation); ok {
+		w.queue = m.invalidations
+	}
+	m.waiting[w] = struct{}{}
+}
+
+// waiter is a resource that was turned away, and what wakes it.
+type waiter struct {
+	queue wakeups
+	name  types.NamespacedName
+}
+
+// wakeWaiting wakes those who waited for a look.
+func (m *Monitor) wakeWaiting(ctx context.Context) {
+	m.mu.Lock()
+	waiting := m.waiting
+	m.waiting = map[waiter]struct{}{}
+	m.mu.Unlock()
+	for w := range waiting {
+		w.queue.wake(ctx, w.name)
 	}
 }
 
@@ -86,7 +123,7 @@ func (m *Monitor) report() (*finding, place) {
 func (m *Monitor) note(found finding) (changed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.doubted = false
+	m.doubted, m.foundAt = false, m.Clock.Now()
 	first, before := m.found == nil, finding{}
 	if !first {
 		before = *m.found
@@ -95,8 +132,7 @@ func (m *Monitor) note(found finding) (changed bool) {
 	m.Metrics.storeFound(m.id, found.err == nil)
 	was, is := faultOf(before.err, m.place), faultOf(found.err, m.place)
 	if first {
-		// Those who came before the first look wait for it; the others are looked at anyway when the
-		// operator starts.
+		// All are looked at anyway when the operator starts.
 		defer func() { changed = m.turned; m.turned = false }()
 	}
 	if is != nil {

@@ -50,8 +50,10 @@ type Monitor struct {
 	link     *link     // nil: not connected
 	found    *finding  // nil: nobody looked yet
 	runIDs   []string  // as last found
+	foundAt  time.Time // when it was looked at
 	doubted  bool      // a reconcile met an error since the last look
-	turned   bool      // resources were turned away before the first look
+	turned   bool      // resources may have been turned away before there was a monitor
+	waiting  map[waiter]struct{}
 	renewed  time.Time // when the connection was last held against its declaration
 	versions string    // of what the connection was made from
 	figures  *figures  // as last counted; nil: not yet
@@ -88,7 +90,7 @@ type surroundings struct {
 func newMonitor(id storeID, c connector, s surroundings) *Monitor {
 	s.Log = s.Log.WithValues("store", inLog(id))
 	return &Monitor{
-		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1), told: map[string]string{},
+		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1), told: map[string]string{}, waiting: map[waiter]struct{}{},
 		// Those that refer to a CacheStore may have been turned away before there was one.
 		turned: id != defaultStore,
 	}
@@ -158,6 +160,7 @@ func (m *Monitor) look(ctx context.Context) error {
 	if changed {
 		m.wakeAll(ctx)
 	}
+	m.wakeWaiting(ctx)
 	if declaredAnew || changed {
 		m.wakeStore(ctx)
 	}

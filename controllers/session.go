@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Why there is no store to work on, beside what package registry says.
@@ -50,8 +52,15 @@ func (s *Session) Close(met *fault) {
 		return
 	}
 	s.link.leave()
-	if met != nil && met.class == classWait {
+	if met != nil && met.ofWholeStore {
 		s.monitor.doubt()
+	}
+}
+
+// await has a resource woken as soon as the store was looked at, if its reconcile was turned away until then.
+func (s *Session) await(obj client.Object, met *fault) {
+	if s.monitor != nil && met != nil && met.class == classPending {
+		s.monitor.await(obj)
 	}
 }
 

@@ -20,6 +20,8 @@ var (
 	ErrUnreachable = errors.New("redis is unreachable")
 	// ErrUnauthorized: Redis refuses the credentials, or the user's ACL forbids the command.
 	ErrUnauthorized = errors.New("redis refuses access")
+	// ErrForbidden: the credentials are good, but the user's ACL forbids the key or the command. It is ErrUnauthorized, too.
+	ErrForbidden = fmt.Errorf("%w", ErrUnauthorized)
 	// ErrUnsupported: this Redis has no functions: it is older than 7.0.
 	ErrUnsupported = errors.New("redis has no functions")
 	// ErrRejected: the function library refused the call; the message says what to mend.
@@ -32,8 +34,6 @@ var (
 	// which modules there are. The operator writes it anew.
 	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
 
-	// errForbidden is ErrUnauthorized for a key or a command: the credentials are good.
-	errForbidden = fmt.Errorf("%w", ErrUnauthorized)
 	// errNoLibrary: the function library is to be loaded, and the call to be made again.
 	errNoLibrary = errors.New("the function library is missing")
 )
@@ -46,8 +46,8 @@ var replyMeanings = []struct {
 	{"CACHEWRIGHT ", ErrRejected},
 	{"NOAUTH", ErrUnauthorized},
 	{"WRONGPASS", ErrUnauthorized},
-	{"NOPERM", errForbidden},
-	{"ERR The user executing the script", errForbidden}, // Redis 7.0, of a command in a function
+	{"NOPERM", ErrForbidden},
+	{"ERR The user executing the script", ErrForbidden}, // Redis 7.0, of a command in a function
 	{"ERR AUTH", ErrUnauthorized},
 	{"ERR invalid password", ErrUnauthorized},
 	{"OOM", ErrOutOfMemory},

@@ -68,7 +68,7 @@ func (e SlotErrors) first() error {
 // about other slots.
 func ConcernsStore(err error) bool {
 	switch {
-	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errForbidden):
+	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrForbidden):
 		return false
 	default:
 		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported)
