@@ -168,6 +168,9 @@ func (r *CachePolicyReconciler) settle(
 	result reconcile.Result, err error,
 ) (reconcile.Result, error) {
 	found.fault = faultOf(err, store.place)
+	if found.deleting {
+		found.fault = found.fault.untilOutOfPatience()
+	}
 	store.Close(found.fault)
 	store.await(policy, found.fault)
 	if found.gone || found.fault.leavesStatus() {

@@ -158,6 +158,15 @@ func (f *fault) ofStore() bool {
 	return f.class != classRetry && f.class != classStopped
 }
 
+// untilOutOfPatience makes what only a person can mend wait like any other trouble: a deletion goes on without the store,
+// when its time has come.
+func (f *fault) untilOutOfPatience() *fault {
+	if f != nil && (f.class == classTerminal || f.class == classStalled) {
+		f.class = classWait
+	}
+	return f
+}
+
 // String says what happened.
 func (f *fault) String() string {
 	return cmp.Or(f.message, f.err.Error())
