@@ -5,6 +5,8 @@ package controllers
 
 import (
 	"context"
+	"math"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -14,8 +16,13 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// statsJitter spreads the reads of figures over time.
-const statsJitter = 0.1
+const (
+	// statsJitter spreads the reads of figures over time.
+	statsJitter = 0.1
+	// figureWrites is how many statuses a second show new figures, of all stores: under traffic all of them always have
+	// some, and ten thousand policies would keep the API server busy with what metrics tell better.
+	figureWrites = 10
+)
 
 // figures of a store, as last counted.
 type figures struct {
@@ -45,12 +52,39 @@ func (m *Monitor) count(ctx context.Context) error {
 	m.nextCount = now.Add(wait.Jitter(m.StatsInterval, statsJitter))
 	m.Metrics.observeAll(m.id, counted, stats)
 	m.noteFigures(stats)
+	var news []*v1.CachePolicy
 	for i, policy := range counted {
-		if m.tellsNews(policy, stats[i], now) {
+		switch {
+		case stats[i].Pending > 0:
 			m.policies.wakeWithin(ctx, client.ObjectKeyFromObject(policy), m.StatsInterval/2)
+		case nextStats(policy.Status.Stats, &stats[i], now, m.StatsInterval) != policy.Status.Stats:
+			news = append(news, policy)
 		}
 	}
+	for _, policy := range m.firstToTell(news, len(counted)) {
+		m.policies.wakeWithin(ctx, client.ObjectKeyFromObject(policy), m.StatsInterval)
+	}
 	return broken.OrNil()
+}
+
+// firstToTell selects those policies with news that may show them until the next count: those that showed theirs the longest
+// time ago, as many as this store's share of all policies allows.
+func (m *Monitor) firstToTell(news []*v1.CachePolicy, counted int) []*v1.CachePolicy {
+	share := float64(counted) / float64(max(m.Metrics.size(), 1))
+	most := int(math.Ceil(figureWrites * m.StatsInterval.Seconds() * share))
+	if len(news) <= most {
+		return news
+	}
+	slices.SortStableFunc(news, func(a, b *v1.CachePolicy) int { return shownAt(a).Compare(shownAt(b)) })
+	return news[:most]
+}
+
+// shownAt is when the figures in the status of a policy were read; the zero time if there are none.
+func shownAt(policy *v1.CachePolicy) time.Time {
+	if policy.Status.Stats == nil {
+		return time.Time{}
+	}
+	return policy.Status.Stats.ObservedTime.Time
 }
 
 // readable leaves out the policies of slots whose figures could not be read.
@@ -66,10 +100,6 @@ func readable(policies []*v1.CachePolicy, stats []registry.Stats, broken registr
 		}
 	}
 	return read, figures
-}
-
-func (m *Monitor) tellsNews(policy *v1.CachePolicy, stats registry.Stats, now time.Time) bool {
-	return stats.Pending > 0 || nextStats(policy.Status.Stats, &stats, now, m.StatsInterval) != policy.Status.Stats
 }
 
 func (m *Monitor) noteFigures(stats []registry.Stats) {

@@ -118,6 +118,13 @@ func (m *Metrics) observeAll(id storeID, policies []*v1.CachePolicy, stats []reg
 	}
 }
 
+// size returns of how many modules there are figures.
+func (m *Metrics) size() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.modules)
+}
+
 // statsOf returns the latest figures of the module that a policy governs, nil if there are none.
 func (m *Metrics) statsOf(policy *v1.CachePolicy) *registry.Stats {
 	m.mu.Lock()
