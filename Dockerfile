@@ -3,6 +3,8 @@ FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
+# The repository is not in the context, so Go cannot tell.
+ARG COMMIT=
 WORKDIR /src
 COPY go.mod go.sum ./
 COPY api/ api/
@@ -12,7 +14,7 @@ COPY cmd/ cmd/
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /operator ./cmd/operator
+    go build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT" -o /operator ./cmd/operator
 
 FROM gcr.io/distroless/static:nonroot
 LABEL org.opencontainers.image.title="cachewright" \

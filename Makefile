@@ -2,8 +2,9 @@
 IMG ?= cachewright/operator:dev
 # What deploy, build-installer and undeploy take from config/: default looks after all namespaces, namespaced after some.
 TREE ?= default
-# The version that the binary reports.
+# The version and the commit that the binary reports.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 CONTAINER_TOOL ?= docker
 KUBECTL ?= $(shell command -v kubectl || echo "$$(hack/control-plane.sh)/kubectl")
 
@@ -109,7 +110,7 @@ bench: ## Measure side by side, and write bench/results.json. BENCH=data or BENC
 
 .PHONY: build
 build: ## Build bin/operator.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/operator ./cmd/operator
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/operator ./cmd/operator
 
 .PHONY: run
 run: ## Run the operator on this machine, with your kubeconfig's cluster and the Redis of REDIS_HOST or REDIS_URL.
@@ -117,7 +118,7 @@ run: ## Run the operator on this machine, with your kubeconfig's cluster and the
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
-	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --tag $(IMG) .
+	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(IMG) .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.

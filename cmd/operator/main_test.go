@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		binary = filepath.Join(dir, "operator")
-		if output, err := exec.Command("go", "build", "-ldflags", "-X main.version=v1.2.3-test", "-o", binary, ".").CombinedOutput(); err != nil {
+		if output, err := exec.Command("go", "build", "-ldflags", "-X main.version=v1.2.3-test -X main.commit=0123abc", "-o", binary, ".").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "building the operator: %v\n%s", err, output)
 			return 1
 		}
@@ -145,15 +145,12 @@ func TestHelpNamesEveryVariableThatIsRead(t *testing.T) {
 // The page of the operator lists each flag and each variable, and none that is not there.
 func TestPageListsEveryFlagAndVariable(t *testing.T) {
 	_, help := start(t, nil, "--help").exit(t)
-	page, err := os.ReadFile("../../docs/operator.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := readText(t, "../../docs/operator.md")
 	for what, patterns := range map[string][2]string{
 		"flag":     {`(?m)^  -([a-z0-9-]+)`, "(?m)^\\| `--([a-z0-9-]+)`"},
 		"variable": {`\b((?:REDIS_|KUBE)[A-Z_]+)\b`, "`((?:REDIS_|KUBE)[A-Z_]+)`"},
 	} {
-		there, listed := allMatches(patterns[0], help), allMatches(patterns[1], string(page))
+		there, listed := allMatches(patterns[0], help), allMatches(patterns[1], page)
 		if len(there) < 9 || !slices.Equal(there, listed) {
 			t.Errorf("docs/operator.md lists each %s of %q, want %q", what, listed, there)
 		}
@@ -171,7 +168,7 @@ func allMatches(pattern, text string) (matches []string) {
 
 func TestVersion(t *testing.T) {
 	code, output := start(t, nil, "--version").exit(t)
-	if code != 0 || !strings.HasPrefix(output, "v1.2.3-test (commit ") {
+	if code != 0 || !strings.HasPrefix(output, "v1.2.3-test (commit 0123abc, go") {
 		t.Errorf("exit status %d: %s", code, output)
 	}
 }

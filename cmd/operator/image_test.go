@@ -1,0 +1,72 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The image is built from what the Dockerfile copies out of what .dockerignore lets through: all that the operator is made of.
+func TestImageIsBuiltFromAllItNeeds(t *testing.T) {
+	copied := allMatches(`(?m)^COPY (\w+)/ \w+/$`, readText(t, "../../Dockerfile"))
+	admitted := allMatches(`(?m)^!(\w+)/$`, readText(t, "../../.dockerignore"))
+	for _, path := range sources(t) {
+		folder, _, _ := strings.Cut(path, "/")
+		if !slices.Contains(copied, folder) || !slices.Contains(admitted, folder) {
+			t.Errorf("the operator is made of %s; the Dockerfile copies %q, .dockerignore admits %q", path, copied, admitted)
+		}
+		if strings.HasSuffix(path, "_test.go") || strings.Contains(path, "/testdata/") {
+			t.Errorf("the operator is made of %s, which .dockerignore keeps out", path)
+		}
+	}
+}
+
+// What builds set in the binary is declared there: the linker ignores other names.
+func TestBuildsSetWhatIsThere(t *testing.T) {
+	declared := allMatches(`(?m)^var (\w+) string$`, readText(t, "version.go"))
+	for _, file := range []string{"../../Dockerfile", "../../Makefile"} {
+		if set := allMatches(`-X main\.(\w+)=`, readText(t, file)); len(set) == 0 || !slices.Equal(set, declared) {
+			t.Errorf("%s sets %q, version.go declares %q", filepath.Base(file), set, declared)
+		}
+	}
+}
+
+// sources are the files of this module that the operator is made of, by their paths in the repository.
+func sources(t *testing.T) (paths []string) {
+	t.Helper()
+	const format = `{{if and .Module .Module.Main}}{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`
+	output, err := exec.Command("go", "list", "-deps", "-f", format, ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range strings.Fields(string(output)) {
+		relative, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, filepath.ToSlash(relative))
+	}
+	if !slices.Contains(paths, "registry/cachewright.lua") {
+		t.Fatalf("the library is not among %q: this looks in the wrong place", paths)
+	}
+	return paths
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
