@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -239,9 +240,11 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 	}
 	g.Eventually(c.seriesOf).WithArguments(t.Context(), policy).Should(gomega.ContainElement("Restored"))
 
-	purge := purgeOf(namespace, "purge")
+	purge, ofUser := purgeOf(namespace, "purge"), purgeOf(namespace, "purge-of-user")
+	ofUser.Spec.StoreRef, ofUser.Spec.Targets = elsewhere.Spec.StoreRef, []v1.InvalidationTarget{{UserID: "u"}}
 	c.create(t, purge)
-	for _, p := range []*v1.CacheInvalidation{purge, purgeOf(namespace, fromBefore)} {
+	c.create(t, ofUser)
+	for _, p := range []*v1.CacheInvalidation{purge, ofUser, purgeOf(namespace, fromBefore)} {
 		g.Eventually(c.isGone).WithArguments(t.Context(), p).Should(gomega.BeTrue(), p.Name)
 	}
 	for _, object := range []client.Object{store, policy, elsewhere} {
@@ -252,11 +255,32 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 	}
 }
 
+// storeKeys are, on docs/operations.md, the keys that the operator's user needs for a CacheStore of namespace shop.
+var storeKeys = regexp.MustCompile("a CacheStore of namespace `shop` needs no keys but `([^`]+)`")
+
+// userOf makes, in Redis, the user for the CacheStores of a namespace: the operator's, with the keys of the namespace alone.
+func (c *cluster) userOf(t *testing.T, namespace string) string {
+	t.Helper()
+	const page = "../../docs/operations.md"
+	found := storeKeys.FindStringSubmatch(readText(t, page))
+	if found == nil {
+		t.Fatalf("%s does not name the keys of a CacheStore", page)
+	}
+	name := "operator-of-" + namespace
+	replaced := strings.NewReplacer(" "+redisUser+" ", " "+name+" ", "~cw:{*", strings.ReplaceAll(found[1], "{shop", "{"+namespace))
+	lines := redistest.ACLOf(t, page, redisUser)
+	for i, line := range lines {
+		lines[i] = replaced.Replace(line)
+	}
+	c.redis.ApplyACL(lines)
+	return name
+}
+
 // storeWithSecret declares the cluster's Redis as a store with a password.
 func (c *cluster) storeWithSecret(t *testing.T, namespace string) *v1.CacheStore {
 	t.Helper()
 	named := metav1.ObjectMeta{Namespace: namespace, Name: "main"}
-	c.create(t, &corev1.Secret{ObjectMeta: named, StringData: map[string]string{"username": redisUser, "password": redisPassword}})
+	c.create(t, &corev1.Secret{ObjectMeta: named, StringData: map[string]string{"username": c.userOf(t, namespace), "password": redisPassword}})
 	store := &v1.CacheStore{ObjectMeta: named, Spec: v1.CacheStoreSpec{
 		Addresses: []v1.StoreAddress{v1.StoreAddress(c.redis.Addr())}, CredentialsSecretRef: &v1.SecretReference{Name: named.Name},
 	}}
