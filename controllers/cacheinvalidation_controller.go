@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -120,7 +121,7 @@ func firstOf(recorded []v1.TargetResult, index int, result v1.TargetResult) v1.T
 }
 
 // purgeTarget purges one target. The request id makes a repetition, after a crash or a failed
-// write of status, return the first answer and change nothing.
+// write of status, return the first answer and change nothing. Where modules fail, others of the same round trip may be purged.
 func purgeTarget(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view viewer, index int,
 ) (v1.TargetResult, error) {
@@ -130,17 +131,27 @@ func purgeTarget(
 	if err != nil {
 		return result, err
 	}
-	for _, slot := range slots {
-		invalidated, err := store.Invalidate(ctx, slot, scopeOf(target), modeOf(invalidation.Spec), requestOf(invalidation, index))
-		if err != nil {
-			return result, err
+	calls := make([]registry.Invalidation, len(slots))
+	for i, slot := range slots {
+		calls[i] = registry.Invalidation{
+			Slot: slot, Scope: scopeOf(target), Mode: modeOf(invalidation.Spec), RequestID: requestOf(invalidation, index),
 		}
-		result.Modules++
-		result.KeysInvalidated += invalidated.Keys
-		result.KeysPending += invalidated.Pending
+	}
+	for batch := range slices.Chunk(calls, purgeBatch) {
+		for _, invalidated := range store.InvalidateMany(ctx, batch) {
+			if invalidated.Err != nil {
+				return result, invalidated.Err
+			}
+			result.Modules++
+			result.KeysInvalidated += invalidated.Keys
+			result.KeysPending += invalidated.Pending
+		}
 	}
 	return result, nil
 }
+
+// purgeBatch is the number of modules that are purged in one round trip.
+const purgeBatch = 200
 
 func requestOf(invalidation *v1.CacheInvalidation, index int) string {
 	return fmt.Sprintf("%s/%d", invalidation.UID, index)

@@ -144,14 +144,20 @@ func (s *brittleStore) DeletePolicy(ctx context.Context, slot registry.Slot) (bo
 	return deleted, s.leave("DeletePolicy", err)
 }
 
-func (s *brittleStore) Invalidate(
-	ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
-) (registry.Invalidated, error) {
-	if err := s.enter("Invalidate"); err != nil {
-		return registry.Invalidated{}, err
+// InvalidateMany fails as a whole, by the name Invalidate.
+func (s *brittleStore) InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult {
+	results := make([]registry.InvalidationResult, len(calls))
+	err := s.enter("Invalidate")
+	if err == nil {
+		results = s.Store.InvalidateMany(ctx, calls)
+		err = s.leave("Invalidate", nil)
 	}
-	invalidated, err := s.Store.Invalidate(ctx, slot, scope, mode, requestID)
-	return invalidated, s.leave("Invalidate", err)
+	for i := range results {
+		if err != nil {
+			results[i].Err = err
+		}
+	}
+	return results
 }
 
 func (s *brittleStore) Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error) {

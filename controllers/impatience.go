@@ -62,13 +62,11 @@ func (s impatientStore) Stats(ctx context.Context, slot registry.Slot) (registry
 	return s.Store.Stats(ctx, slot)
 }
 
-// Invalidate implements Store.
-func (s impatientStore) Invalidate(
-	ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
-) (registry.Invalidated, error) {
+// InvalidateMany implements Store. It is asked for as much as Redis does in a moment.
+func (s impatientStore) InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return s.Store.Invalidate(ctx, slot, scope, mode, requestID)
+	return s.Store.InvalidateMany(ctx, calls)
 }
 
 // Modules implements Store.

@@ -32,9 +32,6 @@ type PolicyStore interface {
 // InvalidationStore is what CacheInvalidationReconciler needs of a store.
 type InvalidationStore interface {
 	reclaimer
-	Invalidate(
-		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
-	) (registry.Invalidated, error)
 	InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult
 	Modules(ctx context.Context, namespace string) ([]string, error)
 }
