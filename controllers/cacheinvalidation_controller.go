@@ -104,7 +104,11 @@ func (r *CacheInvalidationReconciler) purge(
 				return err
 			}
 		}
-		result.Message = clip(result.Message, maxMessage)
+		missed, err := view.mayHaveMissed(target)
+		if err != nil {
+			return err
+		}
+		result.Message = clip(sentences(result.Message, missed), maxMessage)
 		found.results = append(found.results, firstOf(invalidation.Status.Targets, i, result))
 	}
 	found.effective = r.Clock.Now()

@@ -167,9 +167,16 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		on.fill(ctx, "users", "list", alice, 2)
 		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Val()).To(BeEquivalentTo(1))
 
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}))
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{UserID: bob}, v1.InvalidationTarget{Module: "users"}))
 
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
+
+		By("saying that there may be others")
+		Expect(purge.Status.Targets[0].Message).To(HavePrefix("Redis has no list"))
+		Expect(purge.Status.Targets[1].Message).To(And(HavePrefix("no module of namespace"), ContainSubstring("Redis has no list")))
+		Expect(purge.Status.Targets[2].Message).NotTo(ContainSubstring("Redis has no list"))
+		Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("Redis has no list"))
+		Expect(events.take()).To(ContainElement(ContainSubstring("Redis has no list")))
 	})
 
 	It("counts in a dry run and changes nothing", func(ctx SpecContext) {

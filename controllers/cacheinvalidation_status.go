@@ -5,6 +5,8 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -164,8 +166,16 @@ func completion(
 	case found.fault != nil:
 		v.message += "; the store was lost before all their memory was given back: the rest expires by itself"
 	}
+	if keys > 0 && slices.ContainsFunc(status.Targets, func(r v1.TargetResult) bool { return strings.Contains(r.Message, missedModules) }) {
+		v.message += ". " + missedModules
+	}
 	v.message += ttlNote(invalidation)
 	return v
+}
+
+// sentences puts texts after one another, but for empty ones.
+func sentences(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ". ")
 }
 
 // whyNothing quotes the only reason, or points to all.

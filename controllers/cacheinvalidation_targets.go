@@ -24,6 +24,8 @@ type namespaceView struct {
 	policies map[string]*v1.CachePolicySpec
 	// modules, sorted: those with a policy here or in the store.
 	modules []string
+	// unlisted: the store has no list of modules, so that only those with a policy here are known.
+	unlisted bool
 }
 
 // viewOf returns the view of a purge's namespace, which is read at most once.
@@ -45,7 +47,7 @@ func viewNamespace(
 	if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
 		return nil, err
 	}
-	view := &namespaceView{name: namespace, policies: map[string]*v1.CachePolicySpec{}}
+	view := &namespaceView{name: namespace, policies: map[string]*v1.CachePolicySpec{}, unlisted: err != nil}
 	for module, rivals := range byModule(policies) {
 		if winner := governing(rivals); winner != nil {
 			view.policies[module] = &winner.Spec
@@ -93,6 +95,22 @@ func (view viewer) slots(namespace string, target v1.InvalidationTarget) ([]regi
 	}
 	return slots, nil
 }
+
+// mayHaveMissed says that a target may not have reached all modules; empty: it has.
+func (view viewer) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
+	if target.Module != "" {
+		return "", nil
+	}
+	known, err := view()
+	if err != nil || !known.unlisted {
+		return "", err
+	}
+	return missedModules, nil
+}
+
+// missedModules is what becomes of a purge of all modules where Redis has evicted the list of them.
+const missedModules = "Redis has no list of the namespace's modules: those that had neither a CachePolicy since the operator started, nor were listed, " +
+	"were not reached, if there are any; purge them by name"
 
 // explainNothing says why a target matched no entry.
 func (view viewer) explainNothing(target v1.InvalidationTarget) (string, error) {

@@ -69,6 +69,7 @@ func (m *Monitor) renew(ctx context.Context) (generation edition, err error) {
 		m.figures, m.nextCount = nil, time.Time{} // they may be of another Redis
 		m.Log.Info("Connected anew, as Secrets or the resource changed", "at", m.place.address)
 	}
+	next.store = rememberingStore{next.store, m.lists}
 	m.link, m.versions = next, versions
 	return generation, nil
 }

@@ -193,6 +193,26 @@ var _ = Describe("The operator", func() {
 		Expect(on.cached(ctx, "users", "list", "", 5)).To(BeZero())
 	})
 
+	It("reaches modules whose policy was retained, though Redis evicted the list of modules", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		retained := usersPolicy()
+		retained.Name, retained.Spec.Module, retained.Spec.DeletionPolicy = "retained", "retained", v1.DeletionRetain
+		on.create(ctx, usersPolicy())
+		on.create(ctx, retained)
+		Eventually(on.policy(ctx, "retained")).Should(beReady("True Applied"))
+		on.fill(ctx, "retained", "list", "u1", 5)
+		Expect(k8s.Delete(ctx, retained)).To(Succeed())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(retained), retained) }).Should(beGone())
+
+		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Val()).To(BeEquivalentTo(1))
+		Eventually(func() ([]string, error) { return on.cache.Modules(ctx, on.namespace) }).Should(ConsistOf("users"), "not written anew")
+		purge := purgeOf(v1.InvalidationTarget{UserID: "u1"})
+		on.create(ctx, purge)
+
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Expect(on.cached(ctx, "retained", "list", "u1", 5)).To(BeZero())
+	})
+
 	It("makes the samples ready and complete", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
 

@@ -44,6 +44,7 @@ type Monitor struct {
 	allInPlace bool              // as the last sweep found
 	nextCount  time.Time         // when figures are read again
 	fenced     fenced
+	lists      *moduleLists
 
 	mu       sync.Mutex
 	place    place
@@ -91,6 +92,7 @@ func newMonitor(id storeID, c connector, s surroundings) *Monitor {
 	s.Log = s.Log.WithValues("store", inLog(id))
 	return &Monitor{
 		surroundings: s, id: id, connector: c, now: make(chan struct{}, 1), told: map[string]string{}, waiting: map[waiter]struct{}{},
+		lists: newModuleLists(),
 		// Those that refer to a CacheStore may have been turned away before there was one.
 		turned: id != defaultStore,
 	}
