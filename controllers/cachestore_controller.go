@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
@@ -31,6 +32,8 @@ type CacheStoreReconciler struct {
 	Clock  clock.PassiveClock
 	// StatsInterval is the least time between two writes of figures into a status.
 	StatsInterval time.Duration
+	// WithdrawTimeout is how long after its deletion a CacheStore that cannot be used waits for purges.
+	WithdrawTimeout time.Duration
 }
 
 // Reconcile brings the monitor of one CacheStore, and its status, up to date.
@@ -54,10 +57,23 @@ func (r *CacheStoreReconciler) Reconcile(ctx context.Context, req reconcile.Requ
 		return reconcile.Result{}, err
 	}
 	found.last, found.place = r.Stores.declare(store).report()
-	return inBackground(wait.Jitter(r.StatsInterval, statsJitter)), nil
+	return inBackground(min(wait.Jitter(r.StatsInterval, statsJitter), r.patience(store))), nil
 }
 
-// release lets a deleted CacheStore go once nothing refers to it.
+// patience returns how long a deleted CacheStore waits yet for purges, if it cannot be used.
+func (r *CacheStoreReconciler) patience(store *v1.CacheStore) time.Duration {
+	if store.DeletionTimestamp.IsZero() || r.outOfPatience(store) {
+		return r.StatsInterval * 2
+	}
+	return max(r.WithdrawTimeout-r.Clock.Since(store.DeletionTimestamp.Time), soon)
+}
+
+func (r *CacheStoreReconciler) outOfPatience(store *v1.CacheStore) bool {
+	return r.Clock.Since(store.DeletionTimestamp.Time) >= r.WithdrawTimeout
+}
+
+// release lets a deleted CacheStore go once nothing refers to it that can come to an end: purges that wait for a Redis that cannot
+// be used delay that for WithdrawTimeout at most.
 func (r *CacheStoreReconciler) release(
 	ctx context.Context, patch *patcher, store *v1.CacheStore, found *storeFindings,
 ) error {
@@ -65,19 +81,30 @@ func (r *CacheStoreReconciler) release(
 		found.gone = true
 		return nil
 	}
-	var err error
-	if found.references, err = referencesTo(ctx, r.Client, store); err != nil || found.references.any() {
-		return err
-	}
-	// The cache may not know yet of the latest ones.
-	if found.references, err = referencesTo(ctx, r.Reader, store); err != nil || found.references.any() {
-		return err
+	last, at := r.Stores.declare(store).report()
+	dead := last != nil && last.err != nil && r.outOfPatience(store)
+	for _, reader := range []client.Reader{r.Client, r.Reader} { // the cache may not know yet of the latest ones
+		var err error
+		if found.references, err = referencesTo(ctx, reader, store); err != nil || found.references.hold(dead) {
+			return err
+		}
 	}
 	if err := patch.finalizer(ctx, store, v1.CacheStoreFinalizer, false); err != nil {
 		return err
 	}
 	found.gone = true
+	if found.references.any() {
+		abandonedBy(found.references, faultOf(last.err, at)).record(r.Events, store)
+	}
 	return nil
+}
+
+func abandonedBy(left references, f *fault) notice {
+	return notice{
+		corev1.EventTypeWarning, reasonAbandoned, actionConnect,
+		fmt.Sprintf("it is gone, and %d unfinished CacheInvalidations refer to it, for example %s: they wait for another CacheStore of its name. %s",
+			left.invalidations, left.example, f),
+	}
 }
 
 // references are the resources that need a store.
@@ -88,6 +115,9 @@ type references struct {
 }
 
 func (r references) any() bool { return r.policies+r.invalidations > 0 }
+
+// hold says whether a deleted store has to stay; a dead one is of no use to purges.
+func (r references) hold(dead bool) bool { return r.policies > 0 || r.invalidations > 0 && !dead }
 
 // referencesTo counts the policies and the unfinished purges that refer to a store.
 func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStore) (references, error) {

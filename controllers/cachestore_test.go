@@ -316,6 +316,32 @@ var _ = Describe("CacheStore", func() {
 		Eventually(getting(ctx, store)).Should(beGone())
 	})
 
+	It("does not wait for ever for a purge that waits for a dead Redis", func(ctx SpecContext) {
+		options := withoutDefault()
+		options.WithdrawTimeout = 2 * time.Second
+		on.operate(adminConfig, options)
+		store, policy, purge := storeTo("main", on.server.Addr()), usersPolicyIn("main"), purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, store)
+		on.create(ctx, policy)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		on.server.Kill()
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreUnreachable"))
+
+		Expect(k8s.Delete(ctx, store)).To(Succeed())
+
+		By("staying for a policy that nobody deletes")
+		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
+		Consistently(getting(ctx, store), 2*options.WithdrawTimeout).Should(Succeed())
+
+		By("going without that")
+		Expect(k8s.Delete(ctx, policy)).To(Succeed())
+		Eventually(getting(ctx, store)).Should(beGone())
+		Eventually(on.told(ctx, "main")).Should(ContainElement("Warning Abandoned"))
+		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
+	})
+
 	DescribeTable("lets all that refers to it go, and goes, whatever is wrong with it",
 		func(ctx SpecContext, wantReason, wantFarewell string, harm func(ctx context.Context)) {
 			options := withoutDefault()

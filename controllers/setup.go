@@ -57,7 +57,8 @@ type Options struct {
 	StatsInterval time.Duration
 	// ReclaimSlice is the time between two reports of the progress of a large purge. Default 1s.
 	ReclaimSlice time.Duration
-	// WithdrawTimeout is how long a deleted policy waits for a store that cannot be used. Default a minute.
+	// WithdrawTimeout is how long a deleted policy waits for a store that cannot be used, and a deleted CacheStore for purges
+	// that wait for such a store. Default a minute.
 	WithdrawTimeout time.Duration
 	// ReplayMargin before the last sign of life of a store that went back to an older state is replayed, too: clocks differ.
 	// Default a minute.
@@ -78,6 +79,7 @@ func Setup(mgr manager.Manager, o Options) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	o.ReclaimSlice = cmp.Or(o.ReclaimSlice, defaultReclaimSlice)
+	o.WithdrawTimeout = cmp.Or(o.WithdrawTimeout, defaultWithdrawTimeout)
 	if err := indexFields(mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -166,12 +168,13 @@ func indexFields(indexer client.FieldIndexer) error {
 
 func setupStores(mgr manager.Manager, o Options, stores *Stores) error {
 	reconciler := &CacheStoreReconciler{
-		Client:        mgr.GetClient(),
-		Reader:        mgr.GetAPIReader(),
-		Stores:        stores,
-		Events:        stores.Events,
-		Clock:         clock.RealClock{},
-		StatsInterval: o.StatsInterval,
+		Client:          mgr.GetClient(),
+		Reader:          mgr.GetAPIReader(),
+		Stores:          stores,
+		Events:          stores.Events,
+		Clock:           clock.RealClock{},
+		StatsInterval:   o.StatsInterval,
+		WithdrawTimeout: o.WithdrawTimeout,
 	}
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CacheStore{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -221,7 +224,7 @@ func setupPolicies(mgr manager.Manager, o Options, stores *Stores) error {
 		Metrics:         stores.Metrics,
 		Clock:           clock.RealClock{},
 		StatsInterval:   o.StatsInterval,
-		WithdrawTimeout: cmp.Or(o.WithdrawTimeout, defaultWithdrawTimeout),
+		WithdrawTimeout: o.WithdrawTimeout,
 	}
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
