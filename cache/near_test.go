@@ -111,6 +111,30 @@ func TestNearCacheObeysInvalidationsOfOthersSoonAndItsOwnAtOnce(t *testing.T) {
 	}
 }
 
+// docs/applications.md says so: the others are read again, and not loaded.
+func TestDeletionEndsWhatIsKeptOfItsOperation(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
+	sibling := cache.Key{Module: "users", Operation: "get", Params: 2}
+	readsAfterDeletion := func(key cache.Key) int {
+		t.Helper()
+		warm(t, server, c, key)
+		if err := c.Delete(t.Context(), usersGet); err != nil {
+			t.Fatal(err)
+		}
+		before := mgets(t, server)
+		if fetchLoaded(t, c, key) {
+			t.Errorf("%+v was loaded", key)
+		}
+		return mgets(t, server) - before
+	}
+	if reads := readsAfterDeletion(sibling); reads != 1 {
+		t.Errorf("an entry of the operation is read %d times from Redis, want once", reads)
+	}
+	NewWithT(t).Eventually(func() int { return readsAfterDeletion(usersList) }).WithTimeout(patience).Should(BeZero(), "another operation's entry is read again")
+}
+
 func TestSoftInvalidationOfANearEntryLetsItBeRefreshed(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
