@@ -53,7 +53,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 		at[kill%len(at)]()
 		operator.Kill()
 		unrecorded += w.unrecorded()
-		network.heal()
+		network.sever()
 		operator = w.operate()
 	}
 	w.check()

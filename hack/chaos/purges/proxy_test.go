@@ -59,15 +59,23 @@ func (p *proxy) heal() {
 	p.healed.Broadcast()
 }
 
-func (p *proxy) end() {
-	_ = p.listener.Close()
+// sever ends all connections, with what was held up on them, and lets new ones be whole.
+func (p *proxy) sever() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.parted, p.muted, p.ended = false, false, true
-	p.healed.Broadcast()
 	for stream := range p.streams {
 		_ = stream.Close()
 	}
+	p.parted, p.muted = false, false
+	p.healed.Broadcast()
+}
+
+func (p *proxy) end() {
+	_ = p.listener.Close()
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.sever()
 }
 
 func (p *proxy) accept() {

@@ -52,7 +52,7 @@ func TestNoPurgeIsLostOrDoubledWhenRedisIsKilledAndRemembers(t *testing.T) {
 		w.create(amidst)
 		w.untilCounted(amidst, away)
 		server.Kill()
-		network.heal()
+		network.sever() // the answers are lost with it
 		w.replaced()
 		server.Restart()
 		w.untilFenced()
