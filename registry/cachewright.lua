@@ -52,12 +52,18 @@ local MAX_TTL_MS = 720 * 3600 * 1000
 local INLINE_RECLAIM_KEYS = 128
 -- Keys a cw_reclaim call looks at, at the most: less than a millisecond.
 local MAX_RECLAIM_KEYS = 200
--- To shorten an entry's life costs as much as to look at so many and free them.
-local SWEEP_COST = 2
+-- To shorten an entry's life, or to take it out of an index that is in sight, costs as much as to free so many.
+local MEMBER_COST = 2
+-- And so does a piece of work, however few members it has.
+local WORK_COST = 8
+-- Lengths and headers that a call looks at to count, at the most, and of each operation at the least.
+local COUNT_LOOKS = 512
+local LEAST_LOOKS = 4
 -- An operation's index has 16 to 32 slices for the time that an entry lives.
 local SLICES = 16
--- Members that are looked at one by one to count those of a slice that is partly over.
-local COUNTED_MEMBERS = 256
+-- Members that are looked at to count those of a slice that is partly over, and how many of them side by side.
+local COUNTED_MEMBERS = 64
+local COUNTED_RUN = 4
 -- A slice is kept in chunks of so many members, so that one can be taken out in microseconds.
 local CHUNK_MEMBERS = 512
 local MAX_CHUNK = 65535
@@ -74,8 +80,8 @@ local CLOCK_SLACK_MS = 10
 -- Who is told to refresh a stale entry has this long before another is, unless it said otherwise.
 local REFRESH_LOCK_MS = 10 * 1000
 local MAX_LOCK_MS = 10 * 60 * 1000
--- Keys that one UNLINK may name.
-local UNLINK_KEYS = 500
+-- Arguments that one command takes, where it may take many.
+local BATCH = 500
 -- Deletions of single entries that a lease can look back on.
 local DELETION_LOG_LEN = 128
 -- Slots, operations, and states of heads whose keys and meaning are remembered.
@@ -225,6 +231,31 @@ local function want_entry(call, op, id, user)
 end
 
 ---------------------------------------------------------------------------------------------------
+-- Work of a call. Other clients wait while a call runs, so what it takes on is bounded, whatever the number of entries: how
+-- much it looks at in order to count (looks, shared by so many operations), and how many members it frees or shortens. The
+-- rest it leaves for later.
+
+local function new_work(operations, members)
+  return {looks = COUNT_LOOKS, operations = operations, members = members, later = {}, over = 0}
+end
+
+-- looks_of returns how much may be looked at of the next operation.
+local function looks_of(work)
+  return math.max(LEAST_LOOKS, math.floor(work.looks / math.max(1, work.operations)))
+end
+
+local function spend_looks(work, looks) work.looks = math.max(0, work.looks - looks) end
+
+local function spend_members(work, members) work.members = math.max(0, work.members - members) end
+
+-- batched hands items to a function, many at a time, and adds up what it returns.
+local function batched(items, fn)
+  local sum = 0
+  for from = 1, #items, BATCH do sum = sum + fn(unpack(items, from, math.min(from + BATCH - 1, #items))) end
+  return sum
+end
+
+---------------------------------------------------------------------------------------------------
 -- Time and epochs.
 
 local function now_ms()
@@ -232,6 +263,8 @@ local function now_ms()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+local draw, new_epoch
+do
 local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
 -- The generator's state. It lives as long as the loaded library and is mixed with all that tells
@@ -239,7 +272,7 @@ local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 -- promoted replica cannot draw an epoch again.
 local entropy = nil
 
-local function draw(slot)
+function draw(slot)
   if not entropy then
     -- INFO has the run id, random per process, and CPU times that only grow. A tenant's ACL may
     -- forbid it: then clock, addresses and the slot have to do until the next load.
@@ -252,7 +285,7 @@ local function draw(slot)
 end
 
 -- new_epoch returns 66 bits of the generator in 11 characters of base64url.
-local function new_epoch(slot)
+function new_epoch(slot)
   local hex = draw(slot)
   local chars = {}
   for i = 1, EPOCH_LEN do
@@ -260,6 +293,7 @@ local function new_epoch(slot)
     chars[i] = string.sub(ALPHABET, six + 1, six + 1)
   end
   return table.concat(chars)
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -510,6 +544,19 @@ local function operation_epoch(slot, op)
   return head and is_head(2, head) and epoch_of(head) or nil
 end
 
+-- in_sight lists those of the operations that have a head, each with its epoch.
+local function in_sight(slot, operations)
+  local keys, seen = {}, {}
+  for i, op in ipairs(operations) do keys[i] = operation_head_key(slot, op) end
+  for from = 1, #keys, BATCH do
+    local heads = call('MGET', unpack(keys, from, math.min(from + BATCH - 1, #keys)))
+    for i, head in ipairs(heads) do
+      if head and is_head(2, head) then seen[#seen + 1] = {op = operations[from + i - 1], epoch = epoch_of(head)} end
+    end
+  end
+  return seen
+end
+
 local function head_exists(key) return call('EXISTS', key) == 1 end
 
 -- keep_for makes sure that a key, if it is there, lives at least this long; where it does not, by some slack longer.
@@ -627,11 +674,23 @@ local function enlist(slot, epoch, slice, member, now)
   return chunk.number
 end
 
--- delist takes a member out of the chunk where it is listed.
-local function delist(slot, epoch, slice, chunk, member)
-  if call('LREM', chunk_key(slot, epoch, slice, chunk), '1', member) == 0 then return end
+-- account_for brings the state of a slice up to date with members that were taken out of these chunks.
+local function account_for(slot, epoch, slice, chunks)
   local open, closed = read_slice(slot, epoch, slice)
-  if open and chunk < open then write_slice(slot, epoch, slice, open, closed - 1) end
+  local gone = 0
+  for _, chunk in ipairs(chunks) do
+    if open and chunk < open then gone = gone + 1 end
+  end
+  if gone > 0 then write_slice(slot, epoch, slice, open, closed - gone) end
+end
+
+-- take_out takes a member out of the chunk where it is listed, and says whether it was there; account_for is to follow.
+local function take_out(slot, epoch, slice, chunk, member)
+  return call('LREM', chunk_key(slot, epoch, slice, chunk), '1', member) == 1
+end
+
+local function delist(slot, epoch, slice, chunk, member)
+  if take_out(slot, epoch, slice, chunk, member) then account_for(slot, epoch, slice, {chunk}) end
 end
 
 -- listed_in returns the slice and chunk where an entry is listed in the index of this epoch, if it is.
@@ -641,48 +700,87 @@ local function listed_in(header, epoch)
   return slice, chunk
 end
 
--- spread returns members from all over a list, as many as are wanted if it has them.
+local inspect, survey, index_size
+do
+-- measure learns the sizes of slices from the lengths of their open chunks. It looks at so many of them, and takes the
+-- others to be like them.
+local function measure(slot, epoch, slices, looks)
+  local looked, sum = math.min(#slices, looks), 0
+  for i = 0, looked - 1 do
+    local at = slices[math.floor(i * #slices / looked) + 1]
+    at.length = chunk_length(slot, epoch, at.slice, at.open)
+    sum = sum + at.length
+  end
+  for _, at in ipairs(slices) do at.size = at.closed + (at.length or math.floor(sum / looked)) end
+  return looked
+end
+
+-- spread returns members from all over a list, about as many as are wanted if it has them.
 local function spread(list, wanted)
   local length = call('LLEN', list)
-  if length <= wanted then return call('LRANGE', list, 0, -1) end
-  local members, step = {}, length / wanted
-  for i = 1, wanted do members[i] = call('LINDEX', list, math.floor((i - 1) * step)) end
+  if length <= wanted then return call('LRANGE', list, '0', '-1') end
+  local members, runs = {}, math.ceil(wanted / COUNTED_RUN)
+  for i = 0, runs - 1 do
+    local from = math.floor(i * length / runs)
+    for _, member in ipairs(call('LRANGE', list, from, from + math.ceil(wanted / runs) - 1)) do
+      members[#members + 1] = member
+    end
+  end
   return members
 end
 
--- count_current counts the entries of a slice of which a part is over: exactly up to COUNTED_MEMBERS, else by
--- so many of them.
-local function count_current(slot, op, epoch, at)
-  local looked, live = 0, 0
-  local share = math.ceil(COUNTED_MEMBERS / (at.open + 1))
-  for chunk = 0, math.min(at.open, COUNTED_MEMBERS) do
+-- count_current counts the entries of a slice of which a part is over, and returns what it looked at: it takes the
+-- entries to be like those of so many members.
+local function count_current(slot, op, epoch, at, wanted)
+  local chunks, looked, live = math.min(at.open + 1, wanted), 0, 0
+  local share = at.size <= wanted and wanted or math.ceil(wanted / chunks)
+  for i = 0, chunks - 1 do
+    local chunk = math.floor(i * (at.open + 1) / chunks)
     for _, member in ipairs(spread(chunk_key(slot, epoch, at.slice, chunk), share)) do
       looked = looked + 1
       if listed_in(read_header(member_key(slot, op, member)), epoch) == at.slice then live = live + 1 end
     end
   end
-  if looked == 0 then return 0 end
-  return math.floor(live * slice_size(slot, epoch, at) / looked)
+  if looked == 0 then return at.size, chunks end
+  return math.floor(live * at.size / looked), looked + chunks
 end
 
--- index_count returns how many entries of an operation there are.
-local function index_count(slot, op, epoch, now)
-  local total = 0
-  for _, at in ipairs(slices_of(slot, epoch)) do
-    if slice_begin(at.slice) > now + CLOCK_SLACK_MS then
-      total = total + slice_size(slot, epoch, at)
-    elseif slice_end(at.slice) + CLOCK_SLACK_MS > now then
-      total = total + count_current(slot, op, epoch, at)
-    end
+-- inspect returns an index' slices and how many members they list (size), when the last of them is over, and whether it
+-- looked at all of them.
+function inspect(slot, epoch, now, work)
+  local found = {slices = slices_of(slot, epoch), size = 0, over = now}
+  local looked = measure(slot, epoch, found.slices, looks_of(work))
+  for _, at in ipairs(found.slices) do
+    local over = slice_end(at.slice) + MARGIN_MS
+    if over < now then at.size = 0 end
+    found.size, found.over = found.size + at.size, math.max(found.over, over)
   end
-  return total
+  found.looked, found.whole = looked, looked == #found.slices
+  spend_looks(work, looked)
+  work.operations = work.operations - 1
+  return found
+end
+
+-- survey also counts the entries that are there (live).
+function survey(slot, op, epoch, now, work)
+  local looks = looks_of(work)
+  local found = inspect(slot, epoch, now, work)
+  found.live = 0
+  for _, at in ipairs(found.slices) do
+    local live, looked = at.size, 0
+    if slice_end(at.slice) + CLOCK_SLACK_MS <= now then
+      live = 0
+    elseif slice_begin(at.slice) <= now + CLOCK_SLACK_MS and at.size > 0 then
+      live, looked = count_current(slot, op, epoch, at, math.max(1, math.min(COUNTED_MEMBERS, looks - found.looked)))
+    end
+    found.live = found.live + live
+    spend_looks(work, looked)
+  end
+  return found
 end
 
 -- index_size returns how many members an index lists.
-local function index_size(slot, epoch)
-  local total = 0
-  for _, at in ipairs(slices_of(slot, epoch)) do total = total + slice_size(slot, epoch, at) end
-  return total
+function index_size(slot, epoch) return inspect(slot, epoch, now_ms(), new_work(1, 0)).size end
 end
 
 -- relist lists a member in a slice whose entry takes the place of one whose header begins like this, or of none,
@@ -714,30 +812,46 @@ end
 ---------------------------------------------------------------------------------------------------
 -- Freeing entries.
 
+local free, settle, dispose_index, dispose_user_index, shorten, pending_total, reclaim
+do
 local function unlink_all(keys)
-  local freed = 0
-  for from = 1, #keys, UNLINK_KEYS do
-    freed = freed + call('UNLINK', unpack(keys, from, math.min(from + UNLINK_KEYS - 1, #keys)))
-  end
-  return freed
+  return batched(keys, function(...) return call('UNLINK', ...) end)
+end
+
+local function remove_from_user_index(slot, user, names)
+  local key = user_index_key(slot, user)
+  batched(names, function(...) return call('ZREM', key, ...) end)
+end
+
+-- nested returns the table that another has under a key.
+local function nested(tables, key)
+  tables[key] = tables[key] or {}
+  return tables[key]
 end
 
 -- unlist takes entries out of the indexes that are in sight, given those headers of theirs that were read.
 local function unlist(slot, names, headers)
-  local epochs = {}
+  local epochs, taken_out, names_of = {}, {}, {}
   for _, name in ipairs(names) do
     local op, member, user = parse_name(name)
     if epochs[op] == nil then epochs[op] = operation_epoch(slot, op) or false end
-    if epochs[op] then
-      local slice, chunk = listed_in(headers[name] or read_header(entry_key(slot, name)), epochs[op])
-      if slice then delist(slot, epochs[op], slice, chunk, member) end
+    local epoch = epochs[op]
+    if epoch then
+      local slice, chunk = listed_in(headers[name] or read_header(entry_key(slot, name)), epoch)
+      if slice and take_out(slot, epoch, slice, chunk, member) then
+        table.insert(nested(nested(taken_out, epoch), slice), chunk)
+      end
     end
-    if user ~= '' then call('ZREM', user_index_key(slot, user), name) end
+    if user ~= '' then table.insert(nested(names_of, user), name) end
   end
+  for epoch, slices in pairs(taken_out) do
+    for slice, chunks in pairs(slices) do account_for(slot, epoch, slice, chunks) end
+  end
+  for user, of_user in pairs(names_of) do remove_from_user_index(slot, user, of_user) end
 end
 
 -- free gives back the memory of entries, many in one command, and returns how many there were.
-local function free(slot, names, headers)
+function free(slot, names, headers)
   unlist(slot, names, headers)
   local keys = {}
   for i, name in ipairs(names) do keys[i] = entry_key(slot, name) end
@@ -760,29 +874,64 @@ local function dead_of(slot, names)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Work that is left. The list <slot>:pending names it: "o:<epoch>:<op>" is an operation's index that is out of
--- sight, "u:<nonce>" a user's that was renamed, and "s:<epoch>:<slice>:<chunk>:<last>:<left>:<deadline>:<op>" the
--- chunks of a slice, from one to the last, about so many members, that are to expire by a deadline, because a TTL
--- was lowered.
+-- Work that is left. The list <slot>:pending names it, each piece as <kind>:<sum>:<left>:<what>: about so many members
+-- are left of it, and sum is how many were of it and of those before it when it was listed. Of a kind are
 
-local dispose_index, dispose_user_index, shorten, pending_total, reclaim
-do
-local function add_pending(slot, work, ms)
-  local key = pending_key(slot)
-  call('RPUSH', key, work)
-  keep_for(key, ms)
+--   o  <epoch>:<op>                         an operation's index that is out of sight
+--   u  <nonce>                              a user's, that was renamed
+--   t  <epoch>:<exponent>:<op>              entries that are to live no longer than the operation's rule says: those in
+--                                           slices that go beyond, and negative ones in slices up to this exponent
+--   s  <epoch>:<slice>:<chunk>:<last>:<op>  the same of one slice, from one chunk to the last
+
+local function format_piece(piece)
+  return string.format('%s:%d:%d:', piece.kind, piece.sum, piece.left) .. piece.what
+end
+
+local function piece_at(slot, place)
+  local text = call('LINDEX', pending_key(slot), place)
+  if not text then return nil end
+  local kind, sum, left, from = string.match(text, '^(%a):(%d+):(%d+):()')
+  return {kind = kind, sum = tonumber(sum), left = tonumber(left), what = string.sub(text, from)}
+end
+
+-- leave notes work for later, which nothing is left of when so many members have expired by themselves.
+local function leave(work, kind, members, over, what)
+  work.later[#work.later + 1] = {kind = kind, left = math.max(1, members), what = what}
+  work.over = math.max(work.over, over)
+end
+
+-- settle lists what a call leaves for later.
+function settle(slot, work)
+  if #work.later == 0 then return end
+  local key, last, texts = pending_key(slot), piece_at(slot, '-1'), {}
+  local sum = last and last.sum or 0
+  for i, piece in ipairs(work.later) do
+    sum = sum + piece.left
+    piece.sum = sum
+    texts[i] = format_piece(piece)
+  end
+  batched(texts, function(...) return call('RPUSH', key, ...) end)
+  if call('PEXPIRETIME', key) < work.over then call('PEXPIREAT', key, work.over) end
+  work.later = {}
+end
+
+-- pending_total is exact as long as nothing of it expires by itself.
+function pending_total(slot)
+  local first = piece_at(slot, '0')
+  return first and first.left + piece_at(slot, '-1').sum - first.sum or 0
 end
 
 local function aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- free_all frees members of an operation whose index is out of sight, without a look at them.
 local function free_all(slot, op, members)
-  local keys = {}
+  local keys, names_of = {}, {}
   for i, member in ipairs(members) do
     keys[i] = member_key(slot, op, member)
     local user = string.byte(member) ~= NO_USER and counted(member)
-    if user then call('ZREM', user_index_key(slot, user), name_of(slot, op, member)) end
+    if user then table.insert(nested(names_of, user), name_of(slot, op, member)) end
   end
+  for user, names in pairs(names_of) do remove_from_user_index(slot, user, names) end
   return unlink_all(keys)
 end
 
@@ -829,21 +978,24 @@ local function reclaim_index(slot, epoch, op, max)
   return looked_total, freed_total
 end
 
--- dispose_index gives back the memory of an index that is out of sight and of its entries: at once where it is
--- small enough for the budget, else later. It returns how many were freed and how many wait, and what is left
--- of the budget.
-function dispose_index(slot, op, epoch, budget)
-  local size = index_size(slot, epoch)
-  if size > budget then
-    add_pending(slot, 'o:' .. epoch .. ':' .. op, call('PTTL', index_key(slot, epoch)))
-    return 0, size, budget
+-- dispose_index gives back the memory of an index that is out of sight and of its entries: at once where that is little
+-- enough, else later. It returns how many were freed and how many wait.
+function dispose_index(slot, op, epoch, found, work)
+  if found.whole and found.size == 0 then
+    if #found.slices > 0 then call('UNLINK', index_key(slot, epoch)) end
+    return 0, 0
+  end
+  if found.size > work.members or not found.whole then
+    leave(work, 'o', found.size, found.over, epoch .. ':' .. op)
+    return 0, found.size
   end
   local freed_total = 0
   repeat
     local looked, freed = reclaim_index(slot, epoch, op, MAX_RECLAIM_KEYS)
     freed_total = freed_total + freed
   until looked < MAX_RECLAIM_KEYS
-  return freed_total, 0, budget - size
+  spend_members(work, found.size + WORK_COST)
+  return freed_total, 0
 end
 
 local function reclaim_user_index(slot, index, max)
@@ -853,66 +1005,69 @@ local function reclaim_user_index(slot, index, max)
 end
 
 -- dispose_user_index does the same for a user's index whose head is gone. It returns how many wait.
-function dispose_user_index(slot, user, budget)
+function dispose_user_index(slot, user, work)
   local index = user_index_key(slot, user)
   local size = call('ZCARD', index)
   if size == 0 then return 0 end
-  local nonce, ms = new_epoch(slot), call('PTTL', index)
+  local nonce, over = new_epoch(slot), call('PEXPIRETIME', index)
   call('RENAME', index, aside_key(slot, nonce))
-  if size > budget then
-    add_pending(slot, 'u:' .. nonce, ms)
+  if size > work.members then
+    leave(work, 'u', size, over, nonce)
     return size
   end
   reclaim_user_index(slot, aside_key(slot, nonce), size)
   return 0
 end
 
--- shorten_entry makes an entry that was listed in this slice expire by a deadline, and be fresh no longer
--- than this, and lists it where it belongs then.
-local function shorten_entry(slot, op, epoch, slice, member, deadline, fresh_until, now)
+-- shorten_entry makes an entry that was listed in this slice live and be fresh for no longer than a rule says, and lists it
+-- where it belongs then.
+local function shorten_entry(slot, op, epoch, slice, member, rule, now)
   local key = member_key(slot, op, member)
   local header = read_header(key)
   if listed_in(header, epoch) ~= slice then return end
+  local negative = bit.band(string.byte(header, 2), FLAG_NEGATIVE) ~= 0
+  local fresh_until = now + (negative and rule.negative or rule.ttl)
+  local deadline = negative and fresh_until or now + life_of(rule)
   local shortened = call('PEXPIREAT', key, deadline, 'LT') == 1
   local expiry = shortened and deadline or call('PEXPIRETIME', key)
-  if expiry <= now then return end
+  local user = counted(member)
+  if expiry <= now then
+    if user ~= '' then remove_from_user_index(slot, user, {name_of(slot, op, member)}) end
+    return
+  end
   local target = slice_for(expiry, slice_exponent(expiry - now))
   local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
   local chunk = enlist(slot, epoch, target, member, now)
   call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, target, chunk))
-  local user = counted(member)
   if user ~= '' then call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
 end
 
-local function sweep_of(w)
-  return string.format('s:%s:%d:%d:%d:%d:%d:', w.epoch, w.slice, w.chunk, w.last, w.left, w.deadline) .. w.op
-end
-
-local function parse_sweep(work)
-  local epoch, slice, chunk, last, left, deadline, from = string.match(work, '^s:([^:]+):(%d+):(%d+):(%d+):(%d+):(%d+):()')
+local function parse_sweep(piece)
+  local epoch, slice, chunk, last, from = string.match(piece.what, '^([^:]+):(%d+):(%d+):(%d+):()')
   return {
-    epoch = epoch, slice = tonumber(slice), chunk = tonumber(chunk), last = tonumber(last), left = tonumber(left),
-    deadline = tonumber(deadline), op = string.sub(work, from),
+    epoch = epoch, slice = tonumber(slice), chunk = tonumber(chunk), last = tonumber(last), left = piece.left,
+    op = string.sub(piece.what, from),
   }
 end
 
--- sweep goes on with a sweep, by up to max members, for the operation's rule if it has one. It returns how many
--- it looked at, and whether something is left.
+local function format_sweep(w)
+  return string.format('%s:%d:%d:%d:', w.epoch, w.slice, w.chunk, w.last) .. w.op
+end
+
+-- sweep goes on with a sweep, by up to max members, for the operation's rule of now: what was filled by it is not
+-- shortened, and where it lets entries live longer than the rule that the sweep was made for, nothing is. It returns how
+-- many it looked at (an empty chunk counts, too), and whether something is left.
 local function sweep(slot, w, rule, max)
-  if operation_epoch(slot, w.op) ~= w.epoch then return 0, false end
+  if not rule or operation_epoch(slot, w.op) ~= w.epoch then return 0, false end
   local now, looked = now_ms(), 0
-  local fresh_until = w.deadline - (rule and rule.stale or 0)
   while looked < max and w.chunk <= w.last do
     local members = call('LPOP', chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked) or {}
     local open, closed = read_slice(slot, w.epoch, w.slice)
     if open and #members > 0 then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
     if #members < max - looked then w.chunk = w.chunk + 1 end
-    looked = looked + #members
-    for _, member in ipairs(members) do
-      shorten_entry(slot, w.op, w.epoch, w.slice, member, w.deadline, fresh_until, now)
-    end
+    looked, w.left = looked + math.max(1, #members), math.max(1, w.left - #members)
+    for _, member in ipairs(members) do shorten_entry(slot, w.op, w.epoch, w.slice, member, rule, now) end
   end
-  w.left = math.max(0, w.left - looked)
   return looked, w.chunk <= w.last
 end
 
@@ -923,66 +1078,104 @@ local function close_slice(slot, epoch, at)
   return at.open
 end
 
--- shorten lets the entries of an operation live no longer than its rule says, so many at once and others later.
-function shorten(slot, op, rule, budget)
-  local epoch, now = operation_epoch(slot, op), now_ms()
-  if not epoch then return end
-  local deadline = now + life_of(rule)
-  for _, at in ipairs(slices_of(slot, epoch)) do
-    local size = slice_end(at.slice) > deadline and slice_size(slot, epoch, at) or 0
-    if size > 0 then
-      local last = close_slice(slot, epoch, at)
-      local work = {epoch = epoch, slice = at.slice, chunk = 0, last = last, left = size, deadline = deadline, op = op}
-      local looked, more = sweep(slot, work, rule, budget)
-      if more then add_pending(slot, sweep_of(work), slice_end(at.slice) + MARGIN_MS - now) end
-      budget = budget - looked
+-- outlives says whether a slice may list entries that live longer than a rule says: any, or negative ones, which are in
+-- slices of up to this exponent.
+local function outlives(at, rule, exponent, now)
+  if at.size == 0 then return false end
+  local over = slice_end(at.slice)
+  return over > now + life_of(rule) or at.slice % 64 <= exponent and over > now + rule.negative
+end
+
+local function outliving(slices, rule, exponent, now)
+  local list, size = {}, 0
+  for _, at in ipairs(slices) do
+    if outlives(at, rule, exponent, now) then
+      list[#list + 1] = at
+      size = size + at.size
     end
   end
+  return list, size
 end
 
-local function work_left(slot, work)
-  local kind = string.sub(work, 1, 1)
-  if kind == 'o' then return index_size(slot, string.sub(work, 3, 2 + EPOCH_LEN)) end
-  if kind == 'u' then return call('ZCARD', aside_key(slot, string.sub(work, 3))) end
-  return parse_sweep(work).left
-end
-
-function pending_total(slot)
-  local total = 0
-  for _, work in ipairs(call('LRANGE', pending_key(slot), 0, -1)) do
-    total = total + work_left(slot, work)
+-- shorten_slices begins with sweeps of slices and leaves the rest for later.
+local function shorten_slices(slot, op, epoch, slices, rule, work)
+  for _, at in ipairs(slices) do
+    local last = close_slice(slot, epoch, at)
+    local w = {epoch = epoch, slice = at.slice, chunk = 0, last = last, left = at.size, op = op}
+    local more = true
+    if work.members > 0 then
+      local looked
+      looked, more = sweep(slot, w, rule, work.members)
+      spend_members(work, looked)
+    end
+    if more then leave(work, 's', w.left, slice_end(at.slice) + MARGIN_MS, format_sweep(w)) end
   end
-  return total
 end
 
--- reclaim_step goes on with one piece of work by up to max members. It returns what that cost, in members, how many
--- entries it freed, and whether something is left of it.
-local function reclaim_step(slot, work, max)
-  local kind, looked, freed = string.sub(work, 1, 1), 0, 0
-  if kind == 's' then
-    local w, more = parse_sweep(work), false
-    looked, more = sweep(slot, w, rule_for(slot, w.op), math.ceil(max / SWEEP_COST))
-    if more then call('LSET', pending_key(slot), 0, sweep_of(w)) end
-    return looked * SWEEP_COST, 0, more
-  end
-  if kind == 'o' then
-    looked, freed = reclaim_index(slot, string.sub(work, 3, 2 + EPOCH_LEN), string.sub(work, 4 + EPOCH_LEN), max)
+-- shorten lets the entries of an operation live no longer than its rule says, so many at once and others later.
+function shorten(slot, op, rule, exponent, work)
+  local epoch, now = operation_epoch(slot, op), now_ms()
+  if not epoch then return end
+  local found = inspect(slot, epoch, now, work)
+  local slices, size = outliving(found.slices, rule, exponent, now)
+  if size == 0 then return end
+  if work.members > 0 then
+    shorten_slices(slot, op, epoch, slices, rule, work)
   else
-    looked, freed = reclaim_user_index(slot, aside_key(slot, string.sub(work, 3)), max)
+    leave(work, 't', size, found.over, string.format('%s:%d:', epoch, exponent) .. op)
   end
-  return looked, freed, looked == max
 end
 
-function reclaim(slot, budget)
-  local freed_total = 0
-  while budget > 0 do
-    local work = call('LINDEX', pending_key(slot), 0)
-    if not work then break end
-    local looked, freed, more = reclaim_step(slot, work, budget)
-    if not more then call('LPOP', pending_key(slot)) end
-    -- Going on to the next piece costs too, even where there is nothing in it.
-    budget = budget - math.max(looked, 1)
-    freed_total = freed_total + freed
+-- Each kind of work goes on by up to max members, and returns what that cost, in members that are just freed, how many
+-- entries it freed, and how many members are left.
+local go_on = {}
+
+function go_on.o(slot, piece, max)
+  local epoch, op = string.sub(piece.what, 1, EPOCH_LEN), string.sub(piece.what, EPOCH_LEN + 2)
+  local looked, freed = reclaim_index(slot, epoch, op, max)
+  if looked < max then return looked, freed, 0 end
+  local left = piece.left - looked
+  return looked, freed, left > 0 and left or index_size(slot, epoch)
+end
+
+function go_on.u(slot, piece, max)
+  local key = aside_key(slot, piece.what)
+  local looked, freed = reclaim_user_index(slot, key, math.ceil(max / MEMBER_COST))
+  return looked * MEMBER_COST, freed, call('ZCARD', key)
+end
+
+function go_on.s(slot, piece, max)
+  local w = parse_sweep(piece)
+  local looked, more = sweep(slot, w, rule_for(slot, w.op), math.ceil(max / MEMBER_COST))
+  piece.what = format_sweep(w)
+  return looked * MEMBER_COST, 0, more and w.left or 0
+end
+
+function go_on.t(slot, piece)
+  local epoch, exponent, from = string.match(piece.what, '^([^:]+):(%-?%d+):()')
+  local op, now = string.sub(piece.what, from), now_ms()
+  local rule = rule_for(slot, op)
+  if not rule or operation_epoch(slot, op) ~= epoch then return 0, 0, 0 end
+  local work = new_work(1, 0)
+  local slices = outliving(inspect(slot, epoch, now, work).slices, rule, tonumber(exponent), now)
+  shorten_slices(slot, op, epoch, slices, rule, work)
+  settle(slot, work)
+  return #slices * MEMBER_COST, 0, 0
+end
+
+function reclaim(slot, max)
+  local key, freed_total = pending_key(slot), 0
+  while max > 0 do
+    local piece = piece_at(slot, '0')
+    if not piece then break end
+    local cost, freed, left = go_on[piece.kind](slot, piece, max)
+    if left > 0 then
+      piece.left = left
+      call('LSET', key, '0', format_piece(piece))
+    else
+      call('LPOP', key)
+    end
+    max, freed_total = max - math.max(cost, WORK_COST), freed_total + freed
   end
   return freed_total
 end
@@ -993,54 +1186,66 @@ end
 -- nothing. Each returns the number of live keys that were covered and how many wait to be reclaimed.
 
 local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
-
+local hide, invalidate_operation, invalidate_module, invalidate, count_invalidation
+do
 -- soften renews the soft epoch of a head, which begins after so many bytes.
 local function soften(slot, head, hard_len)
   local value = text_at(head)
   if value then call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
 end
 
--- hide_operation takes an operation's head away, and so everything it covers out of sight.
-local function hide_operation(slot, op)
-  call('DEL', operation_head_key(slot, op), deletions_key(slot, op))
+-- hide takes the heads of operations away, and so everything that they cover out of sight.
+function hide(slot, operations)
+  local keys = {}
+  for _, seen in ipairs(operations) do
+    keys[#keys + 1] = operation_head_key(slot, seen.op)
+    keys[#keys + 1] = deletions_key(slot, seen.op)
+  end
+  batched(keys, function(...) return call('DEL', ...) end)
 end
 
-local function invalidate_operation(slot, op, mode, budget)
-  local epoch = operation_epoch(slot, op)
-  local live = epoch and head_exists(module_head_key(slot))
-  local keys = live and index_count(slot, op, epoch, now_ms()) or 0
-  if mode == SOFT then
-    soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
-    return keys, 0, budget
+-- cover counts what an operation has, and gives its memory back where the head is gone.
+local function cover(slot, seen, live, mode, work)
+  local found = survey(slot, seen.op, seen.epoch, now_ms(), work)
+  local keys = live and found.live or 0
+  if mode == HARD then
+    local freed, waiting = dispose_index(slot, seen.op, seen.epoch, found, work)
+    -- What was freed is exact: entries that were evicted before are not among it.
+    if live and waiting == 0 then keys = freed end
+    return keys, waiting
   end
-  if mode == DRY then
-    if keys > budget then return keys, keys, budget end
-    return keys, 0, budget - keys
-  end
-  hide_operation(slot, op)
-  if not epoch then return 0, 0, budget end
-  local freed, waiting
-  freed, waiting, budget = dispose_index(slot, op, epoch, budget)
-  -- What was freed is exact: entries that were evicted before are not among it.
-  if live and waiting == 0 then keys = freed end
-  return keys, waiting, budget
+  if mode == SOFT then return keys, 0 end
+  if keys > work.members then return keys, keys end
+  if keys > 0 then spend_members(work, keys + WORK_COST) end
+  return keys, 0
 end
 
-local function invalidate_module(slot, mode)
-  local total, waiting_total, budget = 0, 0, INLINE_RECLAIM_KEYS
-  -- A soft invalidation of the module is one of its head; its operations are only counted.
-  local operations_mode = mode == SOFT and DRY or mode
-  for _, op in ipairs(known_operations(slot, read_rules(slot))) do
-    local keys, waiting
-    keys, waiting, budget = invalidate_operation(slot, op, operations_mode, budget)
+function invalidate_operation(slot, op, mode, work)
+  local seen = in_sight(slot, {op})
+  if mode == HARD then hide(slot, {{op = op}}) end
+  if not seen[1] then return 0, 0 end
+  local keys, waiting = cover(slot, seen[1], head_exists(module_head_key(slot)), mode, work)
+  if mode ~= SOFT then return keys, waiting end
+  soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
+  return keys, 0
+end
+
+function invalidate_module(slot, mode, operations)
+  local seen, total, waiting_total = in_sight(slot, operations), 0, 0
+  local live = head_exists(module_head_key(slot))
+  local work = new_work(#seen, INLINE_RECLAIM_KEYS)
+  if mode == HARD then
+    hide(slot, seen)
+    call('DEL', module_head_key(slot))
+  end
+  for _, one in ipairs(seen) do
+    local keys, waiting = cover(slot, one, live, mode, work)
     total, waiting_total = total + keys, waiting_total + waiting
   end
-  if mode == HARD then call('DEL', module_head_key(slot)) end
-  if mode == SOFT then
-    soften(slot, module_head_key(slot), EPOCH_LEN)
-    waiting_total = 0
-  end
-  return total, waiting_total
+  settle(slot, work)
+  if mode ~= SOFT then return total, waiting_total end
+  soften(slot, module_head_key(slot), EPOCH_LEN)
+  return total, 0
 end
 
 -- live_names lists a user's live entries, and those of op apart where it is given.
@@ -1075,7 +1280,10 @@ local function invalidate_user(slot, user, mode)
   end
   if mode == DRY then return keys, keys > INLINE_RECLAIM_KEYS and keys or 0 end
   call('DEL', head)
-  return keys, dispose_user_index(slot, user, INLINE_RECLAIM_KEYS)
+  local work = new_work(0, INLINE_RECLAIM_KEYS)
+  local waiting = dispose_user_index(slot, user, work)
+  settle(slot, work)
+  return keys, waiting
 end
 
 -- expire_freshness makes an entry stale now.
@@ -1109,26 +1317,28 @@ local function invalidate_user_operation(slot, op, user, mode)
   return #names, 0
 end
 
-local function invalidate(slot, op, user, mode)
-  if user == '' and op == '' then return invalidate_module(slot, mode) end
+function invalidate(slot, op, user, mode, operations)
+  if user == '' and op == '' then return invalidate_module(slot, mode, operations) end
   if user == '' then
-    local keys, waiting = invalidate_operation(slot, op, mode, INLINE_RECLAIM_KEYS)
+    local work = new_work(1, INLINE_RECLAIM_KEYS)
+    local keys, waiting = invalidate_operation(slot, op, mode, work)
+    settle(slot, work)
     return keys, waiting
   end
   if op == '' then return invalidate_user(slot, user, mode) end
   return invalidate_user_operation(slot, op, user, mode)
 end
 
-local function count_invalidation(slot, op, user)
+-- count_invalidation counts one of the module for each of its operations.
+function count_invalidation(slot, op, user, operations)
   if call('EXISTS', policy_key(slot)) == 0 then return end
   count(slot, 'invalidations', '')
   if op ~= '' then
     count(slot, 'invalidations', op)
   elseif user == '' then
-    for _, known in ipairs(known_operations(slot, read_rules(slot))) do
-      count(slot, 'invalidations', known)
-    end
+    for _, known in ipairs(operations) do count(slot, 'invalidations', known) end
   end
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1144,11 +1354,13 @@ local NO_LEASE = '0' -- the token of an operation that is not cached; no fill ma
 local function hide_operations(slot, op)
   local operations = known_operations(slot, read_rules(slot))
   operations[#operations + 1] = op
-  for _, known in ipairs(operations) do
-    local epoch = operation_epoch(slot, known)
-    hide_operation(slot, known)
-    if epoch then dispose_index(slot, known, epoch, 0) end
+  local seen, now = in_sight(slot, operations), now_ms()
+  local work = new_work(#seen, 0)
+  hide(slot, seen)
+  for _, one in ipairs(seen) do
+    dispose_index(slot, one.op, one.epoch, inspect(slot, one.epoch, now, work), work)
   end
+  settle(slot, work)
 end
 
 local function create_head(key, value, ms)
@@ -1171,7 +1383,9 @@ local function create_missing_heads(slot, op, user, heads, rule)
   end
   raw[2] = raw[2] or create_head(keys[2], new_epoch(slot) .. new_epoch(slot), ms)
   if user ~= '' and not raw[3] then
-    dispose_user_index(slot, user, 0) -- it belonged to a head that is gone
+    local work = new_work(0, 0)
+    dispose_user_index(slot, user, work) -- it belonged to a head that is gone
+    settle(slot, work)
     raw[3] = create_head(keys[3], new_epoch(slot), ms)
   end
 end
@@ -1437,9 +1651,10 @@ local function cw_invalidate(keys, args)
   end
   local answer = mode ~= DRY and recorded_answer(slot, request_id)
   if answer then return answer end
-  local covered_keys, waiting = invalidate(slot, op, user, mode)
+  local operations = op == '' and user == '' and known_operations(slot, read_rules(slot)) or {}
+  local covered_keys, waiting = invalidate(slot, op, user, mode, operations)
   if mode ~= DRY then
-    count_invalidation(slot, op, user)
+    count_invalidation(slot, op, user, operations)
     if request_id ~= '' then
       call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting, 'PX', REQUEST_MS)
     end
@@ -1640,19 +1855,21 @@ end
 
 -- obey_operation makes entries that are there already keep to the new policy: of an operation that
 -- is no longer cached, or now is users' only, none stays; where the TTL was lowered, none lives longer.
-local function obey_operation(slot, op, old, new, had_policy)
-  local rule = new.operations[op] or new.default
-  local narrowed = scope_by(new, op) == 'User' and not (had_policy and scope_by(old, op) == 'User')
+local function obey_operation(slot, op, old, new, is_known, work)
+  local before, rule = old.operations[op] or old.default, new.operations[op] or new.default
+  local narrowed = scope_by(new, op) == 'User' and not (is_known and scope_by(old, op) == 'User')
   if ttl_by(new, op) == 0 or narrowed then
-    invalidate_operation(slot, op, HARD, INLINE_RECLAIM_KEYS)
+    invalidate_operation(slot, op, HARD, work)
     return
   end
-  local life = had_policy and life_by(old, op) or 2 * MAX_TTL_MS
-  if life_of(rule) < life then
-    shorten(slot, op, rule, MAX_RECLAIM_KEYS / SWEEP_COST)
-  elseif rule.ttl < ttl_by(old, op) then
+  local shorter = life_of(rule) < (is_known and life_by(old, op) or 2 * MAX_TTL_MS)
+  local fewer_negative = before and rule.negative < before.negative
+  if shorter or fewer_negative then
+    shorten(slot, op, rule, fewer_negative and slice_exponent(before.negative) or -1, work)
+  end
+  if not shorter and rule.ttl < ttl_by(old, op) then
     -- They may be there as long as before, but not fresh.
-    invalidate_operation(slot, op, SOFT, 0)
+    invalidate_operation(slot, op, SOFT, work)
   end
 end
 
@@ -1705,12 +1922,14 @@ local function cover_longer(slot, op, old, new)
 end
 
 local function obey(slot, operations, old, new, is_known)
+  local work = new_work(#operations, MAX_RECLAIM_KEYS / MEMBER_COST)
   for _, op in ipairs(operations) do
-    obey_operation(slot, op, old, new, is_known)
+    obey_operation(slot, op, old, new, is_known, work)
     cover_longer(slot, op, old, new)
     -- What a former primary remembers with the head (see rule_under) is over.
     if not is_known or is_changed(op, old, new) then renew_fence(slot, op) end
   end
+  settle(slot, work)
 end
 
 local function put_in_force(slot, text, new)
@@ -1718,19 +1937,18 @@ local function put_in_force(slot, text, new)
   if in_place == hash then return {0, 0} end
   local old = read_rules(slot)
 
+  local before = known_operations(slot, old)
   -- Without the old policy nobody knows which revision the entries are of: they go.
   local purged = 0
   if new.revision and new.revision ~= old.revision and head_exists(module_head_key(slot)) then
-    invalidate_module(slot, HARD)
-    count_invalidation(slot, '', '')
+    invalidate_module(slot, HARD, before)
+    count_invalidation(slot, '', '', before)
     purged = 1
+  elseif lowers_default(old, new, in_place) and not all_counted(slot) then
+    invalidate_module(slot, HARD, before)
   end
-  local operations = {}
   for op in pairs(new.operations) do old.operations[op] = old.operations[op] or false end
-  for _, op in ipairs(known_operations(slot, old)) do operations[#operations + 1] = op end
-  if lowers_default(old, new, in_place) and not all_counted(slot) then
-    invalidate_module(slot, HARD)
-  end
+  local operations = known_operations(slot, old)
   -- Nor does anybody know by which rules they were stored, if it was edited by hand.
   obey(slot, operations, old, new, in_place)
   drop_counters(slot, operations, new)
@@ -1760,7 +1978,9 @@ local function hide_all(slot, new)
   call('DEL', module_head_key(slot))
   local rules = read_rules(slot)
   for op in pairs(new.operations) do rules.operations[op] = rules.operations[op] or false end
-  for _, op in ipairs(known_operations(slot, rules)) do hide_operation(slot, op) end
+  local operations = {}
+  for i, op in ipairs(known_operations(slot, rules)) do operations[i] = {op = op} end
+  hide(slot, operations)
 end
 
 function cw_policy.apply(keys, args)
@@ -1796,7 +2016,7 @@ end
 function cw_policy.delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   want_args('cw_policy_delete', args, '', 0)
-  invalidate_module(slot, HARD)
+  invalidate_module(slot, HARD, known_operations(slot, read_rules(slot)))
   local existed = call('DEL', policy_key(slot))
   forget(slot)
   call('DEL', counters_key(slot))
@@ -1838,29 +2058,36 @@ local function memory_usage(key, ...)
   return tonumber(call('MEMORY', 'USAGE', key, ...) or 0) or 0
 end
 
--- estimate_memory measures a few entries of an operation and takes the rest to be like them.
-local function estimate_memory(slot, op, epoch, keys)
-  local total, measured, index = 0, 0, memory_usage(index_key(slot, epoch))
-  for _, at in ipairs(slices_of(slot, epoch)) do
-    local chunk = chunk_key(slot, epoch, at.slice, at.open)
-    local length = math.max(1, call('LLEN', chunk))
-    index = index + memory_usage(chunk, 'SAMPLES', MEMORY_SAMPLES) * (at.closed + length) / length
-    local samples = measured < MEMORY_SAMPLES and call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
-    for _, member in ipairs(samples) do
-      local bytes = memory_usage(member_key(slot, op, member))
-      if bytes > 0 then total, measured = total + bytes, measured + 1 end
+-- estimate_memory measures a few chunks and entries of an operation and takes the rest to be like them.
+local function estimate_memory(slot, op, seen, found, looks)
+  local entries, measured, chunks, listed = 0, 0, 0, 0
+  for i = 0, math.min(#found.slices, looks) - 1 do
+    local at = found.slices[math.floor(i * #found.slices / math.min(#found.slices, looks)) + 1]
+    local chunk = chunk_key(slot, seen.epoch, at.slice, at.open)
+    local members = call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1)
+    if at.length and #members > 0 then
+      chunks, listed = chunks + memory_usage(chunk, 'SAMPLES', MEMORY_SAMPLES), listed + at.length
+    end
+    for _, member in ipairs(members) do
+      local bytes = measured < math.min(MEMORY_SAMPLES, looks) and memory_usage(member_key(slot, op, member)) or 0
+      if bytes > 0 then entries, measured = entries + bytes, measured + 1 end
     end
   end
-  local entries = measured > 0 and total / measured * keys or 0
-  return math.floor(entries + index)
+  local index = memory_usage(index_key(slot, seen.epoch)) + (listed > 0 and chunks / listed * found.size or 0)
+  return math.floor((measured > 0 and entries / measured * found.live or 0) + index)
 end
 
--- weigh returns how many live entries an operation has, and how much memory they take.
-local function weigh(slot, op, now)
-  local epoch = operation_epoch(slot, op)
-  local keys = epoch and index_count(slot, op, epoch, now) or 0
-  if keys == 0 then return 0, 0 end
-  return keys, estimate_memory(slot, op, epoch, keys)
+-- weigh returns how many live entries each operation has, and how much memory they take.
+local function weigh(slot, operations)
+  local seen, now, weights = in_sight(slot, operations), now_ms(), {}
+  local work = new_work(#seen, 0)
+  for _, one in ipairs(seen) do
+    local looks = math.min(MEMORY_SAMPLES * SLICES, math.ceil(looks_of(work) / LEAST_LOOKS))
+    local found = survey(slot, one.op, one.epoch, now, work)
+    local memory = found.live > 0 and estimate_memory(slot, one.op, one, found, looks) or 0
+    weights[one.op] = {keys = found.live, memory = memory}
+  end
+  return weights
 end
 
 local function operation_counters(slot)
@@ -1872,14 +2099,14 @@ end
 function cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
-  local rules, counters, now = read_rules(slot), operation_counters(slot), now_ms()
-  local module_live = head_exists(module_head_key(slot))
+  local rules, counters = read_rules(slot), operation_counters(slot)
+  local operations = known_operations(slot, rules)
+  local weights = head_exists(module_head_key(slot)) and weigh(slot, operations) or {}
   local total, memory, reply = 0, 0, {}
-  for _, op in ipairs(known_operations(slot, rules)) do
-    local live, bytes = 0, 0
-    if module_live then live, bytes = weigh(slot, op, now) end
-    total, memory = total + live, memory + bytes
-    local figures = {'keys:' .. op, live, 'ttl:' .. op, ttl_by(rules, op)}
+  for _, op in ipairs(operations) do
+    local weight = weights[op] or {keys = 0, memory = 0}
+    total, memory = total + weight.keys, memory + weight.memory
+    local figures = {'keys:' .. op, weight.keys, 'ttl:' .. op, ttl_by(rules, op)}
     for _, counter in ipairs(COUNTERS) do
       figures[#figures + 1] = counter .. ':' .. op
       figures[#figures + 1] = counters[counter .. ':' .. op] or 0

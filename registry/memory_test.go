@@ -17,7 +17,7 @@ func BenchmarkMemoryOfAnEntry(b *testing.B) {
 	before := usedMemory(b, client)
 	b.ResetTimer()
 	for b.Loop() {
-		fillCount(b, r, "list", entries, kilobyte)
+		fillCount(b, r, "list", "", entries, kilobyte)
 	}
 	all := (usedMemory(b, client) - before) / entries
 	own, err := client.MemoryUsage(b.Context(), entry("list", strconv.Itoa(entries/2), "").appendReadKeys(nil)[0]).Result()

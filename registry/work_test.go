@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -21,15 +22,15 @@ import (
 const reclaimedAtOnce = 200
 
 // fillCount fills so many entries of an operation.
-func fillCount(tb testing.TB, r *Registry, operation string, count int, payload string) {
+func fillCount(tb testing.TB, r *Registry, operation, user string, count int, payload string) {
 	tb.Helper()
-	token := lease(tb, r, entry(operation, "token", "")).Token
+	token := lease(tb, r, entry(operation, "token", user)).Token
 	const workers = 32
 	var group sync.WaitGroup
 	for worker := range workers {
 		group.Go(func() {
 			for i := worker; i < count; i += workers {
-				filled, err := r.Set(tb.Context(), entry(operation, strconv.Itoa(i), ""), []byte(payload), token)
+				filled, err := r.Set(tb.Context(), entry(operation, strconv.Itoa(i), user), []byte(payload), token)
 				if err != nil || filled.Outcome != Stored {
 					tb.Errorf("entry %d: %s, %v", i, filled.Outcome, err)
 					return
@@ -65,11 +66,16 @@ var largeWork = []struct {
 	name string
 	call func(testing.TB, *Registry) (again bool)
 }{
-	{"a soft invalidation", func(tb testing.TB, r *Registry) bool {
+	{"statistics", func(tb testing.TB, r *Registry) bool {
 		tb.Helper()
-		if _, err := r.Invalidate(tb.Context(), users, Scope{Operation: "list"}, ModeSoft, ""); err != nil {
+		if _, err := r.Stats(tb.Context(), users); err != nil {
 			tb.Fatal(err)
 		}
+		return false
+	}},
+	{"a soft invalidation", func(tb testing.TB, r *Registry) bool {
+		tb.Helper()
+		softly(tb, r, Scope{Operation: "list"})
 		return false
 	}},
 	{"a policy with a lowered TTL", func(tb testing.TB, r *Registry) bool {
@@ -78,12 +84,20 @@ var largeWork = []struct {
 		return false
 	}},
 	{"a sweep of lowered TTLs", reclaimOnce},
-	{"an invalidation of an operation", func(tb testing.TB, r *Registry) bool {
-		tb.Helper()
-		invalidate(tb, r, users, Scope{Operation: "list"})
-		return false
-	}},
+	{"an invalidation of an operation", invalidateOnce(Scope{Operation: "list"})},
+	{"reclaim of an operation", reclaimOnce},
+	{"an invalidation of a user", invalidateOnce(Scope{User: "u"})},
+	{"reclaim of a user's", reclaimOnce},
+	{"an invalidation of the module", invalidateOnce(Scope{})},
 	{"reclaim", reclaimOnce},
+}
+
+func invalidateOnce(scope Scope) func(testing.TB, *Registry) bool {
+	return func(tb testing.TB, r *Registry) bool {
+		tb.Helper()
+		invalidate(tb, r, users, scope)
+		return false
+	}
 }
 
 func reclaimOnce(tb testing.TB, r *Registry) bool {
@@ -98,24 +112,24 @@ func reclaimOnce(tb testing.TB, r *Registry) bool {
 	return reclaimed.Pending > 0
 }
 
-// mostCommands does the large work on so many entries and returns the most commands that one call of each took.
-func mostCommands(t *testing.T, count int) map[string]int {
+// wantWorkBounded does the large work and checks how many commands one call of each took at the most.
+func wantWorkBounded(t *testing.T, r *Registry, client *redis.Client, bound int) {
 	t.Helper()
-	r, client := newRegistry(t)
-	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)})
-	fillCount(t, r, "list", count, "x")
-	most := map[string]int{}
 	for _, work := range largeWork {
+		most := 0
 		for again := true; again; {
 			before := commandsRun(t, client)
 			again = work.call(t, r)
-			most[work.name] = max(most[work.name], commandsRun(t, client)-before)
+			most = max(most, commandsRun(t, client)-before)
+		}
+		t.Logf("%s: at most %d commands in a call", work.name, most)
+		if most > bound {
+			t.Errorf("%s takes %d commands in a call, want %d at most", work.name, most, bound)
 		}
 	}
-	if left := keyCount(t, client, users, ":e:"); left > 0 {
-		t.Errorf("%d of %d entries were not reclaimed", left, count)
+	if left := keyCount(t, client, users, "e:"); left > 0 {
+		t.Errorf("%d entries were not reclaimed", left)
 	}
-	return most
 }
 
 // No call does more than its share, however many entries there are, so none holds up other clients for long.
@@ -123,14 +137,106 @@ func TestWorkOfACallIsBounded(t *testing.T) {
 	const (
 		entries = 20_000 // many times what a call takes on
 		// bound is for each entry that a call takes on: to look at it, to shorten it and to list it anew.
-		bound = 6 * reclaimedAtOnce
+		bound = 4 * reclaimedAtOnce
 	)
-	most := mostCommands(t, entries)
-	for _, work := range largeWork {
-		t.Logf("%s: at most %d commands in a call", work.name, most[work.name])
-		if most[work.name] > bound {
-			t.Errorf("%s takes %d commands in a call, want %d at most", work.name, most[work.name], bound)
+	r, client := newRegistry(t)
+	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)})
+	fillCount(t, r, "list", "", entries, "x")
+	fillCount(t, r, "other", "u", entries/4, "x")
+	wantWorkBounded(t, r, client, bound)
+}
+
+// Nor does a call that concerns many operations do more than a few commands for each, however many entries they have,
+// and in however many slices of time.
+func TestWorkOfACallIsBoundedByTheNumberOfOperations(t *testing.T) {
+	const operations, each = 50, 300
+	r, client := newRegistry(t)
+	policy := Policy{}
+	for i := range operations {
+		policy.Operations = append(policy.Operations, OperationPolicy{Name: fmt.Sprint("op", i), TTL: 2 * time.Minute, JitterPercent: 50})
+	}
+	policy.Operations[0].Name = "list"
+	apply(t, r, users, policy)
+	for _, operation := range policy.Operations {
+		fillCount(t, r, operation.Name, "u", each, "x")
+	}
+	wantWorkBounded(t, r, client, 700+25*operations)
+}
+
+// Of members whose time is nearly over a call looks at few, one by one, however many operations have them.
+func TestWorkOfCountingIsBoundedWhileEntriesExpire(t *testing.T) {
+	const operations, each = 50, 200
+	r, client := newRegistry(t)
+	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)}) // expires nothing while it is being filled
+	names := make([]string, operations)
+	for i := range names {
+		names[i] = fmt.Sprint("op", i)
+		fillCount(t, r, names[i], "", each, "x")
+	}
+	policy := Policy{}
+	for _, name := range names {
+		policy.Operations = append(policy.Operations, OperationPolicy{Name: name, TTL: 2 * time.Second, JitterPercent: 50})
+	}
+	apply(t, r, users, policy)
+	for _, name := range names {
+		fillCount(t, r, name, "", each, "x")
+	}
+	expired := func() bool { return keyCount(t, client, users, "e:") < operations*each*3/4 }
+	eventually(t, expired).Should(gomega.BeTrue())
+	before := commandsRun(t, client)
+	if _, err := r.Stats(t.Context(), users); err != nil {
+		t.Fatal(err)
+	}
+	if took := commandsRun(t, client) - before; took > 2*(700+10*operations) {
+		t.Errorf("statistics take %d commands", took)
+	}
+}
+
+// What waits costs a call of reclaim no more than what it takes on.
+func TestWorkOfACallIsBoundedHoweverMuchWaits(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	const rounds, each = 60, 150
+	for range rounds {
+		fillCount(t, r, "list", "", each, "x")
+		invalidate(t, r, users, Scope{Operation: "list"})
+		fillCount(t, r, "list", "u", each, "x")
+		invalidate(t, r, users, Scope{User: "u"})
+	}
+	for limit, bound := range map[int]int{1: 20, reclaimedAtOnce: 4 * reclaimedAtOnce} {
+		before := commandsRun(t, client)
+		reclaimed, err := r.Reclaim(t.Context(), users, limit)
+		if took := commandsRun(t, client) - before; err != nil || took > bound {
+			t.Errorf("a call for %d entries took %d commands (%v), want %d at most", limit, took, err, bound)
 		}
+		if reclaimed.Pending < rounds*each {
+			t.Errorf("only %d entries wait", reclaimed.Pending)
+		}
+	}
+	reclaimAll(t, r, users)
+	if left := keyCount(t, client, users, "e:"); left > 0 {
+		t.Errorf("%d entries were not reclaimed", left)
+	}
+}
+
+// Indexes that have nothing left in them cost a call of reclaim, too: it does not walk through all of them at once.
+func TestEmptyWorkIsBounded(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	const rounds, each = 100, 129
+	for range rounds {
+		fillCount(t, r, "list", "", each, "x")
+		invalidate(t, r, users, Scope{Operation: "list"})
+	}
+	for _, key := range keysOf(t, client, users) {
+		if strings.HasPrefix(key, "i:") {
+			client.Del(t.Context(), users.key()+":"+key)
+		}
+	}
+	before := commandsRun(t, client)
+	again := reclaimOnce(t, r)
+	if took := commandsRun(t, client) - before; !again || took > 2*reclaimedAtOnce {
+		t.Errorf("a call took %d commands, and leaves work: %v", took, again)
 	}
 }
 
@@ -147,7 +253,7 @@ func BenchmarkSlowestCall(b *testing.B) {
 				b.Fatal(err)
 			}
 			apply(b, r, users, Policy{DefaultTTL: new(time.Hour)})
-			fillCount(b, r, "list", count, "sixteen bytes: x")
+			fillCount(b, r, "list", "", count, "sixteen bytes: x")
 			b.ResetTimer()
 			for _, work := range largeWork {
 				if err := errors.Join(client.ConfigResetStat(b.Context()).Err(), client.SlowLogReset(b.Context()).Err()); err != nil {
