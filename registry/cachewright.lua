@@ -1633,10 +1633,21 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_invalidate KEY op user mode request_id: [keys, pending].
 
-local function recorded_answer(slot, request_id)
+-- request_digest tells what an invalidation asks for from anything else.
+local function request_digest(op, user, mode)
+  return string.sub(redis.sha1hex(mode .. ':' .. #op .. ':' .. op .. user), 1, 16)
+end
+
+-- recorded_answer returns what a request id was answered before: "<keys> <pending> <digest>", the digest of what it asked
+-- for. An answer without one is a mark that others leave, who need not know what a digest is.
+local function recorded_answer(slot, request_id, digest)
   if request_id == '' then return nil end
-  local keys, waiting = string.match(text_at(request_key(slot, request_id)) or '', '^(%d+) (%d+)$')
-  return keys and {tonumber(keys), tonumber(waiting)}
+  local keys, waiting, asked = string.match(text_at(request_key(slot, request_id)) or '', '^(%d+) (%d+) ?(%x*)$')
+  if not keys then return nil end
+  if asked ~= '' and asked ~= digest then
+    refuse('cw_invalidate: this request_id named an invalidation of another op, user or mode; take a new one for each')
+  end
+  return {tonumber(keys), tonumber(waiting)}
 end
 
 local function cw_invalidate(keys, args)
@@ -1649,14 +1660,15 @@ local function cw_invalidate(keys, args)
   if mode ~= HARD and mode ~= SOFT and mode ~= DRY then
     refuse('cw_invalidate: mode must be hard, soft or dry')
   end
-  local answer = mode ~= DRY and recorded_answer(slot, request_id)
+  local digest = request_digest(op, user, mode)
+  local answer = mode ~= DRY and recorded_answer(slot, request_id, digest)
   if answer then return answer end
   local operations = op == '' and user == '' and known_operations(slot, read_rules(slot)) or {}
   local covered_keys, waiting = invalidate(slot, op, user, mode, operations)
   if mode ~= DRY then
     count_invalidation(slot, op, user, operations)
     if request_id ~= '' then
-      call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting, 'PX', REQUEST_MS)
+      call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting .. ' ' .. digest, 'PX', REQUEST_MS)
     end
   end
   return {covered_keys, waiting}
