@@ -29,6 +29,7 @@ func TestCountsAreExact(t *testing.T) {
 		apply(t, r, slot, policy)
 		live := map[Key]bool{}
 		id, user := rapid.IntRange(0, 40), rapid.SampledFrom([]string{"", "", "u", "v"})
+		tokens := map[Key]Token{} // of loads under way
 		key := func(rt *rapid.T) Key {
 			return Key{slot, "list", strconv.Itoa(id.Draw(rt, "id")), user.Draw(rt, "user")}
 		}
@@ -39,6 +40,23 @@ func TestCountsAreExact(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"fill":                   func(rt *rapid.T) { k := key(rt); fill(t, r, k, "x"); live[k] = true },
 			"fill what may be there": func(rt *rapid.T) { k := key(rt); refill(t, r, k); live[k] = true },
+			"begin to load": func(rt *rapid.T) {
+				k := key(rt)
+				if lookup := lease(t, r, k); !lookup.Hit {
+					tokens[k] = lookup.Token
+				}
+			},
+			"fill what was loaded": func(rt *rapid.T) {
+				for k, token := range tokens {
+					filled, err := r.Set(t.Context(), k, []byte("loaded"), token)
+					if err != nil || filled.Outcome != Stored && filled.Outcome != Fenced {
+						rt.Fatalf("filling %v: %v (%v)", k, filled.Outcome, err)
+					}
+					live[k] = live[k] || filled.Outcome == Stored
+				}
+				clear(tokens)
+				maps.DeleteFunc(live, func(_ Key, there bool) bool { return !there })
+			},
 			"delete": func(rt *rapid.T) {
 				k := key(rt)
 				if deleted, err := r.Delete(t.Context(), k); err != nil || deleted != live[k] {
@@ -60,6 +78,17 @@ func TestCountsAreExact(t *testing.T) {
 				stats, err := r.Stats(t.Context(), slot)
 				if err != nil || stats.Keys != int64(len(live)) || stats.Operations["list"].Keys != int64(len(live)) {
 					rt.Fatalf("%d keys (%v), want the %d of %v", stats.Keys, err, len(live), slices.Collect(maps.Keys(live)))
+				}
+				for _, scope := range []Scope{{User: "u"}, {User: "v"}, {Operation: "list", User: "u"}} {
+					want := int64(0)
+					for k := range live {
+						if covers(slot, scope, k) {
+							want++
+						}
+					}
+					if counted, err := r.Invalidate(t.Context(), slot, scope, ModeDry, ""); err != nil || counted.Keys != want {
+						rt.Fatalf("%+v: %d keys (%v), want %d", scope, counted.Keys, err, want)
+					}
 				}
 			},
 		})
@@ -105,6 +134,49 @@ func TestCountsOfManyAreExact(t *testing.T) {
 	}
 	if result := invalidate(t, r, users, Scope{Operation: "list"}); result != (Invalidated{Keys: 2000, Pending: 2000}) {
 		t.Errorf("got %+v", result)
+	}
+}
+
+// A primary that returns goes on with chunks that another has filled in between.
+func TestCountsAreExactAfterAFailoverAndBack(t *testing.T) {
+	servers := replicated(t)
+	filled := 0
+	fillAt := func(at, count int) {
+		t.Helper()
+		r := New(servers[at].Client())
+		token := lease(t, r, entry("list", "token", "")).Token
+		for range count {
+			set(t, r, entry("list", fmt.Sprint(filled), ""), token)
+			filled++
+		}
+		servers[at].WaitReplicated()
+		if stats, err := r.Stats(t.Context(), users); err != nil || stats.Keys != int64(filled) {
+			t.Fatalf("%d keys (%v), want %d", stats.Keys, err, filled)
+		}
+	}
+	apply(t, registryOn(t, servers[0].Client()), users, Policy{DefaultTTL: new(time.Hour)})
+	fillAt(0, 10)
+	promote(t, servers, 1)
+	fillAt(1, 600)
+	promote(t, servers, 0)
+	fillAt(0, 10)
+	fillAt(0, 600)
+}
+
+// When the module's head is evicted, what operations list is not live any more, nor is it counted.
+func TestCountsLeaveOutWhatAnEvictedHeadCovered(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	fillMany(t, r, "list", "", 10)
+	fillMany(t, r, "other", "", 5)
+	client.Del(t.Context(), users.key()+":m")
+	fillAll(t, r, entry("list", "anew", ""))
+	fillAll(t, r, entry("other", "anew", ""))
+	if stats, err := r.Stats(t.Context(), users); err != nil || stats.Keys != 2 {
+		t.Errorf("%d keys (%v), want 2", stats.Keys, err)
+	}
+	if freed := reclaimAll(t, r, users); freed != 15 {
+		t.Errorf("%d were freed, want 15", freed)
 	}
 }
 

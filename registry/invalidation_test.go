@@ -66,7 +66,7 @@ func TestALargeInvalidationIsReclaimedInChunks(t *testing.T) {
 	}
 }
 
-// Up to a thousand entries are freed by the invalidation itself.
+// Up to 128 entries are freed by the invalidation itself.
 func TestASmallInvalidationIsReclaimedAtOnce(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())
@@ -125,6 +125,19 @@ func TestCountsAreOfLiveEntries(t *testing.T) {
 	client.Del(t.Context(), users.key()+":o:list")
 	if result := invalidate(t, r, users, Scope{}); result.Keys != 0 {
 		t.Errorf("got %+v, want no keys", result)
+	}
+}
+
+// Of a user, too: what was evicted, though the index lists it still.
+func TestCountsOfAUserAreOfLiveEntries(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, caching())
+	fillMany(t, r, "list", "u", 10)
+	if n := client.Del(t.Context(), entry("list", "4", "u").appendReadKeys(nil)[0]).Val(); n != 1 {
+		t.Fatal("no such entry")
+	}
+	if result := invalidate(t, r, users, Scope{User: "u"}); result.Keys != 9 {
+		t.Errorf("got %+v, want 9 keys", result)
 	}
 }
 

@@ -73,11 +73,33 @@ func TestALoadUnderWayIsFilledByTheNewDefaultWithoutCounters(t *testing.T) {
 	}
 }
 
+// replicated returns a primary and its replica.
+func replicated(t *testing.T) []*redistest.Server {
+	t.Helper()
+	primary := redistest.Start(t)
+	return []*redistest.Server{primary, redistest.StartReplica(t, primary)}
+}
+
+// promote makes one of two servers the primary and the other its replica.
+func promote(t *testing.T, servers []*redistest.Server, at int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(servers[at].Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []*redis.StatusCmd{
+		servers[at].Client().ReplicaOf(t.Context(), "NO", "ONE"),
+		servers[1-at].Client().ReplicaOf(t.Context(), host, port),
+	} {
+		if err := command.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A server that was demoted and is promoted again has missed calls, but no change.
 func TestAPrimaryThatReturnsFillsByTheRuleMadeInBetween(t *testing.T) {
-	servers := make([]*redistest.Server, 2)
-	servers[0] = redistest.Start(t)
-	servers[1] = redistest.StartReplica(t, servers[0])
+	servers := replicated(t)
 	key := entry("list", "a", "")
 	fillAt := func(at int, want time.Duration) {
 		t.Helper()
@@ -88,28 +110,13 @@ func TestAPrimaryThatReturnsFillsByTheRuleMadeInBetween(t *testing.T) {
 		}
 		servers[at].WaitReplicated()
 	}
-	promote := func(at int) {
-		t.Helper()
-		host, port, err := net.SplitHostPort(servers[at].Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, command := range []*redis.StatusCmd{
-			servers[at].Client().ReplicaOf(t.Context(), "NO", "ONE"),
-			servers[1-at].Client().ReplicaOf(t.Context(), host, port),
-		} {
-			if err := command.Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	policy := func(ttl time.Duration) Policy { return Policy{Operations: []OperationPolicy{{Name: "list", TTL: ttl}}} }
 
 	apply(t, registryOn(t, servers[0].Client()), users, policy(time.Minute))
 	fillAt(0, time.Minute)
-	promote(1)
+	promote(t, servers, 1)
 	apply(t, New(servers[1].Client()), users, policy(time.Hour))
 	fillAt(1, time.Hour)
-	promote(0)
+	promote(t, servers, 0)
 	fillAt(0, time.Hour)
 }

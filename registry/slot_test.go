@@ -70,10 +70,19 @@ func TestEveryKeyButPolicyAndCountersExpires(t *testing.T) {
 	if _, err := r.Delete(t.Context(), entry("list", "1", "u1")); err != nil {
 		t.Fatal(err)
 	}
+	for _, scope := range []Scope{{}, {Operation: "list"}, {User: "u1"}, {Operation: "list", User: "u1"}} {
+		softly(t, r, scope)
+	}
+	wantExpiring(t, client)
 	if _, err := r.Invalidate(t.Context(), users, Scope{Operation: "list"}, ModeHard, "request"); err != nil {
 		t.Fatal(err)
 	}
 	fillAll(t, r, entry("list", "after", "u1"))
+	wantExpiring(t, client)
+}
+
+func wantExpiring(t *testing.T, client *redis.Client) {
+	t.Helper()
 	for _, key := range keysOf(t, client, users) {
 		ttl := client.PTTL(t.Context(), users.key()+":"+key).Val()
 		if forever := key == "policy" || key == "counters"; forever == (ttl > 0) {
