@@ -316,16 +316,20 @@ func parseEntryKey(t *testing.T, key string) Key {
 func FuzzToken(f *testing.F) {
 	for _, history := range []string{"", "l", "L", "lm", "li", "ldl", "lxl", "ldxL", "lil", "lsl", "lml", "loa", "lde", "led", "ldddddL", "Lu", "lSl"} {
 		for _, forgery := range []string{"", "rsome bytes", "r1", "r2", "t\x05", "t\x21", "x\x00\x03", "x\x01\x01", "x\x18\x80", "ax", "p\x0c\x01", "p\x17\x01", "i\x01\x00"} {
-			f.Add([]byte(history), uint8(0), []byte(forgery))
+			f.Add([]byte(history), uint8(0), []byte(forgery), false)
+			f.Add([]byte(history), uint8(0), []byte(forgery), true)
 		}
 	}
 	r, client := fuzzRegistry(f)
-	f.Fuzz(func(t *testing.T, history []byte, base uint8, forgery []byte) {
+	f.Fuzz(func(t *testing.T, history []byte, base uint8, forgery []byte, ofUser bool) {
 		if len(history) > 64 {
 			return
 		}
 		client.FlushDB(t.Context())
-		book := &tokenBook{r: r, client: client}
+		book := &tokenBook{r: r, client: client, entry: entry("list", "a", "")}
+		if ofUser {
+			book.entry.User = "u"
+		}
 		for _, slot := range []Slot{users, otherSlot} {
 			apply(t, r, slot, Policy{DefaultTTL: new(time.Minute)})
 		}
@@ -333,7 +337,7 @@ func FuzzToken(f *testing.F) {
 			book.take(t, step)
 		}
 		token := book.forge(int(base), forgery)
-		filled, err := r.Set(t.Context(), fuzzedEntry, []byte("payload"), token)
+		filled, err := r.Set(t.Context(), book.entry, []byte("payload"), token)
 		if token == "" {
 			if !errors.Is(err, ErrRejected) {
 				t.Fatalf("an empty token: %v (%v)", filled.Outcome, err)
@@ -350,28 +354,26 @@ func FuzzToken(f *testing.F) {
 		if filled.Outcome != want {
 			t.Fatalf("after %q, token %q of %+v: %v, want %v", history, token, book.tokens, filled.Outcome, want)
 		}
-		if isHit(t, r, fuzzedEntry) != (want == Stored) {
+		if isHit(t, r, book.entry) != (want == Stored) {
 			t.Fatalf("after %q, token %q: %v, but it is otherwise in the cache", history, token, want)
 		}
 	})
 }
 
-var (
-	fuzzedEntry = entry("list", "a", "")
-	otherSlot   = Slot{Namespace: "shop", Module: "other"}
-)
+var otherSlot = Slot{Namespace: "shop", Module: "other"}
 
 // tokenBook keeps the tokens of a history and says, by the rules and not by the library, what they are worth.
 type tokenBook struct {
 	r      *Registry
 	client *redis.Client
+	entry  Key // what is filled
 	tokens []bookedToken
 }
 
 type bookedToken struct {
 	Token
 
-	valid     bool // for fuzzedEntry
+	valid     bool // for the entry
 	deletions int  // of other entries of the operation since
 }
 
@@ -380,7 +382,7 @@ func (b *tokenBook) take(t *testing.T, step byte) {
 	ctx := t.Context()
 	switch step {
 	case 'l', 'L', 'o', 'a':
-		key, lock := fuzzedEntry, time.Duration(0)
+		key, lock := b.entry, time.Duration(0)
 		switch step {
 		case 'L':
 			lock = time.Minute
@@ -391,9 +393,9 @@ func (b *tokenBook) take(t *testing.T, step byte) {
 		}
 		lookup, err := b.r.LeaseLocked(ctx, key, lock)
 		b.must(t, err)
-		b.tokens = append(b.tokens, bookedToken{Token: lookup.Token, valid: key == fuzzedEntry})
+		b.tokens = append(b.tokens, bookedToken{Token: lookup.Token, valid: key == b.entry})
 	case 'd', 'x':
-		key := fuzzedEntry
+		key := b.entry
 		if step == 'd' {
 			key.ID = "b"
 		}
@@ -408,19 +410,19 @@ func (b *tokenBook) take(t *testing.T, step byte) {
 	case 'i', 's', 'm', 'S', 'u':
 		scope, mode := Scope{}, ModeHard
 		if step == 'i' || step == 's' {
-			scope.Operation = fuzzedEntry.Operation
+			scope.Operation = b.entry.Operation
 		}
 		if step == 's' || step == 'S' {
 			mode = ModeSoft
 		}
 		if step == 'u' {
-			scope.User = "u" // not the entry's
+			scope.User = "u" // the entry's, or not
 		}
 		_, err := b.r.Invalidate(ctx, users, scope, mode, "")
 		b.must(t, err)
-		b.void(func(bookedToken) bool { return step != 'u' })
+		b.void(func(bookedToken) bool { return step != 'u' || b.entry.User != "" })
 	case 'e': // the log of deletions is evicted
-		b.must(t, b.client.Del(ctx, users.key()+":d:"+fuzzedEntry.Operation).Err())
+		b.must(t, b.client.Del(ctx, users.key()+":d:"+b.entry.Operation).Err())
 		b.void(func(token bookedToken) bool { return token.deletions > 0 })
 	}
 }
