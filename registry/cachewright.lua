@@ -100,6 +100,17 @@ local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 -- The keys of slots and operations are made once and remembered: Redis hashes each byte of each string that Lua
 -- makes, so making them anew would cost more than all else that a fill does here.
 
+-- What is remembered lives as long as the loaded library, on this server alone: one that was a replica in between has missed
+-- calls. So it hangs on bytes that change with what it says, and each of these is emptied when it is full:
+--
+--   slots          keys, which follow from names. A policy that is written drops a slot's, see forget.
+--   rules_by_text  rules, which follow from their text.
+--   heads_by_text  what heads say, which follows from their bytes. And with them a rule: void when the operation's fence
+--                  changes, which each change of its rule renews, or when the slot's keys (of_op) were dropped; and
+--                  kept_by, the rule that a user's head was made to last for.
+--   open_chunks    the chunks that are being filled, by epoch and slice. The index has the last word: turn_over asks it
+--                  when a chunk is begun or full, and close_slice, which moves it on, drops what is remembered.
+
 local function new_memory() return {items = {}, size = 0} end
 
 -- make_room is called before something is remembered.

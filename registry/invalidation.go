@@ -35,7 +35,8 @@ type Invalidated struct {
 // Invalidate makes all entries in scope invalid (ModeSoft: stale), in time that does not depend on their number,
 // except for an operation of a user, which takes time in the number of that user's entries. Loads
 // under way are fenced. Within a day, a call with the same request id (up to 128 bytes) changes
-// nothing and returns the first answer; an empty one asks for no such memory.
+// nothing and returns the first answer, and is rejected if it asks for something else; an empty one asks for no such
+// memory.
 func (r *Registry) Invalidate(ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string) (Invalidated, error) {
 	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode), requestID)
 	if err != nil {
@@ -54,7 +55,7 @@ type Reclaimed struct {
 }
 
 // Reclaim gives back the memory of up to limit entries of the slot that were invalidated (the
-// library looks at 200 at the most, about a millisecond), and shortens entries whose TTL was
+// library looks at 200 at the most, in less than a millisecond), and shortens entries whose TTL was
 // lowered. Call it until nothing is pending.
 func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed, error) {
 	reply, err := r.call(ctx, "cw_reclaim", slot, limit)
