@@ -20,7 +20,7 @@ func tinyScale() scale {
 	return scale{
 		quick: true, payload: text(64), smallPayload: text(16),
 		keys: 20, rounds: 1, lap: 4 * time.Millisecond,
-		samples: 1, purges: []int{10, 2000}, largeKeys: 2000,
+		samples: 1, purges: []int{10, 2000}, largeKeys: 2000, expiringTTL: 2 * time.Second,
 	}
 }
 
@@ -60,7 +60,7 @@ func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
 	}
 	rows := readRows(t, out)
 	requireRows(t, rows, promises)
-	requireRows(t, rows, map[string][]string{"purge-2000": {"p50Micros"}})
+	requireRows(t, rows, map[string][]string{"purge-2000": {"p50Micros"}, "purge-2000-expiring": {"p50Micros"}})
 }
 
 func TestPublishedResultsKeepTheirPromises(t *testing.T) {

@@ -134,7 +134,7 @@ func fill(ctx context.Context, r *registry.Registry, key registry.Key, payload [
 }
 
 // fillMany fills so many entries of an operation, as fast as it can.
-func fillMany(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error {
+func fillMany(ctx context.Context, client *redis.Client, operation string, count int, id func(int) string, payload []byte) error {
 	pipe, err := pipelined(client)
 	if err != nil {
 		return err
@@ -146,6 +146,9 @@ func fillMany(ctx context.Context, client *redis.Client, operation string, count
 	}
 	return spread(count, func(i int) error { return fill(ctx, r, entry(operation, id(i)), payload, token) })
 }
+
+// longID is as long as those that package cache makes: an index holds them.
+func longID(n int) string { return fmt.Sprintf("%024d", n) }
 
 func id(n int) string { return "item-" + strconv.Itoa(n) }
 

@@ -31,13 +31,15 @@ type scale struct {
 	// purges by the number of keys; peers have theirs up to largeKeys.
 	purges    []int
 	largeKeys int
+	// expiringTTL is the TTL of what is purged while it expires.
+	expiringTTL time.Duration
 }
 
 func fullScale() scale {
 	return scale{
 		payload: text(1024), smallPayload: text(16),
 		keys: 10_000, rounds: 33, lap: 60 * time.Millisecond,
-		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000,
+		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000, expiringTTL: 2 * time.Minute,
 	}
 }
 
@@ -45,6 +47,7 @@ func quickScale() scale {
 	s := fullScale()
 	s.quick, s.rounds, s.lap, s.samples = true, 7, 40*time.Millisecond, 3
 	s.purges, s.largeKeys = []int{10, 1000, 20_000}, 20_000
+	s.expiringTTL = 40 * time.Second
 	return s
 }
 
@@ -83,6 +86,7 @@ func run(ctx context.Context, s scale, out string) error {
 		{"fills", b.fills},
 		{"misses", b.misses},
 		{"purges", b.purges},
+		{"purge of what expires", b.expiringPurge},
 		{"purges by tags", b.peerPurges},
 		{"reclaim, stalls and memory", b.large},
 		{"stalls and memory by tags", b.peerLarge},

@@ -113,6 +113,22 @@ func (b *bench) purges(ctx context.Context, l *lab) error {
 	return nil
 }
 
+// expiringPurge purges when a quarter of what it filled has expired, and the rest is about to.
+func (b *bench) expiringPurge(ctx context.Context, l *lab) error {
+	p := expiring(b.expiringTTL)
+	f, err := newFilled(ctx, l, p, b.largeKeys, b.smallPayload)
+	if err != nil {
+		return err
+	}
+	defer f.server.Kill()
+	select {
+	case <-time.After(b.expiringTTL * 5 / 8):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return b.purgeFilled(ctx, f, p, b.largeKeys, b.samples)
+}
+
 // purgeSamples has more of the small ones, which cost nothing.
 func (b *bench) purgeSamples(count int) int {
 	if count < b.largeKeys {
@@ -149,7 +165,7 @@ func (b *bench) purgeFilled(ctx context.Context, f *filled, p purger, count, sam
 	if err != nil {
 		return err
 	}
-	b.add(result{Name: fmt.Sprintf("%spurge-%d", p.name, count), P50Micros: tenths(median(times))})
+	b.add(result{Name: fmt.Sprintf("%spurge-%d%s", p.name, count, p.state), P50Micros: tenths(median(times))})
 	return nil
 }
 
@@ -220,7 +236,7 @@ func (b *bench) addMemory(ctx context.Context, l *lab, f *filled) error {
 	}
 	b.add(result{Name: "entry-bytes", BytesPerEntry: tenths(all)})
 	plain, err := bytesInAll(ctx, l, func(client *redis.Client) error {
-		return spread(b.largeKeys, func(i int) error { return client.Set(ctx, plainKey(purged+id(i)), b.payload, entryTTL).Err() })
+		return spread(b.largeKeys, func(i int) error { return client.Set(ctx, plainKey(purged+longID(i)), b.payload, entryTTL).Err() })
 	}, b.largeKeys)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 // purger invalidates all entries of an operation, or of the tag of that name.
 type purger struct {
 	name  string
+	state string // of what is purged, if that is not the usual one: ends the row's name
 	fill  func(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error
 	purge func(ctx context.Context, client *redis.Client, operation string) error
 	// reclaim gives back the memory of what was purged, where purge leaves that for later.
@@ -33,7 +34,7 @@ var ours = purger{
 		if _, err := install(ctx, client); err != nil {
 			return err
 		}
-		return fillMany(ctx, client, operation, count, payload)
+		return fillMany(ctx, client, operation, count, longID, payload)
 	},
 	purge: func(ctx context.Context, client *redis.Client, operation string) error {
 		_, err := registry.New(client).Invalidate(ctx, slot, registry.Scope{Operation: operation}, registry.ModeHard, "")
@@ -43,6 +44,27 @@ var ours = purger{
 		_, err := reclaimAll(ctx, registry.New(client))
 		return err
 	},
+}
+
+// expiring is ours where entries expire all the time, from half of the TTL on after they were filled.
+func expiring(ttl time.Duration) purger {
+	p := ours
+	p.state = "-expiring"
+	p.fill = func(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error {
+		r := registry.New(client)
+		if _, err := r.Install(ctx); err != nil {
+			return err
+		}
+		policy := registry.Policy{
+			DefaultTTL: new(entryTTL),
+			Operations: []registry.OperationPolicy{{Name: purged, TTL: ttl, JitterPercent: 50}},
+		}
+		if _, err := r.ApplyPolicy(ctx, slot, policy); err != nil {
+			return err
+		}
+		return fillMany(ctx, client, operation, count, longID, payload)
+	}
+	return p
 }
 
 var (
@@ -66,7 +88,8 @@ func fillTagged(set tagSetter) func(context.Context, *redis.Client, string, int,
 			return err
 		}
 		return spread(count, func(i int) error {
-			return set(ctx, pipe, plainKey(tag+id(i)), payload, []string{slot.Module, tag, "owner-" + id(i)[len(id(i))-1:]})
+			id := longID(i)
+			return set(ctx, pipe, plainKey(tag+id), payload, []string{slot.Module, tag, "owner-" + id[len(id)-1:]})
 		})
 	}
 }

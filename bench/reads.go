@@ -111,7 +111,7 @@ func ownServer(ctx context.Context, l *lab, s scale) (*redis.Client, error) {
 	if _, err := install(ctx, client); err != nil {
 		return nil, err
 	}
-	return client, fillMany(ctx, client, operation, s.keys, s.payload)
+	return client, fillMany(ctx, client, operation, s.keys, id, s.payload)
 }
 
 func hitBy(r *registry.Registry) func(context.Context, string) error {
