@@ -102,12 +102,13 @@ export class Cachewright {
     return { keys, pending };
   }
 
-  /** Adds the hits by MGET since the last time to the statistics. Call it every second or so. */
+  /** Adds the hits by MGET since the last time to the statistics. Call it every second or so. What fails is kept. */
   async reportHits() {
     const hits = this.#hits;
     this.#hits = new Map();
     for (const { module, operation, count } of hits.values()) {
-      await this.#orNull(this.#call('cw_report', module, operation, 'hits', count));
+      const reported = await this.#orNull(this.#call('cw_report', module, operation, 'hits', count));
+      if (reported === null) this.#countHits({ module, operation }, count);
     }
   }
 
@@ -115,17 +116,17 @@ export class Cachewright {
     if (this.#byMget) {
       const found = await this.read(key);
       if (found.hit && !found.stale) {
-        this.#countHit(key);
+        this.#countHits(key, 1);
         return found;
       }
     }
     return this.get(key);
   }
 
-  #countHit({ module, operation }) {
+  #countHits({ module, operation }, more) {
     const name = `${module}/${operation}`;
     const hits = this.#hits.get(name) ?? { module, operation, count: 0 };
-    hits.count++;
+    hits.count += more;
     this.#hits.set(name, hits);
   }
 

@@ -279,9 +279,14 @@ func TestNodeMakesTheIDsOfGo(t *testing.T) {
 	}
 }
 
-func TestNodePassesTheConformanceVectors(t *testing.T) {
+func TestNodePassesTheConformanceVectors(t *testing.T) { passesInNode(t, "vectors.mjs") }
+
+func TestNodeKeepsHitsThatItCouldNotReport(t *testing.T) { passesInNode(t, "hits.mjs") }
+
+func passesInNode(t *testing.T, tests string) {
+	t.Helper()
 	prepareNode(t)
-	if output, err := exec.CommandContext(t.Context(), "node", "--test", "vectors.mjs").CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(t.Context(), "node", "--test", tests).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
 }
