@@ -240,6 +240,26 @@ func TestEmptyWorkIsBounded(t *testing.T) {
 	}
 }
 
+// So do chunks that a sweep finds empty: a TTL that is lowered again and again leaves many.
+func TestEmptyChunksAreWork(t *testing.T) {
+	r, client := newRegistry(t)
+	ttl := 700 * time.Hour // a slice of its index is longer than all of the steps
+	lower := func() {
+		ttl -= time.Second
+		apply(t, r, users, Policy{DefaultTTL: &ttl})
+	}
+	lower()
+	fill(t, r, entry("list", "a", ""), "x")
+	for range 2 * reclaimedAtOnce {
+		lower()
+	}
+	before := commandsRun(t, client)
+	lower()
+	if took := commandsRun(t, client) - before; took > 2*reclaimedAtOnce {
+		t.Errorf("a policy took %d commands for one entry", took)
+	}
+}
+
 // The slowest calls of the large work, by Redis' own clock. SLOWLOG would say the same of each call; but a log of
 // millions of commands is work and memory itself, so only what takes long is looked up there.
 func BenchmarkSlowestCall(b *testing.B) {
