@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,10 +51,11 @@ func (c crowd) List(_ context.Context, list client.ObjectList, _ ...client.ListO
 func TestFiguresAreShownAtAPace(t *testing.T) {
 	const many = 10_000
 	store := &busyStore{scriptedStore: &scriptedStore{health: fine("a")}}
-	monitor, _ := monitorOf(t, store.scriptedStore, true)
-	monitor.policies = make(wakeups, many)
+	clock := clocktesting.NewFakeClock(time.Now())
+	monitor := newMonitor(defaultStore, givenStore{store: store}, surroundings{
+		Metrics: NewMetrics(), Clock: clock, Log: logr.Discard(), StatsInterval: time.Minute, policies: make(wakeups, many),
+	})
 	monitor.link = &link{store: store}
-	clock := monitor.Clock.(*clocktesting.FakeClock)
 	all := crowd{policies: make([]v1.CachePolicy, many)}
 	places := map[string]int{}
 	for i := range all.policies {
