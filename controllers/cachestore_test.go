@@ -201,7 +201,7 @@ var _ = Describe("CacheStore", func() {
 		options.SecretInterval = 100 * time.Millisecond
 		o := on.operate(adminConfig, options)
 		addOperator(on.server, "first-secret")
-		auth := secret("redis-auth", map[string]string{"username": "cachewright", "password": "first-secret"})
+		auth := secret("redis-auth", map[string]string{"username": "cachewright\n", "password": "first-secret\r\n"}) // from files
 		on.create(ctx, auth)
 		store := storeTo("main", on.server.Addr())
 		store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}

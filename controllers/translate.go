@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -187,8 +188,11 @@ func credentialsOf(ctx context.Context, ref *v1.SecretReference, secrets *secret
 		return "", "", nil
 	}
 	data, err := secrets.read(ctx, ref, passwordKey)
-	return string(data[usernameKey]), string(data[passwordKey]), err
+	return line(data[usernameKey]), line(data[passwordKey]), err
 }
+
+// line drops the end of the line that editors put into a file, and kubectl with it into a Secret.
+func line(text []byte) string { return strings.TrimRight(string(text), "\r\n") }
 
 func tlsOf(ctx context.Context, spec *v1.StoreTLS, secrets *secretReader) (*tls.Config, error) {
 	if spec == nil {
