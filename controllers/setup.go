@@ -248,10 +248,24 @@ func setupInvalidations(mgr manager.Manager, o Options, stores *Stores) error {
 		tenure:       newTenure(mgr.GetAPIReader()),
 	}
 	return builder.ControllerManagedBy(mgr).
-		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, changesHands()))).
 		WatchesRawSource(stores.invalidations.source()).
 		WithOptions(controllerOptions(invalidationWorkers)).
 		Complete(reconciler)
+}
+
+// changesHands lets through what begins or ends the management of a purge by a GitOps tool: its TTL is obeyed only without one.
+func changesHands() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, wasPurge := e.ObjectOld.(*v1.CacheInvalidation)
+			after, isPurge := e.ObjectNew.(*v1.CacheInvalidation)
+			return wasPurge && isPurge && gitOpsTool(before) != gitOpsTool(after)
+		},
+	}
 }
 
 func controllerOptions(workers int) controller.Options {
