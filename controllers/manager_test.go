@@ -213,6 +213,41 @@ var _ = Describe("The operator", func() {
 		Expect(on.cached(ctx, "retained", "list", "u1", 5)).To(BeZero())
 	})
 
+	It("forgets a namespace in which there is nothing any more", func(ctx SpecContext) {
+		operator := on.operate(adminConfig, on.quick(on.cache))
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		told := func() string {
+			families, err := operator.registry.Gather()
+			Expect(err).NotTo(HaveOccurred())
+			return fmt.Sprint(families)
+		}
+		Eventually(told).Should(ContainSubstring("cachewright_invalidations_total"))
+
+		By("deleting what was there")
+		Expect(k8s.Delete(ctx, purge)).To(Succeed())
+		Consistently(told, 5*on.quick(on.cache).StatsInterval).Should(ContainSubstring("cachewright_invalidations_total"))
+		Expect(k8s.Delete(ctx, on.policy(ctx, "users")(Default))).To(Succeed())
+
+		Eventually(told).ShouldNot(ContainSubstring(on.namespace))
+	})
+
+	It("obeys the TTL of a purge from when no GitOps tool manages it", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.TTLSecondsAfterFinished = new(int32(0))
+		purge.Labels = map[string]string{fluxKustomizationLabel: "apps"}
+		on.create(ctx, purge)
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+
+		on.patch(ctx, purge, `{"metadata":{"labels":null}}`)
+
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(purge), &v1.CacheInvalidation{}) }).Should(beGone())
+	})
+
 	It("makes the samples ready and complete", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
 

@@ -101,6 +101,13 @@ func (m *Metrics) forgetStore(id storeID) {
 	m.observeAll(id, nil, nil)
 }
 
+// forgetNamespace drops what was counted of the purges of a namespace in the operator's own Redis. Of a CacheStore it goes with that.
+func (m *Metrics) forgetNamespace(namespace string) {
+	for _, series := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.invalidations, m.keysInvalidated} {
+		series.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "store": defaultStore.Name})
+	}
+}
+
 // observe keeps the latest figures of the module that a policy governs.
 func (m *Metrics) observe(policy *v1.CachePolicy, stats registry.Stats) {
 	m.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -87,6 +88,9 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := tellJournal(mgr.GetCache(), purges); err != nil {
 		return err
 	}
+	if err := tellMetrics(mgr.GetCache(), metrics); err != nil {
+		return err
+	}
 	recorder := newPacedRecorder(mgr.GetEventRecorder(EventSource), mgr.GetScheme(), mgr.GetLogger().WithName("events"))
 	if err := mgr.Add(recorder); err != nil {
 		return fmt.Errorf("adding the recorder of events: %w", err)
@@ -144,6 +148,39 @@ func tellJournal(informers ctrlcache.Cache, purges *journal) error {
 		return fmt.Errorf("watching CacheInvalidations: %w", err)
 	}
 	return nil
+}
+
+// tellMetrics tells the metrics of namespaces in which there is nothing any more for them to tell of.
+func tellMetrics(informers ctrlcache.Cache, metrics *Metrics) error {
+	// The manager's context is not there yet, and nothing is waited for.
+	ctx := context.Background()
+	deleted := func(obj any) {
+		key, err := toolscache.DeletionHandlingObjectToName(obj)
+		if err == nil && isDeserted(ctx, informers, key.Namespace) {
+			metrics.forgetNamespace(key.Namespace)
+		}
+	}
+	for _, kind := range []client.Object{&v1.CachePolicy{}, &v1.CacheInvalidation{}} {
+		informer, err := informers.GetInformer(ctx, kind, ctrlcache.BlockUntilSynced(false))
+		if err == nil {
+			_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: deleted})
+		}
+		if err != nil {
+			return fmt.Errorf("watching what metrics tell of: %w", err)
+		}
+	}
+	return nil
+}
+
+// isDeserted says whether a namespace has neither policies nor purges.
+func isDeserted(ctx context.Context, reader client.Reader, namespace string) bool {
+	for _, kind := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}} {
+		err := reader.List(ctx, kind, client.InNamespace(namespace), client.Limit(1), readOnly)
+		if err != nil || meta.LenList(kind) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // indexFields makes the cache answer by field as the API server does.
