@@ -100,6 +100,56 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 	})
 }
 
+// A namespace without permissions, from the start or from some time on, stops no other.
+func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
+	on := newCluster(t)
+	on.kubectl(t, "apply", "--server-side", "-k", on.config("crd"))
+	on.kubectl(t, "apply", "--server-side", "-k", on.config("namespaced"))
+	grant := func(verb, namespace string) {
+		on.kubectl(t, verb, "-k", on.config("watched-namespace"), "-n", namespace)
+	}
+	for _, namespace := range []string{"shop", "shut", "later"} {
+		on.namespace(t, namespace)
+	}
+	grant("create", "shop")
+	grant("create", "later")
+	g := gomega.NewWithT(t)
+	g.SetDefaultEventuallyTimeout(patience)
+	serves := func(namespace, name string) {
+		t.Helper()
+		policy := policyOf(namespace)
+		policy.Name, policy.Spec.Module = name, name
+		on.create(t, policy)
+		g.Eventually(on.isReady).WithArguments(t.Context(), policy).Should(gomega.BeTrue(), namespace+"/"+name)
+	}
+	metrics := freeAddress(t)
+	run := func() *process {
+		return on.operate(t, "--watch-namespaces=shop,shut,later", "--metrics-secure=false", "--metrics-bind-address="+metrics)
+	}
+	operator := run()
+
+	serves("shop", "at-first")
+	serves("later", "at-first")
+	want(t, "http://"+metrics+"/metrics", "", http.StatusOK, `cachewright_namespace_accessible{namespace="shut"} 0`)
+	if said := operator.output.String(); !strings.Contains(said, "does not let the operator in") {
+		t.Error("it does not say that it leaves out a namespace")
+	}
+
+	grant("delete", "later")
+	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`does not let the operator in.*"later"`))
+	serves("shop", "without-later")
+	grant("create", "later")
+	serves("later", "again")
+
+	grant("create", "shut")
+	code, said := operator.exit(t)
+	if code != 1 || !strings.Contains(said, "namespace shut lets the operator in now") {
+		t.Errorf("it ended with %d", code)
+	}
+	run()
+	serves("shut", "at-last")
+}
+
 // cluster is a control plane that notes what service accounts ask of it, and a Redis.
 type cluster struct {
 	client.Client

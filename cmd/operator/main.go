@@ -74,7 +74,7 @@ func run(
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("kubernetes"))
 
-	mgr, err := newManager(s, log)
+	mgr, err := newManager(ctx, s, log)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func run(
 	return nil
 }
 
-func newManager(s settings, log logr.Logger) (manager.Manager, error) {
+func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
 	cfg, err := config.GetConfig()
 	if err != nil {
 		return nil, fmt.Errorf("no access to Kubernetes: %w; check --kubeconfig, KUBECONFIG or the pod's service account", err)
@@ -111,10 +111,18 @@ func newManager(s settings, log logr.Logger) (manager.Manager, error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("building the scheme: %w", err)
 	}
+	gate, err := newGate(cfg, client.Options{Scheme: scheme}, s, log)
+	if err != nil {
+		return nil, err
+	}
+	open, err := gate.open(ctx)
+	if err != nil {
+		return nil, err
+	}
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme,
 		Logger: log,
-		Cache:  cacheOptions(s.watchNamespaces),
+		Cache:  cacheOptions(open),
 		// Reconcilers compare what they want with a status they wrote themselves.
 		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Metrics:                       metricsOptions(s),
@@ -129,6 +137,9 @@ func newManager(s settings, log logr.Logger) (manager.Manager, error) {
 	}
 	if err := wantCRDs(mgr.GetRESTMapper(), cfg.Host); err != nil {
 		return nil, err
+	}
+	if err := mgr.Add(gate); err != nil {
+		return nil, fmt.Errorf("adding the checks of namespaces: %w", err)
 	}
 	return mgr, nil
 }
