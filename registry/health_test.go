@@ -217,6 +217,39 @@ func TestServersInDangerAreSeen(t *testing.T) {
 			t.Errorf("warns of %q", got)
 		}
 	})
+	t.Run("a replica that is frozen", func(t *testing.T) {
+		primary := redistest.Start(t)
+		replica := redistest.StartReplica(t, primary)
+		r := registryOn(t, primary.Client())
+		primary.WaitReplicated()
+		warnings := func() string { return kinds(check(t, r)) }
+		if got := warnings(); strings.Contains(got, "ReplicaLags") {
+			t.Errorf("in sync: warns of %q", got)
+		}
+		replica.Pause()
+		t.Cleanup(replica.Resume)
+		eventually(t, warnings).WithTimeout(time.Minute).Should(gomega.ContainSubstring("ReplicaLags"), "silent for long")
+		replica.Resume()
+		eventually(t, warnings).WithTimeout(time.Minute).ShouldNot(gomega.ContainSubstring("ReplicaLags"), "back")
+	})
+	t.Run("a replica that is far behind", func(t *testing.T) {
+		primary := redistest.Start(t)
+		replica := redistest.StartReplica(t, primary)
+		client := primary.Client()
+		r := registryOn(t, client)
+		primary.WaitReplicated()
+		replica.Pause()
+		t.Cleanup(replica.Resume)
+		blob := strings.Repeat("x", 1<<20)
+		for i := range mostBehind/len(blob) + 1 {
+			if err := client.Set(t.Context(), "blob", blob, 0).Err(); err != nil {
+				t.Fatal(i, err)
+			}
+		}
+		if got := kinds(check(t, r)); !strings.Contains(got, "ReplicaLags") {
+			t.Errorf("warns of %q", got)
+		}
+	})
 	t.Run("full", func(t *testing.T) {
 		r, client := newRegistry(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 		blob := strings.Repeat("x", 10_000)
