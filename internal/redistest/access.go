@@ -139,13 +139,9 @@ func (s *Server) Refused() []string {
 
 // ask runs a command as the default user, by a client that calls nothing else.
 func (s *Server) ask(args ...any) any {
-	options := &redis.Options{
-		Addr: s.Addr(), DisableIdentity: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
-	if s.launch.tls != nil {
-		options.TLSConfig = s.launch.tls.Config()
-	}
+	options := s.options("", "")
+	options.DisableIdentity = true
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
 	reply, err := client.Do(context.Background(), args...).Result()

@@ -5,7 +5,10 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +20,14 @@ const (
 	clusterSlots   = 16384
 	clusterTimeout = 60 * time.Second
 	clusterPoll    = 20 * time.Millisecond
+	electionTime   = 500 * time.Millisecond
 )
 
-// Cluster is a Redis Cluster of primaries that share the slots evenly; it has no replicas.
+// Cluster is a Redis Cluster, at the start of primaries that share the slots evenly; it has replicas and further
+// primaries once it is given some.
 type Cluster struct {
 	tb      testing.TB
+	tls     *Certificates // nil: without TLS
 	servers []*Server
 }
 
@@ -29,15 +35,79 @@ type Cluster struct {
 // server knows all others and calls the cluster ok.
 func StartCluster(tb testing.TB, primaries int) *Cluster {
 	tb.Helper()
-	cluster := &Cluster{tb: tb}
+	return startCluster(&Cluster{tb: tb}, primaries)
+}
+
+// StartClusterTLS is StartCluster of servers as those of StartTLS, which also speak TLS with each other.
+func StartClusterTLS(tb testing.TB, certificates *Certificates, primaries int) *Cluster {
+	tb.Helper()
+	return startCluster(&Cluster{tb: tb, tls: certificates}, primaries)
+}
+
+func startCluster(cluster *Cluster, primaries int) *Cluster {
+	cluster.tb.Helper()
 	for range primaries {
-		cluster.servers = append(cluster.servers, start(tb, launch{dir: tb.TempDir(), cluster: true}))
+		cluster.servers = append(cluster.servers, cluster.start())
 	}
 	if err := cluster.form(); err != nil {
-		tb.Fatal(err)
+		cluster.tb.Fatal(err)
 	}
 	cluster.WaitReady()
 	return cluster
+}
+
+func (c *Cluster) start() *Server {
+	c.tb.Helper()
+	return start(c.tb, launch{dir: c.tb.TempDir(), cluster: true, tls: c.tls})
+}
+
+// AddPrimary runs another server, which is a primary without slots. It returns when all know each other.
+func (c *Cluster) AddPrimary() *Server {
+	c.tb.Helper()
+	return c.add()
+}
+
+// AddReplica runs a replica of a server. It returns when that can be promoted.
+func (c *Cluster) AddReplica(primary *Server) *Server {
+	c.tb.Helper()
+	replica := c.add()
+	id := primary.ask("CLUSTER", "MYID").(string)
+	replica.do("CLUSTER", "REPLICATE", id)
+	replica.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
+	c.await("all know that it is a replica", func() error {
+		for _, server := range c.servers {
+			if nodes := server.ask("CLUSTER", "NODES").(string); !strings.Contains(nodes, "slave "+id) {
+				return fmt.Errorf("%s says:\n%s", server.Addr(), nodes)
+			}
+		}
+		return nil
+	})
+	return replica
+}
+
+func (c *Cluster) add() *Server {
+	c.tb.Helper()
+	server, seed := c.start(), c.servers[0].launch
+	server.do("CLUSTER", "MEET", loopback, strconv.Itoa(seed.port), strconv.Itoa(seed.busPort))
+	c.servers = append(c.servers, server)
+	c.WaitReady()
+	return server
+}
+
+// Failover kills a primary, which leaves the cluster, and promotes a replica of it. It returns when all say so.
+func (c *Cluster) Failover(primary, replica *Server) {
+	c.tb.Helper()
+	primary.Kill()
+	c.servers = slices.DeleteFunc(c.servers, func(server *Server) bool { return server == primary })
+	c.await("the replica is the primary", func() error {
+		if strings.Contains(replica.ask("INFO", "replication").(string), "role:master") {
+			return nil
+		}
+		replica.do("CLUSTER", "FAILOVER", "FORCE") // an election may fail
+		time.Sleep(electionTime)
+		return errors.New("it is a replica")
+	})
+	c.WaitReady()
 }
 
 // Addrs is where the servers listen, each as host:port.
@@ -49,12 +119,17 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Servers are the members, in the order of the slots they hold. After restarting one, call WaitReady.
+// Servers are the members: at the start in the order of the slots they hold, those that were added at the end. After
+// restarting one, call WaitReady.
 func (c *Cluster) Servers() []*Server { return c.servers }
 
 // Client returns a new client of the cluster. It is closed when the test ends.
 func (c *Cluster) Client() *redis.ClusterClient {
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
+	options := &redis.ClusterOptions{Addrs: c.Addrs()}
+	if c.tls != nil {
+		options.TLSConfig = c.tls.Config()
+	}
+	client := redis.NewClusterClient(options)
 	c.tb.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -63,17 +138,21 @@ func (c *Cluster) Client() *redis.ClusterClient {
 // longer than a minute.
 func (c *Cluster) WaitReady() {
 	c.tb.Helper()
-	deadline := time.Now().Add(clusterTimeout)
 	for _, server := range c.servers {
-		for {
-			err := c.checkNode(server)
-			if err == nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				c.tb.Fatalf("the cluster is not ready after %s: %v", clusterTimeout, err)
-			}
-			time.Sleep(clusterPoll)
+		c.await("it is ready", func() error { return c.checkNode(server) })
+	}
+}
+
+// await tries until there is no error.
+func (c *Cluster) await(what string, try func() error) {
+	c.tb.Helper()
+	for deadline := time.Now().Add(clusterTimeout); ; time.Sleep(clusterPoll) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.tb.Fatalf("waited %s for the cluster until %s: %v", clusterTimeout, what, err)
 		}
 	}
 }
@@ -101,7 +180,7 @@ func (c *Cluster) form() error {
 func (c *Cluster) checkNode(server *Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
 	defer cancel()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := server.newClient("", "")
 	defer func() { _ = client.Close() }()
 
 	info, err := client.ClusterInfo(ctx).Result()
@@ -122,7 +201,7 @@ func (c *Cluster) checkNode(server *Server) error {
 func doAll(server *Server, commands [][]any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
 	defer cancel()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := server.newClient("", "")
 	defer func() { _ = client.Close() }()
 	for _, command := range commands {
 		if err := client.Do(ctx, command...).Err(); err != nil {

@@ -133,6 +133,67 @@ func TestTLSServerWantsAClientCertificate(t *testing.T) {
 	}
 }
 
+func TestClusterAndSentinelSpeakTLSAndRefuseAFormerCertificate(t *testing.T) {
+	certificates := redistest.NewCertificates(t)
+	cluster := redistest.StartClusterTLS(t, certificates, 3)
+	group := redistest.StartSentinelTLS(t, certificates, 1, 1)
+	clients := func() map[string]redis.UniversalClient {
+		return map[string]redis.UniversalClient{"cluster": cluster.Client(), "sentinel": group.Client()}
+	}
+	for name, client := range clients() {
+		if err := client.Set(t.Context(), "key", "1", 0).Err(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	group.Primary().WaitReplicated()
+
+	former := certificates.Config()
+	servers := append(cluster.Servers(), group.Servers()...)
+	certificates.RenewClient(servers, group.Sentinels())
+	for _, server := range append(servers, group.Sentinels()...) {
+		client := redis.NewClient(&redis.Options{Addr: server.Addr(), TLSConfig: former})
+		if err := client.Ping(t.Context()).Err(); err == nil {
+			t.Errorf("%s accepts the former certificate", server.Addr())
+		}
+		_ = client.Close()
+	}
+	for name, client := range clients() {
+		if err := client.Get(t.Context(), "key").Err(); err != nil {
+			t.Errorf("%s with the new certificate: %v", name, err)
+		}
+	}
+	if promoted, err := group.Failover().Client().Get(t.Context(), "key").Result(); err != nil {
+		t.Errorf("the promoted server: %q, %v", promoted, err)
+	}
+}
+
+func TestClusterGrowsAndReplacesAPrimary(t *testing.T) {
+	ctx := t.Context()
+	cluster := redistest.StartCluster(t, 3)
+	client := cluster.Client()
+	want := func(what string, owner *redistest.Server) {
+		t.Helper()
+		if err := client.Get(ctx, "key").Err(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if got := cluster.Owner("key"); got != owner {
+			t.Errorf("%s: %s has the key, want %s", what, got.Addr(), owner.Addr())
+		}
+	}
+	if err := client.Set(ctx, "key", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+
+	added := cluster.AddPrimary()
+	cluster.MoveSlotTo("key", added)
+	want("moved to another primary", added)
+
+	replica := cluster.AddReplica(added)
+	cluster.Failover(added, replica)
+	client = cluster.Client()
+	want("with the replica promoted", replica)
+}
+
 func TestUsersMayDoWhatTheirRulesSay(t *testing.T) {
 	server := redistest.Start(t)
 	server.AddUser("shop", "secret", "~shop:*", "+@all")

@@ -35,8 +35,8 @@ type launch struct {
 	busPort int // of a cluster node
 	cluster bool
 	tls     *Certificates // nil: without TLS
-	// sentinel, if not nil, writes the configuration of a Sentinel on the port chosen, and returns its file.
-	sentinel func(port int) (string, error)
+	// sentinel, if not nil, writes the configuration of a Sentinel that listens as the directives say, and returns its file.
+	sentinel func(listening [][2]string) (string, error)
 	config   []string
 }
 
@@ -80,7 +80,7 @@ func (l *launch) runOnce() (*process, error) {
 	}
 	args, says := l.args(), "Ready to accept connections"
 	if l.sentinel != nil {
-		file, err := l.sentinel(l.port)
+		file, err := l.sentinel(l.listening())
 		if err != nil {
 			return nil, err
 		}
@@ -110,17 +110,22 @@ func (l *launch) args() []string {
 		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
 		"--daemonize", "no", "--logfile", "",
 	}
-	if l.tls != nil {
-		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(l.port), "--tls-cert-file", l.tls.ServerCertFile,
-			"--tls-key-file", l.tls.ServerKeyFile, "--tls-ca-cert-file", l.tls.CAFile)
-	} else {
-		args = append(args, "--port", strconv.Itoa(l.port))
+	for _, directive := range l.listening() {
+		args = append(args, "--"+directive[0], directive[1])
 	}
 	if l.cluster {
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(l.busPort),
 			"--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "5000")
 	}
 	return append(args, l.config...)
+}
+
+// listening are the directives, each with its value, that say where and how to listen.
+func (l *launch) listening() [][2]string {
+	if l.tls != nil {
+		return l.tls.directives(l.port)
+	}
+	return [][2]string{{"port", strconv.Itoa(l.port)}}
 }
 
 // freePort looks below the ports that systems hand to outgoing connections. A client that keeps dialling a killed

@@ -21,7 +21,7 @@ const (
 func StartReplica(tb testing.TB, primary *Server, config ...string) *Server {
 	tb.Helper()
 	config = append([]string{"--replicaof", fmt.Sprintf("%s %d", loopback, primary.launch.port)}, config...)
-	replica := start(tb, launch{dir: tb.TempDir(), config: config})
+	replica := start(tb, launch{dir: tb.TempDir(), tls: primary.launch.tls, config: config})
 	replica.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
 	return replica
 }
@@ -49,7 +49,7 @@ func (s *Server) WaitReplicated() {
 
 // cutOffFor is for how long a replica has not heard of its primary.
 func (s *Server) cutOffFor() time.Duration {
-	client := s.Client()
+	client := s.newClient("", "")
 	defer func() { _ = client.Close() }()
 	seconds, err := strconv.Atoi(field(client.Info(context.Background(), "replication").Val(), "master_link_down_since_seconds"))
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Server) cutOffFor() time.Duration {
 func (s *Server) wait(what string, done func(info string) bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), replicationTimeout)
 	defer cancel()
-	client := s.Client()
+	client := s.newClient("", "")
 	defer func() { _ = client.Close() }()
 	info := ""
 	for ctx.Err() == nil {

@@ -5,8 +5,9 @@ package redistest
 
 import (
 	"context"
+	"slices"
 	"strconv"
-	"testing"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,80 +17,95 @@ const moveTimeoutMs = 10_000
 
 // move is of a hash slot, from one server to another.
 type move struct {
-	tb       testing.TB
-	direct   []*redis.Client
+	c        *Cluster
 	slot     int
-	from, to int
-	toID     string
+	from, to *Server
 }
 
 // MoveSlot moves the hash slot of a key, with all that is in it, to another server of the cluster, as a
 // reshard does. Clients find out by themselves.
 func (c *Cluster) MoveSlot(key string) {
 	c.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
-	defer cancel()
-	m := c.beginMove(ctx, key)
-	m.moveKeys(ctx, c.servers[m.to].launch.port)
-	for _, i := range append([]int{m.to, m.from}, others(len(m.direct), m.from, m.to)...) {
-		m.must(m.direct[i].Do(ctx, "CLUSTER", "SETSLOT", m.slot, "NODE", m.toID))
+	c.MoveSlotTo(key, c.neighbour(c.Owner(key)))
+}
+
+// MoveSlotTo is MoveSlot to a given server.
+func (c *Cluster) MoveSlotTo(key string, to *Server) {
+	c.tb.Helper()
+	m := c.beginMove(key, to)
+	m.moveKeys()
+	id := to.ask("CLUSTER", "MYID").(string)
+	for _, server := range append([]*Server{to, m.from}, c.servers...) {
+		if !server.isReplica() {
+			server.do("CLUSTER", "SETSLOT", strconv.Itoa(m.slot), "NODE", id)
+		}
 	}
 }
 
 // BeginMove is MoveSlot that got stuck: clients are sent to the other server, one call at a time, for what is not where it was.
 func (c *Cluster) BeginMove(key string) {
 	c.tb.Helper()
-	c.beginMove(context.Background(), key)
+	c.beginMove(key, c.neighbour(c.Owner(key)))
 }
 
-func (c *Cluster) beginMove(ctx context.Context, key string) *move {
+// Owner is the server that has the hash slot of a key.
+func (c *Cluster) Owner(key string) *Server {
 	c.tb.Helper()
-	m := &move{tb: c.tb, direct: make([]*redis.Client, len(c.servers))}
-	for i, server := range c.servers {
-		m.direct[i] = server.Client()
+	slot := int(c.servers[0].ask("CLUSTER", "KEYSLOT", key).(int64))
+	shards, err := c.servers[0].Client().ClusterShards(context.Background()).Result()
+	if err != nil {
+		c.tb.Fatal(err)
 	}
-	slot := m.direct[0].ClusterKeySlot(ctx, key)
-	m.must(slot)
-	m.slot = int(slot.Val())
-	m.from = m.slot * len(c.servers) / clusterSlots
-	m.to = (m.from + 1) % len(c.servers)
-	source, target := m.direct[m.from].ClusterMyID(ctx), m.direct[m.to].ClusterMyID(ctx)
-	m.must(source)
-	m.must(target)
-	m.toID = target.Val()
-	m.must(m.direct[m.to].Do(ctx, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", source.Val()))
-	m.must(m.direct[m.from].Do(ctx, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID))
+	for _, shard := range shards {
+		if slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return int(r.Start) <= slot && slot <= int(r.End) }) {
+			return c.primaryOf(shard)
+		}
+	}
+	c.tb.Fatalf("nobody has hash slot %d", slot)
+	return nil
+}
+
+func (c *Cluster) primaryOf(shard redis.ClusterShard) *Server {
+	c.tb.Helper()
+	for _, server := range c.servers {
+		for _, node := range shard.Nodes {
+			if node.Role == "master" && int64(server.launch.port) == max(node.Port, node.TLSPort) {
+				return server
+			}
+		}
+	}
+	c.tb.Fatalf("no server of the cluster is a primary of %+v", shard)
+	return nil
+}
+
+func (c *Cluster) neighbour(server *Server) *Server {
+	return c.servers[(slices.Index(c.servers, server)+1)%len(c.servers)]
+}
+
+func (c *Cluster) beginMove(key string, to *Server) *move {
+	c.tb.Helper()
+	m := &move{c: c, slot: int(to.ask("CLUSTER", "KEYSLOT", key).(int64)), from: c.Owner(key), to: to}
+	slot := strconv.Itoa(m.slot)
+	m.to.do("CLUSTER", "SETSLOT", slot, "IMPORTING", m.from.ask("CLUSTER", "MYID").(string))
+	m.from.do("CLUSTER", "SETSLOT", slot, "MIGRATING", m.to.ask("CLUSTER", "MYID").(string))
 	return m
 }
 
-func (m *move) moveKeys(ctx context.Context, port int) {
-	m.tb.Helper()
-	count := m.direct[m.from].ClusterCountKeysInSlot(ctx, m.slot)
-	m.must(count)
-	keys := m.direct[m.from].ClusterGetKeysInSlot(ctx, m.slot, int(count.Val()))
-	m.must(keys)
-	if len(keys.Val()) == 0 {
+func (m *move) moveKeys() {
+	m.c.tb.Helper()
+	slot := strconv.Itoa(m.slot)
+	count := m.from.ask("CLUSTER", "COUNTKEYSINSLOT", slot).(int64)
+	keys := m.from.ask("CLUSTER", "GETKEYSINSLOT", slot, count).([]any)
+	if len(keys) == 0 {
 		return
 	}
-	migrate := []any{"MIGRATE", loopback, strconv.Itoa(port), "", 0, moveTimeoutMs, "KEYS"}
-	for _, key := range keys.Val() {
-		migrate = append(migrate, key)
+	migrate := []string{"MIGRATE", loopback, strconv.Itoa(m.to.launch.port), "", "0", strconv.Itoa(moveTimeoutMs), "KEYS"}
+	for _, key := range keys {
+		migrate = append(migrate, key.(string))
 	}
-	m.must(m.direct[m.from].Do(ctx, migrate...))
+	m.from.do(migrate...)
 }
 
-func (m *move) must(cmd redis.Cmder) {
-	m.tb.Helper()
-	if err := cmd.Err(); err != nil {
-		m.tb.Fatalf("moving hash slot %d: %v", m.slot, err)
-	}
-}
-
-func others(n, from, to int) (indexes []int) {
-	for i := range n {
-		if i != from && i != to {
-			indexes = append(indexes, i)
-		}
-	}
-	return indexes
+func (s *Server) isReplica() bool {
+	return strings.Contains(s.ask("INFO", "replication").(string), "role:slave")
 }

@@ -39,9 +39,18 @@ type SentinelGroup struct {
 // of each other. config are further directives of the servers.
 func StartSentinel(tb testing.TB, replicas, sentinels int, config ...string) *SentinelGroup {
 	tb.Helper()
-	group := &SentinelGroup{tb: tb}
-	primary := Start(tb, config...)
-	group.servers = append(group.servers, primary)
+	return startSentinelGroup(tb, Start(tb, config...), replicas, sentinels, config)
+}
+
+// StartSentinelTLS is StartSentinel of servers as those of StartTLS, which also speak TLS with each other.
+func StartSentinelTLS(tb testing.TB, certificates *Certificates, replicas, sentinels int) *SentinelGroup {
+	tb.Helper()
+	return startSentinelGroup(tb, StartTLS(tb, certificates), replicas, sentinels, nil)
+}
+
+func startSentinelGroup(tb testing.TB, primary *Server, replicas, sentinels int, config []string) *SentinelGroup {
+	tb.Helper()
+	group := &SentinelGroup{tb: tb, servers: []*Server{primary}}
 	for range replicas {
 		group.servers = append(group.servers, StartReplica(tb, primary, config...))
 	}
@@ -56,14 +65,17 @@ func StartSentinel(tb testing.TB, replicas, sentinels int, config ...string) *Se
 func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 	tb.Helper()
 	dir := tb.TempDir()
-	return start(tb, launch{dir: dir, sentinel: func(port int) (string, error) {
+	return start(tb, launch{dir: dir, tls: primary.launch.tls, sentinel: func(listening [][2]string) (string, error) {
 		file := filepath.Join(dir, "sentinel.conf")
 		if _, err := os.Stat(file); err == nil {
 			return file, nil // a Sentinel that is restarted remembers
 		}
-		config := fmt.Sprintf("bind %[1]s\nport %[2]d\ndir %[3]s\nsentinel monitor %[4]s %[1]s %[5]d %[6]d\n"+
-			"sentinel down-after-milliseconds %[4]s %[7]d\nsentinel failover-timeout %[4]s %[8]d\n",
-			loopback, port, dir, MasterName, primary.launch.port, quorum, sentinelPatience, sentinelFailoverTimeout)
+		config := fmt.Sprintf("bind %[1]s\ndir %[2]s\nsentinel monitor %[3]s %[1]s %[4]d %[5]d\n"+
+			"sentinel down-after-milliseconds %[3]s %[6]d\nsentinel failover-timeout %[3]s %[7]d\n",
+			loopback, dir, MasterName, primary.launch.port, quorum, sentinelPatience, sentinelFailoverTimeout)
+		for _, directive := range listening {
+			config += directive[0] + " " + directive[1] + "\n"
+		}
 		return file, os.WriteFile(file, []byte(config), 0o600)
 	}})
 }
@@ -97,9 +109,13 @@ func (g *SentinelGroup) Sentinels() []*Server { return g.sentinels }
 
 // Client returns a new client of whatever server is the primary. It is closed when the test ends.
 func (g *SentinelGroup) Client() *redis.Client {
-	client := redis.NewFailoverClient(&redis.FailoverOptions{
+	options := &redis.FailoverOptions{
 		MasterName: MasterName, SentinelAddrs: g.Addrs(), ContextTimeoutEnabled: true, // which applications need
-	})
+	}
+	if certificates := g.servers[0].launch.tls; certificates != nil {
+		options.TLSConfig = certificates.Config()
+	}
+	client := redis.NewFailoverClient(options)
 	g.tb.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -193,7 +209,7 @@ func (g *SentinelGroup) successor(before *Server) (after *Server) {
 func (g *SentinelGroup) primary(ctx context.Context) (*Server, error) {
 	var named *Server
 	for _, sentinel := range g.sentinels {
-		client := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr()})
+		client := redis.NewSentinelClient(sentinel.options("", ""))
 		addr, err := client.GetMasterAddrByName(ctx, MasterName).Result()
 		_ = client.Close()
 		if err != nil {
@@ -220,7 +236,7 @@ func (g *SentinelGroup) serverAt(port string) *Server {
 // settled says that a failover would succeed.
 func (g *SentinelGroup) settled(ctx context.Context) error {
 	for _, sentinel := range g.sentinels {
-		client := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr()})
+		client := redis.NewSentinelClient(sentinel.options("", ""))
 		master, err := client.Master(ctx, MasterName).Result()
 		_ = client.Close()
 		if err != nil {
@@ -235,7 +251,7 @@ func (g *SentinelGroup) settled(ctx context.Context) error {
 }
 
 func wantRole(ctx context.Context, server *Server, want string) error {
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := server.newClient("", "")
 	defer func() { _ = client.Close() }()
 	info, err := client.Info(ctx, "replication").Result()
 	if err == nil && field(info, "role") != want {

@@ -77,15 +77,23 @@ func (s *Server) Client() *redis.Client { return s.ClientAs("", "") }
 
 // ClientAs returns a new client as Client does, which logs in as a user of the ACL.
 func (s *Server) ClientAs(username, password string) *redis.Client {
-	options := &redis.Options{Addr: s.Addr(), Username: username, Password: password}
-	if s.launch.tls != nil {
-		options.TLSConfig = s.launch.tls.Config()
-	}
-	client := redis.NewClient(options)
+	client := s.newClient(username, password)
 	if s.tb != nil {
 		s.tb.Cleanup(func() { _ = client.Close() })
 	}
 	return client
+}
+
+func (s *Server) newClient(username, password string) *redis.Client {
+	return redis.NewClient(s.options(username, password))
+}
+
+func (s *Server) options(username, password string) *redis.Options {
+	options := &redis.Options{Addr: s.Addr(), Username: username, Password: password}
+	if s.launch.tls != nil {
+		options.TLSConfig = s.launch.tls.Config()
+	}
+	return options
 }
 
 // AddUser makes a user of the ACL, with rules as for ACL SETUSER, such as "~cw:{shop/*", "+@all". A restart forgets it.
@@ -137,7 +145,7 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 // do runs a command and fails the test where that fails.
 func (s *Server) do(args ...string) {
-	client := s.Client()
+	client := s.newClient("", "")
 	defer func() { _ = client.Close() }()
 	command := make([]any, len(args))
 	for i, arg := range args {

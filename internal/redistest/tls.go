@@ -4,6 +4,7 @@
 package redistest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,35 +16,95 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // ServerName is the name in the certificate of a server with TLS, beside its address.
 const ServerName = "redis.test"
 
-// Certificates are PEM files of an authority, and of a server and a client that it vouches for.
+// Certificates are PEM files of an authority, of a server that it vouches for, and of a client that another one vouches for.
 type Certificates struct {
 	CAFile                        string
 	ServerCertFile, ServerKeyFile string
 	ClientCertFile, ClientKeyFile string
-	authorities                   *x509.CertPool
-	client                        tls.Certificate
+	// TrustFile has the authorities that servers trust.
+	TrustFile string
+
+	tb          testing.TB
+	ca          *authority
+	authorities *x509.CertPool
+	client      tls.Certificate
 }
 
-// NewCertificates makes an authority and certificates that are valid for an hour.
+// NewCertificates makes authorities and certificates that are valid for an hour.
 func NewCertificates(tb testing.TB) *Certificates {
 	tb.Helper()
 	ca := newAuthority(tb)
-	c := &Certificates{CAFile: ca.write("ca.crt", "CERTIFICATE", ca.certificate.Raw), authorities: x509.NewCertPool()}
+	c := &Certificates{tb: tb, ca: ca, CAFile: ca.file(), authorities: x509.NewCertPool()}
 	c.authorities.AddCert(ca.certificate)
-	c.ServerCertFile, c.ServerKeyFile = ca.issue("server", x509.ExtKeyUsageServerAuth)
+	// Servers of a cluster, replicas and Sentinels are clients of each other.
+	c.ServerCertFile, c.ServerKeyFile = ca.issue("server", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	c.TrustFile = filepath.Join(tb.TempDir(), "trusted.crt")
+	c.renewClient()
+	return c
+}
+
+// renewClient makes a client's certificate of an authority of its own, the only one to be trusted beside that of servers.
+func (c *Certificates) renewClient() {
+	ca := newAuthority(c.tb)
 	c.ClientCertFile, c.ClientKeyFile = ca.issue("client", x509.ExtKeyUsageClientAuth)
 	var err error
 	if c.client, err = tls.LoadX509KeyPair(c.ClientCertFile, c.ClientKeyFile); err != nil {
-		tb.Fatal(err)
+		c.tb.Fatal(err)
 	}
-	return c
+	trusted := append(pemOf("CERTIFICATE", c.ca.certificate.Raw), pemOf("CERTIFICATE", ca.certificate.Raw)...)
+	if err := os.WriteFile(c.TrustFile, trusted, 0o600); err != nil {
+		c.tb.Fatal(err)
+	}
+}
+
+// RenewClient replaces the client's certificate. From then on the servers refuse the one before, whose connections they
+// end. Sentinels are restarted for that.
+func (c *Certificates) RenewClient(servers, sentinels []*Server) {
+	c.tb.Helper()
+	clients := make([]*redis.Conn, len(servers)) // with the certificate that is accepted still
+	for i, server := range servers {
+		clients[i] = server.Client().Conn()
+		if err := clients[i].Ping(context.Background()).Err(); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	c.renewClient()
+	for _, client := range clients {
+		_, err := client.Pipelined(context.Background(), func(pipe redis.Pipeliner) error {
+			pipe.ConfigSet(context.Background(), "tls-ca-cert-file", c.TrustFile)
+			pipe.ClientKillByFilter(context.Background(), "TYPE", "normal", "SKIPME", "yes")
+			return nil
+		})
+		if err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	for _, sentinel := range sentinels {
+		sentinel.Restart()
+	}
+}
+
+// directives of a server, each with its value.
+func (c *Certificates) directives(port int) [][2]string {
+	return [][2]string{
+		{"port", "0"},
+		{"tls-port", strconv.Itoa(port)},
+		{"tls-cert-file", c.ServerCertFile},
+		{"tls-key-file", c.ServerKeyFile},
+		{"tls-ca-cert-file", c.TrustFile},
+		{"tls-replication", "yes"},
+		{"tls-cluster", "yes"},
+	}
 }
 
 // Config is what a client needs, its certificate included.
@@ -76,10 +137,12 @@ func newAuthority(tb testing.TB) *authority {
 	return ca
 }
 
-func (a *authority) issue(name string, usage x509.ExtKeyUsage) (certFile, keyFile string) {
+func (a *authority) file() string { return a.write("ca.crt", "CERTIFICATE", a.certificate.Raw) }
+
+func (a *authority) issue(name string, usages ...x509.ExtKeyUsage) (certFile, keyFile string) {
 	key := newKey(a.tb)
 	template := a.template(name)
-	template.ExtKeyUsage = []x509.ExtKeyUsage{usage}
+	template.ExtKeyUsage = usages
 	template.DNSNames, template.IPAddresses = []string{ServerName}, []net.IP{net.ParseIP(loopback)}
 	certificate := a.sign(template, a.certificate, &key.PublicKey)
 	keyBytes, err := x509.MarshalPKCS8PrivateKey(key)
@@ -114,10 +177,14 @@ func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PublicKe
 
 func (a *authority) write(name, kind string, bytes []byte) string {
 	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
+	if err := os.WriteFile(path, pemOf(kind, bytes), 0o600); err != nil {
 		a.tb.Fatal(err)
 	}
 	return path
+}
+
+func pemOf(kind string, bytes []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})
 }
 
 func newKey(tb testing.TB) *ecdsa.PrivateKey {
