@@ -6,7 +6,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -27,6 +26,16 @@ func addressesOf(addresses ...string) []v1.StoreAddress {
 	return list
 }
 
+// purged waits until a purge of a module of the store main took effect.
+func (s *stage) purged(ctx context.Context, module string) *v1.CacheInvalidation {
+	GinkgoHelper()
+	purge := purgeOf(v1.InvalidationTarget{Module: module})
+	purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+	s.create(ctx, purge)
+	Eventually(s.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+	return current(ctx, purge)
+}
+
 var _ = Describe("CacheStore of each kind", func() {
 	var on *stage
 
@@ -34,44 +43,6 @@ var _ = Describe("CacheStore of each kind", func() {
 		on = newStage(ctx)
 		options := on.quick(nil)
 		on.operate(adminConfig, options)
-	})
-
-	purged := func(ctx context.Context) {
-		GinkgoHelper()
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-	}
-
-	It("is reached by TLS with a client certificate", func(ctx SpecContext) {
-		certificates := redistest.NewCertificates(GinkgoTB())
-		server := redistest.StartTLS(GinkgoTB(), certificates)
-		pem := func(file string) string {
-			content, err := os.ReadFile(file)
-			Expect(err).NotTo(HaveOccurred())
-			return string(content)
-		}
-		on.create(ctx, secret("redis-ca", map[string]string{"ca.crt": pem(certificates.CAFile)}))
-		on.create(ctx, secret("redis-client", map[string]string{
-			"tls.crt": pem(certificates.ClientCertFile), "tls.key": pem(certificates.ClientKeyFile),
-		}))
-		store := storeTo("main", server.Addr())
-		store.Spec.TLS = &v1.StoreTLS{
-			CASecretRef:                &v1.SecretReference{Name: "redis-ca"},
-			ClientCertificateSecretRef: &v1.SecretReference{Name: "redis-client"},
-			ServerName:                 redistest.ServerName,
-		}
-		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn("main"))
-
-		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		purged(ctx)
-
-		By("refusing a server that shows another name")
-		on.patch(ctx, store, `{"spec":{"tls":{"serverName":"elsewhere.test"}}}`)
-		Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("elsewhere.test"))
 	})
 
 	It("is followed by its sentinels to another primary", func(ctx SpecContext) {
@@ -89,7 +60,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		}
 		Eventually(applied).Should(HaveEach(Not(BeEmpty())))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		purged(ctx)
+		on.purged(ctx, "users")
 	})
 
 	It("has the library on every primary of a cluster", func(ctx SpecContext) {
@@ -113,7 +84,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		Expect(cluster.Servers()[1].Client().FunctionFlush(ctx).Err()).To(Succeed())
 		health := func() (registry.Health, error) { return registry.New(cluster.Client()).Check(ctx) }
 		Eventually(health).Should(HaveField("LibraryVersion", registry.LibraryVersion))
-		purged(ctx)
+		on.purged(ctx, "users")
 	})
 
 	It("slows no other while it hangs", func(ctx SpecContext) {
