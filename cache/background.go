@@ -42,6 +42,9 @@ func (b *background) start(values context.Context, task func(context.Context)) b
 	return true
 }
 
+// ended says that the background is closed.
+func (b *background) ended() bool { return b.ctx.Err() != nil }
+
 // close ends the tasks and waits for them for as long as ctx lasts.
 func (b *background) close(ctx context.Context) error {
 	b.mu.Lock()

@@ -6,6 +6,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -377,8 +378,8 @@ func TestInvalidationIsTriedWhateverTheBreakerSays(t *testing.T) {
 		for range 5 {
 			mustFetch(t.Context(), t, c, usersGet)
 		}
-		for range 5 {
-			if err := c.InvalidateModule(t.Context(), "users"); !errors.Is(err, registry.ErrUnreachable) {
+		for operation := range 5 {
+			if err := c.InvalidateOperation(t.Context(), "users", fmt.Sprint("get", operation)); !errors.Is(err, registry.ErrUnreachable) {
 				t.Errorf("got %v, want ErrUnreachable", err)
 			}
 		}

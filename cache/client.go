@@ -110,9 +110,11 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 		store:      store,
 		namespace:  namespace,
 		background: newBackground(),
-		auditor:    newAuditor(options.audits),
-		log:        logFailures(options.logger),
-		unwatch:    func() {},
+
+		undelivered: newUndelivered(),
+		auditor:     newAuditor(options.audits),
+		log:         logFailures(options.logger),
+		unwatch:     func() {},
 	}
 	c.flights.OnOrphanPanic = func(key flightKey, value *flight.Panic) {
 		c.failed(key.Module, key.Operation, panicked("a loader panicked after its caller had given up", value))

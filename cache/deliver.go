@@ -36,10 +36,39 @@ func (c *Client) keep(err error, module string, p piece, mode registry.Mode) err
 	return fmt.Errorf("%w: %w", ErrQueued, err)
 }
 
+// join returns ErrQueued for an invalidation that one which waits already covers: then Redis could not be reached a moment
+// ago, and the caller need not wait to find that out again. It is delivered with the other, which is tried soon; until then
+// the near cache is not read either. (A client that is closed delivers nothing.)
+func (c *Client) join(module string, p piece, mode registry.Mode) error {
+	if c.background.ended() || !c.undelivered.addAgain(module, p, mode) {
+		return nil
+	}
+	select {
+	case c.undelivered.hurry <- struct{}{}:
+	default: // it is known
+	}
+	return errJoined
+}
+
+var errJoined = fmt.Errorf("%w: %w: one that covers it waits already", ErrQueued, registry.ErrUnreachable)
+
+// rest waits for a pause, but no longer than the first one where somebody asks again: Redis may be back.
+func (c *Client) rest(ctx context.Context, pause time.Duration) {
+	first := min(pause, deliverFirst)
+	sleep(ctx, first)
+	timer := time.NewTimer(pause - first)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.undelivered.hurry:
+	case <-ctx.Done():
+	}
+}
+
 // deliver tries until nothing waits any more.
 func (c *Client) deliver(ctx context.Context) {
 	for pause := deliverFirst; ; pause = min(2*pause, deliverMost) {
-		sleep(ctx, pause/2+rand.N(pause))
+		c.rest(ctx, pause/2+rand.N(pause))
 		if ctx.Err() != nil {
 			return
 		}

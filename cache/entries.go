@@ -105,6 +105,9 @@ func (c *Client) Delete(ctx context.Context, key Key) error {
 	invalidation := Invalidation{Module: key.Module, Operation: key.Operation, Extent: ExtentEntry}
 	return c.observeInvalidation(ctx, invalidation, func(ctx context.Context) error {
 		p := piece{operation: entry.Operation, user: entry.User, id: entry.ID}
+		if err := c.join(entry.Module, p, registry.ModeHard); err != nil {
+			return err
+		}
 		return c.keep(c.remove(ctx, c.timeout, entry), entry.Module, p, registry.ModeHard)
 	})
 }

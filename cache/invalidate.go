@@ -48,11 +48,20 @@ func (c *Client) InvalidateSoftly(ctx context.Context, scope Scope) error {
 }
 
 func (c *Client) invalidateUserEverywhere(ctx context.Context, user string, mode registry.Mode) error {
-	modules, unknown := c.allModulesInTime(ctx)
-	return errors.Join(
-		c.invalidateUser(ctx, user, modules, mode),
-		c.keep(unknown, everyModule, piece{user: user}, mode),
-	)
+	modules, unlisted := c.modules.list(), c.joinUnlisted(user, mode)
+	if unlisted == nil {
+		modules, unlisted = c.allModulesInTime(ctx)
+		unlisted = c.keep(unlisted, everyModule, piece{user: user}, mode)
+	}
+	return errors.Join(c.invalidateUser(ctx, user, modules, mode), unlisted)
+}
+
+// joinUnlisted is join for the modules that are not known, while their list cannot be reached.
+func (c *Client) joinUnlisted(user string, mode registry.Mode) error {
+	if !c.modules.unreachable.Load() {
+		return nil
+	}
+	return c.join(everyModule, piece{user: user}, mode)
 }
 
 func (c *Client) invalidateUser(ctx context.Context, user string, modules []string, mode registry.Mode) error {
@@ -73,13 +82,15 @@ func (c *Client) allModulesInTime(ctx context.Context) ([]string, error) {
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
 	modules, err := c.allModules(bounded)
+	c.modules.unreachable.Store(errors.Is(err, registry.ErrUnreachable))
 	if err != nil && ctx.Err() == nil {
 		c.failed("", "", err)
 	}
 	return modules, err
 }
 
-// invalidate asks Redis whatever the breaker says: an invalidation must not be lost to save time.
+// invalidate asks Redis whatever the breaker says: an invalidation must not be lost to save time. One that is covered by
+// another that waits is not.
 func (c *Client) invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
 	if module == "" {
 		return errNoModule
@@ -90,6 +101,10 @@ func (c *Client) invalidate(ctx context.Context, module string, scope registry.S
 }
 
 func (c *Client) invalidateNow(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
+	p := piece{operation: scope.Operation, user: scope.User}
+	if err := c.join(module, p, mode); err != nil {
+		return err
+	}
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
 	invalidated, err := c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
@@ -98,5 +113,5 @@ func (c *Client) invalidateNow(ctx context.Context, module string, scope registr
 	}
 	c.reclaim(module, invalidated)
 	c.near.changed(c.slot(module), scope.Operation, scope.User)
-	return c.keep(err, module, piece{operation: scope.Operation, user: scope.User}, mode)
+	return c.keep(err, module, p, mode)
 }

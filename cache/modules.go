@@ -9,11 +9,15 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // moduleSet is the modules that this process has cached something of. Their names come from the
 // application's source, so there are few.
 type moduleSet struct {
+	// unreachable says that the list of the others could not be had from Redis, when it was asked for last.
+	unreachable atomic.Bool
+
 	mu    sync.Mutex
 	names map[string]struct{}
 }

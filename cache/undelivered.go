@@ -26,6 +26,14 @@ const everyModule = ""
 // entry.
 type piece struct{ operation, user, id string }
 
+// contains says whether all that the other covers is covered.
+func (p piece) contains(other piece) bool {
+	if p.id != "" {
+		return p == other
+	}
+	return (p.operation == "" || p.operation == other.operation) && (p.user == "" || p.user == other.user)
+}
+
 type undeliveredPiece struct {
 	mode registry.Mode
 	// asked counts the times it was asked for: what was asked for again after a delivery had begun
@@ -37,11 +45,15 @@ type undeliveredPiece struct {
 // too many it covers more, never less.
 type undelivered struct {
 	waiting atomic.Bool
+	// hurry says that something was asked for again.
+	hurry chan struct{}
 
 	mu         sync.Mutex
 	modules    map[string]map[piece]undeliveredPiece
 	delivering bool
 }
+
+func newUndelivered() undelivered { return undelivered{hurry: make(chan struct{}, 1)} }
 
 // add takes note of an invalidation, and says whether the caller is to begin delivering.
 func (u *undelivered) add(module string, p piece, mode registry.Mode) (begin bool) {
@@ -94,6 +106,23 @@ func hardest(pieces map[piece]undeliveredPiece, mode registry.Mode) registry.Mod
 		}
 	}
 	return mode
+}
+
+// addAgain takes note of an invalidation that one which waits already covers, and says whether there is one.
+func (u *undelivered) addAgain(module string, p piece, mode registry.Mode) bool {
+	if !u.waiting.Load() {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for of, waiting := range u.modules[module] {
+		if of.contains(p) && (waiting.mode == registry.ModeHard || mode == registry.ModeSoft) {
+			waiting.asked++
+			u.modules[module][of] = waiting
+			return true
+		}
+	}
+	return false
 }
 
 // covers says whether an entry must not be read from Redis, or filled, for now.

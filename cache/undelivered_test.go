@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,6 +209,77 @@ func TestInvalidationAskedForDuringADeliveryIsDeliveredToo(t *testing.T) {
 			t.Errorf("%+v: waits for ever", p)
 		}
 	}
+}
+
+// Redis that hangs costs the first caller a timeout, not each of those that ask for the same, or for less.
+func TestInvalidationThatIsCoveredByOneThatWaitsIsQueuedAtOnce(t *testing.T) {
+	redis := &outage{}
+	store := redis.store()
+	var hanging atomic.Bool
+	hanging.Store(true)
+	store.invalidate = func(ctx context.Context, slot registry.Slot, scope registry.Scope) error {
+		if hanging.Load() {
+			return hang(ctx)
+		}
+		return redis.reach(strings.TrimSpace(slot.Module + " " + scope.Operation + " " + scope.User))
+	}
+	modules := store.modules
+	store.modules = func() ([]string, error) {
+		if hanging.Load() {
+			return nil, errDown
+		}
+		return modules()
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		ctx := t.Context()
+		for name, calls := range map[string][]func() error{
+			"operation": {
+				func() error { return c.InvalidateOperation(ctx, "posts", "get") },
+				func() error { return c.InvalidateOperation(ctx, "posts", "get") },
+				func() error { return c.InvalidateSoftly(ctx, Scope{Module: "posts", Operation: "get", User: "ada"}) },
+				func() error { return c.Delete(ctx, Key{Module: "posts", Operation: "get", Params: 1}) },
+			},
+			"module": {
+				func() error { return c.InvalidateModule(ctx, "users") },
+				func() error { return c.InvalidateOperation(ctx, "users", "get") },
+				func() error { return c.InvalidateUser(ctx, "ada", "users") },
+			},
+			"user": {
+				func() error { return c.InvalidateUser(ctx, "ada") },
+				func() error { return c.InvalidateUser(ctx, "ada") },
+			},
+		} {
+			for i, call := range calls {
+				began := time.Now()
+				err := call()
+				if took := time.Since(began); !errors.Is(err, ErrQueued) || i > 0 && took > 0 {
+					t.Errorf("%s, call %d: %v after %s", name, i, err, took)
+				}
+			}
+		}
+		hanging.Store(false)
+		time.Sleep(2 * deliverMost)
+		synctest.Wait()
+		if c.undelivered.waiting.Load() || !slices.Contains(redis.reached, "posts get") || !slices.Contains(redis.reached, "users") {
+			t.Errorf("what reached Redis is %q", redis.reached)
+		}
+	})
+}
+
+// The attempts become rare while Redis is away. Who asks again is not to wait for the next.
+func TestInvalidationThatIsAskedForAgainIsTriedSoon(t *testing.T) {
+	redis := &outage{down: true}
+	withClient(t, redis.store(), func(t *testing.T, c *Client) {
+		_ = c.InvalidateModule(t.Context(), "users")
+		time.Sleep(time.Minute)
+		redis.set(false)
+		_ = c.InvalidateModule(t.Context(), "users")
+		time.Sleep(2 * deliverFirst)
+		synctest.Wait()
+		if c.undelivered.waiting.Load() {
+			t.Error("it waits still")
+		}
+	})
 }
 
 func TestCloseDeliversOrSaysWhatIsLost(t *testing.T) {
