@@ -36,7 +36,7 @@ const (
 	operations = 4
 	userIDs    = 3 // and the entries that all share
 	ids        = 20
-	clients    = 4 // as many processes' worth; every other one has a near cache, and half refresh early
+	clients    = 4 // as many processes' worth: see members
 	readers    = 8 // goroutines of each client
 	// ahead is how many reads those of near caches may be ahead of the others: they are so much faster.
 	ahead = 1000
@@ -204,11 +204,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// open returns a client of the server, with a dialer of its own or nil.
-func open(t *testing.T, server *redistest.Server, dial func(context.Context, string, string) (net.Conn, error)) redis.UniversalClient {
+type dialer = func(context.Context, string, string) (net.Conn, error)
+
+// store is a Redis server, or a cluster of them, that is to be disturbed.
+type store []string
+
+func storeOf(server *redistest.Server) store { return store{server.Addr()} }
+
+// open returns a client of the store, with a dialer of its own or nil.
+func (s store) open(t *testing.T, dial dialer) redis.UniversalClient {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{
-		Addr: server.Addr(), ContextTimeoutEnabled: true, Dialer: dial,
+	client := redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: s, ContextTimeoutEnabled: true, Dialer: dial,
+		// What is pipelined shares a connection, which is not to hang for long.
+		ReadTimeout: patience,
 		// The client races with itself over these when it makes connections at once.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -225,8 +234,9 @@ func policy() registry.Policy {
 	}}
 }
 
-// members opens the clients.
-func (r *run) members(t *testing.T, server *redistest.Server, dial func(context.Context, string, string) (net.Conn, error)) []*member {
+// members opens the clients: every other one has a near cache; the second half refreshes early and pipelines, each in
+// another way.
+func (r *run) members(t *testing.T, store store, dial dialer) []*member {
 	t.Helper()
 	all := make([]*member, clients)
 	for i := range all {
@@ -236,9 +246,9 @@ func (r *run) members(t *testing.T, server *redistest.Server, dial func(context.
 			options = append(options, cache.WithNearCache(cache.NearCache{}))
 		}
 		if i >= clients/2 {
-			options = append(options, cache.WithEarlyRefresh(1))
+			options = append(options, cache.WithEarlyRefresh(1), cache.WithAutoPipelining(duplexes[i%len(duplexes)]))
 		}
-		client, err := cache.New(open(t, server, dial), namespace, options...)
+		client, err := cache.New(store.open(t, dial), namespace, options...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +257,8 @@ func (r *run) members(t *testing.T, server *redistest.Server, dial func(context.
 	}
 	return all
 }
+
+var duplexes = [...]registry.Duplex{registry.HalfDuplex, registry.FullDuplex}
 
 // inTime leaves the test the time to tell what was read, where it was not enough.
 func inTime(t *testing.T) (context.Context, context.CancelFunc) {
@@ -258,11 +270,11 @@ func inTime(t *testing.T) (context.Context, context.CancelFunc) {
 }
 
 // start lets readers, invalidations and the part of the operator run until it is enough.
-func (r *run) start(t *testing.T, server *redistest.Server, members []*member, enough func() bool, disturb func()) {
+func (r *run) start(t *testing.T, store store, members []*member, enough func() bool, disturb func()) {
 	t.Helper()
 	ctx, cancel := inTime(t)
 	defer cancel()
-	r.registry = registry.New(open(t, server, nil))
+	r.registry = registry.New(store.open(t, nil))
 	if _, err := r.registry.ApplyPolicy(ctx, slot, policy()); err != nil {
 		t.Fatal(err)
 	}
@@ -354,8 +366,9 @@ func readsWanted(t *testing.T, short int64) int64 {
 func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 	server := redistest.Start(t)
 	r := &run{}
-	cuts, wanted := open(t, server, nil), readsWanted(t, 100_000)
-	r.start(t, server, r.members(t, server, nil), r.enough(wanted), r.unlessStarved(func() {
+	store := storeOf(server)
+	cuts, wanted := store.open(t, nil), readsWanted(t, 100_000)
+	r.start(t, store, r.members(t, store, nil), r.enough(wanted), r.unlessStarved(func() {
 		switch rand.IntN(8) {
 		case 0, 1:
 			server.Restart()
@@ -367,6 +380,33 @@ func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 			_ = cuts.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err()
 		default:
 			_ = cuts.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal").Err()
+		}
+	}))
+	if n := r.violations.Load(); n > 0 {
+		t.Errorf("%d reads returned what they must not", n)
+	}
+	if !r.enough(wanted)() || r.foreign.Load() == 0 {
+		t.Error("next to nothing was read from the cache: the test shows nothing")
+	}
+}
+
+// The same holds for a module of a cluster, while its node, and others, are killed and frozen.
+func TestNoReadOfAClusterReturnsWhatWasInvalidatedBefore(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	r := &run{}
+	store, wanted := store(cluster.Addrs()), readsWanted(t, 300_000)/10
+	r.start(t, store, r.members(t, store, nil), r.enough(wanted), r.unlessStarved(func() {
+		server := cluster.Servers()[rand.IntN(len(cluster.Servers()))]
+		switch rand.IntN(4) {
+		case 0:
+			server.Restart()
+			cluster.WaitReady()
+		case 1:
+			server.Pause()
+			time.Sleep(rand.N(2 * grace))
+			server.Resume()
+		default:
+			_ = server.Client().Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal").Err()
 		}
 	}))
 	if n := r.violations.Load(); n > 0 {
@@ -390,7 +430,7 @@ func TestTheCheckFindsViolationsWithoutTheFence(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &run{}
-	r.start(t, server, r.members(t, server, nil), r.aViolation(), nil)
+	r.start(t, storeOf(server), r.members(t, storeOf(server), nil), r.aViolation(), nil)
 	if r.violations.Load() == 0 {
 		t.Error("fills were not fenced, and the check found nothing")
 	}
@@ -400,7 +440,7 @@ func TestTheCheckFindsViolationsWithoutTheFence(t *testing.T) {
 func TestTheCheckFindsViolationsOfNearCachesThatAreNotTold(t *testing.T) {
 	server := redistest.Start(t)
 	r := &run{}
-	r.start(t, server, r.members(t, server, dialDeaf), r.aViolation(), nil)
+	r.start(t, storeOf(server), r.members(t, storeOf(server), dialDeaf), r.aViolation(), nil)
 	if r.violations.Load() == 0 {
 		t.Error("near caches were not told of invalidations, and the check found nothing")
 	}
