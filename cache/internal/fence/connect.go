@@ -6,9 +6,11 @@ package fence
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"strings"
 	"time"
+	"weak"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -20,10 +22,11 @@ import (
 func (g *Guard) watch(client *redis.Client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, watched := g.watched[client]; watched {
+	if _, watched := g.watched[weak.Make(client)]; watched {
 		return
 	}
-	g.watched[client] = struct{}{}
+	maps.DeleteFunc(g.watched, func(other weak.Pointer[redis.Client], _ struct{}) bool { return other.Value() == nil })
+	g.watched[weak.Make(client)] = struct{}{}
 	node := ""
 	if g.cluster != nil {
 		node = client.Options().Addr

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
@@ -51,7 +52,7 @@ type Guard struct {
 	mu      sync.Mutex
 	present map[string]registry.Incarnation // by the address of the node
 	past    map[registry.Incarnation]struct{}
-	watched map[*redis.Client]struct{}
+	watched map[weak.Pointer[redis.Client]]struct{} // weak: those of nodes that are gone are gone, too
 }
 
 // Fences is what a Guard needs of the registry.
@@ -68,10 +69,11 @@ type state struct {
 	unfencedSince time.Time
 }
 
-// clean says that a slot was fenced while this generation was the present one and this node served it.
+// clean says that a slot was fenced while this generation was the present one and this node served it. The node's client
+// is watched.
 type clean struct {
 	generation uint64
-	node       string
+	node       *redis.Client // nil: no cluster
 }
 
 // Pass is leave to read a slot. It holds until another incarnation may have answered.
@@ -87,7 +89,7 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell f
 		fences: fences, wait: wait, tell: tell,
 		present: map[string]registry.Incarnation{},
 		past:    map[registry.Incarnation]struct{}{},
-		watched: map[*redis.Client]struct{}{},
+		watched: map[weak.Pointer[redis.Client]]struct{}{},
 	}
 	g.states.Store(&map[registry.Slot]*state{})
 	switch client := client.(type) {
@@ -164,6 +166,9 @@ func (g *Guard) settle(ctx context.Context, slot registry.Slot) error {
 		if err != nil {
 			return err
 		}
+		if node != nil {
+			g.watch(node)
+		}
 		fences, err := g.fences.Fences(ctx, []registry.Slot{slot})
 		if errors.Is(err, registry.ErrUnauthorized) {
 			g.blindedBy(err)
@@ -172,7 +177,7 @@ func (g *Guard) settle(ctx context.Context, slot registry.Slot) error {
 		if err != nil {
 			return err
 		}
-		if err := g.note(node, fences[0].Incarnation, false); err != nil {
+		if err := g.note(addrOf(node), fences[0].Incarnation, false); err != nil {
 			return err
 		}
 		if !fences[0].InPlace {
@@ -230,18 +235,28 @@ func (g *Guard) stateOf(slot registry.Slot) *state {
 	return states[slot]
 }
 
-// node names the server that serves a slot, as far as the client knows.
-func (g *Guard) node(ctx context.Context, slot registry.Slot) (string, error) {
+// node returns the client of the node that serves a slot, as far as is known; nil where there is no cluster. Each hit asks
+// for it, so it takes no lock.
+func (g *Guard) node(ctx context.Context, slot registry.Slot) (*redis.Client, error) {
 	if g.cluster == nil {
-		return "", nil
+		return nil, nil //nolint:nilnil // one server needs no telling apart
 	}
 	node, err := g.cluster.MasterForKey(ctx, "{"+slot.String()+"}")
 	if err != nil {
-		return "", fmt.Errorf("finding the primary of %s: %w: %w", slot, registry.ErrUnreachable, err)
+		return nil, fmt.Errorf("finding the primary of %s: %w: %w", slot, registry.ErrUnreachable, err)
 	}
-	g.watch(node)
-	return node.Options().Addr, nil
+	return node, nil
 }
+
+func addrOf(node *redis.Client) string {
+	if node == nil {
+		return ""
+	}
+	return node.Options().Addr
+}
+
+// presentKept bounds the nodes whose incarnation is known. Those that are gone do not tell.
+const presentKept = 1024
 
 // pastKept bounds the incarnations that are remembered to be over.
 const pastKept = 64
@@ -265,6 +280,9 @@ func (g *Guard) note(node string, incarnation registry.Incarnation, connected bo
 		g.past[before] = struct{}{}
 	}
 	delete(g.past, incarnation)
+	if !known && len(g.present) >= presentKept {
+		clear(g.present)
+	}
 	g.present[node] = incarnation
 	g.generation.Add(1)
 	return nil
