@@ -44,7 +44,6 @@ func (c *Client) inspect(ctx context.Context, key registry.Key) (lookup registry
 // lease returns a lease, with the load lock unless that is for no time. It is of no use while Redis takes no fills:
 // others would wait for a load that is never stored.
 func (c *Client) lease(ctx context.Context, most time.Duration, key registry.Key, lock time.Duration) (lookup registry.Lookup, err error) {
-	c.modules.add(key.Module)
 	if _, err := c.admit(breakerUse{key.Module, filling}); err != nil {
 		c.failed(key.Module, key.Operation, err)
 		return registry.Lookup{}, err
@@ -57,6 +56,9 @@ func (c *Client) lease(ctx context.Context, most time.Duration, key registry.Key
 		}
 		return err
 	})
+	if lookup.Cacheable {
+		c.modules.add(key.Module)
+	}
 	return lookup, err
 }
 

@@ -12,8 +12,7 @@ import (
 	"sync/atomic"
 )
 
-// moduleSet is the modules that this process has cached something of. Their names come from the
-// application's source, so there are few.
+// moduleSet is the modules that this process may have cached something of. They have policies, so there are few.
 type moduleSet struct {
 	// unreachable says that the list of the others could not be had from Redis, when it was asked for last.
 	unreachable atomic.Bool

@@ -73,6 +73,19 @@ func TestInvalidateUserCoversModulesOfPoliciesAndOfThisProcess(t *testing.T) {
 	})
 }
 
+// Names that no policy has may be anything, and are not kept.
+func TestModulesWithoutAPolicyAreNotRemembered(t *testing.T) {
+	store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{Token: "0"}, nil }}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for i := range 100 {
+			mustFetch(t.Context(), t, c, Key{Module: fmt.Sprint("m", i), Operation: "get"})
+		}
+		if modules := c.modules.list(); len(modules) != 0 {
+			t.Errorf("%d are", len(modules))
+		}
+	})
+}
+
 func TestInvalidateUserDoesWhatItCan(t *testing.T) {
 	store := &stubStore{
 		modules: func() ([]string, error) { return nil, fmt.Errorf("shop: %w", registry.ErrModulesUnknown) },
