@@ -24,6 +24,8 @@ const (
 	// breakerTrial is the least time in which Redis should have answered. That a caller had less of it left
 	// is not Redis' fault.
 	breakerTrial = 10 * time.Millisecond
+	// maxBreakers that are kept. Modules beyond them share one for each access: somebody makes their names up.
+	maxBreakers = 3000
 )
 
 var errPaused = fmt.Errorf("%w: it did not serve lately, and is not asked again for up to %s", registry.ErrUnreachable, breakerPause)
@@ -89,6 +91,7 @@ const (
 // all but fills.
 type breakers struct {
 	byUse sync.Map
+	size  atomic.Int64
 }
 
 type breakerUse struct {
@@ -100,7 +103,13 @@ func (b *breakers) of(use breakerUse) *breaker {
 	if found, ok := b.byUse.Load(use); ok {
 		return found.(*breaker)
 	}
-	found, _ := b.byUse.LoadOrStore(use, newBreaker())
+	if b.size.Load() >= maxBreakers {
+		use.module = everyModule
+	}
+	found, known := b.byUse.LoadOrStore(use, newBreaker())
+	if !known {
+		b.size.Add(1)
+	}
 	return found.(*breaker)
 }
 

@@ -490,3 +490,20 @@ func concurrentLoads(t *testing.T, c *Client, key Key) int {
 	callers.Wait()
 	return loads
 }
+
+// An application that makes module names up, of what its users send for example, does not make breakers without end.
+func TestBreakersAreBounded(t *testing.T) {
+	var b breakers
+	first := b.of(breakerUse{"users", reading})
+	for i := range 2 * maxBreakers {
+		b.of(breakerUse{fmt.Sprint(i), reading})
+	}
+	kept := 0
+	b.byUse.Range(func(any, any) bool { kept++; return true })
+	if kept > maxBreakers+1 {
+		t.Errorf("%d breakers are kept", kept)
+	}
+	if b.of(breakerUse{"users", reading}) != first || b.of(breakerUse{"another", reading}) == first {
+		t.Error("modules that were there first lose their breaker")
+	}
+}

@@ -44,7 +44,7 @@ func clusterTLS(certificates *redistest.Certificates) behindTLS {
 	}
 }
 
-func content(file string) string {
+func contentOf(file string) string {
 	GinkgoHelper()
 	bytes, err := os.ReadFile(file)
 	Expect(err).NotTo(HaveOccurred())
@@ -54,7 +54,7 @@ func content(file string) string {
 func clientCertificate(certificates *redistest.Certificates) *corev1.Secret {
 	GinkgoHelper()
 	return secret("redis-client", map[string]string{
-		"tls.crt": content(certificates.ClientCertFile), "tls.key": content(certificates.ClientKeyFile),
+		"tls.crt": contentOf(certificates.ClientCertFile), "tls.key": contentOf(certificates.ClientKeyFile),
 	})
 }
 
@@ -72,7 +72,7 @@ var _ = Describe("CacheStore behind TLS", func() {
 	// use has a policy in force in a store.
 	use := func(ctx context.Context, spec v1.CacheStoreSpec) *v1.CacheStore {
 		GinkgoHelper()
-		on.create(ctx, secret("redis-ca", map[string]string{"ca.crt": content(certificates.CAFile)}))
+		on.create(ctx, secret("redis-ca", map[string]string{"ca.crt": contentOf(certificates.CAFile)}))
 		on.create(ctx, clientCertificate(certificates))
 		store := storeTo("main", "")
 		store.Spec = spec

@@ -32,6 +32,8 @@ const (
 	lookTimeout = 2 * time.Second
 	// looks at the fence of a module, until no new incarnation came in between.
 	looks = 4
+	// maxStates of slots that are remembered. With more, each is looked at again.
+	maxStates = 1000
 )
 
 // Guard watches the connections of one client of Redis.
@@ -228,6 +230,9 @@ func (g *Guard) stateOf(slot registry.Slot) *state {
 	states := *g.states.Load()
 	if found, known := states[slot]; known {
 		return found
+	}
+	if len(states) >= maxStates {
+		states = map[registry.Slot]*state{}
 	}
 	states = maps.Clone(states)
 	states[slot] = &state{}

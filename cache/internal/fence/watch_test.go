@@ -56,6 +56,16 @@ func TestNodesThatAreKnownAreBounded(t *testing.T) {
 	}
 }
 
+func TestSlotsThatAreKnownAreBounded(t *testing.T) {
+	g := guardOfACluster(t)
+	for i := range 3 * maxStates {
+		g.stateOf(registry.Slot{Namespace: "shop", Module: fmt.Sprint(i)})
+	}
+	if known := len(*g.states.Load()); known > maxStates {
+		t.Errorf("%d slots are known", known)
+	}
+}
+
 // A hit in a cluster asks twice whether the module may be read.
 func TestPassOfAFencedModuleTakesNoLock(t *testing.T) {
 	client := redistest.StartCluster(t, 1).Client()
