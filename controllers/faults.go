@@ -74,14 +74,9 @@ func faultOf(err error, at place) *fault {
 	case errors.Is(err, registry.ErrRejected):
 		f.class, f.reason = classTerminal, v1.ReasonRejected
 		f.message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
-	case errors.Is(err, registry.ErrForbidden):
-		f.class, f.reason = classWait, v1.ReasonStoreUnauthorized
-		f.message = fmt.Sprintf("%s refuses access: %s. Extend the ACL of its user; that one is in %s",
-			at, causeOf(err, registry.ErrForbidden), at.credentialsIn())
 	case errors.Is(err, registry.ErrUnauthorized):
 		f.class, f.reason = classWait, v1.ReasonStoreUnauthorized
-		f.message = fmt.Sprintf("%s refuses access: %s. Check %s, and what the ACL of that user allows",
-			at, causeOf(err, registry.ErrUnauthorized), at.credentialsIn())
+		f.message = fmt.Sprintf("%s refuses access: %s. %s", at, causeOf(err, registry.ErrUnauthorized), accessTo(at, err))
 	case errors.Is(err, registry.ErrUnsupported):
 		f.class, f.reason = classStalled, v1.ReasonStoreUnsupported
 		f.message = fmt.Sprintf("%s cannot be used: %v", at, err)
@@ -104,6 +99,14 @@ func faultOf(err error, at place) *fault {
 		f.message = fmt.Sprintf("%s is not what it is declared to be: %s: %s. It said: %s", at, m.truth, m.remedyAt(at), causeOf(err, m.meaning))
 	}
 	return f
+}
+
+// accessTo says what to change where access was refused.
+func accessTo(at place, err error) string {
+	if errors.Is(err, registry.ErrForbidden) {
+		return "Extend the ACL of its user; that one is in " + at.credentialsIn()
+	}
+	return fmt.Sprintf("Check %s, and what the ACL of that user allows", at.credentialsIn())
 }
 
 // misdeclaration is what servers say that are of another kind than a store is declared to be.
