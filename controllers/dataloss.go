@@ -46,16 +46,6 @@ func (l dataLoss) keys() (keys int64) {
 // fenced are all modules that were invalidated as a whole.
 func (l dataLoss) fenced() []registry.Fence { return slices.Concat(l.invalidated, l.overdue) }
 
-// repeat takes note of purges that were issued again.
-func (l *dataLoss) repeat(purges []types.UID) {
-	if l.purges == nil {
-		l.purges = map[types.UID]bool{}
-	}
-	for _, purge := range purges {
-		l.purges[purge] = true
-	}
-}
-
 // serious says that something was there that may have been old.
 func (l dataLoss) serious() bool { return l.keys() > 0 || len(l.replayed) > 0 }
 

@@ -39,7 +39,7 @@ func (m *Monitor) replay(ctx context.Context, policies []v1.CachePolicy, open []
 	if !since.IsZero() {
 		since = since.Add(-m.ReplayMargin)
 	}
-	loss := dataLoss{since: since}
+	loss := dataLoss{since: since, purges: map[types.UID]bool{}}
 	var same []registry.Fence
 	if !m.Journal.covers(since) {
 		loss.uncovered, loss.invalidated = true, open
@@ -144,7 +144,8 @@ func (m *Monitor) purgeAgain(ctx context.Context, fences []registry.Fence, loss 
 			continue
 		}
 		calls += len(again.calls)
-		if next.add(again); len(next.calls) >= repeatedAtOnce {
+		next.add(again)
+		if len(next.calls) >= repeatedAtOnce {
 			if err := m.repeat(ctx, next, loss, broken); err != nil {
 				return err
 			}
@@ -215,7 +216,9 @@ func (m *Monitor) repeat(ctx context.Context, again repetition, loss *dataLoss, 
 		return err
 	}
 	loss.replayed = append(loss.replayed, without(again.fences, broken)...)
-	loss.repeat(again.purges)
+	for _, purge := range again.purges {
+		loss.purges[purge] = true
+	}
 	return nil
 }
 
