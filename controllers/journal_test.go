@@ -177,7 +177,7 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 			if purge.underWay {
 				name += " under way"
 			}
-			if test.recorded != nil && len(purge.Spec.Targets) < len(test.recorded[0].Spec.Targets) {
+			if len(test.recorded) > 0 && len(purge.Spec.Targets) < len(test.recorded[0].Spec.Targets) {
 				name += fmt.Sprint(" of ", len(purge.Spec.Targets))
 			}
 			got = append(got, name)
