@@ -35,7 +35,7 @@ type mutedConn struct {
 }
 
 func (c *mutedConn) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("TRACKING")) {
+	if bytes.Contains(bytes.ToLower(b), []byte("subscribe")) {
 		c.follows.Store(true)
 	}
 	return c.Conn.Write(b)
