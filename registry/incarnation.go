@@ -45,8 +45,8 @@ type Fence struct {
 }
 
 const (
-	// fenceBatch is the number of slots in one pipeline.
-	fenceBatch = 500
+	// fenceBatch is the number of slots in one pipeline, which others wait for.
+	fenceBatch = 50
 	// fenceMemory is how long a fence is known to be in place since somebody last looked. After that, the slot may be
 	// fenced once more, which costs misses.
 	fenceMemory = 30 * 24 * time.Hour
