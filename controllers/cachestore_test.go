@@ -468,7 +468,6 @@ var _ = Describe("CacheStore", func() {
 			says   string
 		}{
 			"missing":  {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("nobodys") }, "there is no Secret nobodys"},
-			"no-name":  {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("a/b") }, "is no name of a Secret"},
 			"no-key":   {func(s *v1.CacheStoreSpec) { s.CredentialsSecretRef = named("no-password") }, "Secret no-password has no key password"},
 			"no-pem":   {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{CASecretRef: named("no-pem")} }, "hold no PEM certificate"},
 			"no-certs": {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{ClientCertificateSecretRef: named("no-pem")} }, "has no key tls.crt"},

@@ -14,7 +14,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -191,9 +190,6 @@ type secretReader struct {
 
 // read returns the keys of a Secret, each of which must be there.
 func (r *secretReader) read(ctx context.Context, ref *v1.SecretReference, keys ...string) (map[string][]byte, error) {
-	if wrong := content.IsPathSegmentName(ref.Name); len(wrong) > 0 {
-		return nil, fmt.Errorf("%w: %q is no name of a Secret: it %s", errStoreSecret, ref.Name, wrong[0])
-	}
 	secret := &corev1.Secret{}
 	err := r.live.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: ref.Name}, secret)
 	switch {
