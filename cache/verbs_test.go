@@ -252,7 +252,7 @@ func TestErrorsAreCounted(t *testing.T) {
 	var got registry.Counters
 	store := &stubStore{
 		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
-			return registry.Lookup{}, registry.ErrUnauthorized
+			return registry.Lookup{}, registry.ErrRejected
 		},
 		report: func(_ context.Context, _ registry.Slot, _ string, counters registry.Counters) error {
 			got = counters

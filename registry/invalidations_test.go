@@ -35,8 +35,7 @@ func TestManyInvalidationsHaveAResultEach(t *testing.T) {
 				calls = append(calls, Invalidation{Slot: slot, Mode: ModeHard, RequestID: "a"})
 			}
 			calls[1].Mode = "rubbish"
-			broken := calls[2].requestKey("a")
-			if err := client.HSet(t.Context(), broken, "a", "b").Err(); err != nil {
+			if err := client.Set(t.Context(), calls[2].Slot.key()+":counters", "no hash", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 			flush(t, client)
