@@ -1065,6 +1065,14 @@ local function format_sweep(w)
   return string.format('%s:%d:%d:%d:', w.epoch, w.slice, w.chunk, w.last) .. w.op
 end
 
+-- drop_emptied takes a slice that lists nothing out of the index: sizes may be estimated from a few slices.
+local function drop_emptied(slot, epoch, slice)
+  local open, closed = read_slice(slot, epoch, slice)
+  if not open or closed > 0 or chunk_length(slot, epoch, slice, open) > 0 then return end
+  drop_slice(slot, epoch, slice)
+  open_chunks.items[epoch] = nil
+end
+
 -- sweep goes on with a sweep, by up to max members, for the operation's rule of now: what was filled by it is not
 -- shortened, and where it lets entries live longer than the rule that the sweep was made for, nothing is. It returns how
 -- many it looked at (an empty chunk counts, too), and whether something is left.
@@ -1079,7 +1087,9 @@ local function sweep(slot, w, rule, max)
     looked, w.left = looked + math.max(1, #members), math.max(1, w.left - #members)
     for _, member in ipairs(members) do shorten_entry(slot, w.op, w.epoch, w.slice, member, rule, now) end
   end
-  return looked, w.chunk <= w.last
+  local more = w.chunk <= w.last
+  if not more then drop_emptied(slot, w.epoch, w.slice) end
+  return looked, more
 end
 
 -- close_slice makes further members go to a chunk above those there are, and returns the last of these.

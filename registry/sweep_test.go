@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // A TTL that was lowered and raised again shortens nothing that is filled from then on.
@@ -89,4 +91,42 @@ func TestNegativeEntriesObeyALoweredNegativeTTL(t *testing.T) {
 	if result := invalidate(t, r, users, Scope{User: "u"}); result.Keys != 1 {
 		t.Errorf("got %+v, want the one entry", result)
 	}
+}
+
+// What a sweep has emptied is no slice of the index any more: sizes that are estimated from a few slices would be too low.
+func TestASweepLeavesNoEmptySlices(t *testing.T) {
+	r, client := newRegistry(t)
+	policy := func(ttl time.Duration) Policy {
+		return Policy{Operations: []OperationPolicy{{Name: "list", TTL: ttl, JitterPercent: 50}}}
+	}
+	apply(t, r, users, policy(10*time.Hour))
+	const count = 700
+	fillCount(t, r, "list", "", count, "x")
+	before := slicesOf(t, client)
+	apply(t, r, users, policy(time.Minute))
+	reclaimAll(t, r, users)
+	after := slicesOf(t, client)
+	for slice := range after {
+		if before[slice] {
+			t.Errorf("slice %s is in the index, although a sweep has emptied it", slice)
+		}
+	}
+	if len(before) == 0 || len(after) == 0 {
+		t.Errorf("%d slices before and %d after, so this looks in the wrong place", len(before), len(after))
+	}
+	fillCount(t, r, "list", "", count, "x")
+	if stats, err := r.Stats(t.Context(), users); err != nil || stats.Keys != count {
+		t.Errorf("%d keys (%v), want %d", stats.Keys, err, count)
+	}
+}
+
+// slicesOf are the slices of the index of operation list.
+func slicesOf(t *testing.T, client *redis.Client) map[string]bool {
+	t.Helper()
+	epoch := client.GetRange(t.Context(), users.key()+":o:list", 0, 10).Val()
+	slices := map[string]bool{}
+	for slice := range client.HGetAll(t.Context(), users.key()+":i:"+epoch).Val() {
+		slices[slice] = true
+	}
+	return slices
 }
