@@ -68,7 +68,8 @@ var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 //
 // The options of the client given must have ContextTimeoutEnabled set, as registry.ClientFromEnv
 // does: without it a Redis that hangs would make callers wait for go-redis' own timeouts and retries,
-// seconds rather than milliseconds.
+// seconds rather than milliseconds. Have MaintNotificationsConfig switched off in them, too, as it does: go-redis 9.23
+// has a data race between its maintenance notifications and connections that are taken out of its pool.
 func New(client redis.UniversalClient, namespace string, opts ...Option) (*Client, error) {
 	if !obeysDeadlines(client) {
 		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, so that a Redis that hangs cannot hold up the application")
