@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
@@ -149,5 +151,47 @@ var _ = Describe("A namespace", func() {
 		own := Or(HavePrefix("cw:{"+on.namespace+"/"), HavePrefix("cw:{"+on.namespace+"}"))
 		Expect(keys.seen()).To(And(Not(BeEmpty()), HaveEach(own)))
 		Expect(neighbour.redis.Keys(ctx, "*").Val()).To(BeEmpty())
+	})
+
+	It("reaches no Secret of another one, and in a store that it declares no key of another", func(ctx SpecContext) {
+		on, neighbour := newStage(ctx), newStage(ctx)
+		other := neighbour.namespace
+		const password = "theirs"
+		neighbour.create(ctx, secret("theirs", map[string]string{"password": password}))
+		Expect(neighbour.redis.ConfigSet(ctx, "requirepass", password).Err()).To(Succeed())
+		options := on.quick(nil)
+		options.StoreAddress = "" // it has no Redis of its own
+		on.operate(adminConfig, options, ofStages(on, neighbour))
+		on.create(ctx, storeTo("main", on.server.Addr()))
+		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
+
+		accepted := 0
+		for i, name := range []string{"theirs", other + "/theirs", "../" + other + "/theirs", other + "%2ftheirs", other + ".theirs"} {
+			astray := storeTo(fmt.Sprint("astray-", i), neighbour.server.Addr())
+			astray.Namespace = on.namespace
+			astray.Spec.CredentialsSecretRef = &v1.SecretReference{Name: name}
+			if k8s.Create(ctx, astray) == nil {
+				accepted++
+				Eventually(on.store(ctx, astray.Name)).Should(beReady("False StoreSecretInvalid"))
+			}
+		}
+		Expect(accepted).To(BeNumerically(">", 0), "the API server refused all: this tries nothing")
+
+		rapid.Check(GinkgoTB(), func(t *rapid.T) {
+			purge, policy := purgeOf(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
+			policy.Namespace, purge.Namespace = on.namespace, on.namespace
+			policy.Spec.StoreRef, purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}, &v1.StoreReference{Name: "main"}
+			_, _ = k8s.Create(ctx, policy), k8s.Create(ctx, purge)
+		})
+		var purges v1.CacheInvalidationList
+		Expect(k8s.List(ctx, &purges, client.InNamespace(on.namespace))).To(Succeed())
+		Expect(purges.Items).NotTo(BeEmpty())
+		for i := range purges.Items {
+			Eventually(on.purge(ctx, &purges.Items[i])).Should(beIn(v1.StateComplete))
+		}
+		Eventually(func() []string { return on.redis.Keys(ctx, "*").Val() }).Should(HaveEach(Or(
+			HavePrefix("cw:{"+on.namespace+"/"), HavePrefix("cw:{"+on.namespace+"}"),
+		)))
+		Expect(on.redis.Keys(ctx, "cw:{*:policy").Val()).NotTo(BeEmpty())
 	})
 })
