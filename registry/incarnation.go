@@ -89,14 +89,7 @@ func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 // place and what it covered. It fails with ErrUnreachable, and is to be tried again from Fences on, where another
 // incarnation serves a slot by now. SlotErrors are of slots where it is not in place.
 func (r *Registry) Fence(ctx context.Context, fences []Fence) error {
-	err := r.fence(ctx, fences)
-	if errors.Is(err, errNoLibrary) {
-		if err := r.installOnce(ctx); err != nil {
-			return err
-		}
-		err = r.fence(ctx, fences)
-	}
-	return err
+	return r.withLibrary(ctx, func() error { return r.fence(ctx, fences) })
 }
 
 func (r *Registry) fence(ctx context.Context, fences []Fence) error {

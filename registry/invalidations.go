@@ -6,7 +6,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -97,7 +96,7 @@ func resultOf(slot Slot, reply *redis.Cmd, unsent error) InvalidationResult {
 	case unsent != nil:
 		return InvalidationResult{Err: callError(call, slot, unsent)}
 	case isFunctionMissing(err):
-		return InvalidationResult{Err: fmt.Errorf("%s of %s: %w: %w", call, slot, ErrUnexpected, errNoLibrary)}
+		return InvalidationResult{Err: noLibrary(call, slot)}
 	case err != nil:
 		return InvalidationResult{Err: callError(call, slot, err)}
 	}

@@ -69,6 +69,18 @@ func (r *Registry) installOnce(ctx context.Context) error {
 	return err
 }
 
+// withLibrary makes calls and, if a server lacked the library, makes them again once it is loaded.
+func (r *Registry) withLibrary(ctx context.Context, calls func() error) error {
+	err := calls()
+	if !errors.Is(err, errNoLibrary) {
+		return err
+	}
+	if err := r.installOnce(ctx); err != nil {
+		return err
+	}
+	return calls()
+}
+
 // forEachPrimary runs fn on every primary, concurrently in a cluster.
 func (r *Registry) forEachPrimary(ctx context.Context, fn func(context.Context, *redis.Client) error) error {
 	switch client := r.client.(type) {

@@ -198,13 +198,11 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 // it is not there as ApplyPolicy wrote it: somebody edited it by hand, or did not restore all of it. SlotErrors are of
 // slots where that cannot be told, because of keys of another type for example.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
-	hashes, err := r.policyHashes(ctx, slots)
-	if errors.Is(err, errNoLibrary) {
-		if err := r.installOnce(ctx); err != nil {
-			return nil, err
-		}
+	var hashes []string
+	err := r.withLibrary(ctx, func() (err error) {
 		hashes, err = r.policyHashes(ctx, slots)
-	}
+		return err
+	})
 	return hashes, err
 }
 

@@ -5,7 +5,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -85,13 +84,11 @@ const statsBatch = 20
 func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 	all, broken := make([]Stats, 0, len(slots)), SlotErrors{}
 	for batch := range slices.Chunk(slots, statsBatch) {
-		stats, err := r.statsOf(ctx, batch)
-		if errors.Is(err, errNoLibrary) {
-			if err := r.installOnce(ctx); err != nil {
-				return nil, err
-			}
+		var stats []Stats
+		err := r.withLibrary(ctx, func() (err error) {
 			stats, err = r.statsOf(ctx, batch)
-		}
+			return err
+		})
 		if err := broken.Take(err); err != nil {
 			return nil, err
 		}
