@@ -30,6 +30,9 @@ var (
 	ErrOutOfMemory = errors.New("redis is out of memory")
 	// ErrUnexpected: Redis answered something that fits none of the above.
 	ErrUnexpected = errors.New("unexpected answer from redis")
+	// ErrMisbehaves: what answers breaks the protocol of Redis, or exceeds the bounds of a reply: it is no Redis, or one
+	// that may not be trusted. The connection is closed; a person has to look at the server.
+	ErrMisbehaves = errors.New("what answers does not behave like redis")
 	// ErrModulesUnknown: the set of a namespace's modules is missing, so that it is not known
 	// which modules there are. The operator writes it anew.
 	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
@@ -117,7 +120,7 @@ func isWrongType(err error) bool {
 // ensureClassified classifies an error that may or may not have been already.
 func ensureClassified(err error) error {
 	for _, known := range []error{
-		ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrUnexpected, context.Canceled,
+		ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves, ErrUnexpected, context.Canceled,
 	} {
 		if errors.Is(err, known) {
 			return err

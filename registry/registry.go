@@ -37,7 +37,7 @@ type Key struct {
 // It is safe for concurrent use. It does not close the client.
 //
 // Errors that came from Redis or from the way to it wrap one of ErrUnreachable, ErrUnauthorized,
-// ErrUnsupported, ErrRejected, ErrOutOfMemory and ErrUnexpected, unless the caller's own context
+// ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves and ErrUnexpected, unless the caller's own context
 // was cancelled.
 type Registry struct {
 	client redis.UniversalClient

@@ -71,7 +71,8 @@ func ConcernsStore(err error) bool {
 	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrForbidden):
 		return false
 	default:
-		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported)
+		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported) ||
+			errors.Is(err, ErrMisbehaves)
 	}
 }
 
