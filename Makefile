@@ -106,6 +106,14 @@ bench: ## Measure side by side, and write bench/results.json. BENCH=data or BENC
 	$(if $(filter data,$(BENCH)),@$(call with_parts,go -C bench run .))
 	$(if $(filter operator,$(BENCH)),@$(call with_parts,go -C bench run ./operator))
 
+# The commit that bench-compare compares with, and what else to pass: COMPARE='-operator', COMPARE='-parts fills'.
+REF ?= HEAD
+COMPARE ?=
+
+.PHONY: bench-compare
+bench-compare: ## Measure this checkout beside the commit REF, in turns of one run; fails where a row is worse by more than 5 % beyond noise.
+	@$(call with_parts,cd bench && go run ./compare -ref $(REF) $(COMPARE))
+
 ##@ Build
 
 .PHONY: build

@@ -60,6 +60,7 @@ func text(bytes int) []byte {
 
 func main() {
 	out := flag.String("out", "results.json", "file to write the results to")
+	part := flag.String("serve", "", "measure rows of this part on request, for compare")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -67,7 +68,13 @@ func main() {
 	if os.Getenv("BENCH_QUICK") != "" {
 		s = quickScale()
 	}
-	if err := run(ctx, s, *out); err != nil {
+	var err error
+	if *part != "" {
+		err = serve(ctx, s, *part, os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, s, *out)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -1,0 +1,89 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// builds are the benchmark's binaries: the same benchmark, once over this checkout and once over the reference.
+type builds struct {
+	dir string
+	// root of this checkout, and of the reference.
+	root, referenceRoot string
+	// candidate and reference measure rows of the data plane.
+	candidate, reference string
+}
+
+// newBuilds checks the reference out beside this checkout, and builds both. The caller removes them.
+func newBuilds(ctx context.Context, reference string) (b *builds, err error) {
+	b = &builds{}
+	if b.root, err = run(ctx, ".", "git", "rev-parse", "--show-toplevel"); err != nil {
+		return nil, err
+	}
+	if b.dir, err = os.MkdirTemp("", "cachewright-compare-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.remove()
+		}
+	}()
+	b.referenceRoot = filepath.Join(b.dir, "reference")
+	if _, err := run(ctx, b.root, "git", "worktree", "add", "--detach", b.referenceRoot, reference); err != nil {
+		return nil, err
+	}
+	if b.candidate, err = b.build(ctx, "candidate", b.root); err != nil {
+		return nil, err
+	}
+	if b.reference, err = b.build(ctx, "reference-bench", b.referenceRoot); err != nil {
+		return nil, fmt.Errorf("building the benchmark over %s, whose Go API may be too old for it: %w", reference, err)
+	}
+	return b, nil
+}
+
+// build compiles this checkout's benchmark over the packages of the module in root.
+func (b *builds) build(ctx context.Context, name, root string) (string, error) {
+	bench := filepath.Join(b.root, "bench")
+	modfile := filepath.Join(b.dir, name+".mod")
+	for from, to := range map[string]string{"go.mod": modfile, "go.sum": strings.TrimSuffix(modfile, ".mod") + ".sum"} {
+		text, err := os.ReadFile(filepath.Join(bench, from)) //nolint:gosec // a file of this repository
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(to, text, 0o600); err != nil {
+			return "", err
+		}
+	}
+	replace := "-replace=github.com/cachewright/cachewright=" + root
+	if _, err := run(ctx, bench, "go", "mod", "edit", replace, modfile); err != nil {
+		return "", err
+	}
+	binary := filepath.Join(b.dir, name)
+	_, err := run(ctx, bench, "go", "build", "-mod=mod", "-modfile="+modfile, "-o", binary, ".")
+	return binary, err
+}
+
+// remove deletes the binaries and the checkout of the reference, also after an interrupt.
+func (b *builds) remove() {
+	ctx := context.Background()
+	_, _ = run(ctx, b.root, "git", "worktree", "remove", "--force", b.referenceRoot) // fails where it was never added
+	_ = os.RemoveAll(b.dir)
+}
+
+// run runs a command and returns what it printed, without the line's end.
+func run(ctx context.Context, dir, name string, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, name, args...)
+	command.Dir = dir
+	output, err := command.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, output)
+	}
+	return strings.TrimSpace(string(output)), nil
+}
