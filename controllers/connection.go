@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,13 +24,21 @@ import (
 
 // connector makes connections to one store.
 type connector interface {
-	// declaration returns how the store is declared now: where it is, and by which edition of the CacheStore.
-	declaration() (place, edition)
-	// connect returns a connection as declared now, and the versions of what it was made from; nil if
-	// those are the versions given, so that the connection of then is still right.
-	connect(ctx context.Context, versions string) (*link, string, error)
+	// declaration returns how the store is declared now.
+	declaration() declaration
+	// connect returns a connection as declared; nil if former is one and its Secrets are the same, so that it is still right.
+	connect(ctx context.Context, declared declaration, former *link) (*link, error)
 	// onDataLoss says what to do when the store went back to an older state.
 	onDataLoss() v1.DataLossPolicy
+}
+
+// declaration is what a store is declared to be at one moment.
+type declaration struct {
+	place      place
+	generation edition
+	// origin names all that a connection is made from, beside Secrets. A connection serves declarations of its own origin only.
+	origin string
+	store  *v1.CacheStore // nil: the store is given
 }
 
 // edition is one generation of one CacheStore. One that was deleted and made again begins anew to count them.
@@ -41,58 +50,81 @@ type edition struct {
 func editionOf(store *v1.CacheStore) edition { return edition{store.UID, store.Generation} }
 
 // renew holds the connection against its declaration where that is due: there is none, the store
-// could not be used, it was declared anew, or some time passed. It returns what was declared.
+// could not be used, it was declared anew, or some time passed. It returns what was declared; without an error there is
+// a connection that was made for it.
 func (m *Monitor) renew(ctx context.Context) (generation edition, err error) {
-	declared, generation := m.connector.declaration()
-	if !m.renewalDue(declared, generation) {
-		return generation, nil
+	declared := m.connector.declaration()
+	former, due := m.renewalDue(declared)
+	if !due {
+		return declared.generation, nil
 	}
-	next, versions, err := m.connector.connect(ctx, m.versions)
+	next, err := m.connector.connect(ctx, declared, former)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.place = declared
-	switch {
-	case err != nil && m.found != nil && m.found.generation == generation && !faultOf(err, declared).ofStore():
-		// The API server has a bad time. Redis may be well.
-		m.Log.Error(err, "The Secrets of the store cannot be read, the connection stays")
-		return generation, nil
-	case err != nil:
-		return generation, err
+	m.place = declared.place
+	if err != nil {
+		return declared.generation, m.refused(declared, err)
 	}
-	m.renewed = m.Clock.Now()
-	if next == nil {
-		return generation, nil
+	m.renewed, m.refusal = m.Clock.Now(), nil
+	if next != nil {
+		m.follow(declared, next)
 	}
+	return declared.generation, nil
+}
+
+// refused decides what becomes of the connection when it could not be held against its declaration; nil: it stays in
+// use. It is called with the lock held.
+func (m *Monitor) refused(declared declaration, err error) error {
+	if !m.link.serves(declared) {
+		m.unlink()
+	}
+	if faultOf(err, declared.place).ofStore() {
+		m.refusal = err
+		return err
+	}
+	if m.link == nil || m.refusal != nil {
+		return err
+	}
+	// The API server has a bad time. Redis may be well.
+	m.Log.Error(err, "The Secrets of the store cannot be read, the connection stays")
+	return nil
+}
+
+// follow replaces the connection. It is called with the lock held.
+func (m *Monitor) follow(declared declaration, next *link) {
 	if m.link != nil {
-		m.link.retire()
-		m.figures, m.nextCount = nil, time.Time{} // they may be of another Redis
 		m.Log.Info("Connected anew, as Secrets or the resource changed", "at", m.place.address)
 	}
-	next.store = rememberingStore{next.store, m.lists}
-	m.link, m.versions = next, versions
-	return generation, nil
+	if !m.link.serves(declared) {
+		m.lists = newModuleLists() // those of another Redis, perhaps
+	}
+	m.unlink()
+	next.store, next.origin = rememberingStore{next.store, m.lists}, declared.origin
+	m.link = next
 }
 
-func (m *Monitor) renewalDue(declared place, generation edition) bool {
+// unlink gives up the connection, which ends with its last user. It is called with the lock held.
+func (m *Monitor) unlink() {
+	if m.link == nil {
+		return
+	}
+	m.link.retire()
+	m.link, m.figures, m.nextCount = nil, nil, time.Time{} // the figures may be of another Redis
+}
+
+// renewalDue says whether the connection, which it returns, is to be held against what is declared.
+func (m *Monitor) renewalDue(declared declaration) (former *link, due bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.link == nil || m.place != declared || m.found == nil || m.found.err != nil || m.doubted ||
-		m.found.generation != generation || m.Clock.Since(m.renewed) >= m.RenewInterval
-}
-
-// declaredNow is what a finding has to be of to say anything about the store.
-func (m *Monitor) declaredNow() edition {
-	_, now := m.connector.declaration()
-	return now
+	return m.link, !m.link.serves(declared) || m.place != declared.place || m.found == nil || m.found.err != nil || m.doubted ||
+		m.found.generation != declared.generation || m.Clock.Since(m.renewed) >= m.RenewInterval
 }
 
 // disconnect gives up the connection, which ends with its last user.
 func (m *Monitor) disconnect() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.link != nil {
-		m.link.retire()
-	}
+	m.unlink()
 }
 
 // givenStore is a connector to a store that is given as it is, for as long as the operator runs.
@@ -104,14 +136,13 @@ type givenStore struct {
 
 func (g givenStore) onDataLoss() v1.DataLossPolicy { return g.loss }
 
-func (g givenStore) declaration() (place, edition) { return g.place, edition{} }
+func (g givenStore) declaration() declaration { return declaration{place: g.place} }
 
-func (g givenStore) connect(_ context.Context, versions string) (*link, string, error) {
-	const only = "given"
-	if versions == only {
-		return nil, only, nil
+func (g givenStore) connect(_ context.Context, _ declaration, former *link) (*link, error) {
+	if former != nil {
+		return nil, nil //nolint:nilnil // it is still right
 	}
-	return &link{store: g.store, close: func() {}}, only, nil
+	return &link{store: g.store, close: func() {}}, nil
 }
 
 // declaredStore is a connector to what a CacheStore declares.
@@ -119,64 +150,57 @@ type declaredStore struct {
 	// live reads Secrets from the API server.
 	live client.Reader
 
-	mu    sync.Mutex
-	store *v1.CacheStore
+	mu  sync.Mutex
+	now declaration
 }
 
 // declare says that the resource is so now.
 func (d *declaredStore) declare(store *v1.CacheStore) (changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	changed = d.store == nil || editionOf(d.store) != editionOf(store)
-	d.store = store.DeepCopy()
+	changed = d.now.store == nil || d.now.generation != editionOf(store)
+	store = store.DeepCopy()
+	d.now = declaration{place: placeOf(store), generation: editionOf(store), origin: originOf(store), store: store}
 	return changed
 }
 
-func (d *declaredStore) now() *v1.CacheStore {
+func (d *declaredStore) declaration() declaration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.store
+	return d.now
 }
 
-func (d *declaredStore) onDataLoss() v1.DataLossPolicy { return d.now().Spec.OnDataLoss }
+func (d *declaredStore) onDataLoss() v1.DataLossPolicy { return d.declaration().store.Spec.OnDataLoss }
 
-func (d *declaredStore) declaration() (place, edition) {
-	store := d.now()
-	return placeOf(store), editionOf(store)
-}
-
-func (d *declaredStore) connect(ctx context.Context, versions string) (*link, string, error) {
-	store := d.now()
-	declared, err := versionOf(store)
-	if err != nil {
-		return nil, "", err
-	}
-	if !store.DeletionTimestamp.IsZero() && strings.HasPrefix(versions, declared) {
+func (d *declaredStore) connect(ctx context.Context, declared declaration, former *link) (*link, error) {
+	store, stays := declared.store, former.serves(declared)
+	if !store.DeletionTimestamp.IsZero() && stays {
 		// It only waits for its last policies to be withdrawn. Its Secrets may be gone already.
-		return nil, versions, nil
+		return nil, nil //nolint:nilnil // it is still right
 	}
 	secrets := &secretReader{live: d.live, namespace: store.Namespace}
 	connection, err := connectionOf(ctx, &store.Spec, secrets)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	read := declared + strings.Join(secrets.versions, " ")
-	if read == versions {
-		return nil, read, nil
+	read := strings.Join(secrets.versions, " ")
+	if stays && read == former.secrets {
+		return nil, nil //nolint:nilnil // it is still right
 	}
 	redis := connection.Client()
-	return &link{store: registry.New(redis), close: closer(redis)}, read, nil
+	return &link{store: registry.New(redis), close: closer(redis), secrets: read}, nil
 }
 
-// versionOf names what of a CacheStore a connection is made from, in a line. What is declared beside it is no reason to end one.
-func versionOf(store *v1.CacheStore) (string, error) {
+// originOf names what of a CacheStore a connection is made from. What is declared beside it is no reason to end one.
+func originOf(store *v1.CacheStore) string {
 	declared := store.Spec
 	declared.OnDataLoss = ""
-	version, err := json.Marshal([]any{store.UID, declared})
+	spec, err := json.Marshal(declared)
 	if err != nil {
-		return "", fmt.Errorf("comparing CacheStore %s: %w", client.ObjectKeyFromObject(store), err)
+		// No connection serves two generations then, which is right, if slow.
+		spec = strconv.AppendInt(nil, store.Generation, 10)
 	}
-	return string(version) + "\n", nil
+	return string(store.UID) + " " + string(spec)
 }
 
 func closer(c io.Closer) func() { return func() { _ = c.Close() } }

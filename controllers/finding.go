@@ -35,14 +35,16 @@ type finding struct {
 func (m *Monitor) Open() *Session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := &Session{place: m.place, monitor: m}
+	s, declared := &Session{place: m.place, monitor: m}, m.connector.declaration()
 	switch {
 	case m.found == nil || m.doubted:
 		s.err = errStorePending
-	case m.found.generation != m.declaredNow():
+	case m.found.generation != declared.generation:
 		s.err = errStorePending // what was found is of another Redis, perhaps
 	case m.found.err != nil:
 		s.err = m.found.err
+	case !m.link.serves(declared):
+		s.err = errStorePending
 	default:
 		s.Store, s.link = impatientStore{m.link.store}, m.link
 		s.link.enter()

@@ -46,18 +46,18 @@ type Monitor struct {
 	fenced     fenced
 	lists      *moduleLists
 
-	mu       sync.Mutex
-	place    place
-	link     *link     // nil: not connected
-	found    *finding  // nil: nobody looked yet
-	runIDs   []string  // as last found
-	foundAt  time.Time // when it was looked at
-	doubted  bool      // a reconcile met an error since the last look
-	turned   bool      // resources may have been turned away before there was a monitor
-	waiting  map[waiter]struct{}
-	renewed  time.Time // when the connection was last held against its declaration
-	versions string    // of what the connection was made from
-	figures  *figures  // as last counted; nil: not yet
+	mu      sync.Mutex
+	place   place
+	link    *link     // nil: not connected
+	found   *finding  // nil: nobody looked yet
+	runIDs  []string  // as last found
+	foundAt time.Time // when it was looked at
+	doubted bool      // a reconcile met an error since the last look
+	turned  bool      // resources may have been turned away before there was a monitor
+	waiting map[waiter]struct{}
+	renewed time.Time // when the connection was last held against its declaration
+	refusal error     // why the store could not be connected to as declared, when that was last known; nil: it could
+	figures *figures  // as last counted; nil: not yet
 }
 
 // surroundings are what all monitors share.

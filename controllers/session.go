@@ -68,11 +68,16 @@ func (s *Session) await(obj client.Object, met *fault) {
 type link struct {
 	store Store
 	close func()
+	// origin is that of the declaration it was made for, and secrets are the versions of those that it was made from.
+	origin, secrets string
 
 	mu      sync.Mutex
 	users   int
 	retired bool
 }
+
+// serves says whether the connection is one to what is declared.
+func (l *link) serves(declared declaration) bool { return l != nil && l.origin == declared.origin }
 
 func (l *link) enter() {
 	l.mu.Lock()

@@ -83,9 +83,8 @@ func (s *Stores) outdated(ctx context.Context, id storeID, declared *declaredSto
 	if err := s.Reader.Get(ctx, id, store, readOnly); err != nil {
 		return unread(id, err)
 	}
-	_, told := declared.declaration()
 	switch {
-	case told == editionOf(store):
+	case declared.declaration().generation == editionOf(store):
 		return nil
 	case !store.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(store, v1.CacheStoreFinalizer):
 		return errStoreNotFound // others hold it, its monitor follows it no more
