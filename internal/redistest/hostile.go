@@ -1,0 +1,198 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// Fault is a way to misbehave in one call. The zero Fault is none.
+type Fault struct {
+	// Call as Hostile.Calls names it, for example "INFO", "CLUSTER SLOTS" or "FCALL cw_get".
+	Call string
+	Way  Way
+}
+
+// String names the fault in a line.
+func (f Fault) String() string {
+	if f.Call == "" {
+		return "well"
+	}
+	return f.Call + ": " + f.Way.Name
+}
+
+// Role is what a Hostile server claims to be.
+type Role int
+
+// The roles.
+const (
+	Standalone Role = iota
+	// WithoutHello is a standalone server that knows no HELLO, so that clients use AUTH and SELECT.
+	WithoutHello
+	// ClusterNode has all slots of a cluster.
+	ClusterNode
+	// Sentinel watches SentinelMaster, which it is itself.
+	Sentinel
+)
+
+// Hostile is a server that hands each call on to a real Redis and its answer back, but for those of one call, which it
+// answers as its fault says. So it does all that clients need until they make that call.
+type Hostile struct {
+	listener net.Listener
+	upstream string
+	role     Role
+
+	mu     sync.Mutex
+	fault  Fault
+	calls  map[string]int
+	faults int
+	conns  map[net.Conn]struct{} // nil: closed
+	served sync.WaitGroup
+	closed chan struct{}
+}
+
+// RunHostile runs a Hostile server on a free loopback port in front of the Redis at an address, until it is closed.
+func RunHostile(upstream string, role Role, fault Fault) (*Hostile, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return nil, fmt.Errorf("starting a hostile server: %w", err)
+	}
+	h := &Hostile{
+		listener: listener, upstream: upstream, role: role, fault: fault,
+		calls: map[string]int{}, conns: map[net.Conn]struct{}{}, closed: make(chan struct{}),
+	}
+	h.served.Go(h.accept)
+	return h, nil
+}
+
+// StartHostile is RunHostile until the test ends.
+func StartHostile(tb testing.TB, upstream string, role Role, fault Fault) *Hostile {
+	tb.Helper()
+	h, err := RunHostile(upstream, role, fault)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(h.Close)
+	return h
+}
+
+// Addr is where it listens, as host:port.
+func (h *Hostile) Addr() string { return h.listener.Addr().String() }
+
+// Misbehave replaces the fault, from the next call on.
+func (h *Hostile) Misbehave(fault Fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fault = fault
+}
+
+// Calls are the names of what it was asked so far, sorted.
+func (h *Hostile) Calls() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.calls))
+}
+
+// Misbehaved is how many calls it answered as its fault says.
+func (h *Hostile) Misbehaved() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.faults
+}
+
+// Close ends all connections and returns when nothing of the server is left.
+func (h *Hostile) Close() {
+	h.mu.Lock()
+	conns := h.conns
+	h.conns = nil
+	h.mu.Unlock()
+	if conns == nil {
+		return
+	}
+	close(h.closed)
+	_ = h.listener.Close()
+	for conn := range conns {
+		_ = conn.Close()
+	}
+	h.served.Wait()
+}
+
+func (h *Hostile) accept() {
+	for {
+		conn, err := h.listener.Accept()
+		if err != nil {
+			return
+		}
+		h.served.Go(func() {
+			defer func() { _ = conn.Close() }()
+			if h.admit(conn) {
+				h.serve(conn)
+				h.dismiss(conn)
+			}
+		})
+	}
+}
+
+// admit takes note of a connection, to end it when the server is closed; false: it is.
+func (h *Hostile) admit(conn net.Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conns == nil {
+		return false
+	}
+	h.conns[conn] = struct{}{}
+	return true
+}
+
+func (h *Hostile) dismiss(conn net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.conns, conn)
+}
+
+// serve answers the calls of one client, until it or the server goes.
+func (h *Hostile) serve(client net.Conn) {
+	redis, err := net.Dial("tcp", h.upstream)
+	if err != nil || !h.admit(redis) {
+		return
+	}
+	defer h.dismiss(redis)
+	defer func() { _ = redis.Close() }()
+	c := &conversation{server: h, client: client, redis: redis, replies: make(chan []byte), over: make(chan struct{})}
+	defer close(c.over)
+	h.served.Go(c.relay)
+	requests := bufio.NewReader(client)
+	for {
+		request, err := readRequest(requests)
+		if err != nil {
+			return
+		}
+		if err := c.answer(request); err != nil {
+			if errors.Is(err, errSilent) {
+				_, _ = io.Copy(io.Discard, requests)
+			}
+			return
+		}
+	}
+}
+
+// due says whether the fault concerns a call, and takes note of both.
+func (h *Hostile) due(call string) (Way, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls[call]++
+	if h.fault.Call != call {
+		return Way{}, false
+	}
+	h.faults++
+	return h.fault.Way, true
+}
