@@ -18,7 +18,7 @@
 
 -- VERSION is replaced on each change of this file; the operator and the Go client load theirs over
 -- a lower one.
-local VERSION = 1
+local VERSION = 2
 
 -- call is redis.call, which is not there yet while Redis loads the library; looking it up with each command would show.
 local call
@@ -2016,10 +2016,50 @@ local function hide_all(slot, new)
   hide(slot, operations)
 end
 
+do
+-- The owner of a policy is who keeps it in force: one who finds another there changes nothing. It ends a day after it was
+-- last renewed. Whatever else is under its key is no owner.
+local OWNER_MS = 24 * 3600 * 1000
+local MAX_OWNER_BYTES = 512
+
+function cw_policy.owner_key(slot) return slot .. ':owner' end
+
+local function is_owner(text)
+  return type(text) == 'string' and #text <= MAX_OWNER_BYTES and string.find(text, '^[!-~]+$') ~= nil
+end
+
+-- claim takes the policy for owner, or renews that, and returns nil. If it is another's, and not that of over, it changes
+-- nothing and returns the other. Without an owner it does neither.
+function cw_policy.claim(slot, owner, over)
+  if not owner then return nil end
+  local key = cw_policy.owner_key(slot)
+  local present = redis.pcall('GETRANGE', key, '0', string.format('%d', MAX_OWNER_BYTES))
+  if type(present) == 'table' and not is_wrong_type(present) then error(present, 0) end
+  if is_owner(present) and present ~= owner and present ~= over then return present end
+  call('SET', key, owner, 'PX', string.format('%d', OWNER_MS))
+end
+
+-- owners_in returns the arguments owner and over of a call, from the first of them on; nil where they are left out.
+function cw_policy.owners_in(name, args, first, names)
+  if #args < first - 1 or #args > first + 1 then
+    refuse(string.format('%s takes %d to %d arguments (%s), not %d', name, first - 1, first + 1, names, #args))
+  end
+  for i = first, #args do
+    if not is_owner(args[i]) and not (i > first and args[i] == '') then
+      refuse(name .. ': owner and over must be 1 to ' .. MAX_OWNER_BYTES .. ' printable ASCII characters without spaces')
+    end
+  end
+  return args[first], args[first + 1]
+end
+end
+
+-- cw_policy_apply KEY json [owner [over]]: [changed, purged]; [-1, 0, the other] if the policy is another's.
 function cw_policy.apply(keys, args)
   local slot = slot_of(keys, 'cw_policy_apply')
-  want_args('cw_policy_apply', args, 'json', 1)
+  local owner, over = cw_policy.owners_in('cw_policy_apply', args, 2, 'json [owner [over]]')
   local new = parse_policy(args[1])
+  local other = cw_policy.claim(slot, owner, over)
+  if other then return {-1, 0, other} end
   local ok, reply = pcall(put_in_force, slot, args[1], new)
   -- Somebody wrote other keys where this library has its own: these go, and at the worst all that is cached.
   for _, make_way in ipairs({drop_strange, hide_all}) do
@@ -2045,14 +2085,24 @@ function cw_policy.get(keys, args)
   return call('HGET', policy_key(slot), 'json')
 end
 
--- cw_policy_delete KEY: 1 or 0. Without a policy nothing is cached, so the entries go too.
+-- cw_policy_own KEY owner [over]: nil once the policy is the owner's for another day; the other if it is another's.
+function cw_policy.own(keys, args)
+  local slot = slot_of(keys, 'cw_policy_own')
+  local owner, over = cw_policy.owners_in('cw_policy_own', args, 1, 'owner [over]')
+  if not owner then refuse('cw_policy_own takes 1 to 2 arguments (owner [over]), not 0') end
+  return cw_policy.claim(slot, owner, over)
+end
+
+-- cw_policy_delete KEY [owner [over]]: 1 or 0; the other if the policy is another's. Without a policy nothing is cached, so
+-- the entries go too.
 function cw_policy.delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
-  want_args('cw_policy_delete', args, '', 0)
+  local other = cw_policy.claim(slot, cw_policy.owners_in('cw_policy_delete', args, 1, '[owner [over]]'))
+  if other then return other end
   invalidate_module(slot, HARD, known_operations(slot, read_rules(slot)))
   local existed = call('DEL', policy_key(slot))
   forget(slot)
-  call('DEL', counters_key(slot))
+  call('DEL', counters_key(slot), cw_policy.owner_key(slot))
   return existed
 end
 end
@@ -2168,6 +2218,7 @@ redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_recl
 redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy.apply), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash), flags = {'no-writes'}}
 redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_own', callback = guarded(cw_policy.own), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy.delete), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_report', callback = guarded(cw_report), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats), flags = {'no-writes'}}

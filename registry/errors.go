@@ -104,8 +104,18 @@ func unexpected(what string, slot Slot, reply any) error {
 	return fmt.Errorf("%s of %s: %w: a reply of type %T", what, slot, ErrUnexpected, reply)
 }
 
+// missing are the beginnings of replies where the library, or what this version of it can do, is not there.
+var missing = []string{
+	"ERR Function not found",
+	// Of version 1, which knows no owners.
+	"CACHEWRIGHT cw_policy_apply takes 1 arguments",
+	"CACHEWRIGHT cw_policy_delete takes 0 arguments",
+}
+
+// isFunctionMissing says that the call may succeed once the library is loaded.
 func isFunctionMissing(err error) bool {
-	return err != nil && isReply(err) && strings.HasPrefix(err.Error(), "ERR Function not found")
+	return err != nil && isReply(err) &&
+		slices.ContainsFunc(missing, func(beginning string) bool { return strings.HasPrefix(err.Error(), beginning) })
 }
 
 func noLibrary(call string, slot Slot) error {

@@ -160,18 +160,9 @@ type Applied struct {
 
 // ApplyPolicy puts a policy in force; the next fill obeys. Operations that are no longer cached are
 // invalidated; where a TTL was lowered, entries are shortened, large numbers of them by Reclaim.
-// ErrRejected says which field is wrong; then nothing changed.
+// ErrRejected says which field is wrong; then nothing changed. Whose policy is there is not asked: see ApplyPolicyFor.
 func (r *Registry) ApplyPolicy(ctx context.Context, slot Slot, policy Policy) (Applied, error) {
-	reply, err := r.call(ctx, "cw_policy_apply", slot, policy.document())
-	if err != nil {
-		return Applied{}, err
-	}
-	changed, purged, err := pair("cw_policy_apply", slot, reply)
-	if err != nil {
-		return Applied{}, err
-	}
-	applied := Applied{Changed: changed == 1, Purged: purged == 1}
-	return applied, r.AddModules(ctx, slot.Namespace, slot.Module)
+	return r.ApplyPolicyFor(ctx, Claim{Slot: slot}, policy)
 }
 
 // Policy returns the policy in force, and whether there is one.
@@ -235,9 +226,5 @@ func (r *Registry) policyHashes(ctx context.Context, slots []Slot) ([]string, er
 // DeletePolicy withdraws the policy, invalidates the module, drops its counters, and says whether
 // there was a policy.
 func (r *Registry) DeletePolicy(ctx context.Context, slot Slot) (bool, error) {
-	reply, err := r.call(ctx, "cw_policy_delete", slot)
-	if err != nil {
-		return false, err
-	}
-	return reply == int64(1), r.removeModule(ctx, slot)
+	return r.DeletePolicyFor(ctx, Claim{Slot: slot})
 }
