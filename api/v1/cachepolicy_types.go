@@ -193,6 +193,7 @@ type CachePolicyStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:XValidation:rule="self.lastTransitionTime >= timestamp('1000-01-01T00:00:00Z') && self.lastTransitionTime < timestamp('3000-01-01T00:00:00Z')",fieldPath=".lastTransitionTime",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// appliedHash names the content of the policy that is in force in Redis.
@@ -210,6 +211,9 @@ type CachePolicyStatus struct {
 	// lastPurgeTime is when a changed revision last purged the module.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	LastPurgeTime *metav1.Time `json:"lastPurgeTime,omitempty"`
 
 	// stats is a coarse snapshot; live figures are in the operator's metrics.
@@ -223,6 +227,9 @@ type CacheStats struct {
 	// observedTime is when the snapshot was taken.
 	//
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	ObservedTime metav1.Time `json:"observedTime"`
 
 	// keys is the number of live entries.

@@ -23,20 +23,25 @@ func TestSchema(t *testing.T) {
 	if err != nil || len(files) != 3 {
 		t.Fatalf("found %q (%v), want one file per kind; make manifests generates them", files, err)
 	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var crd apiextensions.CustomResourceDefinition
-		if err := yaml.UnmarshalStrict(content, &crd); err != nil {
-			t.Fatal(err)
-		}
-		root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	for resource := range kinds {
 		for _, part := range []string{"spec", "status"} {
-			checkField(t, crd.Spec.Names.Singular+"."+part, root.Properties[part])
+			checkField(t, resource+"."+part, schemaOf(t, resource).Properties[part])
 		}
 	}
+}
+
+// schemaOf returns the generated schema of a resource.
+func schemaOf(t *testing.T, resource string) *apiextensions.JSONSchemaProps {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(crds, "cachewright.io_"+resource+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensions.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(content, &crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
 
 func checkField(t *testing.T, path string, field apiextensions.JSONSchemaProps) {

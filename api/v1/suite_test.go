@@ -30,6 +30,9 @@ const (
 	stores        = "cachestores"
 )
 
+// kinds of the resources.
+var kinds = map[string]string{policies: "CachePolicy", invalidations: "CacheInvalidation", stores: "CacheStore"}
+
 var crds = filepath.Join("..", "..", "config", "crd", "bases")
 
 // cluster is the real API server that every test of this package talks to.
@@ -107,17 +110,8 @@ func create(t rapid.TB, resource, spec string) ([]byte, error) {
 }
 
 func createJSON(resource, spec, fieldValidation string) ([]byte, error) {
-	kind := map[string]string{policies: "CachePolicy", invalidations: "CacheInvalidation", stores: "CacheStore"}[resource]
-	body := fmt.Sprintf(`{"apiVersion":"cachewright.io/v1","kind":%q,"metadata":{"generateName":"test-"},"spec":%s}`, kind, spec)
-	result := cluster.raw.Post().Namespace("default").Resource(resource).
-		Param("fieldValidation", fieldValidation).
-		SetHeader("Content-Type", "application/json").
-		Body([]byte(body)).Do(context.Background())
-	// Raw alone would not decode the message of a refusal.
-	if err := result.Error(); err != nil {
-		return nil, err
-	}
-	return result.Raw()
+	body := fmt.Sprintf(`{"apiVersion":"cachewright.io/v1","kind":%q,"metadata":{"generateName":"test-"},"spec":%s}`, kinds[resource], spec)
+	return send(cluster.raw.Post(), resource, body, fieldValidation)
 }
 
 // mustCreate is create for a spec that has to be accepted; the object goes when the test ends.

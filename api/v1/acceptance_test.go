@@ -1,0 +1,311 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	kjson "k8s.io/apimachinery/pkg/util/json"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// complete are objects with every field that there is.
+var complete = []struct {
+	resource     string
+	object       func() client.Object
+	plain        func() any
+	spec, status string
+}{
+	{
+		resource: policies, object: func() client.Object { return &v1.CachePolicy{} }, plain: func() any { return &plainPolicyStatus{} },
+		spec: `{"module":"users","storeRef":{"name":"main"},"defaultTTL":"5m","revision":"r1","suspend":false,"deletionPolicy":"Delete","operations":[
+			{"name":"list","ttl":"1m","staleFor":"1s","negativeTTL":"1s","localTTL":"1s","jitterPercent":1,"scope":"Any","maxEntryBytes":1}]}`,
+		status: `{"observedGeneration":1,"conditions":[` + aCondition + `],"appliedHash":"h","appliedRevision":"r","lastPurgeTime":` + aTime + `,
+			"stats":{"observedTime":` + aTime + `,"keys":1,"memoryBytes":1,"pendingKeys":1,"hits":1,"staleHits":1,"misses":1,"hitRatio":"1%","operations":[
+			{"name":"list","keys":1,"hits":1,"staleHits":1,"misses":1,"fills":1,"fencedFills":1,"invalidations":1,"hitRatio":"1%"}]}}`,
+	},
+	{
+		resource: invalidations, object: func() client.Object { return &v1.CacheInvalidation{} }, plain: func() any { return &plainInvalidationStatus{} },
+		spec: `{"targets":[{"module":"users","operation":"list","userID":"u1","all":false}],"storeRef":{"name":"main"},"mode":"Hard","dryRun":false,
+			"ttlSecondsAfterFinished":1,"activeDeadlineSeconds":1}`,
+		status: `{"observedGeneration":1,"conditions":[` + aCondition + `],"state":"Complete","startTime":` + aTime + `,"effectiveTime":"2026-01-02T15:04:05.678901Z",
+			"completionTime":` + aTime + `,"duration":"1ms","targetSummary":"users","keysInvalidated":1,"keysReclaimed":1,"targets":[
+			{"modules":1,"keysInvalidated":1,"keysPending":1,"message":"m"}]}`,
+	},
+	{
+		resource: stores, object: func() client.Object { return &v1.CacheStore{} }, plain: func() any { return &plainStoreStatus{} },
+		spec: `{"mode":"Sentinel","addresses":["redis:26379"],"masterName":"main","db":1,"credentialsSecretRef":{"name":"a"},"sentinelCredentialsSecretRef":{"name":"b"},
+			"tls":{"caSecretRef":{"name":"c"},"clientCertificateSecretRef":{"name":"d"},"serverName":"redis"},"onDataLoss":"Replay"}`,
+		status: `{"observedGeneration":1,"conditions":[` + aCondition + `],"serverVersion":"7","mode":"standalone","role":"primary","evictionPolicy":"noeviction",
+			"memory":{"usedBytes":1,"maxBytes":1},"libraryVersion":1,"servers":1,"modules":1,"keys":1}`,
+	},
+}
+
+// Without the methods that decode what a schema should have refused.
+type (
+	plainPolicyStatus       v1.CachePolicyStatus
+	plainInvalidationStatus v1.CacheInvalidationStatus
+	plainStoreStatus        v1.CacheStoreStatus
+)
+
+const (
+	aTime      = `"2026-01-02T15:04:05Z"`
+	aCondition = `{"type":"Ready","status":"True","observedGeneration":1,"lastTransitionTime":` + aTime + `,"reason":"Applied","message":"m"}`
+)
+
+// What one part of a schema accepts, the operator decodes, and can write again: one object that it cannot decode would
+// stop its watch of all objects of the kind.
+func TestEveryTextThatTheSchemaAcceptsDecodes(t *testing.T) {
+	for _, kind := range complete {
+		t.Run(kind.resource, func(t *testing.T) {
+			t.Parallel()
+			schema := schemaOf(t, kind.resource)
+			t.Run("spec", func(t *testing.T) {
+				tryEach(t, schema.Properties["spec"], kind.spec, func(spec string) (client.Object, error) {
+					stored, err := createJSON(kind.resource, spec, "Ignore")
+					if err != nil {
+						return nil, err
+					}
+					return decoded(t, stored, kind.object()), nil
+				})
+				wantListed(t, kind.resource)
+			})
+			t.Run("status", func(t *testing.T) {
+				latest := mustCreate(t, kind.resource, kind.spec, kind.object())
+				tryEach(t, schema.Properties["status"], kind.status, func(status string) (client.Object, error) {
+					stored, err := putStatus(kind.resource, latest, kind.spec, status)
+					if err != nil {
+						return nil, err
+					}
+					latest = decoded(t, stored, kind.object())
+					decoded(t, statusOf(t, stored), kind.plain())
+					return latest, cluster.Status().Update(context.Background(), latest)
+				})
+			})
+		})
+	}
+}
+
+// Metadata is decoded by the API server itself, which has to refuse or to drop what Go cannot read.
+func TestEveryMetadataThatIsAcceptedDecodes(t *testing.T) {
+	accepted := 0
+	for _, kind := range complete {
+		for _, metadata := range []string{
+			`"labels":null`, `"labels":{"a":null}`, `"labels":{"a":1}`, `"labels":[]`, `"annotations":{"a":null}`, `"annotations":{"a":true}`, `"annotations":"a"`,
+			`"finalizers":null`, `"finalizers":[""]`, `"finalizers":[null]`, `"finalizers":["example.com/a","example.com/a"]`, `"ownerReferences":[{}]`, `"ownerReferences":[null]`,
+			`"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"a","uid":""}]`, `"generation":1e30`, `"generation":"1"`, `"generation":9223372036854775807`,
+			`"creationTimestamp":null`, `"creationTimestamp":""`, `"creationTimestamp":"now"`, `"creationTimestamp":"2026-01-02t15:04:05z"`, `"creationTimestamp":[]`,
+			`"deletionTimestamp":"2026-01-02t15:04:05z"`, `"deletionTimestamp":[]`, `"deletionGracePeriodSeconds":1.5`, `"deletionGracePeriodSeconds":-1`, `"uid":1`, `"uid":""`,
+			`"selfLink":1`, `"resourceVersion":""`, `"managedFields":[{}]`, `"managedFields":[null]`, `"managedFields":[{"manager":"a","operation":"Update","time":"2026-01-02t15:04:05z"}]`,
+			`"managedFields":[{"manager":"a","operation":"Update","time":[],"fieldsV1":[]}]`, `"unknown":{"a":1}`, `"namespace":null`,
+		} {
+			body := fmt.Sprintf(`{"apiVersion":"cachewright.io/v1","kind":%q,"metadata":{"generateName":"test-",%s},"spec":%s}`, kinds[kind.resource], metadata, kind.spec)
+			stored, err := send(cluster.raw.Post(), kind.resource, body, "Ignore")
+			if err != nil {
+				wantRefused(t, err, nil)
+				continue
+			}
+			accepted++
+			decoded(t, stored, kind.object())
+		}
+		wantListed(t, kind.resource)
+	}
+	if accepted == 0 {
+		t.Error("every metadata is refused, so this tries nothing")
+	}
+}
+
+// tryEach sends a text with each candidate in the place of each field of the schema. What is accepted must decode and,
+// where send writes it again, be accepted as Go writes it.
+func tryEach(t *testing.T, schema apiextensions.JSONSchemaProps, text string, send func(string) (client.Object, error)) {
+	t.Helper()
+	var tree any
+	if err := kjson.Unmarshal([]byte(text), &tree); err != nil {
+		t.Fatalf("the test's own JSON is broken: %v\n%s", err, text)
+	}
+	accepted := 0
+	eachPlace(t, "", schema, tree, func(path string, schema apiextensions.JSONSchemaProps, put func(any)) {
+		for _, candidate := range candidatesFor(schema) {
+			put(json.RawMessage(candidate))
+			body, err := json.Marshal(tree)
+			if err != nil {
+				t.Fatalf("%s: the test's own candidate %s is broken: %v", path, candidate, err)
+			}
+			object, err := send(string(body))
+			switch {
+			case err == nil:
+				accepted++
+			case object == nil:
+				wantRefused(t, err, nil)
+			default:
+				t.Errorf("%s: %s is accepted, but the operator can write no status: %v", path, candidate, err)
+			}
+		}
+	})
+	if accepted == 0 {
+		t.Error("every text is refused, so this tries nothing")
+	}
+}
+
+// eachPlace calls f for each field of a schema, and puts back what the tree had there.
+func eachPlace(
+	t *testing.T, path string, schema apiextensions.JSONSchemaProps, tree any,
+	f func(path string, schema apiextensions.JSONSchemaProps, put func(any)),
+) {
+	t.Helper()
+	switch node := tree.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
+			child, there := node[name]
+			if !there && !refusesAll(schema.Properties[name]) {
+				t.Errorf("%s.%s is missing in this test", path, name)
+			}
+			f(path+"."+name, schema.Properties[name], func(value any) { node[name] = value })
+			delete(node, name)
+			if there {
+				node[name] = child
+			}
+			eachPlace(t, path+"."+name, schema.Properties[name], child, f)
+		}
+	case []any:
+		item := node[0]
+		f(path+"[]", *schema.Items.Schema, func(value any) { node[0] = value })
+		node[0] = item
+		eachPlace(t, path+"[]", *schema.Items.Schema, item, f)
+	}
+}
+
+// refusesAll says whether a field is declared only to be refused.
+func refusesAll(field apiextensions.JSONSchemaProps) bool {
+	return slices.ContainsFunc(field.XValidations, func(rule apiextensions.ValidationRule) bool { return rule.Rule == "false" })
+}
+
+// candidatesFor lists JSON texts that a field may accept, and some that it should not.
+func candidatesFor(schema apiextensions.JSONSchemaProps) []string {
+	candidates := []string{`null`, `{}`, `[]`, `""`, `0`, `true`}
+	switch schema.Type {
+	case "integer", "number":
+		return append(candidates, numbers(schema)...)
+	case "boolean":
+		return append(candidates, `false`, `1`, `"true"`)
+	case "string":
+		if schema.Format == "date-time" {
+			return append(candidates, quoted(times)...)
+		}
+		return append(candidates, texts(schema)...)
+	default:
+		return candidates
+	}
+}
+
+func numbers(schema apiextensions.JSONSchemaProps) []string {
+	spellings := []string{
+		`1`, `1.0`, `10e0`, `1E1`, `-0`, `-0.0`, `0e0`, `1.5`, `-1`, `1e3`, `1e9`, `1e18`, `1e30`, `1e-9`, `1e308`, `1e400`, `"1"`, `"1m"`, `"1Ki"`,
+		`2147483647`, `2147483648`, `-2147483648`, `-2147483649`, `2147483648.0`, `4294967296`, `9007199254740993`,
+		`9223372036854775807`, `9223372036854775808`, `-9223372036854775808`, `-9223372036854775809`, `9223372036854775807.0`,
+	}
+	for _, bound := range []*float64{schema.Minimum, schema.Maximum} {
+		if bound != nil {
+			spellings = append(spellings, fmt.Sprintf("%.0f", *bound), fmt.Sprintf("%.1f", *bound), fmt.Sprintf("%.0f", *bound-1), fmt.Sprintf("%.0f", *bound+1))
+		}
+	}
+	return spellings
+}
+
+// times are what RFC 3339 allows, what Kubernetes writes, what the format date-time takes for a time, and neighbours of these.
+var times = []string{
+	"2026-01-02T15:04:05Z", "2026-01-02T15:04:05.6Z", "2026-01-02T15:04:05.678Z", "2026-01-02T15:04:05.678901Z", "2026-01-02T15:04:05.678901234Z",
+	"2026-01-02T15:04:05.6789012345Z", "2026-01-02T15:04:05,678901Z", "2026-01-02T15:04:05x678901Z", "2026-01-02T15:04:05.Z", "2026-01-02T15:04:05",
+	"2026-01-02t15:04:05z", "2026-01-02t15:04:05.678901z", "2026-01-02T15:04:05z", "2026-01-02 15:04:05Z", "2026-01-02T15:04Z", "2026-01-02", "15:04:05Z",
+	"2026-01-02T15:04:05+02:00", "2026-01-02T15:04:05.678901+02:00", "2026-01-02T15:04:05-23:59", "2026-01-02T15:04:05+24:00", "2026-01-02T15:04:05+99:99",
+	"2026-01-02T15:04:05.678901+99:99", "2026-01-02T15:04:05+0200", "2026-01-02T15:04:05ZTrest", "2026-01-02T15:04:05.678901ZTrest", "2026-01-02T15:04:05Z\n",
+	"2026-01-02T24:00:00Z", "2026-01-02T23:59:60Z", "2026-02-30T15:04:05Z", "2024-02-29T15:04:05Z", "2026-13-01T15:04:05Z", "2026-1-2T15:04:05Z",
+	"0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z", "1000-01-01T00:00:00+23:59", "2999-12-31T23:59:59-23:59",
+	"9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-23:59", "10000-01-01T00:00:00Z", "-2026-01-02T15:04:05Z", "1767366245", "now", "null",
+}
+
+func texts(schema apiextensions.JSONSchemaProps) []string {
+	spellings := []string{
+		"a", "main", "users", "A", "0", "1", "1.5", "-1", "null", "true", "~", "{}", " ", "\x00", "\t\n", "ünï 漢字 🙂", "\u2028", "a/b", "a:1", "a:65535", "a:65536", "[::1]:6379",
+		"0s", "5", "5m", "1h30m", "1.5h", ".5h", "1ms", "1.5ms", "1us", "1ns", "-1s", "+1s", "1d", "720h", "721h", "PT5M", "2562048h", "99999999999ms", "1e3s",
+	}
+	if schema.MaxLength != nil {
+		for _, letter := range []string{"a", "漢", "9", "🙂"} {
+			spellings = append(spellings, strings.Repeat(letter, int(*schema.MaxLength)), strings.Repeat(letter, int(*schema.MaxLength)+1))
+		}
+	}
+	for _, choice := range schema.Enum {
+		var text string
+		if json.Unmarshal(choice.Raw, &text) == nil {
+			spellings = append(spellings, text, strings.ToLower(text), text+" ")
+		}
+	}
+	return append(quoted(spellings), `"\ud800"`)
+}
+
+func quoted(texts []string) []string {
+	all := make([]string, len(texts))
+	for i, text := range texts {
+		all[i] = quote(text)
+	}
+	return all
+}
+
+// decoded is JSON as the operator's client decodes it.
+func decoded[T any](t *testing.T, stored []byte, object T) T {
+	t.Helper()
+	if err := kjson.Unmarshal(stored, object); err != nil {
+		t.Fatalf("accepted, but the operator cannot decode it: %v\n%s", err, stored)
+	}
+	return object
+}
+
+func statusOf(t *testing.T, stored []byte) []byte {
+	t.Helper()
+	var object struct {
+		Status json.RawMessage `json:"status"`
+	}
+	if err := json.Unmarshal(stored, &object); err != nil {
+		t.Fatal(err)
+	}
+	return object.Status
+}
+
+// wantListed fails unless all objects of a resource decode, as they do for a watch.
+func wantListed(t *testing.T, resource string) {
+	t.Helper()
+	list := map[string]client.ObjectList{
+		policies: &v1.CachePolicyList{}, invalidations: &v1.CacheInvalidationList{}, stores: &v1.CacheStoreList{},
+	}[resource]
+	if err := cluster.List(context.Background(), list); err != nil {
+		t.Fatalf("the %s do not decode: %v", resource, err)
+	}
+}
+
+func putStatus(resource string, latest client.Object, spec, status string) ([]byte, error) {
+	body := fmt.Sprintf(`{"apiVersion":"cachewright.io/v1","kind":%q,"metadata":{"name":%q,"resourceVersion":%q},"spec":%s,"status":%s}`,
+		kinds[resource], latest.GetName(), latest.GetResourceVersion(), spec, status)
+	return send(cluster.raw.Put().Name(latest.GetName()).SubResource("status"), resource, body, "Ignore")
+}
+
+func send(request *rest.Request, resource, body, fieldValidation string) ([]byte, error) {
+	result := request.Namespace("default").Resource(resource).Param("fieldValidation", fieldValidation).
+		SetHeader("Content-Type", "application/json").Body([]byte(body)).Do(context.Background())
+	// Raw alone would not decode the message of a refusal.
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	return result.Raw()
+}
