@@ -6,6 +6,8 @@ package cache
 import (
 	"context"
 	"sync"
+
+	"github.com/cachewright/cachewright/cache/internal/flight"
 )
 
 // background runs what no caller waits for, until it is closed.
@@ -24,7 +26,7 @@ func newBackground() *background {
 }
 
 // start runs a task on a goroutine of its own and says so, unless the background is closed. The
-// task's context has the values of the one given, and ends when the background is closed.
+// task's context has the values of the one given, and ends when the background is closed. No load is part of it.
 func (b *background) start(values context.Context, task func(context.Context)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,7 +36,7 @@ func (b *background) start(values context.Context, task func(context.Context)) b
 	b.tasks.Add(1)
 	go func() {
 		defer b.tasks.Done()
-		ctx, cancel := context.WithCancel(context.WithoutCancel(values))
+		ctx, cancel := context.WithCancel(flight.Detached(context.WithoutCancel(values)))
 		defer cancel()
 		defer context.AfterFunc(b.ctx, cancel)()
 		task(ctx)

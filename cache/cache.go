@@ -104,6 +104,10 @@ var (
 	ErrRefused = errors.New("refused by the policy")
 	// ErrParams: the params cannot name an entry.
 	ErrParams = errors.New("params cannot name an entry")
+	// ErrLoadCycle: a loader fetches the entry that it loads, by itself or by way of other loaders, over and over.
+	ErrLoadCycle = errors.New("the loader fetches its own entry")
+	// ErrLoadStuck: two loads of the entry by other callers in this process did not end in time. See WithSharedLoadWait.
+	ErrLoadStuck = errors.New("loads by other callers do not end")
 	// ErrCodec: a value cannot be encoded, or stored bytes cannot be decoded.
 	ErrCodec = errors.New("codec")
 )
@@ -113,7 +117,7 @@ var (
 //
 // The cache never makes Fetch fail or hang: if Redis is down, slow or refuses, if the params cannot
 // name an entry or the value cannot be encoded, load is called and its value returned. An error is
-// always load's own, as it is, or that of ctx; nothing is stored then. The exception is an error that is
+// always load's own, as it is, or that of ctx, or one of two that say that loads would never end; nothing is stored then. The exception is an error that is
 // ErrNotFound: where the policy has a negativeTTL for the operation, for so long other callers get
 // ErrNotFound without a load. Stored bytes that no longer
 // decode as a T, as after a change of the type, are replaced.
@@ -134,6 +138,12 @@ var (
 // goes on while anyone waits for it. Its context has the values of the ctx of the caller that began
 // it, but not its deadline, and ends when all callers have left. load may run on another goroutine
 // than its caller's; if it panics, that caller panics and others load for themselves.
+//
+// A load may use the cache, with the context that it gets. One that fetches the entry that it loads does not
+// wait for itself: the inner Fetch calls its own load, without sharing. Should that fetch the entry again, it gets
+// ErrLoadCycle. It is the same for loads that fetch each other's entries, on however many goroutines. A load that
+// fetches its entry with another context than its own cannot be told from any other caller: it waits for itself for
+// twice WithSharedLoadWait, then gets ErrLoadStuck.
 //
 // What Fetch returns from the cache was encoded and decoded: with the default codec, a T should be
 // a type that survives JSON.

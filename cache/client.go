@@ -120,6 +120,7 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 	c.flights.OnOrphanPanic = func(key flightKey, value *flight.Panic) {
 		c.failed(key.Module, key.Operation, panicked("a loader panicked after its caller had given up", value))
 	}
+	c.flights.Patience = options.sharedLoadWait
 	c.reports = newReporter(c.sendReport, options.reportInterval)
 	return c, nil
 }

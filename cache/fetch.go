@@ -5,12 +5,10 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
-	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -78,7 +76,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	entry, err := c.entry(key)
 	if err != nil {
 		c.failed(key.Module, key.Operation, err)
-		return OutcomeError, loadAlone(ctx, out, load)
+		return OutcomeError, loadUnnamed(ctx, out, load)
 	}
 	if !plain {
 		nearby = digestKey(entry)
@@ -88,7 +86,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 		}
 	}
 	if c.undelivered.covers(entry) {
-		return OutcomeBypass, loadAlone(ctx, out, load)
+		return OutcomeBypass, c.loadAlone(ctx, entry, out, load)
 	}
 	stamp := c.near.stamp(entry)
 	lookup, left, found := c.find(ctx, entry, out, load)
@@ -100,7 +98,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	case ctx.Err() != nil:
 		return OutcomeError, ctx.Err()
 	case !lookup.Cacheable:
-		return outcomeOfLoad(lookup), loadAlone(ctx, out, load)
+		return outcomeOfLoad(lookup), c.loadAlone(ctx, entry, out, load)
 	default:
 		return outcomeOfLoad(lookup), c.loadTogether(ctx, entry, lookup, left, out, load)
 	}
@@ -160,67 +158,6 @@ func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Look
 	if !hit.Stale || !c.refresh(ctx, key, "", load) {
 		c.reports.add(key.Module, key.Operation, hitCounters(hit))
 	}
-}
-
-// loadTogether joins the load of other callers that found the same heads, or lets them join.
-func (c *Client) loadTogether(
-	ctx context.Context, key registry.Key, miss registry.Lookup, left time.Duration, out any, load loader,
-) error {
-	patience := c.patience(ctx, miss.Wait)
-	result, started, err := c.flights.Do(ctx, flightKey{key, headsOf(miss.Token)}, func(ctx context.Context) (loaded, error) {
-		lookup := c.await(ctx, key, miss, patience)
-		if lookup.Hit {
-			return loaded{payload: lookup.Payload, shared: true, foreign: true}, errorOf(lookup)
-		}
-		return c.loadAndFill(ctx, key, ticket{lookup.Token, c.loadWait > 0 && lookup.Wait == 0, left}, load)
-	})
-	switch {
-	case errors.Is(err, flight.ErrNothingToShare):
-		return loadAlone(ctx, out, load)
-	case err != nil:
-		return err
-	case started && !result.foreign:
-		return dest.Set(out, result.value)
-	case result.shared && c.decode(key, result.payload, out):
-		return nil
-	default:
-		return loadAlone(ctx, out, load)
-	}
-}
-
-// loadAndFill gives the load lock back, if it is held, however the load ends. A fill that Redis
-// takes or fences has done so by itself.
-func (c *Client) loadAndFill(ctx context.Context, key registry.Key, ticket ticket, load loader) (result loaded, err error) {
-	defer func() {
-		if ticket.locked {
-			c.background.start(ctx, func(ctx context.Context) { c.unlock(ctx, key) })
-		}
-	}()
-	value, err := c.timed(key, load)(ctx)
-	if errors.Is(err, ErrNotFound) {
-		stored := passed(c.fillNegative(ctx, key, ticket))
-		ticket.locked = ticket.locked && !stored
-		return loaded{storedNegative: stored}, err
-	}
-	if err != nil {
-		return loaded{}, err
-	}
-	payload, outcome := c.fill(ctx, key, ticket, value)
-	ticket.locked = ticket.locked && !passed(outcome)
-	// A value without a user is shared only once the policy has let it pass: it may be refused because
-	// the operation's entries are users' own, and then one caller's must not be given to another.
-	return loaded{value: value, payload: payload, shared: passed(outcome) || key.User != "" && payload != nil}, nil
-}
-
-// loadAlone is what the application would do without a cache. Callers without a token come here too:
-// they cannot know whether a load that is under way began before an invalidation, or whether the
-// operation, if it is not cached, may be done once for two callers.
-func loadAlone(ctx context.Context, out any, load loader) error {
-	value, err := load(ctx)
-	if err != nil {
-		return err
-	}
-	return dest.Set(out, value)
 }
 
 // fill encodes and stores a loaded value. It takes place even if all callers have left. The payload is nil

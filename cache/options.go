@@ -21,6 +21,7 @@ const (
 	defaultReportInterval      = 10 * time.Second
 	defaultRefreshTimeout      = 10 * time.Second
 	defaultLoadWait            = time.Second
+	defaultSharedLoadWait      = time.Minute
 
 	// maxLoadLock is what Redis grants to one load.
 	maxLoadLock = 10 * time.Minute
@@ -38,6 +39,7 @@ type options struct {
 	reportInterval      time.Duration
 	refreshTimeout      time.Duration
 	loadWait            time.Duration
+	sharedLoadWait      time.Duration
 	earlyRefresh        float64
 	fenceWait           time.Duration
 	nearCache           *NearCache
@@ -56,6 +58,7 @@ func newOptions(opts []Option) (options, error) {
 		reportInterval:      defaultReportInterval,
 		refreshTimeout:      defaultRefreshTimeout,
 		loadWait:            defaultLoadWait,
+		sharedLoadWait:      defaultSharedLoadWait,
 		logger:              slog.Default(),
 	}
 	for _, option := range opts {
@@ -72,6 +75,7 @@ func newOptions(opts []Option) (options, error) {
 		atMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
 		atLeast0("WithLoadWait", o.loadWait),
 		atMost("WithLoadWait", o.loadWait, maxLoadLock),
+		positive("WithSharedLoadWait", o.sharedLoadWait),
 		atLeast0("WithFenceWait", o.fenceWait),
 		o.checkEarlyRefresh(),
 		o.checkNearCache(),
@@ -158,6 +162,11 @@ func WithRefreshTimeout(d time.Duration) Option {
 // ends and nothing is stored, one of those who wait loads next. Default 1s, at most 10m; 0: processes load each for
 // themselves.
 func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait = d } }
+
+// WithSharedLoadWait says how long a Fetch waits, at most, for the load of another caller in this process. Then it reads
+// the entry again and, if nothing is there, loads once more beside the first load. Where that one does not end in time either,
+// those who wait for it get ErrLoadStuck. Set it well above the time of the slowest load. Default 1m.
+func WithSharedLoadWait(d time.Duration) Option { return func(o *options) { o.sharedLoadWait = d } }
 
 // WithFenceWait says how long the client loads without the cache, after Redis was restarted, failed over or resharded,
 // until somebody else has invalidated what an older state may have brought back. Then it invalidates the modules that it

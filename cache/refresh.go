@@ -162,8 +162,8 @@ func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.To
 		return c.loadAndFill(ctx, key.Key, ticket{token: token, left: c.timeout}, load)
 	})
 	switch {
-	case errors.Is(err, flight.ErrNothingToShare):
-		return nil // who loaded it for a caller has told of it
+	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrOverdue), errors.Is(err, flight.ErrStuck):
+		return nil // who loads it for a caller tells of it
 	case !errors.Is(err, ErrNotFound):
 		return err
 	case started && !result.storedNegative:

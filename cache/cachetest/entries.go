@@ -35,8 +35,11 @@ func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(cont
 		return err
 	}
 	entry, err := newEntryKey(key)
-	if err != nil || failure != nil {
-		return loadAlone(ctx, out, load)
+	if err != nil {
+		return loadUnnamed(ctx, out, load)
+	}
+	if failure != nil {
+		return f.loadAlone(ctx, entry, out, load)
 	}
 	if hit := f.read(entry, out); hit.found {
 		if hit.stale {
@@ -46,9 +49,20 @@ func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(cont
 	}
 	token, cacheable := f.lease(entry)
 	if !cacheable {
-		return loadAlone(ctx, out, load)
+		return f.loadAlone(ctx, entry, out, load)
 	}
-	return f.loadTogether(ctx, flightKey{entry, token}, out, load)
+	err = f.loadTogether(ctx, flightKey{entry, token}, out, load)
+	if errors.Is(err, flight.ErrOverdue) {
+		if hit := f.read(entry, out); hit.found {
+			return hit.err()
+		}
+		token, _ = f.lease(entry)
+		err = f.loadTogether(ctx, flightKey{entry, token}, out, load)
+	}
+	if errors.Is(err, flight.ErrOverdue) || errors.Is(err, flight.ErrStuck) {
+		return fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadStuck, entry.module, entry.operation)
+	}
+	return err
 }
 
 func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load func(context.Context) (any, error)) error {
@@ -56,8 +70,8 @@ func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load fu
 		return f.loadAndFill(ctx, key, load)
 	})
 	switch {
-	case errors.Is(err, flight.ErrNothingToShare):
-		return loadAlone(ctx, out, load)
+	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrCycle):
+		return f.loadAlone(ctx, key.entryKey, out, load)
 	case err != nil:
 		return err
 	case started:
@@ -65,12 +79,12 @@ func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load fu
 	case result.shared && f.decode(result.payload, out) == nil:
 		return nil
 	default:
-		return loadAlone(ctx, out, load)
+		return f.loadAlone(ctx, key.entryKey, out, load)
 	}
 }
 
 func (f *Fake) loadAndFill(ctx context.Context, key flightKey, load func(context.Context) (any, error)) (loaded, error) {
-	value, err := load(ctx)
+	value, err := f.load(ctx, key.entryKey, load)
 	if errors.Is(err, cache.ErrNotFound) {
 		f.fillNegative(key)
 	}
@@ -115,7 +129,26 @@ func (f *Fake) endRefresh(key entryKey, failed bool) {
 	}
 }
 
-func loadAlone(ctx context.Context, out any, load func(context.Context) (any, error)) error {
+// load calls the loader, unless its own entry is being loaded by it over and over.
+func (f *Fake) load(ctx context.Context, key entryKey, load func(context.Context) (any, error)) (any, error) {
+	ctx, ok := flight.Nested(ctx, nestedKey{f, key})
+	if !ok {
+		return nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module, key.operation)
+	}
+	return load(ctx)
+}
+
+// nestedKey names what is loaded, over all Fakes.
+type nestedKey struct {
+	fake *Fake
+	key  entryKey
+}
+
+func (f *Fake) loadAlone(ctx context.Context, key entryKey, out any, load func(context.Context) (any, error)) error {
+	return loadUnnamed(ctx, out, func(ctx context.Context) (any, error) { return f.load(ctx, key, load) })
+}
+
+func loadUnnamed(ctx context.Context, out any, load func(context.Context) (any, error)) error {
 	value, err := load(ctx)
 	if err != nil {
 		return err

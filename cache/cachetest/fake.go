@@ -21,6 +21,8 @@ import (
 // DefaultTTL is that of every operation of a module without a policy.
 const DefaultTTL = 5 * time.Minute
 
+const defaultSharedLoadWait = time.Minute
+
 var _ cache.Cache = (*Fake)(nil)
 
 // Fake is a Cache in memory. Make one with New. It is safe for concurrent use.
@@ -59,6 +61,7 @@ func New(opts ...Option) *Fake {
 		softEpochs: make(map[scope]int),
 		refreshing: make(map[entryKey]bool),
 	}
+	f.flights.Patience = defaultSharedLoadWait
 	for _, option := range opts {
 		option(f)
 	}
@@ -70,6 +73,9 @@ func WithClock(now func() time.Time) Option { return func(f *Fake) { f.now = now
 
 // WithCodec is cache.WithCodec. Default: JSON.
 func WithCodec(codec cache.Codec) Option { return func(f *Fake) { f.codec = codec } }
+
+// WithSharedLoadWait is cache.WithSharedLoadWait, by the machine's clock. Default 1m.
+func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.flights.Patience = d } }
 
 // Call is one call of a method of Cache.
 type Call struct {
