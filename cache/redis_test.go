@@ -286,7 +286,7 @@ func commandCalls(t *testing.T, server *redistest.Server) map[string]int {
 func TestHitsAreReported(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithReportInterval(time.Millisecond))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithReportInterval(time.Millisecond), cache.WithTimeout(patience))
 	for range 5 {
 		fetchLoaded(t, c, usersGet)
 	}

@@ -4,6 +4,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,8 @@ const (
 	reportOperations = 1000
 	// reportTimeout bounds the reporting of all of them.
 	reportTimeout = 5 * time.Second
+	// reportFailures is of how many modules in a row a report may fail. Then it ends: nothing of Redis can be reached.
+	reportFailures = 10
 )
 
 // reporter adds up counts and sends them at intervals, by one goroutine.
@@ -28,6 +31,7 @@ type reporter struct {
 	pending map[operationKey]registry.Counters
 	hot     map[operationKey]*atomic.Int64
 	closed  bool
+	failing bool // the last report failed, at least in part: the next one is not before the interval is over
 
 	full   chan struct{}
 	cancel context.CancelFunc
@@ -82,7 +86,8 @@ func (r *reporter) add(module, operation string, counters registry.Counters) {
 		return
 	}
 	key := operationKey{module, operation}
-	if !r.merge(key, counters) {
+	_, known := r.pending[key]
+	if !r.merge(key, counters) || known || r.failing {
 		return
 	}
 	if len(r.pending) == reportOperations {
@@ -131,7 +136,8 @@ func (r *reporter) merge(key operationKey, more registry.Counters) bool {
 	return true
 }
 
-// flush sends all counts. What could not be sent is kept, and the last error returned.
+// flush sends all counts. What could not be sent is kept, and the last error returned. Of a module that fails, nothing
+// more is sent.
 func (r *reporter) flush(ctx context.Context) error {
 	r.mu.Lock()
 	r.collect()
@@ -140,16 +146,23 @@ func (r *reporter) flush(ctx context.Context) error {
 	r.mu.Unlock()
 
 	var failure error
+	failed, inARow := map[string]bool{}, 0
 	for key, counters := range batch {
-		err := ctx.Err()
-		if err == nil {
-			err = r.send(ctx, key.module, key.operation, counters)
+		err := cmp.Or(ctx.Err(), failure)
+		if !failed[key.module] && inARow < reportFailures && ctx.Err() == nil {
+			if err = r.send(ctx, key.module, key.operation, counters); err == nil {
+				inARow = 0
+				continue
+			}
+			failed[key.module] = true
+			inARow++
 		}
-		if err != nil {
-			failure = err
-			r.keep(key, counters)
-		}
+		failure = err
+		r.keep(key, counters)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failing = failure != nil
 	return failure
 }
 

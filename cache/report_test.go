@@ -209,3 +209,83 @@ func TestRejectedCountsAreGivenUp(t *testing.T) {
 		}
 	})
 }
+
+func TestCountsWhileRedisIsDownCauseFewSends(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		l.fail(errDown)
+		for i := range reportOperations {
+			r.add(fmt.Sprint("module", i%100), fmt.Sprint(i), registry.Counters{Hits: 1})
+		}
+		synctest.Wait()
+		before := l.called()
+		for range 100 {
+			r.add("module0", "0", registry.Counters{Hits: 1})
+			synctest.Wait()
+		}
+		if sends := l.called() - before; sends != 0 {
+			t.Errorf("100 counts caused %d sends", sends)
+		}
+		before = l.called()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if sends := l.called() - before; sends == 0 || sends > reportFailures {
+			t.Errorf("an interval caused %d sends, want 1 to %d", sends, reportFailures)
+		}
+		l.fail(nil)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := l.sum("module0", "0"); got.Hits != 101 {
+			t.Errorf("%d hits arrived, want 101", got.Hits)
+		}
+	})
+}
+
+// Also where a few of very many operations can be sent: each makes room for a new one, which fills the reporter.
+func TestAReporterThatFailsInPartIsNotHurriedByEachCount(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+		r.send = func(ctx context.Context, module, operation string, c registry.Counters) error {
+			if module == "up" {
+				return nil
+			}
+			l.fail(errDown)
+			return l.send(ctx, module, operation, c)
+		}
+		for i := range reportOperations - 1 {
+			r.add("down", fmt.Sprint(i), registry.Counters{Hits: 1})
+		}
+		for i := range 100 {
+			r.add("up", fmt.Sprint(i), registry.Counters{Hits: 1})
+			synctest.Wait()
+		}
+		if sends := l.called(); sends > reportFailures {
+			t.Errorf("100 counts caused %d sends that failed", sends)
+		}
+	})
+}
+
+// Modules fail one by one, with their nodes: those of others are reported.
+func TestAModuleThatCannotBeReportedHoldsUpNoOther(t *testing.T) {
+	withReporter(t, func(t *testing.T, r *reporter, _ *ledger) {
+		var mu sync.Mutex
+		failed, sent := 0, 0
+		r.send = func(_ context.Context, module, _ string, _ registry.Counters) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if module == "down" {
+				failed++
+				return errDown
+			}
+			sent++
+			return nil
+		}
+		for i := range 100 {
+			r.add("down", fmt.Sprint(i), registry.Counters{Hits: 1})
+			r.add("up", fmt.Sprint(i), registry.Counters{Hits: 1})
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if failed != 1 || sent != 100 {
+			t.Errorf("%d sends failed and %d succeeded, want 1 and 100", failed, sent)
+		}
+	})
+}

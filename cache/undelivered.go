@@ -36,9 +36,9 @@ func (p piece) contains(other piece) bool {
 
 type undeliveredPiece struct {
 	mode registry.Mode
-	// asked counts the times it was asked for: what was asked for again after a delivery had begun
-	// is to be delivered again.
-	asked int
+	// asked is when it was asked for last, by a count of all that was asked for: what was asked for again, or took the
+	// place of something else, after a delivery had begun is to be delivered again.
+	asked uint64
 }
 
 // undelivered is the invalidations that could not reach Redis. It takes bounded memory: where there are
@@ -48,22 +48,27 @@ type undelivered struct {
 	// hurry says that something was asked for again.
 	hurry chan struct{}
 
+	mostPieces, mostModules int
+
 	mu         sync.Mutex
 	modules    map[string]map[piece]undeliveredPiece
+	asked      uint64
 	delivering bool
 }
 
-func newUndelivered() undelivered { return undelivered{hurry: make(chan struct{}, 1)} }
+func newUndelivered() undelivered {
+	return undelivered{
+		hurry: make(chan struct{}, 1), mostPieces: undeliveredPieces, mostModules: undeliveredModules,
+		modules: make(map[string]map[piece]undeliveredPiece),
+	}
+}
 
 // add takes note of an invalidation, and says whether the caller is to begin delivering.
 func (u *undelivered) add(module string, p piece, mode registry.Mode) (begin bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.waiting.Store(true)
-	if u.modules == nil {
-		u.modules = make(map[string]map[piece]undeliveredPiece)
-	}
-	if _, known := u.modules[module]; !known && len(u.modules) >= undeliveredModules {
+	if _, known := u.modules[module]; !known && len(u.modules) >= u.mostModules {
 		u.modules = make(map[string]map[piece]undeliveredPiece)
 		module, p, mode = everyModule, piece{}, registry.ModeHard
 	}
@@ -81,22 +86,18 @@ func (u *undelivered) addPiece(module string, p piece, mode registry.Mode) {
 	switch {
 	case isWhole && (whole.mode == registry.ModeHard || mode == registry.ModeSoft):
 		p = piece{}
-	case !known && len(pieces) >= undeliveredPieces:
+	case !known && len(pieces) >= u.mostPieces:
 		p, mode = piece{}, hardest(pieces, mode)
 	}
 	if p == (piece{}) && mode == registry.ModeHard || pieces == nil {
-		asked := whole.asked // the count goes on, so that a delivery under way is seen to be too old
 		pieces = map[piece]undeliveredPiece{}
-		if isWhole {
-			pieces[piece{}] = undeliveredPiece{mode: whole.mode, asked: asked}
-		}
 		u.modules[module] = pieces
 	}
-	before := pieces[p]
-	if before.mode == registry.ModeHard {
+	if whole.mode == registry.ModeHard && p == (piece{}) || pieces[p].mode == registry.ModeHard {
 		mode = registry.ModeHard
 	}
-	pieces[p] = undeliveredPiece{mode: mode, asked: before.asked + 1}
+	u.asked++
+	pieces[p] = undeliveredPiece{mode: mode, asked: u.asked}
 }
 
 func hardest(pieces map[piece]undeliveredPiece, mode registry.Mode) registry.Mode {
@@ -117,7 +118,8 @@ func (u *undelivered) addAgain(module string, p piece, mode registry.Mode) bool 
 	defer u.mu.Unlock()
 	for of, waiting := range u.modules[module] {
 		if of.contains(p) && (waiting.mode == registry.ModeHard || mode == registry.ModeSoft) {
-			waiting.asked++
+			u.asked++
+			waiting.asked = u.asked
 			u.modules[module][of] = waiting
 			return true
 		}

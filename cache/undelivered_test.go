@@ -195,7 +195,7 @@ func TestDeliveryBacksOff(t *testing.T) {
 // An invalidation that is asked for while an earlier one of the same is on its way may be about a later
 // change.
 func TestInvalidationAskedForDuringADeliveryIsDeliveredToo(t *testing.T) {
-	var u undelivered
+	u := newUndelivered()
 	for _, p := range []piece{{}, {operation: "get"}} {
 		u.add("users", p, registry.ModeHard)
 		underway := u.parcels()["users"][0]
@@ -301,7 +301,7 @@ func TestCloseDeliversOrSaysWhatIsLost(t *testing.T) {
 // However many invalidations wait, none is lost, and what they take is bounded.
 func TestUndeliveredCoversAllThatWasAskedFor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var u undelivered
+		u := newUndelivered()
 		names := rapid.SampledFrom([]string{"", "a", "b"})
 		modules := rapid.IntRange(1, 2*undeliveredModules).Draw(t, "modules")
 		for i := range rapid.IntRange(1, 300).Draw(t, "n") {
@@ -324,7 +324,7 @@ func TestUndeliveredCoversAllThatWasAskedFor(t *testing.T) {
 			}
 		}
 	})
-	var u undelivered
+	u := newUndelivered()
 	for i := range 3 * undeliveredModules {
 		u.add(fmt.Sprint(i), piece{operation: "get"}, registry.ModeSoft)
 	}
