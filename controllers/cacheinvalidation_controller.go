@@ -14,9 +14,11 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -58,6 +60,7 @@ func (r *CacheInvalidationReconciler) Reconcile(
 	found := &invalidationFindings{began: r.Clock.Now()}
 	found.late = deadlinePassed(invalidation, found.began)
 	defer func() { result, err = r.settle(ctx, patch, invalidation, store, found, err) }()
+	defer contain.Panic(&err, errPanicked)
 
 	if invalidation.Status.EffectiveTime != nil {
 		return reconcile.Result{}, r.reclaim(ctx, invalidation, store, found)
@@ -192,6 +195,7 @@ func (r *CacheInvalidationReconciler) settle(
 	ctx context.Context, patch *patcher, invalidation *v1.CacheInvalidation, store *Session, found *invalidationFindings,
 	err error,
 ) (reconcile.Result, error) {
+	tellPanic(log.FromContext(ctx), err)
 	found.fault = faultOf(err, store.place)
 	store.Close(found.fault)
 	store.await(invalidation, found.fault)

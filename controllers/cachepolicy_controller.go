@@ -13,9 +13,11 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -54,6 +56,7 @@ func (r *CachePolicyReconciler) Reconcile(ctx context.Context, req reconcile.Req
 	store := r.Stores.Open(ctx, storeOf(policy))
 	found := &policyFindings{}
 	defer func() { result, err = r.settle(ctx, patch, policy, store, found, result, err) }()
+	defer contain.Panic(&err, errPanicked)
 
 	if !policy.DeletionTimestamp.IsZero() {
 		return r.withdraw(ctx, patch, policy, store, found)
@@ -167,6 +170,7 @@ func (r *CachePolicyReconciler) settle(
 	ctx context.Context, patch *patcher, policy *v1.CachePolicy, store *Session, found *policyFindings,
 	result reconcile.Result, err error,
 ) (reconcile.Result, error) {
+	tellPanic(log.FromContext(ctx), err)
 	found.fault = faultOf(err, store.place)
 	if found.deleting {
 		found.fault = found.fault.untilOutOfPatience()

@@ -15,9 +15,11 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/contain"
 )
 
 // CacheStoreReconciler lets the monitors of stores follow the CacheStores, and puts into their status
@@ -48,6 +50,7 @@ func (r *CacheStoreReconciler) Reconcile(ctx context.Context, req reconcile.Requ
 	patch := newPatcher(r.Client, store)
 	found := &storeFindings{}
 	defer func() { result, err = r.settle(ctx, patch, store, found, result, err) }()
+	defer contain.Panic(&err, errPanicked)
 
 	if store.DeletionTimestamp.IsZero() {
 		if err := patch.finalizer(ctx, store, v1.CacheStoreFinalizer, true); err != nil {
@@ -147,6 +150,7 @@ func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStor
 func (r *CacheStoreReconciler) settle(
 	ctx context.Context, patch *patcher, store *v1.CacheStore, found *storeFindings, result reconcile.Result, err error,
 ) (reconcile.Result, error) {
+	tellPanic(log.FromContext(ctx), err)
 	now := r.Clock.Now()
 	if f := faultOf(err, found.place); f != nil || found.gone {
 		return f.resultOr(result, nil, now)

@@ -71,6 +71,10 @@ func faultOf(err error, at place) *fault {
 	case errors.Is(err, errStoreSecret):
 		f.class, f.reason = classWait, v1.ReasonStoreSecretInvalid
 		f.message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.id.Name, causeOf(err, errStoreSecret))
+	case errors.Is(err, registry.ErrMisbehaves):
+		f.class, f.reason = classStalled, v1.ReasonStoreMisbehaves
+		f.message = fmt.Sprintf("%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
+			"not to another service; it is tried again at longer and longer intervals", at, causeOf(err, registry.ErrMisbehaves), at.declaredIn())
 	case errors.Is(err, registry.ErrRejected):
 		f.class, f.reason = classTerminal, v1.ReasonRejected
 		f.message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)

@@ -144,6 +144,7 @@ func (m *Monitor) note(found finding) (changed bool) {
 			return false
 		}
 		m.Log.Error(found.err, "Redis cannot be used", "at", m.place.address, "reason", is.reason)
+		tellPanic(m.Log, found.err)
 		return true
 	}
 	m.tellRisks(before.health.Warnings(), found.health.Warnings())

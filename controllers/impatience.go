@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -15,70 +16,106 @@ import (
 // finds out what is the matter.
 const callTimeout = 2 * time.Second
 
-// impatientStore is a store whose answers reconciles wait for no longer than callTimeout each.
+// impatientStore is a store whose answers reconciles wait for no longer than callTimeout each, and over whose answers
+// none of them panics.
 type impatientStore struct {
 	Store
 }
 
-// PolicyHashes implements Store.
-func (s impatientStore) PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error) {
+// call makes one call to the store.
+func (s impatientStore) call(ctx context.Context, do func(context.Context) error) (err error) {
+	defer contain.Panic(&err, registry.ErrMisbehaves)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return s.Store.PolicyHashes(ctx, slots)
+	return do(ctx)
+}
+
+// PolicyHashes implements Store.
+func (s impatientStore) PolicyHashes(ctx context.Context, slots []registry.Slot) (hashes []string, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		hashes, err = s.Store.PolicyHashes(ctx, slots)
+		return err
+	})
+	return hashes, err
 }
 
 // ApplyPolicy implements Store.
-func (s impatientStore) ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.ApplyPolicy(ctx, slot, policy)
+func (s impatientStore) ApplyPolicy(
+	ctx context.Context, slot registry.Slot, policy registry.Policy,
+) (applied registry.Applied, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		applied, err = s.Store.ApplyPolicy(ctx, slot, policy)
+		return err
+	})
+	return applied, err
 }
 
 // DeletePolicy implements Store.
-func (s impatientStore) DeletePolicy(ctx context.Context, slot registry.Slot) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.DeletePolicy(ctx, slot)
+func (s impatientStore) DeletePolicy(ctx context.Context, slot registry.Slot) (deleted bool, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		deleted, err = s.Store.DeletePolicy(ctx, slot)
+		return err
+	})
+	return deleted, err
 }
 
 // JoinModules implements Store.
-func (s impatientStore) JoinModules(ctx context.Context, slot registry.Slot) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.JoinModules(ctx, slot)
+func (s impatientStore) JoinModules(ctx context.Context, slot registry.Slot) (joined bool, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		joined, err = s.Store.JoinModules(ctx, slot)
+		return err
+	})
+	return joined, err
 }
 
 // AddModules implements Store.
 func (s impatientStore) AddModules(ctx context.Context, namespace string, modules ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.AddModules(ctx, namespace, modules...)
+	return s.call(ctx, func(ctx context.Context) error { return s.Store.AddModules(ctx, namespace, modules...) })
 }
 
 // Stats implements Store.
-func (s impatientStore) Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.Stats(ctx, slot)
+func (s impatientStore) Stats(ctx context.Context, slot registry.Slot) (stats registry.Stats, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		stats, err = s.Store.Stats(ctx, slot)
+		return err
+	})
+	return stats, err
 }
 
 // InvalidateMany implements Store. It is asked for as much as Redis does in a moment.
-func (s impatientStore) InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.InvalidateMany(ctx, calls)
+func (s impatientStore) InvalidateMany(
+	ctx context.Context, calls []registry.Invalidation,
+) (results []registry.InvalidationResult) {
+	err := s.call(ctx, func(ctx context.Context) error {
+		results = s.Store.InvalidateMany(ctx, calls)
+		return nil
+	})
+	if err == nil {
+		return results
+	}
+	results = make([]registry.InvalidationResult, len(calls))
+	for i := range results {
+		results[i].Err = err
+	}
+	return results
 }
 
 // Modules implements Store.
-func (s impatientStore) Modules(ctx context.Context, namespace string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.Modules(ctx, namespace)
+func (s impatientStore) Modules(ctx context.Context, namespace string) (modules []string, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		modules, err = s.Store.Modules(ctx, namespace)
+		return err
+	})
+	return modules, err
 }
 
 // Reclaim implements Store.
-func (s impatientStore) Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	return s.Store.Reclaim(ctx, slot, limit)
+func (s impatientStore) Reclaim(
+	ctx context.Context, slot registry.Slot, limit int,
+) (reclaimed registry.Reclaimed, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		reclaimed, err = s.Store.Reclaim(ctx, slot, limit)
+		return err
+	})
+	return reclaimed, err
 }

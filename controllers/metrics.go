@@ -159,7 +159,7 @@ func (m *Metrics) finished(invalidation *v1.CacheInvalidation) {
 	store := storeName(invalidation.Spec.StoreRef)
 	m.invalidations.WithLabelValues(invalidation.Namespace, store, result).Inc()
 	if keys := invalidation.Status.KeysInvalidated; keys != nil && !invalidation.Spec.DryRun {
-		m.keysInvalidated.WithLabelValues(invalidation.Namespace, store).Add(float64(*keys))
+		m.keysInvalidated.WithLabelValues(invalidation.Namespace, store).Add(float64(max(*keys, 0))) // a store may say anything
 	}
 }
 
@@ -265,13 +265,20 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 func collectModule(metrics chan<- prometheus.Metric, id moduleID, stats registry.Stats) {
 	namespace, store, name := id.slot.Namespace, id.store.Name, id.slot.Module
 	for _, figure := range moduleFigures {
-		metrics <- prometheus.MustNewConstMetric(figure.desc, figure.kind, float64(figure.value(stats)),
-			namespace, store, name)
+		collectFigure(metrics, figure.desc, figure.kind, figure.value(stats), namespace, store, name)
 	}
 	for _, operation := range busiest(stats.Operations, maxOperationsInStatus) {
 		for _, figure := range operationFigures {
-			metrics <- prometheus.MustNewConstMetric(figure.desc, figure.kind,
-				float64(figure.value(stats.Operations[operation])), namespace, store, name, operation)
+			collectFigure(metrics, figure.desc, figure.kind, figure.value(stats.Operations[operation]), namespace, store, name, operation)
 		}
+	}
+}
+
+// collectFigure leaves out what is no label: an operation's name comes from a store, which may say anything.
+func collectFigure(
+	metrics chan<- prometheus.Metric, desc *prometheus.Desc, kind prometheus.ValueType, value int64, labels ...string,
+) {
+	if metric, err := prometheus.NewConstMetric(desc, kind, float64(value), labels...); err == nil {
+		metrics <- metric
 	}
 }

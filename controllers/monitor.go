@@ -108,7 +108,7 @@ func (m *Monitor) run(ctx context.Context) {
 	backoff := m.newBackoff()
 	for ctx.Err() == nil {
 		next := m.Interval
-		if err := m.look(ctx); err != nil {
+		if err := m.lookContained(ctx); err != nil {
 			next = backoff.Step()
 		} else {
 			backoff = m.newBackoff()
@@ -152,12 +152,15 @@ func (m *Monitor) look(ctx context.Context) error {
 		return found.err
 	}
 	before, _ := m.report()
+	if before != nil && stackIn(before.err) != "" && found.err == nil && m.leads() {
+		m.tend(ctx, found.health) // nothing is said of it before that went well once
+	}
 	changed, declaredAnew := m.note(found), before == nil || before.generation != found.generation
 	if !m.leads() {
 		return found.err
 	}
 	if found.err == nil {
-		m.tell(ctx, "What an older state of Redis may have brought back is not all invalidated yet, it is tried again", m.fence(ctx, found.health))
+		m.tell(ctx, notFenced, m.fence(ctx, found.health))
 	}
 	if changed {
 		m.wakeAll(ctx)
@@ -169,9 +172,23 @@ func (m *Monitor) look(ctx context.Context) error {
 	if found.err != nil {
 		return found.err
 	}
-	m.tell(ctx, "Looking for policies that are missing in Redis failed, it is tried again", m.mend(ctx))
-	m.tell(ctx, "Reading figures from Redis failed, it is tried again", m.count(ctx))
+	m.tell(ctx, notMended, m.mend(ctx))
+	m.tell(ctx, notCounted, m.count(ctx))
 	return nil
+}
+
+// What is logged of a store that can be used.
+const (
+	notFenced  = "What an older state of Redis may have brought back is not all invalidated yet, it is tried again"
+	notMended  = "Looking for policies that are missing in Redis failed, it is tried again"
+	notCounted = "Reading figures from Redis failed, it is tried again"
+)
+
+// tend does all that is done in a store that can be used.
+func (m *Monitor) tend(ctx context.Context, health registry.Health) {
+	m.tell(ctx, notFenced, m.fence(ctx, health))
+	m.tell(ctx, notMended, m.mend(ctx))
+	m.tell(ctx, notCounted, m.count(ctx))
 }
 
 // tell logs a failure that the next look may mend, and not again while it is the same: an ACL may forbid one namespace for weeks.
@@ -195,7 +212,14 @@ func (m *Monitor) find(ctx context.Context) finding {
 	if err != nil {
 		return finding{generation: generation, err: err}
 	}
-	health, err := m.check(ctx)
+	var health registry.Health
+	err = m.contained(func() (err error) {
+		health, err = m.check(ctx)
+		return err
+	})
+	if stackIn(err) != "" {
+		m.disconnect()
+	}
 	return finding{generation: generation, err: err, health: health}
 }
 

@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/tools/reference"
 	"k8s.io/client-go/util/flowcontrol"
+
+	"github.com/cachewright/cachewright/internal/contain"
 )
 
 const (
@@ -64,9 +66,17 @@ func (r *pacedRecorder) Start(ctx context.Context) error {
 			if pace.Wait(ctx) != nil { // the context ended
 				return nil
 			}
-			r.recorder.Eventf(e.regarding, e.related, e.eventType, e.reason, e.action, "%s", e.note)
+			if err := r.send(e); err != nil {
+				r.log.Error(err, "An event could not be told", "reason", e.reason, "stack", stackIn(err))
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+func (r *pacedRecorder) send(e pacedEvent) (err error) {
+	defer contain.Panic(&err, errPanicked)
+	r.recorder.Eventf(e.regarding, e.related, e.eventType, e.reason, e.action, "%s", e.note)
+	return nil
 }

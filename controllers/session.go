@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
 // Why there is no store to work on, beside what package registry says.
@@ -52,6 +54,9 @@ func (s *Session) Close(met *fault) {
 		return
 	}
 	s.link.leave()
+	if met != nil && met.reason == v1.ReasonStoreMisbehaves && stackIn(met.err) != "" {
+		s.monitor.distrust(s.link)
+	}
 	if met != nil && met.ofWholeStore {
 		s.monitor.doubt()
 	}

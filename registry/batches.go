@@ -105,7 +105,10 @@ func (b *readBatches) send(slot Slot) {
 			return
 		}
 		// The client's timeouts bound it.
-		batch.values, batch.err = mget(context.Background(), b.client.Process, batch.keys)
+		batch.err = contained(func() (err error) {
+			batch.values, err = mget(context.Background(), b.client.Process, batch.keys)
+			return err
+		})
 		close(batch.done)
 	}
 }

@@ -191,10 +191,14 @@ func onPrimary(
 	conn := node.Conn()
 	defer func() { _ = conn.Close() }()
 	broken := SlotErrors{}
-	present, err := IncarnationOf(ctx, conn)
+	var present Incarnation
+	err := contained(func() (err error) {
+		present, err = IncarnationOf(ctx, conn)
+		return err
+	})
 	for batch := range slices.Chunk(fences, fenceBatch) {
 		if err == nil {
-			err = broken.Take(fn(ctx, conn, present, batch))
+			err = broken.Take(contained(func() error { return fn(ctx, conn, present, batch) }))
 		}
 		if err != nil { // the connection is of no more use
 			for _, fence := range batch {

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/contain"
 )
 
 // Library is the source of the function library.
@@ -81,8 +83,12 @@ func (r *Registry) withLibrary(ctx context.Context, calls func() error) error {
 	return calls()
 }
 
-// forEachPrimary runs fn on every primary, concurrently in a cluster.
-func (r *Registry) forEachPrimary(ctx context.Context, fn func(context.Context, *redis.Client) error) error {
+// forEachPrimary runs fn on every primary, concurrently in a cluster. A panic of fn is an error: in a cluster it would
+// be one of a goroutine that nobody can guard.
+func (r *Registry) forEachPrimary(ctx context.Context, do func(context.Context, *redis.Client) error) error {
+	fn := func(ctx context.Context, node *redis.Client) error {
+		return contained(func() error { return do(ctx, node) })
+	}
 	switch client := r.client.(type) {
 	case *redis.ClusterClient:
 		// A restarted or new node is not known until the topology is read again.
@@ -96,6 +102,12 @@ func (r *Registry) forEachPrimary(ctx context.Context, fn func(context.Context, 
 	default:
 		return unsupportedClient(client)
 	}
+}
+
+// contained calls what asks a server. A panic, as over a reply that nobody thought of, is an error of that server.
+func contained(ask func() error) (err error) {
+	defer contain.Panic(&err, ErrMisbehaves)
+	return ask()
 }
 
 func unsupportedClient(client redis.UniversalClient) error {

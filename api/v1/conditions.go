@@ -80,6 +80,9 @@ const (
 	ReasonStoreUnauthorized = "StoreUnauthorized"
 	// ReasonStoreUnsupported: Redis is older than 7.0 and has no functions.
 	ReasonStoreUnsupported = "StoreUnsupported"
+	// ReasonStoreMisbehaves: what answers breaks the protocol of Redis or its bounds. A person has to look at it; it is
+	// tried again with backoff.
+	ReasonStoreMisbehaves = "StoreMisbehaves"
 )
 
 // Reasons of conditions on a CacheInvalidation.

@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -67,6 +68,7 @@ func run(
 		fmt.Fprintln(stdout, versionText())
 		return nil
 	}
+	surviveHandlers()
 	if _, chosen := env("GOGC"); !chosen {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -101,6 +103,10 @@ func run(
 	}
 	return nil
 }
+
+// surviveHandlers makes a handler that panics over an object lose that object, which is logged, not the process: what one
+// namespace holds is not to stop the operator for all.
+func surviveHandlers() { utilruntime.ReallyCrash = false }
 
 func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
 	cfg, err := config.GetConfig()

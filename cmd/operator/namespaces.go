@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/contain"
 )
 
 // accessChecks is the number of checks of Redis between two checks of access: a minute, by default.
@@ -34,6 +36,9 @@ type gate struct {
 	shut    namespaces // since the start
 	refused map[string]bool
 }
+
+// errUnchecked: a check of access panicked.
+var errUnchecked = errors.New("access could not be checked")
 
 func newGate(cfg *rest.Config, options client.Options, s settings, log logr.Logger) (*gate, error) {
 	reader, err := client.New(cfg, options)
@@ -96,8 +101,9 @@ func (g *gate) Start(ctx context.Context) error {
 
 // check returns why a namespace does not let the operator in, and tells when that changes. What else goes wrong is no reason
 // to leave a namespace alone.
-func (g *gate) check(ctx context.Context, namespace string) error {
-	err := g.read(ctx, namespace)
+func (g *gate) check(ctx context.Context, namespace string) (err error) {
+	defer contain.Panic(&err, errUnchecked)
+	err = g.read(ctx, namespace)
 	switch refused := err != nil; {
 	case refused == g.refused[namespace]:
 	case refused:

@@ -1,0 +1,48 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package contain turns panics into errors, so that what one peer answers, or one object holds, ends no process that serves others.
+package contain
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// maxStack bounds the stack that is kept of a panic, in bytes.
+const maxStack = 8 << 10
+
+// Error is a panic that was turned into an error. Its text holds no bytes of a peer.
+type Error struct {
+	// Stack of the goroutine when it panicked, clipped: for a log.
+	Stack string
+
+	reason string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return "handling it failed: " + e.reason }
+
+// Panic turns a panic of the function that defers it into *err, which then wraps meaning and an *Error. It is to be
+// deferred itself, not called by a deferred function.
+func Panic(err *error, meaning error) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	*err = fmt.Errorf("%w: %w", meaning, &Error{Stack: stack(), reason: reasonOf(value)})
+}
+
+// reasonOf says what is certain to be free of foreign bytes: what the Go runtime says, or the type of anything else.
+func reasonOf(value any) string {
+	if failure, ok := value.(runtime.Error); ok {
+		return failure.Error()
+	}
+	return fmt.Sprintf("a panic with a value of type %T", value)
+}
+
+func stack() string {
+	text := debug.Stack()
+	return string(text[:min(len(text), maxStack)])
+}
