@@ -44,6 +44,11 @@ const (
 	Sentinel
 )
 
+// String names the role.
+func (r Role) String() string {
+	return [...]string{"standalone", "without HELLO", "cluster", "Sentinel"}[r]
+}
+
 // Hostile is a server that hands each call on to a real Redis and its answer back, but for those of one call, which it
 // answers as its fault says. So it does all that clients need until they make that call.
 type Hostile struct {

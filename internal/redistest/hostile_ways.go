@@ -22,7 +22,8 @@ type Way struct {
 	// Calls that can be answered so; none: all.
 	Calls []string
 
-	answer func(*exchange) error
+	redirects bool
+	answer    func(*exchange) error
 }
 
 // Faults are all ways to misbehave in each of the calls.
@@ -34,6 +35,24 @@ func Faults(calls []string) []Fault {
 			if len(way.Calls) == 0 || slices.Contains(way.Calls, call) {
 				faults = append(faults, Fault{Call: call, Way: way})
 			}
+		}
+	}
+	return faults
+}
+
+// Roles are all roles, those first whose clients make the calls that others make, too.
+func Roles() []Role { return []Role{Standalone, WithoutHello, ClusterNode, Sentinel} }
+
+// FaultsOf are the faults that servers of each role can have, given the calls that they are asked. A fault that is the same
+// whatever the role is that of the first one; redirections are of a cluster's nodes again, as their clients follow them.
+func FaultsOf(calls map[Role][]string) map[Role][]Fault {
+	faults, met := map[Role][]Fault{}, map[string]bool{}
+	for _, role := range Roles() {
+		faults[role] = slices.DeleteFunc(Faults(calls[role]), func(fault Fault) bool {
+			return met[fault.Call] && (role != ClusterNode || !fault.Way.redirects)
+		})
+		for _, call := range calls[role] {
+			met[call] = true
 		}
 	}
 	return faults
@@ -156,7 +175,7 @@ func waysOfText() []Way {
 }
 
 func redirected(name, to, address string) Way {
-	return Way{Name: name, answer: func(e *exchange) error {
+	return Way{Name: name, redirects: true, answer: func(e *exchange) error {
 		target := address
 		if target == "" {
 			target = e.server.Addr()

@@ -1,0 +1,197 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package operatortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/redistest"
+)
+
+// Credentials that hostile servers want, of a user of the Redis behind them.
+const (
+	HostileUser     = "tenant"
+	HostilePassword = "secret"
+
+	credentials = "credentials"
+	// creators create resources at the same time.
+	creators = 8
+)
+
+// Hostiles are servers that misbehave. Each has a CacheStore in one namespace, with a policy and a purge.
+type Hostiles struct {
+	k8s       client.Client
+	namespace string
+	servers   []*hostile
+}
+
+// hostile is a server that misbehaves in one way, in one call after the other.
+type hostile struct {
+	*redistest.Hostile
+
+	name   string
+	role   redistest.Role
+	faults []redistest.Fault
+	turn   int
+}
+
+// NewHostiles makes a namespace without servers in it.
+func NewHostiles(ctx context.Context, k8s client.Client, namespace string) (*Hostiles, error) {
+	err := k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	if err == nil {
+		err = k8s.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: credentials},
+			StringData: map[string]string{"username": HostileUser, "password": HostilePassword},
+		})
+	}
+	return &Hostiles{k8s: k8s, namespace: namespace}, err
+}
+
+// Learn returns what the operator asks servers of each role that behave, from the creation of resources to their deletion.
+func (h *Hostiles) Learn(ctx context.Context, upstream string) (map[redistest.Role][]string, error) {
+	faults := map[redistest.Role][]redistest.Fault{}
+	for _, role := range redistest.Roles() {
+		faults[role] = []redistest.Fault{{}}
+	}
+	defer h.Close()
+	if err := h.Add(ctx, upstream, faults); err != nil {
+		return nil, err
+	}
+	if err := eventually(ctx, time.Second, h.allWell); err != nil {
+		return nil, fmt.Errorf("resources on servers that behave: %w", err)
+	}
+	if err := h.Delete(ctx); err != nil {
+		return nil, err
+	}
+	calls := map[redistest.Role][]string{}
+	for _, server := range h.servers {
+		calls[server.role] = server.Calls()
+	}
+	return calls, nil
+}
+
+// allWell says whether policies are Ready, with figures, and purges Complete.
+func (h *Hostiles) allWell(ctx context.Context) error {
+	policies, purges := &v1.CachePolicyList{}, &v1.CacheInvalidationList{}
+	err := errors.Join(h.k8s.List(ctx, policies, client.InNamespace(h.namespace)), h.k8s.List(ctx, purges, client.InNamespace(h.namespace)))
+	for i := range policies.Items {
+		if status := policies.Items[i].Status; status.AppliedHash == "" || status.Stats == nil {
+			err = errors.Join(err, fmt.Errorf("CachePolicy %s: %v", policies.Items[i].Name, status.Conditions))
+		}
+	}
+	for i := range purges.Items {
+		if status := purges.Items[i].Status; status.State != v1.StateComplete {
+			err = errors.Join(err, fmt.Errorf("CacheInvalidation %s: %v", purges.Items[i].Name, status.Conditions))
+		}
+	}
+	return err
+}
+
+// Add makes a server for each way in which one of each role can misbehave, in front of the Redis at an address. Each
+// misbehaves in another call at first.
+func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault) error {
+	var added []*hostile
+	for _, role := range redistest.Roles() {
+		for _, faults := range byWay(faults[role]) {
+			server := &hostile{name: fmt.Sprint("hostile-", len(h.servers)), role: role, faults: faults, turn: len(h.servers)}
+			var err error
+			if server.Hostile, err = redistest.RunHostile(upstream, role, server.fault()); err != nil {
+				return err
+			}
+			h.servers, added = append(h.servers, server), append(added, server)
+		}
+	}
+	return each(added, func(server *hostile) error { return h.create(ctx, server) })
+}
+
+// byWay groups faults, those of one way in a group.
+func byWay(faults []redistest.Fault) [][]redistest.Fault {
+	var groups [][]redistest.Fault
+	for _, fault := range faults {
+		at := slices.IndexFunc(groups, func(group []redistest.Fault) bool { return group[0].Way.Name == fault.Way.Name })
+		if at < 0 {
+			groups = append(groups, []redistest.Fault{fault})
+			continue
+		}
+		groups[at] = append(groups[at], fault)
+	}
+	return groups
+}
+
+func (s *hostile) fault() redistest.Fault { return s.faults[s.turn%len(s.faults)] }
+
+// Rotate has each server misbehave in its next call, and asks for another purge and another policy of each.
+func (h *Hostiles) Rotate(ctx context.Context) error {
+	return each(h.servers, func(server *hostile) error {
+		server.turn++
+		server.Misbehave(server.fault())
+		policy := h.policy(server)
+		patch := fmt.Appendf(nil, `{"spec":{"defaultTTL":"%ds"}}`, 60+server.turn)
+		if err := h.k8s.Patch(ctx, policy, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+			return err
+		}
+		return h.k8s.Create(ctx, h.purge(server))
+	})
+}
+
+// Turns is how often Rotate has to be called until each server has misbehaved in each of its calls.
+func (h *Hostiles) Turns() (turns int) {
+	for _, server := range h.servers {
+		turns = max(turns, len(server.faults))
+	}
+	return turns - 1
+}
+
+// Unasked are the faults of now that no server was asked for yet.
+func (h *Hostiles) Unasked() (faults []string) {
+	for _, server := range h.servers {
+		if server.Misbehaved() == 0 {
+			faults = append(faults, server.fault().String())
+		}
+	}
+	return faults
+}
+
+// Count is how many servers there are.
+func (h *Hostiles) Count() int { return len(h.servers) }
+
+// Close ends all servers.
+func (h *Hostiles) Close() {
+	for _, server := range h.servers {
+		server.Close()
+	}
+	h.servers = nil
+}
+
+// each does something for all servers, some at a time.
+func each(servers []*hostile, do func(*hostile) error) error {
+	queue := make(chan *hostile)
+	var group sync.WaitGroup
+	errs := make([]error, creators)
+	for i := range creators {
+		group.Go(func() {
+			for server := range queue {
+				if err := do(server); err != nil {
+					errs[i] = fmt.Errorf("%s, %s: %w", server.name, server.fault(), err)
+				}
+			}
+		})
+	}
+	for _, server := range servers {
+		queue <- server
+	}
+	close(queue)
+	group.Wait()
+	return errors.Join(errs...)
+}
