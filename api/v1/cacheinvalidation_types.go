@@ -10,6 +10,8 @@ import (
 // CacheInvalidationSpec says what to purge. It cannot be changed: to purge again, create another.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="spec is immutable: create another CacheInvalidation instead (kubectl create, with metadata.generateName)"
+// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
 type CacheInvalidationSpec struct {
 	// targets to purge, 1 to 100.
 	// Each is one of: {module}, {module, operation}, {userID}, {module, userID}, {module, operation, userID}, {all: true}.
@@ -24,6 +26,7 @@ type CacheInvalidationSpec struct {
 	// Absent: the Redis of the operator's environment.
 	//
 	// +optional
+	// +nullable
 	StoreRef *StoreReference `json:"storeRef,omitempty"`
 
 	// mode of the purge.
@@ -39,6 +42,7 @@ type CacheInvalidationSpec struct {
 	// Default false.
 	//
 	// +optional
+	// +nullable
 	// +kubebuilder:default=false
 	DryRun bool `json:"dryRun,omitempty"`
 
@@ -67,10 +71,13 @@ type CacheInvalidationSpec struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.all) && self.all) || !(has(self.module) || has(self.operation) || has(self.userID))",fieldPath=".all",reason=FieldValueForbidden,message="all: true purges the whole namespace and stands alone: drop it, or drop module, operation and userID"
 // +kubebuilder:validation:XValidation:rule="(has(self.all) && self.all) || has(self.module) || has(self.operation) || has(self.userID)",message="an empty target is refused: name a module or a userID, or say all: true to purge every module of the namespace"
 // +kubebuilder:validation:XValidation:rule="!has(self.operation) || has(self.module)",fieldPath=".module",reason=FieldValueRequired,message="operation needs a module: name the module that the operation belongs to"
+// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.operation), has(self.userID), has(self.all)].filter(set, set).size()",message="there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
 type InvalidationTarget struct {
 	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'; the first and the last are a letter or digit.
 	//
 	// +optional
+	// +nullable
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",message="must consist of letters, digits, '.', '_' and '-', and begin and end with a letter or digit, for example: users"
 	Module string `json:"module,omitempty"`
@@ -78,6 +85,7 @@ type InvalidationTarget struct {
 	// operation of the module to purge, 1 to 128 bytes; needs module.
 	//
 	// +optional
+	// +nullable
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 128",message="must be at most 128 bytes in UTF-8"
@@ -87,6 +95,7 @@ type InvalidationTarget struct {
 	// Shared entries stay.
 	//
 	// +optional
+	// +nullable
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 256",message="must be at most 256 bytes in UTF-8"

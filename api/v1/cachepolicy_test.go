@@ -86,9 +86,9 @@ func TestCachePolicyRefused(t *testing.T) {
 		"a revision without quotes":         {`{module: users, revision: 42}`, []string{"spec.revision", "must be of type string"}},
 		"an unknown deletion policy":        {`{module: users, deletionPolicy: Orphan}`, []string{"spec.deletionPolicy", `supported values: "Delete", "Retain"`}},
 		"suspend as a word":                 {`{module: users, suspend: "yes"}`, []string{"spec.suspend", "must be of type boolean"}},
-		"an unknown field":                  {`{module: users, ttl: 5m}`, []string{`unknown field "spec.ttl"`}},
-		"an unknown field of an operation":  {`{module: users, operations: [{name: list, ttl: 1m, tll: 2m}]}`, []string{`unknown field "spec.operations[0].tll"`}},
-		"a field in capitals":               {`{module: users, operations: [{name: list, ttl: 1m, TTL: 2m}]}`, []string{`unknown field "spec.operations[0].TTL"`}},
+		"an unknown field":                  {`{module: users, ttl: 5m}`, []string{"spec: Invalid value: there is a field with another name than module"}},
+		"an unknown field of an operation":  {`{module: users, operations: [{name: list, ttl: 1m, tll: 2m}]}`, []string{"spec.operations[0]: Invalid value: there is a field with another name than name"}},
+		"a field in capitals":               {`{module: users, operations: [{name: list, ttl: 1m, TTL: 2m}]}`, []string{"spec.operations[0]: Invalid value: there is a field with another name than name"}},
 		"operations as a map, as elsewhere": {`{module: users, operations: {list: 1m}}`, []string{`unknown field "spec.operations.list"`}},
 	} {
 		t.Run(name, func(t *testing.T) {

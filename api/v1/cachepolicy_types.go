@@ -10,6 +10,8 @@ import (
 // CachePolicySpec declares how the operations of one module are cached.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.storeRef) == has(oldSelf.storeRef) && (!has(self.storeRef) || self.storeRef == oldSelf.storeRef)",fieldPath=".storeRef",reason=FieldValueForbidden,message="storeRef is immutable: create a new CachePolicy for the other store, and delete this one when no application uses its store any more"
+// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
 type CachePolicySpec struct {
 	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.', '_' and '-'.
 	// One policy governs a module of a namespace in a store: of two, the older wins and the other waits.
@@ -78,6 +80,9 @@ type CachePolicySpec struct {
 }
 
 // OperationPolicy declares how one operation of the module is cached.
+//
+// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.name), has(self.ttl), has(self.staleFor), has(self.negativeTTL), has(self.localTTL), has(self.jitterPercent), has(self.scope), has(self.maxEntryBytes)].filter(set, set).size()",message="there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
 type OperationPolicy struct {
 	// name of the operation, as applications call it, for example getById: 1 to 128 letters, digits, '.', '_', ':', '/' and '-'.
 	//

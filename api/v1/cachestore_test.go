@@ -72,7 +72,7 @@ func TestCacheStoreRefused(t *testing.T) {
 		"a database below 0":                    {`{addresses: ["r:6379"], db: -1}`, []string{"spec.db", "greater than or equal to 0"}},
 		"an unknown way with lost data":         {`{addresses: ["r:6379"], onDataLoss: Ignore}`, []string{"spec.onDataLoss", `supported values: "Replay", "InvalidateAll"`}},
 
-		"a password in the open":         {`{addresses: ["r:6379"], password: secret}`, []string{`unknown field "spec.password"`}},
+		"a password in the open":         {`{addresses: ["r:6379"], password: secret}`, []string{"spec: Invalid value: there is a field with another name than mode"}},
 		"a Secret without name":          {`{addresses: ["r:6379"], credentialsSecretRef: {}}`, []string{"spec.credentialsSecretRef.name", "Required value"}},
 		"a Secret of another namespace":  {`{addresses: ["r:6379"], credentialsSecretRef: {name: a, namespace: b}}`, []string{`unknown field "spec.credentialsSecretRef.namespace"`}},
 		"a Secret behind a slash":        {`{addresses: ["r:6379"], credentialsSecretRef: {name: redis/auth}}`, []string{"spec.credentialsSecretRef.name", badName}},
@@ -83,7 +83,7 @@ func TestCacheStoreRefused(t *testing.T) {
 		"a Secret with a line break":     {`{addresses: ["r:6379"], credentialsSecretRef: {name: "a\n"}}`, []string{"spec.credentialsSecretRef.name", badName}},
 		"a Secret of the sentinels":      {`{mode: Sentinel, masterName: m, addresses: ["s:1"], sentinelCredentialsSecretRef: {name: a_b}}`, []string{"spec.sentinelCredentialsSecretRef.name", badName}},
 		"a Secret with too long a name":  {`{addresses: ["r:6379"], credentialsSecretRef: {name: ` + longName + `s}}`, []string{"spec.credentialsSecretRef.name", "253"}},
-		"TLS that checks no certificate": {`{addresses: ["r:6379"], tls: {insecureSkipVerify: true}}`, []string{`unknown field "spec.tls.insecureSkipVerify"`}},
+		"TLS that checks no certificate": {`{addresses: ["r:6379"], tls: {insecureSkipVerify: true}}`, []string{"spec.tls: Invalid value: there is a field with another name than caSecretRef"}},
 		"an empty server name":           {`{addresses: ["r:6379"], tls: {serverName: ""}}`, []string{"spec.tls.serverName", "at least 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.mode != 'Sentinel' || has(self.masterName)",fieldPath=".masterName",reason=FieldValueRequired,message="mode Sentinel needs masterName: the name under which the sentinels watch the primary, for example: mymaster"
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.masterName)",fieldPath=".masterName",reason=FieldValueForbidden,message="masterName is for mode Sentinel only"
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.sentinelCredentialsSecretRef)",fieldPath=".sentinelCredentialsSecretRef",reason=FieldValueForbidden,message="sentinelCredentialsSecretRef is for mode Sentinel only"
+// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.mode), has(self.addresses), has(self.masterName), has(self.db), has(self.credentialsSecretRef), has(self.sentinelCredentialsSecretRef), has(self.tls), has(self.onDataLoss)].filter(set, set).size()",message="there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss: correct it, as the store would be used without it"
 type CacheStoreSpec struct {
 	// mode says what the addresses are.
 	// Standalone: one server.
@@ -115,6 +117,9 @@ const (
 type StoreAddress string
 
 // StoreTLS says how a store is authenticated, and how the operator authenticates itself.
+//
+// +kubebuilder:pruning:PreserveUnknownFields
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.caSecretRef), has(self.clientCertificateSecretRef), has(self.serverName)].filter(set, set).size()",message="there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName: correct it, as the store would be used without it"
 type StoreTLS struct {
 	// caSecretRef names the Secret with the authorities to trust, as PEM in key ca.crt.
 	// Absent: those of the system.

@@ -1,0 +1,56 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1_test
+
+import (
+	"testing"
+)
+
+// For a client that asks for no validation of fields the API server drops what it does not know. What is left of a
+// purge must not be more than was meant, nor must a policy or a store be without a limit that was meant.
+func TestMisspelledFieldsAreRefusedToEveryClient(t *testing.T) {
+	const (
+		ofTarget    = "spec.targets[0]: Invalid value: there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
+		ofPurge     = "spec: Invalid value: there is a field with another name than targets, storeRef, mode, dryRun, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
+		ofPolicy    = "spec: Invalid value: there is a field with another name than module, storeRef, defaultTTL, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
+		ofOperation = "spec.operations[0]: Invalid value: there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
+		ofStore     = "spec: Invalid value: there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss: correct it, as the store would be used without it"
+		ofTLS       = "spec.tls: Invalid value: there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName: correct it, as the store would be used without it"
+	)
+	for _, test := range []struct{ resource, spec, want string }{
+		{invalidations, `{"targets":[{"module":"users","userId":"u1"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","userid":1}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","USERID":"u1"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","user":{"id":"u1"}}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","userId":null}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","userIDs":["u1","u2"]}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","op":"list"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","operation":"getById","id":"7"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"userID":"u1","modules":["users"]}]}`, ofTarget},
+		{invalidations, `{"targets":[{"all":true,"namespace":"other"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"user":"u1"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"user":"u1"}]}`, "an empty target is refused"},
+		{invalidations, `{"targets":[{"module":"users","userID":null}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users","operation":null,"userID":"u1"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":null,"userID":"u1"}]}`, ofTarget},
+		{invalidations, `{"targets":[{"module":"users"}],"dryrun":true}`, ofPurge},
+		{invalidations, `{"targets":[{"module":"users"}],"dryRun":null}`, ofPurge},
+		{invalidations, `{"targets":[{"module":"users"}],"store":"main"}`, ofPurge},
+		{invalidations, `{"targets":[{"module":"users"}],"storeRef":null}`, ofPurge},
+		{policies, `{"module":"users","defaultTTL":"5m","operation":[{"name":"create","ttl":"0s"}]}`, ofPolicy},
+		{policies, `{"module":"users","defaultTTL":"5m","suspended":true}`, ofPolicy},
+		{policies, `{"module":"users","operations":[{"name":"list","ttl":"5m","maxEntrySize":1000}]}`, ofOperation},
+		{policies, `{"module":"users","operations":[{"name":"list","ttl":"5m","localTtl":"0s"}]}`, ofOperation},
+		{stores, `{"addresses":["redis:6379"],"TLS":{}}`, ofStore},
+		{stores, `{"addresses":["redis:6379"],"database":3}`, ofStore},
+		{stores, `{"addresses":["redis:6379"],"tls":{"clientCertSecretRef":{"name":"a"}}}`, ofTLS},
+	} {
+		t.Run(test.spec, func(t *testing.T) {
+			for _, fieldValidation := range []string{"Ignore", "Warn", "Strict"} {
+				_, err := createJSON(test.resource, test.spec, fieldValidation)
+				wantRefused(t, err, []string{test.want})
+			}
+		})
+	}
+}
