@@ -33,7 +33,7 @@ func (r *CachePolicyReconciler) withdraw(
 			return reconcile.Result{}, err
 		}
 		farewell = abandoned(policy, f)
-	} else if pending > 0 {
+	} else if pending > 0 && !r.outOfTime(policy) {
 		return inBackground(soon), nil
 	}
 	if err := patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, false); err != nil {
@@ -74,6 +74,12 @@ func (r *CachePolicyReconciler) withdrawFromStore(
 
 func (r *CachePolicyReconciler) outOfPatience(policy *v1.CachePolicy) bool {
 	return r.Clock.Since(policy.DeletionTimestamp.Time) >= r.WithdrawTimeout
+}
+
+// outOfTime says that a store that answers has had all the time that any module takes to give back its memory. What is left
+// expires by itself.
+func (r *CachePolicyReconciler) outOfTime(policy *v1.CachePolicy) bool {
+	return r.Clock.Since(policy.DeletionTimestamp.Time) >= abandonAfter*r.WithdrawTimeout
 }
 
 func withdrawn(policy *v1.CachePolicy) notice {

@@ -85,7 +85,7 @@ func (r *CacheStoreReconciler) release(
 		return nil
 	}
 	last, at := r.Stores.declare(store).report()
-	dead := last != nil && last.err != nil && r.outOfPatience(store)
+	dead := r.isDead(store, last)
 	for _, reader := range []client.Reader{r.Client, r.Reader} { // the cache may not know yet of the latest ones
 		var err error
 		if found.references, err = referencesTo(ctx, reader, store); err != nil || found.references.hold(dead) {
@@ -97,16 +97,37 @@ func (r *CacheStoreReconciler) release(
 	}
 	found.gone = true
 	if found.references.any() {
-		abandonedBy(found.references, faultOf(last.err, at)).record(r.Events, store)
+		abandonedBy(found.references, reasonToGo(last, at)).record(r.Events, store)
 	}
 	return nil
 }
 
-func abandonedBy(left references, f *fault) notice {
+// abandonAfter is how many times its patience a deletion waits for a store that can be used: a server that answers may still
+// let nothing come to an end.
+const abandonAfter = 10
+
+// isDead says that a deleted CacheStore is of no use to purges: for some time it could not be used, or they did not end.
+func (r *CacheStoreReconciler) isDead(store *v1.CacheStore, last *finding) bool {
+	usable := last != nil && last.err == nil && last.generation == editionOf(store)
+	if usable {
+		return r.Clock.Since(store.DeletionTimestamp.Time) >= abandonAfter*r.WithdrawTimeout
+	}
+	return r.outOfPatience(store)
+}
+
+// reasonToGo says why a CacheStore is let go though purges refer to it.
+func reasonToGo(last *finding, at place) string {
+	if last == nil || last.err == nil {
+		return fmt.Sprintf("%s did not carry them out in time", at)
+	}
+	return faultOf(last.err, at).String()
+}
+
+func abandonedBy(left references, reason string) notice {
 	return notice{
 		corev1.EventTypeWarning, reasonAbandoned, actionConnect,
 		fmt.Sprintf("it is gone, and %d unfinished CacheInvalidations refer to it, for example %s: they wait for another CacheStore of its name. %s",
-			left.invalidations, left.example, f),
+			left.invalidations, left.example, reason),
 	}
 }
 

@@ -78,7 +78,7 @@ func (m *Monitor) tellLoss(ctx context.Context, policies []v1.CachePolicy, loss 
 	}
 	message := loss.message(m.place)
 	m.Log.Info("The store may have gone back to an older state", "at", m.place.address, "done", message)
-	m.Metrics.lostData(m.id)
+	m.publish(func() { m.Metrics.lostData(m.id) })
 	told := notice{corev1.EventTypeWarning, reasonDataLoss, actionInvalidate, message}
 	if m.id != defaultStore {
 		store := &v1.CacheStore{}

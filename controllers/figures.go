@@ -50,7 +50,7 @@ func (m *Monitor) count(ctx context.Context) error {
 	}
 	counted, stats = readable(counted, stats, broken)
 	m.nextCount = now.Add(wait.Jitter(m.StatsInterval, statsJitter))
-	m.Metrics.observeAll(m.id, counted, stats)
+	m.publish(func() { m.Metrics.observeAll(m.id, counted, stats) })
 	m.noteFigures(stats)
 	var news []*v1.CachePolicy
 	for i, policy := range counted {
@@ -118,4 +118,21 @@ func slotsOf(policies []*v1.CachePolicy) []registry.Slot {
 		slots[i] = slotOf(policy)
 	}
 	return slots
+}
+
+// publish writes into metrics, unless the store is no more: nobody would take away what a late look found.
+func (m *Monitor) publish(write func()) {
+	m.series.Lock()
+	defer m.series.Unlock()
+	if !m.dropped {
+		write()
+	}
+}
+
+// drop takes the store out of the metrics, for good.
+func (m *Monitor) drop() {
+	m.series.Lock()
+	defer m.series.Unlock()
+	m.dropped = true
+	m.Metrics.forgetStore(m.id)
 }

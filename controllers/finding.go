@@ -131,7 +131,7 @@ func (m *Monitor) note(found finding) (changed bool) {
 		before = *m.found
 	}
 	m.found = &found
-	m.Metrics.storeFound(m.id, found.err == nil)
+	m.publish(func() { m.Metrics.storeFound(m.id, found.err == nil) })
 	was, is := faultOf(before.err, m.place), faultOf(found.err, m.place)
 	if first {
 		// All are looked at anyway when the operator starts.

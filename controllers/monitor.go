@@ -46,6 +46,9 @@ type Monitor struct {
 	fenced     fenced
 	lists      *moduleLists
 
+	series  sync.Mutex // guards dropped and what the monitor writes into metrics
+	dropped bool       // the store is no more
+
 	mu      sync.Mutex
 	place   place
 	link    *link     // nil: not connected

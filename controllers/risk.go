@@ -12,7 +12,7 @@ import (
 // tellRisks says in a metric what endangers the users of a store that can be used, and in the log when that changes. For
 // the operator's own Redis, which no resource stands for, nothing else does.
 func (m *Monitor) tellRisks(before, now []registry.Warning) {
-	m.Metrics.storeAtRisk(m.id, now)
+	m.publish(func() { m.Metrics.storeAtRisk(m.id, now) })
 	switch {
 	case slices.Equal(before, now):
 	case len(now) == 0:

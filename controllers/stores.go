@@ -160,7 +160,8 @@ func (s *Stores) start(w *watched) {
 	s.done.Go(func() { w.monitor.run(ctx) })
 }
 
-// drop ends the monitor of a CacheStore that is no more, and wakes those that refer to it still.
+// drop ends the monitor of a CacheStore that is no more, and wakes those that refer to it still. It waits for no server: a
+// look that is under way there ends by its timeouts, and writes nothing any more.
 func (s *Stores) drop(ctx context.Context, id storeID) {
 	s.mu.Lock()
 	w := s.monitors[id]
@@ -172,6 +173,6 @@ func (s *Stores) drop(ctx context.Context, id storeID) {
 	if w.stop != nil {
 		w.stop()
 	}
-	s.Metrics.forgetStore(id)
+	w.monitor.drop()
 	w.monitor.wakeAll(ctx)
 }
