@@ -1,0 +1,144 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"fmt"
+	"strings"
+)
+
+func (r *run) fill(s step) {
+	if token := r.lookUp(s.Key, s.Lock); token != "" {
+		r.store(s, token)
+	}
+}
+
+func (r *run) set(s step) {
+	if len(r.leases) == 0 {
+		return
+	}
+	l := r.leases[len(r.leases)-1-s.Token%len(r.leases)]
+	if s.Flag = s.Size != 30; s.Flag { // most fills are of what was loaded
+		s.Key = l.of
+	}
+	r.store(s, forged(l.text, s.Forge))
+}
+
+func forged(token, how string) string {
+	switch how {
+	case "byte":
+		return token[:len(token)-3] + "~" + token[len(token)-2:]
+	case "cut":
+		return token[:len(token)-1]
+	case "more":
+		return token + "A"
+	case "mark":
+		return map[byte]string{'1': "2", '2': "1"}[token[0]] + token[1:]
+	case "none":
+		return "0"
+	default:
+		return token
+	}
+}
+
+// store is cw_set.
+func (r *run) store(s step, token string) {
+	r.fills++
+	payload := fmt.Sprint(r.fills, strings.Repeat("x", s.Size))
+	sent := payload
+	if strings.Contains(s.Option, "room") {
+		sent = strings.Repeat("?", len(token)+6) + payload
+	}
+	args := []any{s.Key.op, s.Key.id, s.Key.user, sent, token}
+	if s.Option != "" {
+		args = append(args, s.Option)
+	}
+	reply, now := r.number("cw_set", args...)
+	negative := strings.Contains(s.Option, "negative")
+	r.stored(s.Key, token, reply, entry{payload: payload, negative: negative}, now)
+}
+
+// stored takes the reply of cw_set for what it is.
+func (r *run) stored(k key, token string, reply int64, e entry, now span) {
+	is := r.state.policy.policy.rule(k.op)
+	cached, perhaps := r.state.policy.cached(k.op)
+	if e.negative && is.Negative == 0 {
+		cached, perhaps = false, false
+	}
+	refused := is.UsersOnly && k.user == "" || int64(len(e.payload)) > is.MaxBytes
+	valid, maybeValid := r.isValid(token, k)
+	allowed := reply == 0 && !cached || reply == -2 && perhaps && refused || reply == -1 && !valid ||
+		reply > 0 && perhaps && !refused && maybeValid
+	if !allowed {
+		r.fail("cw_set answers %d; cached: %v or %v, refused: %v, valid: %v or %v", reply, cached, perhaps, refused, valid, maybeValid)
+	}
+	r.unlocked(k, token, reply)
+	switch {
+	case reply == -1:
+		r.state.count(k.op, "fenced", 1)
+	case reply > 0:
+		r.state.count(k.op, "fills", 1)
+		r.enter(k, reply, e, is, now)
+	}
+}
+
+func (r *run) enter(k key, ttl int64, e entry, is rule, now span) {
+	longest, more := is.TTL, is.Stale
+	if e.negative {
+		longest, more = is.Negative, 0
+	}
+	if ttl > longest || ttl < longest-longest*is.Jitter/100 {
+		r.fail("a TTL of %d, by the rule %+v", ttl, is)
+	}
+	e.covering, _ = r.state.covers(k.op, k.user)
+	e.fresh, e.lives = now.after(ttl), now.after(ttl+more)
+	r.state.entries[k] = e
+}
+
+// isValid says whether a fill with a token is stored: for sure, or possibly.
+func (r *run) isValid(token string, k key) (certain, possible bool) {
+	c, complete := r.state.covers(k.op, k.user)
+	if !complete || len(token) < 2 {
+		return false, false
+	}
+	for _, l := range r.leases {
+		if l.text[1:] != token[1:] || l.covering != c || strings.Trim(token[:1], "12") != "" {
+			continue
+		}
+		deleted, maybe := r.state.deletedSince(k, l.fence)
+		possible = possible || !deleted
+		certain = certain || !deleted && !maybe && !l.doubtful && l.text == token
+	}
+	return certain, possible
+}
+
+// unlocked: the load lock of a fill ends with it, whatever becomes of it.
+func (r *run) unlocked(k key, token string, reply int64) {
+	l, found := r.state.locks[k]
+	if !found || token[0] != '2' {
+		return
+	}
+	if r.leases[l.owner].text == token && (reply > 0 || reply == -1 || locksLast) {
+		delete(r.state.locks, k)
+		return
+	}
+	l.doubtful = true
+	r.state.locks[k] = l
+}
+
+// fillMany stores many entries by one lease: a token is worth the same for all that the same heads cover.
+func (r *run) fillMany(s step) {
+	s.Key.id = "many"
+	token := r.lookUp(s.Key, 0)
+	if token == "" {
+		return
+	}
+	replies, now, err := r.slot.setMany(r, s.Key, token, manyEntries)
+	r.must(err)
+	for i, reply := range replies {
+		k := key{s.Key.op, s.Key.user, fmt.Sprint("many", i)}
+		r.fills++
+		r.stored(k, token, reply, entry{payload: fmt.Sprint(i)}, now)
+	}
+}

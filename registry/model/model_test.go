@@ -1,0 +1,52 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package model holds the function library against a model of docs/protocol.md, which shares no code with it: whatever is
+// called, evicted, loaded again or failed over, each answer is one that the protocol allows.
+package model
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// start returns clients of two servers.
+func start(t *testing.T) (servers [2]*redis.Client) {
+	t.Helper()
+	for i := range servers {
+		servers[i] = redistest.Start(t).Client()
+	}
+	return servers
+}
+
+func load(t *testing.T, servers [2]*redis.Client, library string) {
+	t.Helper()
+	for _, server := range servers {
+		if err := server.FunctionLoadReplace(t.Context(), library).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Some thousand sequences: each of these tests runs a hundred, or as many as -rapid.checks says.
+func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
+	servers := start(t)
+	load(t, servers, registry.Library)
+	for i := range 40 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(rt *rapid.T) {
+				if err := runSequence(t.Context(), servers, registry.Library, sequences().Draw(rt, "sequence")); err != nil {
+					rt.Log(err)
+					rt.Fatal("the protocol does not allow that") // the same words, so that shorter sequences count as the same failure
+				}
+			})
+		})
+	}
+}

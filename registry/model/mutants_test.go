@@ -1,0 +1,109 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// mutants are faults put into the library, each by another text in place of one that is there once.
+var mutants = map[string]struct{ text, instead string }{
+	"a fill goes by no fence":                     {"is_fenced(slot, op, member, heads, token) then", "false then"},
+	"a deletion fences no load":                   {"if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end", ""},
+	"a deletion fences all loads":                 {"string.sub(record, EPOCH_LEN + 1) == digest then return true", "true then return true"},
+	"a deletion leaves the entry":                 {"  free(slot, {name}, {})\n", ""},
+	"a deletion leaves the entry in the index":    {"  free(slot, {name}, {})\n", "  call('UNLINK', entry_key(slot, name))\n"},
+	"a user keeps the head":                       {"  call('DEL', head)\n", ""},
+	"an operation keeps the head":                 {"if mode == HARD then hide(slot, {{op = op}}) end", ""},
+	"a module keeps the head":                     {"    call('DEL', module_head_key(slot))\n  end\n  for _, one", "  end\n  for _, one"},
+	"an operation of a user stays":                {"    free(slot, names, {})\n", ""},
+	"other operations of a user go":               {"  restamp(slot, others, epoch)\n", ""},
+	"loads of an operation of a user go on":       {"  local epoch = new_epoch(slot)\n  restamp", "  local epoch = epoch_of(head)\n  restamp"},
+	"soft is fresh":                               {"    soft_stale = flags", "    soft_stale = false, was = flags"},
+	"soft is nothing":                             {"if value then call('SET', head, string.sub(value, 1, hard_len)", "if false then call('SET', head, string.sub(value, 1, hard_len)"},
+	"dry is hard":                                 {"if mode == HARD then hide(slot, {{op = op}}) end", "if mode ~= SOFT then hide(slot, {{op = op}}) end"},
+	"another revision purges nothing":             {"new.revision ~= old.revision and", "false and"},
+	"each policy purges":                          {"if new.revision and new.revision ~= old.revision and", "if"},
+	"a policy that goes leaves its entries":       {"  invalidate_module(slot, HARD, known_operations(slot, read_rules(slot)))\n", ""},
+	"an operation that is off keeps its entries":  {"    invalidate_operation(slot, op, HARD, work)\n    return\n", "    return\n"},
+	"a lowered TTL shortens nothing":              {"local shorter = life_of(rule) <", "local shorter = false and life_of(rule) <"},
+	"more jitter than is said":                    {"local most = math.floor(ttl * percent / 100)", "local most = ttl - 1"},
+	"negative entries are like others":            {"heads.flags + (negative and FLAG_NEGATIVE or 0)", "heads.flags"},
+	"entries without a user under scope User":     {"(rule.scope == 'User' and user == '') or", ""},
+	"payloads of any size":                        {" or bytes > rule.max then", " then"},
+	"a load lock for everybody":                   {"if call('GET', key) == token then return false", "if false then return false"},
+	"a load lock for nobody":                      {"if call('GET', key) == token then return false", "if true then return false"},
+	"a fill keeps its load lock":                  {"  give_lock_back(slot, name_of(slot, op, member), plain)\n", ""},
+	"a request is done again":                     {"  if answer then return answer end\n", ""},
+	"a request id is good for anything":           {"if asked ~= '' and asked ~= digest then", "if false then"},
+	"epochs are drawn again":                      {"    local six = ", "    local six = i or "},
+	"members of shared entries are like a user's": {"if user == '' then return '0::' .. id end", "if user == '' then return '1:u:' .. id end"},
+	"one miss counts for two":                     {"  count(slot, 'misses', op)\n", "  count(slot, 'misses', op, '2')\n"},
+	"nothing is reclaimed":                        {"local function unlink_all(keys)\n", "local function unlink_all(keys)\n  if #keys > 1 then return #keys end\n"},
+	"refreshing is for everybody":                 {"if take_lock(slot, name, token, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then", "do"},
+	"the hash is of another text":                 {"local hash, in_place = redis.sha1hex(text)", "local hash, in_place = redis.sha1hex(text .. ' ')"},
+}
+
+// A sequence that hardly comes about by chance: a former primary remembers a rule, which another replaced meanwhile.
+var rememberedRule = []step{
+	{Do: "fill", Key: key{op: "list", id: "a"}},
+	{Do: "fail over"},
+	{Do: "apply", Policy: policy{Default: 600_000}},
+	{Do: "fail over"},
+	{Do: "fill", Key: key{op: "list", id: "b"}},
+}
+
+const triesOfAMutant = 3000
+
+// The model is no use unless it finds what is wrong.
+func TestTheModelFindsEachMutant(t *testing.T) {
+	servers := start(t)
+	for name, mutant := range mutants {
+		t.Run(name, func(t *testing.T) {
+			library := mutated(t, servers, mutant.text, mutant.instead)
+			for seed := range triesOfAMutant {
+				if err := runSequence(t.Context(), servers, library, sequences().Example(seed)); err != nil {
+					reason, _, _ := strings.Cut(err.Error(), "\n")
+					t.Logf("found by sequence %d: %.200s", seed, reason)
+					return
+				}
+			}
+			t.Error("it is not found")
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		load(t, servers, registry.Library)
+		for seed := range 100 {
+			if err := runSequence(t.Context(), servers, registry.Library, sequences().Example(seed)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	t.Run("a rule is remembered that another replaced", func(t *testing.T) {
+		load(t, servers, registry.Library)
+		if err := runSequence(t.Context(), servers, registry.Library, rememberedRule); err != nil {
+			t.Fatal(err)
+		}
+		library := mutated(t, servers, "then renew_fence(slot, op) end", "then end")
+		if err := runSequence(t.Context(), servers, library, rememberedRule); err == nil {
+			t.Error("it is not found")
+		}
+	})
+}
+
+// mutated loads the library with another text in place of one that is there once.
+func mutated(t *testing.T, servers [2]*redis.Client, text, instead string) string {
+	t.Helper()
+	if n := strings.Count(registry.Library, text); n != 1 {
+		t.Fatalf("the library has %d times %q: name what makes this mutant now", n, text)
+	}
+	library := strings.Replace(registry.Library, text, instead, 1)
+	load(t, servers, library)
+	return library
+}
