@@ -49,6 +49,8 @@ func TestManagerPermissions(t *testing.T) {
 		{"watch", "secrets", "shop", false},
 		{"list", "configmaps", "shop", false},
 		{"get", "pods", "shop", false},
+		{"get", "namespaces", "shop", false},
+		{"list", "namespaces", "", false},
 	} {
 		wantAllowed(t, manager, test.verb, test.resource, test.namespace, test.want)
 	}

@@ -41,6 +41,8 @@ type CachePolicyReconciler struct {
 	// WithdrawTimeout is how long after its deletion a policy waits for a store that cannot be
 	// reached, before it goes without having been withdrawn.
 	WithdrawTimeout time.Duration
+	// Cluster is the first part of the owner that is recorded beside each policy; empty: none is.
+	Cluster string
 }
 
 // Reconcile brings the store in line with one policy.
@@ -100,18 +102,25 @@ func (r *CachePolicyReconciler) push(
 	}
 	slot, wanted := slotOf(policy), policyOf(&policy.Spec)
 	hashes, err := store.PolicyHashes(ctx, []registry.Slot{slot})
-	// What cannot be read differs: ApplyPolicy puts that right, or meets the trouble itself.
+	// What cannot be read differs: ApplyPolicyFor puts that right, or meets the trouble itself.
 	if err != nil && (registry.ConcernsStore(err) || ctx.Err() != nil) {
 		return err
 	}
 	if err == nil && hashes[0] == wanted.Hash() {
+		if err := r.own(ctx, policy, store); err != nil {
+			return err
+		}
 		found.hash = wanted.Hash()
 		return nil
 	}
 	if err := r.listModules(ctx, policy, store); err != nil {
 		return err
 	}
-	applied, err := store.ApplyPolicy(ctx, slot, wanted)
+	var applied registry.Applied
+	err = r.claiming(ctx, policy, func(claim registry.Claim) (err error) {
+		applied, err = store.ApplyPolicyFor(ctx, claim, wanted)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -120,7 +129,14 @@ func (r *CachePolicyReconciler) push(
 	return nil
 }
 
-// listModules makes sure that the store lists the policy's module before ApplyPolicy writes it. A list that is not there is
+// own claims a policy that is in place already.
+func (r *CachePolicyReconciler) own(ctx context.Context, policy *v1.CachePolicy, store PolicyStore) error {
+	return r.claiming(ctx, policy, func(claim registry.Claim) error {
+		return store.OwnPolicies(ctx, []registry.Claim{claim})
+	})
+}
+
+// listModules makes sure that the store lists the policy's module before ApplyPolicyFor writes it. A list that is not there is
 // written with all modules of the namespace at once: who purges a user everywhere must never find a list with some of them.
 func (r *CachePolicyReconciler) listModules(ctx context.Context, policy *v1.CachePolicy, store PolicyStore) error {
 	if joined, err := store.JoinModules(ctx, slotOf(policy)); err != nil || joined {

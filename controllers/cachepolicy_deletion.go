@@ -65,7 +65,14 @@ func (r *CachePolicyReconciler) withdrawFromStore(
 	if err := store.Err(); err != nil {
 		return notice{}, 0, err
 	}
-	if _, err := store.DeletePolicy(ctx, slot); err != nil {
+	err = r.claiming(ctx, policy, func(claim registry.Claim) error {
+		_, err := store.DeletePolicyFor(ctx, claim)
+		return err
+	})
+	if other, contended := contenderOf(err); contended {
+		return leftTo(policy, other), 0, nil
+	}
+	if err != nil {
 		return notice{}, 0, err
 	}
 	pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
@@ -100,6 +107,13 @@ func handedOver(policy, heir *v1.CachePolicy) notice {
 	return notice{
 		corev1.EventTypeNormal, reasonHandedOver, actionWithdraw,
 		fmt.Sprintf("module %s is governed by CachePolicy %s", policy.Spec.Module, heir.Name),
+	}
+}
+
+func leftTo(policy *v1.CachePolicy, other string) notice {
+	return notice{
+		corev1.EventTypeNormal, reasonHandedOver, actionWithdraw,
+		fmt.Sprintf("the policy of module %s in Redis belongs to %s: it stays", policy.Spec.Module, ownerInWords(other)),
 	}
 }
 

@@ -40,6 +40,11 @@ type policyFindings struct {
 	fault *fault
 }
 
+// isOthers says that what is in Redis is another's.
+func (f policyFindings) isOthers() bool {
+	return f.winner != "" || f.fault != nil && f.fault.reason == v1.ReasonContended
+}
+
 // policyStatus turns findings into status.
 func policyStatus(policy *v1.CachePolicy, found policyFindings, now time.Time, interval time.Duration) v1.CachePolicyStatus {
 	status := *policy.Status.DeepCopy()
@@ -50,8 +55,7 @@ func policyStatus(policy *v1.CachePolicy, found policyFindings, now time.Time, i
 	} else {
 		acceptance(found).writeAs(v1.ConditionAccepted, &status.Conditions, policy.Generation, now)
 	}
-	if found.winner != "" {
-		// What is in Redis is another's.
+	if found.isOthers() {
 		status.AppliedHash, status.AppliedRevision, status.Stats = "", "", nil
 	}
 	if found.hash != "" {

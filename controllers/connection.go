@@ -99,7 +99,8 @@ func (m *Monitor) follow(declared declaration, next *link) {
 		m.lists = newModuleLists() // those of another Redis, perhaps
 	}
 	m.unlink()
-	next.store, next.origin = rememberingStore{next.store, m.lists}, declared.origin
+	next.store = newClaimingStore(rememberingStore{next.store, m.lists}, m.Clock)
+	next.origin = declared.origin
 	m.link = next
 }
 

@@ -60,7 +60,7 @@ func TestADeletionNeverHangs(t *testing.T) {
 // endlessStore answers everything, and always has more to reclaim.
 type endlessStore struct{ Store }
 
-func (endlessStore) DeletePolicy(context.Context, registry.Slot) (bool, error) { return true, nil }
+func (endlessStore) DeletePolicyFor(context.Context, registry.Claim) (bool, error) { return true, nil }
 
 func (endlessStore) Reclaim(context.Context, registry.Slot, int) (registry.Reclaimed, error) {
 	return registry.Reclaimed{Pending: 1}, nil

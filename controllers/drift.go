@@ -71,6 +71,9 @@ func (m *Monitor) mend(ctx context.Context) error {
 		inPlace += equal
 	}
 	m.tellInPlace(inPlace, wanted(policies))
+	if err := broken.Take(m.renewClaims(ctx, policies)); err != nil {
+		return err
+	}
 	return broken.OrNil()
 }
 

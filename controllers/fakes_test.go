@@ -128,20 +128,27 @@ func (s *brittleStore) Modules(ctx context.Context, namespace string) ([]string,
 	return modules, s.leave("Modules", err)
 }
 
-func (s *brittleStore) ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error) {
+func (s *brittleStore) ApplyPolicyFor(ctx context.Context, claim registry.Claim, policy registry.Policy) (registry.Applied, error) {
 	if err := s.enter("ApplyPolicy"); err != nil {
 		return registry.Applied{}, err
 	}
-	applied, err := s.Store.ApplyPolicy(ctx, slot, policy)
+	applied, err := s.Store.ApplyPolicyFor(ctx, claim, policy)
 	return applied, s.leave("ApplyPolicy", err)
 }
 
-func (s *brittleStore) DeletePolicy(ctx context.Context, slot registry.Slot) (bool, error) {
+func (s *brittleStore) DeletePolicyFor(ctx context.Context, claim registry.Claim) (bool, error) {
 	if err := s.enter("DeletePolicy"); err != nil {
 		return false, err
 	}
-	deleted, err := s.Store.DeletePolicy(ctx, slot)
+	deleted, err := s.Store.DeletePolicyFor(ctx, claim)
 	return deleted, s.leave("DeletePolicy", err)
+}
+
+func (s *brittleStore) OwnPolicies(ctx context.Context, claims []registry.Claim) error {
+	if err := s.enter("OwnPolicies"); err != nil {
+		return err
+	}
+	return s.leave("OwnPolicies", s.Store.OwnPolicies(ctx, claims))
 }
 
 // InvalidateMany fails as a whole, by the name Invalidate.

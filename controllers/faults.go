@@ -75,6 +75,9 @@ func faultOf(err error, at place) *fault {
 		f.class, f.reason = classStalled, v1.ReasonStoreMisbehaves
 		f.message = fmt.Sprintf("%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
 			"not to another service; it is tried again at longer and longer intervals", at, causeOf(err, registry.ErrMisbehaves), at.declaredIn())
+	case isContention(err):
+		other, _ := contenderOf(err)
+		f.class, f.reason, f.message = classStalled, v1.ReasonContended, contention(at, other)
 	case errors.Is(err, registry.ErrRejected):
 		f.class, f.reason = classTerminal, v1.ReasonRejected
 		f.message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)

@@ -39,24 +39,29 @@ func (s impatientStore) PolicyHashes(ctx context.Context, slots []registry.Slot)
 	return hashes, err
 }
 
-// ApplyPolicy implements Store.
-func (s impatientStore) ApplyPolicy(
-	ctx context.Context, slot registry.Slot, policy registry.Policy,
+// ApplyPolicyFor implements Store.
+func (s impatientStore) ApplyPolicyFor(
+	ctx context.Context, claim registry.Claim, policy registry.Policy,
 ) (applied registry.Applied, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
-		applied, err = s.Store.ApplyPolicy(ctx, slot, policy)
+		applied, err = s.Store.ApplyPolicyFor(ctx, claim, policy)
 		return err
 	})
 	return applied, err
 }
 
-// DeletePolicy implements Store.
-func (s impatientStore) DeletePolicy(ctx context.Context, slot registry.Slot) (deleted bool, err error) {
+// DeletePolicyFor implements Store.
+func (s impatientStore) DeletePolicyFor(ctx context.Context, claim registry.Claim) (deleted bool, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
-		deleted, err = s.Store.DeletePolicy(ctx, slot)
+		deleted, err = s.Store.DeletePolicyFor(ctx, claim)
 		return err
 	})
 	return deleted, err
+}
+
+// OwnPolicies implements Store.
+func (s impatientStore) OwnPolicies(ctx context.Context, claims []registry.Claim) error {
+	return s.call(ctx, func(ctx context.Context) error { return s.Store.OwnPolicies(ctx, claims) })
 }
 
 // JoinModules implements Store.

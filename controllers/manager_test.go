@@ -62,7 +62,7 @@ type operator struct {
 // quick are the options of specs: intervals that make a spec fast.
 func (s *stage) quick(store Store) Options {
 	return Options{
-		Store: store, StoreAddress: s.server.Addr(),
+		Store: store, StoreAddress: s.server.Addr(), Cluster: ourCluster,
 		StoreCheckInterval: 50 * time.Millisecond, StatsInterval: 200 * time.Millisecond, ReclaimSlice: 5 * time.Millisecond,
 		ReplayMargin: time.Millisecond,
 	}

@@ -78,11 +78,11 @@ func (s rememberingStore) JoinModules(ctx context.Context, slot registry.Slot) (
 	return s.Store.JoinModules(ctx, slot)
 }
 
-// DeletePolicy implements Store.
-func (s rememberingStore) DeletePolicy(ctx context.Context, slot registry.Slot) (bool, error) {
-	deleted, err := s.Store.DeletePolicy(ctx, slot)
+// DeletePolicyFor implements Store.
+func (s rememberingStore) DeletePolicyFor(ctx context.Context, claim registry.Claim) (bool, error) {
+	deleted, err := s.Store.DeletePolicyFor(ctx, claim)
 	if err == nil {
-		s.lists.forget(slot)
+		s.lists.forget(claim.Slot)
 	}
 	return deleted, err
 }

@@ -80,6 +80,8 @@ type surroundings struct {
 	ReplayMargin time.Duration
 	// Elected is closed when this replica becomes the leader.
 	Elected <-chan struct{}
+	// Cluster that the operator works for; empty: not known, so that no policy is claimed.
+	Cluster string
 	// Events are told where a store went back to an older state.
 	Events events.EventRecorder
 	// Journal knows which purges took effect.

@@ -42,6 +42,9 @@ const (
 
 // Options of Setup. Those without a default are required, but for Store and StoreAddress.
 type Options struct {
+	// Cluster names the cluster that the operator works for, beside each policy in Redis: 1 to 63 letters, digits, '.', '_', '-'.
+	// Of two clusters that share a Redis, each leaves the other's policies alone. Empty: it claims no policy, and asks for no owner.
+	Cluster string
 	// Store is the Redis for resources that name none; nil: they have to name one.
 	Store Store
 	// StoreAddress names that store in messages, for example host:port. It must hold no secret.
@@ -98,7 +101,7 @@ func Setup(mgr manager.Manager, o Options) error {
 	stores := newStores(surroundings{
 		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
 		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
-		ReplayMargin: cmp.Or(o.ReplayMargin, defaultReplayMargin), Events: recorder, Journal: purges,
+		ReplayMargin: cmp.Or(o.ReplayMargin, defaultReplayMargin), Events: recorder, Journal: purges, Cluster: o.Cluster,
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	}, mgr.GetAPIReader())
 	if err := mgr.Add(stores); err != nil {
@@ -262,14 +265,27 @@ func setupPolicies(mgr manager.Manager, o Options, stores *Stores) error {
 		Clock:           clock.RealClock{},
 		StatsInterval:   o.StatsInterval,
 		WithdrawTimeout: o.WithdrawTimeout,
+		Cluster:         o.Cluster,
 	}
 	return builder.ControllerManagedBy(mgr).
-		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, takesOver()))).
 		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(rivals(mgr.GetCache())),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(stores.policies.source()).
 		WithOptions(controllerOptions(policyWorkers)).
 		Complete(reconciler)
+}
+
+// takesOver lets through what a person says about another owner of the module.
+func takesOver() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetAnnotations()[v1.TakeOverFromAnnotation] != e.ObjectNew.GetAnnotations()[v1.TakeOverFromAnnotation]
+		},
+	}
 }
 
 func setupInvalidations(mgr manager.Manager, o Options, stores *Stores) error {

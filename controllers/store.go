@@ -22,8 +22,9 @@ type Store interface {
 type PolicyStore interface {
 	reclaimer
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
-	ApplyPolicy(ctx context.Context, slot registry.Slot, policy registry.Policy) (registry.Applied, error)
-	DeletePolicy(ctx context.Context, slot registry.Slot) (bool, error)
+	ApplyPolicyFor(ctx context.Context, claim registry.Claim, policy registry.Policy) (registry.Applied, error)
+	DeletePolicyFor(ctx context.Context, claim registry.Claim) (bool, error)
+	OwnPolicies(ctx context.Context, claims []registry.Claim) error
 	JoinModules(ctx context.Context, slot registry.Slot) (joined bool, err error)
 	AddModules(ctx context.Context, namespace string, modules ...string) error
 	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
@@ -41,6 +42,7 @@ type MonitorStore interface {
 	Check(ctx context.Context) (registry.Health, error)
 	Install(ctx context.Context) (loaded int, err error)
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
+	OwnPolicies(ctx context.Context, claims []registry.Claim) error
 	AddAllModules(ctx context.Context, modules map[string][]string) error
 	StatsOf(ctx context.Context, slots []registry.Slot) ([]registry.Stats, error)
 }

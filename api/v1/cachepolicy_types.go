@@ -7,6 +7,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// TakeOverFromAnnotation on a CachePolicy names a cluster, by the identity that a Contended condition shows: this policy takes
+// its module over where that cluster has claimed it. Unlike a switch, it may be in the same manifest for both clusters.
+const TakeOverFromAnnotation = "cachewright.io/take-over-from"
+
 // CachePolicySpec declares how the operations of one module are cached.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.storeRef) == has(oldSelf.storeRef) && (!has(self.storeRef) || self.storeRef == oldSelf.storeRef)",fieldPath=".storeRef",reason=FieldValueForbidden,message="storeRef is immutable: create a new CachePolicy for the other store, and delete this one when no application uses its store any more"

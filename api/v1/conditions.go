@@ -36,6 +36,8 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonConflicted: an older policy of the namespace governs the same module.
 	ReasonConflicted = "Conflicted"
+	// ReasonContended: the policy in Redis belongs to another cluster, or to a policy of another store.
+	ReasonContended = "Contended"
 	// ReasonSuspended: spec.suspend is true; what is in Redis stays as it is.
 	ReasonSuspended = "Suspended"
 	// ReasonRejected: the function library in Redis refused the policy.

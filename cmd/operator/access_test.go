@@ -421,6 +421,9 @@ func (c *cluster) wantMinimalGrants(t *testing.T) map[request]bool {
 		if r.resource == "secrets" && (r.verb != "get" || !r.named) {
 			t.Errorf("it asked for %s: Secrets are read by name only", r)
 		}
+		if r.resource == "namespaces" && (r.verb != "get" || r.namespace != metav1.NamespaceSystem && r.namespace != account.Namespace) {
+			t.Errorf("it asked for %s: of namespaces it reads the one whose UID names the cluster", r)
+		}
 	}
 	for _, g := range granted {
 		if !needed[g] {

@@ -25,6 +25,7 @@ type settings struct {
 	probeAddress            string
 	leaderElect             bool
 	leaderElectionNamespace string
+	clusterID               string
 	http2                   bool
 	defaultStore            bool
 	watchNamespaces         namespaces
@@ -75,6 +76,9 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Let one replica of several do the work.")
 	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "",
 		"Namespace of the lease that replicas compete for. Default: that of the pod; needed outside of a cluster.")
+	flags.StringVar(&s.clusterID, "cluster-id", "",
+		"Names this cluster beside each policy in Redis, so that two clusters that share one leave each other's policies alone. "+
+			"Default: the UID of namespace kube-system; with --watch-namespaces, of the operator's own namespace.")
 	flags.Var(&s.watchNamespaces, "watch-namespaces",
 		"Namespaces to look after, `a,b`: the operator reads no others, and needs no permission outside of these. Default: all.")
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
@@ -101,6 +105,8 @@ func (s settings) validate(rest []string) error {
 		return fmt.Errorf("unexpected argument %q: there are only flags, see --help", rest[0])
 	case s.onDataLoss != string(v1.DataLossInvalidateAll) && s.onDataLoss != string(v1.DataLossReplay):
 		return fmt.Errorf("--on-data-loss must be %s or %s, not %q", v1.DataLossInvalidateAll, v1.DataLossReplay, s.onDataLoss)
+	case s.clusterID != "" && len(validation.IsValidLabelValue(s.clusterID)) > 0:
+		return fmt.Errorf("--cluster-id must have 1 to 63 letters, digits, '.', '_' and '-', and begin and end with a letter or digit; not %q", s.clusterID)
 	case s.storeCheckInterval < minInterval:
 		return fmt.Errorf("--store-check-interval must be at least %s, not %s", minInterval, s.storeCheckInterval)
 	case s.statsInterval < minInterval:

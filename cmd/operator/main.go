@@ -80,8 +80,13 @@ func run(
 	if err != nil {
 		return err
 	}
+	cluster, err := clusterID(ctx, mgr.GetAPIReader(), s, log)
+	if err != nil {
+		return err
+	}
 	redis.SetLogger(clientLog{log.WithName("redis")})
 	options := controllers.Options{
+		Cluster:            cluster,
 		StoreCheckInterval: s.storeCheckInterval,
 		StatsInterval:      s.statsInterval,
 		Registerer:         metrics.Registry,

@@ -1,0 +1,49 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ownNamespaceFile is where Kubernetes tells a pod its namespace.
+const ownNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// clusterID names the cluster beside each policy in Redis: by the flag, or by the UID of a namespace that is there as long as
+// the cluster or the installation. It is empty where the operator may not read that namespace: then no policy is claimed.
+func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.Logger) (string, error) {
+	if s.clusterID != "" {
+		return s.clusterID, nil
+	}
+	name := identifyingNamespace(s)
+	namespace := &corev1.Namespace{}
+	err := client.IgnoreNotFound(reader.Get(ctx, client.ObjectKey{Name: name}, namespace))
+	if err != nil && !apierrors.IsForbidden(err) {
+		return "", fmt.Errorf("reading namespace %s, whose UID names the cluster: %w", name, err)
+	}
+	if namespace.UID == "" {
+		log.Info("The cluster cannot be told from others, so no policy in Redis is claimed, and two clusters that share a Redis would undo "+
+			"each other's policies. Allow the operator to get this namespace, or set --cluster-id", "namespace", name)
+	}
+	return string(namespace.UID), nil
+}
+
+// identifyingNamespace is kube-system, or what is nearest to it that an operator for some namespaces may be allowed to read.
+func identifyingNamespace(s settings) string {
+	if len(s.watchNamespaces) == 0 {
+		return metav1.NamespaceSystem
+	}
+	text, _ := os.ReadFile(ownNamespaceFile) // not there outside of a cluster
+	return cmp.Or(s.leaderElectionNamespace, strings.TrimSpace(string(text)), s.watchNamespaces[0])
+}
