@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,8 @@ func (r *CacheInvalidationReconciler) read(ctx context.Context, key client.Objec
 	return live, r.Reader.Get(ctx, key, live)
 }
 
-// purge makes every target take effect, or counts what it would cover.
+// purge tries to make every target take effect, or counts what it would cover: what holds up one target holds up no other,
+// but for a store that cannot be used. It returns the first error that another try may get over.
 func (r *CacheInvalidationReconciler) purge(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session, found *invalidationFindings,
 ) error {
@@ -94,41 +96,49 @@ func (r *CacheInvalidationReconciler) purge(
 	}
 	view := viewOf(ctx, r.Client, store, invalidation)
 	r.Journal.enter(invalidation, found.began)
-	for i, target := range invalidation.Spec.Targets {
-		result, err := purgeTarget(ctx, invalidation, store, view, i)
-		switch {
-		case errors.Is(err, registry.ErrRejected):
-			found.refused++
-			result.Message = faultOf(err, store.place).message
-		case err != nil:
-			return err
-		case result.KeysInvalidated == 0:
-			if result.Message, err = view.explainNothing(target); err != nil {
-				return err
-			}
+	found.results = resultsOf(invalidation)
+	var trouble error
+	for i := range invalidation.Spec.Targets {
+		err := attempt(ctx, invalidation, store, view, i, found)
+		if endsAttempt(ctx, err) {
+			return cmp.Or(err, ctx.Err())
 		}
-		missed, err := view.mayHaveMissed(target)
-		if err != nil {
-			return err
-		}
-		result.Message = clip(sentences(result.Message, missed), maxMessage)
-		found.results = append(found.results, firstOf(invalidation.Status.Targets, i, result))
+		trouble = cmp.Or(trouble, err)
 	}
-	found.effective = r.Clock.Now()
-	return nil
+	if trouble == nil {
+		found.effective = r.Clock.Now()
+	}
+	return trouble
 }
 
-// firstOf returns what was recorded of a target when it first took effect, while others had to be tried again. Redis gives
-// its first answer for a day only, and another Redis has another.
-func firstOf(recorded []v1.TargetResult, index int, result v1.TargetResult) v1.TargetResult {
-	if index < len(recorded) && recorded[index].Modules > 0 {
-		return recorded[index]
+// attempt tries one target, and notes what became of it.
+func attempt(
+	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session, view viewer, index int, found *invalidationFindings,
+) error {
+	result, err := purgeTarget(ctx, invalidation, store, view, index)
+	result = further(found.results[index], result)
+	found.results[index] = result
+	if endsAttempt(ctx, err) {
+		return err
 	}
-	return result
+	message, unexplained := view.explain(invalidation.Spec.Targets[index], result, faultOf(err, store.place))
+	if unexplained == nil {
+		found.results[index].Message = message
+	}
+	if errors.Is(err, registry.ErrRejected) {
+		found.refused++
+		return unexplained
+	}
+	return cmp.Or(err, unexplained)
+}
+
+// endsAttempt says whether an error would meet the other targets, too.
+func endsAttempt(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || registry.ConcernsStore(err)
 }
 
 // purgeTarget purges one target. The request id makes a repetition, after a crash or a failed
-// write of status, return the first answer and change nothing. Where modules fail, others of the same round trip may be purged.
+// write of status, return the first answer and change nothing. Where modules fail, others of the target may be purged.
 func purgeTarget(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view viewer, index int,
 ) (v1.TargetResult, error) {
@@ -144,17 +154,30 @@ func purgeTarget(
 			Slot: slot, Scope: scopeOf(target), Mode: modeOf(invalidation.Spec), RequestID: requestOf(invalidation, index),
 		}
 	}
+	var trouble error
 	for batch := range slices.Chunk(calls, purgeBatch) {
 		for _, invalidated := range store.InvalidateMany(ctx, batch) {
 			if invalidated.Err != nil {
-				return result, invalidated.Err
+				trouble = worse(trouble, invalidated.Err)
+				continue
 			}
 			result.Modules++
 			result.KeysInvalidated += invalidated.Keys
 			result.KeysPending += invalidated.Pending
 		}
+		if endsAttempt(ctx, trouble) {
+			break
+		}
 	}
-	return result, nil
+	return result, trouble
+}
+
+// worse returns the error that says more about a target: one of the store, then one that another try may get over.
+func worse(a, b error) error {
+	if a == nil || registry.ConcernsStore(b) || errors.Is(a, registry.ErrRejected) && !registry.ConcernsStore(a) {
+		return b
+	}
+	return a
 }
 
 // purgeBatch is the number of modules that are purged in one round trip.

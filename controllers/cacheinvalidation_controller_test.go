@@ -410,6 +410,50 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		})
 	})
 
+	It("forgets no target that took effect when a later attempt gets less far", func(ctx SpecContext) {
+		on.fill(ctx, "users", "list", "", 3)
+		on.fill(ctx, "posts", "list", "", 2)
+		store.failOnce("Invalidate", errDamaged)
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{Module: "posts"}))
+		Expect(purge.Status.State).To(Equal(v1.StatePending))
+		Expect(on.cached(ctx, "posts", "list", "", 2)).To(BeZero(), "the other target held it up")
+		Expect(purge.Status.Targets).To(HaveExactElements(
+			And(HaveField("Modules", BeZero()), HaveField("Message", ContainSubstring("WRONGTYPE"))),
+			v1.TargetResult{Modules: 1, KeysInvalidated: 2}))
+
+		By("losing the store before any target")
+		store.failBefore("Invalidate", errDown)
+		held := purge.Status.Targets
+		purge = step(ctx, purge)
+		Expect(purge.Status.State).To(Equal(v1.StatePending))
+		Expect(purge.Status.Targets).To(Equal(held))
+		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
+
+		By("completing with the counts of the first time")
+		store.failBefore("Invalidate", nil)
+		purge = step(ctx, purge)
+		Expect(purge.Status.State).To(Equal(v1.StateComplete))
+		Expect(purge.Status.Targets).To(HaveExactElements(
+			v1.TargetResult{Modules: 1, KeysInvalidated: 3}, v1.TargetResult{Modules: 1, KeysInvalidated: 2}))
+	})
+
+	It("tries the other targets until they are done, though one was refused", func(ctx SpecContext) {
+		on.fill(ctx, "posts", "list", "", 2)
+		store.failOnce("Invalidate", errRefused)
+		store.failBefore("Invalidate", errDown)
+		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{Module: "posts"}))
+		Expect(purge.Status.State).To(Equal(v1.StatePending), "the second target was never tried")
+		Expect(ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
+
+		store.failOnce("Invalidate", errRefused)
+		store.failBefore("Invalidate", nil)
+		purge = step(ctx, purge)
+		Expect(how(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True Rejected"))
+		Expect(on.cached(ctx, "posts", "list", "", 2)).To(BeZero())
+		Expect(purge.Status.Targets).To(HaveExactElements(
+			HaveField("Message", ContainSubstring("refused")), v1.TargetResult{Modules: 1, KeysInvalidated: 2}))
+	})
+
 	It("fails a target that the library refuses, and purges the others", func(ctx SpecContext) {
 		on.fill(ctx, "users", "list", "", 3)
 		store.failOnce("Invalidate", errRefused)
@@ -430,7 +474,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		store.failBefore("Modules", errLost)
 		purge = step(ctx, purge)
 		Expect(purge.Status.State).To(Equal(v1.StatePending))
-		Expect(purge.Status.Targets).To(HaveLen(1))
+		Expect(purge.Status.Targets).To(HaveExactElements(v1.TargetResult{Modules: 1, KeysInvalidated: 3}, v1.TargetResult{}))
 
 		By("Redis having forgotten, as it does after a day")
 		request := "cw:{" + on.slot("users").String() + "}:r:" + requestOf(purge, 0)

@@ -21,11 +21,11 @@ type invalidationFindings struct {
 	began time.Time
 	// late: the deadline has passed.
 	late bool
-	// results of the targets that took effect or were counted, in order.
+	// results of all targets, in order; those of which nothing is known yet are empty.
 	results []v1.TargetResult
 	// refused is the number of targets that the function library refused.
 	refused int
-	// effective is when the last target took effect or was counted; zero: not in this reconcile.
+	// effective is when all targets were tried, and took effect, were counted or were refused; zero: not in this reconcile.
 	effective time.Time
 	// pending is how many keys of the slots were yet to be reclaimed; nil: not looked.
 	pending *int64
@@ -43,7 +43,7 @@ func invalidationStatus(
 	if status.StartTime == nil {
 		status.StartTime = &metav1.Time{Time: found.began}
 	}
-	if found.results != nil {
+	if !found.effective.IsZero() || slices.ContainsFunc(found.results, isKnown) {
 		status.Targets = found.results
 		status.KeysInvalidated = new(invalidatedBy(found.results))
 	}
@@ -67,7 +67,7 @@ func stateOf(
 	counted := invalidation.Spec.DryRun && !found.effective.IsZero()
 	inEffect := status.EffectiveTime != nil
 	switch {
-	case found.refused > 0:
+	case found.refused > 0 && !found.effective.IsZero():
 		return v1.StateFailed
 	case counted:
 		return v1.StateComplete
@@ -134,7 +134,7 @@ func invalidationVerdict(
 }
 
 func failure(invalidation *v1.CacheInvalidation, found invalidationFindings) verdict {
-	if found.refused > 0 {
+	if found.refused > 0 && !found.effective.IsZero() {
 		return verdict{
 			progress: stuck, reason: v1.ReasonRejected,
 			message: fmt.Sprintf("%d of %d targets were refused by the function library in Redis: status.targets says why, "+

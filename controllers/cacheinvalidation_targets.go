@@ -112,13 +112,24 @@ func (view viewer) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
 const missedModules = "Redis has no list of the namespace's modules: those that had neither a CachePolicy since the operator started, nor were listed, " +
 	"were not reached, if there are any; purge them by name"
 
-// explainNothing says why a target matched no entry.
-func (view viewer) explainNothing(target v1.InvalidationTarget) (string, error) {
+// explain says what a person should know of the result of a target: what is in its way, why nothing matched, and what it
+// may have missed.
+func (view viewer) explain(target v1.InvalidationTarget, result v1.TargetResult, met *fault) (string, error) {
+	if met != nil {
+		return clip(met.String(), maxMessage), nil
+	}
+	missed, err := view.mayHaveMissed(target)
+	if err != nil {
+		return "", err
+	}
+	if result.KeysInvalidated > 0 {
+		return clip(missed, maxMessage), nil
+	}
 	known, err := view()
 	if err != nil {
 		return "", err
 	}
-	return known.explainNothing(target), nil
+	return clip(sentences(known.explainNothing(target), missed), maxMessage), nil
 }
 
 // explainNothing says why a target matched no entry. It names no user.

@@ -87,9 +87,11 @@ func (j *journal) forget(invalidation *v1.CacheInvalidation) {
 	case invalidation.Spec.DryRun:
 		return
 	case recordedEffect(invalidation) != nil:
-		recorded := recordedEffect(invalidation)
-		entered = asOf(recorded, *recorded.Status.EffectiveTime)
+		entered = recordedEffect(invalidation)
 	case entered == nil:
+		entered = partialEffect(invalidation, metav1.NowMicro())
+	}
+	if entered == nil {
 		return
 	}
 	j.keep(entered)
@@ -143,8 +145,16 @@ func (j *journal) since(ctx context.Context, reader client.Reader, id storeID, s
 		return nil, fmt.Errorf("listing purges: %w", err)
 	}
 	for i := range list.Items {
-		if recorded := recordedEffect(&list.Items[i]); recorded != nil && tookEffect(recorded, since) {
-			known[client.ObjectKeyFromObject(recorded)] = knownPurge{CacheInvalidation: recorded}
+		key := client.ObjectKeyFromObject(&list.Items[i])
+		recorded := recordedEffect(&list.Items[i])
+		if recorded != nil && tookEffect(recorded, since) {
+			known[key] = knownPurge{CacheInvalidation: recorded}
+		}
+		if _, entered := known[key]; recorded == nil && !entered {
+			// No attempt of this operator, but one of a predecessor may have made some targets take effect.
+			if part := partialEffect(&list.Items[i], metav1.NowMicro()); part != nil {
+				known[key] = knownPurge{part, true}
+			}
 		}
 	}
 	found := slices.Collect(maps.Values(known))
@@ -174,19 +184,35 @@ func tookEffect(invalidation *v1.CacheInvalidation, since time.Time) bool {
 	return !invalidation.Status.EffectiveTime.Time.Before(since)
 }
 
-// recordedEffect returns a purge as far as its status says that it took effect; nil: not at all. Of one that was given up,
-// some targets may have.
+// recordedEffect returns a purge as far as its status says that it took effect, when it did; nil: not at all, or not yet. Of
+// one that was given up, some targets may have.
 func recordedEffect(invalidation *v1.CacheInvalidation) *v1.CacheInvalidation {
 	status := &invalidation.Status
 	switch {
 	case invalidation.Spec.DryRun:
 		return nil
 	case status.EffectiveTime != nil:
-		return invalidation
-	case status.CompletionTime == nil || !slices.ContainsFunc(status.Targets, func(r v1.TargetResult) bool { return r.Modules > 0 }):
+		return asOf(invalidation, *status.EffectiveTime)
+	case status.CompletionTime != nil:
+		return partialEffect(invalidation, metav1.NewMicroTime(status.CompletionTime.Time))
+	default:
 		return nil
 	}
-	part := asOf(invalidation, metav1.MicroTime{Time: status.CompletionTime.Time})
-	part.Spec.Targets = part.Spec.Targets[:min(len(status.Targets), len(part.Spec.Targets))]
+}
+
+// partialEffect returns a purge with the targets of which its status says that they took effect, at a time at the latest;
+// nil: none did.
+func partialEffect(invalidation *v1.CacheInvalidation, at metav1.MicroTime) *v1.CacheInvalidation {
+	took := func(result v1.TargetResult) bool { return result.Modules > 0 }
+	if invalidation.Spec.DryRun || !slices.ContainsFunc(invalidation.Status.Targets, took) {
+		return nil
+	}
+	part := asOf(invalidation, at)
+	part.Status.Targets = invalidation.Status.Targets
 	return part
+}
+
+// includes says whether a target is to be issued again with the purge.
+func (p knownPurge) includes(index int) bool {
+	return p.Status.Targets == nil || index < len(p.Status.Targets) && p.Status.Targets[index].Modules > 0
 }

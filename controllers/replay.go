@@ -174,7 +174,7 @@ func repetitionOf(fence registry.Fence, purges []knownPurge) repetition {
 	for _, purge := range purges {
 		before := len(again.calls)
 		for i, target := range purge.Spec.Targets {
-			if reaches(purge.Namespace, target, fence.Slot) {
+			if purge.includes(i) && reaches(purge.Namespace, target, fence.Slot) {
 				again.calls = append(again.calls, callsAgain(purge, i, fence)...)
 			}
 		}

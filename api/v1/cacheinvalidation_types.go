@@ -217,7 +217,7 @@ type CacheInvalidationStatus struct {
 
 // TargetResult is what became of one target.
 type TargetResult struct {
-	// modules is the number of modules that the target reached.
+	// modules is the number of modules that the target reached so far.
 	//
 	// +optional
 	Modules int32 `json:"modules"`
@@ -232,7 +232,7 @@ type TargetResult struct {
 	// +optional
 	KeysPending int64 `json:"keysPending"`
 
-	// message says why nothing matched, where nothing did.
+	// message says why nothing matched, or what holds the target up.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
