@@ -78,6 +78,7 @@ func (a *application) prepare() {
 	a.fetchMany("shortened", "u")
 	policy.Operations[1].TTL = time.Hour
 	applyPolicy(a.t, a.admin, "users", policy)
+	a.must(a.admin.ZAdd(a.t.Context(), "cw:{shop/users}:iu:few", redis.Z{Score: 1, Member: "4:list:3:few:expired"}).Err())
 
 	applyPolicy(a.t, a.admin, "crowded", hour())
 	_, err := a.admin.Pipelined(a.t.Context(), func(pipe redis.Pipeliner) error {
@@ -112,6 +113,8 @@ func (a *application) doEverything() {
 		a.must(a.InvalidateSoftly(ctx, scope))
 		a.fetch("list", "u", 1)
 	}
+	a.fetch("list", "few", 1)
+	a.must(a.InvalidateSoftly(ctx, cache.Scope{Module: "users", Operation: "list", User: "few"}))
 	a.fetchMany("other", "u")
 	if _, err := a.Stats(ctx); err != nil {
 		a.t.Error(err)

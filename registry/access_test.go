@@ -102,6 +102,16 @@ func (o *operatorAtWork) watch(ctx context.Context) {
 	o.must(o.Stats(ctx, users))
 }
 
+// fillFew has the tenant store what a call lists one by one, and leaves something that has expired in an index.
+func (o *operatorAtWork) fillFew() {
+	o.t.Helper()
+	key := entry("list", "a", "few")
+	lookup := lease(o.t, o.tenant, key)
+	o.must(o.tenant.Set(o.t.Context(), key, []byte("x"), lookup.Token))
+	expired := redis.Z{Score: 1, Member: "4:list:3:few:b"}
+	o.must(o.tenant.client.ZAdd(o.t.Context(), users.key()+":iu:few", expired).Result())
+}
+
 func (o *operatorAtWork) reclaim() { reclaimAll(o.t, o.Registry, users) }
 
 func (o *operatorAtWork) purge(scopes ...Scope) func(context.Context) {
@@ -131,6 +141,8 @@ func (o *operatorAtWork) doEverything() {
 	o.measure(o.watch)
 	o.measure(o.apply(Policy{Revision: "1", DefaultTTL: new(time.Hour)}))
 	o.measure(o.purge(Scope{Operation: "list", User: "u"}))
+	o.fillFew()
+	o.measure(o.purge(Scope{Operation: "list", User: "few"}))
 	o.fill()
 	o.measure(o.purge(Scope{User: "u"}, Scope{Operation: "list"}))
 	o.fill()

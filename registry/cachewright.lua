@@ -18,9 +18,9 @@
 
 -- VERSION is replaced on each change of this file; the operator and the Go client load theirs over
 -- a lower one.
-local VERSION = 2
+local VERSION = 3
 
--- call is redis.call, which is not there yet while Redis loads the library; looking it up with each command would show.
+-- call runs a command. It is redis.call, which is not there yet while Redis loads the library, or careful: see guarded.
 local call
 
 local EPOCH_LEN = 11
@@ -29,23 +29,24 @@ local ENTRY_VERSION = 1
 local FLAG_USER = 1
 local FLAG_NEGATIVE = 2
 local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
-local MAX_HEADER_LEN = HEADER_FIXED_LEN + 6 * EPOCH_LEN
-local TO_HEADER_END = (MAX_HEADER_LEN - 1) .. ''
-local TO_OPERATION_EPOCH_END = (HEADER_FIXED_LEN + 2 * EPOCH_LEN - 1) .. ''
+local TO_HEADER_END = (HEADER_FIXED_LEN + 6 * EPOCH_LEN - 1) .. '' -- of the longest header
 local FRESH_UNTIL_AT = 2
 local LISTED_AT = 10
 local OPERATION_EPOCH_AT = HEADER_FIXED_LEN + EPOCH_LEN
 local USER_EPOCH_AT = HEADER_FIXED_LEN + 2 * EPOCH_LEN
 
+-- Names of namespaces and modules are as long as Kubernetes allows.
+local MAX_NAME_BYTES = 63
 local MAX_OPERATION_BYTES = 128
 local MAX_USER_BYTES = 256
 local MAX_ID_BYTES = 1024
-local MAX_REQUEST_ID_BYTES = 128
 local MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-local MAX_OPERATIONS = 1000
+local MAX_OPERATIONS = 256
+local MAX_POLICY_BYTES = 128 * 1024
 -- Operations that go by the default TTL: what concerns the whole module takes a step for each, and callers name them.
-local MAX_UNLISTED = 256
+local MAX_UNLISTED = 128
 local MAX_TTL_MS = 720 * 3600 * 1000
+local MAX_JITTER_PERCENT = 50
 
 -- An index of at most this many keys is reclaimed by the call that invalidates: more would show in the time
 -- of that call.
@@ -61,15 +62,24 @@ local COUNT_LOOKS = 512
 local LEAST_LOOKS = 4
 -- An operation's index has 16 to 32 slices for the time that an entry lives.
 local SLICES = 16
--- Members that are looked at to count those of a slice that is partly over, and how many of them side by side.
-local COUNTED_MEMBERS = 64
-local COUNTED_RUN = 4
 -- A slice is kept in chunks of so many members, so that one can be taken out in microseconds.
 local CHUNK_MEMBERS = 512
 local MAX_CHUNK = 65535
--- Expired members a lease removes from a user's index: more than the one that its fill adds, so indexes
--- shrink, and few, so that no call pays for a crowd that expired at once.
-local CLEAN_MEMBERS = 16
+
+-- Whoever has the rights of a namespace can write anything into its keys. What is larger than this library ever makes it is
+-- not read: it is dropped.
+local bounds = {
+  listed_bytes = 4 + MAX_OPERATION_BYTES + 5 + MAX_USER_BYTES + 1 + MAX_ID_BYTES, -- a name in an index
+  chunk_members = 2 * CHUNK_MEMBERS, -- a chunk that another primary filled, too, may have more than CHUNK_MEMBERS
+  chunk_bytes = 1024 * 1024,
+  slices = 512,
+  slice_bytes = 160, -- in an index' hash, with what Redis adds
+  slice_exponent = 31,
+  time_ms = 2 ^ 43, -- in the year 2248
+  read_bytes = 1024 * 1024, -- of members, in one call, in order to count
+  member_bytes = 2048, -- what is longer counts as several members
+  slices_in_all = 5120, -- that a call reads: those of 128 operations that are filled all the time
+}
 -- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the entry
 -- that is filled then. A load that takes longer is fenced: its value is older than entries may be.
 local MIN_LOAD_MS = 5000
@@ -77,19 +87,8 @@ local MIN_LOAD_MS = 5000
 local MARGIN_MS = 1000
 -- Redis counts an entry's time from another reading of the clock than ours, milliseconds apart.
 local CLOCK_SLACK_MS = 10
--- Who is told to refresh a stale entry has this long before another is, unless it said otherwise.
-local REFRESH_LOCK_MS = 10 * 1000
-local MAX_LOCK_MS = 10 * 60 * 1000
 -- Arguments that one command takes, where it may take many.
 local BATCH = 500
--- Deletions of single entries that a lease can look back on.
-local DELETION_LOG_LEN = 128
--- Slots, operations, and states of heads whose keys and meaning are remembered.
-local MAX_REMEMBERED = 4096
--- How long a request id keeps its answer.
-local REQUEST_MS = 24 * 3600 * 1000
--- Entries whose memory is measured to estimate that of an operation.
-local MEMORY_SAMPLES = 5
 
 local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'invalidations'}
 local REPORTED = {hits = true, misses = true, stale = true, errors = true}
@@ -101,7 +100,8 @@ local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 -- makes, so making them anew would cost more than all else that a fill does here.
 
 -- What is remembered lives as long as the loaded library, on this server alone: one that was a replica in between has missed
--- calls. So it hangs on bytes that change with what it says, and each of these is emptied when it is full:
+-- calls. So it hangs on bytes that change with what it says, and each of these is emptied when it is full. Full is a number of
+-- bytes: names are as long as callers like, and what Lua holds is beside maxmemory.
 --
 --   slots          keys, which follow from names. A policy that is written drops a slot's, see forget.
 --   rules_by_text  rules, which follow from their text.
@@ -111,20 +111,30 @@ local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 --   open_chunks    the chunks that are being filled, by epoch and slice. The index has the last word: turn_over asks it
 --                  when a chunk is begun or full, and close_slice, which moves it on, drops what is remembered.
 
-local function new_memory() return {items = {}, size = 0} end
+local function new_memory(most) return {items = {}, bytes = 0, most = most} end
 
--- make_room is called before something is remembered.
-local function make_room(memory)
-  if memory.size >= MAX_REMEMBERED then memory.items, memory.size = {}, 0 end
-  memory.size = memory.size + 1
+local function empty(memory) memory.items, memory.bytes = {}, 0 end
+
+local KIB = 1024
+local heads_by_text = new_memory(2560 * KIB)
+local slots = new_memory(2560 * KIB)
+local rules_by_text = new_memory(256 * KIB)
+local open_chunks = new_memory(512 * KIB)
+
+-- make_room is called before something is remembered that takes about so many bytes of the Lua VM. Heads refer to keys and
+-- rules, so they do not outlast them.
+local function make_room(memory, bytes)
+  if memory.bytes + bytes > memory.most then
+    empty(memory)
+    if memory ~= open_chunks then empty(heads_by_text) end
+  end
+  memory.bytes = memory.bytes + bytes
 end
-
-local slots = new_memory()
 
 local function keys_of(slot)
   local keys = slots.items[slot]
   if keys then return keys end
-  make_room(slots)
+  make_room(slots, 900 + 6 * #slot)
   keys = {
     policy = slot .. ':policy', counters = slot .. ':counters', pending = slot .. ':pending',
     module_head = slot .. ':m', entries = slot .. ':e:', operations = {},
@@ -137,7 +147,7 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 local function make_keys_of_operation(slot, op)
-  make_room(slots)
+  make_room(slots, 1700 + 2 * #slot + 11 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
@@ -161,7 +171,9 @@ local function module_head_key(slot) return keys_of(slot).module_head end
 local function operation_head_key(slot, op) return keys_of_operation(slot, op).head end
 local function user_head_key(slot, user) return slot .. ':u:' .. user end
 local function index_key(slot, epoch) return slot .. ':i:' .. epoch end
-local function chunk_key(slot, epoch, slice, chunk) return string.format('%s:i:%s:%d:%d', slot, epoch, slice, chunk) end
+local function chunk_key(slot, epoch, slice, chunk)
+  return slot .. ':i:' .. epoch .. string.format(':%d:%d', slice, chunk)
+end
 local function user_index_key(slot, user) return slot .. ':iu:' .. user end
 local function deletions_key(slot, op) return slot .. ':d:' .. op end
 local function lock_key(slot, name) return slot .. ':l:' .. name end
@@ -169,7 +181,6 @@ local function request_key(slot, request_id) return slot .. ':r:' .. request_id 
 
 -- A name is what tells an entry from others of its slot: the operation, then the member, which tells it from
 -- others of the operation. Lengths make both unambiguous for any bytes.
-local NO_USER = 48 -- a '0', the byte that the member of a shared entry begins with
 local function member_of(user, id)
   if user == '' then return '0::' .. id end
   return #user .. ':' .. user .. ':' .. id
@@ -178,48 +189,140 @@ local function name_of(slot, op, member) return keys_of_operation(slot, op).name
 local function entry_key(slot, name) return keys_of(slot).entries .. name end
 local function member_key(slot, op, member) return keys_of_operation(slot, op).entries .. member end
 
--- counted cuts a string that stands behind its length and a colon off, and returns what follows too.
-local function counted(text)
-  local digits, from = string.match(text, '^(%d+):()')
-  local to = from + tonumber(digits)
+-- counted cuts a string of at least and at most so many bytes, that stands behind its length and a colon, off, and returns what
+-- follows too; nil where the text is not like that.
+local function counted(text, least, most)
+  local digits, from = string.match(text, '^(%d%d?%d?%d?):()')
+  local length = tonumber(digits)
+  if not length or length < least or length > most or length .. '' ~= digits then return nil end
+  local to = from + length
+  if string.byte(text, to) ~= 58 then return nil end
   return string.sub(text, from, to - 1), string.sub(text, to + 1)
 end
 
--- parse_name returns operation, member and user of a name.
+-- parse_member returns the user of a member, '' for none; nil where it is no member.
+local function parse_member(member)
+  if #member > bounds.listed_bytes then return nil end
+  local user, id = counted(member, 0, MAX_USER_BYTES)
+  return user and #id <= MAX_ID_BYTES and user or nil
+end
+
+-- parse_name returns operation, member and user of a name; nil where it is none.
 local function parse_name(name)
-  local op, member = counted(name)
-  return op, member, (counted(member))
+  if #name > bounds.listed_bytes then return nil end
+  local op, member = counted(name, 1, MAX_OPERATION_BYTES)
+  local user = op and parse_member(member)
+  if user then return op, member, user end
 end
 
 ---------------------------------------------------------------------------------------------------
 -- Refusals. A bad call raises a table; guarded turns it into an error reply. Nothing is written
--- before a call's arguments were found good.
+-- before a call's arguments were found good. All errors begin with CACHEWRIGHT, those of Redis, too.
 
 local function refuse(message)
   error({refusal = message}, 0)
 end
 
-local function guarded(fn)
-  return function(keys, args)
-    call = redis.call
-    local ok, reply = pcall(fn, keys, args)
-    if ok then return reply end
-    if type(reply) == 'table' and reply.refusal then
-      return redis.error_reply('CACHEWRIGHT ' .. reply.refusal)
-    end
-    if type(reply) == 'table' and reply.err then return reply end
-    return redis.error_reply(tostring(reply))
+-- dropped is set where a call met a key that the library did not make.
+local careful, guarded, dropped
+do
+-- What commands that write nothing answer where there is no key.
+local LISTS = {HGETALL = true, HKEYS = true, LRANGE = true}
+local NUMBERS = {HLEN = 0, HSTRLEN = 0, LLEN = 0}
+local TEXTS = {GETRANGE = ''}
+
+local read_only
+
+local function text_of(failure)
+  if type(failure) == 'table' then return tostring(failure.err or failure.refusal) end
+  return tostring(failure)
+end
+
+local function begins(text, beginning) return string.sub(text, 1, #beginning) == beginning end
+
+local function is_no_counter(text)
+  return begins(text, 'ERR hash value is not an integer') or begins(text, 'ERR increment or decrement would overflow')
+end
+
+-- without_key is what a command answers where its key is of another type than this library makes it: the key goes.
+local function without_key(...)
+  local command, key = ...
+  dropped = true
+  if not read_only then
+    redis.pcall('UNLINK', key)
+    return redis.pcall(...)
   end
+  if LISTS[command] then return {} end
+  return NUMBERS[command] or TEXTS[command] or false
+end
+
+local function again(text, ...)
+  if begins(text, 'WRONGTYPE') then return without_key(...) end
+  local command, key, field = ...
+  if command ~= 'HINCRBY' or not is_no_counter(text) then return nil end
+  redis.pcall('HDEL', key, field)
+  return redis.pcall(...)
+end
+
+-- careful is redis.call that makes its way: a key of a strange type goes, and so does a counter that is no number.
+function careful(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  local second = again(reply.err, ...)
+  if second == nil then error(reply, 0) end
+  if type(second) == 'table' and second.err then error(second, 0) end
+  return second
+end
+
+local function is_damage(text) return begins(text, 'WRONGTYPE') or is_no_counter(text) end
+
+-- The collector of the Lua VM goes on as callers need memory, which is late for arguments that are large. So calls that are not
+-- hot, and those with large payloads, see to it that garbage does not pile up.
+local collect_above = 12 * KIB
+
+local function collect_garbage()
+  if collectgarbage('count') < collect_above then return end
+  collectgarbage()
+  collect_above = math.max(12 * KIB, 2 * collectgarbage('count'))
+end
+
+local LARGE_PAYLOAD = 16 * KIB
+
+local function is_large(payload) return type(payload) == 'string' and #payload > LARGE_PAYLOAD end
+
+local function attempt(runner, fn, keys, args)
+  call = runner
+  return pcall(fn, keys, args)
+end
+
+-- guarded makes a function of the library of one that raises refusals. One that is hot trusts in types of keys until they fail
+-- it, and is begun again with care then; others are careful from the start.
+function guarded(fn, kind)
+  local is_hot, is_read_only = kind == 'hot', kind == 'read-only'
+  return function(keys, args)
+    dropped, read_only = false, is_read_only
+    local ok, reply = attempt(is_hot and redis.call or careful, fn, keys, args)
+    if not ok and is_hot and is_damage(text_of(reply)) then ok, reply = attempt(careful, fn, keys, args) end
+    if not (ok and is_hot) or is_large(args[4]) or type(reply) == 'table' and is_large(reply[2]) then collect_garbage() end
+    if ok then return reply end
+    return redis.error_reply('CACHEWRIGHT ' .. string.sub(text_of(reply), 1, 512))
+  end
+end
 end
 
 local function slot_of(keys, call)
   if #keys ~= 1 then
     refuse(call .. ' takes exactly one key, cw:{<namespace>/<module>}, not ' .. #keys)
   end
-  if not slots.items[keys[1]] and not string.match(keys[1], '^cw:{[%w._-]+/[%w._-]+}$') then
-    refuse(call .. ": the key must be cw:{<namespace>/<module>}, names of letters, digits, '.', '_' and '-'")
+  local slot = keys[1]
+  if slots.items[slot] then return slot end
+  local namespace, module
+  if #slot <= #'cw:{/}' + 2 * MAX_NAME_BYTES then namespace, module = string.match(slot, '^cw:{([%w._-]+)/([%w._-]+)}$') end
+  if not namespace or #namespace > MAX_NAME_BYTES or #module > MAX_NAME_BYTES then
+    refuse(call .. ': the key must be cw:{<namespace>/<module>}, names of 1 to ' .. MAX_NAME_BYTES
+      .. " letters, digits, '.', '_' and '-'")
   end
-  return keys[1]
+  return slot
 end
 
 local function want_args(call, args, names, count)
@@ -242,12 +345,55 @@ local function want_entry(call, op, id, user)
 end
 
 ---------------------------------------------------------------------------------------------------
+-- Reading what anybody may have written.
+
+local function drop(key)
+  dropped = true
+  redis.pcall('UNLINK', key) -- refused in calls that write nothing, which leave it to others
+end
+
+-- weight returns how many bytes a key takes, judged by so many of its elements; 0: all.
+local function weight(key, samples)
+  return tonumber(call('MEMORY', 'USAGE', key, 'SAMPLES', samples or '0') or 0) or 0
+end
+
+-- hash_of returns the fields and values of a hash. One of more fields or bytes goes.
+local function hash_of(key, most, bytes, known_count)
+  local count = known_count or call('HLEN', key)
+  if count == 0 then return {} end
+  if count > most or weight(key) > bytes then
+    drop(key)
+    return {}
+  end
+  return call('HGETALL', key)
+end
+
+-- drop_fields takes out of a hash what this library did not put there.
+local function drop_fields(key, fields)
+  for from = 1, #fields, 500 do redis.pcall('HDEL', key, unpack(fields, from, math.min(from + 499, #fields))) end
+  dropped = dropped or #fields > 0
+end
+
+-- field_of returns a field of a hash, false where it is missing; of a longer one nothing is read.
+local function field_of(key, field, most)
+  return call('HSTRLEN', key, field) > most and '' or call('HGET', key, field)
+end
+
+-- whole returns the number that digits stand for, nil where they are none or too many to be exact.
+local function whole(digits)
+  return digits and #digits <= 15 and string.find(digits, '^%d+$') and tonumber(digits) or nil
+end
+
+---------------------------------------------------------------------------------------------------
 -- Work of a call. Other clients wait while a call runs, so what it takes on is bounded, whatever the number of entries: how
 -- much it looks at in order to count (looks, shared by so many operations), and how many members it frees or shortens. The
 -- rest it leaves for later.
 
 local function new_work(operations, members)
-  return {looks = COUNT_LOOKS, operations = operations, members = members, later = {}, over = 0}
+  return {
+    looks = COUNT_LOOKS, operations = operations, members = members, later = {}, over = 0,
+    slices = bounds.slices_in_all, bytes = bounds.read_bytes, inspected = 0, size = 0,
+  }
 end
 
 -- looks_of returns how much may be looked at of the next operation.
@@ -321,27 +467,6 @@ local function encode_rule(rule)
   return string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter, rule.scope, rule.max)
 end
 
--- Rules by their text: there are few of them, and each fill needs one.
-local rules_by_text = new_memory()
-
-local function decode_rule(text)
-  if not text then return nil end
-  local known = rules_by_text.items[text]
-  if known then return known end
-  local ttl, stale, negative, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
-  if not ttl then return nil end
-  local rule = {
-    ttl = tonumber(ttl), stale = tonumber(stale), negative = tonumber(negative),
-    jitter = tonumber(jitter), scope = scope, max = tonumber(max),
-  }
-  rule.exponent, rule.negative_exponent = slice_exponent(rule.ttl + rule.stale), slice_exponent(rule.negative)
-  rule.lives = {} -- without jitter, as text
-  for _, life in ipairs({rule.ttl + rule.stale, rule.negative}) do rule.lives[life] = string.format('%d', life) end
-  make_room(rules_by_text)
-  rules_by_text.items[text] = rule
-  return rule
-end
-
 -- life_of is how long an entry can be there: fresh, then stale.
 local function life_of(rule) return rule.ttl + rule.stale end
 
@@ -354,22 +479,58 @@ local function heads_life(rule)
   return life + load + MARGIN_MS, math.floor(load / 2)
 end
 
+local decode_rule, rule_for, policy_fields, read_rules
+do
+local MAX_RULE_BYTES = 80
+
+local function is_rule(rule)
+  return rule.ttl and rule.ttl <= MAX_TTL_MS and rule.stale and rule.stale <= MAX_TTL_MS
+    and rule.negative and rule.negative <= MAX_TTL_MS and rule.jitter and rule.jitter <= MAX_JITTER_PERCENT
+    and (rule.scope == 'Any' or rule.scope == 'User') and rule.max and rule.max <= MAX_PAYLOAD_BYTES
+end
+
+-- decode_rule returns the rule of a text, nil where it is none. There are few of them, and each fill needs one.
+function decode_rule(text)
+  if not text or #text > MAX_RULE_BYTES then return nil end
+  local known = rules_by_text.items[text]
+  if known then return known end
+  local ttl, stale, negative, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
+  local rule = {
+    ttl = whole(ttl), stale = whole(stale), negative = whole(negative), jitter = whole(jitter), scope = scope, max = whole(max),
+  }
+  if not is_rule(rule) then return nil end
+  rule.exponent, rule.negative_exponent = slice_exponent(rule.ttl + rule.stale), slice_exponent(rule.negative)
+  rule.lives = {} -- without jitter, as text
+  for _, life in ipairs({rule.ttl + rule.stale, rule.negative}) do rule.lives[life] = string.format('%d', life) end
+  make_room(rules_by_text, 1100 + 2 * #text)
+  rules_by_text.items[text] = rule
+  return rule
+end
+
+
 -- rule_for returns the rule an operation goes by, or nil where it is not cached.
-local function rule_for(slot, op)
+function rule_for(slot, op)
   local key = policy_key(slot)
-  local rule = decode_rule(call('HGET', key, keys_of_operation(slot, op).rule) or call('HGET', key, 'default'))
+  local text = field_of(key, keys_of_operation(slot, op).rule, MAX_RULE_BYTES) or field_of(key, 'default', MAX_RULE_BYTES)
+  local rule = decode_rule(text)
   if rule and rule.ttl > 0 then return rule end
   return nil
 end
 
-local function read_rules(slot)
-  local fields = call('HGETALL', policy_key(slot))
+-- policy_fields returns the fields and values of the policy.
+function policy_fields(slot)
+  local most = MAX_OPERATIONS + 8
+  return hash_of(policy_key(slot), most, MAX_POLICY_BYTES + most * 512)
+end
+
+function read_rules(slot)
+  local fields = policy_fields(slot)
   local rules = {operations = {}}
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
     if field == 'default' then
       rules.default = decode_rule(value)
-    elseif string.sub(field, 1, 2) == 'o:' then
+    elseif string.sub(field, 1, 2) == 'o:' and #field > 2 and #field <= 2 + MAX_OPERATION_BYTES then
       rules.operations[string.sub(field, 3)] = decode_rule(value)
     elseif field == 'hash' or field == 'revision' then
       rules[field] = value
@@ -378,27 +539,11 @@ local function read_rules(slot)
   return rules
 end
 
+end
+
 local function ttl_by(rules, op)
   local rule = rules.operations[op] or rules.default
   return rule and rule.ttl or 0
-end
-
--- known_operations lists the operations that can have entries: those of the policy, and those that
--- were read or filled under its default.
-local function known_operations(slot, rules)
-  local seen, list = {}, {}
-  local function add(op)
-    if op ~= '' and not seen[op] then
-      seen[op] = true
-      list[#list + 1] = op
-    end
-  end
-  for op in pairs(rules.operations) do add(op) end
-  for _, field in ipairs(call('HKEYS', counters_key(slot))) do
-    add(string.match(field, '^%a+:(.*)$') or '')
-  end
-  table.sort(list)
-  return list
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -412,17 +557,67 @@ local function count(slot, counter, op, by)
 end
 
 local UNLISTED, SINCE = 'unlisted', 'since'
+local admit, known_operations
+do
+local MAX_COUNTER_FIELDS = #COUNTERS * (MAX_OPERATIONS + MAX_UNLISTED + 1) + 2
+
+local counter_names = {}
+for i = 1, #COUNTERS do counter_names[COUNTERS[i]] = true end
+
+-- operation_of returns the operation of a counter, '' for that of the module; nil where the field is none.
+local function operation_of(field, value)
+  if #field > 16 + MAX_OPERATION_BYTES or #value > 19 or not string.find(value, '^%d+$') then return nil end
+  local counter, op = string.match(field, '^(%a+):(.*)$')
+  if counter_names[counter] and #op <= MAX_OPERATION_BYTES then return op end
+end
+
+-- read_counters returns the counters by their fields, and lists the operations that they are of.
+local function read_counters(slot)
+  local key, counters, operations, seen, strange = counters_key(slot), {}, {}, {[''] = true}, {}
+  local found = hash_of(key, MAX_COUNTER_FIELDS, MAX_COUNTER_FIELDS * 320)
+  for i = 1, #found, 2 do
+    local op = operation_of(found[i], found[i + 1])
+    if op then
+      counters[found[i]] = tonumber(found[i + 1])
+      if not seen[op] then
+        seen[op] = true
+        operations[#operations + 1] = op
+      end
+    elseif found[i] ~= UNLISTED and found[i] ~= SINCE then
+      strange[#strange + 1] = found[i]
+    end
+  end
+  if #strange > 0 then drop_fields(key, strange) end
+  return counters, operations
+end
+
+-- known_operations lists the operations that can have entries, those of the policy, and those that were read or filled under
+-- its default, and returns the counters. Counters of more operations than have a place there go.
+function known_operations(slot, rules)
+  local list, unlisted, counters, counted_operations = {}, 0, read_counters(slot)
+  for op in pairs(rules.operations) do list[#list + 1] = op end
+  for _, op in ipairs(counted_operations) do
+    if rules.operations[op] == nil then
+      unlisted = unlisted + 1
+      if unlisted <= MAX_UNLISTED then list[#list + 1] = op end
+    end
+  end
+  if unlisted > MAX_UNLISTED then drop(counters_key(slot)) end
+  table.sort(list)
+  return list, counters
+end
 
 -- admit says whether an operation that is cached has a place among the counters, and gives it one: a caller that
 -- invents operations under a default TTL must not grow the slot.
-local function admit(slot, op)
+function admit(slot, op)
   local key, misses = counters_key(slot), keys_of_operation(slot, op).fields.misses
   if call('HEXISTS', key, misses) == 1 then return true end
   if call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1 then return true end
-  if (tonumber(call('HGET', key, UNLISTED)) or 0) >= MAX_UNLISTED then return false end
+  if (whole(field_of(key, UNLISTED, 15)) or 0) >= MAX_UNLISTED or call('HLEN', key) >= MAX_COUNTER_FIELDS then return false end
   call('HINCRBY', key, UNLISTED, '1')
   call('HINCRBY', key, misses, '0')
   return true
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -448,6 +643,8 @@ local function is_head(i, head)
   return #head == hard or #head == hard + EPOCH_LEN
 end
 
+local heads_from
+do
 local function parse_heads(raw, user)
   local heads = {raw = raw, flags = user == '' and 0 or FLAG_USER, soft = ''}
   local epochs = {}
@@ -470,12 +667,10 @@ local function parse_heads(raw, user)
   return heads
 end
 
-local heads_by_text = new_memory()
-
 local SHARED = 0 -- stands for the head of a user where there is none
 
 local function remember_heads(raw, user, heads)
-  make_room(heads_by_text)
+  make_room(heads_by_text, 1800)
   local of_module = heads_by_text.items[raw[1]] or {}
   local of_operation = of_module[raw[2]] or {}
   heads_by_text.items[raw[1]], of_module[raw[2]] = of_module, of_operation
@@ -485,7 +680,7 @@ end
 -- heads_from sums up what covers an entry. epochs and soft are what an entry must carry to be live and
 -- fresh, carried is both; flags says which soft epochs those are, token is the lease's; epochs is nil where a head is
 -- missing. It is remembered: heads change with invalidations, and are read with each call.
-local function heads_from(raw, user)
+function heads_from(raw, user)
   local of_module = heads_by_text.items[raw[1]]
   local of_operation = of_module and of_module[raw[2]]
   local heads = of_operation and of_operation[user == '' and SHARED or raw[3]]
@@ -493,6 +688,7 @@ local function heads_from(raw, user)
   heads = parse_heads(raw, user)
   if not heads.missing then remember_heads(raw, user, heads) end
   return heads
+end
 end
 
 local function read_heads_by(of_op, slot, user)
@@ -510,6 +706,15 @@ local function rule_under(heads, of_op, slot, op)
 end
 
 local function fence_of(op_head) return string.sub(op_head, EPOCH_LEN + 1, 2 * EPOCH_LEN) end
+
+-- fence_at returns before which byte of a token taken under such heads the operation's fence stands.
+local function fence_at(heads) return 1 + #heads.raw[1] + EPOCH_LEN end
+
+-- differs_by_fence says whether a token is that of the heads, but perhaps for the operation's fence.
+local function differs_by_fence(token, heads)
+  local at = fence_at(heads)
+  return string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1) == heads.token
+end
 
 local function soft_len(flags)
   local len = 0
@@ -538,7 +743,7 @@ local function read_entry(value, heads, user)
     payload = payload + 1,
     soft_stale = flags - (negative and FLAG_NEGATIVE or 0) ~= heads.flags or string.sub(value, from + 1, payload) ~= heads.soft,
     negative = negative,
-    fresh_until = struct.unpack('>I8', value, FRESH_UNTIL_AT + 1),
+    fresh_until = math.min(bounds.time_ms, (struct.unpack('>I8', value, FRESH_UNTIL_AT + 1))),
   }
 end
 
@@ -594,13 +799,24 @@ local function slice_begin(slice)
   return (slice - exponent) / 64 * 2 ^ exponent
 end
 
-local function slice_end(slice) return slice_begin(slice) + 2 ^ (slice % 64) end
+local function slice_end(slice)
+  local exponent = slice % 64
+  return ((slice - exponent) / 64 + 1) * 2 ^ exponent
+end
 
 local function slice_name(slice) return string.format('%d', slice) end
 
 local function parse_slice_state(text)
+  if #text > 32 then return nil end
   local open, closed = string.match(text, '^(%d+) (%d+)$')
-  return tonumber(open), tonumber(closed)
+  open, closed = tonumber(open), tonumber(closed)
+  if open and open <= MAX_CHUNK and closed <= open * bounds.chunk_members then return open, closed end
+end
+
+-- parse_slice returns the number of a slice, nil where the text is none.
+local function parse_slice(text)
+  local slice = #text <= 15 and string.find(text, '^[1-9]%d*$') and tonumber(text)
+  if slice and slice % 64 <= bounds.slice_exponent and slice_end(slice) <= bounds.time_ms then return slice end
 end
 
 local function read_slice(slot, epoch, slice)
@@ -616,48 +832,78 @@ local function drop_slice(slot, epoch, slice)
   call('HDEL', index_key(slot, epoch), slice_name(slice))
 end
 
--- slices_of lists the slices of an index, each with its state.
-local function slices_of(slot, epoch)
-  local slices, found = {}, call('HGETALL', index_key(slot, epoch))
+-- slices_of lists the slices of an index, each with its state. How many there are may be known.
+local function slices_of(slot, epoch, count)
+  local key, slices, strange = index_key(slot, epoch), {}, {}
+  local found = hash_of(key, bounds.slices, bounds.slices * bounds.slice_bytes, count)
   for i = 1, #found, 2 do
-    local open, closed = parse_slice_state(found[i + 1])
-    slices[#slices + 1] = {slice = tonumber(found[i]), open = open, closed = closed}
+    local slice, open, closed = parse_slice(found[i]), parse_slice_state(found[i + 1])
+    if slice and open then
+      slices[#slices + 1] = {slice = slice, open = open, closed = closed, size = closed, length = nil}
+    else
+      strange[#strange + 1] = found[i]
+    end
   end
+  if #strange > 0 then drop_fields(key, strange) end
   return slices
 end
 
 local function chunk_length(slot, epoch, slice, chunk)
-  return call('LLEN', chunk_key(slot, epoch, slice, chunk))
+  return math.min(bounds.chunk_members, call('LLEN', chunk_key(slot, epoch, slice, chunk)))
+end
+
+-- readable returns the length of a chunk and its bytes, and drops it where it is too long or too large.
+local function readable(chunk)
+  local length = call('LLEN', chunk)
+  if length == 0 then return 0, 0 end
+  local bytes = length <= bounds.chunk_members and weight(chunk) or math.huge
+  if bytes <= bounds.chunk_bytes then return length, bytes end
+  drop(chunk)
+  return 0, 0
+end
+
+-- cost_of returns what members cost that were read, in members of a usual length.
+local function cost_of(members)
+  local bytes = 0
+  for _, member in ipairs(members) do bytes = bytes + #member end
+  return math.max(#members, math.ceil(bytes / bounds.member_bytes)), bytes
+end
+
+-- pop_members takes up to so many members out of a chunk, and returns what that cost and whether others are left.
+local function pop_members(chunk, most)
+  local length = readable(chunk)
+  if length == 0 then return {}, 1, false end
+  local members = call('LPOP', chunk, most) or {}
+  return members, math.max(1, (cost_of(members))), length > #members
 end
 
 local function slice_size(slot, epoch, at)
   return at.closed + chunk_length(slot, epoch, at.slice, at.open)
 end
 
+local enlist
+do
 -- The chunks that are being filled are remembered, by epoch and slice: {number, key}.
-local open_chunks = new_memory()
-
 local function open_chunk(slot, epoch, slice)
   local of_epoch = open_chunks.items[epoch]
-  if not of_epoch then
-    of_epoch = {}
-    open_chunks.items[epoch] = of_epoch
-  end
-  local chunk = of_epoch[slice]
+  local chunk = of_epoch and of_epoch[slice]
   if chunk then return chunk end
   local number = read_slice(slot, epoch, slice) or 0
-  make_room(open_chunks)
+  make_room(open_chunks, 700 + #slot)
   chunk = {number = number, key = chunk_key(slot, epoch, slice, number)}
-  of_epoch[slice] = chunk
+  open_chunks.items[epoch] = open_chunks.items[epoch] or {}
+  open_chunks.items[epoch][slice] = chunk
   return chunk
 end
 
 -- open_slice enters a new slice into the index, and takes out those that are over.
 local function open_slice(slot, epoch, slice, now)
   local index, last = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
+  local past = {}
   for _, at in ipairs(slices_of(slot, epoch)) do
-    if slice_end(at.slice) + CLOCK_SLACK_MS < now then drop_slice(slot, epoch, at.slice) end
+    if slice_end(at.slice) + CLOCK_SLACK_MS < now then past[#past + 1] = slice_name(at.slice) end
   end
+  if #past > 0 then call('HDEL', index, unpack(past)) end
   write_slice(slot, epoch, slice, 0, 0)
   if call('PEXPIRETIME', index) < last then call('PEXPIREAT', index, last) end
 end
@@ -668,21 +914,34 @@ local function turn_over(slot, epoch, slice, chunk, length, now)
   local open, closed = read_slice(slot, epoch, slice)
   if not open then
     open_slice(slot, epoch, slice, now)
+    open_chunks.items[epoch] = nil
   elseif open ~= chunk.number then -- another primary went on in between
     write_slice(slot, epoch, slice, open, closed + 1)
     open_chunks.items[epoch] = nil
   elseif length >= CHUNK_MEMBERS and open < MAX_CHUNK then
-    write_slice(slot, epoch, slice, open + 1, closed + length)
+    write_slice(slot, epoch, slice, open + 1, closed + math.min(length, bounds.chunk_members))
     open_chunks.items[epoch] = nil
   end
 end
 
--- enlist lists a member in a slice, and returns in which chunk.
-local function enlist(slot, epoch, slice, member, now)
+-- with_room returns the slice to list in, and its open chunk: a slice whose chunks are all full goes on as narrower ones.
+local function with_room(slot, epoch, slice, expiry)
   local chunk = open_chunk(slot, epoch, slice)
+  while chunk.number >= MAX_CHUNK and slice % 64 > 0 and call('LLEN', chunk.key) >= CHUNK_MEMBERS do
+    slice = slice_for(expiry, slice % 64 - 1)
+    chunk = open_chunk(slot, epoch, slice)
+  end
+  return slice, chunk
+end
+
+-- enlist lists a member whose entry expires at this time in a slice, and returns in which slice and chunk.
+function enlist(slot, epoch, slice, member, now, expiry)
+  local chunk = open_chunk(slot, epoch, slice)
+  if chunk.number >= MAX_CHUNK then slice, chunk = with_room(slot, epoch, slice, expiry) end
   local length = call('RPUSH', chunk.key, member)
   if length == 1 or length >= CHUNK_MEMBERS then turn_over(slot, epoch, slice, chunk, length, now) end
-  return chunk.number
+  return slice, chunk.number
+end
 end
 
 -- account_for brings the state of a slice up to date with members that were taken out of these chunks.
@@ -695,9 +954,15 @@ local function account_for(slot, epoch, slice, chunks)
   if gone > 0 then write_slice(slot, epoch, slice, open, closed - gone) end
 end
 
--- take_out takes a member out of the chunk where it is listed, and says whether it was there; account_for is to follow.
+-- take_out takes a member out of the chunk where it is listed, and says whether it was there.
+-- account_for is to follow.
 local function take_out(slot, epoch, slice, chunk, member)
-  return call('LREM', chunk_key(slot, epoch, slice, chunk), '1', member) == 1
+  local key = chunk_key(slot, epoch, slice, chunk)
+  if call('LLEN', key) > bounds.chunk_members then
+    drop(key)
+    return false
+  end
+  return call('LREM', key, '1', member) == 1
 end
 
 local function delist(slot, epoch, slice, chunk, member)
@@ -713,6 +978,10 @@ end
 
 local inspect, survey, index_size
 do
+-- Members that are looked at to count those of a slice that is partly over, and how many of them side by side.
+local COUNTED_MEMBERS = 64
+local COUNTED_RUN = 4
+
 -- measure learns the sizes of slices from the lengths of their open chunks. It looks at so many of them, and takes the
 -- others to be like them.
 local function measure(slot, epoch, slices, looks)
@@ -726,14 +995,15 @@ local function measure(slot, epoch, slices, looks)
   return looked
 end
 
--- spread returns members from all over a list, about as many as are wanted if it has them.
-local function spread(list, wanted)
-  local length = call('LLEN', list)
-  if length <= wanted then return call('LRANGE', list, '0', '-1') end
+-- spread returns members from all over a chunk, about as many as are wanted if it has them.
+local function spread(chunk, wanted)
+  local length = readable(chunk)
+  if length == 0 then return {} end
+  if length <= wanted then return call('LRANGE', chunk, '0', '-1') end
   local members, runs = {}, math.ceil(wanted / COUNTED_RUN)
   for i = 0, runs - 1 do
     local from = math.floor(i * length / runs)
-    for _, member in ipairs(call('LRANGE', list, from, from + math.ceil(wanted / runs) - 1)) do
+    for _, member in ipairs(call('LRANGE', chunk, from, from + math.ceil(wanted / runs) - 1)) do
       members[#members + 1] = member
     end
   end
@@ -742,33 +1012,56 @@ end
 
 -- count_current counts the entries of a slice of which a part is over, and returns what it looked at: it takes the
 -- entries to be like those of so many members.
-local function count_current(slot, op, epoch, at, wanted)
+local function count_current(slot, op, epoch, at, wanted, work)
   local chunks, looked, live = math.min(at.open + 1, wanted), 0, 0
   local share = at.size <= wanted and wanted or math.ceil(wanted / chunks)
   for i = 0, chunks - 1 do
+    if work.bytes <= 0 then break end
     local chunk = math.floor(i * (at.open + 1) / chunks)
-    for _, member in ipairs(spread(chunk_key(slot, epoch, at.slice, chunk), share)) do
+    local members = spread(chunk_key(slot, epoch, at.slice, chunk), share)
+    local _, bytes = cost_of(members)
+    work.bytes = work.bytes - bytes
+    for _, member in ipairs(members) do
       looked = looked + 1
-      if listed_in(read_header(member_key(slot, op, member)), epoch) == at.slice then live = live + 1 end
+      if parse_member(member) and listed_in(read_header(member_key(slot, op, member)), epoch) == at.slice then live = live + 1 end
     end
   end
   if looked == 0 then return at.size, chunks end
   return math.floor(live * at.size / looked), looked + chunks
 end
 
+-- affordable says whether a call may read an index that has so many slices.
+local function affordable(slices, work)
+  if slices > bounds.slices then return true end -- the index goes
+  work.slices = work.slices - slices
+  return work.slices >= 0 or slices <= LEAST_LOOKS
+end
+
+-- supposed takes an index that a call cannot read to be like those that it has read.
+local function supposed(now, work)
+  local size = math.floor(work.size / math.max(1, work.inspected))
+  return {slices = {}, size = size, live = size, over = now + 2 * MAX_TTL_MS, looked = 0, whole = false}
+end
+
 -- inspect returns an index' slices and how many members they list (size), when the last of them is over, and whether it
 -- looked at all of them.
 function inspect(slot, epoch, now, work)
-  local found = {slices = slices_of(slot, epoch), size = 0, over = now}
+  local count = call('HLEN', index_key(slot, epoch))
+  if not affordable(count, work) then
+    work.operations = work.operations - 1
+    return supposed(now, work)
+  end
+  local found = {slices = slices_of(slot, epoch, count), size = 0, over = now}
   local looked = measure(slot, epoch, found.slices, looks_of(work))
   for _, at in ipairs(found.slices) do
     local over = slice_end(at.slice) + MARGIN_MS
     if over < now then at.size = 0 end
-    found.size, found.over = found.size + at.size, math.max(found.over, over)
+    found.size = found.size + at.size
+    if over > found.over then found.over = over end
   end
   found.looked, found.whole = looked, looked == #found.slices
   spend_looks(work, looked)
-  work.operations = work.operations - 1
+  work.operations, work.inspected, work.size = work.operations - 1, work.inspected + 1, work.size + found.size
   return found
 end
 
@@ -776,13 +1069,14 @@ end
 function survey(slot, op, epoch, now, work)
   local looks = looks_of(work)
   local found = inspect(slot, epoch, now, work)
+  if found.live then return found end
   found.live = 0
   for _, at in ipairs(found.slices) do
     local live, looked = at.size, 0
     if slice_end(at.slice) + CLOCK_SLACK_MS <= now then
       live = 0
     elseif slice_begin(at.slice) <= now + CLOCK_SLACK_MS and at.size > 0 then
-      live, looked = count_current(slot, op, epoch, at, math.max(1, math.min(COUNTED_MEMBERS, looks - found.looked)))
+      live, looked = count_current(slot, op, epoch, at, math.max(1, math.min(COUNTED_MEMBERS, looks - found.looked)), work)
     end
     found.live = found.live + live
     spend_looks(work, looked)
@@ -795,28 +1089,38 @@ function index_size(slot, epoch) return inspect(slot, epoch, now_ms(), new_work(
 end
 
 -- relist lists a member in a slice whose entry takes the place of one whose header begins like this, or of none,
--- and returns the chunk.
-local function relist(slot, epoch, slice, member, header, now)
+-- and returns the slice and the chunk.
+local function relist(slot, epoch, slice, member, header, now, expiry)
   local before, chunk = listed_in(header, epoch)
-  if before == slice then return chunk end
+  if before == slice then return slice, chunk end
   if before then delist(slot, epoch, before, chunk, member) end
-  return enlist(slot, epoch, slice, member, now)
+  return enlist(slot, epoch, slice, member, now, expiry)
 end
 
 -- Index of a user: a sorted set of the entries' names by when they expire. It lives as long as the longest-lived.
 
-local function user_index_clean(key, now)
-  local expired = call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, CLEAN_MEMBERS)
-  if #expired > 0 then call('ZREM', key, unpack(expired)) end
+local user_index = {}
+
+function user_index.clean(key, now, most)
+  local expired = math.min(most, call('ZCOUNT', key, '-inf', now))
+  if expired > 0 then call('ZREMRANGEBYRANK', key, 0, expired - 1) end
 end
 
--- user_index_add gives the index time for a while of such fills, so that most leave it as it is.
-local function user_index_add(key, name, now, life)
+-- user_index.names lists the names of a user's index, nil where there are more or larger ones than that.
+function user_index.names(key, most)
+  local count = call('ZCARD', key)
+  if count == 0 then return {} end
+  if count > most or weight(key) > most * 2 * bounds.member_bytes then return nil end
+  return call('ZRANGE', key, 0, -1)
+end
+
+-- user_index.add gives the index time for a while of such fills, so that most leave it as it is.
+function user_index.add(key, name, now, life)
   call('ZADD', key, now + life, name)
   if call('PTTL', key) < life + MARGIN_MS then call('PEXPIRE', key, 2 * life + MARGIN_MS) end
 end
 
-local function user_index_count(key, now)
+function user_index.count(key, now)
   return call('ZCOUNT', key, '(' .. now, '+inf')
 end
 
@@ -842,7 +1146,7 @@ end
 
 -- unlist takes entries out of the indexes that are in sight, given those headers of theirs that were read.
 local function unlist(slot, names, headers)
-  local epochs, taken_out, names_of = {}, {}, {}
+  local epochs, taken_out, of_users = {}, {}, {}
   for _, name in ipairs(names) do
     local op, member, user = parse_name(name)
     if epochs[op] == nil then epochs[op] = operation_epoch(slot, op) or false end
@@ -853,12 +1157,12 @@ local function unlist(slot, names, headers)
         table.insert(nested(nested(taken_out, epoch), slice), chunk)
       end
     end
-    if user ~= '' then table.insert(nested(names_of, user), name) end
+    if user ~= '' then table.insert(nested(of_users, user), name) end
   end
   for epoch, slices in pairs(taken_out) do
     for slice, chunks in pairs(slices) do account_for(slot, epoch, slice, chunks) end
   end
-  for user, of_user in pairs(names_of) do remove_from_user_index(slot, user, of_user) end
+  for user, of_user in pairs(of_users) do remove_from_user_index(slot, user, of_user) end
 end
 
 -- free gives back the memory of entries, many in one command, and returns how many there were.
@@ -869,17 +1173,20 @@ function free(slot, names, headers)
   return unlink_all(keys)
 end
 
--- dead_of returns those of the names whose entries are not live, and the headers that it had to read.
+-- dead_of returns those of the names whose entries are not live, and the headers that it had to read. What is no name is
+-- left out.
 local function dead_of(slot, names)
   local dead, headers, heads_of = {}, {}, {}
   for _, name in ipairs(names) do
     local op, _, user = parse_name(name)
-    local covering = #op .. ':' .. op .. user
-    heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
-    local heads = heads_of[covering]
-    -- Without its heads nothing is live, whatever it carries.
-    if not heads.missing then headers[name] = read_header(entry_key(slot, name)) end
-    if heads.missing or not read_entry(headers[name], heads, user) then dead[#dead + 1] = name end
+    if op then
+      local covering = #op .. ':' .. op .. user
+      heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
+      local heads = heads_of[covering]
+      -- Without its heads nothing is live, whatever it carries.
+      if not heads.missing then headers[name] = read_header(entry_key(slot, name)) end
+      if heads.missing or not read_entry(headers[name], heads, user) then dead[#dead + 1] = name end
+    end
   end
   return dead, headers
 end
@@ -894,15 +1201,29 @@ end
 --                                           slices that go beyond, and negative ones in slices up to this exponent
 --   s  <epoch>:<slice>:<chunk>:<last>:<op>  the same of one slice, from one chunk to the last
 
+--   ?                                       anything else, which others wrote: it goes
+--
+-- Of more pieces than MAX_PENDING all go: what they name expires by itself.
+
+local MAX_PENDING = 10000
+local MAX_PIECE_BYTES = 256 + MAX_OPERATION_BYTES
+local KINDS = {o = true, u = true, t = true, s = true}
+
 local function format_piece(piece)
-  return string.format('%s:%d:%d:', piece.kind, piece.sum, piece.left) .. piece.what
+  return piece.kind .. string.format(':%d:%d:', piece.sum, piece.left) .. piece.what
+end
+
+local function parse_piece(text)
+  if #text > MAX_PIECE_BYTES then return nil end
+  local kind, sum, left, from = string.match(text, '^(%a):(%d+):(%d+):()')
+  sum, left = whole(sum), whole(left)
+  if KINDS[kind] and sum and left then return {kind = kind, sum = sum, left = left, what = string.sub(text, from)} end
 end
 
 local function piece_at(slot, place)
   local text = call('LINDEX', pending_key(slot), place)
   if not text then return nil end
-  local kind, sum, left, from = string.match(text, '^(%a):(%d+):(%d+):()')
-  return {kind = kind, sum = tonumber(sum), left = tonumber(left), what = string.sub(text, from)}
+  return parse_piece(text) or {kind = '?', sum = 0, left = 1, what = text}
 end
 
 -- leave notes work for later, which nothing is left of when so many members have expired by themselves.
@@ -922,27 +1243,28 @@ function settle(slot, work)
     texts[i] = format_piece(piece)
   end
   batched(texts, function(...) return call('RPUSH', key, ...) end)
-  if call('PEXPIRETIME', key) < work.over then call('PEXPIREAT', key, work.over) end
+  local over = math.min(work.over, now_ms() + 3 * MAX_TTL_MS)
+  if call('PEXPIRETIME', key) < over then call('PEXPIREAT', key, over) end
   work.later = {}
 end
 
 -- pending_total is exact as long as nothing of it expires by itself.
 function pending_total(slot)
   local first = piece_at(slot, '0')
-  return first and first.left + piece_at(slot, '-1').sum - first.sum or 0
+  return first and math.max(first.left, first.left + piece_at(slot, '-1').sum - first.sum) or 0
 end
 
 local function aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- free_all frees members of an operation whose index is out of sight, without a look at them.
 local function free_all(slot, op, members)
-  local keys, names_of = {}, {}
-  for i, member in ipairs(members) do
-    keys[i] = member_key(slot, op, member)
-    local user = string.byte(member) ~= NO_USER and counted(member)
-    if user then table.insert(nested(names_of, user), name_of(slot, op, member)) end
+  local keys, of_users = {}, {}
+  for _, member in ipairs(members) do
+    local user = parse_member(member)
+    if user then keys[#keys + 1] = member_key(slot, op, member) end
+    if user and user ~= '' then table.insert(nested(of_users, user), name_of(slot, op, member)) end
   end
-  for user, names in pairs(names_of) do remove_from_user_index(slot, user, names) end
+  for user, names in pairs(of_users) do remove_from_user_index(slot, user, names) end
   return unlink_all(keys)
 end
 
@@ -959,11 +1281,10 @@ end
 local function reclaim_slice(slot, epoch, op, at, max, free_members)
   local looked, freed = 0, 0
   while looked < max and at.open >= 0 do
-    local members = call('LPOP', chunk_key(slot, epoch, at.slice, at.open), max - looked) or {}
-    local emptied = #members < max - looked
-    looked = looked + math.max(1, #members)
+    local members, cost, more = pop_members(chunk_key(slot, epoch, at.slice, at.open), max - looked)
+    looked = looked + cost
     freed = freed + free_members(slot, op, members)
-    if emptied then
+    if not more then
       at.open = at.open - 1
       at.closed = at.open >= 0 and at.closed - chunk_length(slot, epoch, at.slice, at.open) or 0
     end
@@ -1000,19 +1321,25 @@ function dispose_index(slot, op, epoch, found, work)
     leave(work, 'o', found.size, found.over, epoch .. ':' .. op)
     return 0, found.size
   end
-  local freed_total = 0
-  repeat
-    local looked, freed = reclaim_index(slot, epoch, op, MAX_RECLAIM_KEYS)
-    freed_total = freed_total + freed
-  until looked < MAX_RECLAIM_KEYS
+  local looked, freed = reclaim_index(slot, epoch, op, MAX_RECLAIM_KEYS)
   spend_members(work, found.size + WORK_COST)
-  return freed_total, 0
+  if looked < MAX_RECLAIM_KEYS then return freed, 0 end
+  leave(work, 'o', found.size - freed, found.over, epoch .. ':' .. op)
+  return freed, math.max(1, found.size - freed)
 end
 
+-- reclaim_user_index returns what it cost, how many it freed, and how many are left. Names of no usual length are none: the index
+-- goes.
 local function reclaim_user_index(slot, index, max)
+  local size = call('ZCARD', index)
+  if size == 0 then return 0, 0, 0 end
+  if weight(index, max) > size * 2 * bounds.member_bytes then
+    drop(index)
+    return max, 0, 0
+  end
   local popped, names = call('ZPOPMIN', index, max), {}
   for i = 1, #popped, 2 do names[#names + 1] = popped[i] end
-  return #names, free(slot, dead_of(slot, names))
+  return (cost_of(names)), free(slot, dead_of(slot, names)), size - #names
 end
 
 -- dispose_user_index does the same for a user's index whose head is gone. It returns how many wait.
@@ -1021,18 +1348,24 @@ function dispose_user_index(slot, user, work)
   local size = call('ZCARD', index)
   if size == 0 then return 0 end
   local nonce, over = new_epoch(slot), call('PEXPIRETIME', index)
-  call('RENAME', index, aside_key(slot, nonce))
+  local aside, last = aside_key(slot, nonce), now_ms() + 3 * MAX_TTL_MS
+  call('RENAME', index, aside)
+  if over < 0 or over > last then
+    call('PEXPIREAT', aside, last)
+    over = last
+  end
   if size > work.members then
     leave(work, 'u', size, over, nonce)
     return size
   end
-  reclaim_user_index(slot, aside_key(slot, nonce), size)
-  return 0
+  local _, _, left = reclaim_user_index(slot, aside, size)
+  return left
 end
 
 -- shorten_entry makes an entry that was listed in this slice live and be fresh for no longer than a rule says, and lists it
 -- where it belongs then.
 local function shorten_entry(slot, op, epoch, slice, member, rule, now)
+  if not parse_member(member) then return end
   local key = member_key(slot, op, member)
   local header = read_header(key)
   if listed_in(header, epoch) ~= slice then return end
@@ -1041,28 +1374,30 @@ local function shorten_entry(slot, op, epoch, slice, member, rule, now)
   local deadline = negative and fresh_until or now + life_of(rule)
   local shortened = call('PEXPIREAT', key, deadline, 'LT') == 1
   local expiry = shortened and deadline or call('PEXPIRETIME', key)
-  local user = counted(member)
+  local user = parse_member(member)
   if expiry <= now then
     if user ~= '' then remove_from_user_index(slot, user, {name_of(slot, op, member)}) end
     return
   end
   local target = slice_for(expiry, slice_exponent(expiry - now))
   local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
-  local chunk = enlist(slot, epoch, target, member, now)
-  call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, target, chunk))
+  local in_slice, chunk = enlist(slot, epoch, target, member, now, expiry)
+  call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, in_slice, chunk))
   if user ~= '' then call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
 end
 
 local function parse_sweep(piece)
-  local epoch, slice, chunk, last, from = string.match(piece.what, '^([^:]+):(%d+):(%d+):(%d+):()')
-  return {
-    epoch = epoch, slice = tonumber(slice), chunk = tonumber(chunk), last = tonumber(last), left = piece.left,
-    op = string.sub(piece.what, from),
+  local slice, chunk, last, from = string.match(string.sub(piece.what, EPOCH_LEN + 1), '^:(%d+):(%d+):(%d+):()')
+  if not slice then return nil end
+  local w = {
+    epoch = string.sub(piece.what, 1, EPOCH_LEN), slice = parse_slice(slice), chunk = whole(chunk), last = whole(last),
+    left = piece.left, op = string.sub(piece.what, EPOCH_LEN + from),
   }
+  if w.slice and w.chunk and w.last and w.last <= MAX_CHUNK and w.op ~= '' and #w.op <= MAX_OPERATION_BYTES then return w end
 end
 
 local function format_sweep(w)
-  return string.format('%s:%d:%d:%d:', w.epoch, w.slice, w.chunk, w.last) .. w.op
+  return w.epoch .. string.format(':%d:%d:%d:', w.slice, w.chunk, w.last) .. w.op
 end
 
 -- drop_emptied takes a slice that lists nothing out of the index: sizes may be estimated from a few slices.
@@ -1080,11 +1415,11 @@ local function sweep(slot, w, rule, max)
   if not rule or operation_epoch(slot, w.op) ~= w.epoch then return 0, false end
   local now, looked = now_ms(), 0
   while looked < max and w.chunk <= w.last do
-    local members = call('LPOP', chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked) or {}
+    local members, cost, others = pop_members(chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked)
     local open, closed = read_slice(slot, w.epoch, w.slice)
     if open and #members > 0 then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
-    if #members < max - looked then w.chunk = w.chunk + 1 end
-    looked, w.left = looked + math.max(1, #members), math.max(1, w.left - #members)
+    if not others then w.chunk = w.chunk + 1 end
+    looked, w.left = looked + cost, math.max(1, w.left - #members)
     for _, member in ipairs(members) do shorten_entry(slot, w.op, w.epoch, w.slice, member, rule, now) end
   end
   local more = w.chunk <= w.last
@@ -1094,23 +1429,23 @@ end
 
 -- close_slice makes further members go to a chunk above those there are, and returns the last of these.
 local function close_slice(slot, epoch, at)
-  write_slice(slot, epoch, at.slice, at.open + 1, slice_size(slot, epoch, at))
+  write_slice(slot, epoch, at.slice, math.min(MAX_CHUNK, at.open + 1), slice_size(slot, epoch, at))
   open_chunks.items[epoch] = nil
   return at.open
 end
 
--- outlives says whether a slice may list entries that live longer than a rule says: any, or negative ones, which are in
--- slices of up to this exponent.
-local function outlives(at, rule, exponent, now)
+-- outlives says whether a slice may list entries that go beyond a rule: any that are there longer than this reach, or negative
+-- ones, which are in slices of up to this exponent. How long an entry is fresh is known by when it expires: not beyond that.
+local function outlives(at, rule, reach, exponent, now)
   if at.size == 0 then return false end
   local over = slice_end(at.slice)
-  return over > now + life_of(rule) or at.slice % 64 <= exponent and over > now + rule.negative
+  return over > now + reach or at.slice % 64 <= exponent and over > now + rule.negative
 end
 
-local function outliving(slices, rule, exponent, now)
+local function outliving(slices, rule, reach, exponent, now)
   local list, size = {}, 0
   for _, at in ipairs(slices) do
-    if outlives(at, rule, exponent, now) then
+    if outlives(at, rule, reach, exponent, now) then
       list[#list + 1] = at
       size = size + at.size
     end
@@ -1127,23 +1462,24 @@ local function shorten_slices(slot, op, epoch, slices, rule, work)
     if work.members > 0 then
       local looked
       looked, more = sweep(slot, w, rule, work.members)
-      spend_members(work, looked)
+      spend_members(work, looked + WORK_COST)
     end
     if more then leave(work, 's', w.left, slice_end(at.slice) + MARGIN_MS, format_sweep(w)) end
   end
 end
 
--- shorten lets the entries of an operation live no longer than its rule says, so many at once and others later.
-function shorten(slot, op, rule, exponent, work)
+-- shorten lets the entries of an operation live, and be fresh, no longer than its rule says, so many at once and others later.
+-- It looks at those that are there for longer than reach.
+function shorten(slot, op, rule, reach, exponent, work)
   local epoch, now = operation_epoch(slot, op), now_ms()
   if not epoch then return end
   local found = inspect(slot, epoch, now, work)
-  local slices, size = outliving(found.slices, rule, exponent, now)
-  if size == 0 then return end
-  if work.members > 0 then
+  local slices, size = outliving(found.slices, rule, reach, exponent, now)
+  if size == 0 and (found.whole or #found.slices > 0) then return end
+  if work.members > 0 and size > 0 then
     shorten_slices(slot, op, epoch, slices, rule, work)
   else
-    leave(work, 't', size, found.over, string.format('%s:%d:', epoch, exponent) .. op)
+    leave(work, 't', size, found.over, epoch .. string.format(':%d:', exponent) .. op)
   end
 end
 
@@ -1151,41 +1487,54 @@ end
 -- entries it freed, and how many members are left.
 local go_on = {}
 
+-- In an index that was read each slice costs a little, too.
+local function cost_of_slices(slot, epoch) return math.floor(call('HLEN', index_key(slot, epoch)) / SLICES) end
+
+go_on['?'] = function(_, piece) return math.ceil(#piece.what / bounds.member_bytes), 0, 0 end
+
 function go_on.o(slot, piece, max)
   local epoch, op = string.sub(piece.what, 1, EPOCH_LEN), string.sub(piece.what, EPOCH_LEN + 2)
+  if op == '' or #op > MAX_OPERATION_BYTES then return 0, 0, 0 end
+  local of_slices = cost_of_slices(slot, epoch)
   local looked, freed = reclaim_index(slot, epoch, op, max)
-  if looked < max then return looked, freed, 0 end
+  if looked < max then return looked + of_slices, freed, 0 end
   local left = piece.left - looked
-  return looked, freed, left > 0 and left or index_size(slot, epoch)
+  return looked + of_slices, freed, left > 0 and left or index_size(slot, epoch)
 end
 
 function go_on.u(slot, piece, max)
-  local key = aside_key(slot, piece.what)
-  local looked, freed = reclaim_user_index(slot, key, math.ceil(max / MEMBER_COST))
-  return looked * MEMBER_COST, freed, call('ZCARD', key)
+  local looked, freed, left = reclaim_user_index(slot, aside_key(slot, piece.what), math.ceil(max / MEMBER_COST))
+  return looked * MEMBER_COST, freed, left
 end
 
 function go_on.s(slot, piece, max)
   local w = parse_sweep(piece)
+  if not w then return 0, 0, 0 end
   local looked, more = sweep(slot, w, rule_for(slot, w.op), math.ceil(max / MEMBER_COST))
   piece.what = format_sweep(w)
   return looked * MEMBER_COST, 0, more and w.left or 0
 end
 
 function go_on.t(slot, piece)
-  local epoch, exponent, from = string.match(piece.what, '^([^:]+):(%-?%d+):()')
-  local op, now = string.sub(piece.what, from), now_ms()
+  local epoch = string.sub(piece.what, 1, EPOCH_LEN)
+  local exponent, from = string.match(string.sub(piece.what, EPOCH_LEN + 1), '^:(%-?%d%d?):()')
+  local op, now = exponent and string.sub(piece.what, EPOCH_LEN + from) or '', now_ms()
+  if op == '' or #op > MAX_OPERATION_BYTES then return 0, 0, 0 end
   local rule = rule_for(slot, op)
   if not rule or operation_epoch(slot, op) ~= epoch then return 0, 0, 0 end
-  local work = new_work(1, 0)
-  local slices = outliving(inspect(slot, epoch, now, work).slices, rule, tonumber(exponent), now)
+  local work, of_slices = new_work(1, 0), cost_of_slices(slot, epoch)
+  local slices = outliving(inspect(slot, epoch, now, work).slices, rule, rule.ttl, tonumber(exponent), now)
   shorten_slices(slot, op, epoch, slices, rule, work)
   settle(slot, work)
-  return #slices * MEMBER_COST, 0, 0
+  return #slices * MEMBER_COST + of_slices, 0, 0
 end
 
 function reclaim(slot, max)
   local key, freed_total = pending_key(slot), 0
+  if call('LLEN', key) > MAX_PENDING then
+    drop(key)
+    return 0
+  end
   while max > 0 do
     local piece = piece_at(slot, '0')
     if not piece then break end
@@ -1196,7 +1545,7 @@ function reclaim(slot, max)
     else
       call('LPOP', key)
     end
-    max, freed_total = max - math.max(cost, WORK_COST), freed_total + freed
+    max, freed_total = max - math.max(cost, piece.kind == '?' and 1 or WORK_COST), freed_total + freed
   end
   return freed_total
 end
@@ -1207,12 +1556,20 @@ end
 -- nothing. Each returns the number of live keys that were covered and how many wait to be reclaimed.
 
 local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
-local hide, invalidate_operation, invalidate_module, invalidate, count_invalidation
+local hide, hide_module, invalidate_operation, invalidate_module, invalidate, count_invalidation
 do
--- soften renews the soft epoch of a head, which begins after so many bytes.
+-- An operation of a user is invalidated precisely where the user has at most so many entries in the module.
+local MAX_USER_ENTRIES = 256
+
+-- soften renews the soft epoch of a head, which begins after so many bytes. What is no head goes.
 local function soften(slot, head, hard_len)
   local value = text_at(head)
-  if value then call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL') end
+  if not value then return end
+  if #value ~= hard_len and #value ~= hard_len + EPOCH_LEN then
+    drop(head)
+  else
+    call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL')
+  end
 end
 
 -- hide takes the heads of operations away, and so everything that they cover out of sight.
@@ -1222,7 +1579,7 @@ function hide(slot, operations)
     keys[#keys + 1] = operation_head_key(slot, seen.op)
     keys[#keys + 1] = deletions_key(slot, seen.op)
   end
-  batched(keys, function(...) return call('DEL', ...) end)
+  batched(keys, function(...) return call('UNLINK', ...) end)
 end
 
 -- cover counts what an operation has, and gives its memory back where the head is gone.
@@ -1251,14 +1608,14 @@ function invalidate_operation(slot, op, mode, work)
   return keys, 0
 end
 
-function invalidate_module(slot, mode, operations)
+-- hide_module takes the module's head away, before anything that might fail, and says whether it was there.
+function hide_module(slot) return call('UNLINK', module_head_key(slot)) == 1 end
+
+-- invalidate_module is told whether there is, or was, a head of the module.
+function invalidate_module(slot, mode, operations, live)
   local seen, total, waiting_total = in_sight(slot, operations), 0, 0
-  local live = head_exists(module_head_key(slot))
   local work = new_work(#seen, INLINE_RECLAIM_KEYS)
-  if mode == HARD then
-    hide(slot, seen)
-    call('DEL', module_head_key(slot))
-  end
+  if mode == HARD then hide(slot, seen) end
   for _, one in ipairs(seen) do
     local keys, waiting = cover(slot, one, live, mode, work)
     total, waiting_total = total + keys, waiting_total + waiting
@@ -1269,38 +1626,51 @@ function invalidate_module(slot, mode, operations)
   return total, 0
 end
 
--- live_names lists a user's live entries, and those of op apart where it is given.
-local function live_names(slot, user, op)
+-- heads_with sums up what covers the entries of an operation of a user whose head is, or was, this.
+local function heads_with(slot, op, user, user_head)
+  local of_op = keys_of_operation(slot, op)
+  local raw = call('MGET', of_op.module_head, of_op.head)
+  raw[3] = user_head
+  return heads_from(raw, user)
+end
+
+-- live_names lists those of a user's entries that are, or were, live under this head of the user, those of op apart where it
+-- is given.
+local function live_names(slot, user, user_head, names, op)
   local of_op, others, heads_of = {}, {}, {}
-  for _, name in ipairs(call('ZRANGE', user_index_key(slot, user), 0, -1)) do
+  for _, name in ipairs(names) do
     local entry_op = parse_name(name)
-    heads_of[entry_op] = heads_of[entry_op] or read_heads(slot, entry_op, user)
-    if read_entry(read_header(entry_key(slot, name)), heads_of[entry_op], user) then
-      local list = op == entry_op and of_op or others
-      list[#list + 1] = name
+    if entry_op then
+      heads_of[entry_op] = heads_of[entry_op] or heads_with(slot, entry_op, user, user_head)
+      if read_entry(read_header(entry_key(slot, name)), heads_of[entry_op], user) then
+        local list = op == entry_op and of_op or others
+        list[#list + 1] = name
+      end
     end
   end
   return of_op, others
 end
 
--- count_user counts a user's live entries; of many it takes the index' word.
-local function count_user(slot, user)
-  local head = user_head_key(slot, user)
-  if not (head_exists(module_head_key(slot)) and head_exists(head)) then return 0 end
-  local keys = user_index_count(user_index_key(slot, user), now_ms())
-  if keys > INLINE_RECLAIM_KEYS then return keys end
-  local _, names = live_names(slot, user, nil)
+-- count_user counts the live entries of a user whose head is, or was, this; of many it takes the index' word.
+local function count_user(slot, user, user_head)
+  if not (user_head and head_exists(module_head_key(slot))) then return 0 end
+  local index = user_index_key(slot, user)
+  local listed = user_index.names(index, INLINE_RECLAIM_KEYS)
+  if not listed then return user_index.count(index, now_ms()) end
+  local _, names = live_names(slot, user, user_head, listed, nil)
   return #names
 end
 
 local function invalidate_user(slot, user, mode)
-  local head, keys = user_head_key(slot, user), count_user(slot, user)
+  local head = user_head_key(slot, user)
+  local before = text_at(head)
+  if mode == HARD then call('UNLINK', head) end
+  local keys = count_user(slot, user, before)
   if mode == SOFT then
     soften(slot, head, EPOCH_LEN)
     return keys, 0
   end
   if mode == DRY then return keys, keys > INLINE_RECLAIM_KEYS and keys or 0 end
-  call('DEL', head)
   local work = new_work(0, INLINE_RECLAIM_KEYS)
   local waiting = dispose_user_index(slot, user, work)
   settle(slot, work)
@@ -1319,14 +1689,24 @@ local function restamp(slot, names, epoch)
   end
 end
 
--- invalidate_user_operation works through the user's index: no head covers one operation of one
--- user. Renewing the user's epoch fences loads under way, and leaves no entry live that the index,
--- perhaps evicted in between, does not list.
+-- invalidate_user_operation works through the user's index: no head covers one operation of one user. Renewing the user's epoch
+-- fences loads under way, and leaves no entry live that the index, perhaps evicted in between, does not list. It comes first:
+-- whatever else there is, the purge takes effect. A user with many entries is invalidated as a whole: to tell them apart would
+-- take too long.
 local function invalidate_user_operation(slot, op, user, mode)
-  local names, others = live_names(slot, user, op)
-  local head = text_at(user_head_key(slot, user))
-  if mode == DRY or not head then return #names, 0 end
+  local key, index = user_head_key(slot, user), user_index_key(slot, user)
+  local head = text_at(key)
+  if not head or not is_head(3, head) then
+    if mode ~= DRY then call('UNLINK', key) end
+    return 0, 0
+  end
+  if mode ~= DRY then user_index.clean(index, now_ms(), MAX_RECLAIM_KEYS) end
+  local listed = user_index.names(index, MAX_USER_ENTRIES)
+  if not listed then return invalidate_user(slot, user, mode) end
   local epoch = new_epoch(slot)
+  if mode ~= DRY then call('SET', key, epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL') end
+  local names, others = live_names(slot, user, head, listed, op)
+  if mode == DRY then return #names, 0 end
   restamp(slot, others, epoch)
   if mode == SOFT then
     restamp(slot, names, epoch)
@@ -1334,12 +1714,12 @@ local function invalidate_user_operation(slot, op, user, mode)
   else
     free(slot, names, {})
   end
-  call('SET', user_head_key(slot, user), epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')
   return #names, 0
 end
 
-function invalidate(slot, op, user, mode, operations)
-  if user == '' and op == '' then return invalidate_module(slot, mode, operations) end
+-- invalidate is told which operations the module has, and whether its head is or was there, where all of it is meant.
+function invalidate(slot, op, user, mode, operations, live)
+  if user == '' and op == '' then return invalidate_module(slot, mode, operations, live) end
   if user == '' then
     local work = new_work(1, INLINE_RECLAIM_KEYS)
     local keys, waiting = invalidate_operation(slot, op, mode, work)
@@ -1369,6 +1749,13 @@ end
 
 local give_lock_back, cw_get, cw_unlock
 do
+-- Expired members a lease removes from a user's index: more than the one that its fill adds, so indexes
+-- shrink, and few, so that no call pays for a crowd that expired at once.
+local CLEAN_MEMBERS = 16
+-- Who is told to refresh a stale entry has this long before another is, unless it said otherwise.
+local REFRESH_LOCK_MS = 10 * 1000
+local MAX_LOCK_MS = 10 * 60 * 1000
+
 local NO_LEASE = '0' -- the token of an operation that is not cached; no fill matches it
 
 -- hide_operations keeps counts exact when the module's head is made anew: what operations list then is not live.
@@ -1384,7 +1771,9 @@ local function hide_operations(slot, op)
   settle(slot, work)
 end
 
+-- create_head puts a head where none is; whatever else is there goes without making others wait.
 local function create_head(key, value, ms)
+  call('UNLINK', key)
   call('SET', key, value, 'PX', ms)
   return value
 end
@@ -1413,37 +1802,44 @@ end
 
 local function locked(token) return LOCKED .. string.sub(token, 2) end
 
+-- lease returns the heads that a load begins with.
 local function lease(slot, op, user, heads, rule)
   create_missing_heads(slot, op, user, heads, rule)
   if heads.missing then heads = heads_from(heads.raw, user) end
   heads.rule, heads.of_op, heads.kept_by = rule, keys_of_operation(slot, op), rule
-  if user ~= '' then user_index_clean(user_index_key(slot, user), now_ms()) end
-  return heads.token
+  if user ~= '' then user_index.clean(user_index_key(slot, user), now_ms(), CLEAN_MEMBERS) end
+  return heads
 end
 
--- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is
--- worth what its owner's token is: nobody has to wait for a load that will be fenced.
-local function take_lock(slot, name, token, ms)
+-- read_lock returns the token of the load lock's owner; what is longer than a token of now is none.
+local function read_lock(slot, name, token) return call('GETRANGE', lock_key(slot, name), '0', #token) end
+
+-- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is worth what its owner's
+-- token is: nobody has to wait for a load that will be fenced. Which fence it holds does not matter: the deletion of this entry
+-- takes its lock along, and that of another does not fence the load.
+local function take_lock(slot, name, heads, ms)
   local key = lock_key(slot, name)
-  if call('GET', key) == token then return false, math.max(1, call('PTTL', key)) end
-  call('SET', key, token, 'PX', ms)
+  if differs_by_fence(read_lock(slot, name, heads.token), heads) then
+    local left = call('PTTL', key)
+    if left > 0 then return false, math.min(left, MAX_LOCK_MS) end
+  end
+  call('SET', key, heads.token, 'PX', ms)
   return true, 0
 end
 
 function give_lock_back(slot, name, token)
-  local key = lock_key(slot, name)
-  if call('GET', key) == token then call('DEL', key) end
+  if read_lock(slot, name, token) == token then call('UNLINK', lock_key(slot, name)) end
 end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
   if not rule or not admit(slot, op) then return {0, NO_LEASE} end
-  local token = lease(slot, op, user, heads, rule)
+  heads = lease(slot, op, user, heads, rule)
   count(slot, 'misses', op)
-  if lock_ms == 0 then return {0, token} end
-  local mine, wait = take_lock(slot, name, token, lock_ms)
-  if mine then return {0, locked(token)} end
-  return {0, token, wait}
+  if lock_ms == 0 then return {0, heads.token} end
+  local mine, wait = take_lock(slot, name, heads, lock_ms)
+  if mine then return {0, locked(heads.token)} end
+  return {0, heads.token, wait}
 end
 
 local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
@@ -1451,14 +1847,14 @@ local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
   reply[4] = 1
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
   if not rule then return reply end
-  local token = lease(slot, op, user, heads, rule)
-  if take_lock(slot, name, token, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then reply[5] = locked(token) end
+  heads = lease(slot, op, user, heads, rule)
+  if take_lock(slot, name, heads, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then reply[5] = locked(heads.token) end
   return reply
 end
 
 local function want_lock_ms(text)
-  local ms = tonumber(text or '0')
-  if not ms or ms < 0 or ms > MAX_LOCK_MS or ms % 1 ~= 0 then
+  local ms = whole(text or '0')
+  if not ms or ms > MAX_LOCK_MS then
     refuse('cw_get: lock_ms must be a whole number from 0 to ' .. MAX_LOCK_MS)
   end
   return ms
@@ -1491,7 +1887,7 @@ function cw_unlock(keys, args)
   want_args('cw_unlock', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_unlock', op, id, user)
-  return call('DEL', lock_key(slot, name_of(slot, op, member_of(user, id))))
+  return call('UNLINK', lock_key(slot, name_of(slot, op, member_of(user, id))))
 end
 end
 
@@ -1507,16 +1903,25 @@ local OPTIONS = {
   [''] = {}, negative = {negative = true}, room = {room = true}, ['negative room'] = {negative = true, room = true},
 }
 
-local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, 16) end
+-- Deletions of single entries that a lease can look back on.
+local DELETION_LOG_LEN = 128
+local DIGEST_LEN = 16
+local RECORD_BYTES = EPOCH_LEN + DIGEST_LEN
+local MAX_LOG_BYTES = DELETION_LOG_LEN * RECORD_BYTES
+
+local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, DIGEST_LEN) end
 
 -- deleted_since says whether an entry was deleted after a lease saw this fence. The log's records
 -- are <the fence a deletion replaced><digest of the entry it deleted>. A fence that is not in it
 -- (trimmed, evicted) may hide anything, so the answer is yes.
 local function deleted_since(slot, op, name, fence)
+  local log = call('GETRANGE', deletions_key(slot, op), -MAX_LOG_BYTES, -1)
+  if #log % RECORD_BYTES ~= 0 then return true end
   local digest, seen = deletion_digest(name), false
-  for _, record in ipairs(call('LRANGE', deletions_key(slot, op), 0, -1)) do
-    seen = seen or string.sub(record, 1, EPOCH_LEN) == fence
-    if seen and string.sub(record, EPOCH_LEN + 1) == digest then return true end
+  for from = 1, #log, RECORD_BYTES do
+    local digest_from = from + EPOCH_LEN
+    seen = seen or string.sub(log, from, digest_from - 1) == fence
+    if seen and string.sub(log, digest_from, from + RECORD_BYTES - 1) == digest then return true end
   end
   return not seen
 end
@@ -1525,10 +1930,9 @@ end
 -- the heads. Where it differs from the heads in the operation's fence only, single entries were deleted, perhaps not
 -- this one.
 local function is_fenced(slot, op, member, heads, token)
-  if heads.missing then return true end
-  local at = 1 + #heads.raw[1] + EPOCH_LEN
-  local same = string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1)
-  return same ~= heads.token or deleted_since(slot, op, name_of(slot, op, member), string.sub(token, at + 1, at + EPOCH_LEN))
+  if heads.missing or not differs_by_fence(token, heads) then return true end
+  local at = fence_at(heads)
+  return deleted_since(slot, op, name_of(slot, op, member), string.sub(token, at + 1, at + EPOCH_LEN))
 end
 
 -- unlocked gives the load lock back that came with a token, if one did, and returns the plain token.
@@ -1537,6 +1941,12 @@ local function unlocked(slot, op, member, token)
   local plain = PLAIN .. string.sub(token, 2)
   give_lock_back(slot, name_of(slot, op, member), plain)
   return plain
+end
+
+-- unstored is the answer to a fill that is not stored: the load lock that came with its token goes back all the same.
+local function unstored(slot, op, user, id, token, answer)
+  unlocked(slot, op, member_of(user, id), token)
+  return answer
 end
 
 local function with_jitter(slot, ttl, percent)
@@ -1555,6 +1965,8 @@ local function keep_user_head(slot, user, heads, rule)
   heads.kept_by = rule
 end
 
+local TO_OPERATION_EPOCH_END = (HEADER_FIXED_LEN + 2 * EPOCH_LEN - 1) .. ''
+
 -- store writes the entry first and its header into the room before the payload then: a payload is large, and to put
 -- a header before it here would cost as much as all else. When the entry expires tells what time it is.
 local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl, life, negative)
@@ -1564,12 +1976,12 @@ local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl,
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
-  local slice = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
-  local chunk = relist(slot, heads.index, slice, member, old, now)
+  local wanted = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
+  local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
   if user == '' then return end
-  user_index_add(user_index_key(slot, user), of_op.name .. member, now, life)
+  user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
   if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
 end
 
@@ -1602,10 +2014,10 @@ function cw_set(keys, args)
   local of_op = keys_of_operation(slot, op)
   local heads = read_heads_by(of_op, slot, user)
   local rule = rule_under(heads, of_op, slot, op)
-  if not rule then return DISABLED end
+  if not rule then return unstored(slot, op, user, id, token, DISABLED) end
   local ttl, life = terms(slot, rule, negative)
-  if not ttl then return DISABLED end
-  if (rule.scope == 'User' and user == '') or bytes > rule.max then return REFUSED end
+  if not ttl then return unstored(slot, op, user, id, token, DISABLED) end
+  if (rule.scope == 'User' and user == '') or bytes > rule.max then return unstored(slot, op, user, id, token, REFUSED) end
   local member = member_of(user, id)
   if token ~= heads.token then token = unlocked(slot, op, member, token) end
   if token ~= heads.token and is_fenced(slot, op, member, heads, token) then
@@ -1621,13 +2033,22 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_delete KEY op id user: 1 if a live entry was removed, else 0. Fences loads of it under way.
 
+-- log_deletion keeps the log to whole records, and to twice as many bytes as are read of it.
+local function log_deletion(log, record)
+  local length = call('APPEND', log, record)
+  if length % RECORD_BYTES ~= 0 then
+    call('SET', log, record)
+  elseif length > 2 * MAX_LOG_BYTES then
+    call('SET', log, call('GETRANGE', log, -MAX_LOG_BYTES, -1))
+  end
+end
+
 -- fence_deletion fences loads of an entry, and of no other.
 local function fence_deletion(slot, op, name, op_head)
   local head, log = operation_head_key(slot, op), deletions_key(slot, op)
   local renewed = string.sub(op_head, 1, EPOCH_LEN) .. new_epoch(slot) .. string.sub(op_head, 2 * EPOCH_LEN + 1)
   call('SET', head, renewed, 'KEEPTTL')
-  call('RPUSH', log, fence_of(op_head) .. deletion_digest(name))
-  call('LTRIM', log, -DELETION_LOG_LEN, -1)
+  log_deletion(log, fence_of(op_head) .. deletion_digest(name))
   call('PEXPIRE', log, math.max(call('PTTL', head), 1))
 end
 
@@ -1647,12 +2068,19 @@ function cw_delete(keys, args)
   local live = read_entry(read_header(entry_key(slot, name)), heads, user)
   if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end
   free(slot, {name}, {})
+  call('UNLINK', lock_key(slot, name)) -- its owner's load is fenced now
   return live and 1 or 0
 end
 end
 
 ---------------------------------------------------------------------------------------------------
 -- cw_invalidate KEY op user mode request_id: [keys, pending].
+
+local cw_invalidate
+do
+local MAX_REQUEST_ID_BYTES = 128
+-- How long a request id keeps its answer.
+local REQUEST_MS = 24 * 3600 * 1000
 
 -- request_digest tells what an invalidation asks for from anything else.
 local function request_digest(op, user, mode)
@@ -1663,15 +2091,17 @@ end
 -- for. An answer without one is a mark that others leave, who need not know what a digest is.
 local function recorded_answer(slot, request_id, digest)
   if request_id == '' then return nil end
-  local keys, waiting, asked = string.match(text_at(request_key(slot, request_id)) or '', '^(%d+) (%d+) ?(%x*)$')
-  if not keys then return nil end
+  local recorded = call('GETRANGE', request_key(slot, request_id), '0', '63')
+  local keys, waiting, asked = string.match(recorded, '^(%d+) (%d+) ?(%x*)$')
+  keys, waiting = whole(keys), whole(waiting)
+  if not keys or not waiting then return nil end
   if asked ~= '' and asked ~= digest then
     refuse('cw_invalidate: this request_id named an invalidation of another op, user or mode; take a new one for each')
   end
-  return {tonumber(keys), tonumber(waiting)}
+  return {keys, waiting}
 end
 
-local function cw_invalidate(keys, args)
+function cw_invalidate(keys, args)
   local slot = slot_of(keys, 'cw_invalidate')
   want_args('cw_invalidate', args, 'op user mode request_id', 4)
   local op, user, mode, request_id = args[1], args[2], args[3], args[4]
@@ -1684,8 +2114,12 @@ local function cw_invalidate(keys, args)
   local digest = request_digest(op, user, mode)
   local answer = mode ~= DRY and recorded_answer(slot, request_id, digest)
   if answer then return answer end
-  local operations = op == '' and user == '' and known_operations(slot, read_rules(slot)) or {}
-  local covered_keys, waiting = invalidate(slot, op, user, mode, operations)
+  local operations, live = {}, false
+  if op == '' and user == '' then
+    if mode == HARD then live = hide_module(slot) else live = head_exists(module_head_key(slot)) end
+    operations = known_operations(slot, read_rules(slot))
+  end
+  local covered_keys, waiting = invalidate(slot, op, user, mode, operations, live)
   if mode ~= DRY then
     count_invalidation(slot, op, user, operations)
     if request_id ~= '' then
@@ -1693,6 +2127,7 @@ local function cw_invalidate(keys, args)
     end
   end
   return {covered_keys, waiting}
+end
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1716,9 +2151,6 @@ local parse_policy
 local cw_policy = {}
 do
 local MAX_REVISION_BYTES = 128
-local MAX_POLICY_BYTES = 512 * 1024
-local MAX_JITTER_PERCENT = 50
-
 local function want_whole(where, value, min, max)
   if type(value) ~= 'number' or value % 1 ~= 0 or value < min or value > max then
     refuse(string.format('cw_policy_apply: %s must be a whole number from %.0f to %.0f', where, min, max))
@@ -1729,7 +2161,7 @@ end
 local function want_known_fields(where, object, known)
   for field in pairs(object) do
     if not known[field] then
-      refuse('cw_policy_apply: unknown field ' .. where .. tostring(field))
+      refuse('cw_policy_apply: unknown field ' .. where .. string.gsub(string.sub(tostring(field), 1, 64), '[^!-~]', '?'))
     end
   end
 end
@@ -1801,19 +2233,20 @@ local function want_fields_once(plain, document)
 end
 
 -- want_strict_json refuses what the decoder lets pass and other readers of the document do not: line
--- breaks in strings, numbers that are not plain digits, and fields that are there twice.
+-- breaks in strings, numbers that are not plain digits, and fields that are there twice. These come first: then there are not
+-- more strings and numbers than known fields have.
 local function want_strict_json(text, document)
-  local plain = string.gsub(text, '\\.', '')
-  for quoted in string.gmatch(plain, '"([^"]*)"') do
+  local escaped = string.gsub(text, '\\.', '')
+  local plain = string.gsub(escaped, '"[^"]*"', '')
+  want_fields_once(plain, document)
+  for quoted in string.gmatch(escaped, '"([^"]*)"') do
     if string.find(quoted, '[%z\1-\31]') then refuse('cw_policy_apply: a string holds a control character') end
   end
-  plain = string.gsub(plain, '"[^"]*"', '')
   for word in string.gmatch(plain, '[^%s{}%[%]:,]+') do
     if not string.match(word, '^[1-9]%d*$') and word ~= '0' then
       refuse('cw_policy_apply: values must be strings, objects, lists, and whole numbers in plain digits')
     end
   end
-  want_fields_once(plain, document)
 end
 
 function parse_policy(text)
@@ -1823,7 +2256,6 @@ function parse_policy(text)
     refuse('cw_policy_apply: the document must be a JSON object')
   end
   want_known_fields('', document, POLICY_FIELDS)
-  want_strict_json(text, document)
   local rules = {operations = {}, revision = document.revision}
   if rules.revision ~= nil then
     if type(rules.revision) ~= 'string' then refuse('cw_policy_apply: revision must be a string') end
@@ -1835,6 +2267,7 @@ function parse_policy(text)
     rules.default = {ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = MAX_PAYLOAD_BYTES}
   end
   if document.operations ~= nil then parse_operations(document.operations, rules, text) end
+  want_strict_json(text, document)
   return rules
 end
 
@@ -1854,11 +2287,12 @@ end
 -- hash_in_place returns the hash of the policy if all of it is there as it was written. It also finds out whether
 -- what lasts beside it is what it should be: nothing would replace that.
 local function hash_in_place(slot)
+  dropped = false
   call('HGET', counters_key(slot), 'misses:')
   call('LLEN', pending_key(slot))
-  local fields, of = call('HGETALL', policy_key(slot)), {}
+  local fields, of = policy_fields(slot), {}
   for i = 1, #fields, 2 do of[fields[i]] = fields[i + 1] end
-  return of.seal and of.seal == seal_of(fields) and of.hash or false
+  return not dropped and of.seal and of.seal == seal_of(fields) and of.hash or false
 end
 
 local function write_policy(slot, text, hash, rules, revision)
@@ -1871,7 +2305,7 @@ local function write_policy(slot, text, hash, rules, revision)
   if rules.default then add('default', encode_rule(rules.default)) end
   for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
   add('seal', seal_of(fields))
-  call('DEL', policy_key(slot))
+  call('UNLINK', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
   forget(slot)
 end
@@ -1896,9 +2330,11 @@ local function obey_operation(slot, op, old, new, is_known, work)
     return
   end
   local shorter = life_of(rule) < (is_known and life_by(old, op) or 2 * MAX_TTL_MS)
+  local less_fresh = not is_known or rule.ttl < ttl_by(old, op)
   local fewer_negative = before and rule.negative < before.negative
   if shorter or fewer_negative then
-    shorten(slot, op, rule, fewer_negative and slice_exponent(before.negative) or -1, work)
+    local exponent = fewer_negative and slice_exponent(before.negative) or -1
+    shorten(slot, op, rule, less_fresh and rule.ttl or life_of(rule), exponent, work)
   end
   if not shorter and rule.ttl < ttl_by(old, op) then
     -- They may be there as long as before, but not fresh.
@@ -1918,18 +2354,21 @@ local function fields_of(slot, op)
   return fields
 end
 
--- drop_counters forgets operations that are neither listed nor cached by default.
+-- drop_counters forgets operations that are neither listed nor cached by default. Where the default caches more than have a
+-- place, others lose theirs, and what is cached of them.
 local function drop_counters(slot, operations, rules)
-  local key, unlisted = counters_key(slot), 0
+  local key, unlisted, without_place = counters_key(slot), 0, {}
   for _, op in ipairs(operations) do
     if not rules.operations[op] then
-      if ttl_by(rules, op) > 0 then
+      if ttl_by(rules, op) > 0 and unlisted < MAX_UNLISTED then
         unlisted = unlisted + 1
       else
+        without_place[#without_place + 1] = {op = op}
         call('HDEL', key, unpack(fields_of(slot, op)))
       end
     end
   end
+  hide(slot, without_place)
   if call('EXISTS', key) == 1 then call('HSET', key, UNLISTED, unlisted) end
 end
 
@@ -1965,55 +2404,58 @@ local function obey(slot, operations, old, new, is_known)
   settle(slot, work)
 end
 
+-- tidy drops what stands where the module's and the operations' keys are, and is none of them.
+local function tidy(slot, operations)
+  local function want_length(key, is_right)
+    local length = #call('GETRANGE', key, '0', '63')
+    if length > 0 and not is_right(length) then drop(key) end
+  end
+  local function is_short_head(length) return length == EPOCH_LEN or length == 2 * EPOCH_LEN end
+  local function is_head_of_operation(length) return is_short_head(length - EPOCH_LEN) end
+  want_length(module_head_key(slot), is_short_head)
+  for _, op in ipairs(operations) do
+    want_length(operation_head_key(slot, op), is_head_of_operation)
+    call('GETRANGE', deletions_key(slot, op), '0', '0')
+  end
+  for _, seen in ipairs(in_sight(slot, operations)) do
+    local index = index_key(slot, seen.epoch)
+    if call('HLEN', index) > bounds.slices then drop(index) end
+  end
+end
+
+-- joined lists operations and those that a policy lists.
+local function joined(operations, rules)
+  local list, seen = {}, {}
+  for i, op in ipairs(operations) do list[i], seen[op] = op, true end
+  for op in pairs(rules.operations) do
+    if not seen[op] then list[#list + 1] = op end
+  end
+  table.sort(list)
+  return list
+end
+
 local function put_in_force(slot, text, new)
   local hash, in_place = redis.sha1hex(text), hash_in_place(slot)
-  if in_place == hash then return {0, 0} end
   local old = read_rules(slot)
-
   local before = known_operations(slot, old)
+  local operations = joined(before, new)
+  tidy(slot, operations)
+  if in_place == hash then return {0, 0} end
+
   -- Without the old policy nobody knows which revision the entries are of: they go.
   local purged = 0
   if new.revision and new.revision ~= old.revision and head_exists(module_head_key(slot)) then
-    invalidate_module(slot, HARD, before)
+    invalidate_module(slot, HARD, before, hide_module(slot))
     count_invalidation(slot, '', '', before)
     purged = 1
   elseif lowers_default(old, new, in_place) and not all_counted(slot) then
-    invalidate_module(slot, HARD, before)
+    invalidate_module(slot, HARD, before, hide_module(slot))
   end
-  for op in pairs(new.operations) do old.operations[op] = old.operations[op] or false end
-  local operations = known_operations(slot, old)
   -- Nor does anybody know by which rules they were stored, if it was edited by hand.
   obey(slot, operations, old, new, in_place)
   drop_counters(slot, operations, new)
   write_policy(slot, text, hash, new, new.revision or old.revision)
   return {1, purged}
-end
-
--- is_wrong_type knows what pcall, a text or a table by the version of Redis, and redis.pcall return.
-local function is_wrong_type(failure)
-  local text = type(failure) == 'table' and failure.err or failure
-  return type(text) == 'string' and string.sub(text, 1, 9) == 'WRONGTYPE'
-end
-
--- drop_strange drops what lasts in a slot and is not what this library makes it.
-local function drop_strange(slot)
-  for key, probe in pairs({
-    [policy_key(slot)] = {'HGET', policy_key(slot), 'hash'}, [counters_key(slot)] = {'HGET', counters_key(slot), 'misses:'},
-    [pending_key(slot)] = {'LLEN', pending_key(slot)},
-  }) do
-    local failure = redis.pcall(unpack(probe))
-    if type(failure) == 'table' and is_wrong_type(failure) then call('UNLINK', key) end
-  end
-end
-
--- hide_all deletes the heads, so that nothing is live and no index in sight.
-local function hide_all(slot, new)
-  call('DEL', module_head_key(slot))
-  local rules = read_rules(slot)
-  for op in pairs(new.operations) do rules.operations[op] = rules.operations[op] or false end
-  local operations = {}
-  for i, op in ipairs(known_operations(slot, rules)) do operations[i] = {op = op} end
-  hide(slot, operations)
 end
 
 do
@@ -2033,8 +2475,7 @@ end
 function cw_policy.claim(slot, owner, over)
   if not owner then return nil end
   local key = cw_policy.owner_key(slot)
-  local present = redis.pcall('GETRANGE', key, '0', string.format('%d', MAX_OWNER_BYTES))
-  if type(present) == 'table' and not is_wrong_type(present) then error(present, 0) end
+  local present = call('GETRANGE', key, '0', string.format('%d', MAX_OWNER_BYTES))
   if is_owner(present) and present ~= owner and present ~= over then return present end
   call('SET', key, owner, 'PX', string.format('%d', OWNER_MS))
 end
@@ -2060,15 +2501,7 @@ function cw_policy.apply(keys, args)
   local new = parse_policy(args[1])
   local other = cw_policy.claim(slot, owner, over)
   if other then return {-1, 0, other} end
-  local ok, reply = pcall(put_in_force, slot, args[1], new)
-  -- Somebody wrote other keys where this library has its own: these go, and at the worst all that is cached.
-  for _, make_way in ipairs({drop_strange, hide_all}) do
-    if ok or not is_wrong_type(reply) then break end
-    make_way(slot, new)
-    ok, reply = pcall(put_in_force, slot, args[1], new)
-  end
-  if not ok then error(reply, 0) end
-  return reply
+  return put_in_force(slot, args[1], new)
 end
 
 -- cw_policy_hash KEY: the hash of the policy in force, nil if there is none, or if it is not there as cw_policy_apply
@@ -2082,7 +2515,8 @@ end
 function cw_policy.get(keys, args)
   local slot = slot_of(keys, 'cw_policy_get')
   want_args('cw_policy_get', args, '', 0)
-  return call('HGET', policy_key(slot), 'json')
+  local document = field_of(policy_key(slot), 'json', MAX_POLICY_BYTES)
+  return document ~= '' and document
 end
 
 -- cw_policy_own KEY owner [over]: nil once the policy is the owner's for another day; the other if it is another's.
@@ -2099,10 +2533,11 @@ function cw_policy.delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   local other = cw_policy.claim(slot, cw_policy.owners_in('cw_policy_delete', args, 1, '[owner [over]]'))
   if other then return other end
-  invalidate_module(slot, HARD, known_operations(slot, read_rules(slot)))
-  local existed = call('DEL', policy_key(slot))
+  local live = hide_module(slot)
+  invalidate_module(slot, HARD, (known_operations(slot, read_rules(slot))), live)
+  local existed = call('UNLINK', policy_key(slot))
   forget(slot)
-  call('DEL', counters_key(slot), cw_policy.owner_key(slot))
+  call('UNLINK', counters_key(slot), cw_policy.owner_key(slot))
   return existed
 end
 end
@@ -2111,10 +2546,12 @@ end
 -- cw_report KEY op counter n …: adds the counters of a client that reads by MGET, and returns how
 -- many it added. Operations that are not cached have none.
 
+local MAX_REPORTED = 16
+
 local function cw_report(keys, args)
   local slot = slot_of(keys, 'cw_report')
-  if #args < 3 or #args % 2 ~= 1 then
-    refuse('cw_report takes op and pairs of counter and n, not ' .. #args .. ' arguments')
+  if #args < 3 or #args % 2 ~= 1 or #args > 1 + 2 * MAX_REPORTED then
+    refuse('cw_report takes op and 1 to ' .. MAX_REPORTED .. ' pairs of counter and n, not ' .. #args .. ' arguments')
   end
   want_bytes('cw_report', 'op', args[1], 1, MAX_OPERATION_BYTES)
   for i = 2, #args, 2 do
@@ -2136,6 +2573,8 @@ end
 
 local cw_stats
 do
+-- Entries whose memory is measured to estimate that of an operation.
+local MEMORY_SAMPLES = 5
 
 local function memory_usage(key, ...)
   return tonumber(call('MEMORY', 'USAGE', key, ...) or 0) or 0
@@ -2143,17 +2582,18 @@ end
 
 -- estimate_memory measures a few chunks and entries of an operation and takes the rest to be like them.
 local function estimate_memory(slot, op, seen, found, looks)
-  local entries, measured, chunks, listed = 0, 0, 0, 0
+  local entries, measured, chunks, listed, bytes = 0, 0, 0, 0, bounds.read_bytes
   for i = 0, math.min(#found.slices, looks) - 1 do
     local at = found.slices[math.floor(i * #found.slices / math.min(#found.slices, looks)) + 1]
     local chunk = chunk_key(slot, seen.epoch, at.slice, at.open)
-    local members = call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1)
-    if at.length and #members > 0 then
-      chunks, listed = chunks + memory_usage(chunk, 'SAMPLES', MEMORY_SAMPLES), listed + at.length
-    end
+    local length, of_chunk = readable(chunk)
+    local members = length > 0 and bytes > 0 and call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
+    bytes = bytes - select(2, cost_of(members))
+    if #members > 0 then chunks, listed = chunks + of_chunk, listed + length end
     for _, member in ipairs(members) do
-      local bytes = measured < math.min(MEMORY_SAMPLES, looks) and memory_usage(member_key(slot, op, member)) or 0
-      if bytes > 0 then entries, measured = entries + bytes, measured + 1 end
+      local is_wanted = parse_member(member) and measured < math.min(MEMORY_SAMPLES, looks)
+      local taken = is_wanted and memory_usage(member_key(slot, op, member)) or 0
+      if taken > 0 then entries, measured = entries + taken, measured + 1 end
     end
   end
   local index = memory_usage(index_key(slot, seen.epoch)) + (listed > 0 and chunks / listed * found.size or 0)
@@ -2173,17 +2613,11 @@ local function weigh(slot, operations)
   return weights
 end
 
-local function operation_counters(slot)
-  local counters, fields = {}, call('HGETALL', counters_key(slot))
-  for i = 1, #fields, 2 do counters[fields[i]] = tonumber(fields[i + 1]) end
-  return counters
-end
-
 function cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
-  local rules, counters = read_rules(slot), operation_counters(slot)
-  local operations = known_operations(slot, rules)
+  local rules = read_rules(slot)
+  local operations, counters = known_operations(slot, rules)
   local weights = head_exists(module_head_key(slot)) and weigh(slot, operations) or {}
   local total, memory, reply = 0, 0, {}
   for _, op in ipairs(operations) do
@@ -2209,19 +2643,19 @@ end
 -- Registration, one by one: while a library is being loaded Lua has no pairs. allow-oom: what frees
 -- memory, reads, or writes next to nothing works when Redis has reached maxmemory.
 
-redis.register_function{function_name = 'cw_get', callback = guarded(cw_get), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_set', callback = guarded(cw_set)}
+redis.register_function{function_name = 'cw_get', callback = guarded(cw_get, 'hot'), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_set', callback = guarded(cw_set, 'hot')}
 redis.register_function{function_name = 'cw_unlock', callback = guarded(cw_unlock), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy.apply), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash, 'read-only'), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get, 'read-only'), flags = {'no-writes'}}
 redis.register_function{function_name = 'cw_policy_own', callback = guarded(cw_policy.own), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy.delete), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_report', callback = guarded(cw_report), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_report', callback = guarded(cw_report, 'hot'), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats, 'read-only'), flags = {'no-writes'}}
 
 -- cw_version (no key: it is asked of each node): the version of this library.
 redis.register_function{

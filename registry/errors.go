@@ -41,12 +41,16 @@ var (
 	errNoLibrary = errors.New("the function library is missing")
 )
 
+// fromLibrary is how errors that come out of the function library begin: its own, which go on with the name of the call, and
+// those of Redis that a command within a call met.
+const fromLibrary = "CACHEWRIGHT "
+
 // Beginnings of Redis' error replies and what they mean to a caller.
 var replyMeanings = []struct {
 	prefix  string
 	meaning error
 }{
-	{"CACHEWRIGHT ", ErrRejected},
+	{"cw_", ErrRejected},
 	{"NOAUTH", ErrUnauthorized},
 	{"WRONGPASS", ErrUnauthorized},
 	{"NOPERM", ErrForbidden},
@@ -74,8 +78,9 @@ func meaningOf(err error) error {
 	if !isReply(err) {
 		return ErrUnreachable
 	}
+	text := strings.TrimPrefix(err.Error(), fromLibrary)
 	for _, m := range replyMeanings {
-		if strings.HasPrefix(err.Error(), m.prefix) {
+		if strings.HasPrefix(text, m.prefix) {
 			return m.meaning
 		}
 	}

@@ -96,6 +96,10 @@ func TestReplyMeanings(t *testing.T) {
 		"ERR unknown command 'FCALL', with args beginning with:": ErrUnsupported,
 		"OOM command not allowed when used memory > 'maxmemory'": ErrOutOfMemory,
 		"CACHEWRIGHT cw_get: …":                                  ErrRejected,
+		"CACHEWRIGHT NOPERM ACL failure in script":               ErrForbidden,
+		"CACHEWRIGHT ERR The user executing the script can't":    ErrForbidden,
+		"CACHEWRIGHT OOM command not allowed":                    ErrOutOfMemory,
+		"CACHEWRIGHT user_function:1: attempt to index":          ErrUnexpected,
 		"WRONGTYPE Operation against a key":                      ErrUnexpected,
 	} {
 		if got := meaningOf(serverReply(reply)); got != want { //nolint:errorlint // the sentinel itself

@@ -32,8 +32,8 @@ type Invalidated struct {
 	Pending int64
 }
 
-// Invalidate makes all entries in scope invalid (ModeSoft: stale), in time that does not depend on their number,
-// except for an operation of a user, which takes time in the number of that user's entries. Loads
+// Invalidate makes all entries in scope invalid (ModeSoft: stale), in time that does not depend on their number. An
+// operation of a user who has more than 256 entries in the slot is invalidated with all that the user has there. Loads
 // under way are fenced. Within a day, a call with the same request id (up to 128 bytes) changes
 // nothing and returns the first answer, and is rejected if it asks for something else; an empty one asks for no such
 // memory.

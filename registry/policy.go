@@ -21,7 +21,7 @@ type Policy struct {
 	Revision string
 	// DefaultTTL of operations that are not listed, at most 720h. Nil or 0: they are not cached.
 	DefaultTTL *time.Duration
-	// Operations with a TTL of their own, at most 1000, by unique name.
+	// Operations with a TTL of their own, at most 256, by unique name.
 	Operations []OperationPolicy
 }
 

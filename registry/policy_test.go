@@ -192,14 +192,14 @@ func drawPolicy(t *rapid.T) Policy {
 	return policy
 }
 
-func TestAPolicyMayHaveAThousandOperations(t *testing.T) {
+func TestAPolicyMayHave256Operations(t *testing.T) {
 	r, _ := newRegistry(t)
 	policy := Policy{}
-	for i := range 1000 {
+	for i := range 256 {
 		policy.Operations = append(policy.Operations, OperationPolicy{Name: fmt.Sprint("operation", i), TTL: time.Minute})
 	}
 	apply(t, r, users, policy)
-	fillAll(t, r, entry("operation999", "a", ""))
+	fillAll(t, r, entry("operation255", "a", ""))
 	policy.Operations = append(policy.Operations, OperationPolicy{Name: "one more", TTL: time.Minute})
 	if _, err := r.ApplyPolicy(t.Context(), users, policy); !errors.Is(err, ErrRejected) {
 		t.Errorf("got %v, want a refusal", err)

@@ -11,7 +11,7 @@ import (
 )
 
 // Slot is one module of one namespace. All its keys sit on one node of a Redis Cluster, and each
-// call on it is atomic. Both names consist of letters, digits, '.', '_' and '-'; the library
+// call on it is atomic. Both names consist of 1 to 63 letters, digits, '.', '_' and '-'; the library
 // refuses others.
 type Slot struct {
 	Namespace string

@@ -84,7 +84,7 @@ func TestTheNumberOfOperationsIsBounded(t *testing.T) {
 	if err := r.Report(t.Context(), users, "reported", Counters{Hits: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); cacheable != 256 || fields > 256+2 {
+	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); cacheable != 128 || fields > 128+2 {
 		t.Errorf("%d operations, %d fields", cacheable, fields)
 	}
 	if !lease(t, r, entry("listed", "a", "")).Cacheable {

@@ -40,8 +40,8 @@ func TestALoweredTTLReachesEveryOperation(t *testing.T) {
 	}
 	apply(t, r, users, Policy{DefaultTTL: new(time.Minute)})
 	stats, err := r.Stats(t.Context(), users)
-	if err != nil || stats.Pending != operations*each-100 {
-		t.Errorf("%d wait (%v), want all but 100", stats.Pending, err)
+	if err != nil || stats.Pending < operations*each-100 || stats.Pending >= operations*each {
+		t.Errorf("%d wait (%v), want all but up to 100", stats.Pending, err)
 	}
 	reclaimAll(t, r, users)
 	for _, key := range keysOf(t, client, users) {

@@ -187,7 +187,7 @@ func TestWorkOfCountingIsBoundedWhileEntriesExpire(t *testing.T) {
 	if _, err := r.Stats(t.Context(), users); err != nil {
 		t.Fatal(err)
 	}
-	if took := commandsRun(t, client) - before; took > 700+10*operations {
+	if took := commandsRun(t, client) - before; took > 700+12*operations {
 		t.Errorf("statistics take %d commands", took)
 	}
 }
