@@ -326,9 +326,13 @@ func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 			}
 			c.RPush(t.Context(), log, pushed...)
 		},
-		"no records":        func(c redis.UniversalClient, log string) { c.Set(t.Context(), log, "x", time.Hour) },
-		"a megabyte of it":  func(c redis.UniversalClient, log string) { c.Set(t.Context(), log, strings.Repeat("x", 1<<20), time.Hour) },
-		"records of others": func(c redis.UniversalClient, log string) { c.Set(t.Context(), log, strings.Repeat("x", 27*500), time.Hour) },
+		"no records": func(c redis.UniversalClient, log string) { c.Set(t.Context(), log, "x", time.Hour) },
+		"a megabyte of it": func(c redis.UniversalClient, log string) {
+			c.Set(t.Context(), log, strings.Repeat("x", 1<<20), time.Hour)
+		},
+		"records of others": func(c redis.UniversalClient, log string) {
+			c.Set(t.Context(), log, strings.Repeat("x", 27*500), time.Hour)
+		},
 	} {
 		r, client := impatient(t)
 		apply(t, r, users, caching())

@@ -39,8 +39,11 @@ func TestALoadLockEndsWithItsFillHoweverThatEnded(t *testing.T) {
 		fill  func(*testing.T, *Registry, Key, Token) (Filled, error)
 		want  Outcome
 	}{
-		"stored":    {nil, nil, Stored},
-		"too large": {nil, func(t *testing.T, r *Registry, k Key, token Token) (Filled, error) { t.Helper(); return r.Set(t.Context(), k, make([]byte, 100), token) }, Refused},
+		"stored": {nil, nil, Stored},
+		"too large": {nil, func(t *testing.T, r *Registry, k Key, token Token) (Filled, error) {
+			t.Helper()
+			return r.Set(t.Context(), k, make([]byte, 100), token)
+		}, Refused},
 		"negative, which is not cached": {nil, func(t *testing.T, r *Registry, k Key, token Token) (Filled, error) {
 			t.Helper()
 			return r.SetNegative(t.Context(), k, nil, token)
