@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -20,7 +22,8 @@ import (
 //
 //	REDIS_URL                 redis://user:password@host:port/db, or rediss:// for TLS; wins over
 //	                          all below but the REDIS_TLS_… files
-//	REDIS_HOST, REDIS_PORT    default localhost and 6379
+//	REDIS_HOST, REDIS_PORT    default localhost and 6379; of a port like tcp://10.0.0.1:6379, as kubelet
+//	                          sets it for a Service called redis, the number counts
 //	REDIS_USERNAME, REDIS_PASSWORD
 //	REDIS_DB                  default 0
 //	REDIS_CLUSTER             true: host and port are one node of a Redis Cluster
@@ -30,7 +33,7 @@ import (
 //	                          PEM of a client certificate
 //	REDIS_TLS_SERVER_NAME     name to expect in the server's certificate
 //
-// It does not connect. Errors name the variable, never its value where that may be secret.
+// Line ends around values are cut off. It does not connect. Errors name the variable, never its value where that may be secret.
 func ClientFromEnv(lookup func(string) (string, bool)) (redis.UniversalClient, error) {
 	env := environment{lookup: lookup}
 	options, err := env.options()
@@ -54,11 +57,15 @@ type environment struct {
 	lookup func(string) (string, bool)
 }
 
+// secret returns a variable without the line ends around it, which files and Secrets often have. Blanks may be part of it.
+func (e environment) secret(name string) string {
+	value, _ := e.lookup(name)
+	return strings.Trim(value, "\r\n")
+}
+
+// text returns a variable without the blanks and line ends around it, or what it is if nothing is left.
 func (e environment) text(name, fallback string) string {
-	if value, ok := e.lookup(name); ok && value != "" {
-		return value
-	}
-	return fallback
+	return cmp.Or(strings.TrimSpace(e.secret(name)), fallback)
 }
 
 func (e environment) boolean(name string) (bool, error) {
@@ -103,7 +110,7 @@ func (e environment) address() (*redis.Options, error) {
 		}
 		return options, nil
 	}
-	port, err := e.number("REDIS_PORT", "6379", 65535)
+	port, err := e.port()
 	if err != nil {
 		return nil, err
 	}
@@ -113,10 +120,25 @@ func (e environment) address() (*redis.Options, error) {
 	}
 	return &redis.Options{
 		Addr:     net.JoinHostPort(e.text("REDIS_HOST", "localhost"), strconv.Itoa(port)),
-		Username: e.text("REDIS_USERNAME", ""),
-		Password: e.text("REDIS_PASSWORD", ""),
+		Username: e.secret("REDIS_USERNAME"),
+		Password: e.secret("REDIS_PASSWORD"),
 		DB:       db,
 	}, nil
+}
+
+// port also takes what kubelet sets in each container of a namespace that has a Service called redis: tcp://10.0.0.1:6379.
+func (e environment) port() (int, error) {
+	const name = "REDIS_PORT"
+	link, isLink := strings.CutPrefix(e.text(name, ""), "tcp://")
+	if !isLink {
+		return e.number(name, "6379", 65535)
+	}
+	if _, port, err := net.SplitHostPort(link); err == nil {
+		if number, err := strconv.ParseUint(port, 10, 16); err == nil {
+			return int(number), nil
+		}
+	}
+	return 0, fmt.Errorf("%s must be a number from 0 to 65535, or tcp://host:port as kubelet sets it for a Service called redis", name)
 }
 
 func (e environment) tls(config *tls.Config) (*tls.Config, error) {

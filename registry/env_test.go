@@ -51,6 +51,65 @@ func TestClientFromEnv(t *testing.T) {
 	}
 }
 
+// kubelet sets REDIS_PORT, and others, for a Service called redis, unless enableServiceLinks is false.
+func TestClientFromEnvTakesThePortOfAServiceLink(t *testing.T) {
+	for _, test := range []struct{ host, port, addr string }{
+		{"redis", "tcp://10.96.0.7:6380", "redis:6380"},
+		{"", "tcp://10.96.0.7:6380", "localhost:6380"},
+		{"redis", "tcp://[fd00::7]:6380\n", "redis:6380"},
+	} {
+		client, err := ClientFromEnv(lookupIn(map[string]string{"REDIS_HOST": test.host, "REDIS_PORT": test.port}))
+		if err != nil {
+			t.Errorf("%s: %v", test.port, err)
+			continue
+		}
+		if got := client.(*redis.Client).Options().Addr; got != test.addr {
+			t.Errorf("%s: got %s, want %s", test.port, got, test.addr)
+		}
+		_ = client.Close()
+	}
+	for _, port := range []string{"tcp://", "tcp://10.96.0.7", "tcp://10.96.0.7:70000", "tcp://10.96.0.7:secret", "udp://10.96.0.7:6379"} {
+		if _, err := ClientFromEnv(lookupIn(map[string]string{"REDIS_PORT": port})); err == nil || !strings.Contains(err.Error(), "REDIS_PORT") {
+			t.Errorf("%s: got %v", port, err)
+		}
+	}
+}
+
+// A file that a Secret was made of ends with a line end, as a rule.
+func TestClientFromEnvCutsLineEndsOffEachVariable(t *testing.T) {
+	plain := []map[string]string{
+		{"REDIS_HOST": "redis", "REDIS_PORT": "6380", "REDIS_USERNAME": "u", "REDIS_PASSWORD": " p p ", "REDIS_DB": "3", "REDIS_CLUSTER": "false", "REDIS_TLS": "true", "REDIS_TLS_SERVER_NAME": "redis.example"},
+		{"REDIS_URL": "redis://u:p@redis:6390/2"},
+	}
+	for _, env := range plain {
+		want, err := ClientFromEnv(lookupIn(env))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted := want.(*redis.Client).Options()
+		for _, ends := range [][2]string{{"", "\n"}, {"", "\r\n"}, {"\n", "\n\n"}} {
+			around := maps.Clone(env)
+			for name, value := range env {
+				around[name] = ends[0] + value + ends[1]
+			}
+			client, err := ClientFromEnv(lookupIn(around))
+			if err != nil {
+				t.Errorf("%q: %v", ends, err)
+				continue
+			}
+			o := client.(*redis.Client).Options()
+			if o.Addr != wanted.Addr || o.Username != wanted.Username || o.Password != wanted.Password || o.DB != wanted.DB || (o.TLSConfig != nil) != (wanted.TLSConfig != nil) {
+				t.Errorf("%q: got %s, user %q, db %d, the right password: %v", ends, o.Addr, o.Username, o.DB, o.Password == wanted.Password)
+			}
+			if o.TLSConfig != nil && o.TLSConfig.ServerName != wanted.TLSConfig.ServerName {
+				t.Errorf("%q: server name %q", ends, o.TLSConfig.ServerName)
+			}
+			_ = client.Close()
+		}
+		_ = want.Close()
+	}
+}
+
 func TestClientFromEnvNamesTheWrongVariable(t *testing.T) {
 	for _, test := range []map[string]string{
 		{"REDIS_PORT": "secret"},
