@@ -89,6 +89,7 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 		if c.near, err = newNear(client, guard.Generation, *c.nearCache, c.currentPolicy, c.follow, c.reports.hits); err != nil {
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
 		}
+		c.near.links.ReadsReplicas = guard.ReadsReplicas
 	}
 	c.unwatch = c.watch()
 	return c, nil

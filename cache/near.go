@@ -76,6 +76,7 @@ type near struct {
 	policy  func(context.Context, registry.Slot) (registry.Policy, error)
 	start   func(*heads.Tracker) bool
 	hits    func(module, operation string) *atomic.Int64
+	unfit   atomic.Bool // it was told that the connections are of no use
 
 	mu      sync.RWMutex
 	modules map[registry.Slot]*nearModule
@@ -263,8 +264,17 @@ func (c *Client) follow(tracker *heads.Tracker) bool {
 	return c.background.start(context.Background(), func(ctx context.Context) {
 		tracker.Run(ctx, func(err error) {
 			c.near.lost()
-			c.tell("", "", fmt.Errorf("%w: the near cache is not used until it follows Redis again: %w", registry.ErrUnreachable, err))
+			c.tellLost(err)
 		})
 		c.near.lost()
 	})
+}
+
+// tellLost tells why the near cache is not used; only once where no new connection will change that.
+func (c *Client) tellLost(err error) {
+	if !errors.Is(err, heads.ErrUnfit) {
+		c.tell("", "", fmt.Errorf("%w: the near cache is not used until it follows Redis again: %w", registry.ErrUnreachable, err))
+	} else if !c.near.unfit.Swap(true) {
+		c.tell("", "", fmt.Errorf("the near cache is not used: %w", err))
+	}
 }

@@ -20,16 +20,12 @@ import (
 // have come back: by a restart with a snapshot, or by the promotion of a replica that lagged.
 type Incarnation string
 
-// Incarnation of the data that a primary holds.
-func (p Primary) Incarnation() Incarnation { return Incarnation(p.RunID + "/" + p.ReplicationID) }
-
-// IncarnationOf asks the server behind a connection.
-func IncarnationOf(ctx context.Context, conn redis.Cmdable) (Incarnation, error) {
-	info := conn.InfoMap(ctx, "server", "replication")
-	if err := info.Err(); err != nil {
-		return "", classified("INFO", err)
+// Incarnation of the data that a primary holds; empty: it does not say.
+func (p Primary) Incarnation() Incarnation {
+	if p.RunID == "" && p.ReplicationID == "" {
+		return ""
 	}
-	return parsePrimary("", info).Incarnation(), nil
+	return Incarnation(p.RunID + "/" + p.ReplicationID)
 }
 
 // Fence says whether what a slot held before the present incarnation of its data has been invalidated.

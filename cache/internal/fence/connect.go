@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"sync"
 	"time"
 	"weak"
 
@@ -48,15 +49,16 @@ func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
 		if err != nil || h.guard.blind.Load() {
 			return conn, err
 		}
-		incarnation, err := h.identify(ctx, conn)
+		server, err := h.identify(ctx, conn)
 		switch {
-		case errors.Is(err, registry.ErrUnauthorized):
+		case errors.Is(err, registry.ErrAnonymous), errors.Is(err, registry.ErrUnauthorized):
 			h.guard.blindedBy(err)
 		case err != nil:
 			_ = conn.Close()
 			return nil, err
 		default:
-			_ = h.guard.note(h.node, incarnation, true) // a new connection is never refused
+			conn = h.guard.counted(conn, server)
+			_ = h.guard.note(h.node, server.Incarnation, true) // a new connection is never refused
 		}
 		return conn, nil
 	}
@@ -96,7 +98,7 @@ func (h *hook) moved(err error) {
 
 // identify asks on this very connection: any other might lead to another server. A client of one connection, which it
 // does not close, logs in and asks; afterwards the connection is as good as new.
-func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Incarnation, error) {
+func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.as.DialTimeout)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{
@@ -115,8 +117,8 @@ func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Incarnatio
 		ContextTimeoutEnabled:    true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
-	incarnation, err := registry.IncarnationOf(ctx, client)
-	return incarnation, errors.Join(err, client.Close(), conn.SetDeadline(time.Time{}))
+	server, err := registry.ServerOf(ctx, client)
+	return server, errors.Join(err, client.Close(), conn.SetDeadline(time.Time{}))
 }
 
 // lent is a connection that its borrower cannot close.
@@ -124,3 +126,25 @@ type lent struct{ net.Conn }
 
 // Close implements net.Conn.
 func (lent) Close() error { return nil }
+
+// counted keeps count of the connections to replicas, outside of clusters, where the client knows which nodes are.
+func (g *Guard) counted(conn net.Conn, server registry.Server) net.Conn {
+	if !server.IsReplica || g.cluster != nil {
+		return conn
+	}
+	g.replicas.Add(1)
+	return &toReplica{Conn: conn, gone: sync.OnceFunc(func() { g.replicas.Add(-1) })}
+}
+
+// toReplica is a connection to a replica, which is counted until it is closed.
+type toReplica struct {
+	net.Conn
+
+	gone func()
+}
+
+// Close implements net.Conn.
+func (c *toReplica) Close() error {
+	c.gone()
+	return c.Conn.Close()
+}

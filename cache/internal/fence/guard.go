@@ -45,7 +45,8 @@ type Guard struct {
 
 	// generation is raised each time that a read may be answered by another incarnation than those before.
 	generation atomic.Uint64
-	blind      atomic.Bool // a command that it needs is not allowed
+	replicas   atomic.Int64 // how many connections are to replicas
+	blind      atomic.Bool  // a command that it needs is not allowed, or does not say enough
 	states     atomic.Pointer[map[registry.Slot]*state]
 	flights    singleflight.Group
 
@@ -108,6 +109,10 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell f
 
 // Generation is another each time that a read may be answered by another incarnation than those before.
 func (g *Guard) Generation() uint64 { return g.generation.Load() }
+
+// ReadsReplicas says whether connections are to replicas, though the client knows of none: as where an address leads to
+// a primary and its replica in turns.
+func (g *Guard) ReadsReplicas() bool { return g.replicas.Load() > 0 }
 
 // Enter waits until a slot may be read. ErrUnfenced: it may not, for now.
 func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
@@ -172,7 +177,7 @@ func (g *Guard) settle(ctx context.Context, slot registry.Slot) error {
 			g.watch(node)
 		}
 		fences, err := g.fences.Fences(ctx, []registry.Slot{slot})
-		if errors.Is(err, registry.ErrUnauthorized) {
+		if errors.Is(err, registry.ErrUnauthorized) || errors.Is(err, registry.ErrAnonymous) {
 			g.blindedBy(err)
 			return nil
 		}
@@ -295,8 +300,13 @@ func (g *Guard) note(node string, incarnation registry.Incarnation, connected bo
 
 // blindedBy gives up: without INFO nobody can tell who answers, and without GETEX whether a module is fenced.
 func (g *Guard) blindedBy(err error) {
-	if !g.blind.Swap(true) {
-		g.tell(fmt.Errorf("a restart of Redis with an old snapshot, or a failover to a replica that lags, will not be noticed by "+
-			"this process: allow its user INFO and GETEX (+info +getex), as docs/operations.md does: %w", err))
+	if g.blind.Swap(true) {
+		return
 	}
+	remedy := "allow its user INFO and GETEX (+info +getex), as docs/operations.md does"
+	if errors.Is(err, registry.ErrAnonymous) && !errors.Is(err, registry.ErrUnauthorized) {
+		remedy = "have the server answer INFO, under this name, with run_id or master_replid, or invalidate the modules after a restart"
+	}
+	g.tell(fmt.Errorf("a restart of Redis with an old snapshot, or a failover to a replica that lags, will not be noticed by "+
+		"this process: %s: %w", remedy, err))
 }

@@ -26,6 +26,8 @@ const (
 	// Pauses before connecting again.
 	reconnectFirst = 20 * time.Millisecond
 	reconnectMost  = 2 * time.Second
+	// unfitPause is that pause where the connections cannot be used at all, unless somebody changes where they lead.
+	unfitPause = 5 * time.Second
 	// batch is how many heads one MGET looks at.
 	batch = 256
 )

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry"
 )
 
 const (
@@ -83,14 +85,23 @@ func (l *link) remove(t *Tracker) bool {
 // serve returns when a connection is lost.
 func (l *link) serve() error {
 	var id int64
+	var ofTeller, ofReader registry.Server
 	teller := l.dial(func(ctx context.Context, conn *redis.Conn) (err error) {
-		id, err = conn.ClientID(ctx).Result()
+		if id, err = conn.ClientID(ctx).Result(); err == nil {
+			ofTeller, err = registry.ServerOf(ctx, conn)
+		}
 		return err
 	})
 	defer func() { _ = teller.Close() }()
 	subscription := teller.Subscribe(l.ctx, channel)
 	defer func() { _ = subscription.Close() }()
-	l.reader = l.dial(func(ctx context.Context, conn *redis.Conn) error {
+	l.reader = l.dial(func(ctx context.Context, conn *redis.Conn) (err error) {
+		if ofReader, err = registry.ServerOf(ctx, conn); err != nil {
+			return err
+		}
+		if err := onePrimary(ofTeller, ofReader); err != nil {
+			return err
+		}
 		return conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", id).Err()
 	})
 	defer func() { _ = l.reader.Close() }()
@@ -100,10 +111,10 @@ func (l *link) serve() error {
 		_ = l.reader.Close()
 	})()
 	if _, err := subscription.ReceiveTimeout(l.ctx, silence); err != nil {
-		return err
+		return unfit(err)
 	}
 	if err := l.tryReader(); err != nil {
-		return err
+		return unfit(err)
 	}
 	close(l.up)
 
@@ -113,6 +124,30 @@ func (l *link) serve() error {
 	err := l.receive(subscription)
 	l.cancel(err)
 	return err
+}
+
+// ErrUnfit says that heads cannot be followed by such connections, however often they are made.
+var ErrUnfit = errors.New("a near cache needs an address that leads to one primary, which says who it is by INFO")
+
+// unfit says of a server that does not say who it is that it cannot be followed.
+func unfit(err error) error {
+	if errors.Is(err, registry.ErrAnonymous) {
+		return fmt.Errorf("%w: %w", ErrUnfit, err)
+	}
+	return err
+}
+
+// onePrimary says what is wrong with the servers of the two connections. Each numbers its clients by itself: the id of a
+// client of one is that of a stranger at the other, or of nobody.
+func onePrimary(teller, reader registry.Server) error {
+	switch {
+	case teller.Incarnation != reader.Incarnation:
+		return fmt.Errorf("%w: two connections are to two servers", ErrUnfit)
+	case reader.IsReplica:
+		return fmt.Errorf("%w: it leads to a replica", ErrUnfit)
+	default:
+		return nil
+	}
 }
 
 var errConnectedAnew = errors.New("the connection was lost, and with it what Redis had to tell")

@@ -15,6 +15,10 @@ import (
 // Links are the connections on which the nodes of one Redis tell of changes: two to each node, shared by the Trackers
 // of all modules that it serves, and there while there are any.
 type Links struct {
+	// ReadsReplicas, if set, says whether connections of the client are to replicas: what these answer may be older than
+	// what the heads say.
+	ReadsReplicas func() bool
+
 	client     redis.UniversalClient
 	generation func() uint64
 
@@ -28,10 +32,21 @@ func NewLinks(client redis.UniversalClient, generation func() uint64) *Links {
 	return &Links{client: client, generation: generation, open: make(map[string]*link)}
 }
 
+// fit returns why the client's connections do not allow heads to be followed, or nil.
+func (ls *Links) fit() error {
+	if ls.ReadsReplicas != nil && ls.ReadsReplicas() {
+		return fmt.Errorf("%w: some of the client's connections are to replicas", ErrUnfit)
+	}
+	return nil
+}
+
 // join returns the link to a node, made in this generation, which tells the tracker of changes until it leaves.
 func (ls *Links) join(ctx context.Context, node *redis.Client, since uint64, t *Tracker) (*link, error) {
+	err := ls.fit()
+	if err != nil {
+		return nil, err
+	}
 	l := ls.enter(node, since, t)
-	var err error
 	select {
 	case <-l.up:
 		return l, nil

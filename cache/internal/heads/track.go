@@ -5,6 +5,7 @@ package heads
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -20,7 +21,9 @@ func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 		}
 		lost(err)
 		t.links.refresh(ctx)
-		if time.Since(began) > reconnectMost {
+		if errors.Is(err, ErrUnfit) {
+			pause = unfitPause
+		} else if time.Since(began) > reconnectMost {
 			pause = reconnectFirst
 		}
 		select {

@@ -1,0 +1,68 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// infoWithoutIdentity is what a server answers that calls itself Redis and has neither run_id nor master_replid.
+func infoWithoutIdentity(t *testing.T) redistest.Fault {
+	t.Helper()
+	faults := redistest.Faults([]string{"INFO"})
+	i := slices.IndexFunc(faults, func(f redistest.Fault) bool { return f.Way.Name == "no identity" })
+	if i < 0 {
+		t.Fatal("there is no such way to answer INFO")
+	}
+	return faults[i]
+}
+
+func TestAServerThatDoesNotSayWhoItIsIsUsedAndThatIsSaidOnce(t *testing.T) {
+	for name, addrOf := range map[string]func(t *testing.T) (addr string, client *redis.Client){
+		"INFO renamed": func(t *testing.T) (string, *redis.Client) {
+			server := redistest.Start(t, "--rename-command", "INFO", "renamed")
+			return server.Addr(), server.Client()
+		},
+		"INFO without run_id and master_replid": func(t *testing.T) (string, *redis.Client) {
+			server := redistest.Start(t)
+			return redistest.StartHostile(t, server.Addr(), redistest.Standalone, infoWithoutIdentity(t)).Addr(), server.Client()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, admin := addrOf(t)
+			applyPolicy(t, admin, "users", hour())
+			var said atomic.Int64
+			c := newCache(t, redis.NewClient(redisOptions(addr)), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
+				if !errors.Is(f.Err, registry.ErrAnonymous) || !strings.Contains(f.Err.Error(), "will not be noticed") {
+					t.Errorf("told of %v", f.Err)
+				}
+				said.Add(1)
+			}))
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse(), "nothing is cached")
+			if err := c.InvalidateModule(t.Context(), "users"); err != nil {
+				t.Error(err)
+			}
+			if !fetchLoaded(t, c, usersGet) {
+				t.Error("an invalidation has no effect")
+			}
+			if n := said.Load(); n != 1 {
+				t.Errorf("it was said %d times, want once", n)
+			}
+			if keys := admin.Keys(t.Context(), "*fence*").Val(); len(keys) > 0 {
+				t.Errorf("fences of an incarnation that nobody knows: %q", keys)
+			}
+		})
+	}
+}

@@ -1,0 +1,47 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrAnonymous: the server does not say which incarnation of its data it holds: INFO is forbidden or renamed, or has
+// neither run_id nor master_replid. Whether an older state of the data came back cannot be seen then.
+var ErrAnonymous = errors.New("redis does not say by INFO which incarnation of its data it holds")
+
+// Server is what one server says of itself.
+type Server struct {
+	Incarnation
+
+	// IsReplica says that it takes no writes, and may lag behind its primary.
+	IsReplica bool
+}
+
+// ServerOf asks the server behind a connection. ErrAnonymous: it does not say.
+func ServerOf(ctx context.Context, conn redis.Cmdable) (Server, error) {
+	info := conn.InfoMap(ctx, "server", "replication")
+	if err := info.Err(); err != nil {
+		err = classified("INFO", err)
+		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnsupported) {
+			return Server{}, fmt.Errorf("%w: %w", ErrAnonymous, err)
+		}
+		return Server{}, err
+	}
+	said := parsePrimary("", info)
+	if said.Incarnation() == "" {
+		return Server{}, ErrAnonymous
+	}
+	return Server{Incarnation: said.Incarnation(), IsReplica: said.IsReplica}, nil
+}
+
+// IncarnationOf asks the server behind a connection. ErrAnonymous: it does not say.
+func IncarnationOf(ctx context.Context, conn redis.Cmdable) (Incarnation, error) {
+	server, err := ServerOf(ctx, conn)
+	return server.Incarnation, err
+}
