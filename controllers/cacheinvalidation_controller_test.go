@@ -188,6 +188,8 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 		Expect(left(ctx)).To(HaveLen(len(entries)))
 		Expect(ready(purge.Status.Conditions)).To(Equal("True Counted"))
+		Expect(how(purge.Status.Conditions, v1.ConditionComplete)).To(Equal("True Counted"))
+		Expect(purge.Status.State).To(Equal(v1.StateCounted), "it looks like a purge")
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(10))
 		Expect(purge.Status.EffectiveTime).To(BeNil())
 		Expect(purge.Status.KeysReclaimed).To(BeNil())

@@ -70,7 +70,7 @@ func stateOf(
 	case found.refused > 0 && !found.effective.IsZero():
 		return v1.StateFailed
 	case counted:
-		return v1.StateComplete
+		return v1.StateCounted
 	case inEffect && found.fault != nil && found.late:
 		return v1.StateComplete
 	case inEffect && (found.fault != nil || pendingOf(status, found.pending) > 0):
@@ -124,7 +124,7 @@ func invalidationVerdict(
 	switch status.State {
 	case v1.StateFailed:
 		return failure(invalidation, found)
-	case v1.StateComplete:
+	case v1.StateComplete, v1.StateCounted:
 		return completion(invalidation, status, found)
 	case v1.StateReclaiming:
 		return reclaiming(status, found)
@@ -166,11 +166,35 @@ func completion(
 	case found.fault != nil:
 		v.message += "; the store was lost before all their memory was given back: the rest expires by itself"
 	}
-	if keys > 0 && slices.ContainsFunc(status.Targets, func(r v1.TargetResult) bool { return strings.Contains(r.Message, missedModules) }) {
-		v.message += ". " + missedModules
+	if keys > 0 {
+		v.message = sentences(v.message, whatMissed(status.Targets))
 	}
 	v.message += ttlNote(invalidation)
 	return v
+}
+
+// missesShown is how many of the targets that matched nothing are quoted; status.targets has all.
+const missesShown = 3
+
+// whatMissed names the targets that matched nothing, and says that there may be modules that were not reached.
+func whatMissed(results []v1.TargetResult) string {
+	var misses []string
+	unlisted := ""
+	for i, result := range results {
+		if result.KeysInvalidated == 0 {
+			misses = append(misses, fmt.Sprintf("targets[%d]: %s", i, result.Message))
+		} else if strings.Contains(result.Message, missedModules) {
+			unlisted = missedModules
+		}
+	}
+	if len(misses) == 0 {
+		return unlisted
+	}
+	summary := fmt.Sprintf("%d of %d targets matched nothing: ", len(misses), len(results))
+	if more := len(misses) - missesShown; more > 0 {
+		misses = append(misses[:missesShown], fmt.Sprintf("and %d more, see status.targets", more))
+	}
+	return sentences(summary+strings.Join(misses, "; "), unlisted)
 }
 
 // sentences puts texts after one another, but for empty ones.
@@ -211,7 +235,7 @@ func reclaiming(status v1.CacheInvalidationStatus, found invalidationFindings) v
 func finish(status *v1.CacheInvalidationStatus, generation int64, now time.Time) {
 	var conditionType string
 	switch status.State {
-	case v1.StateComplete:
+	case v1.StateComplete, v1.StateCounted:
 		conditionType = v1.ConditionComplete
 	case v1.StateFailed:
 		conditionType = v1.ConditionFailed
@@ -231,7 +255,10 @@ func leastDuration(created, began, effective time.Time) time.Duration {
 }
 
 func humanDuration(d time.Duration) string {
-	if d < time.Second {
+	switch {
+	case d < time.Millisecond:
+		return "<1ms"
+	case d < time.Second:
 		return d.Round(time.Millisecond).String()
 	}
 	return duration.HumanDuration(d)

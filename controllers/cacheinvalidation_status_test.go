@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestInvalidationStatus(t *testing.T) {
 		},
 		{
 			name: "dry run", dryRun: true, found: invalidationFindings{results: purged(5, 5), effective: now},
-			state: v1.StateComplete, ready: "True Counted",
+			state: v1.StateCounted, ready: "True Counted",
 		},
 		{
 			name: "large", found: invalidationFindings{results: purged(5000, 4000), effective: now},
@@ -128,6 +129,31 @@ func TestInvalidationStatus(t *testing.T) {
 	}
 }
 
+func TestThePurgeSaysWhichTargetsMissed(t *testing.T) {
+	hit := v1.TargetResult{Modules: 1, KeysInvalidated: 4}
+	miss := v1.TargetResult{Modules: 1, Message: "no such operation: lst"}
+	unlisted := v1.TargetResult{Modules: 2, KeysInvalidated: 1, Message: missedModules}
+	for want, results := range map[string][]v1.TargetResult{
+		"keys invalidated: 4": {hit},
+		"keys invalidated: 4. 1 of 2 targets matched nothing: targets[1]: no such operation: lst":                   {hit, miss},
+		"keys invalidated: 1. " + missedModules:                                                                     {unlisted},
+		"keys invalidated: 1. 1 of 2 targets matched nothing: targets[0]: no such operation: lst. " + missedModules: {miss, unlisted},
+		"keys invalidated: 4. 4 of 5 targets matched nothing: targets[0]: " + strings.Repeat("no such operation: lst; targets[%]: ", 2) + "no such operation: lst; and 1 more, see status.targets": {miss, miss, miss, miss, hit},
+		"in effect, and no key matched: no such operation: lst":  {miss},
+		"in effect, and no key matched: status.targets says why": {miss, miss},
+	} {
+		purge := purgeOf(make([]v1.InvalidationTarget, len(results))...)
+		now := time.Now()
+		status := invalidationStatus(purge, invalidationFindings{began: now, effective: now, results: results}, now)
+		for i := range 2 {
+			want = strings.Replace(want, "%", strconv.Itoa(i+1), 1)
+		}
+		if got := readyOf(status.Conditions).Message; got != want {
+			t.Errorf("says %q; want %q", got, want)
+		}
+	}
+}
+
 func TestDuration(t *testing.T) {
 	// Creation is noted in whole seconds, cut: it may have been up to a second later.
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -139,6 +165,8 @@ func TestDuration(t *testing.T) {
 		{"at once", 900 * time.Millisecond, 903 * time.Millisecond, "3ms"},
 		{"after the operator was away", 90 * time.Second, 90*time.Second + 3*time.Millisecond, "89s"},
 		{"with a clock that is behind", -5 * time.Second, -5*time.Second + 2*time.Millisecond, "2ms"},
+		{"too fast to be measured", 0, 0, "<1ms"},
+		{"in microseconds", 900 * time.Millisecond, 900*time.Millisecond + 300*time.Microsecond, "<1ms"},
 		{"slowly", 0, 700 * time.Millisecond, "700ms"},
 	}
 	for _, test := range tests {

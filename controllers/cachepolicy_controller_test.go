@@ -101,6 +101,20 @@ var _ = Describe("CachePolicyReconciler", func() {
 		Expect(events.take()).To(BeEmpty())
 	})
 
+	It("says of a policy in force that it caches nothing", func(ctx SpecContext) {
+		policy := &v1.CachePolicy{ObjectMeta: metav1.ObjectMeta{Name: "orders"}, Spec: v1.CachePolicySpec{Module: "orders"}}
+		on.create(ctx, policy)
+
+		policy = settle(ctx, policy)
+
+		Expect(ready(policy.Status.Conditions)).To(Equal("True CachesNothing"))
+		Expect(events.take()).To(ConsistOf("Normal CachesNothing: the policy of module orders is in force, and caches nothing: it has neither a defaultTTL nor operations"))
+
+		By("caching something")
+		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.DefaultTTL = new(minutes(1)) })
+		Expect(ready(settle(ctx, policy).Status.Conditions)).To(Equal("True Applied"))
+	})
+
 	It("pushes a changed spec", func(ctx SpecContext) {
 		policy := usersPolicy()
 		on.create(ctx, policy)

@@ -95,11 +95,34 @@ func policyVerdict(policy *v1.CachePolicy, found policyFindings) verdict {
 			ready: true, reason: v1.ReasonSuspended,
 			message: fmt.Sprintf("spec.suspend is true: what is in Redis for module %s stays as it is", module),
 		}
+	case cachesNothing(&policy.Spec):
+		return verdict{
+			ready: true, reason: v1.ReasonCachesNothing,
+			message: fmt.Sprintf("the policy of module %s is in force, and caches nothing: %s", module, whyCachesNothing(&policy.Spec)),
+		}
 	default:
 		return verdict{
 			ready: true, reason: v1.ReasonApplied,
 			message: fmt.Sprintf("the policy of module %s is in force", module),
 		}
+	}
+}
+
+// cachesNothing says whether a policy lets nothing be cached: it may be meant, and is easily written by mistake.
+func cachesNothing(spec *v1.CachePolicySpec) bool {
+	return (spec.DefaultTTL == nil || spec.DefaultTTL.Duration == 0) && !slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool {
+		return o.TTL.Duration > 0 || o.NegativeTTL != nil && o.NegativeTTL.Duration > 0
+	})
+}
+
+func whyCachesNothing(spec *v1.CachePolicySpec) string {
+	switch {
+	case len(spec.Operations) == 0 && spec.DefaultTTL == nil:
+		return "it has neither a defaultTTL nor operations"
+	case len(spec.Operations) == 0:
+		return "its defaultTTL is 0s"
+	default:
+		return "each ttl is 0s"
 	}
 }
 

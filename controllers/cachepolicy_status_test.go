@@ -67,6 +67,32 @@ func TestTheCheckerOfKstatusFindsViolations(t *testing.T) {
 	}
 }
 
+func TestAPolicyThatCachesNothingSaysWhy(t *testing.T) {
+	ttl := func(duration time.Duration) *metav1.Duration { return &metav1.Duration{Duration: duration} }
+	for _, test := range []struct {
+		name string
+		spec v1.CachePolicySpec
+		want string // empty: it caches something
+	}{
+		{"nothing is said", v1.CachePolicySpec{}, "it has neither a defaultTTL nor operations"},
+		{"a default of 0", v1.CachePolicySpec{DefaultTTL: ttl(0)}, "its defaultTTL is 0s"},
+		{"operations of 0", v1.CachePolicySpec{Operations: []v1.OperationPolicy{{Name: "list"}}}, "each ttl is 0s"},
+		{"a default", v1.CachePolicySpec{DefaultTTL: ttl(time.Millisecond), Operations: []v1.OperationPolicy{{Name: "list"}}}, ""},
+		{"an operation", v1.CachePolicySpec{DefaultTTL: ttl(0), Operations: []v1.OperationPolicy{{Name: "list", TTL: *ttl(time.Second)}}}, ""},
+		{"what is absent", v1.CachePolicySpec{Operations: []v1.OperationPolicy{{Name: "list", NegativeTTL: ttl(time.Second)}}}, ""},
+	} {
+		test.spec.Module = "orders"
+		v := policyVerdict(&v1.CachePolicy{Spec: test.spec}, policyFindings{hash: "h"})
+		reason, message := v1.ReasonApplied, "the policy of module orders is in force"
+		if test.want != "" {
+			reason, message = v1.ReasonCachesNothing, message+", and caches nothing: "+test.want
+		}
+		if !v.ready || v.reason != reason || v.message != message {
+			t.Errorf("%s: %+v; want %s: %s", test.name, v, reason, message)
+		}
+	}
+}
+
 func TestPolicyStatus(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	earlier := metav1.NewTime(now.Add(-time.Hour))

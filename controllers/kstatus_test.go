@@ -94,7 +94,7 @@ func violationsOfInvalidation(invalidation *v1.CacheInvalidation) []string {
 	failed := meta.IsStatusConditionTrue(s.Conditions, v1.ConditionFailed)
 	violated(complete && failed, "Complete and Failed exclude each other")
 	violated(complete != meta.IsStatusConditionTrue(s.Conditions, v1.ConditionReady), "Complete and Ready agree")
-	violated(complete != (s.State == v1.StateComplete), "Complete and state agree")
+	violated(complete != (s.State == v1.StateComplete || s.State == v1.StateCounted), "Complete and state agree")
 	violated(failed != (s.State == v1.StateFailed), "Failed and state agree")
 	violated(failed && !meta.IsStatusConditionTrue(s.Conditions, v1.ConditionStalled), "what is Failed is Stalled")
 	violated((complete || failed) != (s.CompletionTime != nil), "what is finished has a completionTime")

@@ -153,7 +153,7 @@ func (m *Metrics) forget(policy types.NamespacedName) {
 // finished counts a purge that completed or failed.
 func (m *Metrics) finished(invalidation *v1.CacheInvalidation) {
 	result := string(invalidation.Status.State)
-	if result == string(v1.StateComplete) && invalidation.Spec.DryRun {
+	if invalidation.Status.State == v1.StateCounted {
 		result = "DryRun"
 	}
 	store := storeName(invalidation.Spec.StoreRef)

@@ -123,7 +123,7 @@ const (
 
 // InvalidationState sums up a CacheInvalidation in one word.
 //
-// +kubebuilder:validation:Enum=Pending;Reclaiming;Complete;Failed
+// +kubebuilder:validation:Enum=Pending;Reclaiming;Complete;Counted;Failed
 type InvalidationState string
 
 const (
@@ -133,6 +133,8 @@ const (
 	StateReclaiming InvalidationState = "Reclaiming"
 	// StateComplete: in effect, memory given back.
 	StateComplete InvalidationState = "Complete"
+	// StateCounted: a dry run is complete: it counted, and changed nothing.
+	StateCounted InvalidationState = "Counted"
 	// StateFailed: given up.
 	StateFailed InvalidationState = "Failed"
 )
@@ -153,7 +155,7 @@ type CacheInvalidationStatus struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.lastTransitionTime >= timestamp('1000-01-01T00:00:00Z') && self.lastTransitionTime < timestamp('3000-01-01T00:00:00Z')",fieldPath=".lastTransitionTime",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// state is Pending, Reclaiming, Complete or Failed.
+	// state is Pending, Reclaiming, Complete or Failed; Counted for a dry run that is complete.
 	//
 	// +optional
 	State InvalidationState `json:"state,omitempty"`
@@ -184,7 +186,7 @@ type CacheInvalidationStatus struct {
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
 	// duration is a lower bound of the time from creation to effect (creation times have whole seconds).
-	// For people, for example "3ms".
+	// For people, for example "3ms" or "<1ms".
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32

@@ -32,6 +32,8 @@ const (
 const (
 	// ReasonApplied: the policy is in force in Redis.
 	ReasonApplied = "Applied"
+	// ReasonCachesNothing: the policy is in force in Redis, and caches nothing: no ttl is above 0.
+	ReasonCachesNothing = "CachesNothing"
 	// ReasonAccepted: the policy governs its module.
 	ReasonAccepted = "Accepted"
 	// ReasonConflicted: an older policy of the namespace governs the same module.

@@ -90,21 +90,28 @@ func TestKubectlGet(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	counted := mustCreate(t, invalidations, `{targets: [{module: catalogue}], dryRun: true}`, &v1.CacheInvalidation{})
+	counted.Status = v1.CacheInvalidationStatus{State: v1.StateCounted, TargetSummary: "catalogue", KeysInvalidated: &keys}
+	if err := cluster.Status().Update(ctx, counted); err != nil {
+		t.Fatal(err)
+	}
+
 	for _, test := range []struct {
 		args    string
 		headers string
 		row     string
 	}{
-		{"get cpol " + policy.Name, "NAME MODULE READY KEYS HIT RATIO REVISION AGE", policy.Name + " catalogue True 1234 93.1% r42"},
+		{"get cpol " + policy.Name, "NAME MODULE READY REASON KEYS HIT RATIO REVISION AGE", policy.Name + " catalogue True Applied 1234 93.1% r42"},
 		{
-			"get cachepolicy -o wide " + policy.Name, "NAME MODULE READY KEYS HIT RATIO REVISION AGE STORE MEMORY REASON MESSAGE",
-			"main 567890 Applied the policy is in force",
+			"get cachepolicy -o wide " + policy.Name, "NAME MODULE READY REASON KEYS HIT RATIO REVISION AGE STORE MEMORY MESSAGE",
+			"main 567890 the policy is in force",
 		},
 		{"get cinv " + invalidation.Name, "NAME TARGETS KEYS STATE DURATION AGE", invalidation.Name + " catalogue 4321 Reclaiming 140ms"},
 		{
 			"get cacheinvalidations -o wide " + invalidation.Name, "NAME TARGETS KEYS STATE DURATION AGE STORE RECLAIMED DRY RUN MESSAGE",
 			"main 4000 false 4000 of 4321 reclaimed",
 		},
+		{"get cinv " + counted.Name, "NAME TARGETS KEYS STATE DURATION AGE", counted.Name + " catalogue 4321 Counted"},
 		{"get cpol --field-selector spec.module=catalogue", "NAME MODULE", policy.Name},
 		{"get cinv --field-selector status.state=Reclaiming", "NAME TARGETS", invalidation.Name},
 		{"get cachewright", "NAME", "cachepolicy.cachewright.io/" + policy.Name},

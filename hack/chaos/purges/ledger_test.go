@@ -143,7 +143,7 @@ func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 		return
 	}
 	switch object.Status.State {
-	case v1.StateComplete:
+	case v1.StateComplete, v1.StateCounted:
 		l.didAsItSays(ctx, p)
 		p.fencesAfter = l.fencesInPlace()
 		if err := l.fill(ctx, p.after()); err != nil {
