@@ -207,7 +207,7 @@ func (s *state) obey(op string, old policyState, p policy, now span, e *epochs) 
 }
 
 // freshnessIsCut with the life of entries, by a library that keeps to that.
-const freshnessIsCut = false
+const freshnessIsCut = true
 
 // negativesAreCut, too, where the policy before was evicted, by a library that keeps to that.
 const negativesAreCut = false

@@ -84,7 +84,7 @@ func (r *run) locked(k key, l lease, ms int64, now span) {
 }
 
 // locksLast until their fill ended, and then end, by a library that keeps to that.
-const locksLast = false
+const locksLast = true
 
 // isLocked says whether somebody loads an entry whose fill will be stored: for sure, or possibly.
 func (r *run) isLocked(k key, c covering, now span) (certain, possible bool) {
