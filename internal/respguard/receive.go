@@ -1,0 +1,24 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package respguard
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var errMessage = &Violation{"a message to a subscription is not as Redis gives it"}
+
+// Receive is messages.ReceiveTimeout, for servers that are not trusted: go-redis panics where a message has too few parts,
+// or parts of another type. It does so holding no lock, and with the message read.
+func Receive(ctx context.Context, messages *redis.PubSub, within time.Duration) (message any, err error) {
+	defer func() {
+		if recover() != nil {
+			message, err = nil, errMessage
+		}
+	}()
+	return messages.ReceiveTimeout(ctx, within)
+}
