@@ -139,7 +139,7 @@ var misdeclarations = []misdeclaration{
 		registry.ErrUnexpected, "unknown command 'sentinel'", "it is no Sentinel",
 		"put the addresses of Sentinels into spec.addresses, or set spec.mode: Standalone", "",
 	},
-	{registry.ErrUnexpected, "sentinels specified in configuration are unreachable: redis: nil", "the Sentinels know no such primary", "mend spec.masterName", ""},
+	{registry.ErrUnexpected, "the Sentinels know no primary of that name", "the Sentinels know no such primary", "mend spec.masterName", ""},
 }
 
 func misdeclarationOf(err error) (misdeclaration, bool) {

@@ -195,18 +195,24 @@ func TestDocumentedACLSufficesForSentinels(t *testing.T) {
 	lines := redistest.ACLOf(t, runbook, "watcher")
 	sentinel.ApplyACL(lines)
 	refusedWith := func(ctx context.Context) []string {
-		client := Connection{
+		operator := Connection{
 			Addresses: group.Addrs(), MasterName: redistest.MasterName, SentinelUsername: "watcher", SentinelPassword: "secret",
 		}.Client()
-		defer func() { _ = client.Close() }()
+		defer func() { _ = operator.Close() }()
+		application := redis.NewFailoverClient(&redis.FailoverOptions{
+			SentinelAddrs: group.Addrs(), MasterName: redistest.MasterName, SentinelUsername: "watcher", SentinelPassword: "secret",
+			MaxRetries: -1, DialerRetries: 1,
+		})
+		defer func() { _ = application.Close() }()
 		before := len(sentinel.Refused())
 		for ctx.Err() == nil && len(sentinel.Refused()) == before {
-			_ = client.Ping(ctx).Err() // where Sentinels refuse to name the primary, it fails
+			_ = operator.Ping(ctx).Err() // where Sentinels refuse to name the primary, it fails
+			_ = application.Ping(ctx).Err()
 			time.Sleep(50 * time.Millisecond)
 		}
 		return sentinel.Refused()[:len(sentinel.Refused())-before]
 	}
-	// The client looks after a subscription that is silent for three seconds.
+	// A client looks after a subscription that is silent for three seconds.
 	quiet, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	if refused := refusedWith(quiet); len(refused) > 0 {

@@ -4,13 +4,17 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cachewright/cachewright/internal/respguard"
 )
 
 // Connection says how to reach a Redis. Addresses is required; with neither MasterName nor Cluster it
@@ -28,36 +32,52 @@ type Connection struct {
 	Username, Password string
 	// SentinelUsername and SentinelPassword, where the sentinels want them.
 	SentinelUsername, SentinelPassword string
-	// TLS of all connections, to sentinels too; nil: none.
+	// TLS of all connections, to sentinels too; nil: none. Without a ServerName each server's certificate must be of the
+	// host that was dialed.
 	TLS *tls.Config
+	// Role bounds what the servers may answer. What exceeds it is ErrMisbehaves, and is not read.
+	Role Role
+	// Check is asked before each connection is made, to Sentinels and nodes too; nil: any address will do.
+	Check DialCheck
 }
 
 // connectionRetries bounds how often a call is repeated that met a broken connection: one that
 // meets a server that hangs must not wait for it four times.
 const connectionRetries = 1
 
-// Client returns a client that connects so. It does not connect yet.
+// Client returns a client that connects so. It does not connect yet. Of a cluster it follows up to 1,000 nodes.
 func (c Connection) Client() redis.UniversalClient {
 	switch {
 	case c.Cluster:
-		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: c.Addresses, Username: c.Username, Password: c.Password, TLSConfig: c.TLS,
-			MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		})
+		return c.clusterClient()
 	case c.MasterName != "":
-		return redis.NewFailoverClient(&redis.FailoverOptions{
-			SentinelAddrs: c.Addresses, MasterName: c.MasterName, DB: c.DB, TLSConfig: c.TLS,
-			Username: c.Username, Password: c.Password, SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword,
-			MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true,
-		})
+		return c.sentinelClient()
 	default:
-		return redis.NewClient(&redis.Options{
-			Addr: c.Addresses[0], DB: c.DB, Username: c.Username, Password: c.Password, TLSConfig: c.TLS,
-			MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		})
+		return redis.NewClient(c.options(c.Addresses[0], c.dialer().dial))
 	}
+}
+
+func (c Connection) dialer() dialer {
+	return dialer{limits: c.Role.limits(), check: c.Check, tls: c.TLS}
+}
+
+func (c Connection) options(addr string, dial func(context.Context, string, string) (net.Conn, error)) *redis.Options {
+	return &redis.Options{
+		Addr: addr, DB: c.DB, Username: c.Username, Password: c.Password, TLSConfig: c.TLS, Dialer: dial,
+		MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// clusterClient routes by keys alone: otherwise go-redis reads and keeps what a server says of all its commands.
+func (c Connection) clusterClient() *redis.ClusterClient {
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: c.Addresses, Username: c.Username, Password: c.Password, TLSConfig: c.TLS, Dialer: c.dialer().dial,
+		MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true, DisableRoutingPolicies: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	respguard.WatchCluster(client)
+	return client
 }
 
 // NewTLS returns the configuration for connections by TLS 1.2 or later. ca is PEM of the authorities to trust, empty: the

@@ -125,7 +125,7 @@ func parseLookup(reply any) (Lookup, bool) {
 		lookup := Lookup{Token: Token(text), Cacheable: Token(text) != noLease}
 		if len(fields) > 2 {
 			wait, _ := fields[2].(int64)
-			lookup.Wait = milliseconds(wait)
+			lookup.Wait = boundedMilliseconds(wait)
 		}
 		return lookup, true
 	case len(fields) >= 4 && (fields[0] == replyHit || fields[0] == replyNegative):
@@ -135,7 +135,7 @@ func parseLookup(reply any) (Lookup, bool) {
 			Payload:   []byte(text),
 			Negative:  fields[0] == replyNegative,
 			Stale:     fields[3] == int64(1),
-			Remaining: max(0, milliseconds(remaining)),
+			Remaining: boundedMilliseconds(remaining),
 		}
 		if len(fields) > 4 {
 			token, _ := fields[4].(string)
@@ -217,7 +217,7 @@ func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token
 	}
 	code, ok := reply.(int64)
 	switch {
-	case !ok || code < -2:
+	case !ok || code < -2 || code > maxTTL.Milliseconds():
 		return Filled{}, unexpected("cw_set", key.Slot, reply)
 	case code == 0:
 		return Filled{Outcome: Disabled}, nil

@@ -16,6 +16,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cachewright/cachewright/internal/respguard"
 )
 
 // ClientFromEnv returns a client for the Redis that the environment names; pass os.LookupEnv.
@@ -34,12 +36,19 @@ import (
 //	REDIS_TLS_SERVER_NAME     name to expect in the server's certificate
 //
 // Line ends around values are cut off. It does not connect. Errors name the variable, never its value where that may be secret.
+// Replies are bounded as RoleApplication says, also those of commands that the application sends by itself.
 func ClientFromEnv(lookup func(string) (string, bool)) (redis.UniversalClient, error) {
+	return ClientFromEnvAs(RoleApplication, lookup)
+}
+
+// ClientFromEnvAs is ClientFromEnv for a client in another role.
+func ClientFromEnvAs(role Role, lookup func(string) (string, bool)) (redis.UniversalClient, error) {
 	env := environment{lookup: lookup}
 	options, err := env.options()
 	if err != nil {
 		return nil, err
 	}
+	options.Dialer = dialer{limits: role.limits(), tls: options.TLSConfig, within: options.DialTimeout}.dial
 	cluster, err := env.boolean("REDIS_CLUSTER")
 	if err != nil {
 		return nil, err
@@ -48,7 +57,9 @@ func ClientFromEnv(lookup func(string) (string, bool)) (redis.UniversalClient, e
 		if options.DB != 0 {
 			return nil, errors.New("REDIS_DB: a Redis Cluster has database 0 only")
 		}
-		return redis.NewClusterClient(clusterOptions(options)), nil
+		client := redis.NewClusterClient(clusterOptions(options))
+		respguard.WatchCluster(client)
+		return client, nil
 	}
 	return redis.NewClient(options), nil
 }
@@ -190,6 +201,7 @@ func clusterOptions(o *redis.Options) *redis.ClusterOptions {
 		Username:                 o.Username,
 		Password:                 o.Password,
 		TLSConfig:                o.TLSConfig,
+		Dialer:                   o.Dialer,
 		ContextTimeoutEnabled:    o.ContextTimeoutEnabled,
 		DialerRetries:            o.DialerRetries,
 		MaintNotificationsConfig: o.MaintNotificationsConfig,

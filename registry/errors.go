@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/respguard"
 )
 
 // What is wrong with a store, as a caller must tell it apart. Use errors.Is.
@@ -33,6 +36,8 @@ var (
 	// ErrMisbehaves: what answers breaks the protocol of Redis, or exceeds the bounds of a reply: it is no Redis, or one
 	// that may not be trusted. The connection is closed; a person has to look at the server.
 	ErrMisbehaves = errors.New("what answers does not behave like redis")
+	// ErrAddressNotAllowed: a DialCheck refuses the address of a server. Nothing was sent to it.
+	ErrAddressNotAllowed = errors.New("the address is not allowed")
 	// ErrModulesUnknown: the set of a namespace's modules is missing, so that it is not known
 	// which modules there are. The operator writes it anew.
 	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
@@ -75,6 +80,12 @@ var replyMeanings = []struct {
 
 // meaningOf classifies an error of the client, once for all callers.
 func meaningOf(err error) error {
+	switch {
+	case isMisbehaviour(err):
+		return ErrMisbehaves
+	case errors.Is(err, ErrAddressNotAllowed):
+		return ErrAddressNotAllowed
+	}
 	if !isReply(err) {
 		return ErrUnreachable
 	}
@@ -85,6 +96,17 @@ func meaningOf(err error) error {
 		}
 	}
 	return ErrUnexpected
+}
+
+// isTimeout says that nothing came in time.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func isMisbehaviour(err error) bool {
+	var violation *respguard.Violation
+	return errors.As(err, &violation) || errors.Is(err, ErrMisbehaves) || isUndecodable(err)
 }
 
 // isReply tells an error reply of Redis from a failure to get one.
@@ -102,7 +124,7 @@ func classified(what string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return fmt.Errorf("%s: %w: %w", what, meaningOf(err), err)
+	return fmt.Errorf("%s: %w: %w", what, meaningOf(err), presentable(err))
 }
 
 func unexpected(what string, slot Slot, reply any) error {
@@ -135,13 +157,14 @@ func isWrongType(err error) bool {
 // ensureClassified classifies an error that may or may not have been already.
 func ensureClassified(err error) error {
 	for _, known := range []error{
-		ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves, ErrUnexpected, context.Canceled,
+		ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves,
+		ErrAddressNotAllowed, ErrUnexpected, context.Canceled,
 	} {
 		if errors.Is(err, known) {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %w", meaningOf(err), err)
+	return fmt.Errorf("%w: %w", meaningOf(err), presentable(err))
 }
 
 // unsent returns why no command of a pipeline was sent, given what Pipelined returned. Each command has its own error,

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,17 +132,17 @@ func (h Health) with(primary Primary) Health {
 // inspect returns what a node is. It fails with ErrUnsupported where the node has no functions.
 func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
 	addr := node.Options().Addr
-	var info *redis.InfoCmd
+	var says *redis.StringCmd
 	var version *redis.Cmd
 	err := unsent(node.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		info = pipe.InfoMap(ctx, "server", "replication", "memory", "stats", "persistence")
+		says = pipe.Info(ctx, "server", "replication", "memory", "stats", "persistence")
 		version = pipe.FCallRO(ctx, "cw_version", nil)
 		return nil
 	}))
-	if err = cmp.Or(err, info.Err()); err != nil {
+	if err = cmp.Or(err, says.Err()); err != nil {
 		return Primary{}, classified("INFO of "+addr, err)
 	}
-	primary := parsePrimary(addr, info)
+	primary := parsePrimary(addr, says.Val())
 	if err := requireFunctions(primary); err != nil {
 		return Primary{}, err
 	}
@@ -160,57 +161,38 @@ func requireFunctions(p Primary) error {
 		p.Addr, p.Version, ErrUnsupported, minRedisMajor)
 }
 
+// maxVersion bounds short texts of INFO that are shown.
+const maxVersion = 64
+
 // noReplicationID is what INFO says where there is none.
 const noReplicationID = "0000000000000000000000000000000000000000"
 
-func parsePrimary(addr string, info *redis.InfoCmd) Primary {
-	text := func(section, name string) string { return info.Item(section, name) }
-	number := func(section, name string) int64 {
-		n, _ := strconv.ParseInt(text(section, name), 10, 64) // absent in some versions: 0
-		return n
-	}
+func parsePrimary(addr, text string) Primary {
+	says := parseInfo(text)
+	number := func(name string) int64 { return says.number(name, math.MaxInt64) }
 	p := Primary{
 		Addr:                addr,
-		Version:             text("Server", "redis_version"),
-		Mode:                text("Server", "redis_mode"),
-		RunID:               text("Server", "run_id"),
-		ReplicationID:       text("Replication", "master_replid"),
-		FormerReplicationID: text("Replication", "master_replid2"),
-		Offset:              number("Replication", "master_repl_offset"),
-		IsReplica:           text("Replication", "role") == "slave",
-		UsedMemory:          number("Memory", "used_memory") - number("Memory", "mem_not_counted_for_evict"),
-		MaxMemory:           number("Memory", "maxmemory"),
-		EvictionPolicy:      text("Memory", "maxmemory_policy"),
-		EvictedKeys:         number("Stats", "evicted_keys"),
-		AppendOnly:          number("Persistence", "aof_enabled") == 1,
-		Snapshots:           number("Persistence", "rdb_saves"),
-		RestoredKeys:        number("Persistence", "rdb_last_load_keys_loaded"),
-		Uptime:              time.Duration(number("Server", "uptime_in_seconds")) * time.Second,
+		Version:             printable(says["redis_version"], maxVersion),
+		Mode:                printable(says["redis_mode"], maxVersion),
+		RunID:               says["run_id"],
+		ReplicationID:       says["master_replid"],
+		FormerReplicationID: says["master_replid2"],
+		Offset:              number("master_repl_offset"),
+		IsReplica:           says["role"] == "slave",
+		UsedMemory:          max(0, number("used_memory")-number("mem_not_counted_for_evict")),
+		MaxMemory:           number("maxmemory"),
+		EvictionPolicy:      printable(says["maxmemory_policy"], maxVersion),
+		EvictedKeys:         number("evicted_keys"),
+		AppendOnly:          number("aof_enabled") == 1,
+		Snapshots:           number("rdb_saves"),
+		RestoredKeys:        number("rdb_last_load_keys_loaded"),
+		Uptime:              says.seconds("uptime_in_seconds"),
 	}
 	if p.FormerReplicationID == noReplicationID {
 		p.FormerReplicationID = ""
 	}
-	for i := range number("Replication", "connected_slaves") {
-		p.Replicas = append(p.Replicas, parseReplica(text("Replication", fmt.Sprint("slave", i)), p.Offset))
-	}
+	p.Replicas = says.replicas(p.Offset)
 	return p
-}
-
-// parseReplica reads ip=127.0.0.1,port=6380,state=online,offset=42,lag=0.
-func parseReplica(line string, offset int64) Replica {
-	fields := map[string]string{}
-	for field := range strings.SplitSeq(line, ",") {
-		name, value, _ := strings.Cut(field, "=")
-		fields[name] = value
-	}
-	acknowledged, _ := strconv.ParseInt(fields["offset"], 10, 64)
-	lag, _ := strconv.ParseInt(fields["lag"], 10, 64)
-	return Replica{
-		Addr:   fields["ip"] + ":" + fields["port"],
-		Online: fields["state"] == "online",
-		Lag:    time.Duration(lag) * time.Second,
-		Behind: max(0, offset-acknowledged),
-	}
 }
 
 func olderThan(version, than string) bool {

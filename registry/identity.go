@@ -25,19 +25,19 @@ type Server struct {
 
 // ServerOf asks the server behind a connection. ErrAnonymous: it does not say.
 func ServerOf(ctx context.Context, conn redis.Cmdable) (Server, error) {
-	info := conn.InfoMap(ctx, "server", "replication")
-	if err := info.Err(); err != nil {
+	text, err := conn.Info(ctx, "server", "replication").Result()
+	if err != nil {
 		err = classified("INFO", err)
 		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnsupported) {
 			return Server{}, fmt.Errorf("%w: %w", ErrAnonymous, err)
 		}
 		return Server{}, err
 	}
-	said := parsePrimary("", info)
-	if said.Incarnation() == "" {
+	server := parsePrimary("", text)
+	if server.Incarnation() == "" {
 		return Server{}, ErrAnonymous
 	}
-	return Server{Incarnation: said.Incarnation(), IsReplica: said.IsReplica}, nil
+	return Server{Incarnation: server.Incarnation(), IsReplica: server.IsReplica}, nil
 }
 
 // IncarnationOf asks the server behind a connection. ErrAnonymous: it does not say.

@@ -66,12 +66,16 @@ func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed
 	return Reclaimed{Freed: freed, Pending: pending}, err
 }
 
-// pair reads a reply of two integers.
+// pair reads a reply of two counts.
 func pair(call string, slot Slot, reply any) (first, second int64, err error) {
 	if fields, _ := reply.([]any); len(fields) == 2 {
 		first, isFirst := fields[0].(int64)
 		second, isSecond := fields[1].(int64)
-		if isFirst && isSecond {
+		switch {
+		case !isFirst || !isSecond:
+		case !isFigure(first) || !isFigure(second):
+			return 0, 0, absurd(call, slot, "a count below zero, or beyond any of Redis")
+		default:
 			return first, second, nil
 		}
 	}

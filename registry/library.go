@@ -122,6 +122,8 @@ func loadedVersion(ctx context.Context, node *redis.Client) (int, error) {
 func versionIn(addr string, reply *redis.Cmd) (int, error) {
 	version, err := reply.Int()
 	switch {
+	case err == nil && version < 0:
+		return 0, fmt.Errorf("asking %s for its function library: %w: a version below zero", addr, ErrUnexpected)
 	case err == nil:
 		return version, nil
 	case isFunctionMissing(err):

@@ -13,7 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Modules lists the modules of a namespace that have a policy, sorted. ErrModulesUnknown: there is
+// Modules lists the modules of a namespace that have a policy, up to 10,000, sorted, and leaves out what can be no
+// module. ErrModulesUnknown: there is
 // no such list, which may mean that there are no modules or that Redis evicted it; the operator
 // writes it anew.
 func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, error) {
@@ -21,6 +22,10 @@ func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, err
 	if err != nil {
 		return nil, classified("listing the modules of "+namespace, err)
 	}
+	if len(modules) > maxModules {
+		return nil, fmt.Errorf("listing the modules of %s: %w: it has more than %d", namespace, ErrMisbehaves, maxModules)
+	}
+	modules = slices.DeleteFunc(modules, func(module string) bool { return !isModuleName(module) })
 	if len(modules) == 0 {
 		return nil, fmt.Errorf("%s: %w", namespace, ErrModulesUnknown)
 	}

@@ -9,7 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -129,12 +129,13 @@ func optional[From, To any](value *From, convert func(From) To) *To {
 	return new(convert(*value))
 }
 
-func parsePolicy(text string) (Policy, error) {
+// parsePolicy reads a document that somebody may have edited in Redis.
+func parsePolicy(text string) (policy Policy, ok bool) {
 	var document policyDocument
-	if err := json.Unmarshal([]byte(text), &document); err != nil {
-		return Policy{}, err
+	if err := json.Unmarshal([]byte(text), &document); err != nil || !document.isSane() {
+		return Policy{}, false
 	}
-	policy := Policy{Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds)}
+	policy = Policy{Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds)}
 	for _, o := range document.Operations {
 		policy.Operations = append(policy.Operations, OperationPolicy{
 			Name:          o.Name,
@@ -147,8 +148,21 @@ func parsePolicy(text string) (Policy, error) {
 			LocalTTL:      optional(o.LocalTTLMs, milliseconds),
 		})
 	}
-	return policy, nil
+	return policy, true
 }
+
+func (d policyDocument) isSane() bool {
+	if len(d.Operations) > maxOperations || len(d.Revision) > maxNameBytes || !isTTL(d.DefaultTTLMs) {
+		return false
+	}
+	return !slices.ContainsFunc(d.Operations, func(o operationDocument) bool {
+		return !isOperationName(o.Name) || !isTTL(&o.TTLMs) || !isTTL(&o.StaleForMs) || !isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) ||
+			o.JitterPercent < 0 || o.JitterPercent > maxJitterPercent || !isFigure(o.MaxEntryBytes)
+	})
+}
+
+// isTTL says whether a time of a policy is one; nil: there is none.
+func isTTL(ms *int64) bool { return ms == nil || *ms >= 0 && *ms <= maxTTL.Milliseconds() }
 
 // Applied is the answer to ApplyPolicy.
 type Applied struct {
@@ -178,9 +192,9 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 	if !isText {
 		return Policy{}, false, unexpected("cw_policy_get", slot, reply)
 	}
-	policy, err := parsePolicy(text)
-	if err != nil {
-		return Policy{}, false, fmt.Errorf("cw_policy_get of %s: %w: %w", slot, ErrUnexpected, err)
+	policy, isPolicy := parsePolicy(text)
+	if !isPolicy {
+		return Policy{}, false, absurd("cw_policy_get", slot, "it is no policy")
 	}
 	return policy, true, nil
 }
@@ -214,8 +228,11 @@ func (r *Registry) policyHashes(ctx context.Context, slots []Slot) ([]string, er
 		switch {
 		case isFunctionMissing(err):
 			return nil, noLibrary("cw_policy_hash", slot)
-		case err == nil || errors.Is(err, redis.Nil):
+		case errors.Is(err, redis.Nil):
+		case err == nil && policyHash.MatchString(hash):
 			hashes[i] = hash
+		case err == nil:
+			broken[slot] = absurd("cw_policy_hash", slot, "it is no hash")
 		default:
 			broken[slot] = callError("cw_policy_hash", slot, err)
 		}

@@ -72,7 +72,7 @@ func ConcernsStore(err error) bool {
 		return false
 	default:
 		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported) ||
-			errors.Is(err, ErrMisbehaves)
+			errors.Is(err, ErrMisbehaves) || errors.Is(err, ErrAddressNotAllowed)
 	}
 }
 

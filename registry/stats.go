@@ -127,26 +127,38 @@ func (r *Registry) statsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 }
 
 func parseStats(slot Slot, reply any) (Stats, error) {
+	const call = "cw_stats"
 	fields, ok := reply.([]any)
 	if !ok || len(fields)%2 != 0 {
-		return Stats{}, unexpected("cw_stats", slot, reply)
+		return Stats{}, unexpected(call, slot, reply)
 	}
 	stats := Stats{Operations: map[string]OperationStats{}}
 	for i := 0; i < len(fields); i += 2 {
-		name, _ := fields[i].(string)
-		value, _ := fields[i+1].(int64)
-		stats.add(name, value)
+		name, isText := fields[i].(string)
+		value, isNumber := fields[i+1].(int64)
+		switch {
+		case !isText || !isNumber:
+			return Stats{}, absurd(call, slot, "a figure that is no name and number")
+		case !isFigure(value):
+			return Stats{}, absurd(call, slot, "a figure below zero, or beyond any of Redis")
+		case !stats.add(name, value):
+			return Stats{}, absurd(call, slot, "more operations than a module has, or one with a longer name")
+		}
 	}
 	return stats, nil
 }
 
-func (s *Stats) add(name string, value int64) {
+// add notes a figure, unless it is of an operation too many, or of one whose name is none.
+func (s *Stats) add(name string, value int64) (added bool) {
 	figure, operation, ofOperation := strings.Cut(name, ":")
 	if ofOperation {
-		stats := s.Operations[operation]
+		stats, known := s.Operations[operation]
+		if !known && (len(s.Operations) >= maxStatOperations || !isOperationName(operation)) {
+			return false
+		}
 		stats.add(figure, value)
 		s.Operations[operation] = stats
-		return
+		return true
 	}
 	switch figure {
 	case "keys":
@@ -158,6 +170,7 @@ func (s *Stats) add(name string, value int64) {
 	case "invalidations":
 		s.Invalidations = value
 	}
+	return true
 }
 
 func (o *OperationStats) add(figure string, value int64) {
@@ -165,7 +178,7 @@ func (o *OperationStats) add(figure string, value int64) {
 	case "keys":
 		o.Keys = value
 	case "ttl":
-		o.TTL = milliseconds(value)
+		o.TTL = boundedMilliseconds(value)
 	case "hits":
 		o.Hits = value
 	case "misses":
