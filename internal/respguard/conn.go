@@ -4,6 +4,7 @@
 package respguard
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -39,6 +40,20 @@ func Wrap(inner net.Conn, limits Limits) net.Conn {
 		return &pollableConn{Conn: conn, raw: raw}
 	}
 	return conn
+}
+
+// Dial makes a connection, as the Dialer of a client's options does.
+type Dial = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Dialer wraps each connection that dial makes.
+func Dialer(dial Dial, limits Limits) Dial {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return Wrap(conn, limits), nil
+	}
 }
 
 // Read implements net.Conn.

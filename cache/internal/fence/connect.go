@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/cachewright/cachewright/internal/respguard"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -46,7 +47,12 @@ type hook struct {
 func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
-		if err != nil || h.guard.blind.Load() {
+		if err != nil {
+			return nil, err
+		}
+		// Only here can the client of an application be kept from replies that would harm it.
+		conn = respguard.Wrap(conn, respguard.Application)
+		if h.guard.blind.Load() {
 			return conn, err
 		}
 		server, err := h.identify(ctx, conn)

@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/cachewright/cachewright/internal/respguard"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -101,6 +102,7 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell f
 	case *redis.ClusterClient:
 		g.cluster = client
 		client.OnNewNode(g.watch)
+		respguard.WatchCluster(client)
 	default:
 		g.blind.Store(true)
 	}

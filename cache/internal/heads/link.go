@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/internal/respguard"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -110,7 +111,7 @@ func (l *link) serve() error {
 		_ = subscription.Close()
 		_ = l.reader.Close()
 	})()
-	if _, err := subscription.ReceiveTimeout(l.ctx, silence); err != nil {
+	if _, err := respguard.Receive(l.ctx, subscription, silence); err != nil {
 		return unfit(err)
 	}
 	if err := l.tryReader(); err != nil {
@@ -159,7 +160,7 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 	var connected atomic.Bool
 	return redis.NewClient(&redis.Options{
 		// How to reach the node and who we are. Not a copy of all: go-redis writes to some of the rest.
-		Network: as.Network, Addr: as.Addr, Dialer: as.Dialer, TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
+		Network: as.Network, Addr: as.Addr, Dialer: respguard.Dialer(as.Dialer, respguard.Application), TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
 		Username: as.Username, Password: as.Password, CredentialsProvider: as.CredentialsProvider,
 		CredentialsProviderContext: as.CredentialsProviderContext, StreamingCredentialsProvider: as.StreamingCredentialsProvider,
 		DB: as.DB, ClientName: as.ClientName, DisableIdentity: as.DisableIdentity, IdentitySuffix: as.IdentitySuffix,
@@ -235,7 +236,7 @@ func (l *link) beat(subscription *redis.PubSub) error {
 // an error, and ends it.
 func (l *link) receive(subscription *redis.PubSub) error {
 	for {
-		message, err := subscription.ReceiveTimeout(l.ctx, silence)
+		message, err := respguard.Receive(l.ctx, subscription, silence)
 		if err != nil {
 			return err
 		}

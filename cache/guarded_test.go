@@ -1,0 +1,49 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/respguard"
+)
+
+// Whoever answers may announce more than the process has memory; a client that the application made must not believe it.
+func TestClientOfAnApplicationReadsNoReplyWithoutBounds(t *testing.T) {
+	server := redistest.Start(t)
+	for role, made := range map[redistest.Role]func(addr string) redis.UniversalClient{
+		redistest.Standalone: func(addr string) redis.UniversalClient {
+			return redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+		},
+		redistest.ClusterNode: func(addr string) redis.UniversalClient {
+			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, ContextTimeoutEnabled: true, MaxRedirects: -1})
+		},
+	} {
+		t.Run(role.String(), func(t *testing.T) {
+			hostile := redistest.StartHostile(t, server.Addr(), role, redistest.Fault{})
+			client := made(hostile.Addr())
+			t.Cleanup(func() { _ = client.Close() })
+			if _, err := New(client, "shop"); err != nil {
+				t.Fatal(err)
+			}
+			for _, fault := range redistest.Faults([]string{"GET"}) {
+				if fault.Way.Name != "longest bulk" && fault.Way.Name != "bulk of 40 GiB" {
+					continue
+				}
+				hostile.Misbehave(fault)
+				var violation *respguard.Violation
+				if err := client.Get(t.Context(), "key").Err(); !errors.As(err, &violation) {
+					t.Errorf("%s: %v", fault, err)
+				}
+			}
+			if hostile.Misbehaved() != 2 {
+				t.Errorf("it misbehaved %d times", hostile.Misbehaved())
+			}
+		})
+	}
+}
