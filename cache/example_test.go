@@ -31,7 +31,7 @@ func ExampleNew() {
 func ExampleFetch() {
 	type User struct{ Name string }
 	ctx := context.Background()
-	var c cache.Cache = cachetest.New() // in production the Client of cache.New
+	var c cache.Cache = cachetest.New(cachetest.WithDefaultTTL(time.Minute)) // in production the Client of cache.New
 
 	userByID := func(ctx context.Context, id int) (User, error) {
 		key := cache.Key{Module: "users", Operation: "getById", Params: id}
@@ -53,7 +53,7 @@ func ExampleFetch() {
 
 func ExampleCache_invalidate() {
 	ctx := context.Background()
-	var c cache.Cache = cachetest.New()
+	var c cache.Cache = cachetest.New(cachetest.WithDefaultTTL(time.Minute))
 	cart := func(user string) string {
 		key := cache.Key{Module: "orders", Operation: "cart", User: user}
 		value, _ := cache.Fetch(ctx, c, key, func(context.Context) (string, error) {

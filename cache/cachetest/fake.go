@@ -18,26 +18,30 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// DefaultTTL is that of every operation of a module without a policy.
+// DefaultTTL is long enough for most tests: see WithDefaultTTL.
 const DefaultTTL = 5 * time.Minute
 
 const defaultSharedLoadWait = time.Minute
 
 var _ cache.Cache = (*Fake)(nil)
 
-// Fake is a Cache in memory. Make one with New. It is safe for concurrent use.
+// Fake is a Cache in memory. Make one with New. It is safe for concurrent use. As in Redis, nothing of a module is cached
+// without a policy: give one by SetPolicy, or have all modules cached by WithDefaultTTL.
 type Fake struct {
 	codec   cache.Codec
 	now     func() time.Time
+	ttl     time.Duration // of modules without a policy
 	flights flight.Group[flightKey, loaded]
 
 	mu       sync.Mutex
 	failure  error
 	calls    []Call
 	policies map[string]registry.Policy
-	modules  map[string]bool
-	entries  map[entryKey]entry
-	counts   map[operationKey]counts
+	// The last one of each module that was not empty.
+	revisions map[string]string
+	modules   map[string]bool
+	entries   map[entryKey]entry
+	counts    map[operationKey]counts
 	// How often each scope was invalidated.
 	epochs     map[scope]int
 	softEpochs map[scope]int
@@ -50,12 +54,13 @@ type Option func(*Fake)
 // New returns an empty Fake.
 func New(opts ...Option) *Fake {
 	f := &Fake{
-		codec:    cache.JSON{},
-		now:      time.Now,
-		policies: make(map[string]registry.Policy),
-		modules:  make(map[string]bool),
-		entries:  make(map[entryKey]entry),
-		counts:   make(map[operationKey]counts),
+		codec:     cache.JSON{},
+		now:       time.Now,
+		policies:  make(map[string]registry.Policy),
+		revisions: make(map[string]string),
+		modules:   make(map[string]bool),
+		entries:   make(map[entryKey]entry),
+		counts:    make(map[operationKey]counts),
 
 		epochs:     make(map[scope]int),
 		softEpochs: make(map[scope]int),
@@ -70,6 +75,10 @@ func New(opts ...Option) *Fake {
 
 // WithClock makes entries expire by another clock than the machine's.
 func WithClock(now func() time.Time) Option { return func(f *Fake) { f.now = now } }
+
+// WithDefaultTTL caches every operation of modules without a policy for so long, such as DefaultTTL. Default: they are not
+// cached, as in production.
+func WithDefaultTTL(ttl time.Duration) Option { return func(f *Fake) { f.ttl = ttl } }
 
 // WithCodec is cache.WithCodec. Default: JSON.
 func WithCodec(codec cache.Codec) Option { return func(f *Fake) { f.codec = codec } }
@@ -107,30 +116,53 @@ func (f *Fake) Fail(err error) {
 }
 
 // SetPolicy puts a policy in force for a module, as the CachePolicy resource does: entries that it
-// does not allow go, those that live too long are shortened, and a changed revision purges.
+// does not allow go, those that live too long are shortened, and a changed revision purges. Taking the revision away
+// purges nothing, nor does putting the same one back.
 func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.modules[module] = true
 	before, known := f.policies[module]
 	f.policies[module] = policy
-	if known && policy.Revision != "" && policy.Revision != before.Revision {
+	if policy.Revision != "" && policy.Revision != f.revisions[module] {
+		f.revisions[module] = policy.Revision
 		f.epochs[scope{module: module}]++
 	}
-	now := f.now()
+	changed := map[string]bool{}
 	for key, e := range f.entries {
 		if key.module != module {
 			continue
 		}
-		rule := ruleFor(policy, key.operation)
-		if rule.TTL <= 0 || (rule.Scope == registry.ScopeUser && key.user == "") {
-			delete(f.entries, key)
-			continue
+		if !changed[key.operation] {
+			changed[key.operation] = true
+			f.change(key, ruleFor(before, key.operation), known)
 		}
-		e.fresh = earlier(e.fresh, now.Add(rule.TTL))
-		e.expires = earlier(e.expires, now.Add(rule.TTL+rule.StaleFor))
-		f.entries[key] = e
+		f.shorten(key, e)
 	}
+}
+
+// change invalidates an operation where its new rule asks for that, as docs/protocol.md says. Requires f.mu.
+func (f *Fake) change(key entryKey, before registry.OperationPolicy, known bool) {
+	rule, operation := f.rule(key.module, key.operation), scope{module: key.module, operation: key.operation}
+	narrowed := rule.Scope == registry.ScopeUser && !(known && before.Scope == registry.ScopeUser)
+	switch {
+	case rule.TTL <= 0 || narrowed:
+		f.epochs[operation]++
+	case rule.TTL < before.TTL && rule.TTL+rule.StaleFor >= before.TTL+before.StaleFor:
+		f.softEpochs[operation]++ // the entries may be there as long as before, but not fresh
+	}
+}
+
+// shorten bounds the life of an entry by its rule. Requires f.mu.
+func (f *Fake) shorten(key entryKey, e entry) {
+	rule, now := f.rule(key.module, key.operation), f.now()
+	fresh, life := rule.TTL, rule.TTL+rule.StaleFor
+	if e.negative {
+		fresh, life = rule.NegativeTTL, rule.NegativeTTL
+	}
+	e.fresh = earlier(e.fresh, now.Add(fresh))
+	e.expires = earlier(e.expires, now.Add(life))
+	f.entries[key] = e
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -8,20 +8,50 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/cachetest"
 )
 
-func TestFakeCachesWithoutAPolicy(t *testing.T) {
-	fake := cachetest.New()
-	loader, loads := load("v")
-	for range 2 {
-		fetch(t, fake, cache.Key{Module: "users", Operation: "get"}, loader)
+// As in production: an application that relies on being cached without a policy is wrong.
+func TestFakeCachesNothingWithoutAPolicy(t *testing.T) {
+	for name, test := range map[string]struct {
+		fake  *cachetest.Fake
+		loads int
+	}{
+		"by default":         {cachetest.New(), 2},
+		"with a default TTL": {cachetest.New(cachetest.WithDefaultTTL(cachetest.DefaultTTL)), 1},
+	} {
+		loader, loads := load("v")
+		for range 2 {
+			fetch(t, test.fake, cache.Key{Module: "users", Operation: "get"}, loader)
+		}
+		if loads.count() != test.loads {
+			t.Errorf("%s: %d loads, want %d", name, loads.count(), test.loads)
+		}
 	}
-	if loads.count() != 1 {
-		t.Errorf("%d loads, want 1", loads.count())
-	}
+}
+
+func TestFakePurgesOnceForEachRevisionAsRedisDoes(t *testing.T) {
+	forEachCache(t, func(t *testing.T, s subject) {
+		key := cache.Key{Module: "users", Operation: "get"}
+		revise := func(revision string) {
+			policy := everything(time.Hour)
+			policy.Revision = revision
+			s.setPolicy("users", policy)
+		}
+		revise("r1")
+		must(t, s.Set(t.Context(), key, "v"))
+		for _, revision := range []string{"", "r1"} {
+			if revise(revision); !cached(t, s, key) {
+				t.Errorf("%q purges", revision)
+			}
+		}
+		if revise("r2"); cached(t, s, key) {
+			t.Error("another revision does not purge")
+		}
+	})
 }
 
 func TestFakeRecordsCalls(t *testing.T) {
@@ -62,7 +92,7 @@ func TestFakeRecordsCalls(t *testing.T) {
 }
 
 func TestFakeFails(t *testing.T) {
-	fake := cachetest.New()
+	fake := cachetest.New(cachetest.WithDefaultTTL(time.Hour))
 	key := cache.Key{Module: "users", Operation: "get"}
 	must(t, fake.Set(t.Context(), key, "cached"))
 	down := errors.New("redis is down")
@@ -95,7 +125,7 @@ func TestFakeFails(t *testing.T) {
 }
 
 func TestFakeKeepsItsEntriesWhileItFails(t *testing.T) {
-	fake := cachetest.New()
+	fake := cachetest.New(cachetest.WithDefaultTTL(time.Hour))
 	key, other := cache.Key{Module: "users", Operation: "get"}, cache.Key{Module: "users", Operation: "list"}
 	must(t, fake.Set(t.Context(), key, "cached"))
 	must(t, fake.Set(t.Context(), other, "cached"))

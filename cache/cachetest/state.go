@@ -74,7 +74,7 @@ func (f *Fake) remove(key entryKey) {
 // storeNegative says whether the policy lets the Fake remember that the source has nothing.
 func (f *Fake) storeNegative(key entryKey, t token) bool {
 	rule := f.rule(key.module, key.operation)
-	if rule.TTL <= 0 || rule.NegativeTTL <= 0 {
+	if rule.TTL <= 0 || rule.NegativeTTL <= 0 || rule.Scope == registry.ScopeUser && key.user == "" {
 		return false
 	}
 	if t == f.tokenOf(key) {
@@ -104,7 +104,7 @@ func (f *Fake) store(key entryKey, payload []byte, t token) error {
 func (f *Fake) rule(module, operation string) registry.OperationPolicy {
 	policy, known := f.policies[module]
 	if !known {
-		return registry.OperationPolicy{TTL: DefaultTTL}
+		return registry.OperationPolicy{TTL: f.ttl}
 	}
 	return ruleFor(policy, operation)
 }

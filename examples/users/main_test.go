@@ -26,7 +26,7 @@ func call(t *testing.T, handler http.Handler, method, path, user string) (status
 // A service is tested with the cache in memory: what is asked twice reaches the source once, and a
 // change is seen by the next reader, wherever the old name was cached.
 func TestAChangeIsSeenByTheNextReader(t *testing.T) {
-	s := &service{cache: cachetest.New(), source: newSource(0, 50)}
+	s := &service{cache: cachetest.New(cachetest.WithDefaultTTL(cachetest.DefaultTTL)), source: newSource(0, 50)}
 	routes := s.routes()
 	pages := []string{"/users/user-7", "/users?page=0", "/profile"}
 	readAll := func(want string) {

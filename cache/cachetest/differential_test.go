@@ -1,0 +1,181 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cachetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// side is one of the two that are held against each other, with a source that numbers its loads.
+type side struct {
+	subject
+
+	loads atomic.Int64
+}
+
+// answer is what a caller gets, and how often the source was asked so far.
+type answer struct {
+	value   string
+	found   bool
+	failure string
+	loads   int64
+}
+
+func (s *side) answer(value string, found bool, err error) answer {
+	a := answer{value: value, found: found, loads: s.loads.Load()}
+	for _, known := range []error{cache.ErrNotFound, cache.ErrRefused} {
+		if errors.Is(err, known) {
+			a.failure = known.Error()
+		}
+	}
+	if err != nil && a.failure == "" {
+		a.failure = err.Error()
+	}
+	return a
+}
+
+func (s *side) fetch(key cache.Key, missing bool) answer {
+	value, err := cache.Fetch(context.Background(), s.Cache, key, func(context.Context) (string, error) {
+		n := s.loads.Add(1)
+		if missing {
+			return "", cache.ErrNotFound
+		}
+		return fmt.Sprint("load ", n), nil
+	})
+	return s.answer(value, err == nil, err)
+}
+
+func (s *side) get(key cache.Key) answer {
+	var value string
+	found, err := s.Get(context.Background(), key, &value)
+	return s.answer(value, found, err)
+}
+
+// differential draws what is done to both sides.
+type differential struct {
+	fake, redis *side
+	module      string
+}
+
+func (d *differential) key(t *rapid.T) cache.Key {
+	return cache.Key{
+		Module:    d.module,
+		Operation: rapid.SampledFrom([]string{"list", "get", "other"}).Draw(t, "operation"),
+		Params:    rapid.IntRange(0, 1).Draw(t, "params"),
+		User:      rapid.SampledFrom([]string{"", "ada", "bob"}).Draw(t, "user"),
+	}
+}
+
+func (d *differential) rule(t *rapid.T, name string) registry.OperationPolicy {
+	long := rapid.SampledFrom([]time.Duration{0, time.Hour, 2 * time.Hour})
+	return registry.OperationPolicy{
+		Name: name, TTL: long.Draw(t, "ttl"), StaleFor: long.Draw(t, "staleFor"), NegativeTTL: long.Draw(t, "negativeTTL"),
+		Scope:         rapid.SampledFrom([]registry.OperationScope{registry.ScopeAny, registry.ScopeUser}).Draw(t, "scope"),
+		MaxEntryBytes: rapid.SampledFrom([]int64{0, 8, 1000}).Draw(t, "maxEntryBytes"),
+	}
+}
+
+func (d *differential) setPolicy(t *rapid.T) {
+	policy := registry.Policy{Revision: rapid.SampledFrom([]string{"", "r1", "r2"}).Draw(t, "revision")}
+	for _, name := range []string{"list", "get"} {
+		if rapid.Bool().Draw(t, "lists "+name) {
+			policy.Operations = append(policy.Operations, d.rule(t, name))
+		}
+	}
+	if rapid.Bool().Draw(t, "by default") {
+		ttl := time.Hour
+		policy.DefaultTTL = &ttl
+	}
+	d.fake.setPolicy(d.module, policy)
+	d.redis.setPolicy(d.module, policy)
+}
+
+// fetch waits for a refresh in the background, which the fake does at once. A reader that comes while one ends begins none.
+func (d *differential) fetch(t *rapid.T) {
+	key, missing := d.key(t), rapid.IntRange(0, 3).Draw(t, "missing") == 0
+	before := d.redis.loads.Load()
+	want := d.fake.fetch(key, missing)
+	got := d.redis.fetch(key, missing)
+	stale := want.loads == before+1 && got.loads == before && got.value == want.value
+	for deadline := time.Now().Add(patience); stale && d.redis.loads.Load() == before && time.Now().Before(deadline); {
+		if time.Until(deadline) < patience/2 {
+			d.redis.fetch(key, missing) // the refresh before had not quite ended
+		}
+		time.Sleep(time.Millisecond)
+	}
+	got.loads = d.redis.loads.Load()
+	d.compare(t, fmt.Sprintf("Fetch of %+v, missing: %v", key, missing), want, got)
+	for deadline := time.Now().Add(patience); stale && d.fake.get(key) != d.redis.get(key) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (d *differential) get(t *rapid.T) {
+	key := d.key(t)
+	d.compare(t, fmt.Sprintf("Get of %+v", key), d.fake.get(key), d.redis.get(key))
+}
+
+func (d *differential) set(t *rapid.T) {
+	key := d.key(t)
+	value := rapid.SampledFrom([]string{"set", "set to something long"}).Draw(t, "value")
+	d.both(t, fmt.Sprintf("Set of %+v", key), func(c cache.Cache) error { return c.Set(context.Background(), key, value) })
+}
+
+func (d *differential) invalidate(t *rapid.T) {
+	key, ctx := d.key(t), context.Background()
+	ways := map[string]func(cache.Cache) error{
+		"Delete":              func(c cache.Cache) error { return c.Delete(ctx, key) },
+		"InvalidateModule":    func(c cache.Cache) error { return c.InvalidateModule(ctx, key.Module) },
+		"InvalidateOperation": func(c cache.Cache) error { return c.InvalidateOperation(ctx, key.Module, key.Operation) },
+		"InvalidateUser":      func(c cache.Cache) error { return c.InvalidateUser(ctx, "ada", key.Module) },
+		"InvalidateSoftly": func(c cache.Cache) error {
+			return c.InvalidateSoftly(ctx, cache.Scope{Module: key.Module, Operation: key.Operation, User: key.User})
+		},
+		"InvalidateSoftly of the module": func(c cache.Cache) error { return c.InvalidateSoftly(ctx, cache.Scope{Module: key.Module}) },
+		"InvalidateSoftly of a user": func(c cache.Cache) error {
+			return c.InvalidateSoftly(ctx, cache.Scope{Module: key.Module, User: "ada"})
+		},
+	}
+	names := []string{
+		"Delete", "InvalidateModule", "InvalidateOperation", "InvalidateUser",
+		"InvalidateSoftly", "InvalidateSoftly of the module", "InvalidateSoftly of a user",
+	}
+	name := rapid.SampledFrom(names).Draw(t, "way")
+	d.both(t, fmt.Sprintf("%s of %+v", name, key), ways[name])
+}
+
+func (d *differential) both(t *rapid.T, what string, do func(cache.Cache) error) {
+	d.compare(t, what, d.fake.answer("", false, do(d.fake.Cache)), d.redis.answer("", false, do(d.redis.Cache)))
+}
+
+func (d *differential) compare(t *rapid.T, what string, fake, redis answer) {
+	if fake.failure == cache.ErrRefused.Error() && redis.failure == fake.failure || fake == redis {
+		return
+	}
+	t.Fatalf("%s:\nthe fake says %+v\nRedis says    %+v", what, fake, redis)
+}
+
+// Whatever is done, an application that is tested with the fake sees what it would see of Redis.
+func TestTheFakeAnswersAsRedisDoesWhateverIsDone(t *testing.T) {
+	redis := redisSubject(t)
+	modules := 0
+	rapid.Check(t, func(t *rapid.T) {
+		modules++
+		d := &differential{fake: &side{subject: fakeSubject()}, redis: &side{subject: redis}, module: fmt.Sprint("module", modules)}
+		t.Repeat(map[string]func(*rapid.T){
+			"policy": d.setPolicy, "fetch": d.fetch, "fetch again": d.fetch, "fetch once more": d.fetch,
+			"get": d.get, "set": d.set, "invalidate": d.invalidate,
+		})
+	})
+}
