@@ -94,8 +94,9 @@ test: vet ## Run every test, against a real API server and real Redis servers th
 	$(if $(filter ./...,$(PACKAGES)),@$(call with_parts,go -C bench test -count=1 ./...))
 
 .PHONY: chaos
-chaos: ## Disturb a cache in use, then purges under way, and hold each read and each purge against its rules. CHAOS_READS, CHAOS_KILLS: how many.
+chaos: ## Disturb a cache in use, then purges under way, and hold each read and each purge against its rules. CHAOS_READS, CHAOS_KILLS, GARBAGE_SECONDS: how much.
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 40m ./hack/chaos)
+	@$(call with_parts,GARBAGE_SECONDS=$${GARBAGE_SECONDS:-60} go test -count=1 -v -timeout 40m -run ATenantHoldsUpNobody ./registry/garbage)
 	@$(call with_parts,CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_HANDOVERS=3 CHAOS_RESTARTS=5 CHAOS_DISTURBANCES=10 go test -count=1 -v -timeout 40m ./hack/chaos/purges)
 
 # What to measure: data (the cache, beside plain clients and peers), operator, or both.

@@ -156,12 +156,27 @@ func (t *trial) isServed(k key) (bool, error) {
 // everyCall makes every call, with arguments as they should be.
 func (t *trial) everyCall() error {
 	calls := [][]any{
-		{"cw_get", "list", "a", ""}, {"cw_get", "list", "b", "u", 60_000}, {"cw_get", "list", "new", "w", 60_000}, {"cw_get", "fresh", "a", ""},
-		{"cw_unlock", "list", "new", "w"}, {"cw_unlock", "list", "locked", ""}, {"cw_delete", "list", "d", ""}, {"cw_delete", "profile", "d", "u"},
-		{"cw_report", "list", "hits", 1, "errors", 2}, {"cw_stats"}, {"cw_policy_get"}, {"cw_policy_hash"}, {"cw_policy_own", "cluster/shop/policy"},
-		{"cw_invalidate", "", "", "dry", ""}, {"cw_invalidate", "list", "", "dry", ""}, {"cw_invalidate", "", "u", "dry", ""},
-		{"cw_invalidate", "list", "u", "dry", ""}, {"cw_invalidate", "other", "", "soft", "r2"}, {"cw_invalidate", "list", "u", "soft", "r1"},
-		{"cw_reclaim", 200}, {"cw_reclaim", 7},
+		{"cw_get", "list", "a", ""},
+		{"cw_get", "list", "b", "u", 60_000},
+		{"cw_get", "list", "new", "w", 60_000},
+		{"cw_get", "fresh", "a", ""},
+		{"cw_unlock", "list", "new", "w"},
+		{"cw_unlock", "list", "locked", ""},
+		{"cw_delete", "list", "d", ""},
+		{"cw_delete", "profile", "d", "u"},
+		{"cw_report", "list", "hits", 1, "errors", 2},
+		{"cw_stats"},
+		{"cw_policy_get"},
+		{"cw_policy_hash"},
+		{"cw_policy_own", "cluster/shop/policy"},
+		{"cw_invalidate", "", "", "dry", ""},
+		{"cw_invalidate", "list", "", "dry", ""},
+		{"cw_invalidate", "", "u", "dry", ""},
+		{"cw_invalidate", "list", "u", "dry", ""},
+		{"cw_invalidate", "other", "", "soft", "r2"},
+		{"cw_invalidate", "list", "u", "soft", "r1"},
+		{"cw_reclaim", 200},
+		{"cw_reclaim", 7},
 	}
 	for _, call := range calls {
 		if _, err := t.by(t.tenant, fmt.Sprint(call[0]), call[1:]...); err != nil {
