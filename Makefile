@@ -138,6 +138,7 @@ build-installer: manifests generate ## Write dist/install.yaml, which installs T
 	@mkdir -p dist
 	@{ $(with_image); } >dist/install.yaml
 	@echo "kubectl apply --server-side -f dist/install.yaml"
+	@echo "To remove it, delete the CRDs first: docs/operations.md, Uninstalling"
 
 ##@ Deployment
 

@@ -144,7 +144,7 @@ func failure(invalidation *v1.CacheInvalidation, found invalidationFindings) ver
 	message := fmt.Sprintf("given up: not known to be in effect %d seconds after creation (spec.activeDeadlineSeconds)",
 		*invalidation.Spec.ActiveDeadlineSeconds)
 	if before := readyOf(invalidation.Status.Conditions); before != nil {
-		message += ". " + before.Message
+		message += ". " + withoutPromise(before.Message)
 	}
 	return verdict{progress: stuck, reason: v1.ReasonDeadlineExceeded, message: message + ttlNote(invalidation)}
 }

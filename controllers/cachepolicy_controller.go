@@ -63,8 +63,7 @@ func (r *CachePolicyReconciler) Reconcile(ctx context.Context, req reconcile.Req
 	if !policy.DeletionTimestamp.IsZero() {
 		return r.withdraw(ctx, patch, policy, store, found)
 	}
-	wantsFinalizer := policy.Spec.DeletionPolicy != v1.DeletionRetain
-	if err := patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, wantsFinalizer); err != nil {
+	if err := r.releaseRetained(ctx, patch, policy); err != nil {
 		return reconcile.Result{}, err
 	}
 	if err := r.accept(ctx, policy, found); err != nil || found.winner != "" {
@@ -74,7 +73,7 @@ func (r *CachePolicyReconciler) Reconcile(ctx context.Context, req reconcile.Req
 		r.Metrics.forget(req.NamespacedName) // figures that nobody renews would lie
 		return reconcile.Result{}, nil
 	}
-	if err := r.push(ctx, policy, store, found); err != nil {
+	if err := r.push(ctx, patch, policy, store, found); err != nil {
 		return reconcile.Result{}, err
 	}
 	return r.observe(ctx, policy, store, found)
@@ -95,7 +94,7 @@ func (r *CachePolicyReconciler) accept(ctx context.Context, policy *v1.CachePoli
 
 // push puts the policy in force, unless the store has it already.
 func (r *CachePolicyReconciler) push(
-	ctx context.Context, policy *v1.CachePolicy, store *Session, found *policyFindings,
+	ctx context.Context, patch *patcher, policy *v1.CachePolicy, store *Session, found *policyFindings,
 ) error {
 	if err := store.Err(); err != nil {
 		return err
@@ -104,6 +103,9 @@ func (r *CachePolicyReconciler) push(
 	hashes, err := store.PolicyHashes(ctx, []registry.Slot{slot})
 	// What cannot be read differs: ApplyPolicyFor puts that right, or meets the trouble itself.
 	if err != nil && (registry.ConcernsStore(err) || ctx.Err() != nil) {
+		return err
+	}
+	if err := r.hold(ctx, patch, policy); err != nil {
 		return err
 	}
 	if err == nil && hashes[0] == wanted.Hash() {
@@ -206,7 +208,11 @@ func (r *CachePolicyReconciler) settle(
 	for _, e := range policyEvents(before, after, *found) {
 		e.record(r.Events, policy)
 	}
-	return found.fault.resultOr(result, after.Conditions, now)
+	result, err = found.fault.resultOr(result, after.Conditions, now)
+	if found.deleting && found.fault != nil {
+		result.RequeueAfter = max(min(result.RequeueAfter, r.patienceLeft(policy)), soon)
+	}
+	return result, err
 }
 
 // othersWrites is for lists that are read for what people wrote, not for our own status.

@@ -374,6 +374,10 @@ var _ = Describe("CachePolicyReconciler", func() {
 			policy = current(ctx, policy)
 			Expect(ready(policy.Status.Conditions)).To(Equal("False StoreUnreachable"))
 			events.take()
+			clock.SetTime(policy.DeletionTimestamp.Add(59500 * time.Millisecond))
+			result, err = reconcileOne(ctx, policy)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(result.RequeueAfter).To(BeNumerically("<=", 500*time.Millisecond), "it looks again too late")
 
 			clock.SetTime(policy.DeletionTimestamp.Add(time.Minute))
 			_, err = reconcileOne(ctx, policy)
@@ -384,9 +388,45 @@ var _ = Describe("CachePolicyReconciler", func() {
 				ContainSubstring("Warning Abandoned"),
 				ContainSubstring("redis-cli FCALL cw_policy_delete 1 'cw:{%s/users}'", on.namespace),
 				ContainSubstring(on.server.Addr()),
+				Not(ContainSubstring("tried again")),
 			)))
 		})
+
+		It("does not wait for a CacheStore that is not there", func(ctx SpecContext) {
+			policy = usersPolicy()
+			policy.Name, policy.Spec.Module, policy.Spec.StoreRef = "orphans", "orphans", &v1.StoreReference{Name: "gone"}
+			on.create(ctx, policy)
+			policy = settle(ctx, policy)
+			Expect(policy.Finalizers).To(ConsistOf(v1.CachePolicyFinalizer))
+			events.take()
+			stores.err = errStoreNotFound
+
+			_, err := remove(ctx)
+
+			Expect(err).NotTo(HaveOccurred())
+			Expect(isGone(ctx)).To(BeTrue())
+			Expect(events.take()).To(ConsistOf(ContainSubstring("Warning Abandoned")))
+		})
 	})
+
+	DescribeTable("holds no policy of which nothing was written to Redis",
+		func(ctx SpecContext, trouble error, change func(*v1.CachePolicySpec)) {
+			stores.err = trouble
+			policy := usersPolicy()
+			change(&policy.Spec)
+			on.create(ctx, policy)
+
+			_, err := reconcileOne(ctx, policy)
+
+			Expect(err).NotTo(HaveOccurred())
+			policy = current(ctx, policy)
+			Expect(policy.Status.Conditions).NotTo(BeEmpty())
+			Expect(policy.Finalizers).To(BeEmpty())
+		},
+		Entry("the store is down", errDown, func(*v1.CachePolicySpec) {}),
+		Entry("there is no store", errStoreNotFound, func(spec *v1.CachePolicySpec) { spec.StoreRef = &v1.StoreReference{Name: "nowhere"} }),
+		Entry("it is suspended", nil, func(spec *v1.CachePolicySpec) { spec.Suspend = true }),
+	)
 
 	DescribeTable("says what is wrong with the store",
 		func(ctx SpecContext, err error, wantReady, wantProgress, wantMessage string) {

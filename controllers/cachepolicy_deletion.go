@@ -4,11 +4,14 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -16,6 +19,23 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/registry"
 )
+
+// hold keeps a policy from going before it is withdrawn. It is called before the first write to the store: a policy of which
+// nothing was ever written needs nobody to be deleted.
+func (r *CachePolicyReconciler) hold(ctx context.Context, patch *patcher, policy *v1.CachePolicy) error {
+	if policy.Spec.DeletionPolicy == v1.DeletionRetain {
+		return nil
+	}
+	return patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, true)
+}
+
+// releaseRetained lets a policy go at once whose deletion changes nothing in the store.
+func (r *CachePolicyReconciler) releaseRetained(ctx context.Context, patch *patcher, policy *v1.CachePolicy) error {
+	if policy.Spec.DeletionPolicy != v1.DeletionRetain {
+		return nil
+	}
+	return patch.finalizer(ctx, policy, v1.CachePolicyFinalizer, false)
+}
 
 // withdraw takes a deleted policy out of the store and lets the resource go. A store that stays
 // unreachable delays that for WithdrawTimeout at most.
@@ -29,8 +49,9 @@ func (r *CachePolicyReconciler) withdraw(
 	found.deleting = true
 	farewell, pending, err := r.withdrawFromStore(ctx, policy, store)
 	if f := faultOf(err, store.place); f != nil {
-		if !f.ofStore() || !r.outOfPatience(policy) {
-			return reconcile.Result{}, err
+		hopeless, unknown := r.isHopeless(ctx, policy, err)
+		if unknown != nil || !f.ofStore() || !hopeless && !r.outOfPatience(policy) {
+			return reconcile.Result{}, cmp.Or(unknown, err)
 		}
 		farewell = abandoned(policy, f)
 	} else if pending > 0 && !r.outOfTime(policy) {
@@ -79,6 +100,30 @@ func (r *CachePolicyReconciler) withdrawFromStore(
 	return withdrawn(policy), pending, err
 }
 
+// isHopeless says whether there is no store to wait for. The CacheStore is looked for live, as it may be younger than the
+// cache knows.
+func (r *CachePolicyReconciler) isHopeless(ctx context.Context, policy *v1.CachePolicy, err error) (bool, error) {
+	if errors.Is(err, errStoreRequired) {
+		return true, nil
+	}
+	if !errors.Is(err, errStoreNotFound) {
+		return false, nil
+	}
+	live := r.Reader.Get(ctx, storeOf(policy), &v1.CacheStore{})
+	if apierrors.IsNotFound(live) {
+		return true, nil
+	}
+	if live != nil {
+		return false, fmt.Errorf("reading CacheStore %s: %w", storeOf(policy), live)
+	}
+	return false, nil
+}
+
+// patienceLeft is how long a deleted policy still waits for its store.
+func (r *CachePolicyReconciler) patienceLeft(policy *v1.CachePolicy) time.Duration {
+	return r.WithdrawTimeout - r.Clock.Since(policy.DeletionTimestamp.Time)
+}
+
 func (r *CachePolicyReconciler) outOfPatience(policy *v1.CachePolicy) bool {
 	return r.Clock.Since(policy.DeletionTimestamp.Time) >= r.WithdrawTimeout
 }
@@ -118,10 +163,17 @@ func leftTo(policy *v1.CachePolicy, other string) notice {
 }
 
 func abandoned(policy *v1.CachePolicy, f *fault) notice {
+	if policy.Status.AppliedHash == "" {
+		return notice{
+			corev1.EventTypeWarning, reasonAbandoned, actionWithdraw,
+			fmt.Sprintf("the policy of module %s is not known to have been in force, so nothing was withdrawn. %s",
+				policy.Spec.Module, withoutPromise(f.String())),
+		}
+	}
 	return notice{
 		corev1.EventTypeWarning, reasonAbandoned, actionWithdraw,
 		fmt.Sprintf("the policy of module %s could not be withdrawn and stays in Redis; to remove it later: "+
-			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, slotOf(policy), f),
+			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, slotOf(policy), withoutPromise(f.String())),
 	}
 }
 

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"regexp"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -106,6 +107,12 @@ func waitAgain(conditions []metav1.Condition, now time.Time) time.Duration {
 	}
 	return wait.Jitter(waited, waitJitter)
 }
+
+// promise is what messages of troubles say that are got over without anybody's help.
+var promise = regexp.MustCompile(`[;,.]? ?[Ii]t is tried again[^.;]*`)
+
+// withoutPromise returns a message for when there is no other try.
+func withoutPromise(message string) string { return promise.ReplaceAllString(message, "") }
 
 // clip shortens a text to so many bytes, between characters.
 func clip(text string, limit int) string {
