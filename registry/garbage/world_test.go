@@ -118,12 +118,9 @@ func (w *world) hold(ctx context.Context, client *redis.Client, command []any) (
 		return nil, fmt.Errorf("%.200q takes %s of the processor", command, took)
 	}
 	if failure != nil && !isAllowed(failure) {
-		return nil, fmt.Errorf("%.200q fails with: %.200s", command, failure)
+		return nil, fmt.Errorf("%.200q fails: %w", command, failure)
 	}
-	if failure != nil {
-		return nil, nil //nolint:nilnil // a refusal is an answer that says nothing
-	}
-	return reply, nil
+	return reply, nil // nil where it is a refusal
 }
 
 func isTimeout(err error) bool {

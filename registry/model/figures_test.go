@@ -4,7 +4,7 @@
 package model
 
 import (
-	"crypto/sha1" //nolint:gosec // it is what cw_policy_hash is documented to be
+	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -60,7 +60,7 @@ func (r *run) lookAtPolicy(step) {
 		}
 		return
 	}
-	sum := sha1.Sum([]byte(r.state.policy.text)) //nolint:gosec // as above
+	sum := sha1.Sum([]byte(r.state.policy.text))
 	if text != r.state.policy.text || hash != hex.EncodeToString(sum[:]) {
 		r.fail("the policy %v with the hash %v, want %s", text, hash, r.state.policy.text)
 	}
