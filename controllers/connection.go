@@ -150,6 +150,8 @@ func (g givenStore) connect(_ context.Context, _ declaration, former *link) (*li
 type declaredStore struct {
 	// live reads Secrets from the API server.
 	live client.Reader
+	// check is asked before each connection; nil: any address will do.
+	check registry.DialCheck
 
 	mu  sync.Mutex
 	now declaration
@@ -188,6 +190,7 @@ func (d *declaredStore) connect(ctx context.Context, declared declaration, forme
 	if stays && read == former.secrets {
 		return nil, nil //nolint:nilnil // it is still right
 	}
+	connection.Role, connection.Check = registry.RoleOperator, d.check
 	redis := connection.Client()
 	return &link{store: registry.New(redis), close: closer(redis), secrets: read}, nil
 }

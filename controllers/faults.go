@@ -75,6 +75,9 @@ func faultOf(err error, at place) *fault {
 		f.class, f.reason = classStalled, v1.ReasonStoreMisbehaves
 		f.message = fmt.Sprintf("%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
 			"not to another service; it is tried again at longer and longer intervals", at, causeOf(err, registry.ErrMisbehaves), at.declaredIn())
+	case errors.Is(err, registry.ErrAddressNotAllowed):
+		f.class, f.reason = classStalled, v1.ReasonStoreAddressNotAllowed
+		f.message = fmt.Sprintf("%s is not connected to: %s", at, causeOf(err, registry.ErrAddressNotAllowed))
 	case isContention(err):
 		other, _ := contenderOf(err)
 		f.class, f.reason, f.message = classStalled, v1.ReasonContended, contention(at, other)

@@ -46,6 +46,11 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 		{"wrong password", errPassword, classWait, v1.ReasonStoreUnauthorized, []string{address, "WRONGPASS", "REDIS_PASSWORD"}},
 		{"forbidden by the ACL", errForbidden, classWait, v1.ReasonStoreUnauthorized, []string{address, "NOPERM", "ACL", "REDIS_USERNAME"}},
 		{"too old", errOld, classStalled, v1.ReasonStoreUnsupported, []string{address, "6.2.14", "use Redis 7.0"}},
+		{
+			"an address that is not allowed", fmt.Errorf("x: %w: dial: %w: 10.0.0.1 is not among --allowed-store-addresses", registry.ErrAddressNotAllowed, registry.ErrAddressNotAllowed),
+			classStalled, v1.ReasonStoreAddressNotAllowed,
+			[]string{address, "10.0.0.1", "--allowed-store-addresses"},
+		},
 		{"refused", errRefused, classTerminal, v1.ReasonRejected, []string{"revision must be a string"}},
 		{
 			"out of memory", fmt.Errorf("x: %w: OOM command not allowed", registry.ErrOutOfMemory),

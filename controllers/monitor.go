@@ -82,6 +82,8 @@ type surroundings struct {
 	Elected <-chan struct{}
 	// Cluster that the operator works for; empty: not known, so that no policy is claimed.
 	Cluster string
+	// DialCheck is asked before each connection to a server of a CacheStore; nil: any address will do.
+	DialCheck registry.DialCheck
 	// Events are told where a store went back to an older state.
 	Events events.EventRecorder
 	// Journal knows which purges took effect.

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // EventSource is how the operator's events are signed.
@@ -67,6 +68,9 @@ type Options struct {
 	// ReplayMargin before the last sign of life of a store that went back to an older state is replayed, too: clocks differ.
 	// Default a minute.
 	ReplayMargin time.Duration
+	// DialCheck is asked before each connection to a server that a CacheStore leads to; nil: any address will do. The Store
+	// above is the operator's own, and not checked.
+	DialCheck registry.DialCheck
 	// Registerer gets the operator's metrics.
 	Registerer prometheus.Registerer
 }
@@ -101,7 +105,7 @@ func Setup(mgr manager.Manager, o Options) error {
 	stores := newStores(surroundings{
 		Reader: mgr.GetCache(), Metrics: metrics, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
 		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval, RenewInterval: cmp.Or(o.SecretInterval, defaultSecretInterval), Elected: mgr.Elected(),
-		ReplayMargin: cmp.Or(o.ReplayMargin, defaultReplayMargin), Events: recorder, Journal: purges, Cluster: o.Cluster,
+		ReplayMargin: cmp.Or(o.ReplayMargin, defaultReplayMargin), Events: recorder, Journal: purges, Cluster: o.Cluster, DialCheck: o.DialCheck,
 		policies: make(wakeups), invalidations: make(wakeups), stores: make(wakeups),
 	}, mgr.GetAPIReader())
 	if err := mgr.Add(stores); err != nil {

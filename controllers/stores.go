@@ -131,7 +131,7 @@ func (s *Stores) declare(store *v1.CacheStore) *Monitor {
 	id := client.ObjectKeyFromObject(store)
 	w := s.watched(id)
 	if w == nil {
-		declared := &declaredStore{live: s.Live}
+		declared := &declaredStore{live: s.Live, check: s.DialCheck}
 		declared.declare(store)
 		w = &watched{monitor: newMonitor(id, declared, s.surroundings), declared: declared}
 		w.monitor.place = placeOf(store)

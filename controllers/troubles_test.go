@@ -15,13 +15,18 @@ import (
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // What is wrong with a store is said of the store and of all that waits for it.
 var _ = DescribeTable("Trouble with a CacheStore",
 	func(ctx SpecContext, reason string, declare func(context.Context, *stage) *v1.CacheStore) {
 		on := newStage(ctx)
-		on.operate(adminConfig, on.quick(on.cache))
+		options := on.quick(on.cache)
+		check, err := registry.NewDialCheck(nil)
+		Expect(err).NotTo(HaveOccurred())
+		options.DialCheck = check
+		on.operate(adminConfig, options)
 		store := declare(ctx, on)
 		on.create(ctx, store)
 		on.create(ctx, usersPolicyIn(store.Name))
@@ -45,6 +50,9 @@ var _ = DescribeTable("Trouble with a CacheStore",
 	}),
 	Entry("it is too old", v1.ReasonStoreUnsupported, func(_ context.Context, on *stage) *v1.CacheStore {
 		return storeTo("main", aged(on.server.Addr()))
+	}),
+	Entry("its address is not allowed", v1.ReasonStoreAddressNotAllowed, func(context.Context, *stage) *v1.CacheStore {
+		return storeTo("main", "169.254.169.254:80")
 	}),
 )
 

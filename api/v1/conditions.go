@@ -87,6 +87,9 @@ const (
 	// ReasonStoreMisbehaves: what answers breaks the protocol of Redis or its bounds. A person has to look at it; it is
 	// tried again with backoff.
 	ReasonStoreMisbehaves = "StoreMisbehaves"
+	// ReasonStoreAddressNotAllowed: the operator may not connect to where the store, its Sentinels or its nodes lead. Whoever
+	// runs the operator decides, by --allowed-store-addresses.
+	ReasonStoreAddressNotAllowed = "StoreAddressNotAllowed"
 )
 
 // Reasons of conditions on a CacheInvalidation.

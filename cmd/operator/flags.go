@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // settings are what the flags say.
@@ -29,6 +30,7 @@ type settings struct {
 	http2                   bool
 	defaultStore            bool
 	watchNamespaces         namespaces
+	allowedAddresses        addresses
 	onDataLoss              string
 	storeCheckInterval      time.Duration
 	statsInterval           time.Duration
@@ -81,6 +83,9 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 			"Default: the UID of namespace kube-system; with --watch-namespaces, of the operator's own namespace.")
 	flags.Var(&s.watchNamespaces, "watch-namespaces",
 		"Namespaces to look after, `a,b`: the operator reads no others, and needs no permission outside of these. Default: all.")
+	flags.Var(&s.allowedAddresses, "allowed-store-addresses",
+		"Addresses that CacheStores may lead to: IP addresses, ranges and host patterns, `10.0.0.0/8,*.redis.example.com`; may be repeated. "+
+			"Default: all but link-local and metadata addresses, which only a range allows.")
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
 	flags.BoolVar(&s.defaultStore, "default-store", true,
 		"Use the Redis of the environment for resources without storeRef. false: the environment is not read, each has to name a CacheStore.")
@@ -133,5 +138,23 @@ func (n *namespaces) Set(text string) error {
 		names = append(names, name)
 	}
 	*n = names
+	return nil
+}
+
+// addresses is a flag: those that CacheStores may lead to, with commas between them; none: all but a few.
+type addresses []string
+
+func (a *addresses) String() string { return strings.Join(*a, ",") }
+
+// Set refuses what is no address, and nothing at all, which a variable that is not set becomes: it must not allow all.
+func (a *addresses) Set(text string) error {
+	var added addresses
+	for _, entry := range strings.Split(text, ",") {
+		added = append(added, strings.TrimSpace(entry))
+	}
+	if _, err := registry.NewDialCheck(added); err != nil {
+		return err
+	}
+	*a = append(*a, added...)
 	return nil
 }

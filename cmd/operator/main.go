@@ -37,6 +37,7 @@ import (
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // gcPercent makes the garbage collector keep less memory in reserve than it does by default: the operator rests most of the
@@ -85,7 +86,12 @@ func run(
 		return err
 	}
 	redis.SetLogger(clientLog{log.WithName("redis")})
+	check, err := registry.NewDialCheck(s.allowedAddresses)
+	if err != nil {
+		return err
+	}
 	options := controllers.Options{
+		DialCheck:          check,
 		Cluster:            cluster,
 		StoreCheckInterval: s.storeCheckInterval,
 		StatsInterval:      s.statsInterval,

@@ -187,6 +187,8 @@ func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
 		{"interval", nil, []string{"--store-check-interval=5ms"}, "--store-check-interval must be at least 100ms, not 5ms"},
 		{"namespace", nil, []string{"--watch-namespaces=shop,Bad_Name"}, `"Bad_Name" is no namespace`},
 		{"no namespace, which must not mean all", nil, []string{"--watch-namespaces="}, `"" is no namespace`},
+		{"address", nil, []string{"--allowed-store-addresses=10.0.0.0/8,redis:6379"}, `"redis:6379" is no IP address`},
+		{"no address, which must not mean all", nil, []string{"--allowed-store-addresses="}, `"" is no IP address`},
 		{"kubeconfig", nil, []string{"--kubeconfig=/no/such/file"}, "check --kubeconfig"},
 		{"no access", nil, nil, "no access to Kubernetes"},
 		{"API server", nil, []string{"--kubeconfig=" + kubeconfig(t, nobody)}, "asking the API server at " + nobody},

@@ -17,7 +17,7 @@ import (
 // openStore returns the Redis that the environment names, and its address without credentials. It
 // does not connect.
 func openStore(env func(string) (string, bool)) (store *registry.Registry, address string, closeStore func(), err error) {
-	client, err := registry.ClientFromEnv(env)
+	client, err := registry.ClientFromEnvAs(registry.RoleOperator, env)
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("the environment does not say which Redis to use: %w", err)
 	}
