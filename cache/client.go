@@ -61,7 +61,7 @@ type Client struct {
 	unwatch     func()
 }
 
-var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 // New returns a Client for the entries of one namespace: that of the CachePolicies. It does not
 // connect. Call Close when the process ends; the client given stays open.
@@ -97,7 +97,7 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 
 func newClient(open func(options) (store, error), namespace string, opts ...Option) (*Client, error) {
 	if !namespaceName.MatchString(namespace) {
-		return nil, fmt.Errorf("cache: the namespace %q must consist of letters, digits, '.', '_' and '-'", namespace)
+		return nil, fmt.Errorf("cache: the namespace %.70q must consist of 1 to 63 letters, digits, '.', '_' and '-'", namespace)
 	}
 	options, err := newOptions(opts)
 	if err != nil {

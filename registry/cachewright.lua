@@ -224,7 +224,7 @@ local function refuse(message)
 end
 
 -- dropped is set where a call met a key that the library did not make.
-local careful, guarded, dropped
+local careful, guarded, guarded_hot, dropped
 do
 -- What commands that write nothing answer where there is no key.
 local LISTS = {HGETALL = true, HKEYS = true, LRANGE = true}
@@ -288,24 +288,33 @@ end
 
 local LARGE_PAYLOAD = 16 * KIB
 
-local function is_large(payload) return type(payload) == 'string' and #payload > LARGE_PAYLOAD end
-
-local function attempt(runner, fn, keys, args)
-  call = runner
-  return pcall(fn, keys, args)
+local function refusal_of(failure)
+  collect_garbage()
+  return redis.error_reply('CACHEWRIGHT ' .. string.sub(text_of(failure), 1, 512))
 end
 
--- guarded makes a function of the library of one that raises refusals. One that is hot trusts in types of keys until they fail
--- it, and is begun again with care then; others are careful from the start.
-function guarded(fn, kind)
-  local is_hot, is_read_only = kind == 'hot', kind == 'read-only'
+local function with_care(fn, keys, args, is_read_only)
+  call, dropped, read_only = careful, false, is_read_only
+  local ok, reply = pcall(fn, keys, args)
+  if not ok then return refusal_of(reply) end
+  collect_garbage()
+  return reply
+end
+
+-- guarded makes a function of the library of one that raises refusals.
+function guarded(fn, is_read_only)
+  return function(keys, args) return with_care(fn, keys, args, is_read_only) end
+end
+
+-- guarded_hot does the same for one that trusts in types of keys until they fail it, and is begun again with care then.
+function guarded_hot(fn)
   return function(keys, args)
-    dropped, read_only = false, is_read_only
-    local ok, reply = attempt(is_hot and redis.call or careful, fn, keys, args)
-    if not ok and is_hot and is_damage(text_of(reply)) then ok, reply = attempt(careful, fn, keys, args) end
-    if not (ok and is_hot) or is_large(args[4]) or type(reply) == 'table' and is_large(reply[2]) then collect_garbage() end
-    if ok then return reply end
-    return redis.error_reply('CACHEWRIGHT ' .. string.sub(text_of(reply), 1, 512))
+    call = redis.call
+    local ok, reply = pcall(fn, keys, args)
+    if not ok then return is_damage(text_of(reply)) and with_care(fn, keys, args, false) or refusal_of(reply) end
+    local payload = args[4] or type(reply) == 'table' and reply[2]
+    if payload and #payload > LARGE_PAYLOAD then collect_garbage() end
+    return reply
   end
 end
 end
@@ -712,6 +721,7 @@ local function fence_at(heads) return 1 + #heads.raw[1] + EPOCH_LEN end
 
 -- differs_by_fence says whether a token is that of the heads, but perhaps for the operation's fence.
 local function differs_by_fence(token, heads)
+  if #token ~= #heads.token then return false end
   local at = fence_at(heads)
   return string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1) == heads.token
 end
@@ -1811,15 +1821,15 @@ local function lease(slot, op, user, heads, rule)
   return heads
 end
 
--- read_lock returns the token of the load lock's owner; what is longer than a token of now is none.
-local function read_lock(slot, name, token) return call('GETRANGE', lock_key(slot, name), '0', #token) end
+-- read_lock returns the token of the load lock's owner; what is longer than any token is none.
+local function read_lock(slot, name) return call('GETRANGE', lock_key(slot, name), '0', '127') end
 
 -- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is worth what its owner's
 -- token is: nobody has to wait for a load that will be fenced. Which fence it holds does not matter: the deletion of this entry
 -- takes its lock along, and that of another does not fence the load.
 local function take_lock(slot, name, heads, ms)
   local key = lock_key(slot, name)
-  if differs_by_fence(read_lock(slot, name, heads.token), heads) then
+  if differs_by_fence(read_lock(slot, name), heads) then
     local left = call('PTTL', key)
     if left > 0 then return false, math.min(left, MAX_LOCK_MS) end
   end
@@ -1828,7 +1838,7 @@ local function take_lock(slot, name, heads, ms)
 end
 
 function give_lock_back(slot, name, token)
-  if read_lock(slot, name, token) == token then call('UNLINK', lock_key(slot, name)) end
+  if read_lock(slot, name) == token then call('UNLINK', lock_key(slot, name)) end
 end
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
@@ -1853,7 +1863,8 @@ local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
 end
 
 local function want_lock_ms(text)
-  local ms = whole(text or '0')
+  if not text then return 0 end
+  local ms = whole(text)
   if not ms or ms > MAX_LOCK_MS then
     refuse('cw_get: lock_ms must be a whole number from 0 to ' .. MAX_LOCK_MS)
   end
@@ -2643,19 +2654,19 @@ end
 -- Registration, one by one: while a library is being loaded Lua has no pairs. allow-oom: what frees
 -- memory, reads, or writes next to nothing works when Redis has reached maxmemory.
 
-redis.register_function{function_name = 'cw_get', callback = guarded(cw_get, 'hot'), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_set', callback = guarded(cw_set, 'hot')}
+redis.register_function{function_name = 'cw_get', callback = guarded_hot(cw_get), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_set', callback = guarded_hot(cw_set)}
 redis.register_function{function_name = 'cw_unlock', callback = guarded(cw_unlock), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy.apply), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash, 'read-only'), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get, 'read-only'), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash, true), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get, true), flags = {'no-writes'}}
 redis.register_function{function_name = 'cw_policy_own', callback = guarded(cw_policy.own), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy.delete), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_report', callback = guarded(cw_report, 'hot'), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats, 'read-only'), flags = {'no-writes'}}
+redis.register_function{function_name = 'cw_report', callback = guarded_hot(cw_report), flags = {'allow-oom'}}
+redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats, true), flags = {'no-writes'}}
 
 -- cw_version (no key: it is asked of each node): the version of this library.
 redis.register_function{

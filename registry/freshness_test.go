@@ -40,8 +40,8 @@ func TestALoweredTTLBoundsFreshness(t *testing.T) {
 	}
 }
 
-// Entries by an older rule, which the one before this let be as they were, are no exception.
-func TestATTLThatIsLoweredTwiceBoundsFreshness(t *testing.T) {
+// Entries that end before the rule lets others end, as they are older, are no exception.
+func TestALoweredTTLBoundsFreshnessOfEntriesThatDoNotOutliveIt(t *testing.T) {
 	r, _ := newRegistry(t)
 	policy := func(ttl, staleFor time.Duration) Policy {
 		return Policy{Operations: []OperationPolicy{{Name: "list", TTL: ttl, StaleFor: staleFor}}}

@@ -54,7 +54,7 @@ func TestWhatTheLibraryRemembersIsBoundedInBytes(t *testing.T) {
 	r, client := newRegistry(t)
 	long := strings.Repeat("n", 56)
 	payload := strings.Repeat("x", 1<<20)
-	const slots, operations = 40, 60
+	const slots, operations = 80, 60
 	pipe := client.Pipeline()
 	for i := range slots {
 		slot := Slot{long, fmt.Sprint(long, i)}

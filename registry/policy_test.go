@@ -200,6 +200,9 @@ func TestAPolicyMayHave256Operations(t *testing.T) {
 	}
 	apply(t, r, users, policy)
 	fillAll(t, r, entry("operation255", "a", ""))
+	policy.Operations[0].Name = strings.Repeat("o", 128)
+	policy.Revision = strings.Repeat("r", 128)
+	apply(t, r, users, policy)
 	policy.Operations = append(policy.Operations, OperationPolicy{Name: "one more", TTL: time.Minute})
 	if _, err := r.ApplyPolicy(t.Context(), users, policy); !errors.Is(err, ErrRejected) {
 		t.Errorf("got %v, want a refusal", err)
