@@ -12,6 +12,8 @@ import (
 
 // background runs what no caller waits for, until it is closed.
 type background struct {
+	panicked func(value any) // is told of a task that panicked
+
 	ctx    context.Context // ends when the background is closed
 	cancel context.CancelFunc
 
@@ -20,12 +22,12 @@ type background struct {
 	tasks  sync.WaitGroup
 }
 
-func newBackground() *background {
+func newBackground(panicked func(value any)) *background {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &background{ctx: ctx, cancel: cancel}
+	return &background{panicked: panicked, ctx: ctx, cancel: cancel}
 }
 
-// start runs a task on a goroutine of its own and says so, unless the background is closed. The
+// start runs a task on a goroutine of its own and says so, unless the background is closed. A panic ends the task alone. The
 // task's context has the values of the one given, and ends when the background is closed. No load is part of it.
 func (b *background) start(values context.Context, task func(context.Context)) bool {
 	b.mu.Lock()
@@ -36,6 +38,11 @@ func (b *background) start(values context.Context, task func(context.Context)) b
 	b.tasks.Add(1)
 	go func() {
 		defer b.tasks.Done()
+		defer func() {
+			if value := recover(); value != nil {
+				b.panicked(value)
+			}
+		}()
 		ctx, cancel := context.WithCancel(flight.Detached(context.WithoutCancel(values)))
 		defer cancel()
 		defer context.AfterFunc(b.ctx, cancel)()

@@ -186,7 +186,7 @@ func (c *Client) weigh(ctx context.Context, breaker *breaker, most time.Duration
 	began, budget := time.Now(), budget(ctx, most)
 	bounded, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	err = call(bounded)
+	err = contained(func() error { return call(bounded) })
 	evidence = c.evidence(ctx, breaker, budget, began, err)
 	return err
 }
@@ -211,7 +211,8 @@ func (c *Client) evidence(ctx context.Context, breaker *breaker, budget time.Dur
 
 // refusesAll tells what is wrong with Redis, or with what we may do there, from what is wrong with a call.
 func refusesAll(err error) bool {
-	return errors.Is(err, registry.ErrOutOfMemory) || errors.Is(err, registry.ErrUnauthorized) || errors.Is(err, registry.ErrUnsupported)
+	return errors.Is(err, registry.ErrOutOfMemory) || errors.Is(err, registry.ErrUnauthorized) || errors.Is(err, registry.ErrUnsupported) ||
+		errors.Is(err, registry.ErrMisbehaves)
 }
 
 // budget leaves the caller at least half of its time.

@@ -108,17 +108,22 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 		return nil, fmt.Errorf("cache: WithAutoPipelining: %w", err)
 	}
 	c := &Client{
-		options:    options,
-		store:      store,
-		namespace:  namespace,
-		background: newBackground(),
+		options:   options,
+		store:     store,
+		namespace: namespace,
 
 		undelivered: newUndelivered(),
 		auditor:     newAuditor(options.audits),
 		log:         logFailures(options.logger),
 		unwatch:     func() {},
 	}
+	c.background = newBackground(c.tellPanic)
 	c.flights.OnOrphanPanic = func(key flightKey, value *flight.Panic) {
+		defer func() {
+			if value := recover(); value != nil {
+				c.tellPanic(value)
+			}
+		}()
 		c.failed(key.Module, key.Operation, panicked("a loader panicked after its caller had given up", value))
 	}
 	c.flights.Patience = options.sharedLoadWait

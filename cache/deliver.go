@@ -89,7 +89,7 @@ func (c *Client) deliverOnce(ctx context.Context) (progress bool) {
 	for _, parcels := range c.undelivered.parcels() {
 		group.Go(func() error {
 			for _, p := range parcels {
-				err := c.send(ctx, p)
+				err := contained(func() error { return c.send(ctx, p) })
 				if err != nil && !errors.Is(err, registry.ErrRejected) {
 					return nil // the others wait for the next time too
 				}

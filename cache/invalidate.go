@@ -70,6 +70,11 @@ func (c *Client) invalidateUser(ctx context.Context, user string, modules []stri
 	group.SetLimit(invalidationsAtOnce)
 	for i, module := range modules {
 		group.Go(func() error {
+			defer func() { // an observer has no caller to panic in here
+				if value := recover(); value != nil {
+					failures[i] = panicked("an invalidation was broken off", value)
+				}
+			}()
 			failures[i] = c.invalidate(ctx, module, registry.Scope{User: user}, mode)
 			return nil
 		})
@@ -81,7 +86,11 @@ func (c *Client) invalidateUser(ctx context.Context, user string, modules []stri
 func (c *Client) allModulesInTime(ctx context.Context) ([]string, error) {
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
-	modules, err := c.allModules(bounded)
+	var modules []string
+	err := contained(func() (err error) {
+		modules, err = c.allModules(bounded)
+		return err
+	})
 	c.modules.unreachable.Store(errors.Is(err, registry.ErrUnreachable))
 	if err != nil && ctx.Err() == nil {
 		c.failed("", "", err)
@@ -107,7 +116,11 @@ func (c *Client) invalidateNow(ctx context.Context, module string, scope registr
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
 	defer cancel()
-	invalidated, err := c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
+	var invalidated registry.Invalidated
+	err := contained(func() (err error) {
+		invalidated, err = c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
+		return err
+	})
 	if err != nil && ctx.Err() == nil {
 		c.failed(module, scope.Operation, err)
 	}

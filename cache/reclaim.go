@@ -69,18 +69,23 @@ func (c *Client) reclaim(module string, invalidated registry.Invalidated) {
 // reclaimAll goes on until nothing waits, Redis errs or the client is closed. It leaves Redis to others for at least as
 // long as each of its calls took.
 func (c *Client) reclaimAll(ctx context.Context, module string) {
+	done := false
+	defer func() {
+		if !done {
+			c.reclaims.giveUp(module)
+		}
+	}()
 	for ctx.Err() == nil {
 		began := time.Now()
 		left, err := c.reclaimSome(ctx, module)
 		if err != nil {
-			break
+			return
 		}
-		if left == 0 && c.reclaims.done(module) {
+		if done = left == 0 && c.reclaims.done(module); done {
 			return
 		}
 		sleep(ctx, max(reclaimPause, time.Since(began)))
 	}
-	c.reclaims.giveUp(module)
 }
 
 func (c *Client) reclaimSome(ctx context.Context, module string) (left int64, err error) {

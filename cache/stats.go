@@ -109,7 +109,7 @@ func (c *Client) sendReport(ctx context.Context, module, operation string, count
 		return c.store.Report(ctx, c.slot(module), operation, counters)
 	})
 	if err != nil {
-		c.tell(module, operation, err)
+		c.tellInBackground(module, operation, err)
 	}
 	if errors.Is(err, registry.ErrRejected) {
 		return nil

@@ -55,19 +55,31 @@ func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
 		if h.guard.blind.Load() {
 			return conn, err
 		}
-		server, err := h.identify(ctx, conn)
-		switch {
-		case errors.Is(err, registry.ErrAnonymous), errors.Is(err, registry.ErrUnauthorized):
-			h.guard.blindedBy(err)
-		case err != nil:
+		var known net.Conn
+		err = contained(func() (err error) {
+			known, err = h.introduce(ctx, conn)
+			return err
+		})
+		if err != nil {
 			_ = conn.Close()
 			return nil, err
-		default:
-			conn = h.guard.counted(conn, server)
-			_ = h.guard.note(h.node, server.Incarnation, true) // a new connection is never refused
 		}
-		return conn, nil
+		return known, nil
 	}
+}
+
+// introduce takes note of the server behind a new connection, unless it does not say who it is.
+func (h *hook) introduce(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	server, err := h.identify(ctx, conn)
+	switch {
+	case errors.Is(err, registry.ErrAnonymous), errors.Is(err, registry.ErrUnauthorized):
+		h.guard.blindedBy(err)
+		return conn, nil
+	case err != nil:
+		return nil, err
+	}
+	_ = h.guard.note(h.node, server.Incarnation, true) // a new connection is never refused
+	return h.guard.counted(conn, server), nil
 }
 
 // ProcessHook implements redis.Hook: a node that sends us elsewhere no longer serves all that it did.

@@ -112,8 +112,7 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell f
 // Generation is another each time that a read may be answered by another incarnation than those before.
 func (g *Guard) Generation() uint64 { return g.generation.Load() }
 
-// ReadsReplicas says whether connections are to replicas, though the client knows of none: as where an address leads to
-// a primary and its replica in turns.
+// ReadsReplicas says whether connections are to replicas, as where an address leads to a primary and its replica in turns.
 func (g *Guard) ReadsReplicas() bool { return g.replicas.Load() > 0 }
 
 // Enter waits until a slot may be read. ErrUnfenced: it may not, for now.
@@ -131,7 +130,7 @@ func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
 	done := g.flights.DoChan(slot.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 		defer cancel()
-		return nil, g.settle(ctx, slot)
+		return nil, contained(func() error { return g.settle(ctx, slot) })
 	})
 	select {
 	case result := <-done:
@@ -298,17 +297,4 @@ func (g *Guard) note(node string, incarnation registry.Incarnation, connected bo
 	g.present[node] = incarnation
 	g.generation.Add(1)
 	return nil
-}
-
-// blindedBy gives up: without INFO nobody can tell who answers, and without GETEX whether a module is fenced.
-func (g *Guard) blindedBy(err error) {
-	if g.blind.Swap(true) {
-		return
-	}
-	remedy := "allow its user INFO and GETEX (+info +getex), as docs/operations.md does"
-	if errors.Is(err, registry.ErrAnonymous) && !errors.Is(err, registry.ErrUnauthorized) {
-		remedy = "have the server answer INFO, under this name, with run_id or master_replid, or invalidate the modules after a restart"
-	}
-	g.tell(fmt.Errorf("a restart of Redis with an old snapshot, or a failover to a replica that lags, will not be noticed by "+
-		"this process: %s: %w", remedy, err))
 }

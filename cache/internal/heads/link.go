@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/internal/respguard"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -56,7 +57,7 @@ func openLink(node *redis.Client, since uint64, generation func() uint64) *link 
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	go func() {
 		defer close(l.over)
-		l.cancel(l.serve())
+		l.cancel(contained(l.serve))
 	}()
 	return l
 }
@@ -121,7 +122,7 @@ func (l *link) serve() error {
 
 	var beating sync.WaitGroup
 	defer beating.Wait()
-	beating.Go(func() { l.cancel(l.beat(subscription)) })
+	beating.Go(func() { l.cancel(contained(func() error { return l.beat(subscription) })) })
 	err := l.receive(subscription)
 	l.cancel(err)
 	return err
@@ -273,4 +274,10 @@ func (l *link) believe(until int64) {
 	if before := l.believed.Load(); before != never {
 		l.believed.CompareAndSwap(before, until)
 	}
+}
+
+// contained turns a panic over what a server says into an error: it ends the link, not the process.
+func contained(do func() error) (err error) {
+	defer contain.Panic(&err, registry.ErrMisbehaves)
+	return do()
 }

@@ -15,7 +15,7 @@ import (
 func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 	for pause := reconnectFirst; ; pause = min(2*pause, reconnectMost) {
 		began := time.Now()
-		err := t.track(ctx)
+		err := contained(func() error { return t.track(ctx) })
 		if ctx.Err() != nil {
 			return
 		}
