@@ -84,7 +84,7 @@ func (w *world) runLine(ctx context.Context, all []string, known names) error {
 	for i, word := range all {
 		command[i] = known.expand(word)
 	}
-	if strings.HasPrefix(strings.ToUpper(all[0]), "FCALL") {
+	if strings.EqualFold(all[0], "FCALL") || strings.EqualFold(all[0], "FCALL_RO") {
 		_, err := w.hold(ctx, w.tenant, command)
 		return err
 	}

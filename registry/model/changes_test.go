@@ -210,7 +210,7 @@ func (s *state) obey(op string, old policyState, p policy, now span, e *epochs) 
 const freshnessIsCut = true
 
 // negativesAreCut, too, where the policy before was evicted, by a library that keeps to that.
-const negativesAreCut = false
+const negativesAreCut = true
 
 // settled is what holds when nothing is pending: entries live no longer than by the rule that holds.
 func (s *state) settled(now span) {
