@@ -2342,9 +2342,10 @@ local function obey_operation(slot, op, old, new, is_known, work)
   end
   local shorter = life_of(rule) < (is_known and life_by(old, op) or 2 * MAX_TTL_MS)
   local less_fresh = not is_known or rule.ttl < ttl_by(old, op)
-  local fewer_negative = before and rule.negative < before.negative
+  local negative_before = not is_known and MAX_TTL_MS or before and before.negative or 0
+  local fewer_negative = rule.negative < negative_before
   if shorter or fewer_negative then
-    local exponent = fewer_negative and slice_exponent(before.negative) or -1
+    local exponent = fewer_negative and slice_exponent(negative_before) or -1
     shorten(slot, op, rule, less_fresh and rule.ttl or life_of(rule), exponent, work)
   end
   if not shorter and rule.ttl < ttl_by(old, op) then

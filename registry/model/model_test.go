@@ -50,3 +50,23 @@ func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
 		})
 	}
 }
+
+// A sequence that hardly comes about by chance: where nobody knows the policy before, negative entries do not outlive the
+// new one either.
+func TestNegativeEntriesObeyThePolicyThatFollowsAnEvictedOne(t *testing.T) {
+	servers := start(t)
+	load(t, servers, registry.Library)
+	listed := policy{Default: 60_000, Operations: map[string]rule{"list": {TTL: 60_000, Negative: 10_000}}}
+	for _, other := range []rule{{TTL: 60_000}, {TTL: 60_000, Negative: 2_000}} {
+		err := runSequence(t.Context(), servers, registry.Library, []step{
+			{Do: "apply", Policy: listed},
+			{Do: "fill", Key: key{op: "list", id: "a"}, Option: "negative"},
+			{Do: "evict", Victim: "policy"},
+			{Do: "apply", Policy: policy{Operations: map[string]rule{"list": other}}, Flag: true},
+			{Do: "read", Key: key{op: "list", id: "a"}},
+		})
+		if err != nil {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+}

@@ -199,6 +199,10 @@ func (s *state) doubtAll() {
 		e.doubtful = true
 		s.entries[k] = e
 	}
+	for k, l := range s.locks {
+		l.doubtful = true
+		s.locks[k] = l
+	}
 	for _, op := range operations {
 		s.cut[op] = true
 	}
