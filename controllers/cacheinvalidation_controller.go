@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,7 +37,8 @@ type CacheInvalidationReconciler struct {
 	// ReclaimSlice is the time between two reports of how much memory was given back.
 	ReclaimSlice time.Duration
 
-	tenure *tenure // nil: every purge is read live
+	tenure   *tenure // nil: every purge is read live
+	underWay *underWay
 }
 
 // Reconcile brings one purge forward.
@@ -48,6 +48,7 @@ func (r *CacheInvalidationReconciler) Reconcile(
 	invalidation, err := r.read(ctx, req.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		r.Journal.gone(req.NamespacedName)
+		r.underWay.gone(req.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if err != nil || !invalidation.DeletionTimestamp.IsZero() {
@@ -86,8 +87,8 @@ func (r *CacheInvalidationReconciler) read(ctx context.Context, key client.Objec
 	return live, r.Reader.Get(ctx, key, live)
 }
 
-// purge tries to make every target take effect, or counts what it would cover: what holds up one target holds up no other,
-// but for a store that cannot be used. It returns the first error that another try may get over.
+// purge tries to make every target take effect, or counts what it would cover, as far as it comes in one turn: what holds up
+// one target holds up no other, but for a store that cannot be used. It returns the first error that another try may get over.
 func (r *CacheInvalidationReconciler) purge(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session, found *invalidationFindings,
 ) error {
@@ -95,15 +96,21 @@ func (r *CacheInvalidationReconciler) purge(
 		return err
 	}
 	view := viewOf(ctx, r.Client, store, invalidation)
-	r.Journal.enter(invalidation, found.began)
-	found.results = resultsOf(invalidation)
+	done, err := r.advance(ctx, invalidation, store, view, found)
+	if err != nil {
+		r.underWay.end(invalidation)
+		found.results = done.resultsOf(invalidation)
+		return err
+	}
+	if found.more = done.next < done.total; found.more {
+		return nil
+	}
+	r.underWay.end(invalidation)
+	found.began = done.began
+	found.results = done.resultsOf(invalidation)
 	var trouble error
 	for i := range invalidation.Spec.Targets {
-		err := attempt(ctx, invalidation, store, view, i, found)
-		if endsAttempt(ctx, err) {
-			return cmp.Or(err, ctx.Err())
-		}
-		trouble = cmp.Or(trouble, err)
+		trouble = cmp.Or(trouble, conclude(invalidation, store.place, view, i, done.targets[i].trouble, found))
 	}
 	if trouble == nil {
 		found.effective = r.Clock.Now()
@@ -111,65 +118,24 @@ func (r *CacheInvalidationReconciler) purge(
 	return trouble
 }
 
-// attempt tries one target, and notes what became of it.
-func attempt(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session, view viewer, index int, found *invalidationFindings,
+// conclude explains what became of one target, and returns the error that another try may get over.
+func conclude(
+	invalidation *v1.CacheInvalidation, at place, view viewer, index int, trouble error, found *invalidationFindings,
 ) error {
-	result, err := purgeTarget(ctx, invalidation, store, view, index)
-	result = further(found.results[index], result)
-	found.results[index] = result
-	if endsAttempt(ctx, err) {
-		return err
-	}
-	message, unexplained := view.explain(invalidation.Spec.Targets[index], result, faultOf(err, store.place))
+	message, unexplained := view.explain(invalidation.Spec.Targets[index], found.results[index], faultOf(trouble, at))
 	if unexplained == nil {
 		found.results[index].Message = message
 	}
-	if errors.Is(err, registry.ErrRejected) {
+	if errors.Is(trouble, registry.ErrRejected) {
 		found.refused++
 		return unexplained
 	}
-	return cmp.Or(err, unexplained)
+	return cmp.Or(trouble, unexplained)
 }
 
 // endsAttempt says whether an error would meet the other targets, too.
 func endsAttempt(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || registry.ConcernsStore(err)
-}
-
-// purgeTarget purges one target. The request id makes a repetition, after a crash or a failed
-// write of status, return the first answer and change nothing. Where modules fail, others of the target may be purged.
-func purgeTarget(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store InvalidationStore, view viewer, index int,
-) (v1.TargetResult, error) {
-	target := invalidation.Spec.Targets[index]
-	var result v1.TargetResult
-	slots, err := view.slots(invalidation.Namespace, target)
-	if err != nil {
-		return result, err
-	}
-	calls := make([]registry.Invalidation, len(slots))
-	for i, slot := range slots {
-		calls[i] = registry.Invalidation{
-			Slot: slot, Scope: scopeOf(target), Mode: modeOf(invalidation.Spec), RequestID: requestOf(invalidation, index),
-		}
-	}
-	var trouble error
-	for batch := range slices.Chunk(calls, purgeBatch) {
-		for _, invalidated := range store.InvalidateMany(ctx, batch) {
-			if invalidated.Err != nil {
-				trouble = worse(trouble, invalidated.Err)
-				continue
-			}
-			result.Modules++
-			result.KeysInvalidated += invalidated.Keys
-			result.KeysPending += invalidated.Pending
-		}
-		if endsAttempt(ctx, trouble) {
-			break
-		}
-	}
-	return result, trouble
 }
 
 // worse returns the error that says more about a target: one of the store, then one that another try may get over.
@@ -179,9 +145,6 @@ func worse(a, b error) error {
 	}
 	return a
 }
-
-// purgeBatch is the number of modules that are purged in one round trip.
-const purgeBatch = 200
 
 func requestOf(invalidation *v1.CacheInvalidation, index int) string {
 	return fmt.Sprintf("%s/%d", invalidation.UID, index)
@@ -224,6 +187,9 @@ func (r *CacheInvalidationReconciler) settle(
 	store.await(invalidation, found.fault)
 	if found.fault.leavesStatus() {
 		return found.fault.resultOr(reconcile.Result{}, nil, r.Clock.Now())
+	}
+	if found.more {
+		return reconcile.Result{RequeueAfter: soon, Priority: new(priorityOn)}, nil
 	}
 	before := invalidation.Status
 	now := r.Clock.Now()

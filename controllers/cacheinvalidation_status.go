@@ -21,6 +21,8 @@ type invalidationFindings struct {
 	began time.Time
 	// late: the deadline has passed.
 	late bool
+	// more: the turn was over before all targets were tried. Nothing is to be said yet.
+	more bool
 	// results of all targets, in order; those of which nothing is known yet are empty.
 	results []v1.TargetResult
 	// refused is the number of targets that the function library refused.

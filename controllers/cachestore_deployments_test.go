@@ -124,7 +124,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		frozen := redistest.Start(GinkgoTB())
 		on.create(ctx, storeTo("main", on.server.Addr()))
 		on.create(ctx, storeTo("frozen", frozen.Addr()))
-		modules := make([]string, 2*max(policyWorkers, invalidationWorkers))
+		modules := make([]string, 2*fairLimits.workers)
 		for i := range modules {
 			modules[i] = fmt.Sprintf("m%d", i)
 			policy := usersPolicyIn("frozen")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -151,8 +152,20 @@ func (s *brittleStore) OwnPolicies(ctx context.Context, claims []registry.Claim)
 	return s.leave("OwnPolicies", s.Store.OwnPolicies(ctx, claims))
 }
 
-// InvalidateMany fails as a whole, by the name Invalidate.
-func (s *brittleStore) InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult {
+// InvalidateMany fails for each target of a purge by itself, by the name Invalidate.
+func (s *brittleStore) InvalidateMany(ctx context.Context, calls []registry.Invalidation) (results []registry.InvalidationResult) {
+	for len(calls) > 0 {
+		end := slices.IndexFunc(calls, func(call registry.Invalidation) bool { return call.RequestID != calls[0].RequestID })
+		if end < 0 {
+			end = len(calls)
+		}
+		results = append(results, s.invalidateTarget(ctx, calls[:end])...)
+		calls = calls[end:]
+	}
+	return results
+}
+
+func (s *brittleStore) invalidateTarget(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult {
 	results := make([]registry.InvalidationResult, len(calls))
 	err := s.enter("Invalidate")
 	if err == nil {

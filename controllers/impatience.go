@@ -7,6 +7,8 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -20,12 +22,22 @@ const callTimeout = 2 * time.Second
 // none of them panics.
 type impatientStore struct {
 	Store
+
+	// took is told how long a call took.
+	took  func(time.Duration)
+	clock clock.PassiveClock
 }
 
 // call makes one call to the store.
 func (s impatientStore) call(ctx context.Context, do func(context.Context) error) (err error) {
+	return s.callFor(ctx, callTimeout, do)
+}
+
+func (s impatientStore) callFor(ctx context.Context, limit time.Duration, do func(context.Context) error) (err error) {
 	defer contain.Panic(&err, registry.ErrMisbehaves)
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	began := s.clock.Now()
+	defer func() { s.took(s.clock.Since(began)) }()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return do(ctx)
 }
@@ -87,11 +99,11 @@ func (s impatientStore) Stats(ctx context.Context, slot registry.Slot) (stats re
 	return stats, err
 }
 
-// InvalidateMany implements Store. It is asked for as much as Redis does in a moment.
+// InvalidateMany implements Store. It is asked for purgeBatch calls at the most, which take two round trips.
 func (s impatientStore) InvalidateMany(
 	ctx context.Context, calls []registry.Invalidation,
 ) (results []registry.InvalidationResult) {
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.callFor(ctx, 2*callTimeout, func(ctx context.Context) error {
 		results = s.Store.InvalidateMany(ctx, calls)
 		return nil
 	})

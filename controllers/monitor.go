@@ -49,6 +49,8 @@ type Monitor struct {
 	series  sync.Mutex // guards dropped and what the monitor writes into metrics
 	dropped bool       // the store is no more
 
+	pace pace
+
 	mu      sync.Mutex
 	place   place
 	link    *link     // nil: not connected
@@ -231,7 +233,9 @@ func (m *Monitor) find(ctx context.Context) finding {
 }
 
 func (m *Monitor) check(ctx context.Context) (registry.Health, error) {
+	began := m.Clock.Now()
 	health, err := m.link.store.Check(ctx)
+	m.took(m.Clock.Since(began))
 	if err != nil || !m.leads() || health.LibraryVersion >= registry.LibraryVersion {
 		return health, err
 	}

@@ -33,9 +33,7 @@ import (
 const EventSource = "cachewright"
 
 const (
-	storeWorkers        = 2
-	policyWorkers       = 8
-	invalidationWorkers = 8
+	storeWorkers = 2
 	// Bounds of the time between two tries after Kubernetes failed us.
 	minRetry = 50 * time.Millisecond
 	maxRetry = 30 * time.Second
@@ -225,7 +223,7 @@ func setupStores(mgr manager.Manager, o Options, stores *Stores) error {
 		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(heldStore(mgr.GetCache())), builder.WithPredicates(leaving())).
 		Watches(&v1.CacheInvalidation{}, handler.EnqueueRequestsFromMapFunc(heldStore(mgr.GetCache())), builder.WithPredicates(leaving())).
 		WatchesRawSource(stores.stores.source()).
-		WithOptions(controllerOptions(storeWorkers)).
+		WithOptions(controllerOptions()).
 		Complete(reconciler)
 }
 
@@ -276,7 +274,7 @@ func setupPolicies(mgr manager.Manager, o Options, stores *Stores) error {
 		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(rivals(mgr.GetCache())),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(stores.policies.source()).
-		WithOptions(controllerOptions(policyWorkers)).
+		WithOptions(inTurns(controllerOptions(), stores, storeOfPolicy(mgr.GetCache()))).
 		Complete(reconciler)
 }
 
@@ -303,11 +301,12 @@ func setupInvalidations(mgr manager.Manager, o Options, stores *Stores) error {
 		Clock:        clock.RealClock{},
 		ReclaimSlice: o.ReclaimSlice,
 		tenure:       newTenure(mgr.GetAPIReader()),
+		underWay:     newUnderWay(),
 	}
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, changesHands()))).
 		WatchesRawSource(stores.invalidations.source()).
-		WithOptions(controllerOptions(invalidationWorkers)).
+		WithOptions(inTurns(controllerOptions(), stores, storeOfPurge(mgr.GetCache()))).
 		Complete(reconciler)
 }
 
@@ -325,9 +324,9 @@ func changesHands() predicate.Predicate {
 	}
 }
 
-func controllerOptions(workers int) controller.Options {
+func controllerOptions() controller.Options {
 	return controller.Options{
-		MaxConcurrentReconciles: workers,
+		MaxConcurrentReconciles: storeWorkers,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, maxRetry),
 	}
 }

@@ -6,7 +6,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -29,18 +28,40 @@ type InvalidationResult struct {
 	Err error
 }
 
-// invalidationBatch is the number of invalidations in one pipeline: others wait for about a millisecond, and not for much
-// longer where each of them frees entries.
-const invalidationBatch = 20
+const (
+	// invalidationBatch is the number of invalidations in one pipeline: others wait for about a millisecond, and not for
+	// much longer where each of them frees entries.
+	invalidationBatch = 20
+	// lightBatch is as many as that where the ones before freed less than lightCall entries each.
+	lightBatch = 128
+	lightCall  = 4
+)
 
-// InvalidateMany does what Invalidate does for many calls, in a round trip for each 20 of them (and node of a cluster), and
-// returns what became of each. Those of one slot are made in their order.
+// InvalidateMany does what Invalidate does for many calls, in few round trips (to each node of a cluster), and returns what
+// became of each. The first round trip is for 20 of them; those after one that freed few entries are for 128 each, as Redis
+// is done with them as soon. Those of one slot are made in their order.
 func (r *Registry) InvalidateMany(ctx context.Context, calls []Invalidation) []InvalidationResult {
 	results := make([]InvalidationResult, 0, len(calls))
-	for batch := range slices.Chunk(calls, invalidationBatch) {
-		results = append(results, r.invalidateBatch(ctx, batch)...)
+	size := invalidationBatch
+	for len(results) < len(calls) {
+		left := calls[len(results):]
+		batch := r.invalidateBatch(ctx, left[:min(size, len(left))])
+		results = append(results, batch...)
+		size = nextBatch(batch)
 	}
 	return results
+}
+
+// nextBatch returns how many calls to send together after these.
+func nextBatch(results []InvalidationResult) int {
+	var freed int64
+	for _, result := range results {
+		freed += max(result.Keys-result.Pending, 0)
+	}
+	if freed < int64(lightCall*len(results)) {
+		return lightBatch
+	}
+	return invalidationBatch
 }
 
 // invalidateBatch makes those calls again whose server lacked the library, once it is loaded.
