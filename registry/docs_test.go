@@ -64,7 +64,9 @@ func argumentsOf(t *testing.T, command string) []any {
 // The commands that the pages give to do by hand work.
 func TestDocumentedCommandsWork(t *testing.T) {
 	r, client := newRegistry(t)
-	apply(t, r, users, caching())
+	if _, err := r.ApplyPolicyFor(t.Context(), Claim{Slot: users, Owner: "cluster/shop/users"}, caching()); err != nil {
+		t.Fatal(err)
+	}
 	fillAll(t, r, entry("list", "a", ""))
 	for page, commands := range documentedCommands(t) {
 		for _, command := range commands {
