@@ -8,7 +8,8 @@
 // into status (pure functions, in the …_status.go files), patches it where it differs, and tells
 // the queue when to come back. Errors are classified once, in faults.go. A Monitor watches each
 // store for all of them: whether it answers, has the function library, and has every policy. Reconcilers
-// open a store through Stores and never wait for it.
+// open a store through Stores and never wait for it. What is due waits for its turn, in turns.go: stores take turns, and
+// in each store namespaces do. A panic over one store is an error of that store alone, see containment.go.
 package controllers
 
 // The operator reads policies and patches their status and finalizers; it never changes a spec.

@@ -36,7 +36,7 @@ const (
 	storeWorkers = 2
 	// Bounds of the time between two tries after Kubernetes failed us.
 	minRetry = 50 * time.Millisecond
-	maxRetry = 30 * time.Second
+	maxRetry = 5 * time.Second // an API server that is back is noticed within that
 )
 
 // Options of Setup. Those without a default are required, but for Store and StoreAddress.
