@@ -36,7 +36,7 @@ var followed = []string{"README.md", "operator.md", "operations.md", "cachepolic
 // notRun are the lines that need more than an API server, with the reason.
 var notRun = map[string]string{
 	"kubectl delete crd cachepolicies.cachewright.io cacheinvalidations.cachewright.io cachestores.cachewright.io": "the other pages need the CRDs",
-	"kubectl delete -f dist/install.yaml --ignore-not-found":                                                         "make build-installer writes that file",
+	"kubectl delete -f dist/install.yaml --ignore-not-found":                                                       "make build-installer writes that file",
 }
 
 // fragments are what running text calls by name, without the arguments that would make it a command.

@@ -227,17 +227,20 @@ func (r *CacheInvalidationReconciler) expire(
 	if at, ok := expiry(invalidation); !ok || now.Before(at) {
 		return untilExpiry(invalidation, now), nil
 	}
-	// Only what was looked at: labels of a GitOps tool may have come since.
-	err := r.Client.Delete(ctx, invalidation, client.Preconditions{
-		UID: &invalidation.UID, ResourceVersion: &invalidation.ResourceVersion,
-	})
+	err := deleteAsSeen(ctx, r.Client, invalidation)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: minWait}, nil
 	}
+	return reconcile.Result{}, err
+}
+
+// deleteAsSeen deletes only what was looked at: labels of a GitOps tool may have come since.
+func deleteAsSeen(ctx context.Context, c client.Client, invalidation *v1.CacheInvalidation) error {
+	err := c.Delete(ctx, invalidation, client.Preconditions{UID: &invalidation.UID, ResourceVersion: &invalidation.ResourceVersion})
 	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("deleting CacheInvalidation %s: %w", client.ObjectKeyFromObject(invalidation), err)
+		return fmt.Errorf("deleting CacheInvalidation %s: %w", client.ObjectKeyFromObject(invalidation), err)
 	}
-	return reconcile.Result{}, nil
+	return nil
 }
 
 func untilExpiry(invalidation *v1.CacheInvalidation, now time.Time) reconcile.Result {

@@ -25,6 +25,7 @@ type Metrics struct {
 	dataLosses      *prometheus.CounterVec
 	invalidations   *prometheus.CounterVec
 	keysInvalidated *prometheus.CounterVec
+	keptPurges      *prometheus.GaugeVec
 
 	mu      sync.Mutex
 	modules map[moduleID]moduleStats
@@ -64,6 +65,10 @@ func NewMetrics() *Metrics {
 			Name: "cachewright_invalidated_keys_total",
 			Help: "Live entries that CacheInvalidation resources invalidated.",
 		}, []string{"namespace", "store"}),
+		keptPurges: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "cachewright_finished_invalidations",
+			Help: "Finished CacheInvalidation resources that are kept. managed: true for those that a GitOps tool manages, so that only it deletes them.",
+		}, []string{"namespace", "managed"}),
 		modules: map[moduleID]moduleStats{},
 	}
 }
@@ -163,6 +168,17 @@ func (m *Metrics) finished(invalidation *v1.CacheInvalidation) {
 	}
 }
 
+// kept notes how many finished purges a namespace has.
+func (m *Metrics) kept(namespace string, own, managed int) {
+	for label, purges := range map[string]int{"false": own, "true": managed} {
+		if purges == 0 {
+			m.keptPurges.DeleteLabelValues(namespace, label)
+		} else {
+			m.keptPurges.WithLabelValues(namespace, label).Set(float64(purges))
+		}
+	}
+}
+
 // moduleFigure and operationFigure are read when Prometheus asks, so that series end with their
 // policy and counters are those of Redis.
 type moduleFigure struct {
@@ -239,6 +255,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	m.dataLosses.Describe(descs)
 	m.invalidations.Describe(descs)
 	m.keysInvalidated.Describe(descs)
+	m.keptPurges.Describe(descs)
 	for _, figure := range moduleFigures {
 		descs <- figure.desc
 	}
@@ -254,6 +271,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.dataLosses.Collect(metrics)
 	m.invalidations.Collect(metrics)
 	m.keysInvalidated.Collect(metrics)
+	m.keptPurges.Collect(metrics)
 
 	m.mu.Lock()
 	defer m.mu.Unlock()

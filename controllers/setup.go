@@ -63,6 +63,9 @@ type Options struct {
 	// WithdrawTimeout is how long a deleted policy waits for a store that cannot be used, and a deleted CacheStore for purges
 	// that wait for such a store. Default a minute.
 	WithdrawTimeout time.Duration
+	// InvalidationHistoryLimit is how many finished CacheInvalidations a namespace keeps, beside those that Argo CD or Flux
+	// manages; the oldest go first. 0: all.
+	InvalidationHistoryLimit int
 	// ReplayMargin before the last sign of life of a store that went back to an older state is replayed, too: clocks differ.
 	// Default a minute.
 	ReplayMargin time.Duration
@@ -123,6 +126,9 @@ func Setup(mgr manager.Manager, o Options) error {
 	}
 	if err := setupInvalidations(mgr, o, stores); err != nil {
 		return fmt.Errorf("setting up the CacheInvalidation controller: %w", err)
+	}
+	if err := setupHistory(mgr, o, metrics); err != nil {
+		return fmt.Errorf("setting up the history of CacheInvalidations: %w", err)
 	}
 	return nil
 }
@@ -204,6 +210,9 @@ func indexFields(indexer client.FieldIndexer) error {
 		if err := indexer.IndexField(context.Background(), index.kind, index.field, values); err != nil {
 			return fmt.Errorf("indexing %s: %w", index.field, err)
 		}
+	}
+	if err := indexer.IndexField(context.Background(), &v1.CacheInvalidation{}, historyField, historyOf); err != nil {
+		return fmt.Errorf("indexing finished purges: %w", err)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ type CacheInvalidationSpec struct {
 
 	// ttlSecondsAfterFinished deletes this resource so many seconds after it completed or failed.
 	// 0 to 31536000 (a year).
-	// Absent: it is kept.
+	// Absent: it is kept, unless there are too many finished ones in the namespace: then the oldest are deleted.
 	// Not obeyed for resources that Argo CD or Flux manages: they would create it again, and so purge again.
 	//
 	// +optional

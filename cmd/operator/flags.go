@@ -34,6 +34,7 @@ type settings struct {
 	onDataLoss              string
 	storeCheckInterval      time.Duration
 	statsInterval           time.Duration
+	historyLimit            int
 	version                 bool
 	log                     zap.Options
 }
@@ -95,6 +96,8 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 		"Time between two checks of Redis; within it, a policy that Redis lost is in force again.")
 	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,
 		"Least time between two snapshots of figures in the status of a CachePolicy.")
+	flags.IntVar(&s.historyLimit, "invalidation-history-limit", 500,
+		"How many finished CacheInvalidations each namespace keeps, beside those that Argo CD or Flux manages; the oldest are deleted. 0: all are kept.")
 	flags.BoolVar(&s.version, "version", false, "Print the version and exit.")
 	config.RegisterFlags(flags)
 	s.log.BindFlags(flags)
@@ -112,6 +115,8 @@ func (s settings) validate(rest []string) error {
 		return fmt.Errorf("--on-data-loss must be %s or %s, not %q", v1.DataLossInvalidateAll, v1.DataLossReplay, s.onDataLoss)
 	case s.clusterID != "" && len(validation.IsValidLabelValue(s.clusterID)) > 0:
 		return fmt.Errorf("--cluster-id must have 1 to 63 letters, digits, '.', '_' and '-', and begin and end with a letter or digit; not %q", s.clusterID)
+	case s.historyLimit < 0:
+		return fmt.Errorf("--invalidation-history-limit must be 0 or more, not %d", s.historyLimit)
 	case s.storeCheckInterval < minInterval:
 		return fmt.Errorf("--store-check-interval must be at least %s, not %s", minInterval, s.storeCheckInterval)
 	case s.statsInterval < minInterval:

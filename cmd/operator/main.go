@@ -91,11 +91,12 @@ func run(
 		return err
 	}
 	options := controllers.Options{
-		DialCheck:          check,
-		Cluster:            cluster,
-		StoreCheckInterval: s.storeCheckInterval,
-		StatsInterval:      s.statsInterval,
-		Registerer:         metrics.Registry,
+		DialCheck:                check,
+		Cluster:                  cluster,
+		StoreCheckInterval:       s.storeCheckInterval,
+		StatsInterval:            s.statsInterval,
+		InvalidationHistoryLimit: s.historyLimit,
+		Registerer:               metrics.Registry,
 	}
 	if s.defaultStore {
 		store, address, closeStore, err := openStore(env)
