@@ -30,7 +30,7 @@ func BenchmarkHit(b *testing.B) {
 		clients[name] = redis.NewClient(&redis.Options{
 			Addr: server.Addr(), Dialer: dialer, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
-		defer func() { _ = clients[name].Close() }()
+		b.Cleanup(func() { _ = clients[name].Close() })
 	}
 	for key, size := range map[string]int{"entry": 251, "module": 11, "operation": 22} {
 		if err := clients["plain"].Set(b.Context(), key, strings.Repeat("a", size), 0).Err(); err != nil {

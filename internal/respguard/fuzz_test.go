@@ -51,7 +51,7 @@ func (m *model) element(depth int) verdict {
 	case ':', ',', '#', '(', '_':
 		limit = maxShortLine
 	}
-	aLine, v := m.line(limit, kind)
+	aLine, v := m.line(limit)
 	if v != fine {
 		return v
 	}
@@ -77,7 +77,7 @@ func (m *model) element(depth int) verdict {
 }
 
 // line cuts a line off. Of one that is not there yet it says whether it can still become one.
-func (m *model) line(limit int, kind byte) (string, verdict) {
+func (m *model) line(limit int) (string, verdict) {
 	end := bytes.IndexAny(m.rest, "\r\n")
 	aLine := m.rest
 	if end >= 0 {

@@ -277,7 +277,8 @@ func (s *scanner) skipString(p []byte) (int, *Violation) {
 func (s *scanner) endElement() {
 	s.state = atType
 	for s.depth > 0 {
-		if s.open[s.depth-1]--; s.open[s.depth-1] > 0 {
+		s.open[s.depth-1]--
+		if s.open[s.depth-1] > 0 {
 			return
 		}
 		s.depth--
