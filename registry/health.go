@@ -112,6 +112,9 @@ func (r *Registry) Check(ctx context.Context) (Health, error) {
 	if err != nil {
 		return Health{}, err
 	}
+	if len(health.Primaries) == 0 {
+		return Health{}, fmt.Errorf("%w: no node of the cluster has hash slots: assign them, or name nodes of another cluster", ErrUnreachable)
+	}
 	slices.Sort(health.RunIDs)
 	slices.SortFunc(health.Primaries, func(a, b Primary) int { return cmp.Compare(a.Addr, b.Addr) })
 	return health, nil

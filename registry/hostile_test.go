@@ -1,0 +1,336 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+)
+
+const (
+	// hostileDeadline is that of each call to a server that misbehaves.
+	hostileDeadline = time.Second
+	// hostileSample is one in so many faults that a test meets if it is not to meet all.
+	hostileSample = 8
+	// hostileTries are made until a server was asked what it misbehaves in: a busy machine may be too slow for some.
+	hostileTries = 5
+	// hostilePatience is when a call counts as one that never ends, on a machine that does much else.
+	hostilePatience = 30 * time.Second
+	// hostileAtOnce is how many servers misbehave at a time.
+	hostileAtOnce = 8
+	// hostileHeap bounds what all of them may add to the heap.
+	hostileHeap = 96 << 20
+)
+
+// listed is a namespace that has a list of modules, to which each call of JoinModules adds another.
+const listed = "listed"
+
+var joined atomic.Int64
+
+// hostileCalls has every call of a Registry.
+var hostileCalls = map[string]func(context.Context, *Registry) (any, error){
+	"AddAllModules": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.AddAllModules(ctx, map[string][]string{"shop": {"users"}, "other": {"orders"}})
+	},
+	"AddModules": func(ctx context.Context, r *Registry) (any, error) { return nil, r.AddModules(ctx, "shop", "users") },
+	"Alive": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.Alive(ctx, []Slot{users}, time.Now())
+	},
+	"ApplyPolicy": func(ctx context.Context, r *Registry) (any, error) { return r.ApplyPolicy(ctx, users, caching()) },
+	"ApplyPolicyFor": func(ctx context.Context, r *Registry) (any, error) {
+		return r.ApplyPolicyFor(ctx, Claim{Slot: users, Owner: "owner"}, caching())
+	},
+	"Check":        func(ctx context.Context, r *Registry) (any, error) { return r.Check(ctx) },
+	"Delete":       func(ctx context.Context, r *Registry) (any, error) { return r.Delete(ctx, entry("list", "1", "")) },
+	"DeletePolicy": func(ctx context.Context, r *Registry) (any, error) { return r.DeletePolicy(ctx, users) },
+	"DeletePolicyFor": func(ctx context.Context, r *Registry) (any, error) {
+		return r.DeletePolicyFor(ctx, Claim{Slot: users, Owner: "owner"})
+	},
+	"Fence":  func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.Fence) },
+	"Fences": func(ctx context.Context, r *Registry) (any, error) { return r.Fences(ctx, []Slot{users}) },
+	"Get":    func(ctx context.Context, r *Registry) (any, error) { return r.Get(ctx, entry("list", "1", "u")) },
+	"Inspect": func(ctx context.Context, r *Registry) (any, error) {
+		lookup, _, err := r.Inspect(ctx, entry("list", "1", ""))
+		return lookup, err
+	},
+	"Install": func(ctx context.Context, r *Registry) (any, error) { return r.Install(ctx) },
+	"Invalidate": func(ctx context.Context, r *Registry) (any, error) {
+		return r.Invalidate(ctx, users, Scope{Operation: "list"}, ModeHard, "request")
+	},
+	"InvalidateMany": func(ctx context.Context, r *Registry) (any, error) {
+		results := r.InvalidateMany(ctx, []Invalidation{{Slot: users, Mode: ModeSoft}, {Slot: users, Mode: ModeDry}})
+		return results, errors.Join(results[0].Err, results[1].Err)
+	},
+	"JoinModules": func(ctx context.Context, r *Registry) (any, error) {
+		return r.JoinModules(ctx, Slot{Namespace: listed, Module: fmt.Sprint("module-", joined.Add(1))})
+	},
+	"LastAlive": func(ctx context.Context, r *Registry) (any, error) { return r.LastAlive(ctx, users) },
+	"Lease":     func(ctx context.Context, r *Registry) (any, error) { return r.Lease(ctx, entry("list", "1", "")) },
+	"LeaseLocked": func(ctx context.Context, r *Registry) (any, error) {
+		return r.LeaseLocked(ctx, entry("list", "1", ""), time.Second)
+	},
+	"MarkFenced": func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.MarkFenced) },
+	"Modules":    func(ctx context.Context, r *Registry) (any, error) { return r.Modules(ctx, "shop") },
+	"OwnPolicies": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.OwnPolicies(ctx, []Claim{{Slot: users, Owner: "owner"}})
+	},
+	"Policy": func(ctx context.Context, r *Registry) (any, error) {
+		_, is, err := r.Policy(ctx, users)
+		return is, err
+	},
+	"PolicyHashes": func(ctx context.Context, r *Registry) (any, error) {
+		return r.PolicyHashes(ctx, []Slot{users, {"a", "b"}})
+	},
+	"Read": func(ctx context.Context, r *Registry) (any, error) { return r.Read(ctx, entry("list", "1", "")) },
+	"ReadLocked": func(ctx context.Context, r *Registry) (any, error) {
+		lookup, _, err := r.ReadLocked(ctx, entry("list", "1", "u"))
+		return lookup, err
+	},
+	"Reclaim": func(ctx context.Context, r *Registry) (any, error) { return r.Reclaim(ctx, users, 100) },
+	"Report": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.Report(ctx, users, "list", Counters{Hits: 1, Errors: 2})
+	},
+	"Serving": func(ctx context.Context, r *Registry) (any, error) { return r.Serving(ctx, Health{}, []Slot{users}) },
+	"Set": func(ctx context.Context, r *Registry) (any, error) {
+		return r.Set(ctx, entry("list", "1", ""), []byte("payload"), "token")
+	},
+	"SetNegative": func(ctx context.Context, r *Registry) (any, error) {
+		return r.SetNegative(ctx, entry("list", "1", ""), nil, "token")
+	},
+	"Stats":   func(ctx context.Context, r *Registry) (any, error) { return r.Stats(ctx, users) },
+	"StatsOf": func(ctx context.Context, r *Registry) (any, error) { return r.StatsOf(ctx, []Slot{users, {"a", "b"}}) },
+	"Unlock":  func(ctx context.Context, r *Registry) (any, error) { return nil, r.Unlock(ctx, entry("list", "1", "")) },
+}
+
+func fenceAll(ctx context.Context, r *Registry, fence func(context.Context, []Fence) error) error {
+	fences, err := r.Fences(ctx, []Slot{users})
+	if err != nil {
+		return err
+	}
+	return fence(ctx, fences)
+}
+
+func TestHostileServersAreAskedEverythingThatARegistryCanAsk(t *testing.T) {
+	for method := range reflect.TypeFor[*Registry]().Methods() {
+		if hostileCalls[method.Name] == nil {
+			t.Errorf("Registry.%s: add it to hostileCalls, so that it meets every way in which a server can misbehave", method.Name)
+		}
+	}
+}
+
+// hostile starts a server that misbehaves, and a client of it.
+func hostile(tb testing.TB, upstream string, role redistest.Role, fault redistest.Fault) (*redistest.Hostile, *Registry, func()) {
+	server, err := redistest.RunHostile(upstream, role, fault)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	connection := Connection{Addresses: []string{server.Addr()}, Username: "tenant", Password: "secret", Role: RoleOperator}
+	switch role {
+	case redistest.ClusterNode:
+		connection.Cluster = true
+	case redistest.Sentinel:
+		connection.MasterName = redistest.SentinelMaster
+		connection.SentinelUsername, connection.SentinelPassword = "tenant", "secret"
+	default:
+		connection.DB = 1
+	}
+	client := connection.Client()
+	return server, New(client), func() { _ = client.Close(); server.Close() }
+}
+
+func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
+	redis.SetLogger(silent{})
+	server := redistest.Start(t)
+	server.AddUser("tenant", "secret", "~*", "&*", "+@all")
+	for _, db := range []int{0, 1} {
+		client := redis.NewClient(&redis.Options{Addr: server.Addr(), DB: db})
+		if err := New(client).AddModules(t.Context(), listed, "module-0"); err != nil {
+			t.Fatal(err)
+		}
+		_ = client.Close()
+	}
+	flush := func() { server.Client().FunctionFlush(t.Context()) } // the library is to be loaded
+	calls := map[redistest.Role][]string{}
+	base := peakHeap(func() {
+		for _, role := range redistest.Roles() {
+			calls[role] = askEverything(t, server.Addr(), role, redistest.Fault{})
+		}
+	})
+	for role, faults := range redistest.FaultsOf(calls) {
+		if os.Getenv("CHAOS_FAULTS") != "all" {
+			faults = redistest.Sample(faults, hostileSample)
+		}
+		t.Run(role.String(), func(t *testing.T) {
+			peak := peakHeap(func() { askAll(t, server.Addr(), role, faults, flush) })
+			t.Logf("%d faults of %q, heap %d MiB, without a fault %d MiB", len(faults), calls[role], peak>>20, base>>20)
+			if peak > base+hostileHeap {
+				t.Errorf("the heap grew to %d MiB, it was %d MiB with a server that behaves", peak>>20, base>>20)
+			}
+		})
+	}
+}
+
+// askAll meets many faults, some at a time.
+func askAll(t *testing.T, upstream string, role redistest.Role, faults []redistest.Fault, flush func()) {
+	queue := make(chan redistest.Fault)
+	var group sync.WaitGroup
+	for range hostileAtOnce {
+		group.Go(func() {
+			for fault := range queue {
+				t.Run(fault.String(), func(t *testing.T) {
+					asked := false
+					for try := 0; try < hostileTries && !asked; try++ {
+						if fault.Call == "FUNCTION LOAD" {
+							flush()
+						}
+						asked = slices.Contains(askEverything(t, upstream, role, fault), fault.Call)
+					}
+					if !asked {
+						t.Error("the server was not asked")
+					}
+				})
+			}
+		})
+	}
+	for _, fault := range faults {
+		queue <- fault
+	}
+	close(queue)
+	group.Wait()
+}
+
+// askEverything makes every call at a server with a fault, all at the same time, and returns what it was asked.
+func askEverything(t *testing.T, upstream string, role redistest.Role, fault redistest.Fault) []string {
+	server, registry, closeAll := hostile(t, upstream, role, fault)
+	defer closeAll()
+	ctx, cancel := context.WithTimeout(t.Context(), hostileDeadline)
+	defer cancel()
+	var group sync.WaitGroup
+	waits := make(map[string]*atomic.Bool, len(hostileCalls))
+	for name, call := range hostileCalls {
+		ended := &atomic.Bool{}
+		waits[name] = ended
+		group.Go(func() {
+			defer ended.Store(true)
+			answer, err := call(ctx, registry)
+			if fault.Call == "" && err != nil && !errors.Is(err, ErrModulesUnknown) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := wellFormed(answer, err); err != nil {
+				t.Errorf("%s, %s: %v", fault, name, err)
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { group.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(hostilePatience):
+		maps.DeleteFunc(waits, func(_ string, ended *atomic.Bool) bool { return ended.Load() })
+		t.Errorf("%s: never ended: %q", fault, slices.Sorted(maps.Keys(waits)))
+	}
+	return server.Calls()
+}
+
+// wellFormed says what is wrong with an answer, or with the error in its place.
+func wellFormed(answer any, err error) error {
+	if err != nil {
+		return showable(err.Error())
+	}
+	return walk(reflect.ValueOf(answer))
+}
+
+// walk looks for numbers below zero, and for text that status and metrics may not show.
+func walk(v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.Int, reflect.Int64:
+		if v.Int() < 0 {
+			return fmt.Errorf("a negative number, %d", v.Int())
+		}
+	case reflect.String:
+		return showable(v.String())
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[[]byte]() {
+			return nil
+		}
+		for i := range v.Len() {
+			if err := walk(v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return nil
+		}
+		for field, value := range v.Fields() {
+			if field.Type != reflect.TypeFor[Token]() {
+				if err := walk(value); err != nil {
+					return fmt.Errorf("%s: %w", field.Name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func showable(text string) error {
+	const longest = 4096
+	switch {
+	case strings.Contains(text, redistest.Canary):
+		return fmt.Errorf("what a foreign service said: %.200q", text)
+	case strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' || r == unicode.ReplacementChar }):
+		return fmt.Errorf("control bytes: %.200q", text)
+	case len(text) > longest:
+		return fmt.Errorf("text of %d bytes: %.200q", len(text), text)
+	default:
+		return nil
+	}
+}
+
+// peakHeap returns the most memory in objects of the heap while something is done.
+func peakHeap(do func()) uint64 {
+	const heap = "/memory/classes/heap/objects:bytes"
+	debug.FreeOSMemory()
+	done, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		var most uint64
+		sample := []metrics.Sample{{Name: heap}}
+		for ticker := time.NewTicker(time.Millisecond); ; {
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64())
+			select {
+			case <-ticker.C:
+			case <-done:
+				ticker.Stop()
+				peak <- most
+				return
+			}
+		}
+	}()
+	do()
+	close(done)
+	return <-peak
+}
+
+// silent takes what go-redis logs of each connection that fails.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
