@@ -130,8 +130,15 @@ func (e *exchange) pause(d time.Duration) error {
 	}
 }
 
-// most bounds what one answer takes: far more than anybody should read.
-const most = 1 << 30
+const (
+	// most bounds what one answer takes: far more than anybody should read.
+	most = 1 << 30
+	// brisk is how much of an answer comes as fast as it is read. The rest comes slower, so that a server which never ends
+	// leaves the machine to those whom it is to disturb.
+	brisk      = 64 << 20
+	briskPiece = 256 << 10
+	slowPause  = 10 * time.Millisecond
+)
 
 // stream writes a beginning, then a piece again and again, so many times or until much is written.
 func (e *exchange) stream(beginning, piece string, times int) error {
@@ -139,12 +146,19 @@ func (e *exchange) stream(beginning, piece string, times int) error {
 	if _, err := io.WriteString(out, beginning); err != nil {
 		return err
 	}
+	paused := brisk
 	for written := 0; times > 0 && written < most; times-- {
 		n, err := io.WriteString(out, piece)
 		if err != nil {
 			return err
 		}
 		written += n
+		if written > paused+briskPiece {
+			paused = written
+			if err := e.pause(slowPause); err != nil {
+				return err
+			}
+		}
 	}
 	return out.Flush()
 }

@@ -58,6 +58,18 @@ func FaultsOf(calls map[Role][]string) map[Role][]Fault {
 	return faults
 }
 
+// Sample is one in so many faults, so that each call is met by some ways and each way by some calls; but all faults that
+// only some calls can have.
+func Sample(faults []Fault, oneIn int) []Fault {
+	var sample []Fault
+	for i, fault := range faults {
+		if i%oneIn == 0 || len(fault.Way.Calls) > 0 {
+			sample = append(sample, fault)
+		}
+	}
+	return sample
+}
+
 // whole is a reply after which the conversation goes on.
 func whole(name, reply string, calls ...string) Way {
 	return Way{Name: name, Calls: calls, answer: func(e *exchange) error { return e.write([]byte(reply)) }}
