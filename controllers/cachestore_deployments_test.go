@@ -63,6 +63,27 @@ var _ = Describe("CacheStore of each kind", func() {
 		on.purged(ctx, "users")
 	})
 
+	It("is not ready while Redis takes no writes, and says so in the words of Redis", func(ctx SpecContext) {
+		on.create(ctx, storeTo("main", on.server.Addr()))
+		on.create(ctx, usersPolicyIn("main"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
+
+		Expect(on.redis.ConfigSet(ctx, "min-replicas-to-write", "1").Err()).To(Succeed())
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, purge)
+		Eventually(on.store(ctx, "main")).Should(beReady("False StoreRefusesWrites"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreRefusesWrites"))
+		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreRefusesWrites"))
+		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("NOREPLICAS"))
+
+		Expect(on.redis.ConfigSet(ctx, "min-replicas-to-write", "0").Err()).To(Succeed())
+		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+	})
+
 	It("has the library on every primary of a cluster", func(ctx SpecContext) {
 		cluster := redistest.StartCluster(GinkgoTB(), 3)
 		store := storeTo("main", "")

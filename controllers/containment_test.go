@@ -70,6 +70,11 @@ func (s *panickyStore) Install(ctx context.Context) (int, error) {
 	return s.scriptedStore.Install(ctx)
 }
 
+func (s *panickyStore) Writable(ctx context.Context) error {
+	s.answer("Writable")
+	return s.scriptedStore.Writable(ctx)
+}
+
 func (s *panickyStore) Serving(ctx context.Context, health registry.Health, slots []registry.Slot) ([]registry.Incarnation, error) {
 	s.answer("Serving")
 	return s.scriptedStore.Serving(ctx, health, slots)
@@ -98,7 +103,7 @@ func (s *panickyStore) InvalidateMany(context.Context, []registry.Invalidation) 
 // Wherever a monitor panics, its store is marked and looked at again at longer and longer intervals, and it is well as soon as
 // a whole look was.
 func TestAPanicInAMonitorMarksItsStore(t *testing.T) {
-	for _, call := range []string{"Check", "Install", "Serving", "PolicyHashes", "StatsOf", "AddAllModules"} {
+	for _, call := range []string{"Check", "Install", "Writable", "Serving", "PolicyHashes", "StatsOf", "AddAllModules"} {
 		t.Run(call, func(t *testing.T) {
 			store := &panickyStore{scriptedStore: &scriptedStore{health: registry.Health{Version: "7.0.15", RunIDs: []string{"a"}}}, call: call}
 			monitor, woken := monitorOf(t, store.scriptedStore, true)

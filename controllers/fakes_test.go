@@ -98,6 +98,13 @@ func (s *brittleStore) Check(ctx context.Context) (registry.Health, error) {
 	return health, s.leave("Check", err)
 }
 
+func (s *brittleStore) Writable(ctx context.Context) error {
+	if err := s.enter("Writable"); err != nil {
+		return err
+	}
+	return s.leave("Writable", s.Store.Writable(ctx))
+}
+
 func (s *brittleStore) Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error) {
 	if err := s.enter("Stats"); err != nil {
 		return registry.Stats{}, err

@@ -54,10 +54,14 @@ type fault struct {
 
 // faultOf classifies an error of Kubernetes or of a store. This is the only place that does.
 func faultOf(err error, at place) *fault {
-	f := &fault{err: err, ofWholeStore: registry.ConcernsStore(err)}
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	f := &fault{err: err, ofWholeStore: registry.ConcernsStore(err)}
+	if told := troubleOf(err, at); told != nil {
+		return told
+	}
+	switch {
 	case errors.Is(err, context.Canceled):
 		f.class = classStopped
 	case errors.Is(err, errStorePending):
@@ -90,10 +94,6 @@ func faultOf(err error, at place) *fault {
 	case errors.Is(err, registry.ErrUnsupported):
 		f.class, f.reason = classStalled, v1.ReasonStoreUnsupported
 		f.message = fmt.Sprintf("%s cannot be used: %v", at, err)
-	case errors.Is(err, registry.ErrOutOfMemory):
-		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
-		f.message = fmt.Sprintf("%s is out of memory: %s. Raise maxmemory or choose an eviction policy",
-			at, causeOf(err, registry.ErrOutOfMemory))
 	case errors.Is(err, registry.ErrUnreachable):
 		f.class, f.reason = classWait, v1.ReasonStoreUnreachable
 		f.message = fmt.Sprintf("%s cannot be reached: %s. Check that it runs and that it is what %s say; "+
@@ -105,9 +105,6 @@ func faultOf(err error, at place) *fault {
 	default:
 		f.class = classRetry
 	}
-	if m, found := misdeclarationOf(err); found && f.class == classWait {
-		f.message = fmt.Sprintf("%s is not what it is declared to be: %s: %s. It said: %s", at, m.truth, m.remedyAt(at), causeOf(err, m.meaning))
-	}
 	return f
 }
 
@@ -117,48 +114,6 @@ func accessTo(at place, err error) string {
 		return "Extend the ACL of its user; that one is in " + at.credentialsIn()
 	}
 	return fmt.Sprintf("Check %s, and what the ACL of that user allows", at.credentialsIn())
-}
-
-// misdeclaration is what servers say that are of another kind than a store is declared to be.
-type misdeclaration struct {
-	meaning error
-	said    string
-	truth   string
-	// What to change in a CacheStore, and in the operator's environment; empty: that cannot be declared there.
-	inSpec, inEnvironment string
-}
-
-var misdeclarations = []misdeclaration{
-	{registry.ErrUnreachable, "MOVED ", "it is a node of a Redis Cluster", "set spec.mode: Cluster", "set REDIS_CLUSTER: true"},
-	{
-		registry.ErrUnexpected, "cluster support disabled", "it is no node of a Redis Cluster",
-		"set spec.mode: Standalone", "take away REDIS_CLUSTER",
-	},
-	{
-		registry.ErrUnexpected, "DB index is out of range", "it has no database of that number",
-		"mend spec.db, or the server's directive databases", "mend REDIS_DB, or the server's directive databases",
-	},
-	{
-		registry.ErrUnexpected, "unknown command 'sentinel'", "it is no Sentinel",
-		"put the addresses of Sentinels into spec.addresses, or set spec.mode: Standalone", "",
-	},
-	{registry.ErrUnexpected, "the Sentinels know no primary of that name", "the Sentinels know no such primary", "mend spec.masterName", ""},
-}
-
-func misdeclarationOf(err error) (misdeclaration, bool) {
-	for _, m := range misdeclarations {
-		if errors.Is(err, m.meaning) && strings.Contains(err.Error(), m.said) {
-			return m, true
-		}
-	}
-	return misdeclaration{}, false
-}
-
-func (m misdeclaration) remedyAt(at place) string {
-	if at.id == defaultStore {
-		return m.inEnvironment
-	}
-	return m.inSpec
 }
 
 // leavesStatus says that the fault tells nothing about the resource.

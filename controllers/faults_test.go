@@ -67,6 +67,36 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 			classWait, v1.ReasonStoreUnreachable,
 			[]string{address, "a node of a Redis Cluster", "REDIS_CLUSTER", "MOVED 3999"},
 		},
+		{
+			"unable to save", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("MISCONF Redis is configured to save RDB snapshots")),
+			classWait, v1.ReasonStoreRefusesWrites,
+			[]string{address + " answers, but takes no writes: MISCONF Redis", "its disk"},
+		},
+		{
+			"too few replicas", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("NOREPLICAS Not enough good replicas to write.")),
+			classWait, v1.ReasonStoreRefusesWrites,
+			[]string{"NOREPLICAS Not enough", "min-replicas-to-write"},
+		},
+		{
+			"a replica", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("READONLY You can't write against a read only replica.")),
+			classWait, v1.ReasonStoreRefusesWrites,
+			[]string{"READONLY You can't", "name the primary"},
+		},
+		{
+			"no connection left", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, errors.New("ERR max number of clients reached")),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{"has no connection left for the operator", "maxclients"},
+		},
+		{
+			"a name that is taken", fmt.Errorf("x: %w: %w", registry.ErrNameTaken, errors.New("ERR Function cw_get already exists")),
+			classStalled, v1.ReasonStoreUnsupported,
+			[]string{"another function library", "cw_get already exists", "FUNCTION DELETE"},
+		},
+		{
+			"nodes without hosts", fmt.Errorf("x: %w: CLUSTER SLOTS names nodes without hosts", registry.ErrUnexpected),
+			classWait, v1.ReasonStoreUnreachable,
+			[]string{"do not tell where they are", "cluster-preferred-endpoint-type"},
+		},
 		{"Kubernetes", apierrors.NewServiceUnavailable("away"), classRetry, "", nil},
 		{"shutting down", fmt.Errorf("x: %w", context.Canceled), classStopped, "", nil},
 	}

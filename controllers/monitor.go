@@ -236,16 +236,18 @@ func (m *Monitor) check(ctx context.Context) (registry.Health, error) {
 	began := m.Clock.Now()
 	health, err := m.link.store.Check(ctx)
 	m.took(m.Clock.Since(began))
-	if err != nil || !m.leads() || health.LibraryVersion >= registry.LibraryVersion {
+	if err != nil {
 		return health, err
 	}
-	loaded, err := m.link.store.Install(ctx)
-	if err != nil {
-		return health, fmt.Errorf("installing the function library: %w", err)
+	if m.leads() && health.LibraryVersion < registry.LibraryVersion {
+		loaded, err := m.link.store.Install(ctx)
+		if err != nil {
+			return health, fmt.Errorf("installing the function library: %w", err)
+		}
+		m.Log.Info("Installed the function library", "at", m.place.address, "servers", loaded, "version", registry.LibraryVersion)
+		health.LibraryVersion = registry.LibraryVersion
 	}
-	m.Log.Info("Installed the function library", "at", m.place.address, "servers", loaded, "version", registry.LibraryVersion)
-	health.LibraryVersion = registry.LibraryVersion
-	return health, nil
+	return health, m.link.store.Writable(ctx)
 }
 
 func (m *Monitor) leads() bool {

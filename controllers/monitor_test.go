@@ -52,6 +52,8 @@ func (s *scriptedStore) Check(context.Context) (registry.Health, error) {
 	return s.health, s.err
 }
 
+func (s *scriptedStore) Writable(context.Context) error { return nil }
+
 func (s *scriptedStore) Install(context.Context) (int, error) {
 	s.installs++
 	s.health.LibraryVersion = registry.LibraryVersion

@@ -41,6 +41,7 @@ type InvalidationStore interface {
 type MonitorStore interface {
 	Check(ctx context.Context) (registry.Health, error)
 	Install(ctx context.Context) (loaded int, err error)
+	Writable(ctx context.Context) error
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
 	OwnPolicies(ctx context.Context, claims []registry.Claim) error
 	AddAllModules(ctx context.Context, modules map[string][]string) error

@@ -2669,6 +2669,9 @@ redis.register_function{function_name = 'cw_policy_delete', callback = guarded(c
 redis.register_function{function_name = 'cw_report', callback = guarded_hot(cw_report), flags = {'allow-oom'}}
 redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats, true), flags = {'no-writes'}}
 
+-- cw_writable (no key: it is asked of each node): 1. Redis refuses the call, as it declares to write, where it takes no writes.
+redis.register_function{function_name = 'cw_writable', callback = function() return 1 end, flags = {'allow-oom'}}
+
 -- cw_version (no key: it is asked of each node): the version of this library.
 redis.register_function{
   function_name = 'cw_version',

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,9 @@ var (
 	// ErrUnreachable: no answer, or Redis says that it cannot serve now (loading, failing over,
 	// cluster down). Trying again may help.
 	ErrUnreachable = errors.New("redis is unreachable")
+	// ErrRefusesWrites: Redis answers and takes no writes: it cannot write to its disk, has too few replicas, or is a replica
+	// itself. It is ErrUnreachable, too: trying again may help.
+	ErrRefusesWrites error = kind{"redis takes no writes", ErrUnreachable}
 	// ErrUnauthorized: Redis refuses the credentials, or the user's ACL forbids the command.
 	ErrUnauthorized = errors.New("redis refuses access")
 	// ErrForbidden: the credentials are good, but the user's ACL forbids the key or the command. It is ErrUnauthorized, too.
@@ -31,6 +35,8 @@ var (
 	ErrRejected = errors.New("refused")
 	// ErrOutOfMemory: Redis has reached maxmemory and may not evict.
 	ErrOutOfMemory = errors.New("redis is out of memory")
+	// ErrNameTaken: another function library in Redis has a function of the same name. It is ErrUnsupported, too.
+	ErrNameTaken error = kind{"a function of another library has the name of one of ours", ErrUnsupported}
 	// ErrUnexpected: Redis answered something that fits none of the above.
 	ErrUnexpected = errors.New("unexpected answer from redis")
 	// ErrMisbehaves: what answers breaks the protocol of Redis, or exceeds the bounds of a reply: it is no Redis, or one
@@ -50,6 +56,16 @@ var (
 // those of Redis that a command within a call met.
 const fromLibrary = "CACHEWRIGHT "
 
+// kind is an error that is a more general one, too, and says something else.
+type kind struct {
+	text string
+	of   error
+}
+
+func (k kind) Error() string { return k.text }
+
+func (k kind) Unwrap() error { return k.of }
+
 // Beginnings of Redis' error replies and what they mean to a caller.
 var replyMeanings = []struct {
 	prefix  string
@@ -66,17 +82,20 @@ var replyMeanings = []struct {
 	{"ERR unknown command", ErrUnsupported},
 	{"LOADING", ErrUnreachable},
 	{"MASTERDOWN", ErrUnreachable},
-	{"READONLY", ErrUnreachable},
+	{"READONLY", ErrRefusesWrites},
 	{"CLUSTERDOWN", ErrUnreachable},
 	{"TRYAGAIN", ErrUnreachable},
 	{"MOVED", ErrUnreachable},
 	{"ASK", ErrUnreachable},
 	{"BUSY", ErrUnreachable},
 	{"UNBLOCKED", ErrUnreachable},
-	{"MISCONF", ErrUnreachable},
-	{"NOREPLICAS", ErrUnreachable},
+	{"MISCONF", ErrRefusesWrites},
+	{"NOREPLICAS", ErrRefusesWrites},
 	{"ERR max number of clients", ErrUnreachable},
 }
+
+// nameTaken is what FUNCTION LOAD says where another library has a function of the same name.
+var nameTaken = regexp.MustCompile(`^ERR Function \S+ already exists`)
 
 // meaningOf classifies an error of the client, once for all callers.
 func meaningOf(err error) error {
@@ -90,6 +109,9 @@ func meaningOf(err error) error {
 		return ErrUnreachable
 	}
 	text := strings.TrimPrefix(err.Error(), fromLibrary)
+	if nameTaken.MatchString(text) {
+		return ErrNameTaken
+	}
 	for _, m := range replyMeanings {
 		if strings.HasPrefix(text, m.prefix) {
 			return m.meaning

@@ -90,7 +90,11 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 func TestReplyMeanings(t *testing.T) {
 	for reply, want := range map[string]error{
 		"LOADING Redis is loading the dataset in memory":         ErrUnreachable,
-		"READONLY You can't write against a read only replica.":  ErrUnreachable,
+		"READONLY You can't write against a read only replica.":  ErrRefusesWrites,
+		"MISCONF Redis is configured to save RDB snapshots":      ErrRefusesWrites,
+		"NOREPLICAS Not enough good replicas to write.":          ErrRefusesWrites,
+		"ERR Function cw_get already exists":                     ErrNameTaken,
+		"ERR Function not found":                                 ErrUnexpected,
 		"CLUSTERDOWN The cluster is down":                        ErrUnreachable,
 		"NOAUTH Authentication required.":                        ErrUnauthorized,
 		"ERR unknown command 'FCALL', with args beginning with:": ErrUnsupported,

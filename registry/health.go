@@ -102,7 +102,7 @@ func (r *Registry) Check(ctx context.Context) (Health, error) {
 	err := r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
 		primary, err := inspect(ctx, node)
 		if err != nil {
-			return err
+			return orTurnedAway(ctx, node, err)
 		}
 		mu.Lock()
 		defer mu.Unlock()

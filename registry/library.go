@@ -93,7 +93,11 @@ func (r *Registry) forEachPrimary(ctx context.Context, do func(context.Context, 
 	case *redis.ClusterClient:
 		// A restarted or new node is not known until the topology is read again.
 		client.ReloadState(ctx)
-		if err := client.ForEachMaster(ctx, fn); err != nil {
+		err := client.ForEachMaster(ctx, fn)
+		if errors.Is(err, redis.Nil) { // where a host was to be
+			return fmt.Errorf("%w: CLUSTER SLOTS names nodes without hosts", ErrUnexpected)
+		}
+		if err != nil {
 			return fmt.Errorf("on a primary of the cluster: %w", ensureClassified(err))
 		}
 		return nil

@@ -80,6 +80,8 @@ const (
 	ReasonStoreSecretInvalid = "StoreSecretInvalid"
 	// ReasonStoreUnreachable: Redis cannot be reached; it is tried again with backoff.
 	ReasonStoreUnreachable = "StoreUnreachable"
+	// ReasonStoreRefusesWrites: Redis answers and takes no writes.
+	ReasonStoreRefusesWrites = "StoreRefusesWrites"
 	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a command.
 	ReasonStoreUnauthorized = "StoreUnauthorized"
 	// ReasonStoreUnsupported: Redis is older than 7.0 and has no functions.
