@@ -186,11 +186,8 @@ func wantLittleMemory(t *testing.T, w *world) {
 	t.Helper()
 	var bytes int
 	for end := time.Now().Add(timeToComeDown); ; time.Sleep(10 * time.Millisecond) {
-		info, err := w.admin.InfoMap(t.Context(), "memory").Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes, err = strconv.Atoi(info["Memory"]["used_memory_vm_functions"]); err != nil {
+		var err error
+		if bytes, err = w.machine(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if bytes <= mostOfMachine || time.Now().After(end) {

@@ -147,7 +147,7 @@ func scripts() *rapid.Generator[string] {
 func TestWhateverATenantWritesCallsEndAndPurgesTakeEffect(t *testing.T) {
 	w := newWorld(t, library(t))
 	rapid.Check(t, func(rt *rapid.T) {
-		script, scope := scripts().Draw(rt, "script"), rapid.IntRange(0, len(scopes)-1).Draw(rt, "scope")
+		script, scope := scripts().Draw(rt, "script"), rapid.IntRange(0, purgeFirst+len(scopes)-1).Draw(rt, "scope")
 		if err := w.try(t.Context(), script, scope); err != nil {
 			rt.Log(fmt.Sprintf("%d:\n%.4000s\n%v", scope, script, err))
 			rt.Fatal("a promise is broken") // the same words, so that shorter scripts count as the same failure

@@ -161,3 +161,12 @@ func (w *world) spent(ctx context.Context) (total time.Duration, err error) {
 	}
 	return total, nil
 }
+
+// machine is how many bytes the Lua VM of functions has, which maxmemory does not bound.
+func (w *world) machine(ctx context.Context) (int, error) {
+	info, err := w.admin.InfoMap(ctx, "memory").Result()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(info["Memory"]["used_memory_vm_functions"])
+}
