@@ -59,7 +59,8 @@ func TestAPanicOverAnAnswerOfRedisIsAnErrorForCallersAndEndsNothingInTheBackgrou
 func TestAnInvalidationIsDeliveredThoughADeliveryPanicked(t *testing.T) {
 	calls := 0
 	store := &stubStore{invalidate: func(context.Context, registry.Slot, registry.Scope) error {
-		if calls++; calls < 3 {
+		calls++
+		if calls < 3 {
 			panic("an answer that nobody thought of")
 		}
 		return nil

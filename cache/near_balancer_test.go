@@ -71,7 +71,8 @@ func TestANearCacheIsNotUsedWhereAnAddressLeadsToAPrimaryAndItsReplica(t *testin
 				}
 			}))
 			other := newCache(t, redis.NewClient(redisOptions(primary.Addr())), cache.WithTimeout(patience))
-			if fetchLoaded(t, other, usersGet); fetchLoaded(t, other, usersGet) {
+			fetchLoaded(t, other, usersGet)
+			if fetchLoaded(t, other, usersGet) {
 				t.Fatal("the entry is not cached")
 			}
 			NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return told.Load() }).WithTimeout(patience).

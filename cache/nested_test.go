@@ -64,7 +64,8 @@ func TestWhoWaitsForALoadThatHangsLoadsBesideIt(t *testing.T) {
 func TestWhoWaitedTooLongForALoadReadsTheEntryAgain(t *testing.T) {
 	reads := 0
 	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
-		if reads++; reads <= 2 {
+		reads++
+		if reads <= 2 {
 			return registry.Lookup{}, nil
 		}
 		return registry.Lookup{Hit: true, Payload: []byte(`"cached"`), Remaining: time.Minute}, nil
@@ -151,8 +152,8 @@ func TestLoadersThatUseTheCacheInAnyWayNeverHang(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it is to be repeated
-			wants := make([][]int, keys)             // the entries that the loader of each fetches
+			random := rand.New(rand.NewPCG(seed, 0))
+			wants := make([][]int, keys) // the entries that the loader of each fetches
 			for key := range wants {
 				wants[key] = random.Perm(keys)[:random.IntN(3)]
 			}

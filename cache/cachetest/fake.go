@@ -144,7 +144,7 @@ func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 // change invalidates an operation where its new rule asks for that, as docs/protocol.md says. Requires f.mu.
 func (f *Fake) change(key entryKey, before registry.OperationPolicy, known bool) {
 	rule, operation := f.rule(key.module, key.operation), scope{module: key.module, operation: key.operation}
-	narrowed := rule.Scope == registry.ScopeUser && !(known && before.Scope == registry.ScopeUser)
+	narrowed := rule.Scope == registry.ScopeUser && (!known || before.Scope != registry.ScopeUser)
 	switch {
 	case rule.TTL <= 0 || narrowed:
 		f.epochs[operation]++

@@ -44,11 +44,13 @@ func TestFakePurgesOnceForEachRevisionAsRedisDoes(t *testing.T) {
 		revise("r1")
 		must(t, s.Set(t.Context(), key, "v"))
 		for _, revision := range []string{"", "r1"} {
-			if revise(revision); !cached(t, s, key) {
+			revise(revision)
+			if !cached(t, s, key) {
 				t.Errorf("%q purges", revision)
 			}
 		}
-		if revise("r2"); cached(t, s, key) {
+		revise("r2")
+		if cached(t, s, key) {
 			t.Error("another revision does not purge")
 		}
 	})

@@ -179,7 +179,8 @@ func (g *Group[K, V]) land(key K, f *flight[V]) {
 	g.mu.Lock()
 	g.forget(key, f)
 	if f.overdue {
-		if g.overdue[key]--; g.overdue[key] == 0 {
+		g.overdue[key]--
+		if g.overdue[key] == 0 {
 			delete(g.overdue, key)
 		}
 	}
