@@ -214,5 +214,8 @@ func partialEffect(invalidation *v1.CacheInvalidation, at metav1.MicroTime) *v1.
 
 // includes says whether a target is to be issued again with the purge.
 func (p knownPurge) includes(index int) bool {
-	return p.Status.Targets == nil || index < len(p.Status.Targets) && p.Status.Targets[index].Modules > 0
+	if len(p.Status.Targets) == 0 {
+		return true // all took effect, or may have
+	}
+	return index < len(p.Status.Targets) && p.Status.Targets[index].Modules > 0
 }
