@@ -1,0 +1,243 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"reflect"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	// hostilePatience is when a call counts as one that never ends, on a machine that does much else.
+	hostilePatience = 30 * time.Second
+	// hostileAtOnce is how many servers misbehave at a time.
+	hostileAtOnce = 8
+	// hostileHeap bounds what all of them may add to the heap. An application may read replies of a million elements, which
+	// take some 60 MiB once decoded, on a few connections at a time.
+	hostileHeap = 768 << 20
+	// hostileSample is one in so many faults that a test meets if it is not to meet all.
+	hostileSample = 10
+)
+
+// hostileCalls has every call of a Client but Fetch, which answers whatever happens.
+var hostileCalls = map[string]func(context.Context, *cache.Client) error{
+	"Audits": func(_ context.Context, c *cache.Client) error { c.Audits(); return nil },
+	"Close":  func(context.Context, *cache.Client) error { return nil }, // at the end of all
+	"Delete": func(ctx context.Context, c *cache.Client) error { return c.Delete(ctx, hostileKey("list")) },
+	"Get": func(ctx context.Context, c *cache.Client) error {
+		var value string
+		_, err := c.Get(ctx, hostileKey("get"), &value)
+		return err
+	},
+	"InvalidateModule":    func(ctx context.Context, c *cache.Client) error { return c.InvalidateModule(ctx, "users") },
+	"InvalidateOperation": func(ctx context.Context, c *cache.Client) error { return c.InvalidateOperation(ctx, "users", "list") },
+	"InvalidateSoftly": func(ctx context.Context, c *cache.Client) error {
+		return c.InvalidateSoftly(ctx, cache.Scope{Module: "users", User: "u"})
+	},
+	"InvalidateUser": func(ctx context.Context, c *cache.Client) error { return c.InvalidateUser(ctx, "u") },
+	"Set":            func(ctx context.Context, c *cache.Client) error { return c.Set(ctx, hostileKey("set"), "value") },
+	"Stats":          func(ctx context.Context, c *cache.Client) error { _, err := c.Stats(ctx); return err },
+	"TTL":            func(ctx context.Context, c *cache.Client) error { _, err := c.TTL(ctx, "users", "list"); return err },
+}
+
+func hostileKey(operation string) cache.Key {
+	return cache.Key{Module: "users", Operation: operation, Params: 1, User: "u"}
+}
+
+func TestHostileServersAreAskedEverythingThatAClientCanAsk(t *testing.T) {
+	for method := range reflect.TypeFor[*cache.Client]().Methods() {
+		if method.Name != "Fetch" && hostileCalls[method.Name] == nil {
+			t.Errorf("Client.%s: add it to hostileCalls, so that it meets every way in which a server can misbehave", method.Name)
+		}
+	}
+}
+
+// hostileApplication is a way to make a Client.
+type hostileApplication struct {
+	name    string
+	role    redistest.Role
+	client  func(addr string) redis.UniversalClient
+	options []cache.Option
+}
+
+var hostileApplications = []hostileApplication{
+	{name: "client of its own", client: ownClient, options: []cache.Option{cache.WithNearCache(cache.NearCache{})}},
+	{name: "client of the environment", client: clientOfEnvironment, options: []cache.Option{cache.WithAutoPipelining(registry.HalfDuplex)}},
+	{name: "cluster", role: redistest.ClusterNode, client: ownClusterClient, options: []cache.Option{cache.WithNearCache(cache.NearCache{})}},
+	{name: "Sentinel", role: redistest.Sentinel, client: clientOfSentinel, options: []cache.Option{cache.WithAutoPipelining(registry.FullDuplex)}},
+}
+
+var quietly = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+
+func ownClient(addr string) redis.UniversalClient {
+	return redis.NewClient(&redis.Options{
+		Addr: addr, ContextTimeoutEnabled: true, ReadTimeout: time.Second, MaintNotificationsConfig: quietly,
+	})
+}
+
+func ownClusterClient(addr string) redis.UniversalClient {
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{addr}, ContextTimeoutEnabled: true, ReadTimeout: time.Second, MaintNotificationsConfig: quietly,
+	})
+}
+
+func clientOfEnvironment(addr string) redis.UniversalClient {
+	client, err := registry.ClientFromEnv(func(name string) (string, bool) {
+		if name != "REDIS_URL" {
+			return "", false
+		}
+		return "redis://" + addr, true
+	})
+	if err != nil {
+		panic(err)
+	}
+	return client
+}
+
+func clientOfSentinel(addr string) redis.UniversalClient {
+	return registry.Connection{Addresses: []string{addr}, MasterName: redistest.SentinelMaster}.Client()
+}
+
+func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
+	redis.SetLogger(silent{})
+	server := redistest.Start(t)
+	r := registry.New(server.Client())
+	if _, err := r.ApplyPolicy(t.Context(), registry.Slot{Namespace: "shop", Module: "users"}, registry.Policy{DefaultTTL: new(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range hostileApplications {
+		t.Run(a.name, func(t *testing.T) {
+			usual := a.useAll(t, server.Addr(), redistest.Fault{})
+			base := peakHeap(func() { a.useAll(t, server.Addr(), redistest.Fault{}) })
+			faults := redistest.Faults(usual)
+			if os.Getenv("CHAOS_FAULTS") != "all" {
+				faults = redistest.Sample(faults, hostileSample)
+			}
+			peak := peakHeap(func() { a.meet(t, server.Addr(), faults) })
+			t.Logf("%d faults of %q, heap %d MiB, without a fault %d MiB", len(faults), usual, peak>>20, base>>20)
+			if peak > base+hostileHeap {
+				t.Errorf("the heap grew to %d MiB, it was %d MiB with a server that behaves", peak>>20, base>>20)
+			}
+		})
+	}
+}
+
+// meet meets many faults, some at a time.
+func (a hostileApplication) meet(t *testing.T, upstream string, faults []redistest.Fault) {
+	queue := make(chan redistest.Fault)
+	var group sync.WaitGroup
+	for range hostileAtOnce {
+		group.Go(func() {
+			for fault := range queue {
+				t.Run(fault.String(), func(t *testing.T) { a.useAll(t, upstream, fault) })
+			}
+		})
+	}
+	for _, fault := range faults {
+		queue <- fault
+	}
+	close(queue)
+	group.Wait()
+}
+
+// useAll makes every call at a server with a fault, all at the same time, and returns the names of what it was asked.
+func (a hostileApplication) useAll(t *testing.T, upstream string, fault redistest.Fault) []string {
+	server := redistest.StartHostile(t, upstream, a.role, fault)
+	connection := a.client(server.Addr())
+	defer func() { _ = connection.Close() }()
+	client, err := cache.New(connection, "shop", append([]cache.Option{
+		cache.WithTimeout(100 * time.Millisecond), cache.WithInvalidationTimeout(200 * time.Millisecond),
+		cache.WithLoadWait(50 * time.Millisecond), cache.WithReportInterval(50 * time.Millisecond),
+		cache.WithLogger(slog.New(slog.DiscardHandler)),
+	}, a.options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.use(t, client, fault)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_ = client.Close(ctx) // it may have something that it cannot deliver
+	}()
+	select {
+	case <-ended:
+	case <-time.After(hostilePatience):
+		t.Errorf("%s: calls never ended", fault)
+	}
+	return server.Calls()
+}
+
+func (a hostileApplication) use(t *testing.T, client *cache.Client, fault redistest.Fault) {
+	var group sync.WaitGroup
+	fetch := func(operation string) {
+		value, err := cache.Fetch(t.Context(), client, hostileKey(operation), func(context.Context) (string, error) { return "value of " + operation, nil })
+		if err != nil || value != "value of "+operation {
+			t.Errorf("%s: Fetch: %q, %v", fault, value, err)
+		}
+	}
+	for _, operation := range []string{"list", "byId", "list"} {
+		group.Go(func() { fetch(operation); fetch(operation) })
+	}
+	for name, call := range hostileCalls {
+		group.Go(func() {
+			err := call(t.Context(), client)
+			if fault.Call == "" && err != nil && !errors.Is(err, cache.ErrQueued) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err != nil && strings.Contains(err.Error(), redistest.Canary) {
+				t.Errorf("%s: %s says what a foreign service said: %.300q", fault, name, err)
+			}
+		})
+	}
+	group.Wait()
+	fetch("list")
+}
+
+// peakHeap returns the most memory in objects of the heap while something is done.
+func peakHeap(do func()) uint64 {
+	const heap = "/memory/classes/heap/objects:bytes"
+	debug.FreeOSMemory()
+	done, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		var most uint64
+		sample := []metrics.Sample{{Name: heap}}
+		for ticker := time.NewTicker(time.Millisecond); ; {
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64())
+			select {
+			case <-ticker.C:
+			case <-done:
+				ticker.Stop()
+				peak <- most
+				return
+			}
+		}
+	}()
+	do()
+	close(done)
+	return <-peak
+}
+
+// silent takes what go-redis logs of each connection that fails.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
