@@ -48,6 +48,7 @@ var unguarded = map[string]string{
 	"controllers: Setup: Manager.AddReadyzCheck":                     "the HTTP server recovers",
 	"controllers: Setup: Manager.Add":                                "it starts and stops monitors, and waits",
 	"controllers: Stores.start: WaitGroup.Go":                        "each look of a monitor recovers (Monitor.lookContained); what is around it only waits",
+	"controllers: newTurnQueue: go":                                  "what may panic in it recovers (turnQueue.containedStoreOf); the rest handles requests of this process",
 	"controllers: setupPolicies: EnqueueRequestsFromMapFunc":         ofKubernetes,
 	"controllers: setupStores: EnqueueRequestsFromMapFunc":           ofKubernetes,
 	"controllers: tellJournal: Informer.AddEventHandler":             ofKubernetes,
