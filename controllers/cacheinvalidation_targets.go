@@ -116,20 +116,20 @@ const missedModules = "Redis has no list of the namespace's modules: those that 
 // may have missed.
 func (view viewer) explain(target v1.InvalidationTarget, result v1.TargetResult, met *fault) (string, error) {
 	if met != nil {
-		return clip(met.String(), maxMessage), nil
+		return shown(met.String()), nil
 	}
 	missed, err := view.mayHaveMissed(target)
 	if err != nil {
 		return "", err
 	}
 	if result.KeysInvalidated > 0 {
-		return clip(missed, maxMessage), nil
+		return shown(missed), nil
 	}
 	known, err := view()
 	if err != nil {
 		return "", err
 	}
-	return clip(sentences(known.explainNothing(target), missed), maxMessage), nil
+	return shown(sentences(known.explainNothing(target), missed)), nil
 }
 
 // explainNothing says why a target matched no entry. It names no user.

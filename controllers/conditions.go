@@ -5,7 +5,9 @@ package controllers
 
 import (
 	"regexp"
+	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,7 +73,7 @@ func (v verdict) writeAs(conditionType string, conditions *[]metav1.Condition, g
 		ObservedGeneration: generation,
 		LastTransitionTime: metav1.NewTime(now),
 		Reason:             v.reason,
-		Message:            clip(v.message, maxMessage),
+		Message:            shown(v.message),
 	}
 	if v.ready {
 		condition.Status = metav1.ConditionTrue
@@ -128,4 +130,18 @@ func clip(text string, limit int) string {
 		cut = at
 	}
 	return text[:cut] + ellipsis
+}
+
+// shown makes a text, which others may have had a part in, fit for a condition or an event: bounded, in valid UTF-8, and without
+// characters that control a terminal or the direction of writing.
+func shown(text string) string { return clip(clean(text), maxMessage) }
+
+// clean puts a space in the place of what cannot be seen.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
 }

@@ -43,7 +43,7 @@ type notice struct {
 }
 
 func (e notice) record(recorder events.EventRecorder, about runtime.Object) {
-	recorder.Eventf(about, nil, e.eventType, e.reason, e.action, "%s", clip(e.message, maxMessage))
+	recorder.Eventf(about, nil, e.eventType, e.reason, e.action, "%s", shown(e.message))
 }
 
 // policyEvents tells how one status became another.

@@ -42,6 +42,9 @@ type moduleStats struct {
 	stats  registry.Stats
 }
 
+// dryRunResult is the result of a purge that only counted.
+const dryRunResult = "DryRun"
+
 // NewMetrics returns metrics to be registered, for example with controller-runtime's registry.
 func NewMetrics() *Metrics {
 	return &Metrics{
@@ -80,6 +83,23 @@ func (m *Metrics) storeFound(id storeID, usable bool) {
 		up = 1
 	}
 	m.storeUp.WithLabelValues(id.Namespace, id.Name).Set(up)
+	m.begin(id)
+}
+
+// begin makes the counters of a store begin at 0: a counter that is born at 1 has not increased for those who ask.
+func (m *Metrics) begin(id storeID) {
+	m.dataLosses.WithLabelValues(id.Namespace, id.Name)
+	if id != defaultStore {
+		m.beginPurges(id.Namespace, id.Name)
+	}
+}
+
+// beginPurges does so for the purges of a namespace in a store.
+func (m *Metrics) beginPurges(namespace, store string) {
+	for _, result := range []string{string(v1.StateComplete), string(v1.StateFailed), dryRunResult} {
+		m.invalidations.WithLabelValues(namespace, store, result)
+	}
+	m.keysInvalidated.WithLabelValues(namespace, store)
 }
 
 // storeAtRisk notes what endangers the users of a store.
@@ -115,6 +135,7 @@ func (m *Metrics) forgetNamespace(namespace string) {
 
 // observe keeps the latest figures of the module that a policy governs.
 func (m *Metrics) observe(policy *v1.CachePolicy, stats registry.Stats) {
+	m.beginPurges(policy.Namespace, storeOf(policy).Name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.modules[moduleID{storeOf(policy), slotOf(policy)}] = moduleStats{policy: client.ObjectKeyFromObject(policy), stats: stats}
@@ -159,7 +180,7 @@ func (m *Metrics) forget(policy types.NamespacedName) {
 func (m *Metrics) finished(invalidation *v1.CacheInvalidation) {
 	result := string(invalidation.Status.State)
 	if invalidation.Status.State == v1.StateCounted {
-		result = "DryRun"
+		result = dryRunResult
 	}
 	store := storeName(invalidation.Spec.StoreRef)
 	m.invalidations.WithLabelValues(invalidation.Namespace, store, result).Inc()
