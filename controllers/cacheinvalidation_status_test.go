@@ -95,6 +95,11 @@ func TestInvalidationStatus(t *testing.T) {
 			state: v1.StateFailed, ready: "False Rejected",
 		},
 		{
+			name:  "refused, and another target is held up",
+			found: invalidationFindings{results: purged(0, 0), refused: 1, fault: faultOf(errDamaged, place{address: "r:6379"})},
+			state: v1.StatePending, ready: "False StoreUnreachable",
+		},
+		{
 			name: "Redis too old", found: invalidationFindings{fault: faultOf(errOld, place{address: "r:6379"})},
 			state: v1.StatePending, ready: "False StoreUnsupported",
 		},
