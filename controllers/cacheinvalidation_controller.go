@@ -68,6 +68,8 @@ func (r *CacheInvalidationReconciler) Reconcile(
 		return reconcile.Result{}, r.reclaim(ctx, invalidation, store, found)
 	}
 	if found.late {
+		found.results = r.underWay.resultsOf(invalidation)
+		r.underWay.end(invalidation)
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, r.purge(ctx, invalidation, store, found)
@@ -157,23 +159,40 @@ func (r *CacheInvalidationReconciler) reclaim(
 	if err := store.Err(); err != nil {
 		return err
 	}
+	slots, err := r.slotsToReclaim(ctx, invalidation, store)
+	if err != nil {
+		return err
+	}
+	left, pending, err := reclaim(ctx, store, slots, r.Clock, r.ReclaimSlice)
+	if err != nil {
+		return err
+	}
+	r.underWay.reclaimed(invalidation, left)
+	if pending >= 0 {
+		found.pending = &pending
+	}
+	return nil
+}
+
+// slotsToReclaim are those that an earlier turn left, or else those of the targets that left keys.
+func (r *CacheInvalidationReconciler) slotsToReclaim(
+	ctx context.Context, invalidation *v1.CacheInvalidation, store *Session,
+) ([]registry.Slot, error) {
+	if left := r.underWay.toReclaim(invalidation); len(left) > 0 {
+		return left, nil
+	}
 	view := viewOf(ctx, r.Client, store, invalidation)
 	var slots []registry.Slot
 	for i, result := range invalidation.Status.Targets {
 		if result.KeysPending > 0 {
 			reached, err := view.slots(invalidation.Namespace, invalidation.Spec.Targets[i])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			slots = append(slots, reached...)
 		}
 	}
-	pending, err := reclaim(ctx, store, distinct(slots), r.Clock, r.ReclaimSlice)
-	if err != nil {
-		return err
-	}
-	found.pending = &pending
-	return nil
+	return distinct(slots), nil
 }
 
 // settle writes status, tells what changed, and decides when to come back.

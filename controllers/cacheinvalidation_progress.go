@@ -45,6 +45,8 @@ type purgeProgress struct {
 	targets     []targetProgress
 	// blocked says why calls are missing: those from the first target on that needs the modules.
 	blocked error
+	// left are the slots that are still to be reclaimed, once all targets took effect.
+	left []registry.Slot
 }
 
 // targetProgress is what became of one target so far.
@@ -53,18 +55,43 @@ type targetProgress struct {
 	trouble error
 }
 
-// of returns what is remembered of a purge, if its namespace has the same modules still.
-func (u *underWay) of(invalidation *v1.CacheInvalidation, modules []string) *purgeProgress {
+// of returns what is remembered of a purge; nil: nothing.
+func (u *underWay) of(invalidation *v1.CacheInvalidation) *purgeProgress {
 	if u == nil {
 		return nil
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known := u.purges[client.ObjectKeyFromObject(invalidation)]
-	if known == nil || known.uid != invalidation.UID || !slices.Equal(known.modules, modules) {
+	if known == nil || known.uid != invalidation.UID {
 		return nil
 	}
 	return known
+}
+
+// resultsOf returns what took effect in earlier turns, with what is recorded.
+func (u *underWay) resultsOf(invalidation *v1.CacheInvalidation) []v1.TargetResult {
+	if known := u.of(invalidation); known != nil {
+		return known.resultsOf(invalidation)
+	}
+	return resultsOf(invalidation)
+}
+
+// toReclaim returns the slots that an earlier turn left to reclaim.
+func (u *underWay) toReclaim(invalidation *v1.CacheInvalidation) []registry.Slot {
+	if known := u.of(invalidation); known != nil {
+		return known.left
+	}
+	return nil
+}
+
+// reclaimed remembers the slots that are left to reclaim; none: the purge is forgotten.
+func (u *underWay) reclaimed(invalidation *v1.CacheInvalidation, left []registry.Slot) {
+	if len(left) == 0 {
+		u.end(invalidation)
+		return
+	}
+	u.remember(invalidation, &purgeProgress{uid: invalidation.UID, left: left})
 }
 
 func (u *underWay) remember(invalidation *v1.CacheInvalidation, progress *purgeProgress) {
@@ -139,7 +166,7 @@ func (r *CacheInvalidationReconciler) progressOf(
 			progress.modules = known.modules
 		}
 	}
-	if former := r.underWay.of(invalidation, progress.modules); former != nil {
+	if former := r.underWay.of(invalidation); former != nil && slices.Equal(former.modules, progress.modules) {
 		return former, nil
 	}
 	progress.plan(invalidation)

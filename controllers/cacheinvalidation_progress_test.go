@@ -9,7 +9,9 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -48,7 +50,7 @@ func newToil(t *testing.T) (*CacheInvalidationReconciler, *toilsomeStore, *v1.Ca
 		targets = append(targets, v1.InvalidationTarget{UserID: fmt.Sprint("user-", i)})
 	}
 	purge := purgeOf(targets...)
-	purge.Namespace, purge.Name, purge.UID = "shop", "purge", "u"
+	purge.Namespace, purge.Name, purge.UID, purge.CreationTimestamp = "shop", "purge", "u", metav1.Now()
 	cluster := fakeCluster(t, purge)
 	store := &toilsomeStore{made: map[string]int{}}
 	_, purges := reconcilersOf(cluster, &oneStore{store: store})
@@ -107,6 +109,65 @@ func TestALargePurgeBeginsAgainWhenThereAreOtherModules(t *testing.T) {
 	}
 	if purge.Status.State != v1.StateComplete || purge.Status.Targets[1].Modules != 21 {
 		t.Errorf("in the end it says %+v", purge.Status)
+	}
+}
+
+// What took effect in earlier turns is told, though the deadline passes before the last one.
+func TestWhatTookEffectBeforeTheDeadlineIsTold(t *testing.T) {
+	r, store, purge := newToil(t)
+	purge.Spec.ActiveDeadlineSeconds = new(int64(60))
+	if err := r.Client.Update(t.Context(), purge); err != nil {
+		t.Fatal(err)
+	}
+	turn(t, r, purge)
+	store.clock.SetTime(store.clock.Now().Add(time.Hour))
+	turn(t, r, purge)
+	if purge.Status.State != v1.StateFailed || purge.Status.KeysInvalidated == nil || *purge.Status.KeysInvalidated != purgeBatch {
+		t.Errorf("in the end it says %+v", purge.Status)
+	}
+	if store.trips != 1 || len(r.underWay.purges) != 0 {
+		t.Errorf("%d round trips were made, %d purges are remembered", store.trips, len(r.underWay.purges))
+	}
+}
+
+// tediousStore takes a whole slice of time for each call, and has something left in each module the first time.
+type tediousStore struct {
+	Store
+	clock  *clocktesting.FakePassiveClock
+	slice  time.Duration
+	looked map[registry.Slot]int
+}
+
+func (s *tediousStore) Reclaim(_ context.Context, slot registry.Slot, _ int) (registry.Reclaimed, error) {
+	s.clock.SetTime(s.clock.Now().Add(s.slice))
+	s.looked[slot]++
+	if s.looked[slot] == 1 {
+		return registry.Reclaimed{Freed: 1, Pending: 1}, nil
+	}
+	return registry.Reclaimed{Freed: 1}, nil
+}
+
+// A store that is slow holds a worker for no longer than its slice of time, and each module has its turn.
+func TestReclaimGoesOnWhereASlowStoreLeftIt(t *testing.T) {
+	clk := clocktesting.NewFakePassiveClock(time.Now())
+	store := &tediousStore{clock: clk, slice: time.Second, looked: map[registry.Slot]int{}}
+	left := []registry.Slot{{Namespace: "shop", Module: "a"}, {Namespace: "shop", Module: "b"}, {Namespace: "shop", Module: "c"}}
+	for turns := range 6 {
+		began := clk.Now()
+		unfinished, pending, err := reclaim(t.Context(), store, left, clk, store.slice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if clk.Since(began) > store.slice {
+			t.Fatalf("turn %d took %s", turns, clk.Since(began))
+		}
+		if pending > 0 || pending == 0 && len(unfinished) > 0 {
+			t.Fatalf("turn %d says that %d keys wait, and %v are left", turns, pending, unfinished)
+		}
+		left = unfinished
+	}
+	if len(left) > 0 || len(store.looked) != 3 {
+		t.Errorf("%v are left, %v were looked at", left, store.looked)
 	}
 }
 

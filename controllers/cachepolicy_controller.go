@@ -168,7 +168,7 @@ func (r *CachePolicyReconciler) observe(
 	if found.stats == nil || found.stats.Pending == 0 {
 		return reconcile.Result{}, nil
 	}
-	pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+	_, pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
 	if err != nil {
 		return reconcile.Result{}, err
 	}

@@ -96,7 +96,7 @@ func (r *CachePolicyReconciler) withdrawFromStore(
 	if err != nil {
 		return notice{}, 0, err
 	}
-	pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
+	_, pending, err := reclaim(ctx, store, []registry.Slot{slot}, r.Clock, defaultReclaimSlice)
 	return withdrawn(policy), pending, err
 }
 

@@ -405,7 +405,7 @@ var _ = Describe("CacheStore", func() {
 
 		Eventually(getting(ctx, purge)).Should(beGone())
 		Eventually(getting(ctx, policy)).Should(beGone())
-		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning Abandoned"))
+		Consistently(on.told(ctx, "users"), time.Second).ShouldNot(ContainElement("Warning Abandoned"), "nothing was ever written, so nothing is left")
 	})
 
 	It("may vanish with its finalizer taken off by force", func(ctx SpecContext) {

@@ -24,27 +24,31 @@ const (
 	soon = time.Millisecond
 )
 
-// reclaim gives back memory of slots, chunk by chunk and in turn, until nothing is left or the
-// slice of time is over. It returns how many keys still wait. Each slot has its turn at least once.
+// reclaim gives back memory of slots, chunk by chunk and in turn, until nothing is left or the slice of time is over. It
+// makes one call at least, and returns the slots that are left, those that waited longest first, and how many keys wait
+// in them; -1 if it did not come to look at each of them.
 func reclaim(
 	ctx context.Context, store reclaimer, slots []registry.Slot, clk clock.PassiveClock, slice time.Duration,
-) (pending int64, err error) {
+) (left []registry.Slot, pending int64, err error) {
 	for begin := clk.Now(); ; {
 		var unfinished []registry.Slot
 		pending = 0
-		for _, slot := range slots {
+		for i, slot := range slots {
 			reclaimed, err := store.Reclaim(ctx, slot, reclaimChunk)
 			if err != nil {
-				return 0, err
+				return slices.Concat(slots[i:], unfinished), 0, err
 			}
 			if reclaimed.Pending > 0 {
 				unfinished = append(unfinished, slot)
 				pending += reclaimed.Pending
 			}
+			if unseen := slots[i+1:]; len(unseen) > 0 && clk.Since(begin) >= slice {
+				return slices.Concat(unseen, unfinished), -1, nil
+			}
 		}
 		slots = unfinished
 		if len(slots) == 0 || clk.Since(begin) >= slice {
-			return pending, nil
+			return slots, pending, nil
 		}
 	}
 }
