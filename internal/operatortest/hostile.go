@@ -65,7 +65,7 @@ func (h *Hostiles) Learn(ctx context.Context, upstream string) (map[redistest.Ro
 		faults[role] = []redistest.Fault{{}}
 	}
 	defer h.Close()
-	if err := h.Add(ctx, upstream, faults); err != nil {
+	if err := h.Add(ctx, upstream, faults, len(faults)); err != nil {
 		return nil, err
 	}
 	if err := eventually(ctx, time.Second, h.allWell); err != nil {
@@ -98,19 +98,25 @@ func (h *Hostiles) allWell(ctx context.Context) error {
 	return err
 }
 
-// Add makes a server for each way in which one of each role can misbehave, in front of the Redis at an address. Each
-// misbehaves in another call at first.
-func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault) error {
-	var added []*hostile
+// Add makes a server for each way in which one of each role can misbehave, but about so many at the most, in front of the
+// Redis at an address. Each misbehaves in another call at first.
+func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, most int) error {
+	var all []*hostile
 	for _, role := range redistest.Roles() {
 		for _, faults := range byWay(faults[role]) {
-			server := &hostile{name: fmt.Sprint("hostile-", len(h.servers)), role: role, faults: faults, turn: len(h.servers)}
-			var err error
-			if server.Hostile, err = redistest.RunHostile(upstream, role, server.fault()); err != nil {
-				return err
-			}
-			h.servers, added = append(h.servers, server), append(added, server)
+			all = append(all, &hostile{role: role, faults: faults})
 		}
+	}
+	var added []*hostile
+	step := max(1, len(all)/max(1, most))
+	for i := 0; i < len(all); i += step {
+		server := all[i]
+		server.name, server.turn = fmt.Sprint("hostile-", len(h.servers)), i
+		var err error
+		if server.Hostile, err = redistest.RunHostile(upstream, server.role, server.fault()); err != nil {
+			return err
+		}
+		h.servers, added = append(h.servers, server), append(added, server)
 	}
 	return each(added, func(server *hostile) error { return h.create(ctx, server) })
 }

@@ -1,0 +1,229 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package neighbours
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/redis/go-redis/v9"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/operatortest"
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	// mostMemory is what the operator may take, of the 256 MiB that its manifest allows it.
+	mostMemory = 200 << 20
+	// enough is what every machine may take for a purge, or a change of a policy, however fast it is alone.
+	enough = 100 * time.Millisecond
+)
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{})
+	log.SetLogger(logr.Discard())
+	os.Exit(m.Run())
+}
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// Whatever servers answer that a tenant chose: the operator stays up and small, other namespaces notice nothing, what is
+// said of these servers can be shown, and their resources can be deleted.
+func TestHostileStoresHarmNobody(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { <-w.operator.Ended(); cancel(errors.New("the operator ended")) }()
+	tenant, err := operatortest.NewTenant(ctx, w.k8s, "neighbour", registry.New(w.redis.Client()))
+	w.must(err)
+	samples := often(t, "CHAOS_SAMPLES", 60)
+	_, err = tenant.Measure(ctx, samples/10) // it warms up
+	w.must(err)
+	alone, err := tenant.Measure(ctx, samples)
+	w.must(err)
+
+	hostiles, err := operatortest.NewHostiles(ctx, w.k8s, "hostile")
+	w.must(err)
+	t.Cleanup(hostiles.Close)
+	calls, err := hostiles.Learn(ctx, w.hostileUpstream)
+	w.must(err)
+	faults := redistest.FaultsOf(calls)
+	began := time.Now()
+	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, often(t, "CHAOS_STORES", 60)))
+	turns := often(t, "CHAOS_TURNS", 2)
+	if turns > hostiles.Turns() {
+		turns = hostiles.Turns()
+	}
+	var beside operatortest.Latencies
+	for range turns + 1 {
+		took, err := tenant.Measure(ctx, max(samples/(turns+1), 1))
+		w.must(err)
+		beside.Purges, beside.Policies = append(beside.Purges, took.Purges...), append(beside.Policies, took.Policies...)
+		w.checkSaid(hostiles)
+		t.Logf("%d servers were not asked for what they misbehave in yet", len(hostiles.Unasked()))
+		w.must(hostiles.Rotate(ctx))
+	}
+	t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
+	w.compare("purges", alone.Purges, beside.Purges)
+	w.compare("changes of policies", alone.Policies, beside.Policies)
+	w.checkMemory()
+	if err := hostiles.Delete(ctx); err != nil {
+		t.Error(err)
+	}
+	w.checkAlive()
+}
+
+// world is an API server, the operator, its own Redis and the one that is behind the hostile servers.
+type world struct {
+	t               *testing.T
+	k8s             client.WithWatch
+	redis           *redistest.Server
+	hostileUpstream string
+	operator        *operatortest.Process
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, redis: redistest.Start(t)}
+	upstream := redistest.Start(t, "--maxclients", "4000")
+	upstream.AddUser(operatortest.HostileUser, operatortest.HostilePassword, "~*", "&*", "+@all")
+	w.hostileUpstream = upstream.Addr()
+	environment, err := kubetest.Start()
+	w.must(err)
+	t.Cleanup(func() { _ = environment.Stop() })
+	dir := t.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	w.must(os.WriteFile(kubeconfig, environment.KubeConfig, 0o600))
+	scheme := runtime.NewScheme()
+	config := rest.CopyConfig(environment.Config)
+	config.QPS = -1
+	w.k8s, err = client.NewWithWatch(config, client.Options{Scheme: scheme})
+	w.must(errors.Join(err, corev1.AddToScheme(scheme), eventsv1.AddToScheme(scheme), v1.AddToScheme(scheme)))
+	binary, err := operatortest.Build(t.Context(), dir)
+	w.must(err)
+	host, port, err := net.SplitHostPort(w.redis.Addr())
+	w.must(err)
+	w.operator, err = operatortest.Start(binary, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port},
+		"--kubeconfig="+kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--store-check-interval=1s", "--stats-interval=2s")
+	w.must(err)
+	t.Cleanup(func() {
+		w.operator.Kill()
+		if t.Failed() {
+			const most = 6000
+			output := w.operator.Output()
+			t.Logf("the end of what the operator logged:\n%s", output[max(0, len(output)-most):])
+		}
+	})
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.checkAlive()
+		w.t.Fatal(err)
+	}
+}
+
+// tellingSamples are enough for a 99th percentile; with fewer, that would be the one time at which the machine did something else.
+const tellingSamples = 500
+
+// compare holds what a neighbour's calls took beside hostile stores against what they took alone.
+func (w *world) compare(what string, alone, beside []time.Duration) {
+	w.t.Helper()
+	percent := 99
+	if min(len(alone), len(beside)) < tellingSamples {
+		percent = 50
+	}
+	took, usual := operatortest.Percentile(beside, percent), operatortest.Percentile(alone, percent)
+	w.t.Logf("%s: p50 %s, p99 %s of %d; alone p50 %s, p99 %s of %d", what,
+		operatortest.Percentile(beside, 50), operatortest.Percentile(beside, 99), len(beside),
+		operatortest.Percentile(alone, 50), operatortest.Percentile(alone, 99), len(alone))
+	if bound := max(3*usual, enough); took > bound {
+		w.t.Errorf("%s of a neighbour took %s (p%d) beside hostile stores, more than %s", what, took, percent, bound)
+	}
+}
+
+// checkMemory looks at the most memory that the operator has had, where the system tells.
+func (w *world) checkMemory() {
+	w.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.operator.PID()))
+	if err != nil {
+		w.t.Logf("the memory of the operator is not known: %v", err)
+		return
+	}
+	peak := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`).FindSubmatch(status)
+	if peak == nil {
+		w.t.Fatalf("no VmHWM in:\n%s", status)
+	}
+	kibibytes, err := strconv.Atoi(string(peak[1]))
+	w.must(err)
+	w.t.Logf("the operator had up to %d MiB", kibibytes>>10)
+	if kibibytes<<10 > mostMemory {
+		w.t.Errorf("the operator had up to %d MiB of memory", kibibytes>>10)
+	}
+}
+
+// checkAlive finds out whether the operator has ended.
+func (w *world) checkAlive() {
+	w.t.Helper()
+	select {
+	case <-w.operator.Ended():
+		w.t.Error("the operator ended")
+	default:
+	}
+}
+
+// unshowable is JSON of text that no terminal, and no page, may be given.
+var unshowable = regexp.MustCompile(`\\u(00[01][0-9a-f]|007f|00[89][0-9a-f]|fffd)|\x{fffd}|[\x{80}-\x{9f}]`)
+
+// checkSaid looks at what people are shown of hostile stores.
+func (w *world) checkSaid(hostiles *operatortest.Hostiles) {
+	w.t.Helper()
+	said, err := hostiles.Said(w.t.Context())
+	w.must(err)
+	for object, text := range said {
+		if strings.Contains(text, redistest.Canary) {
+			w.t.Errorf("%s shows what a foreign service said: %s", object, text)
+		}
+		if at := unshowable.FindStringIndex(text); at != nil {
+			w.t.Errorf("%s shows control bytes: %s", object, text[max(0, at[0]-300):min(len(text), at[1]+100)])
+		}
+	}
+}
+
+// often is a number that the environment may raise.
+func often(t *testing.T, variable string, little int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return little
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s must be a number of at least 1, not %q", variable, text)
+	}
+	return n
+}
