@@ -28,6 +28,8 @@ type scale struct {
 	policies, namespaces, stores int
 	// propagations measured.
 	propagations int
+	// neighbourly are the purges and policy changes that are measured alone, and beside about so many hostile stores.
+	neighbourly, hostiles int
 	// idle is for how long nothing is asked of the operator.
 	idle time.Duration
 	// stats is the operator's --stats-interval.
@@ -37,6 +39,7 @@ type scale struct {
 func fullScale() scale {
 	return scale{
 		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, stores: 20, propagations: 300, idle: time.Minute,
+		neighbourly: 500, hostiles: 1000, // all there are
 		stats: time.Minute, // the default
 	}
 }
@@ -44,6 +47,7 @@ func fullScale() scale {
 func quickScale() scale {
 	return scale{
 		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, stores: 2, propagations: 30, idle: 5 * time.Second,
+		neighbourly: 30, hostiles: 60,
 		stats: 2 * time.Second,
 	}
 }
@@ -90,6 +94,7 @@ func run(ctx context.Context, s scale, out string) error {
 		{"cold start", b.coldStart},
 		{"propagation of policies", b.propagation},
 		{"at rest", b.idle},
+		{"beside hostile stores", b.isolation},
 	} {
 		fmt.Fprintf(os.Stderr, "%5.0fs  %s\n", time.Since(began).Seconds(), part.name)
 		if err := part.measure(ctx); err != nil {

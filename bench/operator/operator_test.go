@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 func tinyScale() scale {
 	return scale{
 		quick: true, latencies: 3, bursts: 1, burst: 20, policies: 20, namespaces: 4, stores: 2, propagations: 3, idle: time.Second,
+		neighbourly: 3, hostiles: 4,
 		stats: time.Second,
 	}
 }
@@ -49,6 +50,7 @@ func promises(policies int) map[string][]string {
 		fmt.Sprintf("cold-start-%d", policies): {"seconds", "count"},
 		fmt.Sprintf("rss-%d", policies):        {"mebibytes", "peakMebibytes"},
 		"idle-writes":                          {"count"},
+		"isolation":                            {"ratioToAlone", "p50Millis", "p99Millis", "count"},
 		"reference-latency":                    {"p50Millis", "p99Millis"},
 		"reference-throughput":                 {"opsPerSec"},
 		fmt.Sprintf("rollout-%d", policies):    {"seconds", "createSeconds"},
