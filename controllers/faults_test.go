@@ -73,12 +73,12 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 			[]string{address + " answers, but takes no writes: MISCONF Redis", "its disk"},
 		},
 		{
-			"too few replicas", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("NOREPLICAS Not enough good replicas to write.")),
+			"too few replicas", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("NOREPLICAS Not enough good replicas to write")),
 			classWait, v1.ReasonStoreRefusesWrites,
 			[]string{"NOREPLICAS Not enough", "min-replicas-to-write"},
 		},
 		{
-			"a replica", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("READONLY You can't write against a read only replica.")),
+			"a replica", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("READONLY You can't write against a read only replica")),
 			classWait, v1.ReasonStoreRefusesWrites,
 			[]string{"READONLY You can't", "name the primary"},
 		},

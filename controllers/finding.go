@@ -46,7 +46,7 @@ func (m *Monitor) Open() *Session {
 	case !m.link.serves(declared):
 		s.err = errStorePending
 	default:
-		s.Store, s.link = impatientStore{m.link.store, m.took, m.Clock}, m.link
+		s.Store, s.link = impatientStore{Store: m.link.store, limit: m.callLimit(), took: m.took, clock: m.Clock}, m.link
 		s.link.enter()
 	}
 	return s

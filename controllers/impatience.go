@@ -13,16 +13,23 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// callTimeout bounds a call of a reconcile to a store. A worker that waits for a store is missed by the resources of
-// all others, so it waits no longer than a new connection to a distant one takes; the monitor, for which nobody waits,
-// finds out what is the matter.
-const callTimeout = 2 * time.Second
+const (
+	// callTimeout bounds a call of a reconcile to a store. A worker that waits for a store is missed by the resources of
+	// all others, so it waits no longer than a new connection to a distant one takes; the monitor, for which nobody waits,
+	// finds out what is the matter.
+	callTimeout = 2 * time.Second
+	// slowCallTimeout bounds a call to a store that is known to answer slowly. Those who wait for one have places of their own,
+	// and a new connection takes two answers before the one that is asked for.
+	slowCallTimeout = 6 * time.Second
+)
 
-// impatientStore is a store whose answers reconciles wait for no longer than callTimeout each, and over whose answers
-// none of them panics.
+// impatientStore is a store whose answers reconciles wait for no longer than a limit each, and over whose answers none of
+// them panics.
 type impatientStore struct {
 	Store
 
+	// limit of one call: callTimeout or slowCallTimeout.
+	limit time.Duration
 	// took is told how long a call took.
 	took  func(time.Duration)
 	clock clock.PassiveClock
@@ -30,7 +37,7 @@ type impatientStore struct {
 
 // call makes one call to the store.
 func (s impatientStore) call(ctx context.Context, do func(context.Context) error) (err error) {
-	return s.callFor(ctx, callTimeout, do)
+	return s.callFor(ctx, s.limit, do)
 }
 
 func (s impatientStore) callFor(ctx context.Context, limit time.Duration, do func(context.Context) error) (err error) {
@@ -103,7 +110,7 @@ func (s impatientStore) Stats(ctx context.Context, slot registry.Slot) (stats re
 func (s impatientStore) InvalidateMany(
 	ctx context.Context, calls []registry.Invalidation,
 ) (results []registry.InvalidationResult) {
-	err := s.callFor(ctx, 2*callTimeout, func(ctx context.Context) error {
+	err := s.callFor(ctx, 2*s.limit, func(ctx context.Context) error {
 		results = s.Store.InvalidateMany(ctx, calls)
 		return nil
 	})

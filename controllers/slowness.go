@@ -36,6 +36,14 @@ func (p *pace) isSlow() bool {
 // took takes note of how long the store took to answer.
 func (m *Monitor) took(took time.Duration) { m.pace.note(took) }
 
+// callLimit is how long a reconcile waits for one answer of the store.
+func (m *Monitor) callLimit() time.Duration {
+	if m.id != defaultStore && m.pace.isSlow() {
+		return slowCallTimeout
+	}
+	return callTimeout
+}
+
 // isSlow says that a store answers slowly, so that what waits for it is kept from holding up others. The operator's own is
 // never said to: it is bounded anyway, and shares no place with those that tenants chose.
 func (s *Stores) isSlow(id storeID) bool {

@@ -283,7 +283,8 @@ func (l *lane) clear(n *row) {
 }
 
 func decrease(counts map[string]int, key string) {
-	if counts[key]--; counts[key] == 0 {
+	counts[key]--
+	if counts[key] == 0 {
 		delete(counts, key)
 	}
 }

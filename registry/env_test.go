@@ -78,7 +78,7 @@ func TestClientFromEnvTakesThePortOfAServiceLink(t *testing.T) {
 // A file that a Secret was made of ends with a line end, as a rule.
 func TestClientFromEnvCutsLineEndsOffEachVariable(t *testing.T) {
 	plain := []map[string]string{
-		{"REDIS_HOST": "redis", "REDIS_PORT": "6380", "REDIS_USERNAME": "u", "REDIS_PASSWORD": " p p ", "REDIS_DB": "3", "REDIS_CLUSTER": "false", "REDIS_TLS": "true", "REDIS_TLS_SERVER_NAME": "redis.example"},
+		{"REDIS_HOST": "redis", "REDIS_PORT": "6380", "REDIS_USERNAME": "u", "REDIS_PASSWORD": " p q ", "REDIS_DB": "3", "REDIS_CLUSTER": "false", "REDIS_TLS": "true", "REDIS_TLS_SERVER_NAME": "redis.example"},
 		{"REDIS_URL": "redis://u:p@redis:6390/2"},
 	}
 	for _, env := range plain {

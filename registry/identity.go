@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrAnonymous: the server does not say which incarnation of its data it holds: INFO is forbidden or renamed, or has
+// ErrAnonymous says that the server does not tell which incarnation of its data it holds: INFO is forbidden or renamed, or has
 // neither run_id nor master_replid. Whether an older state of the data came back cannot be seen then.
 var ErrAnonymous = errors.New("redis does not say by INFO which incarnation of its data it holds")
 

@@ -33,7 +33,6 @@ func wantContended(t *testing.T, err error, owner string) {
 	}
 }
 
-// TestAnotherOwnersPolicyIsNeitherReplacedNorPurgedNorDeleted.
 func TestAnotherOwnersPolicyIsNeitherReplacedNorPurgedNorDeleted(t *testing.T) {
 	r, _ := newRegistry(t)
 	policy := caching()

@@ -26,7 +26,7 @@ func (e *Error) Error() string { return "handling it failed: " + e.reason }
 
 // Panic turns a panic of the function that defers it into *err, which then wraps meaning and an *Error. It is to be
 // deferred itself, not called by a deferred function.
-func Panic(err *error, meaning error) {
+func Panic(err *error, meaning error) { //nolint:gocritic // a deferred call can change the result only by its address
 	value := recover()
 	if value == nil {
 		return

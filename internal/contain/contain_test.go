@@ -20,12 +20,12 @@ func contained(do func()) (err error) {
 }
 
 func TestAPanicBecomesAnError(t *testing.T) {
-	words := []string{"one"}
+	words, beyond := []string{"one"}, 1
 	for name, test := range map[string]struct {
 		do   func()
 		want string
 	}{
-		"of the runtime": {func() { _ = words[len(words)] }, "it misbehaves: handling it failed: runtime error: index out of range [1] with length 1"},
+		"of the runtime": {func() { _ = words[beyond] }, "it misbehaves: handling it failed: runtime error: index out of range [1] with length 1"},
 		"of a peer":      {func() { panic("token=secret") }, "it misbehaves: handling it failed: a panic with a value of type string"},
 		"with an error":  {func() { panic(errMeaning) }, "it misbehaves: handling it failed: a panic with a value of type *errors.errorString"},
 	} {

@@ -56,7 +56,8 @@ func NewTenant(ctx context.Context, k8s client.WithWatch, namespace string, stor
 	if err := k8s.Create(ctx, policy); err != nil {
 		return nil, err
 	}
-	return t, t.inForce(ctx, policy.Spec.Operations[0].TTL.Duration)
+	err := t.inForce(ctx, policy.Spec.Operations[0].TTL.Duration)
+	return t, err
 }
 
 func (t *Tenant) policy() *v1.CachePolicy {

@@ -76,8 +76,8 @@ func whole(name, reply string, calls ...string) Way {
 }
 
 // broken is a reply after which there is silence.
-func broken(name, reply string, calls ...string) Way {
-	return streamed(name, reply, "", 0, calls...)
+func broken(name, reply string) Way {
+	return streamed(name, reply, "", 0)
 }
 
 // streamed is a reply that repeats a piece, after which there is silence.
