@@ -455,6 +455,7 @@ var _ = Describe("CacheStore", func() {
 		Entry("full", registry.Primary{UsedMemory: 100, MaxMemory: 100}, "MemoryFull", "raise maxmemory"),
 		Entry("a replica that lags", registry.Primary{Replicas: []registry.Replica{{Addr: "s:6379", Online: true, Lag: time.Hour}}},
 			"ReplicaLags", "s:6379"),
+		Entry("a server that does not say who it is", registry.Primary{Anonymous: true}, "LossUnseen", "run_id"),
 		Entry("persistence", registry.Primary{AppendOnly: true}, "RestoresOldState", "append-only file"),
 	)
 

@@ -150,6 +150,7 @@ var dangers = map[registry.WarningKind]string{
 	registry.WarnNotPrimary:       v1.ReasonNotPrimary,
 	registry.WarnMemoryFull:       v1.ReasonMemoryFull,
 	registry.WarnReplicaLags:      v1.ReasonReplicaLags,
+	registry.WarnLossUnseen:       v1.ReasonLossUnseen,
 	registry.WarnRestoresOldState: v1.ReasonRestoresOldState,
 }
 

@@ -56,6 +56,34 @@ var _ = DescribeTable("Trouble with a CacheStore",
 	}),
 )
 
+// A server that does not say which state of its data it holds is used, and its users are told what that means.
+var _ = It("A CacheStore whose server does not know INFO is Ready, and AtRisk", func(ctx SpecContext) {
+	on := newStage(ctx)
+	on.operate(adminConfig, on.quick(on.cache))
+	on.create(ctx, storeTo("main", redistest.Start(GinkgoTB(), "--rename-command", "INFO", "renamed").Addr()))
+	on.create(ctx, usersPolicyIn("main"))
+
+	Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+	Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
+	Eventually(func(g Gomega) string {
+		return how(on.store(ctx, "main")(g).Status.Conditions, v1.ConditionAtRisk)
+	}).Should(Equal("True LossUnseen"))
+})
+
+// A store whose user may not call INFO says so, and where to allow it.
+var _ = It("A CacheStore whose user lacks INFO says what to allow", func(ctx SpecContext) {
+	on := newStage(ctx)
+	on.operate(adminConfig, on.quick(on.cache))
+	on.server.AddUser("mute", "secret", "~*", "+@all", "-info")
+	on.create(ctx, secret("mute", map[string]string{"username": "mute", "password": "secret"}))
+	store := storeTo("main", on.server.Addr())
+	store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "mute"}
+	on.create(ctx, store)
+
+	Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnauthorized"))
+	Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(And(ContainSubstring("'info'"), ContainSubstring("Extend the ACL")))
+})
+
 // A store of another kind than it is declared to be says so, and what to change.
 var _ = It("A CacheStore that is misdeclared says what to change", func(ctx SpecContext) {
 	on := newStage(ctx)

@@ -167,6 +167,11 @@ func isFunctionMissing(err error) bool {
 		slices.ContainsFunc(missing, func(beginning string) bool { return strings.HasPrefix(err.Error(), beginning) })
 }
 
+// isCommandUnknown says that the server has no command of the name, or that an administrator renamed it.
+func isCommandUnknown(err error) bool {
+	return isReply(err) && strings.HasPrefix(err.Error(), "ERR unknown command")
+}
+
 func noLibrary(call string, slot Slot) error {
 	return fmt.Errorf("%s of %s: %w: %w", call, slot, ErrUnexpected, errNoLibrary)
 }

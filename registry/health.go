@@ -53,6 +53,9 @@ type Primary struct {
 	FormerReplicationID string
 	// Offset is how many bytes of that history there are.
 	Offset int64
+	// Anonymous says that the server tells neither RunID nor ReplicationID, or does not know INFO: its data has no
+	// Incarnation, and a loss of data cannot be noticed. Check sets it.
+	Anonymous bool
 	// IsReplica says that it takes no writes: what was to be a primary is none.
 	IsReplica bool
 	// Replicas that are connected.
@@ -94,8 +97,9 @@ type Replica struct {
 	Behind int64
 }
 
-// Check looks at every primary, in one round trip each. Its user must be allowed INFO. ErrUnsupported names the version
-// of a server that is too old.
+// Check looks at every primary, in one round trip each. Its user must be allowed INFO. Of a server that does not know
+// INFO, as where it is renamed, all that is known is the version of the library. ErrUnsupported names the version of a
+// server that is too old.
 func (r *Registry) Check(ctx context.Context) (Health, error) {
 	var mu sync.Mutex
 	health := Health{LibraryVersion: -1}
@@ -142,12 +146,15 @@ func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
 		version = pipe.FCallRO(ctx, "cw_version", nil)
 		return nil
 	}))
-	if err = cmp.Or(err, says.Err()); err != nil {
+	primary := Primary{Addr: addr, Anonymous: true}
+	if err = cmp.Or(err, says.Err()); err != nil && !isCommandUnknown(err) {
 		return Primary{}, classified("INFO of "+addr, err)
 	}
-	primary := parsePrimary(addr, says.Val())
-	if err := requireFunctions(primary); err != nil {
-		return Primary{}, err
+	if err == nil {
+		primary = parsePrimary(addr, says.Val())
+		if err := requireFunctions(primary); err != nil {
+			return Primary{}, err
+		}
 	}
 	primary.LibraryVersion, err = versionIn(addr, version)
 	return primary, err
@@ -194,6 +201,7 @@ func parsePrimary(addr, text string) Primary {
 	if p.FormerReplicationID == noReplicationID {
 		p.FormerReplicationID = ""
 	}
+	p.Anonymous = p.Incarnation() == ""
 	p.Replicas = says.replicas(p.Offset)
 	return p
 }

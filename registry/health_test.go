@@ -178,6 +178,7 @@ func TestCheckWarnsOfWhatEndangersUsers(t *testing.T) {
 		{"a replica is silent", Primary{Replicas: []Replica{{Online: true, Lag: time.Minute}}}, "ReplicaLags"},
 		{"a replica is far behind", Primary{Replicas: []Replica{{Online: true, Behind: 100 * mib}}}, "ReplicaLags"},
 		{"a replica is being filled", Primary{Replicas: []Replica{{Behind: 100 * mib}}}, ""},
+		{"no ids in INFO", Primary{Anonymous: true}, "LossUnseen"},
 		{"append-only file", Primary{AppendOnly: true}, "RestoresOldState"},
 		{"snapshots", Primary{Snapshots: 1}, "RestoresOldState"},
 		{"restored", Primary{RestoredKeys: 1}, "RestoresOldState"},

@@ -18,6 +18,8 @@ const (
 	WarnMemoryFull WarningKind = "MemoryFull"
 	// WarnReplicaLags: a failover to that replica would lose invalidations.
 	WarnReplicaLags WarningKind = "ReplicaLags"
+	// WarnLossUnseen: the server does not say which state of its data it holds, so nobody notices that it lost some.
+	WarnLossUnseen WarningKind = "LossUnseen"
 	// WarnRestoresOldState: a restart would bring back what the server has written to disk.
 	WarnRestoresOldState WarningKind = "RestoresOldState"
 )
@@ -60,12 +62,24 @@ func (h Health) Warnings() []Warning {
 					"store holds is invalidated; look at that replica and its network", replica.Addr)
 			}
 		}
+		if p.Anonymous {
+			warn(WarnLossUnseen, "names neither run_id nor master_replid in INFO, or does not know INFO: a restart from a snapshot, or "+
+				"a failover, may bring back what was invalidated, and nobody notices; have it answer INFO, or invalidate all modules after each")
+		}
 		if cause := p.restores(); cause != "" {
-			warn(WarnRestoresOldState, "%s: a restart would bring back what was invalidated since, which is detected and "+
-				"invalidated again; a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes", cause)
+			warn(WarnRestoresOldState, "%s: a restart would bring back what was invalidated since, which %s; "+
+				"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes", cause, p.afterLoss())
 		}
 	}
 	return warnings
+}
+
+// afterLoss says what becomes of an older state that came back.
+func (p Primary) afterLoss() string {
+	if p.Anonymous {
+		return "stays undetected"
+	}
+	return "is detected and invalidated again"
 }
 
 func (p Primary) isFull() bool {

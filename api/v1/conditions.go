@@ -60,6 +60,8 @@ const (
 	ReasonMemoryFull = "MemoryFull"
 	// ReasonReplicaLags: a failover to a replica would lose invalidations.
 	ReasonReplicaLags = "ReplicaLags"
+	// ReasonLossUnseen: a server does not say which state of its data it holds, so a loss of data cannot be noticed.
+	ReasonLossUnseen = "LossUnseen"
 	// ReasonRestoresOldState: a restart would bring back what a server has written to disk.
 	ReasonRestoresOldState = "RestoresOldState"
 	// ReasonInUse: the resource is to be deleted, and policies or purges still refer to it.
