@@ -45,6 +45,18 @@ type Connection struct {
 // meets a server that hangs must not wait for it four times.
 const connectionRetries = 1
 
+// What an operator's connections to each of its stores may cost, as it may have hundreds. Without these bounds a server
+// that answers one pipeline keeps more than 256 KiB of buffers in use.
+const (
+	// storeConns are more than the operator's concurrent calls of one store, of which some take a second connection.
+	storeConns = 16
+	// storeIdleConns stay open between calls.
+	storeIdleConns = 4
+	// noPipelinePool has pipelines use the other connections: those of a pool of their own have buffers of 128 KiB.
+	noPipelinePool = -1
+	smallBuffer    = 4 << 10
+)
+
 // Client returns a client that connects so. It does not connect yet. Of a cluster it follows up to 1,000 nodes.
 func (c Connection) Client() redis.UniversalClient {
 	switch {
@@ -62,20 +74,30 @@ func (c Connection) dialer() dialer {
 }
 
 func (c Connection) options(addr string, dial func(context.Context, string, string) (net.Conn, error)) *redis.Options {
-	return &redis.Options{
+	options := &redis.Options{
 		Addr: addr, DB: c.DB, Username: c.Username, Password: c.Password, TLSConfig: c.TLS, Dialer: dial,
 		MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	if c.Role == RoleOperator {
+		options.PoolSize, options.MaxIdleConns, options.PipelinePoolSize = storeConns, storeIdleConns, noPipelinePool
+		options.ReadBufferSize, options.WriteBufferSize = smallBuffer, smallBuffer
+	}
+	return options
 }
 
 // clusterClient routes by keys alone: otherwise go-redis reads and keeps what a server says of all its commands.
 func (c Connection) clusterClient() *redis.ClusterClient {
-	client := redis.NewClusterClient(&redis.ClusterOptions{
+	options := &redis.ClusterOptions{
 		Addrs: c.Addresses, Username: c.Username, Password: c.Password, TLSConfig: c.TLS, Dialer: c.dialer().dial,
 		MaxRetries: connectionRetries, DialerRetries: 1, ContextTimeoutEnabled: true, DisableRoutingPolicies: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	}
+	if c.Role == RoleOperator {
+		options.PoolSize, options.MaxIdleConns, options.PipelinePoolSize = storeConns, storeIdleConns, noPipelinePool
+		options.ReadBufferSize, options.WriteBufferSize = smallBuffer, smallBuffer
+	}
+	client := redis.NewClusterClient(options)
 	respguard.WatchCluster(client)
 	return client
 }

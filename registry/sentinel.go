@@ -122,6 +122,8 @@ func (s *sentinels) client(sentinel string) *redis.Client {
 
 		Protocol:                 2, // in which messages are handed on at once
 		PoolSize:                 1,
+		ReadBufferSize:           smallBuffer,
+		WriteBufferSize:          smallBuffer,
 		MaxRetries:               -1,
 		DialerRetries:            1,
 		DisableIdentity:          true,
