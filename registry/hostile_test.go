@@ -118,6 +118,9 @@ var hostileCalls = map[string]func(context.Context, *Registry) (any, error){
 	"Stats":   func(ctx context.Context, r *Registry) (any, error) { return r.Stats(ctx, users) },
 	"StatsOf": func(ctx context.Context, r *Registry) (any, error) { return r.StatsOf(ctx, []Slot{users, {"a", "b"}}) },
 	"Unlock":  func(ctx context.Context, r *Registry) (any, error) { return nil, r.Unlock(ctx, entry("list", "1", "")) },
+	"Writable": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.Writable(ctx)
+	},
 }
 
 func fenceAll(ctx context.Context, r *Registry, fence func(context.Context, []Fence) error) error {
