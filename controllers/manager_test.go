@@ -213,6 +213,35 @@ var _ = Describe("The operator", func() {
 		Expect(on.cached(ctx, "retained", "list", "u1", 5)).To(BeZero())
 	})
 
+	It("tells of policies that are not ready, and of purges that are pending, while they are", func(ctx SpecContext) {
+		operator := on.operate(adminConfig, on.quick(nil))
+		on.create(ctx, usersPolicyIn("main"))
+		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, purge)
+		names := []string{"cachewright_policies_not_ready", "cachewright_pending_invalidations", "cachewright_oldest_pending_invalidation_seconds"}
+		for _, name := range names {
+			Eventually(operator.series).WithArguments(name, "").ShouldNot(BeEmpty(), name)
+		}
+
+		on.create(ctx, storeTo("main", on.server.Addr()))
+
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		for _, name := range names {
+			Eventually(operator.series).WithArguments(name, "").Should(BeEmpty(), name)
+		}
+	})
+
+	It("begins the counters of a namespace at 0 where it finds all policies in place", func(ctx SpecContext) {
+		first := on.operate(adminConfig, on.quick(on.cache))
+		on.create(ctx, usersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		first.stop()
+
+		restarted := on.operate(adminConfig, on.quick(on.cache))
+		Eventually(restarted.series).WithArguments("cachewright_invalidations_total", "").Should(Equal("0"))
+	})
+
 	It("forgets a namespace in which there is nothing any more", func(ctx SpecContext) {
 		operator := on.operate(adminConfig, on.quick(on.cache))
 		on.create(ctx, usersPolicy())

@@ -26,6 +26,8 @@ type Metrics struct {
 	invalidations   *prometheus.CounterVec
 	keysInvalidated *prometheus.CounterVec
 	keptPurges      *prometheus.GaugeVec
+	// notReady are the policies, and pending the purges, that wait.
+	notReady, pending *backlog
 
 	mu      sync.Mutex
 	modules map[moduleID]moduleStats
@@ -72,7 +74,9 @@ func NewMetrics() *Metrics {
 			Name: "cachewright_finished_invalidations",
 			Help: "Finished CacheInvalidation resources that are kept. managed: true for those that a GitOps tool manages, so that only it deletes them.",
 		}, []string{"namespace", "managed"}),
-		modules: map[moduleID]moduleStats{},
+		notReady: newBacklog(isNotReady),
+		pending:  newBacklog(isPending),
+		modules:  map[moduleID]moduleStats{},
 	}
 }
 
@@ -277,6 +281,9 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	m.invalidations.Describe(descs)
 	m.keysInvalidated.Describe(descs)
 	m.keptPurges.Describe(descs)
+	descs <- notReadyPolicies
+	descs <- pendingPurges
+	descs <- oldestPendingPurge
 	for _, figure := range moduleFigures {
 		descs <- figure.desc
 	}
@@ -293,6 +300,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	m.invalidations.Collect(metrics)
 	m.keysInvalidated.Collect(metrics)
 	m.keptPurges.Collect(metrics)
+	m.collectBacklogs(metrics)
 
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -99,6 +99,9 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := tellMetrics(mgr.GetCache(), metrics); err != nil {
 		return err
 	}
+	if err := tellBacklogs(mgr.GetCache(), metrics); err != nil {
+		return err
+	}
 	recorder := newPacedRecorder(mgr.GetEventRecorder(EventSource), mgr.GetScheme(), mgr.GetLogger().WithName("events"))
 	if err := mgr.Add(recorder); err != nil {
 		return fmt.Errorf("adding the recorder of events: %w", err)
@@ -161,7 +164,8 @@ func tellJournal(informers ctrlcache.Cache, purges *journal) error {
 	return nil
 }
 
-// tellMetrics tells the metrics of namespaces in which there is nothing any more for them to tell of.
+// tellMetrics tells the metrics of namespaces that have policies in the operator's own Redis, also those that a start finds
+// in place, and of namespaces in which there is nothing any more for them to tell of.
 func tellMetrics(informers ctrlcache.Cache, metrics *Metrics) error {
 	// The manager's context is not there yet, and nothing is waited for.
 	ctx := context.Background()
@@ -171,10 +175,15 @@ func tellMetrics(informers ctrlcache.Cache, metrics *Metrics) error {
 			metrics.forgetNamespace(key.Namespace)
 		}
 	}
+	added := func(obj any) {
+		if policy, ok := obj.(*v1.CachePolicy); ok && storeOf(policy) == defaultStore {
+			metrics.beginPurges(policy.Namespace, defaultStore.Name)
+		}
+	}
 	for _, kind := range []client.Object{&v1.CachePolicy{}, &v1.CacheInvalidation{}} {
 		informer, err := informers.GetInformer(ctx, kind, ctrlcache.BlockUntilSynced(false))
 		if err == nil {
-			_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: deleted})
+			_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: added, DeleteFunc: deleted})
 		}
 		if err != nil {
 			return fmt.Errorf("watching what metrics tell of: %w", err)
