@@ -25,9 +25,10 @@ type Role int
 
 const (
 	// RoleApplication reads entries: strings up to the largest maxEntryBytes, 64 MiB, up to 256 MiB and 1,048,576
-	// elements a reply.
+	// elements a reply. The first reply of a connection is bounded as that of RoleOperator.
 	RoleApplication Role = iota
-	// RoleOperator reads policies and figures: up to 4 MiB and 65,536 elements a reply.
+	// RoleOperator reads policies and figures: up to 4 MiB and 65,536 elements a reply, up to 64 KiB and 1,024 elements the
+	// first one of a connection, and up to 64 pushes between two replies.
 	RoleOperator
 )
 

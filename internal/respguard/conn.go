@@ -28,13 +28,13 @@ type Conn struct {
 }
 
 // Wrap returns a connection below a client that speaks RESP2 or RESP3. It must have been used for nothing yet, or for
-// whole replies. A connection that is guarded already is returned as it is.
+// whole replies; the first that comes is bounded as that to HELLO. A connection that is guarded already is returned as it is.
 func Wrap(inner net.Conn, limits Limits) net.Conn {
 	switch inner.(type) {
 	case *Conn, *pollableConn:
 		return inner
 	}
-	conn := &Conn{Conn: inner, scanner: scanner{limits: limits}}
+	conn := &Conn{Conn: inner, scanner: newScanner(limits)}
 	conn.unbounded.Store(true)
 	if raw, ok := inner.(syscall.Conn); ok {
 		return &pollableConn{Conn: conn, raw: raw}

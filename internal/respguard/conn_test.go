@@ -141,7 +141,10 @@ func BenchmarkScan(b *testing.B) {
 		"a thousand numbers":  "*1000\r\n" + strings.Repeat(":1234\r\n", 1000),
 	} {
 		b.Run(name, func(b *testing.B) {
-			s := scanner{limits: Application}
+			s := newScanner(Application)
+			if violation := s.scan([]byte("+OK\r\n")); violation != nil {
+				b.Fatal(violation)
+			}
 			p := []byte(reply)
 			b.SetBytes(int64(len(p)))
 			for b.Loop() {

@@ -15,14 +15,32 @@ type Limits struct {
 	Elements int64
 	// Depth to which arrays, sets and maps are nested in each other.
 	Depth int
+	// Pushes between two replies. They and the reply after them share the other limits. 0: any number, each within the
+	// other limits, as where invalidations come for as long as the client asks nothing.
+	Pushes int
 }
+
+// greeting are the limits of the first reply, which is to HELLO, and of pushes before it: by then nothing shows that it is
+// Redis that answers.
+var greeting = Limits{Bytes: 64 << 10, StringBytes: 16 << 10, Elements: 1 << 10, Depth: 8}
+
+// within returns the tighter limits of two. The pushes are those of l.
+func (l Limits) within(other Limits) Limits {
+	return Limits{
+		Bytes: min(l.Bytes, other.Bytes), StringBytes: min(l.StringBytes, other.StringBytes),
+		Elements: min(l.Elements, other.Elements), Depth: min(l.Depth, other.Depth), Pushes: l.Pushes,
+	}
+}
+
+// fewPushes are more than Redis sends to a client that neither subscribes nor tracks: none, apart from notices of maintenance.
+const fewPushes = 64
 
 // Operator are the limits of the operator, which reads policies and figures, no entries. The longest reply is that of
 // statistics: some twenty elements for each of up to 1,256 operations.
-var Operator = Limits{Bytes: 4 << 20, StringBytes: 4 << 20, Elements: 64 << 10, Depth: 8}
+var Operator = Limits{Bytes: 4 << 20, StringBytes: 4 << 20, Elements: 64 << 10, Depth: 8, Pushes: fewPushes}
 
 // Sentinel are the limits of connections to Sentinels, of which only the address of a primary is asked.
-var Sentinel = Limits{Bytes: 256 << 10, StringBytes: 64 << 10, Elements: 4 << 10, Depth: 8}
+var Sentinel = Limits{Bytes: 256 << 10, StringBytes: 64 << 10, Elements: 4 << 10, Depth: 8, Pushes: fewPushes}
 
 // Application are the limits of an application, which reads entries, many of them in one reply where reads are batched.
 var Application = Limits{Bytes: 4 * maxEntry, StringBytes: maxEntry, Elements: 1 << 20, Depth: 8}
@@ -54,6 +72,7 @@ var (
 	errLongLine    = &Violation{"a status, an error or a number of a reply is longer than any of Redis"}
 	errLength      = &Violation{"a reply has a length that is no number, or below zero"}
 	errPush        = &Violation{"a push is within a reply"}
+	errPushes      = &Violation{"more pushes come than a client gets that subscribed to nothing"}
 	errString      = &Violation{"a string of a reply exceeds the limit of bytes"}
 	errBytes       = &Violation{"a reply exceeds the limit of bytes"}
 	errElements    = &Violation{"a reply exceeds the limit of elements"}

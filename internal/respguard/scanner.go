@@ -40,7 +40,8 @@ var shapes = [256]shape{
 
 // scanner follows the replies of one connection.
 type scanner struct {
-	limits Limits
+	limits Limits // now
+	later  Limits // from the first reply on
 
 	state state
 	kind  byte
@@ -53,7 +54,11 @@ type scanner struct {
 	// skip is how many bytes of a string, and of its end, are to come.
 	skip int64
 
-	// Of the reply under way:
+	// pushes since the last reply, with the one under way if push says so.
+	pushes int
+	push   bool
+
+	// Of the reply under way, and of pushes before it where their number is limited:
 	bytes, elements int64
 	depth           int
 	open            [maxDepth]int64 // elements that are to come, by depth
@@ -117,7 +122,9 @@ func (s *scanner) stepOver(p []byte) int {
 
 func (s *scanner) begin(kind byte) *Violation {
 	if s.depth == 0 {
-		s.bytes, s.elements = 0, 0
+		if violation := s.beginReply(kind == '>'); violation != nil {
+			return violation
+		}
 	}
 	s.kind = kind
 	switch shapes[kind] {
@@ -282,5 +289,8 @@ func (s *scanner) endElement() {
 			return
 		}
 		s.depth--
+	}
+	if !s.push {
+		s.limits, s.pushes = s.later, 0
 	}
 }

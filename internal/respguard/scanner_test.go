@@ -12,7 +12,7 @@ var testLimits = Limits{Bytes: 40, StringBytes: 20, Elements: 12, Depth: 3}
 
 // scanned is what became of a stream: the violation, or whether it ends between two replies.
 func scanned(stream string, at int) (violation *Violation, between bool) {
-	s := scanner{limits: testLimits}
+	s := newScanner(testLimits)
 	for _, part := range []string{stream[:at], stream[at:]} {
 		if violation := s.scan([]byte(part)); violation != nil {
 			return violation, false
@@ -113,7 +113,7 @@ func TestRepliesAreJudgedHoweverTheyArrive(t *testing.T) {
 // What a client allocates it allocates once it has read the end of a header.
 func TestViolationIsFoundBeforeTheEndOfTheHeaderIsHandedOn(t *testing.T) {
 	for _, header := range []string{"$21\r\n", "*13\r\n", "%7\r\n", "~13\r\n", ">13\r\n", "$9223372036854775805\r\n"} {
-		s := scanner{limits: testLimits}
+		s := newScanner(testLimits)
 		for i, c := range []byte(header) {
 			if violation := s.scan([]byte{c}); violation != nil {
 				break
@@ -129,6 +129,64 @@ func TestViolationsHoldNothingOfTheReply(t *testing.T) {
 		violation, _ := scanned(stream, 0)
 		if violation == nil || strings.Contains(violation.Error(), "secret") || strings.Contains(violation.Error(), "HTTP") {
 			t.Errorf("%q: %v", stream, violation)
+		}
+	}
+}
+
+// judged is what becomes of a stream under some limits.
+func judged(stream string, limits Limits) *Violation {
+	s := newScanner(limits)
+	return s.scan([]byte(stream))
+}
+
+func TestPushesWithoutEndAreRefusedWhereNoneAreExpected(t *testing.T) {
+	few := testLimits
+	few.Pushes = 3
+	const push = ">2\r\n+a\r\n:1\r\n"
+	for name, test := range map[string]struct {
+		stream string
+		limits Limits
+		want   *Violation
+	}{
+		"as many as allowed":             {strings.Repeat(push, 3) + "+OK\r\n", few, nil},
+		"one more":                       {strings.Repeat(push, 4), few, errPushes},
+		"one more, empty":                {strings.Repeat(">0\r\n", 4), few, errPushes},
+		"a reply between":                {strings.Repeat(strings.Repeat(push, 3)+"+OK\r\n", 5), few, nil},
+		"large ones":                     {strings.Repeat(">1\r\n$15\r\n"+strings.Repeat("a", 15)+"\r\n", 3), few, errBytes},
+		"a large reply after them":       {">6\r\n" + strings.Repeat(":1\r\n", 6) + "*7\r\n", few, errElements},
+		"where they are expected":        {strings.Repeat(push, 10_000), testLimits, nil},
+		"without end to the operator":    {strings.Repeat(push, 1000), Operator, errPushes},
+		"without end to who asks for it": {strings.Repeat(push, 1000), Application, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if violation := judged(test.stream, test.limits); violation != test.want {
+				t.Errorf("%v, want %v", violation, test.want)
+			}
+		})
+	}
+}
+
+// A server that may be anything has not yet been asked for more than which Redis it is.
+func TestFirstReplyIsShort(t *testing.T) {
+	for name, first := range map[string]struct {
+		reply string
+		want  *Violation
+	}{
+		"elements": {"%513\r\n", errElements},
+		"a string": {"$16385\r\n", errString},
+		"strings":  {"*5\r\n" + strings.Repeat("$16384\r\n"+strings.Repeat("a", 16384)+"\r\n", 5), errBytes},
+		"a push":   {">1025\r\n", errElements},
+	} {
+		for _, limits := range []Limits{Operator, Application, Sentinel} {
+			if violation := judged(first.reply, limits); violation != first.want {
+				t.Errorf("%s: %v, want %v", name, violation, first.want)
+			}
+			if violation := judged(">0\r\n"+first.reply, limits); violation != first.want {
+				t.Errorf("%s after a push: %v, want %v", name, violation, first.want)
+			}
+			if violation := judged("%1\r\n+proto\r\n:3\r\n"+first.reply, limits); violation != nil {
+				t.Errorf("%s after the first reply: %v", name, violation)
+			}
 		}
 	}
 }
