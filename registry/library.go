@@ -41,7 +41,8 @@ func mustVersion(source string) int {
 }
 
 // Install makes sure that every primary has the library, at this version or a higher one, and
-// returns how many it was loaded into. Where nothing has to be loaded, its user needs no right to.
+// returns how many it was loaded into. Where nothing has to be loaded, its user needs no right to. It fails with
+// ErrMisbehaves where a server took the library and has not got it then.
 func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 	var mu sync.Mutex
 	err = r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
@@ -56,11 +57,20 @@ func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 			return classified("loading the function library into "+node.Options().Addr, err)
 		}
 		mu.Lock()
-		defer mu.Unlock()
 		loaded++
-		return nil
+		mu.Unlock()
+		return requireLoaded(ctx, node)
 	})
 	return loaded, err
+}
+
+// requireLoaded asks whether a node has the library that it says it took: otherwise callers would load it for ever.
+func requireLoaded(ctx context.Context, node *redis.Client) error {
+	version, err := loadedVersion(ctx, node)
+	if err == nil && version < LibraryVersion {
+		return fmt.Errorf("%s took version %d of the function library and has not got it: %w", node.Options().Addr, LibraryVersion, ErrMisbehaves)
+	}
+	return err
 }
 
 // installOnce is Install for callers that found a function missing, one at a time.

@@ -124,3 +124,25 @@ func TestRedisWithoutFunctionsIsNamed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestInstallFailsWhereTheLibraryIsTakenAndNotKept(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no function": "-ERR Function not found\r\n",
+		"an old one":  fmt.Sprintf(":%d\r\n", LibraryVersion-1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			loads := 0
+			addr := answering(t, func(command []string) string {
+				if command[0] == "function" {
+					loads++
+					return bulk("cachewright")
+				}
+				return to("fcall_ro cw_version", answer)(command)
+			})
+			_, err := operatorOf(t, Connection{Addresses: []string{addr}}).Install(t.Context())
+			if !errors.Is(err, ErrMisbehaves) || !ConcernsStore(err) || loads != 1 {
+				t.Errorf("%v after %d loads", err, loads)
+			}
+		})
+	}
+}
