@@ -31,7 +31,7 @@ const (
 	hostileAtOnce = 8
 	// hostileHeap bounds what all of them may add to the heap. An application may read replies of a million elements, which
 	// take some 60 MiB once decoded, on a few connections at a time.
-	hostileHeap = 768 << 20
+	hostileHeap = 384 << 20
 	// hostileSample is one in so many faults that a test meets if it is not to meet all.
 	hostileSample = 10
 )
