@@ -10,6 +10,7 @@ COPY go.mod go.sum ./
 COPY api/ api/
 COPY registry/ registry/
 COPY controllers/ controllers/
+COPY internal/ internal/
 COPY cmd/ cmd/
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \

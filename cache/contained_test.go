@@ -6,6 +6,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,9 +92,9 @@ func TestPanicsOfFunctionsOfTheApplicationInTheBackgroundDoNotEndTheProcess(t *t
 		modules: func() ([]string, error) { return []string{"users"}, nil },
 		report:  func(context.Context, registry.Slot, string, registry.Counters) error { return errDown },
 	}
-	told := 0
+	var told atomic.Int64
 	hook := func(Failure) {
-		told++
+		told.Add(1)
 		panic("the hook, too")
 	}
 	audit := Audit{Share: 1, Grace: time.Second, Equal: func(_, _ any) bool { panic("equal") }, Inconsistent: func(Operation) { panic("inconsistent") }}
@@ -109,7 +110,7 @@ func TestPanicsOfFunctionsOfTheApplicationInTheBackgroundDoNotEndTheProcess(t *t
 		}()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if told == 0 {
+		if told.Load() == 0 {
 			t.Error("the hook was not called: the test shows nothing")
 		}
 	}, WithFailureHook(hook), WithObserver(&panickingObserver{}), WithAudit(audit))

@@ -47,6 +47,12 @@ func (s *stubStore) count(call string) {
 	s.calls[call]++
 }
 
+func (s *stubStore) filled(token registry.Token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.filledWith = token
+}
+
 func (s *stubStore) called(call string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +98,7 @@ func (s *stubStore) Unlock(context.Context, registry.Key) error {
 
 func (s *stubStore) Set(ctx context.Context, key registry.Key, _ []byte, token registry.Token) (registry.Filled, error) {
 	s.count("set")
-	s.filledWith = token
+	s.filled(token)
 	if s.set == nil {
 		return registry.Filled{Outcome: registry.Stored}, nil
 	}

@@ -242,7 +242,7 @@ func TestOperator(t *testing.T) {
 
 	t.Run("names the variable that is wrong, not what is in it", func(t *testing.T) {
 		const secret = "battery-staple"
-		for _, env := range []string{"REDIS_URL=redis://:" + secret + "@h:port", "REDIS_PORT=tcp://10.0.0.1:6379", "REDIS_TLS=maybe"} {
+		for _, env := range []string{"REDIS_URL=redis://:" + secret + "@h:port", "REDIS_PORT=tcp://10.0.0.1:port", "REDIS_TLS=maybe"} {
 			code, output := start(t, []string{env}, args...).exit(t)
 			variable, _, _ := strings.Cut(env, "=")
 			if code == 0 || !strings.Contains(output, variable) || strings.Contains(output, secret) {
