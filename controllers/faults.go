@@ -66,15 +66,7 @@ func faultOf(err error, at place) *fault {
 		f.class = classStopped
 	case errors.Is(err, errStorePending):
 		f.class = classPending
-	case errors.Is(err, errStoreNotFound):
-		f.class, f.reason = classWait, v1.ReasonStoreNotFound
-		f.message = fmt.Sprintf("there is no CacheStore %s in namespace %s: create it, or mend spec.storeRef", at.id.Name, at.id.Namespace)
-	case errors.Is(err, errStoreRequired):
-		f.class, f.reason = classStalled, v1.ReasonStoreRequired
-		f.message = "this operator has no Redis of its own: create the resource anew with a spec.storeRef that names a CacheStore"
-	case errors.Is(err, errStoreSecret):
-		f.class, f.reason = classWait, v1.ReasonStoreSecretInvalid
-		f.message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.id.Name, causeOf(err, errStoreSecret))
+	case f.isOfReference(at):
 	case errors.Is(err, registry.ErrMisbehaves):
 		f.class, f.reason = classStalled, v1.ReasonStoreMisbehaves
 		f.message = fmt.Sprintf("%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
@@ -106,6 +98,24 @@ func faultOf(err error, at place) *fault {
 		f.class = classRetry
 	}
 	return f
+}
+
+// isOfReference classifies what is wrong with the way to a store before anything answers there: the reference to it, or its Secrets.
+func (f *fault) isOfReference(at place) bool {
+	switch err := f.err; {
+	case errors.Is(err, errStoreNotFound):
+		f.class, f.reason = classWait, v1.ReasonStoreNotFound
+		f.message = fmt.Sprintf("there is no CacheStore %s in namespace %s: create it, or mend spec.storeRef", at.id.Name, at.id.Namespace)
+	case errors.Is(err, errStoreRequired):
+		f.class, f.reason = classStalled, v1.ReasonStoreRequired
+		f.message = "this operator has no Redis of its own: create the resource anew with a spec.storeRef that names a CacheStore"
+	case errors.Is(err, errStoreSecret):
+		f.class, f.reason = classWait, v1.ReasonStoreSecretInvalid
+		f.message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.id.Name, causeOf(err, errStoreSecret))
+	default:
+		return false
+	}
+	return true
 }
 
 // accessTo says what to change where access was refused.

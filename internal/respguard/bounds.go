@@ -16,7 +16,8 @@ func (s *scanner) beginReply(push bool) *Violation {
 	if s.push = push; !push {
 		return nil
 	}
-	if s.pushes++; s.limits.Pushes > 0 && s.pushes > s.limits.Pushes {
+	s.pushes++
+	if s.limits.Pushes > 0 && s.pushes > s.limits.Pushes {
 		return errPushes
 	}
 	return nil
