@@ -51,6 +51,7 @@ var unguarded = map[string]string{
 	"controllers: newTurnQueue: go":                                  "what may panic in it recovers (turnQueue.containedStoreOf); the rest handles requests of this process",
 	"controllers: setupPolicies: EnqueueRequestsFromMapFunc":         ofKubernetes,
 	"controllers: setupStores: EnqueueRequestsFromMapFunc":           ofKubernetes,
+	"controllers: tellBacklogs: Informer.AddEventHandler":            ofKubernetes,
 	"controllers: tellJournal: Informer.AddEventHandler":             ofKubernetes,
 	"controllers: tellMetrics: Informer.AddEventHandler":             ofKubernetes,
 	"controllers: indexFields: FieldIndexer.IndexField":              ofKubernetes,
