@@ -193,3 +193,16 @@ func TestAPolicyWhosePrimaryIsAwayIsNotWoken(t *testing.T) {
 		})
 	}
 }
+
+func TestTheSeriesOfAStoreGoWithIt(t *testing.T) {
+	g := NewWithT(t)
+	metrics := NewMetrics()
+	monitor := newMonitor(storeID{Namespace: "shop", Name: "main"}, givenStore{}, surroundings{Metrics: metrics, Clock: clocktesting.NewFakeClock(time.Now())})
+	find := func() { metrics.storeFound(monitor.id, true) }
+	monitor.publish(find)
+	g.Expect(valuesOf(t, metrics, "cachewright_store_up")).To(Equal([]float64{1}))
+
+	monitor.drop()
+	monitor.publish(find)
+	g.Expect(valuesOf(t, metrics, "cachewright_store_up")).To(BeEmpty())
+}
