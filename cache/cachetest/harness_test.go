@@ -14,6 +14,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/cachetest"
@@ -81,7 +82,10 @@ func redisSubject(t *testing.T, opts ...cache.Option) subject {
 
 func newClient(t *testing.T, server *redistest.Server, namespace string, opts ...cache.Option) *cache.Client {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr(), ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}, // they race with Conn
+	})
 	// The machine may be slow; none of these tests is about that.
 	opts = append([]cache.Option{
 		cache.WithTimeout(patience), cache.WithLoadWait(50 * time.Millisecond), cache.WithLogger(slog.New(slog.DiscardHandler)),
