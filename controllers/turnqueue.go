@@ -29,13 +29,16 @@ type turnQueue struct {
 	due   *sync.Cond
 	turns *turns
 	ended bool
+	// asked is the priority with which requests were added that the queue behind has, or has just given out: of one that is on
+	// its way to wait here nobody else knows that it became urgent.
+	asked map[reconcile.Request]int
 }
 
 // newTurnQueue returns a queue before another. It ends with that.
 func newTurnQueue(
 	behind priorityqueue.PriorityQueue[reconcile.Request], turns *turns, storeOf func(reconcile.Request) storeID,
 ) *turnQueue {
-	q := &turnQueue{PriorityQueue: behind, storeOf: storeOf, turns: turns}
+	q := &turnQueue{PriorityQueue: behind, storeOf: storeOf, turns: turns, asked: map[reconcile.Request]int{}}
 	q.due = sync.NewCond(&q.mu)
 	go q.fetch()
 	return q
@@ -53,10 +56,19 @@ func (q *turnQueue) fetch() {
 			q.mu.Unlock()
 			return
 		}
-		q.turns.join(request, store, priority)
-		q.due.Signal()
+		q.join(request, store, priority)
 		q.mu.Unlock()
 	}
+}
+
+// join lets a request wait for its turn. It is called with the lock held.
+func (q *turnQueue) join(request reconcile.Request, store storeID, priority int) {
+	if asked, known := q.asked[request]; known {
+		priority = max(priority, asked)
+		delete(q.asked, request)
+	}
+	q.turns.join(request, store, priority)
+	q.due.Signal()
 }
 
 // containedStoreOf takes what it panics over for a request to the default store.
@@ -112,10 +124,19 @@ func (q *turnQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.R
 	}
 }
 
+// hasten says whether a request waits for its turn already, with this priority at least from now on. Of another one it
+// remembers the priority.
 func (q *turnQueue) hasten(request reconcile.Request, priority int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.turns.hasten(request, priority)
+	if q.turns.hasten(request, priority) {
+		return true
+	}
+	if former, known := q.asked[request]; known {
+		priority = max(priority, former)
+	}
+	q.asked[request] = priority
+	return false
 }
 
 // Add implements workqueue.TypedInterface.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -288,8 +289,8 @@ func TestAQueueHoldsEachRequestOnce(t *testing.T) {
 	}
 	for range 3 {
 		queue.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, requestOfName("shop", "third"))
+		eventually(t, "it does not wait", func() bool { return queue.waits(requestOfName("shop", "third")) })
 		queue.Add(requestOfName("shop", "third"))
-		eventually(t, "it does not wait", func() bool { return queue.Len() == 1 })
 	}
 	queue.Done(requestOfName("shop", 0))
 	if request, priority, _ := queue.GetWithPriority(); request.Name != "third" || priority != 0 {
@@ -299,6 +300,33 @@ func TestAQueueHoldsEachRequestOnce(t *testing.T) {
 	if queue.Len() != 0 {
 		t.Errorf("%d wait still", queue.Len())
 	}
+}
+
+// A request that becomes urgent on its way from one queue to the other is urgent.
+func TestARequestThatIsOnItsWayIsHastened(t *testing.T) {
+	behind := priorityqueue.New[reconcile.Request]("test")
+	defer behind.ShutDown()
+	queue := &turnQueue{
+		PriorityQueue: behind, turns: newTurns(smallLimits, func(storeID) bool { return false }), asked: map[reconcile.Request]int{},
+	}
+	queue.due = sync.NewCond(&queue.mu)
+	request := requestOfName("shop", "urgent")
+	queue.Add(request)
+	queue.join(request, defaultStore, handler.LowPriority)
+	if _, priority, ok := queue.turns.next(); !ok || priority != 0 {
+		t.Errorf("it has a turn with priority %d", priority)
+	}
+	if len(queue.asked) != 0 {
+		t.Errorf("%v is remembered still", queue.asked)
+	}
+}
+
+// waits says whether a request waits for its turn.
+func (q *turnQueue) waits(request reconcile.Request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, waits := q.turns.waiting[request]
+	return waits
 }
 
 func TestAQueueEnds(t *testing.T) {
