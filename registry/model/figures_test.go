@@ -31,7 +31,7 @@ func (r *run) apply(s step) {
 			l.doubtful = l.doubtful || r.state.cut[l.of.op]
 		}
 		for k, l := range r.state.locks {
-			l.doubtful = !locksLast
+			l.doubtful = l.doubtful || !locksLast
 			r.state.locks[k] = l
 		}
 	}
