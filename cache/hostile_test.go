@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
-	"runtime/debug"
-	"runtime/metrics"
 	"strings"
 	"sync"
 	"testing"
@@ -125,12 +123,12 @@ func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
 	for _, a := range hostileApplications {
 		t.Run(a.name, func(t *testing.T) {
 			usual := a.useAll(t, server.Addr(), redistest.Fault{})
-			base := peakHeap(func() { a.useAll(t, server.Addr(), redistest.Fault{}) })
+			base := redistest.PeakHeap(func() { a.useAll(t, server.Addr(), redistest.Fault{}) })
 			faults := redistest.Faults(usual)
 			if os.Getenv("CHAOS_FAULTS") != "all" {
 				faults = redistest.Sample(faults, hostileSample)
 			}
-			peak := peakHeap(func() { a.meet(t, server.Addr(), faults) })
+			peak := redistest.PeakHeap(func() { a.meet(t, server.Addr(), faults) })
 			t.Logf("%d faults of %q, heap %d MiB, without a fault %d MiB", len(faults), usual, peak>>20, base>>20)
 			if peak > base+hostileHeap {
 				t.Errorf("the heap grew to %d MiB, it was %d MiB with a server that behaves", peak>>20, base>>20)
@@ -214,31 +212,6 @@ func (a hostileApplication) use(t *testing.T, client *cache.Client, fault redist
 	}
 	group.Wait()
 	fetch("list")
-}
-
-// peakHeap returns the most memory in objects of the heap while something is done.
-func peakHeap(do func()) uint64 {
-	const heap = "/memory/classes/heap/objects:bytes"
-	debug.FreeOSMemory()
-	done, peak := make(chan struct{}), make(chan uint64)
-	go func() {
-		var most uint64
-		sample := []metrics.Sample{{Name: heap}}
-		for ticker := time.NewTicker(time.Millisecond); ; {
-			metrics.Read(sample)
-			most = max(most, sample[0].Value.Uint64())
-			select {
-			case <-ticker.C:
-			case <-done:
-				ticker.Stop()
-				peak <- most
-				return
-			}
-		}
-	}()
-	do()
-	close(done)
-	return <-peak
 }
 
 // silent takes what go-redis logs of each connection that fails.

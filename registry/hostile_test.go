@@ -10,8 +10,6 @@ import (
 	"maps"
 	"os"
 	"reflect"
-	"runtime/debug"
-	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
@@ -171,7 +169,7 @@ func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
 	}
 	flush := func() { server.Client().FunctionFlush(t.Context()) } // the library is to be loaded
 	calls := map[redistest.Role][]string{}
-	base := peakHeap(func() {
+	base := redistest.PeakHeap(func() {
 		for _, role := range redistest.Roles() {
 			calls[role] = askEverything(t, server.Addr(), role, redistest.Fault{})
 		}
@@ -181,7 +179,7 @@ func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
 			faults = redistest.Sample(faults, hostileSample)
 		}
 		t.Run(role.String(), func(t *testing.T) {
-			peak := peakHeap(func() { askAll(t, server.Addr(), role, faults, flush) })
+			peak := redistest.PeakHeap(func() { askAll(t, server.Addr(), role, faults, flush) })
 			t.Logf("%d faults of %q, heap %d MiB, without a fault %d MiB", len(faults), calls[role], peak>>20, base>>20)
 			if peak > base+hostileHeap {
 				t.Errorf("the heap grew to %d MiB, it was %d MiB with a server that behaves", peak>>20, base>>20)
@@ -309,31 +307,6 @@ func showable(text string) error {
 	default:
 		return nil
 	}
-}
-
-// peakHeap returns the most memory in objects of the heap while something is done.
-func peakHeap(do func()) uint64 {
-	const heap = "/memory/classes/heap/objects:bytes"
-	debug.FreeOSMemory()
-	done, peak := make(chan struct{}), make(chan uint64)
-	go func() {
-		var most uint64
-		sample := []metrics.Sample{{Name: heap}}
-		for ticker := time.NewTicker(time.Millisecond); ; {
-			metrics.Read(sample)
-			most = max(most, sample[0].Value.Uint64())
-			select {
-			case <-ticker.C:
-			case <-done:
-				ticker.Stop()
-				peak <- most
-				return
-			}
-		}
-	}()
-	do()
-	close(done)
-	return <-peak
 }
 
 // silent takes what go-redis logs of each connection that fails.

@@ -1,0 +1,35 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// PeakHeap returns the most memory in objects of the heap, in bytes, while something is done. It samples every millisecond.
+func PeakHeap(do func()) uint64 {
+	const heap = "/memory/classes/heap/objects:bytes"
+	debug.FreeOSMemory()
+	done, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		var most uint64
+		sample := []metrics.Sample{{Name: heap}}
+		for ticker := time.NewTicker(time.Millisecond); ; {
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64())
+			select {
+			case <-ticker.C:
+			case <-done:
+				ticker.Stop()
+				peak <- most
+				return
+			}
+		}
+	}()
+	do()
+	close(done)
+	return <-peak
+}
