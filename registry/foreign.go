@@ -12,13 +12,14 @@ import (
 // maxSaid bounds what is repeated of an error that a server answered.
 const maxSaid = 256
 
-// printable returns a text of a server as it may be shown to people: clipped to so many bytes, and with '?' in place of
-// whatever a terminal could take for a command, or does not show.
-func printable(text string, most int) string {
-	clipped := text[:min(len(text), most)]
-	for len(clipped) < len(text) && clipped != "" && !utf8.RuneStart(text[len(clipped)]) {
-		clipped = clipped[:len(clipped)-1]
-	}
+// ellipsis ends a text that was clipped.
+const ellipsis = "…"
+
+// printable returns a text of a server as people may see it. It is at most limit bytes long, an
+// ellipsis included, because fields of the API have bounds. A '?' replaces whatever a terminal
+// could take for a command, or does not show.
+func printable(text string, limit int) string {
+	clipped := clip(text, limit)
 	shown := strings.Map(func(c rune) rune {
 		if c == utf8.RuneError || !unicode.IsPrint(c) {
 			return '?'
@@ -26,9 +27,22 @@ func printable(text string, most int) string {
 		return c
 	}, clipped)
 	if len(clipped) < len(text) {
-		shown += "…"
+		shown += ellipsis
 	}
 	return strings.Clone(shown)
+}
+
+// clip returns the beginning of a text that, with an ellipsis, fits into limit bytes. It cuts no
+// character into pieces.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit - len(ellipsis)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
 
 // said is an error in words that may be shown to people.

@@ -171,27 +171,31 @@ func requireFunctions(p Primary) error {
 		p.Addr, p.Version, ErrUnsupported, minRedisMajor)
 }
 
-// maxVersion bounds short texts of INFO that are shown.
-const maxVersion = 64
+// Bounds of short texts of INFO, in bytes: those of the fields that show them in a status.
+const (
+	maxVersion        = 64
+	maxMode           = 32
+	maxEvictionPolicy = 64
+)
 
 // noReplicationID is what INFO says where there is none.
 const noReplicationID = "0000000000000000000000000000000000000000"
 
 func parsePrimary(addr, text string) Primary {
 	says := parseInfo(text)
-	number := func(name string) int64 { return says.number(name, math.MaxInt64) }
+	number := func(name string) int64 { return says.number(name, maxFigure) } // sums of some hold, too
 	p := Primary{
 		Addr:                addr,
 		Version:             printable(says["redis_version"], maxVersion),
-		Mode:                printable(says["redis_mode"], maxVersion),
+		Mode:                printable(says["redis_mode"], maxMode),
 		RunID:               says["run_id"],
 		ReplicationID:       says["master_replid"],
 		FormerReplicationID: says["master_replid2"],
-		Offset:              number("master_repl_offset"),
+		Offset:              says.number("master_repl_offset", math.MaxInt64),
 		IsReplica:           says["role"] == "slave",
 		UsedMemory:          max(0, number("used_memory")-number("mem_not_counted_for_evict")),
 		MaxMemory:           number("maxmemory"),
-		EvictionPolicy:      printable(says["maxmemory_policy"], maxVersion),
+		EvictionPolicy:      printable(says["maxmemory_policy"], maxEvictionPolicy),
 		EvictedKeys:         number("evicted_keys"),
 		AppendOnly:          number("aof_enabled") == 1,
 		Snapshots:           number("rdb_saves"),
