@@ -15,7 +15,8 @@ import (
 const (
 	// switchChannel is where Sentinels tell of another primary.
 	switchChannel = "+switch-master"
-	// followPause is the least time between two looks at who is the primary, however often Sentinels tell of one.
+	// followPause is the least time between two questions for the primary. It doubles, up to
+	// followSilence, while they follow one another closely: a Sentinel may fail, or talk, all the time.
 	followPause = 200 * time.Millisecond
 	// followSilence is how long a Sentinel may say nothing before it is asked.
 	followSilence = 3 * time.Second
@@ -24,11 +25,13 @@ const (
 // follow ends the connections to a primary when there is another one, until ctx ends. A message is but a reason to ask:
 // what is in it is not looked at.
 func (s *sentinels) follow(ctx context.Context) {
+	var rest growingPause
 	for ctx.Err() == nil {
+		began := time.Now()
 		if sentinel, err := s.answering(ctx); err == nil {
 			s.followBy(ctx, sentinel)
 		}
-		pause(ctx, followPause)
+		pause(ctx, rest.after(time.Since(began)))
 	}
 }
 
@@ -52,16 +55,19 @@ func (s *sentinels) followBy(ctx context.Context, sentinel string) {
 	defer func() { _ = messages.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = messages.Close() })
 	defer stop()
+	var rest growingPause
 	for ctx.Err() == nil {
+		began := time.Now()
 		if !heard(ctx, messages) {
 			return
 		}
+		quiet := time.Since(began)
 		primary, err := s.ask(ctx, sentinel)
 		if err != nil {
 			return
 		}
 		s.leave(primary)
-		pause(ctx, followPause)
+		pause(ctx, rest.after(quiet))
 	}
 }
 
@@ -72,6 +78,18 @@ func heard(ctx context.Context, messages *redis.PubSub) bool {
 		return messages.Ping(ctx) == nil
 	}
 	return err == nil
+}
+
+// growingPause is the time to wait before the next question.
+type growingPause time.Duration
+
+// after returns the pause after something that took so long: the shortest if that was long enough.
+func (p *growingPause) after(took time.Duration) time.Duration {
+	if took >= followSilence {
+		*p = 0
+	}
+	*p = growingPause(min(max(2*time.Duration(*p), followPause), followSilence))
+	return time.Duration(*p)
 }
 
 func pause(ctx context.Context, d time.Duration) {
