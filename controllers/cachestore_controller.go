@@ -148,11 +148,12 @@ func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStor
 	id := client.ObjectKeyFromObject(store)
 	var counted references
 	policies, err := policiesIn(ctx, reader, id.Namespace, id)
-	if err != nil {
+	if withoutKind(err) != nil {
 		return counted, err
 	}
 	invalidations := &v1.CacheInvalidationList{}
-	if err := reader.List(ctx, invalidations, append(ofStore(id), othersWrites, readOnly)...); err != nil {
+	err = reader.List(ctx, invalidations, append(ofStore(id), othersWrites, readOnly)...)
+	if withoutKind(err) != nil {
 		return counted, fmt.Errorf("listing the invalidations of namespace %s: %w", id.Namespace, err)
 	}
 	for i := range invalidations.Items {
@@ -166,6 +167,10 @@ func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStor
 	}
 	return counted, nil
 }
+
+// withoutKind forgives a list that the API server does not know the kind: where the CRDs are being
+// deleted, no resource of one that is gone refers to a store any more.
+func withoutKind(err error) error { return client.IgnoreNotFound(err) }
 
 // settle writes status, tells what changed, and decides when to come back.
 func (r *CacheStoreReconciler) settle(
