@@ -79,15 +79,17 @@ func lists() []client.ObjectList {
 }
 
 // Delete deletes all resources of the namespace and returns when they are gone.
-func (h *Hostiles) Delete(ctx context.Context) error {
+func (h *Hostiles) Delete(ctx context.Context) error { return deleteAll(ctx, h.k8s, h.namespace) }
+
+func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
 	for _, object := range []client.Object{&v1.CacheInvalidation{}, &v1.CachePolicy{}, &v1.CacheStore{}} {
-		if err := h.k8s.DeleteAllOf(ctx, object, client.InNamespace(h.namespace)); err != nil {
+		if err := k8s.DeleteAllOf(ctx, object, client.InNamespace(namespace)); err != nil {
 			return err
 		}
 	}
 	return eventually(ctx, time.Second, func(ctx context.Context) error {
 		left := []string{}
-		err := h.visit(ctx, lists(), func(object client.Object) { left = append(left, fmt.Sprintf("%T %s", object, object.GetName())) })
+		err := visit(ctx, k8s, namespace, lists(), func(object client.Object) { left = append(left, fmt.Sprintf("%T %s", object, object.GetName())) })
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("%d resources are still there: %q", len(left), left[:min(len(left), 20)])
 		}
@@ -101,16 +103,16 @@ func (h *Hostiles) Said(ctx context.Context) (map[string]string, error) {
 	for _, server := range h.servers {
 		ways[server.name] = server.fault().Way.Name
 	}
-	err := h.visit(ctx, slices.Concat(lists(), []client.ObjectList{&eventsv1.EventList{}}), func(object client.Object) {
+	err := visit(ctx, h.k8s, h.namespace, slices.Concat(lists(), []client.ObjectList{&eventsv1.EventList{}}), func(object client.Object) {
 		text, _ := json.Marshal(object) // it was JSON before
 		said[fmt.Sprintf("%T %s (%s)", object, object.GetName(), ways[object.GetName()])] = string(text)
 	})
 	return said, err
 }
 
-func (h *Hostiles) visit(ctx context.Context, of []client.ObjectList, do func(client.Object)) error {
+func visit(ctx context.Context, k8s client.Client, namespace string, of []client.ObjectList, do func(client.Object)) error {
 	for _, list := range of {
-		if err := h.k8s.List(ctx, list, client.InNamespace(h.namespace)); err != nil {
+		if err := k8s.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return err
 		}
 		switch list := list.(type) {

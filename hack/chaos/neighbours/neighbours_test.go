@@ -63,18 +63,25 @@ func TestHostileStoresHarmNobody(t *testing.T) {
 	alone, err := tenant.Measure(ctx, samples)
 	w.must(err)
 
+	w.besideMisbehaving(ctx, tenant, alone, samples)
+	w.besideHanging(ctx, tenant, alone, samples)
+	w.checkMemory()
+	w.checkWrites()
+	w.checkAlive()
+}
+
+// besideMisbehaving times a neighbour beside servers that answer wrongly, in one call after the other.
+func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
+	w.t.Helper()
 	hostiles, err := operatortest.NewHostiles(ctx, w.k8s, "hostile")
 	w.must(err)
-	t.Cleanup(hostiles.Close)
+	w.t.Cleanup(hostiles.Close)
 	calls, err := hostiles.Learn(ctx, w.hostileUpstream)
 	w.must(err)
 	faults := redistest.FaultsOf(calls)
 	began := time.Now()
-	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, often(t, "CHAOS_STORES", 60)))
-	turns := often(t, "CHAOS_TURNS", 2)
-	if turns > hostiles.Turns() {
-		turns = hostiles.Turns()
-	}
+	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, often(w.t, "CHAOS_STORES", 60)))
+	turns := min(often(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
 	var beside operatortest.Latencies
 	for range turns + 1 {
 		w.awaitAsked(hostiles, samples)
@@ -84,30 +91,43 @@ func TestHostileStoresHarmNobody(t *testing.T) {
 		w.checkSaid(hostiles)
 		w.must(hostiles.Rotate(ctx))
 	}
-	t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
-	w.compare("purges", alone.Purges, beside.Purges)
-	w.compare("changes of policies", alone.Policies, beside.Policies)
-	w.checkMemory()
-	w.checkWrites()
+	w.t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
+	w.compare("beside stores that misbehave", alone, beside)
 	if err := hostiles.Delete(ctx); err != nil {
-		t.Error(err)
+		w.t.Error(err)
 	}
-	w.checkAlive()
 }
 
-// awaitAsked waits until each server was asked for what it misbehaves in, or has had its time: some
-// calls are made only after others went well. In long runs it also lets the burst pass in which all
-// resources change at once, because bursts have a bound and a test of their own.
+// besideHanging times a neighbour beside servers that take each connection, and never answer.
+func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
+	w.t.Helper()
+	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", often(w.t, "CHAOS_HANGING", 60))
+	w.must(err)
+	w.t.Cleanup(hanging.Close)
+	beside, err := tenant.Measure(ctx, samples)
+	w.must(err)
+	w.t.Logf("%d connections hang", hanging.Connections())
+	w.compare("beside stores that hang", alone, beside)
+	if err := hanging.Delete(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// awaitAsked gives servers time to be asked for what they misbehave in: some calls are made only
+// after others went well. In long runs it also lets the burst pass in which all resources change at
+// once, because bursts have a bound and a test of their own.
 func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
 	w.t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
+	rest, burst := 5*time.Second, time.Duration(0)
+	if samples >= tellingSamples {
+		rest, burst = 40*time.Second, 10*time.Second
+	}
+	deadline := time.Now().Add(rest)
 	for len(hostiles.Unasked()) > 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	w.t.Logf("%d servers were not asked for what they misbehave in yet", len(hostiles.Unasked()))
-	if samples >= tellingSamples {
-		time.Sleep(10 * time.Second)
-	}
+	time.Sleep(burst)
 }
 
 // world is an API server, the operator, its own Redis and the one that is behind the hostile servers.
@@ -174,8 +194,14 @@ func (w *world) must(err error) {
 // tellingSamples are enough for a 99th percentile; with fewer, that would be the one time at which the machine did something else.
 const tellingSamples = 500
 
-// compare holds what a neighbour's calls took beside hostile stores against what they took alone.
-func (w *world) compare(what string, alone, beside []time.Duration) {
+// compare holds what a neighbour's calls took against what they took alone.
+func (w *world) compare(where string, alone, beside operatortest.Latencies) {
+	w.t.Helper()
+	w.compareOne("purges "+where, alone.Purges, beside.Purges)
+	w.compareOne("changes of policies "+where, alone.Policies, beside.Policies)
+}
+
+func (w *world) compareOne(what string, alone, beside []time.Duration) {
 	w.t.Helper()
 	percent := 99
 	if min(len(alone), len(beside)) < tellingSamples {
@@ -186,7 +212,7 @@ func (w *world) compare(what string, alone, beside []time.Duration) {
 		operatortest.Percentile(beside, 50), operatortest.Percentile(beside, 99), len(beside),
 		operatortest.Percentile(alone, 50), operatortest.Percentile(alone, 99), len(alone))
 	if bound := max(3*usual, enough); took > bound {
-		w.t.Errorf("%s of a neighbour took %s (p%d) beside hostile stores, more than %s", what, took, percent, bound)
+		w.t.Errorf("%s took %s (p%d), more than %s", what, took, percent, bound)
 	}
 }
 
