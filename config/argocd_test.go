@@ -59,7 +59,7 @@ func TestArgoHealth(t *testing.T) {
 	}
 }
 
-// ready returns a status with the condition Ready, and with others that are true.
+// ready returns a status with the condition Ready, and with others that are True.
 func ready(observed int, status, reason string, others ...string) string {
 	conditions := []string{fmt.Sprintf("{type: Ready, status: %q, reason: %s, message: %s it is}", status, reason, reason)}
 	for _, other := range others {

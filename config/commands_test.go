@@ -30,20 +30,20 @@ import (
 	"github.com/cachewright/cachewright/internal/kubetest"
 )
 
-// followed are the pages that give commands, in an order in which they can be followed: operations.md creates namespace shop.
+// followed lists the pages with commands, in an order in which a reader can follow them: operations.md creates namespace shop.
 var followed = []string{"README.md", "operator.md", "operations.md", "cachepolicy.md", "cachestore.md", "cacheinvalidation.md", "gitops.md"}
 
-// notRun are the lines that need more than an API server, with the reason.
+// notRun lists the lines that this test does not run, with the reason.
 var notRun = map[string]string{
 	"kubectl delete crd cachepolicies.cachewright.io cacheinvalidations.cachewright.io cachestores.cachewright.io": "the other pages need the CRDs",
 	"kubectl delete -f dist/install.yaml --ignore-not-found":                                                       "make build-installer writes that file",
 }
 
-// fragments are what running text calls by name, without the arguments that would make it a command.
+// fragments are parts of commands in running text, without the arguments that would make them complete.
 var fragments = []string{"kubectl create -f", "kubectl wait --for=condition=Complete"}
 
-// TestDocumentedCommandsWork follows the pages on a cluster that has nothing yet: it installs by the README, then runs every
-// kubectl line of every page. No operator runs there; the test says that everything is ready.
+// TestDocumentedCommandsWork follows the pages on an empty cluster. It installs by the README, then runs every kubectl line
+// of every page. No operator runs there: the test sets everything to ready.
 func TestDocumentedCommandsWork(t *testing.T) {
 	r := newReader(t)
 	ran := 0
@@ -83,7 +83,7 @@ func TestEveryPageWithCommandsIsFollowed(t *testing.T) {
 	}
 }
 
-// TestTheFirstLookShowsTheOperatorsEvents runs the line that operations.md begins with.
+// TestTheFirstLookShowsTheOperatorsEvents runs the first command of operations.md for events.
 func TestTheFirstLookShowsTheOperatorsEvents(t *testing.T) {
 	team := namespace(t, "events-")
 	for controller, reason := range map[string]string{controllers.EventSource: "OfOurs", "kubelet": "OfOthers"} {
@@ -114,8 +114,8 @@ var (
 	inlineCode  = regexp.MustCompile("`(kubectl [^`]+)`")
 )
 
-// commandsOf returns what a page tells its readers to run with kubectl, and how to install: the lines of blocks, and the
-// commands in running text.
+// commandsOf returns the kubectl commands of a page, and those that install: the lines of blocks, and the commands in
+// running text.
 func commandsOf(t *testing.T, name string) (commands []string) {
 	t.Helper()
 	text := page(t, pathOf(name))
@@ -148,7 +148,7 @@ func isForTheCluster(line string) bool {
 	return strings.HasPrefix(line, "kubectl ") || strings.HasPrefix(line, "make ") && (strings.Contains(line, "deploy") || strings.HasPrefix(line, "make install"))
 }
 
-// reader is somebody who follows the pages, in the root of a copy of the repository, with a cluster of their own.
+// reader follows the pages in the root of a copy of the repository, with its own cluster.
 type reader struct {
 	client.WithWatch
 	folder, path string
@@ -182,10 +182,10 @@ func newReader(t *testing.T) *reader {
 		t.Fatal(err)
 	}
 	r.write(t, r.path, "kubectl", fmt.Sprintf("#!/bin/sh\nexec %q --kubeconfig %q \"$@\"\n", environment.ControlPlane.KubectlPath, filepath.Join(r.folder, "kubeconfig")))
-	// There is no registry for an image, and the tree stays as it is.
+	// There is no registry for an image, and the tree must not change.
 	r.write(t, r.path, "make", fmt.Sprintf("#!/bin/bash\nPATH=${PATH#*:} exec make -C %q -o manifests KUBECTL=%q \"${@/#docker-*/--silent}\"\n",
 		root, filepath.Join(r.path, "kubectl")))
-	// Argo CD and Prometheus are there already, where the pages speak of them.
+	// Pages that mention Argo CD and Prometheus expect their namespaces.
 	for _, name := range []string{"argocd", "monitoring"} {
 		if err := r.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
 			t.Fatal(err)
@@ -201,7 +201,7 @@ func (r *reader) write(t *testing.T, folder, name, content string) {
 	}
 }
 
-// run runs a line as a shell does, after what it speaks of is there.
+// run runs a line as a shell does, after it has prepared what the line refers to.
 func (r *reader) run(t *testing.T, line string) (string, error) {
 	t.Helper()
 	r.prepare(t, line)
@@ -214,12 +214,12 @@ func (r *reader) run(t *testing.T, line string) (string, error) {
 	return string(output), err
 }
 
-// examples are the manifests that the pages begin with, by the name of the file that commands call them by.
+// examples names the page whose first manifest has the file name of a command.
 var examples = map[string]string{"users.yaml": "cachepolicy.md", "main.yaml": "cachestore.md", "purge.yaml": "cacheinvalidation.md"}
 
 var purgeName = regexp.MustCompile(`\busers-\w+-\w{5}\b`)
 
-// prepare writes the file that a command names, creates the purge that it speaks of, and says that everything is ready.
+// prepare writes the file that a command names, creates the purge that it refers to, and sets everything to ready.
 func (r *reader) prepare(t *testing.T, line string) {
 	t.Helper()
 	for file, name := range examples {
@@ -241,7 +241,7 @@ func (r *reader) prepare(t *testing.T, line string) {
 	}
 }
 
-// wantImage fails where the operator was installed with an image that nobody has.
+// wantImage fails if the operator was installed with another image than the page names.
 func (r *reader) wantImage(t *testing.T, page string) {
 	t.Helper()
 	var deployment appsv1.Deployment
@@ -253,7 +253,7 @@ func (r *reader) wantImage(t *testing.T, page string) {
 	}
 }
 
-// finishEverything does what the operator would.
+// finishEverything writes the status that the operator would write.
 func (r *reader) finishEverything(t *testing.T) {
 	t.Helper()
 	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {

@@ -30,8 +30,8 @@ func TestInstallWarnsOfNothing(t *testing.T) {
 	}
 }
 
-// The namespace enforces the restricted level of pod security, so the API server is the judge of
-// the manager's pod.
+// The namespace enforces the restricted level of pod security, so the API server checks the
+// manager's pod.
 func TestManagerPodIsAdmittedUnderRestrictedPodSecurity(t *testing.T) {
 	ctx := context.Background()
 	pod := managerPod(t)
@@ -106,7 +106,7 @@ func TestMetricsServiceReachesManager(t *testing.T) {
 	if endpoint.Port != port.Name || endpoint.Path != "/metrics" || endpoint.Scheme != "https" {
 		t.Errorf("the ServiceMonitor scrapes %+v, want https /metrics of port %s", endpoint, port.Name)
 	}
-	// The job by which the alerts know the operator is the name of the service.
+	// The alerts select the operator by a job with the name of the service.
 	if !strings.Contains(page(t, "prometheus/alerts.yaml"), `up{job="`+service.Name+`"}`) {
 		t.Errorf("no alert looks whether %s is up", service.Name)
 	}
@@ -130,7 +130,7 @@ func TestNetworkPolicyCoversManager(t *testing.T) {
 	if got := portNumber(pod.Spec.Containers[0], *ingress.Ports[0].Port); got != 8443 {
 		t.Errorf("opens port %d, want 8443", got)
 	}
-	// Nobody named in from would be everybody.
+	// An empty from would allow everybody.
 	if len(ingress.From) != 1 || ingress.From[0].NamespaceSelector == nil {
 		t.Fatalf("admits %+v, want namespaces by their labels", ingress.From)
 	}
@@ -141,7 +141,7 @@ func TestNetworkPolicyCoversManager(t *testing.T) {
 	}
 }
 
-// managerPod returns a pod as the Deployment that was installed would make it.
+// managerPod returns a pod as the installed Deployment would create it.
 func managerPod(t *testing.T) *corev1.Pod {
 	t.Helper()
 	var deployment appsv1.Deployment

@@ -27,6 +27,7 @@ func TestSamplesApply(t *testing.T) {
 	team := namespace(t, "samples-")
 
 	kubectl(t, "apply", "-n", team, "-k", "samples")
+	kubectl(t, "apply", "-n", team, "-k", "samples/purges")
 
 	var policies v1.CachePolicyList
 	var invalidations v1.CacheInvalidationList
@@ -36,7 +37,7 @@ func TestSamplesApply(t *testing.T) {
 		}
 	}
 	if applied, files := len(policies.Items)+len(invalidations.Items), sampleFiles(t); applied != len(files) {
-		t.Errorf("kustomization.yaml applied %d resources of %d files: %q", applied, len(files), files)
+		t.Errorf("the samples have %d resources of %d files: %q", applied, len(files), files)
 	}
 	users := map[string]time.Duration{}
 	for _, policy := range policies.Items {
@@ -70,14 +71,18 @@ func TestStoreSampleApplies(t *testing.T) {
 
 func sampleFiles(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("samples/cache*.yaml")
-	if err != nil || len(files) == 0 {
+	policies, err := filepath.Glob("samples/cache*.yaml")
+	if err != nil || len(policies) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
-	return files
+	purges, err := filepath.Glob("samples/purges/cache*.yaml")
+	if err != nil || len(purges) == 0 {
+		t.Fatalf("no samples of purges: %v", err)
+	}
+	return append(policies, purges...)
 }
 
-// TestDocumentedManifests creates what the documentation shows, as a reader would copy it.
+// TestDocumentedManifests creates the manifests of the documentation, as a reader would copy them.
 func TestDocumentedManifests(t *testing.T) {
 	shown := 0
 	for _, page := range pages(t) {
@@ -122,8 +127,8 @@ func manifests(t *testing.T, page string) []string {
 	return found
 }
 
-// createDryRun sends a manifest through the whole admission of the API server, unknown fields
-// refused, and stores nothing.
+// createDryRun sends a manifest through the whole admission of the API server, which refuses unknown
+// fields, and stores nothing.
 func createDryRun(manifest string) error {
 	var object unstructured.Unstructured
 	if err := yaml.UnmarshalStrict([]byte(manifest), &object.Object); err != nil {

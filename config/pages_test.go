@@ -36,14 +36,14 @@ func TestPagesAreComplete(t *testing.T) {
 		for _, part := range []string{"spec", "status"} {
 			for _, field := range fields(root.Properties[part]) {
 				if !strings.Contains(text, "`"+field) && !strings.Contains(text, "."+field+"`") {
-					t.Errorf("the page of %s does not tell of %s.%s", name, part, field)
+					t.Errorf("the page of %s does not name %s.%s", name, part, field)
 				}
 			}
 		}
 	}
 	for _, word := range conditionNames(t) {
 		if !strings.Contains(policy+invalidation+store, "`"+word+"`") {
-			t.Errorf("no page tells of the condition or reason %s", word)
+			t.Errorf("no page names the condition or reason %s", word)
 		}
 	}
 }

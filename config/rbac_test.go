@@ -59,9 +59,9 @@ func TestManagerPermissions(t *testing.T) {
 // aggregateTo begins the label that adds a role to a built-in one.
 const aggregateTo = "rbac.authorization.k8s.io/aggregate-to-"
 
-// TestRolesForPeople binds each role in one namespace and asks the API server what it allows. Adding the roles to the built-in
-// ones is the work of kube-controller-manager, which does not run here: of that the labels are checked, against what the
-// built-in roles select.
+// TestRolesForPeople binds each role in one namespace and asks the API server what it allows. kube-controller-manager, which
+// adds the roles to the built-in ones, does not run here. So the test compares the labels with the selectors of the built-in
+// roles.
 func TestRolesForPeople(t *testing.T) {
 	ctx := context.Background()
 	team := namespace(t, "team-")
@@ -103,8 +103,8 @@ func TestRolesForPeople(t *testing.T) {
 	}
 }
 
-// wantAggregated fails unless just the one of the built-in roles selects a role. Each of these has the permissions of the ones below
-// it anyway: its own selection is of what those lack.
+// wantAggregated fails unless exactly one of the built-in roles selects a role. Each built-in role includes the lower ones, and
+// selects only what those lack.
 func wantAggregated(t *testing.T, role *rbacv1.ClusterRole, into string) {
 	t.Helper()
 	for _, name := range []string{"admin", "edit", "view"} {
@@ -141,8 +141,8 @@ func namespace(t *testing.T, prefix string) string {
 }
 
 // wantAllowed asks the API server, which may take a moment to learn of a new role or binding. A
-// refusal needs no such patience: everything that could allow is there by the first permission that
-// is granted, and each table begins with those.
+// refusal needs no wait: each table begins with a granted permission, and once that is granted, the
+// API server knows all roles.
 func wantAllowed(t *testing.T, user, verb, resource, namespace string, want bool) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {

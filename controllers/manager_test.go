@@ -283,6 +283,7 @@ var _ = Describe("The operator", func() {
 		kubectl(ctx, "apply", "-k", filepath.Join("..", "config", "samples"), "-n", on.namespace)
 
 		kubectl(ctx, "wait", "--for=condition=Ready", "cpol", "--all", "-n", on.namespace, "--timeout=60s")
+		kubectl(ctx, "apply", "-k", filepath.Join("..", "config", "samples", "purges"), "-n", on.namespace)
 		kubectl(ctx, "wait", "--for=condition=Complete", "cinv", "--all", "-n", on.namespace, "--timeout=60s")
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("auth", "posts", "users"))
 	})

@@ -2,9 +2,9 @@
 # Copyright The Cachewright Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Checks that what is derived is up to date: generated files and formatting, by making them again in a copy of the
-# tree and comparing, go.mod and go.sum of each module, and that the manifests build. Changes nothing; uncommitted
-# changes are checked like committed ones.
+# Checks that generated files and formatting are up to date, by generating them in a copy of the tree and comparing.
+# Also checks go.mod and go.sum of each module, and that the manifests build. Changes nothing. Uncommitted changes are
+# checked like committed ones.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,7 +12,7 @@ copies=$(mktemp -d)
 trap 'rm -rf "$copies"' EXIT
 failed=()
 
-# check runs a command that prints what is wrong, if something is, and fails then.
+# check runs a command that fails and prints what is wrong.
 check() {
   local what=$1 remedy=$2 output
   shift 2
@@ -24,7 +24,7 @@ check() {
   printf 'FAILED  %s: %s\n%s\n' "$what" "$remedy" "$(head -n 100 <<<"$output")"
 }
 
-# copy_tree copies the files that are or could be committed.
+# copy_tree copies the files that are committed or could be.
 copy_tree() {
   mkdir "$1"
   git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
@@ -48,7 +48,7 @@ formatted() {
   [[ -z $files ]]
 }
 
-# tidy downloads first: what it says of that is no difference.
+# tidy may download modules. These messages are no difference.
 tidy() {
   go -C "$1" mod tidy -diff 2>"$copies/messages" || {
     grep -v '^go: downloading' "$copies/messages"
@@ -63,7 +63,7 @@ check "formatting" "run make fmt" formatted
 for module in . bench hack/controlplane hack/lint hack/tools; do
   check "go.mod and go.sum of $module" "run go mod tidy in $module" tidy "$module"
 done
-for kustomization in config/default config/namespaced config/watched-namespace config/people config/samples config/samples/store; do
+for kustomization in config/default config/namespaced config/watched-namespace config/people config/samples config/samples/purges config/samples/store; do
   check "$kustomization" "kustomize build $kustomization must work" built "$kustomization"
 done
 

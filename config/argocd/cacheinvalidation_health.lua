@@ -1,5 +1,5 @@
--- Argo CD's health of a CacheInvalidation: healthy once it is complete, so that a sync that creates
--- one as a hook waits until the purge is in effect.
+-- Argo CD's health check of a CacheInvalidation: healthy once it is complete, so that a sync with one as a
+-- hook waits until the purge is in effect.
 local waiting = { status = "Progressing", message = "Waiting for the operator" }
 
 local status = obj.status

@@ -1,4 +1,4 @@
--- Argo CD's health of a CachePolicy: healthy once the policy is in force in Redis.
+-- Argo CD's health check of a CachePolicy: healthy once the policy is in force in Redis.
 local waiting = { status = "Progressing", message = "Waiting for the operator" }
 
 local status = obj.status

@@ -1,4 +1,4 @@
--- Argo CD's health of a CacheStore: healthy once the operator can use it.
+-- Argo CD's health check of a CacheStore: healthy once the operator can use it.
 local waiting = { status = "Progressing", message = "Waiting for the operator" }
 
 local status = obj.status

@@ -10,7 +10,7 @@ import (
 	"net/http"
 )
 
-// get asks for a page and decodes it into out, unless that is nil.
+// get requests a page and decodes it into out, unless that is nil.
 func get(ctx context.Context, url string, out any, headers ...string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *stage) read(ctx context.Context, path, id string, headers ...string) er
 	return nil
 }
 
-// queriesOf returns how often the source is asked while do runs.
+// queriesOf returns the number of queries to the source while do runs.
 func (s *stage) queriesOf(ctx context.Context, do func() error) (int, error) {
 	var before, after int
 	if err := get(ctx, s.appURL+"/queries", &before); err != nil {
@@ -67,7 +67,7 @@ func (s *stage) queriesOf(ctx context.Context, do func() error) (int, error) {
 	return after - before, err
 }
 
-// wantQueries fails unless do asks the source exactly so often.
+// wantQueries fails unless do causes exactly that many queries to the source.
 func (s *stage) wantQueries(ctx context.Context, want int, what string, do func() error) error {
 	got, err := s.queriesOf(ctx, do)
 	if err != nil {

@@ -1,11 +1,11 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// The demo: a real API server, a real Redis, the operator and a small application on this machine,
-// and a story in which each step checks what it claims. "make demo" runs it.
+// The demo runs a real API server, a real Redis, the operator and a small application on this
+// machine. It tells a story in which each step checks what it claims. "make demo" runs it.
 //
-// It stays up with a kubeconfig to play with. With DEMO_EXIT=1 it ends after the story, with status
-// 0 only if every step was seen to hold.
+// It stays up for you to try things. With DEMO_EXIT=1 it ends after the story, with status 0 only if
+// every step succeeded.
 package main
 
 import (
@@ -20,13 +20,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// storyDeadline bounds the story: a step that hangs is a step that does not hold.
+// storyDeadline limits the story: a step that hangs fails.
 const storyDeadline = 5 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	log.SetLogger(logr.Discard()) // without a logger, controller-runtime complains with a trace after half a minute
+	log.SetLogger(logr.Discard()) // without a logger, controller-runtime prints a trace after half a minute
 	if err := run(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "\nThe demo failed: %v\n", err)
 		os.Exit(1)
@@ -47,7 +47,7 @@ func run(ctx context.Context) (err error) {
 		stage.showLogs()
 		return err
 	}
-	say("\nEvery step held, in %s.", time.Since(began).Round(time.Second))
+	say("\nEvery step succeeded, in %s.", time.Since(began).Round(time.Second))
 	if os.Getenv("DEMO_EXIT") == "1" {
 		return nil
 	}

@@ -25,7 +25,7 @@ import (
 
 const namespace = "shop"
 
-// stage is what the story is played on.
+// stage holds everything that the demo runs.
 type stage struct {
 	root         string
 	dir          string
@@ -147,7 +147,7 @@ func (s *stage) startApp(ctx context.Context) error {
 	return eventually(ctx, "the application to listen", func() error { return get(ctx, s.appURL+"/queries", nil) })
 }
 
-// start runs a program that was compiled, its log in a file.
+// start runs a compiled program, with its log in a file.
 func (s *stage) start(name string, args ...string) error {
 	log, err := os.Create(filepath.Join(s.dir, name+".log"))
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *stage) start(name string, args ...string) error {
 	command.Env = append(command.Environ(),
 		"KUBECONFIG="+s.kubeconfig, "REDIS_HOST="+host, "REDIS_PORT="+port, "NAMESPACE="+namespace)
 	command.Stdout, command.Stderr = log, log
-	// Ctrl-C is for the demo, which ends its programs in order.
+	// Ctrl-C reaches only the demo, which ends its programs in order.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
 		return err
@@ -189,7 +189,7 @@ func (s *stage) tearDown() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// showLogs helps to find out why a step did not hold.
+// showLogs shows the logs after a failed step.
 func (s *stage) showLogs() {
 	const tail = 4000
 	for _, name := range []string{"operator", "app"} {
@@ -210,7 +210,7 @@ func freeAddr() (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-// eventually waits until check holds, and says what was waited for when it does not.
+// eventually waits until check succeeds. Its error names what it waited for.
 func eventually(ctx context.Context, what string, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

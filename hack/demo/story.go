@@ -31,7 +31,7 @@ var (
 	auth  = registry.Slot{Namespace: namespace, Module: "auth"}
 )
 
-// tell plays the story; the first step that does not hold ends it.
+// tell plays the story. The first step that fails ends it.
 func (s *stage) tell(ctx context.Context) error {
 	for i, step := range []struct {
 		title string
@@ -39,11 +39,11 @@ func (s *stage) tell(ctx context.Context) error {
 	}{
 		{"The samples are applied; the operator pushes their policies to Redis", s.applySamples},
 		{"An application reads through the cache", s.readThrough},
-		{"What there is to see", s.look},
+		{"What kubectl shows", s.look},
 		{"A TTL is changed with kubectl apply; the next fill obeys", s.changeTTL},
 		{"One user is purged, and only that user", s.purgeUser},
 		{fmt.Sprintf("A module of %d keys is purged, at once", largeKeys), s.purgeLargeModule},
-		{"Redis is killed; the application goes on", s.killRedis},
+		{"Redis is killed; the application continues", s.killRedis},
 		{"Redis starts again, empty; the policies return", s.restartRedis},
 	} {
 		title(i+1, step.title)
@@ -58,6 +58,7 @@ func (s *stage) applySamples(ctx context.Context) error {
 	for _, args := range [][]string{
 		{"apply", "-n", namespace, "-k", "config/samples"},
 		{"wait", "-n", namespace, "--for=condition=Ready", "cachepolicy", "--all", "--timeout=60s"},
+		{"apply", "-n", namespace, "-k", "config/samples/purges"},
 		{"wait", "-n", namespace, "--for=condition=Complete", "cacheinvalidation", "--all", "--timeout=60s"},
 	} {
 		if err := s.kubectl(ctx, args...); err != nil {
@@ -126,7 +127,7 @@ func (s *stage) changeTTL(ctx context.Context) error {
 		return fmt.Errorf("%s has no ttl of 300s to change", usersManifest)
 	}
 	if before, err := s.remaining(ctx, "user-1"); err != nil || before <= time.Minute {
-		return fmt.Errorf("an entry filled under 300s has %s left (%w)", before, err)
+		return fmt.Errorf("an entry filled with a TTL of 300s has %s left (%w)", before, err)
 	}
 	say("  $ sed 's/ttl: 300s/ttl: 60s/' %s | kubectl apply -n %s -f -", usersManifest, namespace)
 	if output, err := s.quietly(ctx, changed, "apply", "-n", namespace, "-f", "-"); err != nil {
@@ -157,7 +158,7 @@ func (s *stage) changeTTL(ctx context.Context) error {
 	return nil
 }
 
-// remaining returns how long the entry of a user has left, by Redis.
+// remaining returns the remaining TTL of a user's entry in Redis.
 func (s *stage) remaining(ctx context.Context, id string) (time.Duration, error) {
 	params, err := cache.ID(id)
 	if err != nil {
@@ -211,7 +212,7 @@ spec:
 	})
 }
 
-// keys counts the entries that the application has.
+// keys counts the entries of the application.
 func (s *stage) keys(ctx context.Context) (int64, error) {
 	total := int64(0)
 	for _, slot := range []registry.Slot{users, auth} {
@@ -277,7 +278,7 @@ spec:
 	if err != nil {
 		return err
 	}
-	say("  ✓ in effect within %s; the memory of %d keys was given back after that", spent, largeKeys)
+	say("  ✓ in effect within %s; the memory of %d keys was freed after that", spent, largeKeys)
 	return nil
 }
 
@@ -359,7 +360,7 @@ All of it is still running. In another terminal:
   export KUBECONFIG=%s PATH=%s:$PATH
   kubectl get cpol,cinv -n %s -o wide
   kubectl explain cachepolicy.spec.operations
-  kubectl create -n %s -f config/samples/cacheinvalidation_module.yaml
+  kubectl create -n %s -f config/samples/purges/cacheinvalidation_module.yaml
   redis-cli -p %s FCALL_RO cw_stats 1 'cw:{%s/users}'
   curl %s/users/user-7
   curl -H 'X-User: user-7' %s/profile
