@@ -20,7 +20,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// complete are objects with every field that there is.
+// complete are objects with every field.
 var complete = []struct {
 	resource     string
 	object       func() client.Object
@@ -64,8 +64,8 @@ const (
 	aCondition = `{"type":"Ready","status":"True","observedGeneration":1,"lastTransitionTime":` + aTime + `,"reason":"Applied","message":"m"}`
 )
 
-// What one part of a schema accepts, the operator decodes, and can write again: one object that it cannot decode would
-// stop its watch of all objects of the kind.
+// The operator decodes what a schema accepts, and can write it again. One object that it cannot decode would stop its
+// watch of all objects of the kind.
 func TestEveryTextThatTheSchemaAcceptsDecodes(t *testing.T) {
 	for _, kind := range complete {
 		t.Run(kind.resource, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestEveryTextThatTheSchemaAcceptsDecodes(t *testing.T) {
 	}
 }
 
-// Metadata is decoded by the API server itself, which has to refuse or to drop what Go cannot read.
+// The API server decodes metadata, and must refuse or drop what Go cannot read.
 func TestEveryMetadataThatIsAcceptedDecodes(t *testing.T) {
 	accepted := 0
 	for _, kind := range complete {
@@ -126,8 +126,8 @@ func TestEveryMetadataThatIsAcceptedDecodes(t *testing.T) {
 	}
 }
 
-// tryEach sends a text with each candidate in the place of each field of the schema. What is accepted must decode and,
-// where send writes it again, be accepted as Go writes it.
+// tryEach sends a text with each candidate in the place of each field of the schema. An accepted text must decode. If
+// send writes it again, the API server must accept it as Go writes it.
 func tryEach(t *testing.T, schema apiextensions.JSONSchemaProps, text string, send func(string) (client.Object, error)) {
 	t.Helper()
 	var tree any
@@ -158,7 +158,7 @@ func tryEach(t *testing.T, schema apiextensions.JSONSchemaProps, text string, se
 	}
 }
 
-// eachPlace calls f for each field of a schema, and puts back what the tree had there.
+// eachPlace calls f for each field of a schema, and restores the tree afterwards.
 func eachPlace(
 	t *testing.T, path string, schema apiextensions.JSONSchemaProps, tree any,
 	f func(path string, schema apiextensions.JSONSchemaProps, put func(any)),
@@ -186,7 +186,7 @@ func eachPlace(
 	}
 }
 
-// decoded is JSON as the operator's client decodes it.
+// decoded returns JSON as the operator's client decodes it.
 func decoded[T any](t *testing.T, stored []byte, object T) T {
 	t.Helper()
 	if err := kjson.Unmarshal(stored, object); err != nil {

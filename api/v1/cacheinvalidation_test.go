@@ -53,7 +53,7 @@ func TestInvalidationTargets(t *testing.T) {
 		{`{all: false, module: users, operation: list, userID: u1}`, ""},
 	} {
 		t.Run(test.target, func(t *testing.T) {
-			// The second target, so that the message has to say which one it means.
+			// The second target, so that the message must say which one it means.
 			spec := `{targets: [{module: fine}, ` + test.target + `]}`
 			if test.want == "" {
 				mustCreate(t, invalidations, spec, &v1.CacheInvalidation{})
@@ -154,7 +154,7 @@ func TestCacheInvalidationIsImmutable(t *testing.T) {
 	}
 }
 
-// Applying a manifest again, as GitOps does every few minutes, is no change.
+// To apply a manifest again, as GitOps does every few minutes, is no change.
 func TestCacheInvalidationMayBeAppliedAgain(t *testing.T) {
 	invalidation := mustCreate(t, invalidations, `{targets: [{module: users}]}`, &v1.CacheInvalidation{})
 	before := invalidation.Generation

@@ -13,7 +13,7 @@ import (
 // +kubebuilder:pruning:PreserveUnknownFields
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
 type CacheInvalidationSpec struct {
-	// targets to purge, 1 to 100.
+	// targets lists what to purge, 1 to 100 targets.
 	// Each is one of: {module}, {module, operation}, {userID}, {module, userID}, {module, operation, userID}, {all: true}.
 	//
 	// +required
@@ -29,7 +29,7 @@ type CacheInvalidationSpec struct {
 	// +nullable
 	StoreRef *StoreReference `json:"storeRef,omitempty"`
 
-	// mode of the purge.
+	// mode says how entries are invalidated.
 	// Hard: the entries are gone at once.
 	// Soft: they become stale at once. Readers still get them while one caller reloads.
 	// Default Hard.
@@ -46,19 +46,19 @@ type CacheInvalidationSpec struct {
 	// +kubebuilder:default=false
 	DryRun bool `json:"dryRun,omitempty"`
 
-	// ttlSecondsAfterFinished deletes this resource so many seconds after it completed or failed.
+	// ttlSecondsAfterFinished deletes this resource that many seconds after it completed or failed.
 	// 0 to 31536000 (a year).
-	// Absent: it is kept, unless there are too many finished ones in the namespace: then the oldest are deleted.
-	// Not obeyed for resources that Argo CD or Flux manages: they would create it again, and so purge again.
+	// Absent: it is kept. If the namespace has too many finished ones, the oldest are deleted.
+	// Ignored for resources that Argo CD or Flux manages: they would create it again, and so purge again.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31536000
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
-	// activeDeadlineSeconds gives up (Failed) when the purge could not take effect within so many seconds of its creation.
+	// activeDeadlineSeconds gives up (Failed) when the purge could not take effect within that many seconds of its creation.
 	// 1 to 31536000 (a year).
-	// Absent: tried for ever.
+	// Absent: retried without a limit.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -74,7 +74,7 @@ type CacheInvalidationSpec struct {
 // +kubebuilder:pruning:PreserveUnknownFields
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.operation), has(self.userID), has(self.all)].filter(set, set).size()",message="there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
 type InvalidationTarget struct {
-	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'; the first and the last are a letter or digit.
+	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'. It begins and ends with a letter or digit.
 	//
 	// +optional
 	// +nullable
@@ -91,7 +91,8 @@ type InvalidationTarget struct {
 	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 128",message="must be at most 128 bytes in UTF-8"
 	Operation string `json:"operation,omitempty"`
 
-	// userID whose entries to purge, 1 to 256 bytes: those of the module (and operation) if one is given, else of every module of the namespace.
+	// userID of the user whose entries to purge, 1 to 256 bytes.
+	// With a module (and operation) it covers only that user's entries there, otherwise those in every module of the namespace.
 	// Shared entries stay.
 	//
 	// +optional
@@ -102,7 +103,7 @@ type InvalidationTarget struct {
 	UserID string `json:"userID,omitempty"`
 
 	// all purges every module of the namespace.
-	// It stands alone.
+	// It allows no other field beside it.
 	// Default false.
 	//
 	// +optional
@@ -117,7 +118,7 @@ type InvalidationMode string
 const (
 	// ModeHard makes entries invalid at once.
 	ModeHard InvalidationMode = "Hard"
-	// ModeSoft makes entries stale at once: they may be served while one caller loads anew.
+	// ModeSoft makes entries stale at once: they may be served while one caller reloads.
 	ModeSoft InvalidationMode = "Soft"
 )
 
@@ -129,24 +130,25 @@ type InvalidationState string
 const (
 	// StatePending: not in effect yet.
 	StatePending InvalidationState = "Pending"
-	// StateReclaiming: in effect; memory is being given back.
+	// StateReclaiming: in effect, memory is being freed.
 	StateReclaiming InvalidationState = "Reclaiming"
-	// StateComplete: in effect, memory given back.
+	// StateComplete: in effect, memory is freed.
 	StateComplete InvalidationState = "Complete"
-	// StateCounted: a dry run is complete: it counted, and changed nothing.
+	// StateCounted: a dry run is complete. It counted, and changed nothing.
 	StateCounted InvalidationState = "Counted"
 	// StateFailed: given up.
 	StateFailed InvalidationState = "Failed"
 )
 
-// CacheInvalidationStatus says what became of a purge.
+// CacheInvalidationStatus is the result of a purge.
 type CacheInvalidationStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of; -1 before the operator has seen the resource.
+	// observedGeneration is the generation of the spec that this status describes; -1 before the operator has seen the resource.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Complete or Failed when it is over, Ready (True when complete), and Reconciling or Stalled while they are true.
+	// conditions: Complete or Failed when the purge is over, Ready (True when complete),
+	// and Reconciling or Stalled while they are true.
 	//
 	// +optional
 	// +listType=map
@@ -160,7 +162,7 @@ type CacheInvalidationStatus struct {
 	// +optional
 	State InvalidationState `json:"state,omitempty"`
 
-	// startTime is when the operator took it up.
+	// startTime is when the operator started the purge.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -177,7 +179,7 @@ type CacheInvalidationStatus struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05.678901Z"
 	EffectiveTime *metav1.MicroTime `json:"effectiveTime,omitempty"`
 
-	// completionTime is when it completed or failed.
+	// completionTime is when the purge completed or failed.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -203,7 +205,7 @@ type CacheInvalidationStatus struct {
 	// +optional
 	KeysInvalidated *int64 `json:"keysInvalidated,omitempty"`
 
-	// keysReclaimed is how many of the invalidated entries gave their memory back so far.
+	// keysReclaimed is how many of the invalidated entries are freed so far.
 	// Absent in a dry run and in mode Soft, which free none.
 	//
 	// +optional
@@ -217,7 +219,7 @@ type CacheInvalidationStatus struct {
 	Targets []TargetResult `json:"targets,omitempty"`
 }
 
-// TargetResult is what became of one target.
+// TargetResult is the result of one target.
 type TargetResult struct {
 	// modules is the number of modules that the target reached so far.
 	//
@@ -229,12 +231,12 @@ type TargetResult struct {
 	// +optional
 	KeysInvalidated int64 `json:"keysInvalidated"`
 
-	// keysPending is how many of them waited for their memory to be given back when the target took effect.
+	// keysPending is how many of them waited to be freed when the target took effect.
 	//
 	// +optional
 	KeysPending int64 `json:"keysPending"`
 
-	// message says why nothing matched, or what holds the target up.
+	// message says why nothing matched, or what delays the target.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -270,7 +272,7 @@ type CacheInvalidation struct {
 	// +required
 	Spec CacheInvalidationSpec `json:"spec"`
 
-	// status says what became of the purge.
+	// status is the result of the purge.
 	//
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}

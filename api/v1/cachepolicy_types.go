@@ -7,8 +7,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TakeOverFromAnnotation on a CachePolicy names a cluster, by the identity that a Contended condition shows: this policy takes
-// its module over where that cluster has claimed it. Unlike a switch, it may be in the same manifest for both clusters.
+// TakeOverFromAnnotation on a CachePolicy names a cluster by the identity that a Contended condition shows.
+// The policy takes its module over if that cluster has claimed it.
+// Unlike a switch, the annotation may be in the same manifest for both clusters.
 const TakeOverFromAnnotation = "cachewright.io/take-over-from"
 
 // CachePolicySpec declares how the operations of one module are cached.
@@ -18,7 +19,7 @@ const TakeOverFromAnnotation = "cachewright.io/take-over-from"
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
 type CachePolicySpec struct {
 	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.', '_' and '-'.
-	// One policy governs a module of a namespace in a store: of two, the older wins and the other waits.
+	// One policy governs a module of a namespace in a store: of two, the older governs and the other waits.
 	// It cannot be changed.
 	//
 	// +required
@@ -27,17 +28,17 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="module is immutable: create a new CachePolicy for another module and delete this one"
 	Module string `json:"module"`
 
-	// storeRef names the CacheStore of this namespace that the module is cached in.
+	// storeRef names the CacheStore of this namespace to cache the module in.
 	// Absent: the Redis of the operator's environment.
 	// It cannot be changed.
 	//
 	// +optional
 	StoreRef *StoreReference `json:"storeRef,omitempty"`
 
-	// defaultTTL is how long entries of operations that are not listed live, for example 5m.
+	// defaultTTL is how long entries of operations live that are not listed, for example 5m.
 	// 0s to 720h, in h, m, s and ms.
 	// Absent: such operations are not cached.
-	// "0s": not cached either, stated explicitly.
+	// "0s" states that explicitly.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -45,9 +46,9 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
 	DefaultTTL *metav1.Duration `json:"defaultTTL,omitempty"`
 
-	// revision purges the module once each time it changes: the way to purge by GitOps.
+	// revision purges the module once each time it changes. Use it to purge with GitOps.
 	// Any string of 1 to 128 bytes, for example the release or the commit; quote it if it looks like a number.
-	// Setting it for the first time is a change, too; taking it away purges nothing.
+	// Setting it for the first time is a change, too; removing it purges nothing.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -55,9 +56,9 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 128",message="must be at most 128 bytes in UTF-8: use a shorter name, for example the commit"
 	Revision string `json:"revision,omitempty"`
 
-	// operations of the module that have a TTL of their own, by unique name.
+	// operations lists the operations with their own TTL, each with a unique name.
 	// At most 128.
-	// Absent: defaultTTL holds for every operation.
+	// Absent: defaultTTL applies to every operation.
 	//
 	// +optional
 	// +listType=map
@@ -65,16 +66,16 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:MaxItems=128
 	Operations []OperationPolicy `json:"operations,omitempty"`
 
-	// suspend leaves what is in Redis as it is: no change of this resource is pushed until it is false again.
-	// Caching goes on with the policy last pushed.
+	// suspend leaves what is in Redis as it is: the operator pushes no change of this resource until it is false again.
+	// Caching continues with the policy that was pushed last.
 	// Default false.
 	//
 	// +optional
 	// +kubebuilder:default=false
 	Suspend bool `json:"suspend,omitempty"`
 
-	// deletionPolicy says what becomes of the policy in Redis and of the module's entries when this resource is deleted.
-	// Delete: they go with it.
+	// deletionPolicy says what happens to the policy and the module's entries in Redis when this resource is deleted.
+	// Delete: they are deleted with it.
 	// Retain: both stay.
 	// Default Delete.
 	//
@@ -97,7 +98,7 @@ type OperationPolicy struct {
 
 	// ttl is how long an entry lives, for example 300s.
 	// 0s to 720h, in h, m, s and ms.
-	// "0s" disables caching and invalidates what is cached (a kill switch, and right for operations that write).
+	// "0s" disables caching and invalidates what is cached. Use it as a kill switch, and for operations that write.
 	//
 	// +required
 	// +kubebuilder:validation:Type=string
@@ -105,7 +106,8 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
 	TTL metav1.Duration `json:"ttl"`
 
-	// staleFor is how long, after its TTL, an entry may still be served while one caller loads it anew, for example 30s; also where that load fails.
+	// staleFor is how long after its TTL an entry may still be served, while one caller reloads it, or if that reload fails.
+	// For example 30s.
 	// 0s to 720h, in h, m, s and ms.
 	// Absent: not at all.
 	//
@@ -115,7 +117,7 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 30s, 5m or 1h30m"
 	StaleFor *metav1.Duration `json:"staleFor,omitempty"`
 
-	// negativeTTL is how long it is remembered that the source has nothing under an id, for example 10s.
+	// negativeTTL is how long the cache remembers that the source has nothing for an id, for example 10s.
 	// 0s to 720h, in h, m, s and ms.
 	// Absent: not at all.
 	//
@@ -125,10 +127,12 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 30s, 5m or 1h30m"
 	NegativeTTL *metav1.Duration `json:"negativeTTL,omitempty"`
 
-	// localTTL is how long applications may keep an entry in their own memory, for example 10s; invalidations are obeyed there within milliseconds all the same.
+	// localTTL is how long applications may keep an entry in their own memory, for example 10s.
+	// They obey invalidations there within milliseconds, too.
 	// 0s to 720h, in h, m, s and ms.
-	// "0s" switches that off for this operation. Only applications that have a near cache keep entries, never for longer than they are set up for.
-	// Absent: as each application is set up.
+	// "0s" switches that off for this operation.
+	// Only applications with a near cache keep entries, and never for longer than they are configured to.
+	// Absent: as each application is configured.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -136,7 +140,8 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 10s or 500ms; 0s switches it off"
 	LocalTTL *metav1.Duration `json:"localTTL,omitempty"`
 
-	// jitterPercent shortens the TTL of each entry by a random share of up to this many percent, so that entries filled together do not expire together.
+	// jitterPercent shortens the TTL of each entry by a random share of up to this many percent.
+	// So entries that are filled together do not expire together.
 	// 0 to 50.
 	// Default 0.
 	//
@@ -147,8 +152,8 @@ type OperationPolicy struct {
 	JitterPercent int32 `json:"jitterPercent,omitempty"`
 
 	// scope says whose entries the operation has.
-	// Any: shared ones and users' ones.
-	// User: each belongs to a user, and an entry without a user is refused.
+	// Any: shared entries and entries of users.
+	// User: each entry belongs to a user, and an entry without a user is refused.
 	// Default Any.
 	//
 	// +optional
@@ -177,7 +182,7 @@ const (
 	ScopeUser OperationScope = "User"
 )
 
-// DeletionPolicy says what becomes of policy and entries in Redis when the resource goes.
+// DeletionPolicy says what happens to policy and entries in Redis when the resource is deleted.
 //
 // +kubebuilder:validation:Enum=Delete;Retain
 type DeletionPolicy string
@@ -191,12 +196,13 @@ const (
 
 // CachePolicyStatus is what the operator last saw of a policy.
 type CachePolicyStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of; -1 before the operator has seen the resource.
+	// observedGeneration is the generation of the spec that this status describes; -1 before the operator has seen the resource.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (the policy is in force in Redis), Accepted (it governs its module), and Reconciling or Stalled while they are true.
+	// conditions: Ready (the policy is in force in Redis), Accepted (it governs its module),
+	// and Reconciling or Stalled while they are true.
 	//
 	// +optional
 	// +listType=map
@@ -205,7 +211,7 @@ type CachePolicyStatus struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.lastTransitionTime >= timestamp('1000-01-01T00:00:00Z') && self.lastTransitionTime < timestamp('3000-01-01T00:00:00Z')",fieldPath=".lastTransitionTime",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// appliedHash names the content of the policy that is in force in Redis.
+	// appliedHash is the hash of the policy that is in force in Redis.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -246,12 +252,12 @@ type CacheStats struct {
 	// +optional
 	Keys int64 `json:"keys"`
 
-	// memoryBytes estimates the memory the module's entries and index take in Redis.
+	// memoryBytes estimates the memory of the module's entries and index in Redis.
 	//
 	// +optional
 	MemoryBytes int64 `json:"memoryBytes"`
 
-	// pendingKeys is the number of invalidated entries whose memory is yet to be given back.
+	// pendingKeys is the number of invalidated entries whose memory is not freed yet.
 	//
 	// +optional
 	PendingKeys int64 `json:"pendingKeys"`
@@ -261,7 +267,8 @@ type CacheStats struct {
 	// +optional
 	Hits int64 `json:"hits"`
 
-	// staleHits is the number of reads answered with an entry past its TTL, or after a soft invalidation, since the counters began.
+	// staleHits is the number of reads answered with a stale entry since the counters began.
+	// An entry is stale past its TTL, and after a soft invalidation.
 	//
 	// +optional
 	StaleHits int64 `json:"staleHits"`
@@ -271,13 +278,13 @@ type CacheStats struct {
 	// +optional
 	Misses int64 `json:"misses"`
 
-	// hitRatio is hits, stale ones too, in percent of all reads, for example "93.1%"; empty before any read.
+	// hitRatio is the percentage of reads that were hits, including stale ones, for example "93.1%"; empty before any read.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=8
 	HitRatio string `json:"hitRatio,omitempty"`
 
-	// operations, by name; of more than 256 the busiest.
+	// operations has the figures of each operation, by name; of more than 256 the busiest.
 	//
 	// +optional
 	// +listType=map
@@ -286,7 +293,7 @@ type CacheStats struct {
 	Operations []OperationStats `json:"operations,omitempty"`
 }
 
-// OperationStats is the part of a snapshot that speaks of one operation.
+// OperationStats is the part of a snapshot for one operation.
 type OperationStats struct {
 	// name of the operation.
 	//
@@ -304,7 +311,8 @@ type OperationStats struct {
 	// +optional
 	Hits int64 `json:"hits"`
 
-	// staleHits is the number of reads answered with an entry past its TTL, or after a soft invalidation, since the counters began.
+	// staleHits is the number of reads answered with a stale entry since the counters began.
+	// An entry is stale past its TTL, and after a soft invalidation.
 	//
 	// +optional
 	StaleHits int64 `json:"staleHits"`
@@ -319,7 +327,7 @@ type OperationStats struct {
 	// +optional
 	Fills int64 `json:"fills"`
 
-	// fencedFills is the number of fills refused, since the counters began, because an invalidation came between load and fill.
+	// fencedFills is the number of fills refused since the counters began, because an invalidation came between load and fill.
 	//
 	// +optional
 	FencedFills int64 `json:"fencedFills"`
@@ -329,15 +337,15 @@ type OperationStats struct {
 	// +optional
 	Invalidations int64 `json:"invalidations"`
 
-	// hitRatio is hits, stale ones too, in percent of all reads, for example "93.1%"; empty before any read.
+	// hitRatio is the percentage of reads that were hits, including stale ones, for example "93.1%"; empty before any read.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=8
 	HitRatio string `json:"hitRatio,omitempty"`
 }
 
-// CachePolicy declares, for one module of a namespace, the TTL (and more) of each operation.
-// The operator pushes it to Redis; the next fill obeys, and no application is redeployed.
+// CachePolicy declares the TTL (and more) of each operation of one module of a namespace.
+// The operator pushes it to Redis. The next fill obeys, and no application is redeployed.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -160,7 +160,7 @@ func TestStoreRef(t *testing.T) {
 	}
 }
 
-// What cannot be the name of a CacheStore would be looked for without end.
+// The operator would search without end for a name that no CacheStore can have.
 func TestStoreRefIsAName(t *testing.T) {
 	const badName = "must be the name of a CacheStore: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
 	for _, name := range []string{"..", "a/b", "a%2fb", "Main", "main-", "a..b", `"main\n"`} {

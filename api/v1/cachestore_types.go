@@ -20,7 +20,7 @@ type CacheStoreSpec struct {
 	// mode says what the addresses are.
 	// Standalone: one server.
 	// Sentinel: the sentinels that know which server is the primary.
-	// Cluster: some nodes of a Redis Cluster, of which the others are learnt.
+	// Cluster: some nodes of a Redis Cluster, from which the operator learns the others.
 	// Default Standalone.
 	//
 	// +optional
@@ -67,16 +67,17 @@ type CacheStoreSpec struct {
 	// +optional
 	SentinelCredentialsSecretRef *SecretReference `json:"sentinelCredentialsSecretRef,omitempty"`
 
-	// tls makes connections by TLS, to the sentinels, too.
-	// An empty object is enough where the system's authorities signed the server's certificate.
+	// tls makes the operator connect with TLS, also to the sentinels.
+	// An empty object is enough if an authority of the system signed the server's certificate.
 	// Absent: no TLS.
 	//
 	// +optional
 	TLS *StoreTLS `json:"tls,omitempty"`
 
-	// onDataLoss says what is done when the store went back to an old state (a failover to a replica that lagged, a restart from an old snapshot), so that entries that were purged may be there again.
-	// Replay: the CacheInvalidations that took effect since the restored state are issued again.
-	// InvalidateAll: every module of the store is invalidated.
+	// onDataLoss says what the operator does when the store went back to an old state, so that purged entries may exist again.
+	// That happens in a failover to a replica that lagged, and in a restart from an old snapshot.
+	// Replay: the operator issues the CacheInvalidations again that took effect since the restored state.
+	// InvalidateAll: it invalidates every module of the store.
 	// Default InvalidateAll.
 	//
 	// +optional
@@ -98,25 +99,25 @@ const (
 	StoreCluster StoreMode = "Cluster"
 )
 
-// DataLossPolicy says what is done when a store went back to an old state.
+// DataLossPolicy says what the operator does when a store went back to an old state.
 //
 // +kubebuilder:validation:Enum=Replay;InvalidateAll
 type DataLossPolicy string
 
 const (
-	// DataLossReplay issues the CacheInvalidations that took effect since the restored state again.
+	// DataLossReplay issues the CacheInvalidations again that took effect since the restored state.
 	DataLossReplay DataLossPolicy = "Replay"
 	// DataLossInvalidateAll invalidates every module of the store.
 	DataLossInvalidateAll DataLossPolicy = "InvalidateAll"
 )
 
-// StoreAddress is host:port; an IPv6 address stands in brackets.
+// StoreAddress is host:port, with an IPv6 address in brackets.
 //
 // +kubebuilder:validation:MaxLength=261
 // +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?|[[][0-9A-Fa-f:.]+[]]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",message="must be host:port with a port from 1 to 65535, for example redis.shop.svc:6379 or [fd00::1]:6379"
 type StoreAddress string
 
-// StoreTLS says how a store is authenticated, and how the operator authenticates itself.
+// StoreTLS says how the operator authenticates a store, and itself to the store.
 //
 // +kubebuilder:pruning:PreserveUnknownFields
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.caSecretRef), has(self.clientCertificateSecretRef), has(self.serverName)].filter(set, set).size()",message="there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName: correct it, as the store would be used without it"
@@ -128,13 +129,13 @@ type StoreTLS struct {
 	CASecretRef *SecretReference `json:"caSecretRef,omitempty"`
 
 	// clientCertificateSecretRef names the Secret with the operator's certificate, as PEM in keys tls.crt and tls.key.
-	// Absent: it shows none.
+	// Absent: the operator presents none.
 	//
 	// +optional
 	ClientCertificateSecretRef *SecretReference `json:"clientCertificateSecretRef,omitempty"`
 
-	// serverName to expect in the server's certificate.
-	// Absent: the host that is connected to.
+	// serverName is the name to expect in the server's certificate.
+	// Absent: the host connected to.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -166,7 +167,7 @@ type StoreReference struct {
 
 // CacheStoreStatus is what the operator last saw of a store.
 type CacheStoreStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of; -1 before the operator has seen the resource.
+	// observedGeneration is the generation of the spec that this status describes; -1 before the operator has seen the resource.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -180,19 +181,20 @@ type CacheStoreStatus struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.lastTransitionTime >= timestamp('1000-01-01T00:00:00Z') && self.lastTransitionTime < timestamp('3000-01-01T00:00:00Z')",fieldPath=".lastTransitionTime",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// serverVersion is that of the oldest primary, for example "7.0.15".
+	// serverVersion is the version of the oldest primary, for example "7.0.15".
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ServerVersion string `json:"serverVersion,omitempty"`
 
-	// mode that the servers say they run in: standalone or cluster; sentinel: the address is a sentinel's, use mode Sentinel.
+	// mode is what the servers say they run as: standalone or cluster.
+	// sentinel: the address is a sentinel's, use mode Sentinel.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Mode string `json:"mode,omitempty"`
 
-	// role of the servers that are written to: primary, or replica if any of them is a replica, which refuses writes.
+	// role of the servers that are written to: primary, or replica if any of them is a replica and refuses writes.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -204,7 +206,7 @@ type CacheStoreStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	EvictionPolicy string `json:"evictionPolicy,omitempty"`
 
-	// memory of all primaries, in bytes; refreshed only together with other fields.
+	// memory of all primaries, in bytes. It is refreshed only together with other fields.
 	//
 	// +optional
 	Memory *StoreMemory `json:"memory,omitempty"`
@@ -232,21 +234,22 @@ type CacheStoreStatus struct {
 	Keys int64 `json:"keys"`
 }
 
-// StoreMemory is what the primaries of a store use and may use.
+// StoreMemory is the memory that the primaries of a store use and may use.
 type StoreMemory struct {
-	// usedBytes is what they use.
+	// usedBytes is the memory they use.
 	//
 	// +optional
 	UsedBytes int64 `json:"usedBytes"`
 
-	// maxBytes is what they may use (maxmemory); 0: no limit.
+	// maxBytes is the memory they may use (maxmemory); 0: no limit.
 	//
 	// +optional
 	MaxBytes int64 `json:"maxBytes"`
 }
 
 // CacheStore says how to reach a Redis.
-// CachePolicies and CacheInvalidations of the same namespace name it in spec.storeRef; without that they work on the Redis of the operator's environment.
+// CachePolicies and CacheInvalidations of the same namespace name it in spec.storeRef.
+// Without storeRef they use the Redis of the operator's environment.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -9,22 +9,22 @@ package v1
 const (
 	// ConditionReady is True when the resource does what its spec says.
 	ConditionReady = "Ready"
-	// ConditionReconciling is True while the operator still works, or waits, to bring that about.
+	// ConditionReconciling is True while the operator works on the resource, or waits to try again.
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True when only a change by a person can help.
 	ConditionStalled = "Stalled"
 
-	// ConditionAccepted says whether a CachePolicy governs its module. It is False for a
-	// policy that lost its module to an older one of the same namespace.
+	// ConditionAccepted says whether a CachePolicy governs its module. It is False if an older policy
+	// of the same namespace governs it.
 	ConditionAccepted = "Accepted"
 
-	// ConditionAtRisk is True while something about a CacheStore endangers those who use it, though it
-	// works. Its reason is the first of the dangers.
+	// ConditionAtRisk is True while a CacheStore works, but something about it endangers those who use it.
+	// Its reason is the first of the dangers.
 	ConditionAtRisk = "AtRisk"
 
-	// ConditionComplete is True when a CacheInvalidation took effect and its memory is given back.
+	// ConditionComplete is True when a CacheInvalidation took effect and memory is freed. It is final.
 	ConditionComplete = "Complete"
-	// ConditionFailed is True when a CacheInvalidation was given up. It is final.
+	// ConditionFailed is True when the operator gave a CacheInvalidation up. It is final.
 	ConditionFailed = "Failed"
 )
 
@@ -32,7 +32,7 @@ const (
 const (
 	// ReasonApplied: the policy is in force in Redis.
 	ReasonApplied = "Applied"
-	// ReasonCachesNothing: the policy is in force in Redis, and caches nothing: no ttl is above 0.
+	// ReasonCachesNothing: the policy is in force in Redis, but caches nothing, as no ttl is above 0.
 	ReasonCachesNothing = "CachesNothing"
 	// ReasonAccepted: the policy governs its module.
 	ReasonAccepted = "Accepted"
@@ -52,19 +52,19 @@ const (
 const (
 	// ReasonConnected: the store can be used.
 	ReasonConnected = "Connected"
-	// ReasonConnecting: the store has not been looked at yet as it is declared now.
+	// ReasonConnecting: the operator has not checked the store yet, as it is declared now.
 	ReasonConnecting = "Connecting"
-	// ReasonNotPrimary: a server takes no writes, as it is a replica.
+	// ReasonNotPrimary: a server accepts no writes, as it is a replica.
 	ReasonNotPrimary = "NotPrimary"
 	// ReasonMemoryFull: a server has reached maxmemory and may evict nothing, so it stores nothing more.
 	ReasonMemoryFull = "MemoryFull"
 	// ReasonReplicaLags: a failover to a replica would lose invalidations.
 	ReasonReplicaLags = "ReplicaLags"
-	// ReasonLossUnseen: a server does not say which state of its data it holds, so a loss of data cannot be noticed.
+	// ReasonLossUnseen: a server does not identify the state of its data, so the operator cannot detect a loss of data.
 	ReasonLossUnseen = "LossUnseen"
-	// ReasonRestoresOldState: a restart would bring back what a server has written to disk.
+	// ReasonRestoresOldState: a restart would restore what a server has written to disk.
 	ReasonRestoresOldState = "RestoresOldState"
-	// ReasonInUse: the resource is to be deleted, and policies or purges still refer to it.
+	// ReasonInUse: the resource is being deleted, and policies or purges still refer to it.
 	ReasonInUse = "InUse"
 )
 
@@ -72,27 +72,27 @@ const (
 const (
 	// ReasonStoreNotFound: there is no CacheStore of the name in spec.storeRef.
 	ReasonStoreNotFound = "StoreNotFound"
-	// ReasonStoreRequired: the operator has no Redis of its own, so spec.storeRef has to name one.
+	// ReasonStoreRequired: the operator has no Redis of its own, so spec.storeRef must name one.
 	ReasonStoreRequired = "StoreRequired"
 )
 
 // Reasons of conditions on all kinds.
 const (
-	// ReasonStoreSecretInvalid: a Secret that the CacheStore names is missing or cannot be used.
+	// ReasonStoreSecretInvalid: a Secret that the CacheStore names is missing or unusable.
 	ReasonStoreSecretInvalid = "StoreSecretInvalid"
-	// ReasonStoreUnreachable: Redis cannot be reached; it is tried again with backoff.
+	// ReasonStoreUnreachable: Redis is unreachable. The operator retries with backoff.
 	ReasonStoreUnreachable = "StoreUnreachable"
-	// ReasonStoreRefusesWrites: Redis answers and takes no writes.
+	// ReasonStoreRefusesWrites: Redis answers, but accepts no writes.
 	ReasonStoreRefusesWrites = "StoreRefusesWrites"
 	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a command.
 	ReasonStoreUnauthorized = "StoreUnauthorized"
 	// ReasonStoreUnsupported: Redis is older than 7.0 and has no functions.
 	ReasonStoreUnsupported = "StoreUnsupported"
-	// ReasonStoreMisbehaves: what answers breaks the protocol of Redis or its bounds. A person has to look at it; it is
-	// tried again with backoff.
+	// ReasonStoreMisbehaves: the server breaks the protocol of Redis or the limits of a reply. A person must look at
+	// it. The operator retries with backoff.
 	ReasonStoreMisbehaves = "StoreMisbehaves"
-	// ReasonStoreAddressNotAllowed: the operator may not connect to where the store, its Sentinels or its nodes lead. Whoever
-	// runs the operator decides, by --allowed-store-addresses.
+	// ReasonStoreAddressNotAllowed: the operator may not connect to the address of the store, of a server that its
+	// Sentinels name, or of a node. --allowed-store-addresses decides that.
 	ReasonStoreAddressNotAllowed = "StoreAddressNotAllowed"
 )
 
@@ -104,7 +104,7 @@ const (
 	ReasonNothingMatched = "NothingMatched"
 	// ReasonCounted: a dry run counted and changed nothing.
 	ReasonCounted = "Counted"
-	// ReasonReclaiming: the purge is in effect, its memory is being given back.
+	// ReasonReclaiming: the purge is in effect, and memory is being freed.
 	ReasonReclaiming = "Reclaiming"
 	// ReasonDeadlineExceeded: spec.activeDeadlineSeconds passed before the purge took effect.
 	ReasonDeadlineExceeded = "DeadlineExceeded"

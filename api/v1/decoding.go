@@ -12,29 +12,29 @@ import (
 	kjson "k8s.io/apimachinery/pkg/util/json"
 )
 
-// A single object that does not decode stops the watch of all objects of its kind, in all namespaces. The schema refuses
-// times that Go cannot read, but objects stored under an older schema are not validated again. So the status of each kind
-// decodes in any case: a time that cannot be read becomes the Unix epoch.
+// An object that does not decode stops the watch of all objects of its kind, in all namespaces. The schema refuses times
+// that Go cannot read, but the API server does not validate objects again that it stored with an older schema. So the
+// status of each kind always decodes: a time that cannot be read becomes the Unix epoch.
 
-// UnmarshalJSON decodes a status, also one with times that Go cannot read: they become the Unix epoch.
+// UnmarshalJSON decodes a status. Times that Go cannot read become the Unix epoch.
 func (s *CachePolicyStatus) UnmarshalJSON(data []byte) error {
 	type plain CachePolicyStatus
 	return unmarshalStatus(data, (*plain)(s))
 }
 
-// UnmarshalJSON decodes a status, also one with times that Go cannot read: they become the Unix epoch.
+// UnmarshalJSON decodes a status. Times that Go cannot read become the Unix epoch.
 func (s *CacheInvalidationStatus) UnmarshalJSON(data []byte) error {
 	type plain CacheInvalidationStatus
 	return unmarshalStatus(data, (*plain)(s))
 }
 
-// UnmarshalJSON decodes a status, also one with times that Go cannot read: they become the Unix epoch.
+// UnmarshalJSON decodes a status. Times that Go cannot read become the Unix epoch.
 func (s *CacheStoreStatus) UnmarshalJSON(data []byte) error {
 	type plain CacheStoreStatus
 	return unmarshalStatus(data, (*plain)(s))
 }
 
-// unmarshalStatus decodes a status as it is and, if that fails, with its times corrected.
+// unmarshalStatus decodes a status. If that fails, it decodes the status with corrected times.
 func unmarshalStatus(data []byte, status any) error {
 	err := kjson.Unmarshal(data, status)
 	if err == nil {
@@ -52,7 +52,7 @@ func unmarshalStatus(data []byte, status any) error {
 	return kjson.Unmarshal(corrected, status)
 }
 
-// correctTimes rewrites each field that is named as a time so that both metav1.Time and metav1.MicroTime can read it.
+// correctTimes rewrites each field with the name of a time, so that metav1.Time and metav1.MicroTime can read it.
 func correctTimes(value any) {
 	switch v := value.(type) {
 	case map[string]any:

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -20,9 +21,34 @@ import (
 )
 
 const (
-	longest     = 720 * time.Hour
+	longest = 720 * time.Hour
+	// durationPattern is what a duration must match. Markers cannot refer to a constant, so each field
+	// repeats it: TestDurationPattern compares them.
+	durationPattern = `^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$`
+
 	badDuration = "must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
 )
+
+// TestDurationPattern wants the same rule on each field that holds a duration.
+func TestDurationPattern(t *testing.T) {
+	spec := schemaOf(t, "cachepolicies").Properties["spec"]
+	operation := spec.Properties["operations"].Items.Schema
+	durations := map[string]apiextensions.JSONSchemaProps{"defaultTTL": spec.Properties["defaultTTL"]}
+	for name, field := range operation.Properties {
+		if field.Type == "string" && field.Format == "" && len(field.XValidations) > 0 && name != "name" {
+			durations[name] = field
+		}
+	}
+	if len(durations) != 5 {
+		t.Errorf("%d fields hold a duration, want 5", len(durations))
+	}
+	want := fmt.Sprintf("self.matches('%s') && duration(self) <= duration('%.0fh')", durationPattern, longest.Hours())
+	for name, field := range durations {
+		if rules := field.XValidations; len(rules) != 1 || rules[0].Rule != want {
+			t.Errorf("%s has the rules %v, want %s", name, rules, want)
+		}
+	}
+}
 
 func TestDurationAccepted(t *testing.T) {
 	for text, want := range map[string]time.Duration{
@@ -119,7 +145,7 @@ func TestDurationOfAnotherType(t *testing.T) {
 	}
 }
 
-// What the API server admits, the operator decodes: a CachePolicy that the typed client cannot read
+// The operator decodes what the API server admits. A CachePolicy that the typed client cannot read
 // would stop the operator's watch for everybody.
 func TestAdmittedDurationsDecode(t *testing.T) {
 	anything := rapid.OneOf(
@@ -146,7 +172,7 @@ func TestAdmittedDurationsDecode(t *testing.T) {
 	})
 }
 
-// Every whole number of milliseconds within the bounds may be written by a Go program.
+// A Go program may write every whole number of milliseconds within the bounds.
 func TestDurationsOfGoAreAdmitted(t *testing.T) {
 	milliseconds := rapid.OneOf(
 		rapid.Int64Range(0, longest.Milliseconds()),
@@ -169,8 +195,8 @@ func TestDurationsOfGoAreAdmitted(t *testing.T) {
 	})
 }
 
-// What a user wrote stays as written when the operator patches status and finalizers, so that
-// GitOps tools see no drift.
+// A spec stays as written when the operator patches status and finalizers, so that GitOps tools see
+// no drift.
 func TestDurationIsNotRewritten(t *testing.T) {
 	ctx := context.Background()
 	policy := mustCreate(t, policies, `{module: users, defaultTTL: 1h, operations: [{name: list, ttl: 5m}, {name: get, ttl: 300s}]}`, &v1.CachePolicy{})

@@ -1,9 +1,11 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package v1 holds the resources of the cachewright.io/v1 API: CachePolicy, the cache
-// policy of one module, CacheInvalidation, the request to purge part of a cache, and CacheStore, a
-// Redis that both may name.
+// Package v1 holds the resources of the cachewright.io/v1 API:
+//
+//   - CachePolicy, the cache policy of one module
+//   - CacheInvalidation, the request to purge part of a cache
+//   - CacheStore, a Redis that both may name
 //
 // +kubebuilder:object:generate=true
 // +groupName=cachewright.io

@@ -142,13 +142,13 @@ func TestKubectlWait(t *testing.T) {
 
 func TestKubectlExplain(t *testing.T) {
 	for path, want := range map[string]string{
-		"cpol":                                "CachePolicy declares, for one module of a namespace",
+		"cpol":                                "CachePolicy declares the TTL (and more) of each operation",
 		"cpol.spec.operations.ttl":            "0s to 720h, in h, m, s and ms.",
 		"cpol.spec.deletionPolicy":            "ENUM: Delete Retain",
 		"cinv.spec.targets":                   "Each is one of: {module}, {module, operation}, {userID}",
 		"cinv.spec.mode":                      "Default Hard.",
 		"cinv.spec.activeDeadlineSeconds":     "1 to 31536000 (a year).",
-		"cinv.status.conditions":              "conditions: Complete or Failed when it is over",
+		"cinv.status.conditions":              "conditions: Complete or Failed when the purge is over",
 		"cpol.status.stats.operations.misses": "misses is the number of reads not answered from the cache",
 	} {
 		if got := kubectl(t, "explain", path); !strings.Contains(got, want) {
@@ -157,7 +157,7 @@ func TestKubectlExplain(t *testing.T) {
 	}
 }
 
-// kubectl runs it and returns what it printed, with every run of white space made one space.
+// kubectl runs kubectl and returns its output, with each run of white space replaced by one space.
 func kubectl(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -177,7 +177,7 @@ func condition(kind, reason, message string) metav1.Condition {
 	}
 }
 
-// The status that the operator writes has to survive the way through the API server.
+// The status that the operator writes survives the way through the API server.
 func TestStatusRoundTrip(t *testing.T) {
 	effective := metav1.NewMicroTime(time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC))
 	started := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))

@@ -16,8 +16,9 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// TestSchema holds the generated CRDs to the house rules: every field is documented for kubectl
-// explain, every text and list is bounded, and the bounds and defaults of spec fields are told.
+// TestSchema checks the house rules of the generated CRDs. Every field is documented for kubectl
+// explain, and every text and list has a bound. Descriptions name the bounds and defaults of spec
+// fields.
 func TestSchema(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(crds, "*.yaml"))
 	if err != nil || len(files) != 3 {
@@ -85,17 +86,17 @@ func checkSaid(t *testing.T, path string, field apiextensions.JSONSchemaProps) {
 	t.Helper()
 	said := field.Description
 	if field.Maximum != nil && !strings.Contains(said, fmt.Sprintf("%.0f to %.0f", *field.Minimum, *field.Maximum)) {
-		t.Errorf("%s: description %q does not tell the bounds %v to %v", path, said, *field.Minimum, *field.Maximum)
+		t.Errorf("%s: description %q does not name the bounds %v to %v", path, said, *field.Minimum, *field.Maximum)
 	}
 	if field.MaxItems != nil && !strings.Contains(said, fmt.Sprint(*field.MaxItems)) {
-		t.Errorf("%s: description %q does not tell the most items, %d", path, said, *field.MaxItems)
+		t.Errorf("%s: description %q does not name the most items, %d", path, said, *field.MaxItems)
 	}
 	if field.Default != nil && !strings.Contains(said, "Default "+strings.Trim(string(field.Default.Raw), `"`)) {
-		t.Errorf("%s: description %q does not tell the default %s", path, said, field.Default.Raw)
+		t.Errorf("%s: description %q does not name the default %s", path, said, field.Default.Raw)
 	}
 	for _, choice := range field.Enum {
 		if !slices.Contains(strings.FieldsFunc(said, isPunctuation), strings.Trim(string(choice.Raw), `"`)) {
-			t.Errorf("%s: description %q does not tell what %s means", path, said, choice.Raw)
+			t.Errorf("%s: description %q does not explain %s", path, said, choice.Raw)
 		}
 	}
 }

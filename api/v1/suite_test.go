@@ -80,7 +80,7 @@ func connect(config *rest.Config) error {
 	if err := v1.AddToScheme(scheme.Scheme); err != nil {
 		return err
 	}
-	// The tables send a few thousand requests; the client's own throttle would only slow them.
+	// The tables send a few thousand requests, which the client's throttle would only slow down.
 	config.QPS = -1
 	typed, err := client.New(config, client.Options{Scheme: scheme.Scheme})
 	if err != nil {
@@ -98,8 +98,8 @@ func connect(config *rest.Config) error {
 	return nil
 }
 
-// create sends a spec as kubectl create does, with strict field validation, and returns the JSON
-// of the object that the API server made of it.
+// create sends a spec as kubectl create does, with strict field validation, and returns the created
+// object as JSON.
 func create(t rapid.TB, resource, spec string) ([]byte, error) {
 	t.Helper()
 	asJSON, err := yaml.YAMLToJSON([]byte(spec))
@@ -114,7 +114,7 @@ func createJSON(resource, spec, fieldValidation string) ([]byte, error) {
 	return send(cluster.raw.Post(), resource, body, fieldValidation)
 }
 
-// mustCreate is create for a spec that has to be accepted; the object goes when the test ends.
+// mustCreate creates an object whose spec must be accepted, and deletes it when the test ends.
 func mustCreate[T client.Object](t *testing.T, resource, spec string, object T) T {
 	t.Helper()
 	stored, err := create(t, resource, spec)
@@ -132,7 +132,7 @@ func mustCreate[T client.Object](t *testing.T, resource, spec string, object T) 
 	return object
 }
 
-// wantRefused fails unless the API server refused the manifest with a message that has every part.
+// wantRefused fails unless the API server refused the manifest with a message that contains every part.
 func wantRefused(t rapid.TB, err error, parts []string) {
 	t.Helper()
 	if err == nil {
