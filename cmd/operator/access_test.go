@@ -40,21 +40,20 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// account is who config/ lets the operator run as.
+// account is the service account of the operator in config/.
 var account = rbacv1.Subject{Kind: "ServiceAccount", Namespace: "cachewright-system", Name: "cachewright-controller-manager"}
 
-// The user that docs/operations.md makes for the operator in Redis.
+// The user that docs/operations.md creates for the operator in Redis.
 const redisUser, redisPassword = "cachewright", "secret"
 
-// The operator as each tree of config/ installs it, with the permissions of that tree and no others,
-// does everything it is there for. The API server writes down what it is asked for, which proves two
-// things:
+// The operator does all its work as each tree of config/ installs it, with the permissions of that
+// tree only. The audit log of the API server proves two things:
 //
 // The permissions suffice: nothing was refused.
 //
-// They are minimal: RBAC only adds up, so a request is served as long as one grant allows it. Each
-// grant, a verb on a resource by one role, is found to be the only one that allows some request that
-// was made. Whoever takes it away has that request refused, and this test fail.
+// They are minimal. RBAC only adds up, so a request is served as long as one grant allows it. Each
+// grant, a verb on a resource by one role, is the only one that allows some request. Without it that
+// request would be refused, and this test would fail.
 func TestRolesSufficeAndAreMinimal(t *testing.T) {
 	t.Run("for all namespaces", func(t *testing.T) {
 		on := newCluster(t)
@@ -100,7 +99,7 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 	})
 }
 
-// A namespace without permissions, from the start or from some time on, stops no other.
+// A namespace without permissions, from the start or later, stops no other.
 func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 	on := newCluster(t)
 	on.kubectl(t, "apply", "--server-side", "-k", on.config("crd"))
@@ -131,26 +130,26 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 	serves("shop", "at-first")
 	serves("later", "at-first")
 	want(t, "http://"+metrics+"/metrics", "", http.StatusOK, `cachewright_namespace_accessible{namespace="shut"} 0`)
-	if said := operator.output.String(); !strings.Contains(said, "does not let the operator in") {
+	if said := operator.output.String(); !strings.Contains(said, "No access to a namespace") {
 		t.Error("it does not say that it leaves out a namespace")
 	}
 
 	grant("delete", "later")
-	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`does not let the operator in.*"later"`))
+	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`No access to a namespace.*"later"`))
 	serves("shop", "without-later")
 	grant("create", "later")
 	serves("later", "again")
 
 	grant("create", "shut")
 	code, said := operator.exit(t)
-	if code != 1 || !strings.Contains(said, "namespace shut lets the operator in now") {
+	if code != 1 || !strings.Contains(said, "namespace shut grants the operator access now") {
 		t.Errorf("it ended with %d", code)
 	}
 	run()
 	serves("shut", "at-last")
 }
 
-// cluster is a control plane that notes what service accounts ask of it, and a Redis.
+// cluster is a control plane with an audit log of service accounts, and a Redis.
 type cluster struct {
 	client.Client
 	clients     kubernetes.Interface
@@ -164,7 +163,7 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	configure, log := audited(t)
-	environment, err := kubetest.Start(configure, kubetest.WithoutCRDs) // it gets those of the tree under test
+	environment, err := kubetest.Start(configure, kubetest.WithoutCRDs) // the tree under test has them
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,14 +220,14 @@ func (c *cluster) get(t *testing.T, object client.Object) {
 	}
 }
 
-// operate runs the operator with the account that was installed, in a hurry.
+// operate runs the operator with the installed account and short intervals.
 func (c *cluster) operate(t *testing.T, args ...string) *process {
 	t.Helper()
 	host, port, err := net.SplitHostPort(c.redis.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// An API server that cannot stream a list, as older ones cannot, is asked to list and then to watch.
+	// From an API server that cannot stream a list, as older ones cannot, clients request a list and then a watch.
 	older := "KUBE_FEATURE_WatchListClient=false"
 	redis := []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_USERNAME=" + redisUser, "REDIS_PASSWORD=" + redisPassword}
 	return start(t, append(redis, older), append(args, "--kubeconfig="+c.accountConfig(t),
@@ -257,7 +256,7 @@ func (c *cluster) accountConfig(t *testing.T) string {
 	return path
 }
 
-// endInPeace ends the operator as a pod is ended, so that it also gives back its lease.
+// endInPeace ends the operator as a pod is ended, so that it also releases its lease.
 func (p *process) endInPeace(t *testing.T) {
 	t.Helper()
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
@@ -268,7 +267,7 @@ func (p *process) endInPeace(t *testing.T) {
 	}
 }
 
-// playEverything has the operator do, in a namespace, everything that asks something of the API server.
+// playEverything makes the operator do everything in a namespace that sends a request to the API server.
 func (c *cluster) playEverything(t *testing.T, namespace string) {
 	t.Helper()
 	g := gomega.NewWithT(t)
@@ -305,10 +304,10 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 	}
 }
 
-// storeKeys are, on docs/operations.md, the keys that the operator's user needs for a CacheStore of namespace shop.
+// storeKeys are the keys on docs/operations.md that the operator's user needs for a CacheStore of namespace shop.
 var storeKeys = regexp.MustCompile("a CacheStore of namespace `shop` needs no keys but `([^`]+)`")
 
-// userOf makes, in Redis, the user for the CacheStores of a namespace: the operator's, with the keys of the namespace alone.
+// userOf creates the user in Redis for the CacheStores of a namespace: the operator's, with the keys of the namespace alone.
 func (c *cluster) userOf(t *testing.T, namespace string) string {
 	t.Helper()
 	const page = "../../docs/operations.md"
@@ -349,11 +348,11 @@ func policyOf(namespace string) *v1.CachePolicy {
 	}
 }
 
-// fromBefore is a purge that is there before the operator is: a predecessor may have worked on it, so that the operator
-// reads it anew. What is created later it need not read.
+// fromBefore is a purge that exists before the operator starts. A predecessor may have worked on it, so the operator
+// reads it live. It need not do so for what is created later.
 const fromBefore = "from-before"
 
-// purgeOf is a purge of module users of a namespace, which goes once it is done.
+// purgeOf is a purge of module users of a namespace. It is deleted once it is done.
 func purgeOf(namespace, name string) *v1.CacheInvalidation {
 	return &v1.CacheInvalidation{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -386,7 +385,7 @@ func (c *cluster) isGone(ctx context.Context, object client.Object) bool {
 	return apierrors.IsNotFound(c.Get(ctx, client.ObjectKeyFromObject(object), object))
 }
 
-// seriesOf lists the reasons of the events about an object that happened more than once.
+// seriesOf lists the reasons of events about an object that happened more than once.
 func (c *cluster) seriesOf(ctx context.Context, object client.Object) ([]string, error) {
 	var list eventsv1.EventList
 	err := c.List(ctx, &list, client.InNamespace(object.GetNamespace()))
@@ -399,7 +398,7 @@ func (c *cluster) seriesOf(ctx context.Context, object client.Object) ([]string,
 	return reasons, err
 }
 
-// wantMinimalGrants holds what the operator was granted against what it asked for, which it returns.
+// wantMinimalGrants compares the grants of the operator with its requests, which it returns.
 func (c *cluster) wantMinimalGrants(t *testing.T) map[request]bool {
 	t.Helper()
 	asked, refused := requestsOf(t, c.audit, "system:serviceaccount:"+account.Namespace+":"+account.Name)

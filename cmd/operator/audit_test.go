@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// auditPolicy makes the API server write down every request of service accounts, and nothing else.
+// auditPolicy makes the API server log every request of service accounts, and nothing else.
 const auditPolicy = `
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -29,7 +29,7 @@ rules:
 - level: None
 `
 
-// audited makes a control plane write an audit log, whose path it returns.
+// audited makes a control plane write an audit log, and returns its path.
 func audited(t *testing.T) (configure func(*envtest.Environment), log string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,8 +43,7 @@ func audited(t *testing.T) (configure func(*envtest.Environment), log string) {
 	}, log
 }
 
-// request is one that the API server was asked for; requests that differ in nothing of this need the
-// same permission.
+// request is a request to the API server. Equal values need the same permission.
 type request struct {
 	namespace, resource, verb string
 	named                     bool
@@ -54,8 +53,8 @@ func (r request) String() string {
 	return fmt.Sprintf("%s %s in %q", r.verb, r.resource, r.namespace)
 }
 
-// requestsOf reads what a user asked for; refused are those that were forbidden. What is open to
-// everybody who is logged in, as discovery is, has no resource and is left out.
+// requestsOf returns the requests of a user; refused are those that were forbidden. It leaves out
+// requests without a resource, such as discovery: they are open to every authenticated user.
 func requestsOf(t *testing.T, log, user string) (all, refused map[request]bool) {
 	t.Helper()
 	file, err := os.Open(log)
@@ -97,7 +96,7 @@ func resourceName(group, resource, subresource string) string {
 // grant is one verb on one resource that a role gives.
 type grant struct {
 	role string
-	// namespace is where; empty: in every one, and outside of namespaces.
+	// namespace of the grant. Empty means every namespace, and outside namespaces.
 	namespace, resource, verb string
 }
 
@@ -109,8 +108,8 @@ func (g grant) allows(r request) bool {
 	return g.resource == r.resource && g.verb == r.verb && (g.namespace == "" || g.namespace == r.namespace)
 }
 
-// grantsOf reads from the API server what is granted to a service account by name. Rules that are
-// narrower than a resource or wider than a name are not of the kind that our roles have.
+// grantsOf reads the grants of a service account from the API server. Our roles have no rules that
+// are narrower than a resource or wider than a name.
 func grantsOf(t *testing.T, clients kubernetes.Interface, account rbacv1.Subject) []grant {
 	t.Helper()
 	rbac, ctx, all := clients.RbacV1(), t.Context(), metav1.ListOptions{}

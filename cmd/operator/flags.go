@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
 	metricsAddress          string
 	metricsSecure           bool
@@ -42,24 +42,24 @@ type settings struct {
 // minInterval keeps a mistyped interval from turning into a busy loop.
 const minInterval = 100 * time.Millisecond
 
-// environmentHelp says what registry.ClientFromEnv reads.
+// environmentHelp lists the variables that registry.ClientFromEnv reads.
 const environmentHelp = `
-Environment (which Redis to use for resources that name no CacheStore; it must be 7.0 or later, or Valkey 7.2 or later):
+Environment (the Redis for resources without a CacheStore; Redis 7.0 or later, or Valkey 7.2 or later):
   REDIS_HOST, REDIS_PORT          default localhost and 6379
   REDIS_USERNAME, REDIS_PASSWORD  default none
   REDIS_DB                        number of the database, default 0
-  REDIS_URL                       redis://user:password@host:port/db, or rediss:// for TLS; wins over
-                                  all above
+  REDIS_URL                       redis://user:password@host:port/db, or rediss:// for TLS; takes
+                                  precedence over all above
   REDIS_CLUSTER                   true: host and port are one node of a Redis Cluster
-  REDIS_TLS                       true: connect by TLS
+  REDIS_TLS                       true: connect with TLS
   REDIS_TLS_CA_FILE               PEM of the authorities to trust instead of the system's
   REDIS_TLS_CERT_FILE, REDIS_TLS_KEY_FILE
                                   PEM of a client certificate and its key
   REDIS_TLS_SERVER_NAME           name to expect in the server's certificate
-  KUBECONFIG                      kubeconfig to use where --kubeconfig is not given
+  KUBECONFIG                      kubeconfig to use without --kubeconfig
 `
 
-// parseFlags reads the command line; flag.ErrHelp after --help.
+// parseFlags reads the command line. It returns flag.ErrHelp after --help.
 func parseFlags(args []string, output io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("operator", flag.ContinueOnError)
@@ -69,35 +69,38 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 		flags.PrintDefaults()
 		fmt.Fprint(output, environmentHelp)
 	}
-	flags.StringVar(&s.metricsAddress, "metrics-bind-address", ":8443", "Address to serve /metrics on; 0: not served.")
+	flags.StringVar(&s.metricsAddress, "metrics-bind-address", ":8443", "Address to serve /metrics on. 0 disables it.")
 	flags.BoolVar(&s.metricsSecure, "metrics-secure", true,
-		"Serve /metrics by HTTPS, to those whom the API server knows and allows to get it.")
+		"Serve /metrics over HTTPS, to clients that the API server authenticates and allows to get it.")
 	flags.StringVar(&s.metricsCertDir, "metrics-cert-dir", "",
-		"Directory of tls.crt and tls.key for /metrics. Default: a certificate of its own making.")
+		"Directory of tls.crt and tls.key for /metrics. Default: a self-signed certificate.")
 	flags.StringVar(&s.probeAddress, "health-probe-bind-address", ":8081",
-		"Address to serve /healthz and /readyz on; /readyz/redis says what is wrong. 0: not served.")
+		"Address to serve /healthz and /readyz on; /readyz/redis says what is wrong. 0 disables it.")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Let one replica of several do the work.")
 	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "",
-		"Namespace of the lease that replicas compete for. Default: that of the pod; needed outside of a cluster.")
+		"Namespace of the lease that replicas compete for. Default: that of the pod. Required outside a cluster.")
 	flags.StringVar(&s.clusterID, "cluster-id", "",
-		"Names this cluster beside each policy in Redis, so that two clusters that share one leave each other's policies alone. "+
+		"Names this cluster beside each policy in Redis, so that two clusters that share a Redis keep each other's policies. "+
 			"Default: the UID of namespace kube-system; with --watch-namespaces, of the operator's own namespace.")
 	flags.Var(&s.watchNamespaces, "watch-namespaces",
-		"Namespaces to look after, `a,b`: the operator reads no others, and needs no permission outside of these. Default: all.")
+		"Namespaces to manage, `a,b`. The operator reads no others, and needs no permission outside these. Default: all.")
 	flags.Var(&s.allowedAddresses, "allowed-store-addresses",
-		"Addresses that CacheStores may lead to: IP addresses, ranges and host patterns, `10.0.0.0/8,*.redis.example.com`; may be repeated. "+
-			"Default: all but link-local and metadata addresses, which only a range allows.")
-	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics by HTTP/2, too.")
+		"Addresses that CacheStores may lead to: IP addresses, ranges and host patterns, `10.0.0.0/8,*.redis.example.com`. "+
+			"May be repeated. Default: all but link-local and metadata addresses, which only an address or a range allows.")
+	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics over HTTP/2, too.")
 	flags.BoolVar(&s.defaultStore, "default-store", true,
-		"Use the Redis of the environment for resources without storeRef. false: the environment is not read, each has to name a CacheStore.")
+		"Use the Redis of the environment for resources without storeRef. "+
+			"With false the environment is not read, and each resource must name a CacheStore.")
 	flags.StringVar(&s.onDataLoss, "on-data-loss", string(v1.DataLossInvalidateAll),
-		"What to do when the Redis of the environment went back to an older state: InvalidateAll, or Replay the purges since. CacheStores say it themselves.")
+		"What to do when the Redis of the environment went back to an older state: InvalidateAll, or Replay the purges since. "+
+			"A CacheStore sets it in spec.onDataLoss.")
 	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
-		"Time between two checks of Redis; within it, a policy that Redis lost is in force again.")
+		"Time between two checks of Redis. A policy that Redis lost is in force again within this time.")
 	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,
-		"Least time between two snapshots of figures in the status of a CachePolicy.")
+		"Minimum time between two snapshots of figures in the status of a CachePolicy.")
 	flags.IntVar(&s.historyLimit, "invalidation-history-limit", 500,
-		"How many finished CacheInvalidations each namespace keeps, beside those that Argo CD or Flux manages; the oldest are deleted. 0: all are kept.")
+		"How many finished CacheInvalidations each namespace keeps; the oldest are deleted. "+
+			"Those that Argo CD or Flux manages do not count. 0 keeps all.")
 	flags.BoolVar(&s.version, "version", false, "Print the version and exit.")
 	config.RegisterFlags(flags)
 	s.log.BindFlags(flags)
@@ -126,13 +129,13 @@ func (s settings) validate(rest []string) error {
 	}
 }
 
-// namespaces is a flag: names with commas between them; none: all namespaces.
+// namespaces is a flag: names separated by commas. No name means all namespaces.
 type namespaces []string
 
 func (n *namespaces) String() string { return strings.Join(*n, ",") }
 
-// Set refuses what cannot be a namespace: a watch of it would only ever be empty. Above all it refuses
-// nothing at all, which a variable that is not set becomes: it must not widen to every namespace.
+// Set refuses what cannot be a namespace: a watch of it would always be empty. It also refuses the
+// empty text that an unset variable becomes: that must not widen to every namespace.
 func (n *namespaces) Set(text string) error {
 	var names namespaces
 	for _, name := range strings.Split(text, ",") {
@@ -146,12 +149,12 @@ func (n *namespaces) Set(text string) error {
 	return nil
 }
 
-// addresses is a flag: those that CacheStores may lead to, with commas between them; none: all but a few.
+// addresses is a flag: addresses that CacheStores may lead to, separated by commas. None means all but a few.
 type addresses []string
 
 func (a *addresses) String() string { return strings.Join(*a, ",") }
 
-// Set refuses what is no address, and nothing at all, which a variable that is not set becomes: it must not allow all.
+// Set refuses what is no address, and the empty text that an unset variable becomes: that must not allow all.
 func (a *addresses) Set(text string) error {
 	var added addresses
 	for _, entry := range strings.Split(text, ",") {

@@ -17,11 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// ownNamespaceFile is where Kubernetes tells a pod its namespace.
+// ownNamespaceFile is the file in which Kubernetes writes the namespace of a pod.
 const ownNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// clusterID names the cluster beside each policy in Redis: by the flag, or by the UID of a namespace that is there as long as
-// the cluster or the installation. It is empty where the operator may not read that namespace: then no policy is claimed.
+// clusterID returns the name of the cluster beside each policy in Redis: the flag, or the UID of a namespace. That namespace
+// exists as long as the cluster or the installation. The name is empty if the operator may not read it. Then the operator
+// claims no policy.
 func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.Logger) (string, error) {
 	if s.clusterID != "" {
 		return s.clusterID, nil
@@ -33,17 +34,17 @@ func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.L
 		return "", fmt.Errorf("reading namespace %s, whose UID names the cluster: %w", name, err)
 	}
 	if namespace.UID == "" {
-		log.Info("The cluster cannot be told from others, so no policy in Redis is claimed, and two clusters that share a Redis would undo "+
+		log.Info("The cluster has no identity, so no policy in Redis is claimed, and two clusters that share a Redis would undo "+
 			"each other's policies. Allow the operator to get this namespace, or set --cluster-id", "namespace", name)
 	}
 	return string(namespace.UID), nil
 }
 
-// identifyingNamespace is kube-system, or what is nearest to it that an operator for some namespaces may be allowed to read.
+// identifyingNamespace returns kube-system, or for an operator with --watch-namespaces a namespace that it may read.
 func identifyingNamespace(s settings) string {
 	if len(s.watchNamespaces) == 0 {
 		return metav1.NamespaceSystem
 	}
-	text, _ := os.ReadFile(ownNamespaceFile) // not there outside of a cluster
+	text, _ := os.ReadFile(ownNamespaceFile) // absent outside a cluster
 	return cmp.Or(s.leaderElectionNamespace, strings.TrimSpace(string(text)), s.watchNamespaces[0])
 }

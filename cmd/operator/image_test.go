@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The image is built from what the Dockerfile copies out of what .dockerignore lets through: all that the operator is made of.
+// The Dockerfile copies all sources of the operator, and .dockerignore excludes none of them.
 func TestImageIsBuiltFromAllItNeeds(t *testing.T) {
 	copied := allMatches(`(?m)^COPY (\w+)/ \w+/$`, readText(t, "../../Dockerfile"))
 	admitted := allMatches(`(?m)^!(\w+)/$`, readText(t, "../../.dockerignore"))
@@ -27,7 +27,7 @@ func TestImageIsBuiltFromAllItNeeds(t *testing.T) {
 	}
 }
 
-// What builds set in the binary is declared there: the linker ignores other names.
+// The variables that builds set exist in the binary: the linker ignores other names.
 func TestBuildsSetWhatIsThere(t *testing.T) {
 	declared := allMatches(`(?m)^var (\w+) string$`, readText(t, "version.go"))
 	for _, file := range []string{"../../Dockerfile", "../../Makefile"} {
@@ -37,7 +37,7 @@ func TestBuildsSetWhatIsThere(t *testing.T) {
 	}
 }
 
-// sources are the files of this module that the operator is made of, by their paths in the repository.
+// sources lists the source files of the operator in this module, by their paths in the repository.
 func sources(t *testing.T) (paths []string) {
 	t.Helper()
 	const format = `{{if and .Module .Module.Main}}{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`

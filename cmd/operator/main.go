@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// The operator keeps the policies of CachePolicy resources in force in Redis and carries out
-// CacheInvalidation resources. See --help.
+// The operator keeps CachePolicy resources in force in Redis and carries out CacheInvalidation
+// resources. See --help.
 package main
 
 import (
@@ -40,8 +40,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// gcPercent makes the garbage collector keep less memory in reserve than it does by default: the operator rests most of the
-// time, and what it holds of ten thousand policies is what it costs.
+// gcPercent makes the garbage collector keep less memory in reserve than by default. The operator
+// rests most of the time, so what it holds of ten thousand policies determines its memory.
 const gcPercent = 50
 
 // leaderElectionID names the lease that replicas compete for.
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-// run is the operator, until the context ends.
+// run runs the operator until the context ends.
 func run(
 	ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer,
 ) error {
@@ -109,15 +109,15 @@ func run(
 	if err := setUp(mgr, options); err != nil {
 		return err
 	}
-	log.Info("Starting", "version", versionText(), "redis", cmp.Or(options.StoreAddress, "none but those of CacheStores"))
+	log.Info("Starting", "version", versionText(), "redis", cmp.Or(options.StoreAddress, "CacheStores only"))
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
 	return nil
 }
 
-// surviveHandlers makes a handler that panics over an object lose that object, which is logged, not the process: what one
-// namespace holds is not to stop the operator for all.
+// surviveHandlers lets the process survive a panic of an event handler: the handler loses the object and logs that. The
+// contents of one namespace must not stop the operator for all.
 func surviveHandlers() { utilruntime.ReallyCrash = false }
 
 func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
@@ -141,7 +141,7 @@ func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manag
 		Scheme: scheme,
 		Logger: log,
 		Cache:  cacheOptions(open),
-		// Reconcilers compare what they want with a status they wrote themselves.
+		// Reconcilers compare the desired status with the one they wrote last.
 		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Metrics:                       metricsOptions(s),
 		HealthProbeBindAddress:        s.probeAddress,
@@ -162,7 +162,7 @@ func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manag
 	return mgr, nil
 }
 
-// cacheOptions makes the manager read the namespaces given and no others; none given: all.
+// cacheOptions makes the manager read the given namespaces only. No namespace means all.
 func cacheOptions(watched namespaces) cache.Options {
 	o := cache.Options{DefaultTransform: strip}
 	if len(watched) > 0 {
@@ -174,8 +174,8 @@ func cacheOptions(watched namespaces) cache.Options {
 	return o
 }
 
-// strip drops what the operator never reads of an object, and what would be most of it: who wrote which field, and kubectl's
-// own copy of the object.
+// strip drops the largest parts of an object that the operator never reads: managed fields, and the copy that kubectl keeps
+// of the object.
 func strip(cached any) (any, error) {
 	object, err := meta.Accessor(cached)
 	if err != nil {
@@ -188,8 +188,8 @@ func strip(cached any) (any, error) {
 	return cached, nil
 }
 
-// wantCRDs fails where the API server cannot be asked, or does not know our resources: the cache
-// would only wait for them.
+// wantCRDs fails if the API server is unreachable, or does not know our resources. The cache would
+// only wait for them.
 func wantCRDs(mapper meta.RESTMapper, host string) error {
 	for _, kind := range []string{"CachePolicy", "CacheInvalidation", "CacheStore"} {
 		gvk := v1.GroupVersion.WithKind(kind)
@@ -211,14 +211,14 @@ func metricsOptions(s settings) metricsserver.Options {
 		o.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
 	if !s.http2 {
-		// Off: a scraper needs none of it, and its stream resets have been used against servers.
+		// Off: a scraper does not need HTTP/2, and attackers have used its stream resets.
 		o.TLSOpts = append(o.TLSOpts, func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} })
 	}
 	return o
 }
 
 func setUp(mgr manager.Manager, options controllers.Options) error {
-	// Without any check, as where there is no default store, the probes' paths would not be served.
+	// Without any check, as without a default store, the paths of the probes would not be served.
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
 		return fmt.Errorf("adding the health checks: %w", err)
 	}

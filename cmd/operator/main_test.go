@@ -39,10 +39,10 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// patience is how long a test waits for what must happen; it is long because machines are busy.
+// patience is how long a test waits for what must happen. It is long because machines are busy.
 const patience = time.Minute
 
-// binary is the operator, built once: these tests run what users run.
+// binary is the operator, built once. These tests run what users run.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -87,7 +87,7 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-// start runs the operator with nothing in its environment but what is given.
+// start runs the operator with the given environment only.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{command: exec.Command(binary, args...), output: &safeBuffer{}, ended: make(chan struct{})}
@@ -110,7 +110,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
-// exit waits until the operator ended by itself, and returns its exit status and output.
+// exit waits until the operator exits, and returns its exit status and output.
 func (p *process) exit(t *testing.T) (int, string) {
 	t.Helper()
 	select {
@@ -142,7 +142,7 @@ func TestHelpNamesEveryVariableThatIsRead(t *testing.T) {
 	}
 }
 
-// The page of the operator lists each flag and each variable, and none that is not there.
+// The page of the operator lists each flag and each variable, and no others.
 func TestPageListsEveryFlagAndVariable(t *testing.T) {
 	_, help := start(t, nil, "--help").exit(t)
 	page := readText(t, "../../docs/operator.md")
@@ -157,7 +157,7 @@ func TestPageListsEveryFlagAndVariable(t *testing.T) {
 	}
 }
 
-// allMatches returns what the pattern's group matches, sorted, each once.
+// allMatches returns the sorted, distinct matches of the pattern's group.
 func allMatches(pattern, text string) (matches []string) {
 	for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
 		matches = append(matches, found[1])
@@ -206,8 +206,8 @@ func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
 	}
 }
 
-// The life of an operator on one control plane: refused without CRDs, not ready while Redis
-// refuses it, ready once that is mended, ended by SIGTERM.
+// The life of an operator on one control plane. It fails without CRDs, is not ready while Redis
+// refuses it, is ready once that is corrected, and ends on SIGTERM.
 func TestOperator(t *testing.T) {
 	environment, err := kubetest.Start(kubetest.WithoutCRDs)
 	if err != nil {
@@ -306,11 +306,11 @@ func setPassword(t *testing.T, server *redistest.Server, from, to string) {
 	}
 }
 
-// want waits until a URL answers with a status and a body that has every part.
+// want waits until a URL answers with a status and a body that contains every part.
 func want(t *testing.T, url, token string, status int, parts ...string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // a certificate of its own making
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // a self-signed certificate
 		ForceAttemptHTTP2: true,
 		DisableKeepAlives: true,
 	}}
@@ -324,7 +324,7 @@ func want(t *testing.T, url, token string, status int, parts ...string) {
 	}, patience).Should(gomega.Succeed(), url)
 }
 
-// get returns how a URL is answered.
+// get returns the answer of a URL.
 func get(ctx context.Context, client *http.Client, url, token string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -370,7 +370,7 @@ func scraperToken(t *testing.T, environment *envtest.Environment) string {
 	return request.Status.Token
 }
 
-// freeAddress is an address of loopback that nobody listens on.
+// freeAddress returns an address of loopback that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

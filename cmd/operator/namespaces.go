@@ -24,8 +24,9 @@ import (
 // accessChecks is the number of checks of Redis between two checks of access: a minute, by default.
 const accessChecks = 12
 
-// gate finds out which of the namespaces in --watch-namespaces let the operator in. A cache waits for all of its namespaces,
-// so one whose Role was taken away would hold up all others from the next start on: it is left out, until it lets the operator in.
+// gate finds out which of the namespaces in --watch-namespaces grant the operator access. A cache waits for all of its
+// namespaces, so one without its Role would block all others from the next start on. The gate leaves it out until it grants
+// access.
 type gate struct {
 	reader     client.Reader
 	log        logr.Logger
@@ -49,7 +50,7 @@ func newGate(cfg *rest.Config, options client.Options, s settings, log logr.Logg
 		reader: reader, log: log.WithName("namespaces"), interval: accessChecks * s.storeCheckInterval,
 		accessible: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_namespace_accessible",
-			Help: "1 if a namespace in --watch-namespaces lets the operator read its resources, else 0: it is not looked after.",
+			Help: "1 if a namespace in --watch-namespaces lets the operator read its resources, else 0: the operator does not manage it.",
 		}, []string{"namespace"}),
 		watched: s.watchNamespaces, refused: map[string]bool{},
 	}
@@ -59,7 +60,7 @@ func newGate(cfg *rest.Config, options client.Options, s settings, log logr.Logg
 	return g, nil
 }
 
-// open returns the namespaces that let the operator in. It fails where none does.
+// open returns the namespaces that grant access. It fails if none does.
 func (g *gate) open(ctx context.Context) (namespaces, error) {
 	var opened namespaces
 	var last error
@@ -72,16 +73,16 @@ func (g *gate) open(ctx context.Context) (namespaces, error) {
 		}
 	}
 	if len(g.watched) > 0 && len(opened) == 0 {
-		return nil, fmt.Errorf("no namespace in --watch-namespaces lets the operator in, grant it config/watched-namespace there: %w", last)
+		return nil, fmt.Errorf("no namespace in --watch-namespaces grants the operator access, apply config/watched-namespace there: %w", last)
 	}
 	return opened, nil
 }
 
-// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has a cache of its own.
+// NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has its own cache.
 func (g *gate) NeedLeaderElection() bool { return false }
 
-// Start implements manager.Runnable: it checks the namespaces until the context ends. It fails when one lets the operator in
-// that did not when it started: a cache does not take up others, so that takes a new start.
+// Start implements manager.Runnable: it checks the namespaces until the context ends. It fails when a namespace grants
+// access that did not at the start: a cache accepts no further namespaces, so the process must restart.
 func (g *gate) Start(ctx context.Context) error {
 	ticker := time.NewTicker(g.interval)
 	defer ticker.Stop()
@@ -93,24 +94,24 @@ func (g *gate) Start(ctx context.Context) error {
 		}
 		for _, namespace := range g.watched {
 			if g.check(ctx, namespace) == nil && ctx.Err() == nil && slices.Contains(g.shut, namespace) {
-				return fmt.Errorf("namespace %s lets the operator in now: it has to be started anew to look after it", namespace)
+				return fmt.Errorf("namespace %s grants the operator access now: restart the operator to manage it", namespace)
 			}
 		}
 	}
 }
 
-// check returns why a namespace does not let the operator in, and tells when that changes. What else goes wrong is no reason
-// to leave a namespace alone.
+// check returns why a namespace does not grant access, and logs when that changes. Any other error is no reason to leave
+// the namespace out.
 func (g *gate) check(ctx context.Context, namespace string) (err error) {
 	defer contain.Panic(&err, errUnchecked)
 	err = g.read(ctx, namespace)
 	switch refused := err != nil; {
 	case refused == g.refused[namespace]:
 	case refused:
-		g.log.Error(err, "A namespace in --watch-namespaces does not let the operator in: it is not looked after. Grant config/watched-namespace there, "+
-			"or take it out of --watch-namespaces", "namespace", namespace)
+		g.log.Error(err, "No access to a namespace in --watch-namespaces, apply config/watched-namespace there or remove it from the flag",
+			"namespace", namespace)
 	default:
-		g.log.Info("A namespace lets the operator in again", "namespace", namespace)
+		g.log.Info("Access to a namespace granted again", "namespace", namespace)
 	}
 	g.refused[namespace] = err != nil
 	value := 1.0

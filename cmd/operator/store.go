@@ -14,8 +14,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// openStore returns the Redis that the environment names, and its address without credentials. It
-// does not connect.
+// openStore returns the Redis of the environment, and its address without credentials. It does not
+// connect.
 func openStore(env func(string) (string, bool)) (store *registry.Registry, address string, closeStore func(), err error) {
 	client, err := registry.ClientFromEnvAs(registry.RoleOperator, env)
 	if err != nil {
@@ -35,7 +35,7 @@ func addressOf(client redis.UniversalClient) string {
 	}
 }
 
-// clientLog takes what the Redis client would print: mere hints, as every failure also reaches us
+// clientLog logs what the Redis client would print, at debug level: every failure also reaches us
 // as an error.
 type clientLog struct{ logr.Logger }
 

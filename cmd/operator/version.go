@@ -12,10 +12,10 @@ import (
 // version is set by the release build: -ldflags "-X main.version=v1.2.3".
 var version string
 
-// commit is set where the build does not see the repository, as in the image's. Otherwise Go notes it by itself.
+// commit is set if the build does not see the repository, as in the image. Otherwise Go records it.
 var commit string
 
-// versionText names the version, the commit it was built from and the Go it was built with.
+// versionText returns the version, the commit it was built from and the version of Go.
 func versionText() string {
 	name, revision, golang := version, cmp.Or(commit, "unknown"), "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
