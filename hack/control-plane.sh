@@ -2,14 +2,14 @@
 # Copyright The Cachewright Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Prints the directory of kube-apiserver, etcd and kubectl for demo and tests: that of KUBEBUILDER_ASSETS, else one in
-# the store that setup-envtest keeps per user, after downloading or, where nothing can be downloaded, building them.
+# Prints the directory of kube-apiserver, etcd and kubectl for demo and tests: that of KUBEBUILDER_ASSETS, or one in the
+# store that setup-envtest keeps per user. If they are missing, it downloads them, or builds them without a network.
 set -euo pipefail
 
 readonly VERSION=1.37.2
 readonly RELEASE=${VERSION%.*}
 readonly BINARIES=(etcd kube-apiserver kubectl)
-# A download has to begin soon, else there is no such network here; what has begun may take its time.
+# A download must begin soon, otherwise there is no such network. Once it has begun, it may take its time.
 readonly ANSWER_SECONDS=20
 readonly DOWNLOAD_SECONDS=600
 
@@ -26,7 +26,7 @@ fail() {
   exit 1
 }
 
-# store_root is where setup-envtest has its store.
+# store_root prints the directory of setup-envtest's store.
 store_root() {
   if [[ $(uname -s) == Darwin ]]; then
     echo "$HOME/Library/Application Support/io.kubebuilder.envtest"
@@ -42,7 +42,7 @@ complete() {
   done
 }
 
-# installed prints the directory of the pinned version or else of another patch release of it.
+# installed prints the directory of the pinned version, or of another patch release of it.
 installed() {
   local candidate
   for candidate in "$store/k8s/$VERSION-$platform" "$store/k8s/$RELEASE".*-"$platform"; do
@@ -64,14 +64,14 @@ clean_up() {
   fi
 }
 
-# discard removes directories although what setup-envtest downloads is read-only.
+# discard removes directories, including the read-only files that setup-envtest downloads.
 discard() {
   chmod -R u+w "$@" 2>/dev/null || true
   rm -rf "$@"
 }
 
-# open_workspace makes the directory in which binaries come into being, on the file system of the store, so that a
-# rename puts them there whole. Only one process at a time works, where flock can see to it.
+# open_workspace creates the directory in which binaries are built. It is on the file system of the store, so that a
+# rename puts them in place complete. If flock exists, only one process works at a time.
 open_workspace() {
   mkdir -p "$store/k8s"
   if command -v flock >/dev/null; then
@@ -88,7 +88,7 @@ open_workspace() {
   mkdir "$workspace/tmp"
 }
 
-# publish renames a complete directory into the store; another process may have been faster.
+# publish renames a complete directory into the store. Another process may have been faster.
 publish() {
   local name
   name=$(basename "$1")
@@ -110,7 +110,7 @@ download() {
   complete "$path" && publish "$path"
 }
 
-# run_setup_envtest downloads into the workspace. The limits do not count the building of setup-envtest itself.
+# run_setup_envtest downloads into the workspace. The limits exclude the build of setup-envtest.
 run_setup_envtest() {
   local setup_envtest pid begin
   setup_envtest=$(cd "$hack/tools" && GOWORK=off go tool -n setup-envtest) || return
@@ -129,7 +129,7 @@ run_setup_envtest() {
 
 out_of_time() { (($1 >= DOWNLOAD_SECONDS)) || { (($1 >= ANSWER_SECONDS)) && ! arriving; }; }
 
-# arriving says whether a byte of the archive came: setup-envtest writes it to a temporary file first.
+# arriving succeeds once a byte of the archive came: setup-envtest writes it to a temporary file first.
 arriving() { [[ -n $(find "$workspace/tmp" -type f -size +0c) ]]; }
 
 build() {
@@ -159,8 +159,8 @@ run_go_build() {
     go build -trimpath -buildvcs=false -ldflags "-s -w $(version_flags)" -o "$directory/$binary" "$package"
 }
 
-# supervise runs a command with its output in a log and says now and then that it is still at it. The command has a
-# process group of its own, so that an interruption is dealt with at once and ends all that the command started.
+# supervise runs a command with its output in a log, and reports regularly that it is still running. The command has its
+# own process group, so that an interruption takes effect at once and ends all that the command started.
 supervise() {
   local log=$1 what=$2 begin=$SECONDS shown=0 status=0
   shift 2
@@ -180,7 +180,7 @@ supervise() {
   return "$status"
 }
 
-# version_flags makes the binaries report their release, as the ones of a distribution do.
+# version_flags makes the binaries report their release, as those of a distribution do.
 version_flags() {
   local package
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do

@@ -2,7 +2,7 @@
 # Copyright The Cachewright Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Prints the path of redis-server (7.0 or later), which the system's package manager installs when it is missing.
+# Prints the path of redis-server (7.0 or later). If it is missing, the system's package manager installs it.
 set -euo pipefail
 
 readonly REMEDY="install Redis 7.0 or later so that redis-server is on the PATH: package redis-server on Debian and \
@@ -19,7 +19,7 @@ fail() {
   exit 1
 }
 
-# find_server also looks where root's packages go: the PATH of a user may lack it.
+# find_server also searches the directories of root's programs, which the PATH of a user may lack.
 find_server() {
   PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin:/opt/homebrew/bin command -v redis-server
 }

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Prints the paths of a Redis 8 and a Valkey 8, one a line, for tests on more than one server. Each is named
-# redis-server, so that whatever runs with its directory first on the PATH runs on it. They are packages of a newer
-# Debian release than the machine may have, so they are unpacked, with the libraries and the loader of that release,
-# into a cache of the user's; nothing is installed. Fails, saying why, on a machine that cannot have them.
+# redis-server, so that tests with its directory first on the PATH use it. They are packages of a newer Debian release
+# than the machine may have. The script unpacks them, with the libraries and the loader of that release, into a cache of
+# the user, and installs nothing. It fails with a reason on a machine that cannot run them.
 set -euo pipefail
 
 readonly RELEASE=trixie # Debian 13: Redis 8.0, Valkey 8.1
@@ -46,7 +46,7 @@ check_machine() {
   done
 }
 
-# mirror prints where this machine has its own Debian from.
+# mirror prints the mirror of this machine's Debian.
 mirror() {
   local id codename
   # shellcheck disable=SC1091 # of the machine
@@ -60,8 +60,8 @@ mirror() {
     "Release: $codename" 'Component: main' 'Created-By: Packages' | head -n 1
 }
 
-# configure_apt lets apt keep lists and downloads in the workspace, and leave those of the machine alone. It goes by
-# the machine's configuration otherwise: its proxy and its keys.
+# configure_apt makes apt keep lists and downloads in the workspace, and leave those of the machine alone. Otherwise the
+# configuration of the machine applies: its proxy and its keys.
 configure_apt() {
   local uri=$1 apt=$workspace/apt
   mkdir -p "$apt/lists/partial" "$apt/archives/partial"
@@ -81,7 +81,7 @@ CONF
   export APT_CONFIG=$apt/apt.conf
 }
 
-# quietly shows what a command said only if it fails.
+# quietly shows the output of a command only if it fails.
 quietly() {
   timeout --kill-after=5 "$LIMIT" "$@" >"$workspace/log" 2>&1 </dev/null && return
   tail -n 5 "$workspace/log" >&2
@@ -99,7 +99,7 @@ fetch() {
   done
 }
 
-# write_launcher makes one program of a server: with the loader and the libraries that it was built for.
+# write_launcher writes a program that starts a server with the loader and the libraries it was built for.
 write_launcher() {
   local server=$1 launcher=$workspace/root/$1/redis-server
   mkdir "$workspace/root/$server"
@@ -116,7 +116,7 @@ LAUNCHER
   fail "$server of Debian $RELEASE does not run on this machine, see above"
 }
 
-# publish puts the servers in place whole, by a rename; another process may have been faster.
+# publish puts the complete servers in place with a rename. Another process may have been faster.
 publish() {
   complete "$1" && return
   rm -rf "$1"
