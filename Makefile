@@ -14,6 +14,8 @@ GOFUMPT        = go tool -modfile=hack/tools/go.mod gofumpt
 KUSTOMIZE      = go tool -modfile=hack/tools/go.mod kustomize
 GOVULNCHECK    = go tool -modfile=hack/tools/go.mod govulncheck
 GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
+# Optimising the C parsers of Vale would take minutes.
+VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
 # The race detector needs a C compiler, of which Go finds out.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -73,6 +75,7 @@ vet: ## Run go vet.
 .PHONY: lint
 lint: ## Run the linters; the first time builds them, which takes minutes.
 	$(GOLANGCI_LINT) run
+	$(if $(RACE),$(VALE) --config hack/prose/vale.ini --output line .,@echo "There is no C compiler: the prose is not checked." >&2)
 
 .PHONY: lint-fix
 lint-fix: ## Run the linters and apply their fixes.

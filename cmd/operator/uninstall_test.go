@@ -19,8 +19,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// The commands of docs/operations.md, run while the operator is at work, end: no finalizer holds a
-// resource, and Redis keeps no policy of the cluster but those that are retained.
+// The commands of docs/operations.md end while the operator runs. No finalizer holds a resource, and
+// Redis keeps only the policies that are retained.
 func TestUninstallingWithdrawsEveryPolicyAndHangsOnNothing(t *testing.T) {
 	on := newCluster(t)
 	manifests := on.build(t, "default")
