@@ -30,7 +30,8 @@ import (
 	"github.com/cachewright/cachewright/internal/kubetest"
 )
 
-// followed lists the pages with commands, in an order in which a reader can follow them: operations.md creates namespace shop.
+// followed lists the pages with commands, in an order in which a reader can follow them:
+// operations.md creates namespace shop.
 var followed = []string{"README.md", "operator.md", "operations.md", "cachepolicy.md", "cachestore.md", "cacheinvalidation.md", "gitops.md"}
 
 // notRun lists the lines that this test does not run, with the reason.
@@ -39,11 +40,12 @@ var notRun = map[string]string{
 	"kubectl delete -f dist/install.yaml --ignore-not-found":                                                       "make build-installer writes that file",
 }
 
-// fragments are parts of commands in running text, without the arguments that would make them complete.
+// fragments are parts of commands in running text, without the arguments that would make them
+// complete.
 var fragments = []string{"kubectl create -f", "kubectl wait --for=condition=Complete"}
 
-// TestDocumentedCommandsWork follows the pages on an empty cluster. It installs by the README, then runs every kubectl line
-// of every page. No operator runs there: the test sets everything to ready.
+// TestDocumentedCommandsWork follows the pages on an empty cluster. It installs by the README, then
+// runs every kubectl line of every page. No operator runs there: the test sets everything to ready.
 func TestDocumentedCommandsWork(t *testing.T) {
 	r := newReader(t)
 	ran := 0
@@ -114,8 +116,8 @@ var (
 	inlineCode  = regexp.MustCompile("`(kubectl [^`]+)`")
 )
 
-// commandsOf returns the kubectl commands of a page, and those that install: the lines of blocks, and the commands in
-// running text.
+// commandsOf returns the kubectl commands of a page, and those that install: the lines of blocks,
+// and the commands in running text.
 func commandsOf(t *testing.T, name string) (commands []string) {
 	t.Helper()
 	text := page(t, pathOf(name))
@@ -219,7 +221,8 @@ var examples = map[string]string{"users.yaml": "cachepolicy.md", "main.yaml": "c
 
 var purgeName = regexp.MustCompile(`\busers-\w+-\w{5}\b`)
 
-// prepare writes the file that a command names, creates the purge that it refers to, and sets everything to ready.
+// prepare writes the file that a command names, creates the purge that it refers to, and sets
+// everything to ready.
 func (r *reader) prepare(t *testing.T, line string) {
 	t.Helper()
 	for file, name := range examples {

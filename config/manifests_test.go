@@ -127,8 +127,8 @@ func manifests(t *testing.T, page string) []string {
 	return found
 }
 
-// createDryRun sends a manifest through the whole admission of the API server, which refuses unknown
-// fields, and stores nothing.
+// createDryRun sends a manifest through the whole admission of the API server, which refuses
+// unknown fields, and stores nothing.
 func createDryRun(manifest string) error {
 	var object unstructured.Unstructured
 	if err := yaml.UnmarshalStrict([]byte(manifest), &object.Object); err != nil {

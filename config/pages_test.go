@@ -48,7 +48,8 @@ func TestPagesAreComplete(t *testing.T) {
 	}
 }
 
-// TestPagesSayWhatToDo wants a meaning and a remedy for each condition, reason and event, on each kind's page.
+// TestPagesSayWhatToDo wants a meaning and a remedy for each condition, reason and event, on each
+// kind's page.
 func TestPagesSayWhatToDo(t *testing.T) {
 	for _, name := range []string{"cachepolicy.md", "cacheinvalidation.md", "cachestore.md"} {
 		listed := tables(page(t, "../docs/"+name))

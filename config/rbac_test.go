@@ -59,9 +59,9 @@ func TestManagerPermissions(t *testing.T) {
 // aggregateTo begins the label that adds a role to a built-in one.
 const aggregateTo = "rbac.authorization.k8s.io/aggregate-to-"
 
-// TestRolesForPeople binds each role in one namespace and asks the API server what it allows. kube-controller-manager, which
-// adds the roles to the built-in ones, does not run here. So the test compares the labels with the selectors of the built-in
-// roles.
+// TestRolesForPeople binds each role in one namespace and asks the API server what it allows.
+// kube-controller-manager, which adds the roles to the built-in ones, does not run here. So the
+// test compares the labels with the selectors of the built-in roles.
 func TestRolesForPeople(t *testing.T) {
 	ctx := context.Background()
 	team := namespace(t, "team-")
@@ -103,8 +103,8 @@ func TestRolesForPeople(t *testing.T) {
 	}
 }
 
-// wantAggregated fails unless exactly one of the built-in roles selects a role. Each built-in role includes the lower ones, and
-// selects only what those lack.
+// wantAggregated fails unless exactly one of the built-in roles selects a role. Each built-in role
+// includes the lower ones, and selects only what those lack.
 func wantAggregated(t *testing.T, role *rbacv1.ClusterRole, into string) {
 	t.Helper()
 	for _, name := range []string{"admin", "edit", "view"} {

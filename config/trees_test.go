@@ -20,7 +20,8 @@ func TestInstallIsRepeatable(t *testing.T) {
 	kubectl(t, "apply", "--server-side", "-k", "default")
 }
 
-// The API server accepts every tree that users apply separately, knows all its fields, and prints no warning.
+// The API server accepts every tree that users apply separately, knows all its fields, and prints
+// no warning.
 func TestTreesAreAcceptedByTheAPIServer(t *testing.T) {
 	team := namespace(t, "trees-")
 	for tree, flags := range map[string][]string{

@@ -64,8 +64,8 @@ const (
 	aCondition = `{"type":"Ready","status":"True","observedGeneration":1,"lastTransitionTime":` + aTime + `,"reason":"Applied","message":"m"}`
 )
 
-// The operator decodes what a schema accepts, and can write it again. One object that it cannot decode would stop its
-// watch of all objects of the kind.
+// The operator decodes what a schema accepts, and can write it again. One object that it cannot
+// decode would stop its watch of all objects of the kind.
 func TestEveryTextThatTheSchemaAcceptsDecodes(t *testing.T) {
 	for _, kind := range complete {
 		t.Run(kind.resource, func(t *testing.T) {
@@ -126,8 +126,8 @@ func TestEveryMetadataThatIsAcceptedDecodes(t *testing.T) {
 	}
 }
 
-// tryEach sends a text with each candidate in the place of each field of the schema. An accepted text must decode. If
-// send writes it again, the API server must accept it as Go writes it.
+// tryEach sends a text with each candidate in the place of each field of the schema. An accepted
+// text must decode. If send writes it again, the API server must accept it as Go writes it.
 func tryEach(t *testing.T, schema apiextensions.JSONSchemaProps, text string, send func(string) (client.Object, error)) {
 	t.Helper()
 	var tree any

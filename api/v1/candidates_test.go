@@ -43,7 +43,8 @@ func numbers(schema apiextensions.JSONSchemaProps) []string {
 	return spellings
 }
 
-// times are texts that RFC 3339 allows, that Kubernetes writes, that the format date-time accepts, and similar ones.
+// times are texts that RFC 3339 allows, that Kubernetes writes, that the format date-time accepts,
+// and similar ones.
 var times = []string{
 	"2026-01-02T15:04:05Z", "2026-01-02T15:04:05.6Z", "2026-01-02T15:04:05.678Z", "2026-01-02T15:04:05.678901Z", "2026-01-02T15:04:05.678901234Z",
 	"2026-01-02T15:04:05.6789012345Z", "2026-01-02T15:04:05,678901Z", "2026-01-02T15:04:05x678901Z", "2026-01-02T15:04:05.Z", "2026-01-02T15:04:05",

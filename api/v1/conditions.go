@@ -14,15 +14,16 @@ const (
 	// ConditionStalled is True when only a change by a person can help.
 	ConditionStalled = "Stalled"
 
-	// ConditionAccepted says whether a CachePolicy governs its module. It is False if an older policy
-	// of the same namespace governs it.
+	// ConditionAccepted says whether a CachePolicy governs its module. It is False if an older
+	// policy of the same namespace governs it.
 	ConditionAccepted = "Accepted"
 
-	// ConditionAtRisk is True while a CacheStore works, but something about it endangers those who use it.
-	// Its reason is the first of the dangers.
+	// ConditionAtRisk is True while a CacheStore works, but something about it endangers those who
+	// use it. Its reason is the first of the dangers.
 	ConditionAtRisk = "AtRisk"
 
-	// ConditionComplete is True when a CacheInvalidation took effect and memory is freed. It is final.
+	// ConditionComplete is True when a CacheInvalidation took effect and memory is freed. It is
+	// final.
 	ConditionComplete = "Complete"
 	// ConditionFailed is True when the operator gave a CacheInvalidation up. It is final.
 	ConditionFailed = "Failed"
@@ -32,13 +33,15 @@ const (
 const (
 	// ReasonApplied: the policy is in force in Redis.
 	ReasonApplied = "Applied"
-	// ReasonCachesNothing: the policy is in force in Redis, but caches nothing, as no ttl is above 0.
+	// ReasonCachesNothing: the policy is in force in Redis, but caches nothing, as no ttl is above
+	// 0.
 	ReasonCachesNothing = "CachesNothing"
 	// ReasonAccepted: the policy governs its module.
 	ReasonAccepted = "Accepted"
 	// ReasonConflicted: an older policy of the namespace governs the same module.
 	ReasonConflicted = "Conflicted"
-	// ReasonContended: the policy in Redis belongs to another cluster, or to a policy of another store.
+	// ReasonContended: the policy in Redis belongs to another cluster, or to a policy of another
+	// store.
 	ReasonContended = "Contended"
 	// ReasonSuspended: spec.suspend is true; what is in Redis stays as it is.
 	ReasonSuspended = "Suspended"
@@ -56,11 +59,13 @@ const (
 	ReasonConnecting = "Connecting"
 	// ReasonNotPrimary: a server accepts no writes, as it is a replica.
 	ReasonNotPrimary = "NotPrimary"
-	// ReasonMemoryFull: a server has reached maxmemory and may evict nothing, so it stores nothing more.
+	// ReasonMemoryFull: a server has reached maxmemory and may evict nothing, so it stores nothing
+	// more.
 	ReasonMemoryFull = "MemoryFull"
 	// ReasonReplicaLags: a failover to a replica would lose invalidations.
 	ReasonReplicaLags = "ReplicaLags"
-	// ReasonLossUnseen: a server does not identify the state of its data, so the operator cannot detect a loss of data.
+	// ReasonLossUnseen: a server does not identify the state of its data, so the operator cannot
+	// detect a loss of data.
 	ReasonLossUnseen = "LossUnseen"
 	// ReasonRestoresOldState: a restart would restore what a server has written to disk.
 	ReasonRestoresOldState = "RestoresOldState"
@@ -84,15 +89,16 @@ const (
 	ReasonStoreUnreachable = "StoreUnreachable"
 	// ReasonStoreRefusesWrites: Redis answers, but accepts no writes.
 	ReasonStoreRefusesWrites = "StoreRefusesWrites"
-	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a command.
+	// ReasonStoreUnauthorized: Redis refuses the operator's credentials or an ACL forbids a
+	// command.
 	ReasonStoreUnauthorized = "StoreUnauthorized"
 	// ReasonStoreUnsupported: Redis is older than 7.0 and has no functions.
 	ReasonStoreUnsupported = "StoreUnsupported"
-	// ReasonStoreMisbehaves: the server breaks the protocol of Redis or the limits of a reply. A person must look at
-	// it. The operator retries with backoff.
+	// ReasonStoreMisbehaves: the server breaks the protocol of Redis or the limits of a reply. A
+	// person must look at it. The operator retries with backoff.
 	ReasonStoreMisbehaves = "StoreMisbehaves"
-	// ReasonStoreAddressNotAllowed: the operator may not connect to the address of the store, of a server that its
-	// Sentinels name, or of a node. --allowed-store-addresses decides that.
+	// ReasonStoreAddressNotAllowed: the operator may not connect to the address of the store, of a
+	// server that its Sentinels name, or of a node. --allowed-store-addresses decides that.
 	ReasonStoreAddressNotAllowed = "StoreAddressNotAllowed"
 )
 
@@ -113,6 +119,7 @@ const (
 const (
 	// CachePolicyFinalizer is held by a CachePolicy until it is withdrawn from Redis.
 	CachePolicyFinalizer = "cachewright.io/policy"
-	// CacheStoreFinalizer is held by a CacheStore until no policy and no unfinished purge refers to it.
+	// CacheStoreFinalizer is held by a CacheStore until no policy and no unfinished purge refers to
+	// it.
 	CacheStoreFinalizer = "cachewright.io/store"
 )

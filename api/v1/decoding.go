@@ -12,9 +12,10 @@ import (
 	kjson "k8s.io/apimachinery/pkg/util/json"
 )
 
-// An object that does not decode stops the watch of all objects of its kind, in all namespaces. The schema refuses times
-// that Go cannot read, but the API server does not validate objects again that it stored with an older schema. So the
-// status of each kind always decodes: a time that cannot be read becomes the Unix epoch.
+// An object that does not decode stops the watch of all objects of its kind, in all namespaces. The
+// schema refuses times that Go cannot read, but the API server does not validate objects again that
+// it stored with an older schema. So the status of each kind always decodes: a time that cannot be
+// read becomes the Unix epoch.
 
 // UnmarshalJSON decodes a status. Times that Go cannot read become the Unix epoch.
 func (s *CachePolicyStatus) UnmarshalJSON(data []byte) error {
@@ -52,7 +53,8 @@ func unmarshalStatus(data []byte, status any) error {
 	return kjson.Unmarshal(corrected, status)
 }
 
-// correctTimes rewrites each field with the name of a time, so that metav1.Time and metav1.MicroTime can read it.
+// correctTimes rewrites each field with the name of a time, so that metav1.Time and
+// metav1.MicroTime can read it.
 func correctTimes(value any) {
 	switch v := value.(type) {
 	case map[string]any:

@@ -11,8 +11,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// The API server does not validate objects again that it stored before the schema had patterns for times. They must not
-// stop a watch.
+// The API server does not validate objects again that it stored before the schema had patterns for
+// times. They must not stop a watch.
 func TestStatusWithTimesThatGoCannotReadDecodes(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		`"2026-01-02T15:04:05Z"`:          time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC),

@@ -22,8 +22,8 @@ import (
 
 const (
 	longest = 720 * time.Hour
-	// durationPattern is what a duration must match. Markers cannot refer to a constant, so each field
-	// repeats it: TestDurationPattern compares them.
+	// durationPattern is what a duration must match. Markers cannot refer to a constant, so each
+	// field repeats it: TestDurationPattern compares them.
 	durationPattern = `^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$`
 
 	badDuration = "must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"

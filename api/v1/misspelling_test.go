@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// The API server drops unknown fields of clients that request no validation of fields. The rest of a purge must not cover
-// more than its author intended, and a policy or a store must not lack an intended limit.
+// The API server drops unknown fields of clients that request no validation of fields. The rest of
+// a purge must not cover more than its author intended, and a policy or a store must not lack an
+// intended limit.
 func TestMisspelledFieldsAreRefusedToEveryClient(t *testing.T) {
 	const (
 		ofTarget    = "spec.targets[0]: Invalid value: there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"

@@ -11,8 +11,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// JSON has many spellings of a number, and null for anything. What the API server admits must decode
-// into the Go types of the operator.
+// JSON has many spellings of a number, and null for anything. What the API server admits must
+// decode into the Go types of the operator.
 func TestAdmittedNumbersDecode(t *testing.T) {
 	spellings := []string{
 		`1`, `1.0`, `10e0`, `1E1`, `-0`, `0`, `null`, `1.5`, `-1`, `1e3`, `1e9`, `1e30`, `2147483648`, `9223372036854775808`, `"1"`, `"1m"`, `true`,

@@ -132,7 +132,8 @@ func mustCreate[T client.Object](t *testing.T, resource, spec string, object T) 
 	return object
 }
 
-// wantRefused fails unless the API server refused the manifest with a message that contains every part.
+// wantRefused fails unless the API server refused the manifest with a message that contains every
+// part.
 func wantRefused(t rapid.TB, err error, parts []string) {
 	t.Helper()
 	if err == nil {

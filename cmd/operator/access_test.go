@@ -52,8 +52,8 @@ const redisUser, redisPassword = "cachewright", "secret"
 // The permissions suffice: nothing was refused.
 //
 // They are minimal. RBAC only adds up, so a request is served as long as one grant allows it. Each
-// grant, a verb on a resource by one role, is the only one that allows some request. Without it that
-// request would be refused, and this test would fail.
+// grant, a verb on a resource by one role, is the only one that allows some request. Without it
+// that request would be refused, and this test would fail.
 func TestRolesSufficeAndAreMinimal(t *testing.T) {
 	t.Run("for all namespaces", func(t *testing.T) {
 		on := newCluster(t)
@@ -227,7 +227,8 @@ func (c *cluster) operate(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// From an API server that cannot stream a list, as older ones cannot, clients request a list and then a watch.
+	// From an API server that cannot stream a list, as older ones cannot, clients request a list
+	// and then a watch.
 	older := "KUBE_FEATURE_WatchListClient=false"
 	redis := []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_USERNAME=" + redisUser, "REDIS_PASSWORD=" + redisPassword}
 	return start(t, append(redis, older), append(args, "--kubeconfig="+c.accountConfig(t),
@@ -267,7 +268,8 @@ func (p *process) endInPeace(t *testing.T) {
 	}
 }
 
-// playEverything makes the operator do everything in a namespace that sends a request to the API server.
+// playEverything makes the operator do everything in a namespace that sends a request to the API
+// server.
 func (c *cluster) playEverything(t *testing.T, namespace string) {
 	t.Helper()
 	g := gomega.NewWithT(t)
@@ -304,10 +306,12 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 	}
 }
 
-// storeKeys are the keys on docs/operations.md that the operator's user needs for a CacheStore of namespace shop.
+// storeKeys are the keys on docs/operations.md that the operator's user needs for a CacheStore of
+// namespace shop.
 var storeKeys = regexp.MustCompile("a CacheStore of namespace `shop` needs no keys but `([^`]+)`")
 
-// userOf creates the user in Redis for the CacheStores of a namespace: the operator's, with the keys of the namespace alone.
+// userOf creates the user in Redis for the CacheStores of a namespace: the operator's, with the
+// keys of the namespace alone.
 func (c *cluster) userOf(t *testing.T, namespace string) string {
 	t.Helper()
 	const page = "../../docs/operations.md"
@@ -348,8 +352,8 @@ func policyOf(namespace string) *v1.CachePolicy {
 	}
 }
 
-// fromBefore is a purge that exists before the operator starts. A predecessor may have worked on it, so the operator
-// reads it live. It need not do so for what is created later.
+// fromBefore is a purge that exists before the operator starts. A predecessor may have worked on
+// it, so the operator reads it live. It need not do so for what is created later.
 const fromBefore = "from-before"
 
 // purgeOf is a purge of module users of a namespace. It is deleted once it is done.

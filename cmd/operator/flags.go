@@ -149,12 +149,14 @@ func (n *namespaces) Set(text string) error {
 	return nil
 }
 
-// addresses is a flag: addresses that CacheStores may lead to, separated by commas. None means all but a few.
+// addresses is a flag: addresses that CacheStores may lead to, separated by commas. None means all
+// but a few.
 type addresses []string
 
 func (a *addresses) String() string { return strings.Join(*a, ",") }
 
-// Set refuses what is no address, and the empty text that an unset variable becomes: that must not allow all.
+// Set refuses what is no address, and the empty text that an unset variable becomes: that must not
+// allow all.
 func (a *addresses) Set(text string) error {
 	var added addresses
 	for _, entry := range strings.Split(text, ",") {

@@ -20,9 +20,9 @@ import (
 // ownNamespaceFile is the file in which Kubernetes writes the namespace of a pod.
 const ownNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// clusterID returns the name of the cluster beside each policy in Redis: the flag, or the UID of a namespace. That namespace
-// exists as long as the cluster or the installation. The name is empty if the operator may not read it. Then the operator
-// claims no policy.
+// clusterID returns the name of the cluster beside each policy in Redis: the flag, or the UID of a
+// namespace. That namespace exists as long as the cluster or the installation. The name is empty if
+// the operator may not read it. Then the operator claims no policy.
 func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.Logger) (string, error) {
 	if s.clusterID != "" {
 		return s.clusterID, nil
@@ -40,7 +40,8 @@ func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.L
 	return string(namespace.UID), nil
 }
 
-// identifyingNamespace returns kube-system, or for an operator with --watch-namespaces a namespace that it may read.
+// identifyingNamespace returns kube-system, or for an operator with --watch-namespaces a namespace
+// that it may read.
 func identifyingNamespace(s settings) string {
 	if len(s.watchNamespaces) == 0 {
 		return metav1.NamespaceSystem

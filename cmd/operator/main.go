@@ -116,8 +116,8 @@ func run(
 	return nil
 }
 
-// surviveHandlers lets the process survive a panic of an event handler: the handler loses the object and logs that. The
-// contents of one namespace must not stop the operator for all.
+// surviveHandlers lets the process survive a panic of an event handler: the handler loses the
+// object and logs that. The contents of one namespace must not stop the operator for all.
 func surviveHandlers() { utilruntime.ReallyCrash = false }
 
 func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
@@ -174,8 +174,8 @@ func cacheOptions(watched namespaces) cache.Options {
 	return o
 }
 
-// strip drops the largest parts of an object that the operator never reads: managed fields, and the copy that kubectl keeps
-// of the object.
+// strip drops the largest parts of an object that the operator never reads: managed fields, and the
+// copy that kubectl keeps of the object.
 func strip(cached any) (any, error) {
 	object, err := meta.Accessor(cached)
 	if err != nil {

@@ -24,9 +24,9 @@ import (
 // accessChecks is the number of checks of Redis between two checks of access: a minute, by default.
 const accessChecks = 12
 
-// gate finds out which of the namespaces in --watch-namespaces grant the operator access. A cache waits for all of its
-// namespaces, so one without its Role would block all others from the next start on. The gate leaves it out until it grants
-// access.
+// gate finds out which of the namespaces in --watch-namespaces grant the operator access. A cache
+// waits for all of its namespaces, so one without its Role would block all others from the next
+// start on. The gate leaves it out until it grants access.
 type gate struct {
 	reader     client.Reader
 	log        logr.Logger
@@ -81,8 +81,9 @@ func (g *gate) open(ctx context.Context) (namespaces, error) {
 // NeedLeaderElection implements manager.LeaderElectionRunnable: each replica has its own cache.
 func (g *gate) NeedLeaderElection() bool { return false }
 
-// Start implements manager.Runnable: it checks the namespaces until the context ends. It fails when a namespace grants
-// access that did not at the start: a cache accepts no further namespaces, so the process must restart.
+// Start implements manager.Runnable: it checks the namespaces until the context ends. It fails when
+// a namespace grants access that did not at the start: a cache accepts no further namespaces, so
+// the process must restart.
 func (g *gate) Start(ctx context.Context) error {
 	ticker := time.NewTicker(g.interval)
 	defer ticker.Stop()
@@ -100,8 +101,8 @@ func (g *gate) Start(ctx context.Context) error {
 	}
 }
 
-// check returns why a namespace does not grant access, and logs when that changes. Any other error is no reason to leave
-// the namespace out.
+// check returns why a namespace does not grant access, and logs when that changes. Any other error
+// is no reason to leave the namespace out.
 func (g *gate) check(ctx context.Context, namespace string) (err error) {
 	defer contain.Panic(&err, errUnchecked)
 	err = g.read(ctx, namespace)

@@ -19,8 +19,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// The commands of docs/operations.md end while the operator runs. No finalizer holds a resource, and
-// Redis keeps only the policies that are retained.
+// The commands of docs/operations.md end while the operator runs. No finalizer holds a resource,
+// and Redis keeps only the policies that are retained.
 func TestUninstallingWithdrawsEveryPolicyAndHangsOnNothing(t *testing.T) {
 	on := newCluster(t)
 	manifests := on.build(t, "default")
@@ -68,8 +68,8 @@ func (c *cluster) build(t *testing.T, tree string) string {
 	return path
 }
 
-// follow runs a documented kubectl command. Here is no controller manager, which ends namespaces, so
-// that nobody waits for that of the operator to be gone.
+// follow runs a documented kubectl command. Here is no controller manager, which ends namespaces,
+// so that nobody waits for that of the operator to be gone.
 func (c *cluster) follow(t *testing.T, command string) {
 	t.Helper()
 	args := strings.Fields(command)[1:]

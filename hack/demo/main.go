@@ -4,8 +4,8 @@
 // The demo runs a real API server, a real Redis, the operator and a small application on this
 // machine. It tells a story in which each step checks what it claims. "make demo" runs it.
 //
-// It stays up for you to try things. With DEMO_EXIT=1 it ends after the story, with status 0 only if
-// every step succeeded.
+// It stays up for you to try things. With DEMO_EXIT=1 it ends after the story, with status 0 only
+// if every step succeeded.
 package main
 
 import (
