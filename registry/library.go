@@ -17,7 +17,7 @@ import (
 	"github.com/cachewright/cachewright/internal/contain"
 )
 
-// Library is the source of the function library.
+// Library is the source of the function library: the files in lua, which "make library" concatenates.
 //
 //go:embed cachewright.lua
 var Library string

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,6 +26,30 @@ func TestLibraryVersionGrowsWithItsSource(t *testing.T) {
 	}
 	if got != string(want) {
 		t.Errorf("testdata/library.sum says %sthe library is\n%sIf a release had the former, raise VERSION in cachewright.lua. Then write the latter into the file.", want, got)
+	}
+}
+
+func TestLibraryIsTheConcatenationOfItsParts(t *testing.T) {
+	parts, err := filepath.Glob("lua/*.lua") // sorted by name
+	if err != nil || len(parts) == 0 {
+		t.Fatalf("found no parts (%v)", err)
+	}
+	var want strings.Builder
+	for line := range strings.Lines(Library) {
+		want.WriteString(line)
+		if strings.HasPrefix(line, "-- Code generated") {
+			break
+		}
+	}
+	for _, part := range parts {
+		text, err := os.ReadFile(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Write(text)
+	}
+	if Library != want.String() {
+		t.Error("cachewright.lua differs from the parts in lua: run make library")
 	}
 }
 
