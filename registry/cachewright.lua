@@ -4,24 +4,31 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The Cachewright function library, protocol version 1. docs/protocol.md specifies calls, keys and
--- bytes; this file is the only place that writes them. By hand:
+-- bytes; nothing else writes them. To load it manually:
 --
 --     redis-cli -x FUNCTION LOAD REPLACE < registry/cachewright.lua
 --
--- How it works, in five sentences. Each module of a namespace is a slot of keys on one node, so a
--- call is atomic. A slot, each of its operations and each of its users has a head: a string that
--- holds an epoch. An entry carries the epochs that were in place when its load began, and is live
--- iff every head that covers it exists and holds the same epoch. Invalidation deletes a head, which
--- is O(1), and sets the index of what it covered aside, so that memory is given back in small steps.
--- Nothing depends on a clock, a counter or on what is evicted: whatever is missing is a miss. (A soft
--- invalidation puts a second epoch into the head: an entry that differs only there is stale, to be
--- served while one caller loads anew.)
+-- How it works:
+--
+--   * Each module of a namespace is a slot: a group of keys on one node. So each call is atomic.
+--   * A slot, each of its operations and each of its users has a head: a string with an epoch.
+--   * An entry carries the epochs that were in place when its load began. It is live if and only if
+--     each head that covers it exists and holds the same epoch.
+--   * An invalidation deletes a head, which is O(1). The index of the covered entries stays behind,
+--     and later calls use it to free memory in small steps.
+--   * A soft invalidation adds a second epoch to the head. An entry that differs only in that epoch
+--     is stale: it may be served while one caller reloads it.
+--   * Correctness does not depend on clocks, counters or eviction: whatever is missing is a miss.
+--
+-- Lua allows 200 local variables here. Code that runs on each hit or fill uses locals, which are
+-- fastest. Other code is in one table per concept.
 
--- VERSION is replaced on each change of this file; the operator and the Go client load theirs over
--- a lower one.
+-- VERSION increases with each released change. The operator and the Go client load their library
+-- over a lower version.
 local VERSION = 3
 
--- call runs a command. It is redis.call, which is not there yet while Redis loads the library, or careful: see guarded.
+-- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
+-- because redis.call does not exist while Redis loads the library.
 local call
 
 local EPOCH_LEN = 11
@@ -30,112 +37,109 @@ local ENTRY_VERSION = 1
 local FLAG_USER = 1
 local FLAG_NEGATIVE = 2
 local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
-local TO_HEADER_END = (HEADER_FIXED_LEN + 6 * EPOCH_LEN - 1) .. '' -- of the longest header
+local UNKNOWN_FLAGS = 4 + 8 + 128
+local HEADER_END = (HEADER_FIXED_LEN + 6 * EPOCH_LEN - 1) .. '' -- last byte of the longest header
 local FRESH_UNTIL_AT = 2
 local LISTED_AT = 10
 local OPERATION_EPOCH_AT = HEADER_FIXED_LEN + EPOCH_LEN
 local USER_EPOCH_AT = HEADER_FIXED_LEN + 2 * EPOCH_LEN
 
--- Names of namespaces and modules are as long as Kubernetes allows.
-local MAX_NAME_BYTES = 63
 local MAX_OPERATION_BYTES = 128
 local MAX_USER_BYTES = 256
 local MAX_ID_BYTES = 1024
-local MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-local MAX_OPERATIONS = 256
-local MAX_POLICY_BYTES = 128 * 1024
--- Operations that go by the default TTL: what concerns the whole module takes a step for each, and callers name them.
-local MAX_UNLISTED = 128
 local MAX_TTL_MS = 720 * 3600 * 1000
-local MAX_JITTER_PERCENT = 50
 
--- An index of at most this many keys is reclaimed by the call that invalidates: more would show in the time
--- of that call.
-local INLINE_RECLAIM_KEYS = 128
--- Keys a cw_reclaim call looks at, at the most: less than a millisecond.
-local MAX_RECLAIM_KEYS = 200
--- To shorten an entry's life, or to take it out of an index that is in sight, costs as much as to free so many.
-local MEMBER_COST = 2
--- And so does a piece of work, however few members it has.
-local WORK_COST = 8
--- Lengths and headers that a call looks at to count, at the most, and of each operation at the least.
-local COUNT_LOOKS = 512
-local LEAST_LOOKS = 4
--- An operation's index has 16 to 32 slices for the time that an entry lives.
+local limits = {
+  name_bytes = 63, -- of a namespace or a module, as in Kubernetes
+  payload_bytes = 64 * 1024 * 1024,
+  operations = 256, -- in a policy
+  policy_bytes = 128 * 1024,
+  -- Operations that use the default TTL. Callers choose their names, and calls on the module take
+  -- a step for each.
+  unlisted = 128,
+  jitter_percent = 50,
+}
+
+-- An operation's index has 16 to 32 slices for the lifetime of an entry.
 local SLICES = 16
--- A slice is kept in chunks of so many members, so that one can be taken out in microseconds.
+-- A slice is stored in chunks of so many members, so that removing one takes microseconds.
 local CHUNK_MEMBERS = 512
 local MAX_CHUNK = 65535
 
--- Whoever has the rights of a namespace can write anything into its keys. What is larger than this library ever makes it is
--- not read: it is dropped.
+-- A tenant can write anything into the keys of its namespace. The library never makes anything
+-- larger than this; it deletes what is larger without reading it.
 local bounds = {
-  listed_bytes = 4 + MAX_OPERATION_BYTES + 5 + MAX_USER_BYTES + 1 + MAX_ID_BYTES, -- a name in an index
-  chunk_members = 2 * CHUNK_MEMBERS, -- a chunk that another primary filled, too, may have more than CHUNK_MEMBERS
+  -- a name in an index
+  listed_bytes = 4 + MAX_OPERATION_BYTES + 5 + MAX_USER_BYTES + 1 + MAX_ID_BYTES,
+  chunk_members = 2 * CHUNK_MEMBERS, -- another primary may also have filled the chunk
   chunk_bytes = 1024 * 1024,
   slices = 512,
-  slice_bytes = 160, -- in an index' hash, with what Redis adds
+  slice_bytes = 160, -- in the hash of an index, with the overhead of Redis
   slice_exponent = 31,
   time_ms = 2 ^ 43, -- in the year 2248
-  read_bytes = 1024 * 1024, -- of members, in one call, in order to count
-  member_bytes = 2048, -- what is longer counts as several members
-  slices_in_all = 5120, -- that a call reads: those of 128 operations that are filled all the time
+  read_bytes = 1024 * 1024, -- members that one call reads in order to count
+  member_bytes = 2048, -- a longer member costs as much as several
+  total_slices = 5120, -- that one call reads: those of 128 operations with constant fills
 }
--- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the entry
--- that is filled then. A load that takes longer is fenced: its value is older than entries may be.
-local MIN_LOAD_MS = 5000
--- Heads and indexes outlive the entries they cover by this.
+
+-- Heads and indexes outlive the entries they cover by this margin.
 local MARGIN_MS = 1000
--- Redis counts an entry's time from another reading of the clock than ours, milliseconds apart.
+-- Redis computes an entry's expiry from another reading of the clock, milliseconds later.
 local CLOCK_SLACK_MS = 10
--- Arguments that one command takes, where it may take many.
+-- The maximum number of arguments passed to one variadic command.
 local BATCH = 500
+local KIB = 1024
 
 local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'invalidations'}
-local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 
 ---------------------------------------------------------------------------------------------------
 -- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
 --
--- The keys of slots and operations are made once and remembered: Redis hashes each byte of each string that Lua
--- makes, so making them anew would cost more than all else that a fill does here.
-
--- What is remembered lives as long as the loaded library, on this server alone: one that was a replica in between has missed
--- calls. So it hangs on bytes that change with what it says, and each of these is emptied when it is full. Full is a number of
--- bytes: names are as long as callers like, and what Lua holds is beside maxmemory.
+-- Redis hashes every byte of each string that Lua creates. Therefore the library builds the keys
+-- of slots and operations once and memoises them. Building them each time would dominate the cost of a
+-- fill.
 --
---   slots          keys, which follow from names. A policy that is written drops a slot's, see forget.
+-- A memo lasts as long as the loaded library, on this server only. A server that was a replica in
+-- between has missed calls. So each value is stored under bytes that change whenever it changes:
+--
+--   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
 --   rules_by_text  rules, which follow from their text.
---   heads_by_text  what heads say, which follows from their bytes. And with them a rule: void when the operation's fence
---                  changes, which each change of its rule renews, or when the slot's keys (of_op) were dropped; and
---                  kept_by, the rule that a user's head was made to last for.
---   open_chunks    the chunks that are being filled, by epoch and slice. The index has the last word: turn_over asks it
---                  when a chunk is begun or full, and close_slice, which moves it on, drops what is remembered.
+--   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule, which is
+--                  void once the operation's fence changes (each change of the rule renews it) or
+--                  the slot's keys (of_op) were dropped. kept_by is the rule whose lifetime the
+--                  user's head was extended for.
+--   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
+--                  index.turn_over reads it when a chunk begins or is full, and
+--                  index.close_slice, which advances it, drops the memoised chunk.
+--
+-- A full memo is emptied. Its size is in bytes, because callers choose the lengths of names and the
+-- memory of the Lua VM does not count towards maxmemory.
 
-local function new_memory(most) return {items = {}, bytes = 0, most = most} end
+local memo = {}
 
-local function empty(memory) memory.items, memory.bytes = {}, 0 end
+function memo.new(max_bytes) return {items = {}, bytes = 0, max_bytes = max_bytes} end
 
-local KIB = 1024
-local heads_by_text = new_memory(2560 * KIB)
-local slots = new_memory(2560 * KIB)
-local rules_by_text = new_memory(256 * KIB)
-local open_chunks = new_memory(512 * KIB)
+local heads_by_text = memo.new(2560 * KIB)
+local slots = memo.new(2560 * KIB)
+local rules_by_text = memo.new(256 * KIB)
+local open_chunks = memo.new(512 * KIB)
 
--- make_room is called before something is remembered that takes about so many bytes of the Lua VM. Heads refer to keys and
--- rules, so they do not outlast them.
-local function make_room(memory, bytes)
-  if memory.bytes + bytes > memory.most then
-    empty(memory)
-    if memory ~= open_chunks then empty(heads_by_text) end
+function memo.clear(of) of.items, of.bytes = {}, 0 end
+
+-- memo.reserve is called before adding a value that takes about so many bytes of the Lua VM. Heads
+-- refer to keys and rules, so they are dropped together with these.
+function memo.reserve(of, bytes)
+  if of.bytes + bytes > of.max_bytes then
+    memo.clear(of)
+    if of ~= open_chunks then memo.clear(heads_by_text) end
   end
-  memory.bytes = memory.bytes + bytes
+  of.bytes = of.bytes + bytes
 end
 
 local function keys_of(slot)
   local keys = slots.items[slot]
   if keys then return keys end
-  make_room(slots, 900 + 6 * #slot)
+  memo.reserve(slots, 900 + 6 * #slot)
   keys = {
     policy = slot .. ':policy', counters = slot .. ':counters', pending = slot .. ':pending',
     module_head = slot .. ':m', entries = slot .. ':e:', operations = {},
@@ -144,11 +148,11 @@ local function keys_of(slot)
   return keys
 end
 
--- forget also parts the slot's operations from the rules that are remembered for them.
+-- forget drops the keys of a slot, and so invalidates the rules memoised with its heads.
 local function forget(slot) slots.items[slot] = nil end
 
-local function make_keys_of_operation(slot, op)
-  make_room(slots, 1700 + 2 * #slot + 11 * #op)
+function memo.add_operation(slot, op)
+  memo.reserve(slots, 1700 + 2 * #slot + 11 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
@@ -162,7 +166,7 @@ end
 
 local function keys_of_operation(slot, op)
   local of_slot = slots.items[slot]
-  return of_slot and of_slot.operations[op] or make_keys_of_operation(slot, op)
+  return of_slot and of_slot.operations[op] or memo.add_operation(slot, op)
 end
 
 local function policy_key(slot) return keys_of(slot).policy end
@@ -180,8 +184,8 @@ local function deletions_key(slot, op) return slot .. ':d:' .. op end
 local function lock_key(slot, name) return slot .. ':l:' .. name end
 local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
 
--- A name is what tells an entry from others of its slot: the operation, then the member, which tells it from
--- others of the operation. Lengths make both unambiguous for any bytes.
+-- A name identifies an entry of the slot: the operation, then the member, which identifies it among
+-- the entries of the operation. Length prefixes make both unambiguous for any bytes.
 local function member_of(user, id)
   if user == '' then return '0::' .. id end
   return #user .. ':' .. user .. ':' .. id
@@ -190,235 +194,279 @@ local function name_of(slot, op, member) return keys_of_operation(slot, op).name
 local function entry_key(slot, name) return keys_of(slot).entries .. name end
 local function member_key(slot, op, member) return keys_of_operation(slot, op).entries .. member end
 
--- counted cuts a string of at least and at most so many bytes, that stands behind its length and a colon, off, and returns what
--- follows too; nil where the text is not like that.
-local function counted(text, least, most)
+-- parse_counted reads "<length>:<bytes>:<rest>" with a length from min to max. It returns the bytes
+-- and the rest, or nil if the text has another form.
+local function parse_counted(text, min, max)
   local digits, from = string.match(text, '^(%d%d?%d?%d?):()')
   local length = tonumber(digits)
-  if not length or length < least or length > most or length .. '' ~= digits then return nil end
+  if not length or length < min or length > max or length .. '' ~= digits then return nil end
   local to = from + length
   if string.byte(text, to) ~= 58 then return nil end
   return string.sub(text, from, to - 1), string.sub(text, to + 1)
 end
 
--- parse_member returns the user of a member, '' for none; nil where it is no member.
+-- parse_member returns the user of a member, '' for none, or nil if it is not a member.
 local function parse_member(member)
   if #member > bounds.listed_bytes then return nil end
-  local user, id = counted(member, 0, MAX_USER_BYTES)
+  local user, id = parse_counted(member, 0, MAX_USER_BYTES)
   return user and #id <= MAX_ID_BYTES and user or nil
 end
 
--- parse_name returns operation, member and user of a name; nil where it is none.
+-- parse_name returns operation, member and user of a name, or nil if it is not a name.
 local function parse_name(name)
   if #name > bounds.listed_bytes then return nil end
-  local op, member = counted(name, 1, MAX_OPERATION_BYTES)
+  local op, member = parse_counted(name, 1, MAX_OPERATION_BYTES)
   local user = op and parse_member(member)
   if user then return op, member, user end
 end
 
 ---------------------------------------------------------------------------------------------------
--- Refusals. A bad call raises a table; guarded turns it into an error reply. Nothing is written
--- before a call's arguments were found good. All errors begin with CACHEWRIGHT, those of Redis, too.
+-- Refusals and repairs. A bad call raises a table, which the guard turns into an error reply.
+-- Nothing is written before the arguments of a call were checked. All errors begin with
+-- CACHEWRIGHT, including those of Redis.
+
+-- calls are the functions of the library, by name.
+local calls = {}
 
 local function refuse(message)
   error({refusal = message}, 0)
 end
 
--- dropped is set where a call met a key that the library did not make.
-local careful, guarded, guarded_hot, dropped
-do
--- What commands that write nothing answer where there is no key.
-local LISTS = {HGETALL = true, HKEYS = true, LRANGE = true}
-local NUMBERS = {HLEN = 0, HSTRLEN = 0, LLEN = 0}
-local TEXTS = {GETRANGE = ''}
+-- guard.dropped is set if a call met a key that the library did not make.
+-- guard.read_only is set during a call that must not write.
+local guard = {dropped = false, read_only = false}
 
-local read_only
+-- What read commands reply if there is no key.
+guard.empty_lists = {HGETALL = true, HKEYS = true, LRANGE = true}
+guard.empty_values = {HLEN = 0, HSTRLEN = 0, LLEN = 0, GETRANGE = ''}
 
-local function text_of(failure)
+function guard.text_of(failure)
   if type(failure) == 'table' then return tostring(failure.err or failure.refusal) end
   return tostring(failure)
 end
 
-local function begins(text, beginning) return string.sub(text, 1, #beginning) == beginning end
+local function has_prefix(text, prefix) return string.sub(text, 1, #prefix) == prefix end
 
-local function is_no_counter(text)
-  return begins(text, 'ERR hash value is not an integer') or begins(text, 'ERR increment or decrement would overflow')
+function guard.is_not_a_counter(text)
+  return has_prefix(text, 'ERR hash value is not an integer')
+    or has_prefix(text, 'ERR increment or decrement would overflow')
 end
 
--- without_key is what a command answers where its key is of another type than this library makes it: the key goes.
-local function without_key(...)
+-- guard.without_key deletes a key of the wrong type and repeats the command. A read-only call
+-- replies as if there were no key.
+function guard.without_key(...)
   local command, key = ...
-  dropped = true
-  if not read_only then
+  guard.dropped = true
+  if not guard.read_only then
     redis.pcall('UNLINK', key)
     return redis.pcall(...)
   end
-  if LISTS[command] then return {} end
-  return NUMBERS[command] or TEXTS[command] or false
+  if guard.empty_lists[command] then return {} end
+  return guard.empty_values[command] or false
 end
 
-local function again(text, ...)
-  if begins(text, 'WRONGTYPE') then return without_key(...) end
+function guard.retry(text, ...)
+  if has_prefix(text, 'WRONGTYPE') then return guard.without_key(...) end
   local command, key, field = ...
-  if command ~= 'HINCRBY' or not is_no_counter(text) then return nil end
+  if command ~= 'HINCRBY' or not guard.is_not_a_counter(text) then return nil end
   redis.pcall('HDEL', key, field)
   return redis.pcall(...)
 end
 
--- careful is redis.call that makes its way: a key of a strange type goes, and so does a counter that is no number.
-function careful(...)
+-- guard.repairing_call is redis.call that deletes keys of the wrong type and counters that are not
+-- numbers, and then repeats the command.
+function guard.repairing_call(...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
-  local second = again(reply.err, ...)
+  local second = guard.retry(reply.err, ...)
   if second == nil then error(reply, 0) end
   if type(second) == 'table' and second.err then error(second, 0) end
   return second
 end
 
-local function is_damage(text) return begins(text, 'WRONGTYPE') or is_no_counter(text) end
+function guard.is_repairable(text)
+  return has_prefix(text, 'WRONGTYPE') or guard.is_not_a_counter(text)
+end
 
--- The collector of the Lua VM goes on as callers need memory, which is late for arguments that are large. So calls that are not
--- hot, and those with large payloads, see to it that garbage does not pile up.
-local collect_above = 12 * KIB
+-- The garbage collector of the Lua VM runs as scripts allocate, which is too late for large
+-- arguments. So cold calls, and those with large payloads, start it above a threshold.
+guard.collect_above = 12 * KIB
 
-local function collect_garbage()
-  if collectgarbage('count') < collect_above then return end
+function guard.collect_garbage()
+  if collectgarbage('count') < guard.collect_above then return end
   collectgarbage()
-  collect_above = math.max(12 * KIB, 2 * collectgarbage('count'))
+  guard.collect_above = math.max(12 * KIB, 2 * collectgarbage('count'))
+end
+
+function guard.refusal_of(failure)
+  guard.collect_garbage()
+  return redis.error_reply('CACHEWRIGHT ' .. string.sub(guard.text_of(failure), 1, 512))
+end
+
+function guard.run_repairing(fn, keys, args, read_only)
+  call, guard.dropped, guard.read_only = guard.repairing_call, false, read_only
+  local ok, reply = pcall(fn, keys, args)
+  if not ok then return guard.refusal_of(reply) end
+  guard.collect_garbage()
+  return reply
+end
+
+-- guard.wrap makes a library function of one that raises refusals.
+function guard.wrap(fn, read_only)
+  return function(keys, args) return guard.run_repairing(fn, keys, args, read_only) end
 end
 
 local LARGE_PAYLOAD = 16 * KIB
 
-local function refusal_of(failure)
-  collect_garbage()
-  return redis.error_reply('CACHEWRIGHT ' .. string.sub(text_of(failure), 1, 512))
-end
-
-local function with_care(fn, keys, args, is_read_only)
-  call, dropped, read_only = careful, false, is_read_only
-  local ok, reply = pcall(fn, keys, args)
-  if not ok then return refusal_of(reply) end
-  collect_garbage()
-  return reply
-end
-
--- guarded makes a function of the library of one that raises refusals.
-function guarded(fn, is_read_only)
-  return function(keys, args) return with_care(fn, keys, args, is_read_only) end
-end
-
--- guarded_hot does the same for one that trusts in types of keys until they fail it, and is begun again with care then.
-function guarded_hot(fn)
+-- guard.wrap_hot does the same for a hot call. It assumes that keys have the right types, and if
+-- one has not, runs the call again with repairs.
+function guard.wrap_hot(fn)
   return function(keys, args)
     call = redis.call
     local ok, reply = pcall(fn, keys, args)
-    if not ok then return is_damage(text_of(reply)) and with_care(fn, keys, args, false) or refusal_of(reply) end
+    if not ok then
+      if guard.is_repairable(guard.text_of(reply)) then
+        return guard.run_repairing(fn, keys, args, false)
+      end
+      return guard.refusal_of(reply)
+    end
     local payload = args[4] or type(reply) == 'table' and reply[2]
-    if payload and #payload > LARGE_PAYLOAD then collect_garbage() end
+    if payload and #payload > LARGE_PAYLOAD then guard.collect_garbage() end
     return reply
   end
 end
-end
 
-local function slot_of(keys, call)
+---------------------------------------------------------------------------------------------------
+-- Checks of keys and arguments. name is that of the call.
+
+local function slot_of(keys, name)
   if #keys ~= 1 then
-    refuse(call .. ' takes exactly one key, cw:{<namespace>/<module>}, not ' .. #keys)
+    refuse(name .. ' takes exactly one key, cw:{<namespace>/<module>}, not ' .. #keys)
   end
   local slot = keys[1]
   if slots.items[slot] then return slot end
-  local namespace, module
-  if #slot <= #'cw:{/}' + 2 * MAX_NAME_BYTES then namespace, module = string.match(slot, '^cw:{([%w._-]+)/([%w._-]+)}$') end
-  if not namespace or #namespace > MAX_NAME_BYTES or #module > MAX_NAME_BYTES then
-    refuse(call .. ': the key must be cw:{<namespace>/<module>}, names of 1 to ' .. MAX_NAME_BYTES
+  local max, namespace, module = limits.name_bytes, nil, nil
+  if #slot <= #'cw:{/}' + 2 * max then
+    namespace, module = string.match(slot, '^cw:{([%w._-]+)/([%w._-]+)}$')
+  end
+  if not namespace or #namespace > max or #module > max then
+    refuse(name .. ': the key must be cw:{<namespace>/<module>}, names of 1 to ' .. max
       .. " letters, digits, '.', '_' and '-'")
   end
   return slot
 end
 
-local function want_args(call, args, names, count)
+local function want_args(name, args, names, count)
   if #args ~= count then
-    refuse(call .. ' takes ' .. count .. ' arguments (' .. names .. '), not ' .. #args)
+    refuse(name .. ' takes ' .. count .. ' arguments (' .. names .. '), not ' .. #args)
   end
 end
 
-local function want_bytes(call, what, value, min, max)
+local function want_bytes(name, what, value, min, max)
   if #value < min or #value > max then
-    refuse(call .. ': ' .. what .. ' must have ' .. min .. ' to ' .. max .. ' bytes, not ' .. #value)
+    refuse(name .. ': ' .. what .. ' must have ' .. min .. ' to ' .. max .. ' bytes, not '
+      .. #value)
   end
 end
 
-local function want_entry(call, op, id, user)
-  if op ~= '' and #op <= MAX_OPERATION_BYTES and #id <= MAX_ID_BYTES and #user <= MAX_USER_BYTES then return end
-  want_bytes(call, 'op', op, 1, MAX_OPERATION_BYTES)
-  want_bytes(call, 'id', id, 0, MAX_ID_BYTES)
-  want_bytes(call, 'user', user, 0, MAX_USER_BYTES)
+local function want_entry(name, op, id, user)
+  local is_op = op ~= '' and #op <= MAX_OPERATION_BYTES
+  if is_op and #id <= MAX_ID_BYTES and #user <= MAX_USER_BYTES then return end
+  want_bytes(name, 'op', op, 1, MAX_OPERATION_BYTES)
+  want_bytes(name, 'id', id, 0, MAX_ID_BYTES)
+  want_bytes(name, 'user', user, 0, MAX_USER_BYTES)
+end
+
+-- parse_whole returns the whole number that a text of digits stands for, or nil if it has other
+-- characters or is too long to be exact.
+local function parse_whole(digits)
+  return digits and #digits <= 15 and string.find(digits, '^%d+$') and tonumber(digits) or nil
 end
 
 ---------------------------------------------------------------------------------------------------
--- Reading what anybody may have written.
+-- Reading keys that a tenant may have written.
 
-local function drop(key)
-  dropped = true
-  redis.pcall('UNLINK', key) -- refused in calls that write nothing, which leave it to others
+local foreign = {}
+
+-- foreign.drop deletes a key. Redis refuses that in read-only calls, which leave it to others.
+function foreign.drop(key)
+  guard.dropped = true
+  redis.pcall('UNLINK', key)
 end
 
--- weight returns how many bytes a key takes, judged by so many of its elements; 0: all.
-local function weight(key, samples)
+-- foreign.memory_of returns how many bytes a key takes, estimated from so many samples; 0: from
+-- all.
+function foreign.memory_of(key, samples)
   return tonumber(call('MEMORY', 'USAGE', key, 'SAMPLES', samples or '0') or 0) or 0
 end
 
--- hash_of returns the fields and values of a hash. One of more fields or bytes goes.
-local function hash_of(key, most, bytes, known_count)
+-- foreign.read_hash returns the fields and values of a hash. It drops a hash with more fields or
+-- bytes. The caller may know the number of fields already.
+function foreign.read_hash(key, max_fields, max_bytes, known_count)
   local count = known_count or call('HLEN', key)
   if count == 0 then return {} end
-  if count > most or weight(key) > bytes then
-    drop(key)
+  if count > max_fields or foreign.memory_of(key) > max_bytes then
+    foreign.drop(key)
     return {}
   end
   return call('HGETALL', key)
 end
 
--- drop_fields takes out of a hash what this library did not put there.
-local function drop_fields(key, fields)
-  for from = 1, #fields, 500 do redis.pcall('HDEL', key, unpack(fields, from, math.min(from + 499, #fields))) end
-  dropped = dropped or #fields > 0
+-- foreign.drop_fields deletes fields that the library did not write.
+function foreign.drop_fields(key, fields)
+  for from = 1, #fields, BATCH do
+    redis.pcall('HDEL', key, unpack(fields, from, math.min(from + BATCH - 1, #fields)))
+  end
+  guard.dropped = guard.dropped or #fields > 0
 end
 
--- field_of returns a field of a hash, false where it is missing; of a longer one nothing is read.
-local function field_of(key, field, most)
-  return call('HSTRLEN', key, field) > most and '' or call('HGET', key, field)
-end
-
--- whole returns the number that digits stand for, nil where they are none or too many to be exact.
-local function whole(digits)
-  return digits and #digits <= 15 and string.find(digits, '^%d+$') and tonumber(digits) or nil
+-- read_field returns a field of a hash, false if it is missing, or '' if it is longer than allowed.
+local function read_field(key, field, max_bytes)
+  return call('HSTRLEN', key, field) > max_bytes and '' or call('HGET', key, field)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Work of a call. Other clients wait while a call runs, so what it takes on is bounded, whatever the number of entries: how
--- much it looks at in order to count (looks, shared by so many operations), and how many members it frees or shortens. The
--- rest it leaves for later.
+-- The budget of a call. Other clients wait while a call runs. So its work is bounded whatever the
+-- number of entries: how much it reads in order to count (reads, shared by the operations), and how
+-- many members it frees or shortens (members). It lists the rest as jobs for later calls.
 
-local function new_work(operations, members)
+local budget = {
+  -- The call that invalidates reclaims an index of up to so many keys; more would slow it
+  -- noticeably.
+  inline_keys = 128,
+  -- Keys that a cw_reclaim call examines at most: less than a millisecond.
+  reclaim_keys = 200,
+  -- Shortening an entry, or removing it from an index that is in use, costs as much as freeing two.
+  member_cost = 2,
+  -- The fixed cost of a job, in members.
+  job_cost = 8,
+  -- Lengths and headers that a call reads in order to count: at most, and per operation at least.
+  reads = 512,
+  min_reads = 4,
+}
+
+function budget.new(operations, members)
   return {
-    looks = COUNT_LOOKS, operations = operations, members = members, later = {}, over = 0,
-    slices = bounds.slices_in_all, bytes = bounds.read_bytes, inspected = 0, size = 0,
+    reads = budget.reads, operations = operations, members = members, later = {}, expiry = 0,
+    slices = bounds.total_slices, bytes = bounds.read_bytes, inspected = 0, size = 0,
   }
 end
 
--- looks_of returns how much may be looked at of the next operation.
-local function looks_of(work)
-  return math.max(LEAST_LOOKS, math.floor(work.looks / math.max(1, work.operations)))
+-- budget.reads_of_next returns how many reads the next operation may take.
+function budget.reads_of_next(work)
+  return math.max(budget.min_reads, math.floor(work.reads / math.max(1, work.operations)))
 end
 
-local function spend_looks(work, looks) work.looks = math.max(0, work.looks - looks) end
+function budget.spend_reads(work, reads) work.reads = math.max(0, work.reads - reads) end
 
-local function spend_members(work, members) work.members = math.max(0, work.members - members) end
+function budget.spend_members(work, members) work.members = math.max(0, work.members - members) end
 
--- batched hands items to a function, many at a time, and adds up what it returns.
+-- batched passes items to a function, many at a time, and returns the sum of its results.
 local function batched(items, fn)
   local sum = 0
-  for from = 1, #items, BATCH do sum = sum + fn(unpack(items, from, math.min(from + BATCH - 1, #items))) end
+  for from = 1, #items, BATCH do
+    sum = sum + fn(unpack(items, from, math.min(from + BATCH - 1, #items)))
+  end
   return sum
 end
 
@@ -430,19 +478,18 @@ local function now_ms()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
-local draw, new_epoch
-do
-local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+local EPOCH_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
--- The generator's state. It lives as long as the loaded library and is mixed with all that tells
--- this server, this moment and this load from any other, so a restart, a restored snapshot or a
--- promoted replica cannot draw an epoch again.
+-- The state of the generator lasts as long as the loaded library. It is mixed with everything that
+-- distinguishes this server, this moment and this load from any other. So a restart, a restored
+-- snapshot or a promoted replica cannot draw the same epoch again.
 local entropy = nil
 
-function draw(slot)
+-- draw returns the next 160 random bits in hex.
+local function draw(slot)
   if not entropy then
-    -- INFO has the run id, random per process, and CPU times that only grow. A tenant's ACL may
-    -- forbid it: then clock, addresses and the slot have to do until the next load.
+    -- INFO has the run id, which is random per process, and CPU times, which only grow. An ACL may
+    -- forbid INFO. Then clock, addresses and the slot must do until the library is loaded again.
     local info = redis.pcall('INFO', 'server', 'cpu', 'stats')
     entropy = type(info) == 'string' and info or ''
   end
@@ -451,90 +498,102 @@ function draw(slot)
   return entropy
 end
 
--- new_epoch returns 66 bits of the generator in 11 characters of base64url.
-function new_epoch(slot)
+-- new_epoch returns 66 random bits as 11 characters of base64url.
+local function new_epoch(slot)
   local hex = draw(slot)
   local chars = {}
   for i = 1, EPOCH_LEN do
     local six = tonumber(string.sub(hex, 2 * i - 1, 2 * i), 16) % 64
-    chars[i] = string.sub(ALPHABET, six + 1, six + 1)
+    chars[i] = string.sub(EPOCH_ALPHABET, six + 1, six + 1)
   end
   return table.concat(chars)
 end
-end
 
 ---------------------------------------------------------------------------------------------------
--- Policy: a hash with the document and, for each operation, a rule that a fill can read without
--- parsing JSON. Fields: json, hash, revision (the last one that was not empty), default, o:<op>, and a seal on them all.
+-- Rules. A policy is a hash with the document and a rule per operation, which a fill can read
+-- without parsing JSON. Fields: json, hash, revision (the last one that was not empty), default,
+-- o:<op>, and a seal, which is a hash of the others.
 
--- slice_exponent gives SLICES to twice as many slices to the life of an entry.
+-- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the
+-- entry filled afterwards. A longer load is fenced: its value is older than entries may be.
+local MIN_LOAD_MS = 5000
+
+-- slice_exponent chooses the width of slices so that a lifetime spans SLICES to twice as many.
 local function slice_exponent(life)
   local _, exponent = math.frexp(life / SLICES)
   return math.max(0, exponent - 1)
 end
 
 local function encode_rule(rule)
-  return string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter, rule.scope, rule.max)
+  return string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
+    rule.scope, rule.max)
 end
 
--- life_of is how long an entry can be there: fresh, then stale.
+-- life_of returns the maximum lifetime of an entry: fresh, then stale.
 local function life_of(rule) return rule.ttl + rule.stale end
 
--- heads_life is how long heads last for a load and for the entry that is filled then, and by how much more they are
--- extended when they fall short of it: clients track heads and hear of each write, so there must not be one with each
--- miss.
+-- heads_life returns how long heads must last for a load and the entry filled afterwards, and the
+-- slack that an extension adds. Clients track heads and are notified of each write, so most misses
+-- must not extend them.
 local function heads_life(rule)
   local life = math.max(life_of(rule), rule.negative)
   local load = math.max(life, MIN_LOAD_MS)
   return life + load + MARGIN_MS, math.floor(load / 2)
 end
 
-local decode_rule, rule_for, policy_fields, read_rules
-do
-local MAX_RULE_BYTES = 80
+local policy = {}
 
-local function is_rule(rule)
+policy.max_rule_bytes = 80
+
+function policy.is_rule(rule)
   return rule.ttl and rule.ttl <= MAX_TTL_MS and rule.stale and rule.stale <= MAX_TTL_MS
-    and rule.negative and rule.negative <= MAX_TTL_MS and rule.jitter and rule.jitter <= MAX_JITTER_PERCENT
-    and (rule.scope == 'Any' or rule.scope == 'User') and rule.max and rule.max <= MAX_PAYLOAD_BYTES
+    and rule.negative and rule.negative <= MAX_TTL_MS
+    and rule.jitter and rule.jitter <= limits.jitter_percent
+    and (rule.scope == 'Any' or rule.scope == 'User')
+    and rule.max and rule.max <= limits.payload_bytes
 end
 
--- decode_rule returns the rule of a text, nil where it is none. There are few of them, and each fill needs one.
-function decode_rule(text)
-  if not text or #text > MAX_RULE_BYTES then return nil end
+-- decode_rule returns the rule that a text encodes, or nil. There are few rules and each fill needs
+-- one, so they are memoised.
+local function decode_rule(text)
+  if not text or #text > policy.max_rule_bytes then return nil end
   local known = rules_by_text.items[text]
   if known then return known end
-  local ttl, stale, negative, jitter, scope, max = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
+  local ttl, stale, negative, jitter, scope, max =
+    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
   local rule = {
-    ttl = whole(ttl), stale = whole(stale), negative = whole(negative), jitter = whole(jitter), scope = scope, max = whole(max),
+    ttl = parse_whole(ttl), stale = parse_whole(stale), negative = parse_whole(negative),
+    jitter = parse_whole(jitter), scope = scope, max = parse_whole(max),
   }
-  if not is_rule(rule) then return nil end
-  rule.exponent, rule.negative_exponent = slice_exponent(rule.ttl + rule.stale), slice_exponent(rule.negative)
+  if not policy.is_rule(rule) then return nil end
+  rule.exponent = slice_exponent(rule.ttl + rule.stale)
+  rule.negative_exponent = slice_exponent(rule.negative)
   rule.lives = {} -- without jitter, as text
-  for _, life in ipairs({rule.ttl + rule.stale, rule.negative}) do rule.lives[life] = string.format('%d', life) end
-  make_room(rules_by_text, 1100 + 2 * #text)
+  for _, life in ipairs({rule.ttl + rule.stale, rule.negative}) do
+    rule.lives[life] = string.format('%d', life)
+  end
+  memo.reserve(rules_by_text, 1100 + 2 * #text)
   rules_by_text.items[text] = rule
   return rule
 end
 
-
--- rule_for returns the rule an operation goes by, or nil where it is not cached.
-function rule_for(slot, op)
-  local key = policy_key(slot)
-  local text = field_of(key, keys_of_operation(slot, op).rule, MAX_RULE_BYTES) or field_of(key, 'default', MAX_RULE_BYTES)
-  local rule = decode_rule(text)
+-- rule_for returns the rule of an operation, or nil if it is not cached.
+local function rule_for(slot, op)
+  local key, max = policy_key(slot), policy.max_rule_bytes
+  local text = read_field(key, keys_of_operation(slot, op).rule, max)
+  local rule = decode_rule(text or read_field(key, 'default', max))
   if rule and rule.ttl > 0 then return rule end
   return nil
 end
 
--- policy_fields returns the fields and values of the policy.
-function policy_fields(slot)
-  local most = MAX_OPERATIONS + 8
-  return hash_of(policy_key(slot), most, MAX_POLICY_BYTES + most * 512)
+-- policy.fields returns the fields and values of the hash.
+function policy.fields(slot)
+  local max_fields = limits.operations + 8
+  return foreign.read_hash(policy_key(slot), max_fields, limits.policy_bytes + max_fields * 512)
 end
 
-function read_rules(slot)
-  local fields = policy_fields(slot)
+function policy.rules(slot)
+  local fields = policy.fields(slot)
   local rules = {operations = {}}
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
@@ -549,91 +608,92 @@ function read_rules(slot)
   return rules
 end
 
-end
-
-local function ttl_by(rules, op)
+-- policy.ttl returns the TTL of an operation, 0 if it is not cached.
+function policy.ttl(rules, op)
   local rule = rules.operations[op] or rules.default
   return rule and rule.ttl or 0
 end
 
 ---------------------------------------------------------------------------------------------------
--- Counters: one hash, fields <counter>:<op>; "invalidations:" with no operation counts all of them. They also tell which
--- operations there are that the policy does not list: "unlisted" is how many, and "since" the module's epoch when it was
--- begun, from which on none is missing.
+-- Counters: a hash with fields <counter>:<op>. The field "invalidations:", without an operation,
+-- counts all of them. The fields also list the operations that the policy does not: "unlisted" is
+-- their number, and "since" the module's epoch when the list began. The list lacks none of the
+-- operations filled since then.
 
 local function count(slot, counter, op, by)
   local keys = keys_of_operation(slot, op)
   call('HINCRBY', keys.counters, keys.fields[counter], by or '1')
 end
 
-local UNLISTED, SINCE = 'unlisted', 'since'
-local admit, known_operations
-do
-local MAX_COUNTER_FIELDS = #COUNTERS * (MAX_OPERATIONS + MAX_UNLISTED + 1) + 2
+local counters = {UNLISTED = 'unlisted', SINCE = 'since', names = {}}
 
-local counter_names = {}
-for i = 1, #COUNTERS do counter_names[COUNTERS[i]] = true end
+counters.max_fields = #COUNTERS * (limits.operations + limits.unlisted + 1) + 2
 
--- operation_of returns the operation of a counter, '' for that of the module; nil where the field is none.
-local function operation_of(field, value)
-  if #field > 16 + MAX_OPERATION_BYTES or #value > 19 or not string.find(value, '^%d+$') then return nil end
+for i = 1, #COUNTERS do counters.names[COUNTERS[i]] = true end
+
+-- counters.operation_of returns the operation of a field, '' for the module, nil if it is not ours.
+function counters.operation_of(field, value)
+  local is_too_long = #field > 16 + MAX_OPERATION_BYTES or #value > 19
+  if is_too_long or not string.find(value, '^%d+$') then return nil end
   local counter, op = string.match(field, '^(%a+):(.*)$')
-  if counter_names[counter] and #op <= MAX_OPERATION_BYTES then return op end
+  if counters.names[counter] and #op <= MAX_OPERATION_BYTES then return op end
 end
 
--- read_counters returns the counters by their fields, and lists the operations that they are of.
-local function read_counters(slot)
-  local key, counters, operations, seen, strange = counters_key(slot), {}, {}, {[''] = true}, {}
-  local found = hash_of(key, MAX_COUNTER_FIELDS, MAX_COUNTER_FIELDS * 320)
-  for i = 1, #found, 2 do
-    local op = operation_of(found[i], found[i + 1])
+-- counters.read returns the counters by field, and the operations that they belong to.
+function counters.read(slot)
+  local key, values, operations, seen, others = counters_key(slot), {}, {}, {[''] = true}, {}
+  local fields = foreign.read_hash(key, counters.max_fields, counters.max_fields * 320)
+  for i = 1, #fields, 2 do
+    local op = counters.operation_of(fields[i], fields[i + 1])
     if op then
-      counters[found[i]] = tonumber(found[i + 1])
+      values[fields[i]] = tonumber(fields[i + 1])
       if not seen[op] then
         seen[op] = true
         operations[#operations + 1] = op
       end
-    elseif found[i] ~= UNLISTED and found[i] ~= SINCE then
-      strange[#strange + 1] = found[i]
+    elseif fields[i] ~= counters.UNLISTED and fields[i] ~= counters.SINCE then
+      others[#others + 1] = fields[i]
     end
   end
-  if #strange > 0 then drop_fields(key, strange) end
-  return counters, operations
+  if #others > 0 then foreign.drop_fields(key, others) end
+  return values, operations
 end
 
--- known_operations lists the operations that can have entries, those of the policy, and those that were read or filled under
--- its default, and returns the counters. Counters of more operations than have a place there go.
-function known_operations(slot, rules)
-  local list, unlisted, counters, counted_operations = {}, 0, read_counters(slot)
+-- counters.operations lists the operations that can have entries: those of the policy, and those
+-- read or filled under its default. It also returns the counters. If there are counters of more
+-- operations than allowed, it drops them.
+function counters.operations(slot, rules)
+  local list, unlisted, values, counted = {}, 0, counters.read(slot)
   for op in pairs(rules.operations) do list[#list + 1] = op end
-  for _, op in ipairs(counted_operations) do
+  for _, op in ipairs(counted) do
     if rules.operations[op] == nil then
       unlisted = unlisted + 1
-      if unlisted <= MAX_UNLISTED then list[#list + 1] = op end
+      if unlisted <= limits.unlisted then list[#list + 1] = op end
     end
   end
-  if unlisted > MAX_UNLISTED then drop(counters_key(slot)) end
+  if unlisted > limits.unlisted then foreign.drop(counters_key(slot)) end
   table.sort(list)
-  return list, counters
+  return list, values
 end
 
--- admit says whether an operation that is cached has a place among the counters, and gives it one: a caller that
--- invents operations under a default TTL must not grow the slot.
-function admit(slot, op)
-  local key, misses = counters_key(slot), keys_of_operation(slot, op).fields.misses
+-- admit says whether an operation may be cached, and adds it to the counters. It bounds the number
+-- of operations under a default TTL, so that a caller who invents names cannot grow the slot.
+local function admit(slot, op)
+  local keys = keys_of_operation(slot, op)
+  local key, misses = keys.counters, keys.fields.misses
   if call('HEXISTS', key, misses) == 1 then return true end
-  if call('HEXISTS', policy_key(slot), keys_of_operation(slot, op).rule) == 1 then return true end
-  if (whole(field_of(key, UNLISTED, 15)) or 0) >= MAX_UNLISTED or call('HLEN', key) >= MAX_COUNTER_FIELDS then return false end
-  call('HINCRBY', key, UNLISTED, '1')
+  if call('HEXISTS', policy_key(slot), keys.rule) == 1 then return true end
+  local unlisted = parse_whole(read_field(key, counters.UNLISTED, 15)) or 0
+  if unlisted >= limits.unlisted or call('HLEN', key) >= counters.max_fields then return false end
+  call('HINCRBY', key, counters.UNLISTED, '1')
   call('HINCRBY', key, misses, '0')
   return true
 end
-end
 
 ---------------------------------------------------------------------------------------------------
--- Heads. The module's and a user's hold an epoch, an operation's an epoch and a fence, which is renewed
--- by each deletion of a single entry and covers loads under way, not entries. A soft epoch follows
--- once there was a soft invalidation.
+-- Heads. The head of the module or of a user holds an epoch; that of an operation an epoch and a
+-- fence. Each deletion of a single entry renews the fence, which covers loads but not entries.
+-- After a soft invalidation, a soft epoch follows.
 
 -- head_keys returns the keys of the heads that cover an entry: module, operation and user.
 local function head_keys(slot, op, user)
@@ -643,19 +703,19 @@ end
 
 local function epoch_of(head) return string.sub(head, 1, EPOCH_LEN) end
 
--- A token is a mark and the heads of its time in a row.
+-- A token is a mark, which says whether a load lock came with it, and the heads at that time.
 local PLAIN, LOCKED, LOCKED_BYTE = '1', '2', 50
-local function token_of(raw) return PLAIN .. table.concat(raw) end
 
--- is_head says whether these bytes can be a head: whole, with or without a soft epoch. Others count as missing.
+-- is_head says whether these bytes can be a head, with or without a soft epoch. Others count as
+-- missing.
 local function is_head(i, head)
   local hard = i == 2 and 2 * EPOCH_LEN or EPOCH_LEN
   return #head == hard or #head == hard + EPOCH_LEN
 end
 
-local heads_from
-do
-local function parse_heads(raw, user)
+local heads_memo = {SHARED = 0} -- SHARED takes the place of a user's head if there is no user
+
+function heads_memo.parse(raw, user)
   local heads = {raw = raw, flags = user == '' and 0 or FLAG_USER, soft = ''}
   local epochs = {}
   for i = 1, user == '' and 2 or 3 do
@@ -672,33 +732,37 @@ local function parse_heads(raw, user)
     end
   end
   if heads.missing then return heads end
-  heads.epochs, heads.token, heads.index = table.concat(epochs), token_of(raw), epochs[2]
+  heads.epochs, heads.index = table.concat(epochs), epochs[2]
+  heads.token = PLAIN .. table.concat(raw)
   heads.carried = heads.epochs .. heads.soft
   return heads
 end
 
-local SHARED = 0 -- stands for the head of a user where there is none
-
-local function remember_heads(raw, user, heads)
-  make_room(heads_by_text, 1800)
+function heads_memo.add(raw, user, heads)
+  memo.reserve(heads_by_text, 1800)
   local of_module = heads_by_text.items[raw[1]] or {}
   local of_operation = of_module[raw[2]] or {}
   heads_by_text.items[raw[1]], of_module[raw[2]] = of_module, of_operation
-  of_operation[user == '' and SHARED or raw[3]] = heads
+  of_operation[user == '' and heads_memo.SHARED or raw[3]] = heads
 end
 
--- heads_from sums up what covers an entry. epochs and soft are what an entry must carry to be live and
--- fresh, carried is both; flags says which soft epochs those are, token is the lease's; epochs is nil where a head is
--- missing. It is remembered: heads change with invalidations, and are read with each call.
-function heads_from(raw, user)
+-- heads_from parses the heads that cover an entry. The result is memoised, because each call reads
+-- heads but only invalidations change them:
+--
+--   epochs   what an entry must carry to be live; nil if a head is missing
+--   soft     what it must carry in addition to be fresh
+--   carried  both
+--   flags    which soft epochs those are
+--   token    the token of a lease
+--   index    the epoch that names the operation's index
+local function heads_from(raw, user)
   local of_module = heads_by_text.items[raw[1]]
   local of_operation = of_module and of_module[raw[2]]
-  local heads = of_operation and of_operation[user == '' and SHARED or raw[3]]
+  local heads = of_operation and of_operation[user == '' and heads_memo.SHARED or raw[3]]
   if heads then return heads end
-  heads = parse_heads(raw, user)
-  if not heads.missing then remember_heads(raw, user, heads) end
+  heads = heads_memo.parse(raw, user)
+  if not heads.missing then heads_memo.add(raw, user, heads) end
   return heads
-end
 end
 
 local function read_heads_by(of_op, slot, user)
@@ -706,9 +770,11 @@ local function read_heads_by(of_op, slot, user)
   return heads_from(call('MGET', of_op.module_head, of_op.head, user_head_key(slot, user)), user)
 end
 
-local function read_heads(slot, op, user) return read_heads_by(keys_of_operation(slot, op), slot, user) end
+local function read_heads(slot, op, user)
+  return read_heads_by(keys_of_operation(slot, op), slot, user)
+end
 
--- rule_under is rule_for, remembered with the heads: a rule that changes takes the operation's head along.
+-- rule_under is rule_for, memoised with the heads: a change of the rule also changes the head.
 local function rule_under(heads, of_op, slot, op)
   if heads.rule and heads.of_op == of_op then return heads.rule end
   heads.rule, heads.of_op = rule_for(slot, op), of_op
@@ -717,14 +783,16 @@ end
 
 local function fence_of(op_head) return string.sub(op_head, EPOCH_LEN + 1, 2 * EPOCH_LEN) end
 
--- fence_at returns before which byte of a token taken under such heads the operation's fence stands.
+-- fence_at returns the position just before the operation's fence in a token taken under such
+-- heads.
 local function fence_at(heads) return 1 + #heads.raw[1] + EPOCH_LEN end
 
--- differs_by_fence says whether a token is that of the heads, but perhaps for the operation's fence.
+-- differs_by_fence says whether a token equals that of the heads, apart from the operation's fence.
 local function differs_by_fence(token, heads)
   if #token ~= #heads.token then return false end
   local at = fence_at(heads)
-  return string.sub(token, 1, at) .. fence_of(heads.raw[2]) .. string.sub(token, at + EPOCH_LEN + 1) == heads.token
+  local fence = fence_of(heads.raw[2])
+  return string.sub(token, 1, at) .. fence .. string.sub(token, at + EPOCH_LEN + 1) == heads.token
 end
 
 local function soft_len(flags)
@@ -735,15 +803,15 @@ local function soft_len(flags)
   return len
 end
 
--- read_entry makes sense of an entry's bytes (at least the header): nil where they are not live, else
--- where its payload begins, whether a soft invalidation made it stale, whether it is negative, and
--- until when it is fresh.
+-- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
+-- else where its payload begins, whether a soft invalidation made it stale, whether it is negative,
+-- and until when it is fresh.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
   local kind = user == '' and 0 or FLAG_USER
-  -- 140 are the flags that nobody knows; a shared entry has no soft epoch of a user.
-  if bit.band(flags, FLAG_USER) ~= kind or bit.band(flags, 140) ~= 0 then return nil end
+  if bit.band(flags, FLAG_USER) ~= kind or bit.band(flags, UNKNOWN_FLAGS) ~= 0 then return nil end
+  -- A shared entry cannot have the soft epoch of a user.
   if kind == 0 and bit.band(flags, FLAG_SOFT[3]) ~= 0 then return nil end
   local from = HEADER_FIXED_LEN + #heads.epochs
   if string.sub(value, HEADER_FIXED_LEN + 1, from) ~= heads.epochs then return nil end
@@ -752,60 +820,67 @@ local function read_entry(value, heads, user)
   local negative = bit.band(flags, FLAG_NEGATIVE) ~= 0
   return {
     payload = payload + 1,
-    soft_stale = flags - (negative and FLAG_NEGATIVE or 0) ~= heads.flags or string.sub(value, from + 1, payload) ~= heads.soft,
+    soft_stale = flags - (negative and FLAG_NEGATIVE or 0) ~= heads.flags
+      or string.sub(value, from + 1, payload) ~= heads.soft,
     negative = negative,
     fresh_until = math.min(bounds.time_ms, (struct.unpack('>I8', value, FRESH_UNTIL_AT + 1))),
   }
 end
 
--- read_header returns enough of an entry to say whether it is live.
-local function read_header(key) return call('GETRANGE', key, '0', TO_HEADER_END) end
+-- read_header returns enough of an entry to decide whether it is live.
+local function read_header(key) return call('GETRANGE', key, '0', HEADER_END) end
 
--- text_at returns what a key holds, or false where there is none, or none that this library made: MGET takes that for
--- missing, and SET puts another in its place.
-local function text_at(key) return call('MGET', key)[1] end
+-- read_string returns the value of a key, or false if there is none or it is of another type: MGET
+-- treats that as missing, and SET overwrites it.
+local function read_string(key) return call('MGET', key)[1] end
 
--- operation_epoch returns the epoch of an operation, or nil where its head is missing.
+-- operation_epoch returns the epoch of an operation, or nil if its head is missing.
 local function operation_epoch(slot, op)
-  local head = text_at(operation_head_key(slot, op))
+  local head = read_string(operation_head_key(slot, op))
   return head and is_head(2, head) and epoch_of(head) or nil
 end
 
--- in_sight lists those of the operations that have a head, each with its epoch.
-local function in_sight(slot, operations)
-  local keys, seen = {}, {}
+-- operations_with_heads returns {op, epoch} for each of the operations that has a head.
+local function operations_with_heads(slot, operations)
+  local keys, found = {}, {}
   for i, op in ipairs(operations) do keys[i] = operation_head_key(slot, op) end
   for from = 1, #keys, BATCH do
     local heads = call('MGET', unpack(keys, from, math.min(from + BATCH - 1, #keys)))
     for i, head in ipairs(heads) do
-      if head and is_head(2, head) then seen[#seen + 1] = {op = operations[from + i - 1], epoch = epoch_of(head)} end
+      if head and is_head(2, head) then
+        found[#found + 1] = {op = operations[from + i - 1], epoch = epoch_of(head)}
+      end
     end
   end
-  return seen
+  return found
 end
 
 local function head_exists(key) return call('EXISTS', key) == 1 end
 
--- keep_for makes sure that a key, if it is there, lives at least this long; where it does not, by some slack longer.
+-- keep_for extends a key that lives shorter than this, by some slack more. It creates no key.
 local function keep_for(key, ms, slack)
   if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
 end
 
 ---------------------------------------------------------------------------------------------------
--- Index of an operation: its entries by when they expire. Time is cut into slices; the members that expire in
--- the same one are kept in lists, its chunks, which are hardly larger than their members and go when the slice is
--- over. An entry's header tells slice and chunk. The index is named by the operation's epoch: without the
--- head it is out of sight. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that
--- is being filled, and how many members those below have in all.
+-- The index of an operation lists its entries by expiry. Time is divided into slices. The members
+-- that expire in the same slice are in lists, its chunks. These are hardly larger than their
+-- members and expire with the slice. The header of an entry names its slice and chunk.
 --
--- A slice is a number: 64 times its place in time, plus the exponent of its width, 2^exponent ms.
+-- The operation's epoch names the index: without the head it is detached, and nothing reads it but
+-- reclaim. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that is
+-- being filled, and how many members the chunks below it have.
+--
+-- A slice is a number: 64 times its position in time plus its exponent. It is 2^exponent ms wide.
+
+local index = {}
 
 local function slice_for(expiry, exponent)
   local width = 2 ^ exponent
   return (expiry - expiry % width) / width * 64 + exponent
 end
 
-local function slice_begin(slice)
+function index.slice_begin(slice)
   local exponent = slice % 64
   return (slice - exponent) / 64 * 2 ^ exponent
 end
@@ -815,128 +890,145 @@ local function slice_end(slice)
   return ((slice - exponent) / 64 + 1) * 2 ^ exponent
 end
 
-local function slice_name(slice) return string.format('%d', slice) end
+function index.slice_name(slice) return string.format('%d', slice) end
 
-local function parse_slice_state(text)
+function index.parse_state(text)
   if #text > 32 then return nil end
   local open, closed = string.match(text, '^(%d+) (%d+)$')
   open, closed = tonumber(open), tonumber(closed)
-  if open and open <= MAX_CHUNK and closed <= open * bounds.chunk_members then return open, closed end
+  local is_valid = open and open <= MAX_CHUNK and closed <= open * bounds.chunk_members
+  if is_valid then return open, closed end
 end
 
--- parse_slice returns the number of a slice, nil where the text is none.
-local function parse_slice(text)
+-- index.parse_slice returns the number of a slice, or nil if the text is not one.
+function index.parse_slice(text)
   local slice = #text <= 15 and string.find(text, '^[1-9]%d*$') and tonumber(text)
-  if slice and slice % 64 <= bounds.slice_exponent and slice_end(slice) <= bounds.time_ms then return slice end
+  if slice and slice % 64 <= bounds.slice_exponent and slice_end(slice) <= bounds.time_ms then
+    return slice
+  end
 end
 
-local function read_slice(slot, epoch, slice)
-  local text = call('HGET', index_key(slot, epoch), slice_name(slice))
-  if text then return parse_slice_state(text) end
+function index.read_slice(slot, epoch, slice)
+  local text = call('HGET', index_key(slot, epoch), index.slice_name(slice))
+  if text then return index.parse_state(text) end
 end
 
-local function write_slice(slot, epoch, slice, open, closed)
-  call('HSET', index_key(slot, epoch), slice_name(slice), string.format('%d %d', open, math.max(0, closed)))
+function index.write_slice(slot, epoch, slice, open, closed)
+  local state = string.format('%d %d', open, math.max(0, closed))
+  call('HSET', index_key(slot, epoch), index.slice_name(slice), state)
 end
 
-local function drop_slice(slot, epoch, slice)
-  call('HDEL', index_key(slot, epoch), slice_name(slice))
+function index.delete_slice(slot, epoch, slice)
+  call('HDEL', index_key(slot, epoch), index.slice_name(slice))
 end
 
--- slices_of lists the slices of an index, each with its state. How many there are may be known.
-local function slices_of(slot, epoch, count)
-  local key, slices, strange = index_key(slot, epoch), {}, {}
-  local found = hash_of(key, bounds.slices, bounds.slices * bounds.slice_bytes, count)
-  for i = 1, #found, 2 do
-    local slice, open, closed = parse_slice(found[i]), parse_slice_state(found[i + 1])
+-- index.slices lists the slices of an index with their states. The caller may know their number.
+function index.slices(slot, epoch, count)
+  local key, slices, others = index_key(slot, epoch), {}, {}
+  local fields = foreign.read_hash(key, bounds.slices, bounds.slices * bounds.slice_bytes, count)
+  for i = 1, #fields, 2 do
+    local slice, open, closed = index.parse_slice(fields[i]), index.parse_state(fields[i + 1])
     if slice and open then
-      slices[#slices + 1] = {slice = slice, open = open, closed = closed, size = closed, length = nil}
+      slices[#slices + 1] = {slice = slice, open = open, closed = closed, size = closed}
     else
-      strange[#strange + 1] = found[i]
+      others[#others + 1] = fields[i]
     end
   end
-  if #strange > 0 then drop_fields(key, strange) end
+  if #others > 0 then foreign.drop_fields(key, others) end
   return slices
 end
 
-local function chunk_length(slot, epoch, slice, chunk)
+function index.chunk_length(slot, epoch, slice, chunk)
   return math.min(bounds.chunk_members, call('LLEN', chunk_key(slot, epoch, slice, chunk)))
 end
 
--- readable returns the length of a chunk and its bytes, and drops it where it is too long or too large.
-local function readable(chunk)
+-- index.slice_size counts the members of a slice.
+function index.slice_size(slot, epoch, at)
+  return at.closed + index.chunk_length(slot, epoch, at.slice, at.open)
+end
+
+-- index.check_chunk returns the length and bytes of a chunk. It drops a chunk that is too large.
+function index.check_chunk(chunk)
   local length = call('LLEN', chunk)
   if length == 0 then return 0, 0 end
-  local bytes = length <= bounds.chunk_members and weight(chunk) or math.huge
+  local bytes = length <= bounds.chunk_members and foreign.memory_of(chunk) or math.huge
   if bytes <= bounds.chunk_bytes then return length, bytes end
-  drop(chunk)
+  foreign.drop(chunk)
   return 0, 0
 end
 
--- cost_of returns what members cost that were read, in members of a usual length.
-local function cost_of(members)
+-- index.cost_of returns the cost of members that were read, in members of usual length, and their
+-- bytes.
+function index.cost_of(members)
   local bytes = 0
   for _, member in ipairs(members) do bytes = bytes + #member end
   return math.max(#members, math.ceil(bytes / bounds.member_bytes)), bytes
 end
 
--- pop_members takes up to so many members out of a chunk, and returns what that cost and whether others are left.
-local function pop_members(chunk, most)
-  local length = readable(chunk)
+-- index.pop_members removes up to max members from a chunk. It returns them, their cost, and
+-- whether the chunk has more.
+function index.pop_members(chunk, max)
+  local length = index.check_chunk(chunk)
   if length == 0 then return {}, 1, false end
-  local members = call('LPOP', chunk, most) or {}
-  return members, math.max(1, (cost_of(members))), length > #members
+  local members = call('LPOP', chunk, max) or {}
+  return members, math.max(1, (index.cost_of(members))), length > #members
 end
 
-local function slice_size(slot, epoch, at)
-  return at.closed + chunk_length(slot, epoch, at.slice, at.open)
-end
-
-local enlist
-do
--- The chunks that are being filled are remembered, by epoch and slice: {number, key}.
+-- open_chunk returns the chunk of a slice that is being filled: {number, key}. It is memoised.
 local function open_chunk(slot, epoch, slice)
   local of_epoch = open_chunks.items[epoch]
   local chunk = of_epoch and of_epoch[slice]
   if chunk then return chunk end
-  local number = read_slice(slot, epoch, slice) or 0
-  make_room(open_chunks, 700 + #slot)
+  local number = index.read_slice(slot, epoch, slice) or 0
+  memo.reserve(open_chunks, 700 + #slot)
   chunk = {number = number, key = chunk_key(slot, epoch, slice, number)}
   open_chunks.items[epoch] = open_chunks.items[epoch] or {}
   open_chunks.items[epoch][slice] = chunk
   return chunk
 end
 
--- open_slice enters a new slice into the index, and takes out those that are over.
-local function open_slice(slot, epoch, slice, now)
-  local index, last = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
+-- index.open_slice adds a slice to the index and removes those that are past.
+function index.open_slice(slot, epoch, slice, now)
+  local key, expiry = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
   local past = {}
-  for _, at in ipairs(slices_of(slot, epoch)) do
-    if slice_end(at.slice) + CLOCK_SLACK_MS < now then past[#past + 1] = slice_name(at.slice) end
+  for _, at in ipairs(index.slices(slot, epoch)) do
+    if slice_end(at.slice) + CLOCK_SLACK_MS < now then
+      past[#past + 1] = index.slice_name(at.slice)
+    end
   end
-  if #past > 0 then call('HDEL', index, unpack(past)) end
-  write_slice(slot, epoch, slice, 0, 0)
-  if call('PEXPIRETIME', index) < last then call('PEXPIREAT', index, last) end
+  if #past > 0 then call('HDEL', key, unpack(past)) end
+  index.write_slice(slot, epoch, slice, 0, 0)
+  if call('PEXPIRETIME', key) < expiry then call('PEXPIREAT', key, expiry) end
 end
 
--- turn_over accounts for a chunk that was begun or is full, which the state of its slice has to tell.
-local function turn_over(slot, epoch, slice, chunk, length, now)
+-- index.turn_over updates the state of a slice after a chunk was begun or filled.
+function index.turn_over(slot, epoch, slice, chunk, length, now)
   if length == 1 then call('PEXPIREAT', chunk.key, slice_end(slice) + MARGIN_MS) end
-  local open, closed = read_slice(slot, epoch, slice)
+  local open, closed = index.read_slice(slot, epoch, slice)
   if not open then
-    open_slice(slot, epoch, slice, now)
+    index.open_slice(slot, epoch, slice, now)
     open_chunks.items[epoch] = nil
-  elseif open ~= chunk.number then -- another primary went on in between
-    write_slice(slot, epoch, slice, open, closed + 1)
+  elseif open ~= chunk.number then -- another primary advanced it in between
+    index.write_slice(slot, epoch, slice, open, closed + 1)
     open_chunks.items[epoch] = nil
   elseif length >= CHUNK_MEMBERS and open < MAX_CHUNK then
-    write_slice(slot, epoch, slice, open + 1, closed + math.min(length, bounds.chunk_members))
+    local added = math.min(length, bounds.chunk_members)
+    index.write_slice(slot, epoch, slice, open + 1, closed + added)
     open_chunks.items[epoch] = nil
   end
 end
 
--- with_room returns the slice to list in, and its open chunk: a slice whose chunks are all full goes on as narrower ones.
-local function with_room(slot, epoch, slice, expiry)
+-- index.close_slice directs further members to a new chunk. It returns the last chunk before that.
+function index.close_slice(slot, epoch, at)
+  local size = index.slice_size(slot, epoch, at)
+  index.write_slice(slot, epoch, at.slice, math.min(MAX_CHUNK, at.open + 1), size)
+  open_chunks.items[epoch] = nil
+  return at.open
+end
+
+-- index.slice_with_room returns the slice to list in, and its open chunk. If all chunks of a slice
+-- are full, it takes a narrower slice.
+function index.slice_with_room(slot, epoch, slice, expiry)
   local chunk = open_chunk(slot, epoch, slice)
   while chunk.number >= MAX_CHUNK and slice % 64 > 0 and call('LLEN', chunk.key) >= CHUNK_MEMBERS do
     slice = slice_for(expiry, slice % 64 - 1)
@@ -945,73 +1037,95 @@ local function with_room(slot, epoch, slice, expiry)
   return slice, chunk
 end
 
--- enlist lists a member whose entry expires at this time in a slice, and returns in which slice and chunk.
-function enlist(slot, epoch, slice, member, now, expiry)
+-- enlist adds a member, whose entry expires at this time, to a slice. It returns the slice and
+-- chunk.
+local function enlist(slot, epoch, slice, member, now, expiry)
   local chunk = open_chunk(slot, epoch, slice)
-  if chunk.number >= MAX_CHUNK then slice, chunk = with_room(slot, epoch, slice, expiry) end
+  if chunk.number >= MAX_CHUNK then
+    slice, chunk = index.slice_with_room(slot, epoch, slice, expiry)
+  end
   local length = call('RPUSH', chunk.key, member)
-  if length == 1 or length >= CHUNK_MEMBERS then turn_over(slot, epoch, slice, chunk, length, now) end
+  if length == 1 or length >= CHUNK_MEMBERS then
+    index.turn_over(slot, epoch, slice, chunk, length, now)
+  end
   return slice, chunk.number
 end
-end
 
--- account_for brings the state of a slice up to date with members that were taken out of these chunks.
-local function account_for(slot, epoch, slice, chunks)
-  local open, closed = read_slice(slot, epoch, slice)
-  local gone = 0
+-- index.account_removed updates the state of a slice after one member was removed from each of
+-- these chunks.
+function index.account_removed(slot, epoch, slice, chunks)
+  local open, closed = index.read_slice(slot, epoch, slice)
+  local removed = 0
   for _, chunk in ipairs(chunks) do
-    if open and chunk < open then gone = gone + 1 end
+    if open and chunk < open then removed = removed + 1 end
   end
-  if gone > 0 then write_slice(slot, epoch, slice, open, closed - gone) end
+  if removed > 0 then index.write_slice(slot, epoch, slice, open, closed - removed) end
 end
 
--- take_out takes a member out of the chunk where it is listed, and says whether it was there.
--- account_for is to follow.
-local function take_out(slot, epoch, slice, chunk, member)
+-- index.remove removes a member from its chunk and says whether it was there. The caller must call
+-- index.account_removed afterwards.
+function index.remove(slot, epoch, slice, chunk, member)
   local key = chunk_key(slot, epoch, slice, chunk)
   if call('LLEN', key) > bounds.chunk_members then
-    drop(key)
+    foreign.drop(key)
     return false
   end
   return call('LREM', key, '1', member) == 1
 end
 
 local function delist(slot, epoch, slice, chunk, member)
-  if take_out(slot, epoch, slice, chunk, member) then account_for(slot, epoch, slice, {chunk}) end
+  if index.remove(slot, epoch, slice, chunk, member) then
+    index.account_removed(slot, epoch, slice, {chunk})
+  end
 end
 
--- listed_in returns the slice and chunk where an entry is listed in the index of this epoch, if it is.
+-- listed_in returns the slice and chunk that list an entry in the index of this epoch, if any.
 local function listed_in(header, epoch)
-  if string.sub(header, OPERATION_EPOCH_AT + 1, OPERATION_EPOCH_AT + EPOCH_LEN) ~= epoch then return nil end
+  if string.sub(header, OPERATION_EPOCH_AT + 1, OPERATION_EPOCH_AT + EPOCH_LEN) ~= epoch then
+    return nil
+  end
   local slice, chunk = struct.unpack('>I6I2', header, LISTED_AT + 1)
   return slice, chunk
 end
 
-local inspect, survey, index_size
-do
--- Members that are looked at to count those of a slice that is partly over, and how many of them side by side.
-local COUNTED_MEMBERS = 64
-local COUNTED_RUN = 4
-
--- measure learns the sizes of slices from the lengths of their open chunks. It looks at so many of them, and takes the
--- others to be like them.
-local function measure(slot, epoch, slices, looks)
-  local looked, sum = math.min(#slices, looks), 0
-  for i = 0, looked - 1 do
-    local at = slices[math.floor(i * #slices / looked) + 1]
-    at.length = chunk_length(slot, epoch, at.slice, at.open)
-    sum = sum + at.length
-  end
-  for _, at in ipairs(slices) do at.size = at.closed + (at.length or math.floor(sum / looked)) end
-  return looked
+-- relist lists a member in a slice. header is that of the entry it replaces. It returns the slice
+-- and chunk.
+local function relist(slot, epoch, slice, member, header, now, expiry)
+  local before, chunk = listed_in(header, epoch)
+  if before == slice then return slice, chunk end
+  if before then delist(slot, epoch, before, chunk, member) end
+  return enlist(slot, epoch, slice, member, now, expiry)
 end
 
--- spread returns members from all over a chunk, about as many as are wanted if it has them.
-local function spread(chunk, wanted)
-  local length = readable(chunk)
+---------------------------------------------------------------------------------------------------
+-- Surveys count what an index lists. They read exactly where that is cheap, and extrapolate from
+-- samples where it is not.
+
+local survey = {
+  -- Members read to count those of a slice that is partly past, and how many of them in a row.
+  members = 64,
+  run = 4,
+}
+
+-- survey.measure learns the sizes of slices from the lengths of their open chunks. It reads so many
+-- of them and assumes their average for the others.
+function survey.measure(slot, epoch, slices, reads)
+  local measured, sum = math.min(#slices, reads), 0
+  for i = 0, measured - 1 do
+    local at = slices[math.floor(i * #slices / measured) + 1]
+    at.length = index.chunk_length(slot, epoch, at.slice, at.open)
+    sum = sum + at.length
+  end
+  for _, at in ipairs(slices) do at.size = at.closed + (at.length or math.floor(sum / measured)) end
+  return measured
+end
+
+-- survey.sample returns about so many members, spread over a chunk.
+function survey.sample(chunk, wanted)
+  local length = index.check_chunk(chunk)
   if length == 0 then return {} end
   if length <= wanted then return call('LRANGE', chunk, '0', '-1') end
-  local members, runs = {}, math.ceil(wanted / COUNTED_RUN)
+  local members, runs = {}, math.ceil(wanted / survey.run)
   for i = 0, runs - 1 do
     local from = math.floor(i * length / runs)
     for _, member in ipairs(call('LRANGE', chunk, from, from + math.ceil(wanted / runs) - 1)) do
@@ -1021,114 +1135,118 @@ local function spread(chunk, wanted)
   return members
 end
 
--- count_current counts the entries of a slice of which a part is over, and returns what it looked at: it takes the
--- entries to be like those of so many members.
-local function count_current(slot, op, epoch, at, wanted, work)
-  local chunks, looked, live = math.min(at.open + 1, wanted), 0, 0
+-- survey.count_live counts the live entries of a slice that is partly past, from a sample. It also
+-- returns how much it read.
+function survey.count_live(slot, op, epoch, at, wanted, work)
+  local chunks, read, live = math.min(at.open + 1, wanted), 0, 0
   local share = at.size <= wanted and wanted or math.ceil(wanted / chunks)
   for i = 0, chunks - 1 do
     if work.bytes <= 0 then break end
     local chunk = math.floor(i * (at.open + 1) / chunks)
-    local members = spread(chunk_key(slot, epoch, at.slice, chunk), share)
-    local _, bytes = cost_of(members)
+    local members = survey.sample(chunk_key(slot, epoch, at.slice, chunk), share)
+    local _, bytes = index.cost_of(members)
     work.bytes = work.bytes - bytes
     for _, member in ipairs(members) do
-      looked = looked + 1
-      if parse_member(member) and listed_in(read_header(member_key(slot, op, member)), epoch) == at.slice then live = live + 1 end
+      read = read + 1
+      local header = parse_member(member) and read_header(member_key(slot, op, member))
+      if header and listed_in(header, epoch) == at.slice then live = live + 1 end
     end
   end
-  if looked == 0 then return at.size, chunks end
-  return math.floor(live * at.size / looked), looked + chunks
+  if read == 0 then return at.size, chunks end
+  return math.floor(live * at.size / read), read + chunks
 end
 
--- affordable says whether a call may read an index that has so many slices.
-local function affordable(slices, work)
-  if slices > bounds.slices then return true end -- the index goes
+-- survey.can_read says whether a call may read an index with so many slices.
+function survey.can_read(slices, work)
+  if slices > bounds.slices then return true end -- reading drops it
   work.slices = work.slices - slices
-  return work.slices >= 0 or slices <= LEAST_LOOKS
+  return work.slices >= 0 or slices <= budget.min_reads
 end
 
--- supposed takes an index that a call cannot read to be like those that it has read.
-local function supposed(now, work)
+-- survey.assume stands for an index that the call cannot read: the average of those it has read.
+function survey.assume(now, work)
   local size = math.floor(work.size / math.max(1, work.inspected))
-  return {slices = {}, size = size, live = size, over = now + 2 * MAX_TTL_MS, looked = 0, whole = false}
+  local expiry = now + 2 * MAX_TTL_MS
+  return {slices = {}, size = size, live = size, expiry = expiry, reads = 0, complete = false}
 end
 
--- inspect returns an index' slices and how many members they list (size), when the last of them is over, and whether it
--- looked at all of them.
-function inspect(slot, epoch, now, work)
+-- survey.inspect returns the slices of an index, the number of members they list (size), when the
+-- last of them expires (expiry), and whether it read all of them (complete).
+function survey.inspect(slot, epoch, now, work)
   local count = call('HLEN', index_key(slot, epoch))
-  if not affordable(count, work) then
+  if not survey.can_read(count, work) then
     work.operations = work.operations - 1
-    return supposed(now, work)
+    return survey.assume(now, work)
   end
-  local found = {slices = slices_of(slot, epoch, count), size = 0, over = now}
-  local looked = measure(slot, epoch, found.slices, looks_of(work))
+  local found = {slices = index.slices(slot, epoch, count), size = 0, expiry = now}
+  local reads = survey.measure(slot, epoch, found.slices, budget.reads_of_next(work))
   for _, at in ipairs(found.slices) do
-    local over = slice_end(at.slice) + MARGIN_MS
-    if over < now then at.size = 0 end
+    local expiry = slice_end(at.slice) + MARGIN_MS
+    if expiry < now then at.size = 0 end
     found.size = found.size + at.size
-    if over > found.over then found.over = over end
+    if expiry > found.expiry then found.expiry = expiry end
   end
-  found.looked, found.whole = looked, looked == #found.slices
-  spend_looks(work, looked)
-  work.operations, work.inspected, work.size = work.operations - 1, work.inspected + 1, work.size + found.size
+  found.reads, found.complete = reads, reads == #found.slices
+  budget.spend_reads(work, reads)
+  work.operations, work.inspected = work.operations - 1, work.inspected + 1
+  work.size = work.size + found.size
   return found
 end
 
--- survey also counts the entries that are there (live).
-function survey(slot, op, epoch, now, work)
-  local looks = looks_of(work)
-  local found = inspect(slot, epoch, now, work)
+-- survey.count is survey.inspect that also counts the live entries (live).
+function survey.count(slot, op, epoch, now, work)
+  local reads = budget.reads_of_next(work)
+  local found = survey.inspect(slot, epoch, now, work)
   if found.live then return found end
   found.live = 0
   for _, at in ipairs(found.slices) do
-    local live, looked = at.size, 0
+    local live, read = at.size, 0
     if slice_end(at.slice) + CLOCK_SLACK_MS <= now then
       live = 0
-    elseif slice_begin(at.slice) <= now + CLOCK_SLACK_MS and at.size > 0 then
-      live, looked = count_current(slot, op, epoch, at, math.max(1, math.min(COUNTED_MEMBERS, looks - found.looked)), work)
+    elseif index.slice_begin(at.slice) <= now + CLOCK_SLACK_MS and at.size > 0 then
+      local wanted = math.max(1, math.min(survey.members, reads - found.reads))
+      live, read = survey.count_live(slot, op, epoch, at, wanted, work)
     end
     found.live = found.live + live
-    spend_looks(work, looked)
+    budget.spend_reads(work, read)
   end
   return found
 end
 
--- index_size returns how many members an index lists.
-function index_size(slot, epoch) return inspect(slot, epoch, now_ms(), new_work(1, 0)).size end
+-- survey.size returns how many members an index lists.
+function survey.size(slot, epoch)
+  return survey.inspect(slot, epoch, now_ms(), budget.new(1, 0)).size
 end
 
--- relist lists a member in a slice whose entry takes the place of one whose header begins like this, or of none,
--- and returns the slice and the chunk.
-local function relist(slot, epoch, slice, member, header, now, expiry)
-  local before, chunk = listed_in(header, epoch)
-  if before == slice then return slice, chunk end
-  if before then delist(slot, epoch, before, chunk, member) end
-  return enlist(slot, epoch, slice, member, now, expiry)
-end
-
--- Index of a user: a sorted set of the entries' names by when they expire. It lives as long as the longest-lived.
+---------------------------------------------------------------------------------------------------
+-- The index of a user is a sorted set of the names of its entries by expiry. It expires after all
+-- of them.
 
 local user_index = {}
 
-function user_index.clean(key, now, most)
-  local expired = math.min(most, call('ZCOUNT', key, '-inf', now))
+-- user_index.clean removes expired names.
+function user_index.clean(key, now, max)
+  local expired = math.min(max, call('ZCOUNT', key, '-inf', now))
   if expired > 0 then call('ZREMRANGEBYRANK', key, 0, expired - 1) end
 end
 
--- user_index.names lists the names of a user's index, nil where there are more or larger ones than that.
-function user_index.names(key, most)
-  local count = call('ZCARD', key)
-  if count == 0 then return {} end
-  if count > most or weight(key) > most * 2 * bounds.member_bytes then return nil end
+-- user_index.names lists the names, or returns nil if there are more or larger ones than allowed.
+function user_index.names(key, max)
+  local size = call('ZCARD', key)
+  if size == 0 then return {} end
+  if size > max or foreign.memory_of(key) > max * 2 * bounds.member_bytes then return nil end
   return call('ZRANGE', key, 0, -1)
 end
 
--- user_index.add gives the index time for a while of such fills, so that most leave it as it is.
+-- user_index.add extends the index by twice the entry's lifetime, so that most fills need not.
 function user_index.add(key, name, now, life)
   call('ZADD', key, now + life, name)
   if call('PTTL', key) < life + MARGIN_MS then call('PEXPIRE', key, 2 * life + MARGIN_MS) end
+end
+
+function user_index.remove(slot, user, names)
+  local key = user_index_key(slot, user)
+  batched(names, function(...) return call('ZREM', key, ...) end)
 end
 
 function user_index.count(key, now)
@@ -1136,57 +1254,54 @@ function user_index.count(key, now)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Freeing entries.
+-- Freeing the memory of entries.
 
-local free, settle, dispose_index, dispose_user_index, shorten, pending_total, reclaim
-do
-local function unlink_all(keys)
+local entries = {}
+
+function entries.unlink(keys)
   return batched(keys, function(...) return call('UNLINK', ...) end)
 end
 
-local function remove_from_user_index(slot, user, names)
-  local key = user_index_key(slot, user)
-  batched(names, function(...) return call('ZREM', key, ...) end)
-end
-
--- nested returns the table that another has under a key.
-local function nested(tables, key)
+-- entries.subtable returns tables[key], which it creates if necessary.
+function entries.subtable(tables, key)
   tables[key] = tables[key] or {}
   return tables[key]
 end
 
--- unlist takes entries out of the indexes that are in sight, given those headers of theirs that were read.
-local function unlist(slot, names, headers)
-  local epochs, taken_out, of_users = {}, {}, {}
+-- entries.delist removes entries from the indexes that are in use. headers has those of their
+-- headers that were read already.
+function entries.delist(slot, names, headers)
+  local epochs, removed, of_users = {}, {}, {}
   for _, name in ipairs(names) do
     local op, member, user = parse_name(name)
     if epochs[op] == nil then epochs[op] = operation_epoch(slot, op) or false end
     local epoch = epochs[op]
     if epoch then
-      local slice, chunk = listed_in(headers[name] or read_header(entry_key(slot, name)), epoch)
-      if slice and take_out(slot, epoch, slice, chunk, member) then
-        table.insert(nested(nested(taken_out, epoch), slice), chunk)
+      local header = headers[name] or read_header(entry_key(slot, name))
+      local slice, chunk = listed_in(header, epoch)
+      if slice and index.remove(slot, epoch, slice, chunk, member) then
+        table.insert(entries.subtable(entries.subtable(removed, epoch), slice), chunk)
       end
     end
-    if user ~= '' then table.insert(nested(of_users, user), name) end
+    if user ~= '' then table.insert(entries.subtable(of_users, user), name) end
   end
-  for epoch, slices in pairs(taken_out) do
-    for slice, chunks in pairs(slices) do account_for(slot, epoch, slice, chunks) end
+  for epoch, slices in pairs(removed) do
+    for slice, chunks in pairs(slices) do index.account_removed(slot, epoch, slice, chunks) end
   end
-  for user, of_user in pairs(of_users) do remove_from_user_index(slot, user, of_user) end
+  for user, of_user in pairs(of_users) do user_index.remove(slot, user, of_user) end
 end
 
--- free gives back the memory of entries, many in one command, and returns how many there were.
-function free(slot, names, headers)
-  unlist(slot, names, headers)
+-- entries.free deletes entries, many per command, and returns how many there were.
+function entries.free(slot, names, headers)
+  entries.delist(slot, names, headers)
   local keys = {}
   for i, name in ipairs(names) do keys[i] = entry_key(slot, name) end
-  return unlink_all(keys)
+  return entries.unlink(keys)
 end
 
--- dead_of returns those of the names whose entries are not live, and the headers that it had to read. What is no name is
--- left out.
-local function dead_of(slot, names)
+-- entries.dead returns the names whose entries are not live, and the headers that it had to read.
+-- It leaves out what is not a name.
+function entries.dead(slot, names)
   local dead, headers, heads_of = {}, {}, {}
   for _, name in ipairs(names) do
     local op, _, user = parse_name(name)
@@ -1194,7 +1309,7 @@ local function dead_of(slot, names)
       local covering = #op .. ':' .. op .. user
       heads_of[covering] = heads_of[covering] or read_heads(slot, op, user)
       local heads = heads_of[covering]
-      -- Without its heads nothing is live, whatever it carries.
+      -- If a head is missing, nothing is live, whatever it carries.
       if not heads.missing then headers[name] = read_header(entry_key(slot, name)) end
       if heads.missing or not read_entry(headers[name], heads, user) then dead[#dead + 1] = name end
     end
@@ -1202,181 +1317,204 @@ local function dead_of(slot, names)
   return dead, headers
 end
 
----------------------------------------------------------------------------------------------------
--- Work that is left. The list <slot>:pending names it, each piece as <kind>:<sum>:<left>:<what>: about so many members
--- are left of it, and sum is how many were of it and of those before it when it was listed. Of a kind are
-
---   o  <epoch>:<op>                         an operation's index that is out of sight
---   u  <nonce>                              a user's, that was renamed
---   t  <epoch>:<exponent>:<op>              entries that are to live no longer than the operation's rule says: those in
---                                           slices that go beyond, and negative ones in slices up to this exponent
---   s  <epoch>:<slice>:<chunk>:<last>:<op>  the same of one slice, from one chunk to the last
-
---   ?                                       anything else, which others wrote: it goes
---
--- Of more pieces than MAX_PENDING all go: what they name expires by itself.
-
-local MAX_PENDING = 10000
-local MAX_PIECE_BYTES = 256 + MAX_OPERATION_BYTES
-local KINDS = {o = true, u = true, t = true, s = true}
-
-local function format_piece(piece)
-  return piece.kind .. string.format(':%d:%d:', piece.sum, piece.left) .. piece.what
-end
-
-local function parse_piece(text)
-  if #text > MAX_PIECE_BYTES then return nil end
-  local kind, sum, left, from = string.match(text, '^(%a):(%d+):(%d+):()')
-  sum, left = whole(sum), whole(left)
-  if KINDS[kind] and sum and left then return {kind = kind, sum = sum, left = left, what = string.sub(text, from)} end
-end
-
-local function piece_at(slot, place)
-  local text = call('LINDEX', pending_key(slot), place)
-  if not text then return nil end
-  return parse_piece(text) or {kind = '?', sum = 0, left = 1, what = text}
-end
-
--- leave notes work for later, which nothing is left of when so many members have expired by themselves.
-local function leave(work, kind, members, over, what)
-  work.later[#work.later + 1] = {kind = kind, left = math.max(1, members), what = what}
-  work.over = math.max(work.over, over)
-end
-
--- settle lists what a call leaves for later.
-function settle(slot, work)
-  if #work.later == 0 then return end
-  local key, last, texts = pending_key(slot), piece_at(slot, '-1'), {}
-  local sum = last and last.sum or 0
-  for i, piece in ipairs(work.later) do
-    sum = sum + piece.left
-    piece.sum = sum
-    texts[i] = format_piece(piece)
-  end
-  batched(texts, function(...) return call('RPUSH', key, ...) end)
-  local over = math.min(work.over, now_ms() + 3 * MAX_TTL_MS)
-  if call('PEXPIRETIME', key) < over then call('PEXPIREAT', key, over) end
-  work.later = {}
-end
-
--- pending_total is exact as long as nothing of it expires by itself.
-function pending_total(slot)
-  local first = piece_at(slot, '0')
-  return first and math.max(first.left, first.left + piece_at(slot, '-1').sum - first.sum) or 0
-end
-
-local function aside_key(slot, nonce) return slot .. ':a:' .. nonce end
-
--- free_all frees members of an operation whose index is out of sight, without a look at them.
-local function free_all(slot, op, members)
+-- entries.free_members frees members of an operation without reading them: its index is detached.
+function entries.free_members(slot, op, members)
   local keys, of_users = {}, {}
   for _, member in ipairs(members) do
     local user = parse_member(member)
     if user then keys[#keys + 1] = member_key(slot, op, member) end
-    if user and user ~= '' then table.insert(nested(of_users, user), name_of(slot, op, member)) end
+    if user and user ~= '' then
+      table.insert(entries.subtable(of_users, user), name_of(slot, op, member))
+    end
   end
-  for user, names in pairs(of_users) do remove_from_user_index(slot, user, names) end
-  return unlink_all(keys)
+  for user, names in pairs(of_users) do user_index.remove(slot, user, names) end
+  return entries.unlink(keys)
 end
 
--- free_dead frees those members of an operation that are not live again.
-local function free_dead(slot, op, members)
+-- entries.free_dead_members frees those members of an operation that are not live again.
+function entries.free_dead_members(slot, op, members)
   local names = {}
   for i, member in ipairs(members) do names[i] = name_of(slot, op, member) end
-  return free(slot, dead_of(slot, names))
+  return entries.free(slot, entries.dead(slot, names))
 end
 
--- reclaim_slice frees entries that are listed in a slice, from its open chunk downwards, by a function for those whose
--- index is out of sight, or may be live again. It returns how many it looked at (an empty chunk counts too: a sweep
--- leaves many) and how many it freed.
-local function reclaim_slice(slot, epoch, op, at, max, free_members)
-  local looked, freed = 0, 0
-  while looked < max and at.open >= 0 do
-    local members, cost, more = pop_members(chunk_key(slot, epoch, at.slice, at.open), max - looked)
-    looked = looked + cost
+---------------------------------------------------------------------------------------------------
+-- Jobs are work left for cw_reclaim. The list <slot>:pending has each as
+-- <kind>:<sum>:<remaining>:<detail>: about so many members remain, and sum is the number of members
+-- of this job and of those before it when it was added. Kinds and details:
+--
+--   o  <epoch>:<op>                         the detached index of an operation
+--   u  <nonce>                              the renamed index of a user
+--   t  <epoch>:<exponent>:<op>              entries to shorten to the operation's rule: those in
+--                                           slices that outlast it, and negative ones in slices up
+--                                           to this exponent
+--   s  <epoch>:<slice>:<chunk>:<last>:<op>  the same in one slice, from one chunk to the last
+--   ?                                       what others wrote: deleted
+--
+-- A list with more than jobs.max is dropped: what it names expires without it.
+
+local jobs = {max = 10000, max_bytes = 256 + MAX_OPERATION_BYTES}
+
+jobs.kinds = {o = true, u = true, t = true, s = true}
+
+function jobs.format(job)
+  return job.kind .. string.format(':%d:%d:', job.sum, job.remaining) .. job.detail
+end
+
+function jobs.parse(text)
+  if #text > jobs.max_bytes then return nil end
+  local kind, sum, remaining, from = string.match(text, '^(%a):(%d+):(%d+):()')
+  sum, remaining = parse_whole(sum), parse_whole(remaining)
+  if jobs.kinds[kind] and sum and remaining then
+    return {kind = kind, sum = sum, remaining = remaining, detail = string.sub(text, from)}
+  end
+end
+
+function jobs.at(slot, position)
+  local text = call('LINDEX', pending_key(slot), position)
+  if not text then return nil end
+  return jobs.parse(text) or {kind = '?', sum = 0, remaining = 1, detail = text}
+end
+
+-- jobs.defer notes a job for later. At expiry all of its members have expired.
+function jobs.defer(work, kind, members, expiry, detail)
+  work.later[#work.later + 1] = {kind = kind, remaining = math.max(1, members), detail = detail}
+  work.expiry = math.max(work.expiry, expiry)
+end
+
+-- jobs.save adds the deferred jobs of a call to the list.
+function jobs.save(slot, work)
+  if #work.later == 0 then return end
+  local key, last, texts = pending_key(slot), jobs.at(slot, '-1'), {}
+  local sum = last and last.sum or 0
+  for i, job in ipairs(work.later) do
+    sum = sum + job.remaining
+    job.sum = sum
+    texts[i] = jobs.format(job)
+  end
+  batched(texts, function(...) return call('RPUSH', key, ...) end)
+  local expiry = math.min(work.expiry, now_ms() + 3 * MAX_TTL_MS)
+  if call('PEXPIRETIME', key) < expiry then call('PEXPIREAT', key, expiry) end
+  work.later = {}
+end
+
+-- jobs.total returns how many members wait. Members that expire meanwhile still count.
+function jobs.total(slot)
+  local first = jobs.at(slot, '0')
+  if not first then return 0 end
+  return math.max(first.remaining, first.remaining + jobs.at(slot, '-1').sum - first.sum)
+end
+
+---------------------------------------------------------------------------------------------------
+-- Freeing detached indexes and the entries that they list: at once if these are few, else as a job.
+
+local dispose = {}
+
+function dispose.aside_key(slot, nonce) return slot .. ':a:' .. nonce end
+
+-- dispose.of_slice frees entries listed in a slice, from its open chunk downwards, with a function
+-- that frees members. It returns how many it examined and how many it freed. Empty chunks count as
+-- examined, since a sweep leaves many.
+function dispose.of_slice(slot, epoch, op, at, max, free_members)
+  local examined, freed = 0, 0
+  while examined < max and at.open >= 0 do
+    local chunk = chunk_key(slot, epoch, at.slice, at.open)
+    local members, cost, more = index.pop_members(chunk, max - examined)
+    examined = examined + cost
     freed = freed + free_members(slot, op, members)
     if not more then
       at.open = at.open - 1
-      at.closed = at.open >= 0 and at.closed - chunk_length(slot, epoch, at.slice, at.open) or 0
+      local length = at.open >= 0 and index.chunk_length(slot, epoch, at.slice, at.open)
+      at.closed = length and at.closed - length or 0
     end
   end
   if at.open < 0 then
-    drop_slice(slot, epoch, at.slice)
+    index.delete_slice(slot, epoch, at.slice)
   else
-    write_slice(slot, epoch, at.slice, at.open, at.closed)
+    index.write_slice(slot, epoch, at.slice, at.open, at.closed)
   end
-  return looked, freed
+  return examined, freed
 end
 
--- reclaim_index frees the entries listed in an index that is out of sight, unless they are live again, and
--- returns how many it looked at and how many it freed.
-local function reclaim_index(slot, epoch, op, max)
-  local looked_total, freed_total = 0, 0
-  local free_members = read_heads(slot, op, '').missing and free_all or free_dead
-  for _, at in ipairs(slices_of(slot, epoch)) do
-    if looked_total >= max then break end
-    local looked, freed = reclaim_slice(slot, epoch, op, at, max - looked_total, free_members)
-    looked_total, freed_total = looked_total + looked, freed_total + freed
+-- dispose.some_of_index frees entries listed in a detached index, unless they are live again. It
+-- returns how many it examined and how many it freed.
+function dispose.some_of_index(slot, epoch, op, max)
+  local examined, freed = 0, 0
+  local is_dead = read_heads(slot, op, '').missing
+  local free_members = is_dead and entries.free_members or entries.free_dead_members
+  for _, at in ipairs(index.slices(slot, epoch)) do
+    if examined >= max then break end
+    local left = max - examined
+    local examined_here, freed_here = dispose.of_slice(slot, epoch, op, at, left, free_members)
+    examined, freed = examined + examined_here, freed + freed_here
   end
-  return looked_total, freed_total
+  return examined, freed
 end
 
--- dispose_index gives back the memory of an index that is out of sight and of its entries: at once where that is little
--- enough, else later. It returns how many were freed and how many wait.
-function dispose_index(slot, op, epoch, found, work)
-  if found.whole and found.size == 0 then
+-- dispose.of_index frees a detached index and its entries. It returns how many entries it freed and
+-- how many wait.
+function dispose.of_index(slot, op, epoch, found, work)
+  if found.complete and found.size == 0 then
     if #found.slices > 0 then call('UNLINK', index_key(slot, epoch)) end
     return 0, 0
   end
-  if found.size > work.members or not found.whole then
-    leave(work, 'o', found.size, found.over, epoch .. ':' .. op)
+  if found.size > work.members or not found.complete then
+    jobs.defer(work, 'o', found.size, found.expiry, epoch .. ':' .. op)
     return 0, found.size
   end
-  local looked, freed = reclaim_index(slot, epoch, op, MAX_RECLAIM_KEYS)
-  spend_members(work, found.size + WORK_COST)
-  if looked < MAX_RECLAIM_KEYS then return freed, 0 end
-  leave(work, 'o', found.size - freed, found.over, epoch .. ':' .. op)
+  local examined, freed = dispose.some_of_index(slot, epoch, op, budget.reclaim_keys)
+  budget.spend_members(work, found.size + budget.job_cost)
+  if examined < budget.reclaim_keys then return freed, 0 end
+  jobs.defer(work, 'o', found.size - freed, found.expiry, epoch .. ':' .. op)
   return freed, math.max(1, found.size - freed)
 end
 
--- reclaim_user_index returns what it cost, how many it freed, and how many are left. Names of no usual length are none: the index
--- goes.
-local function reclaim_user_index(slot, index, max)
-  local size = call('ZCARD', index)
+-- dispose.some_of_user_index returns what it cost, how many entries it freed, and how many are
+-- left. It drops an index whose names are too long to be names.
+function dispose.some_of_user_index(slot, key, max)
+  local size = call('ZCARD', key)
   if size == 0 then return 0, 0, 0 end
-  if weight(index, max) > size * 2 * bounds.member_bytes then
-    drop(index)
+  if foreign.memory_of(key, max) > size * 2 * bounds.member_bytes then
+    foreign.drop(key)
     return max, 0, 0
   end
-  local popped, names = call('ZPOPMIN', index, max), {}
+  local popped, names = call('ZPOPMIN', key, max), {}
   for i = 1, #popped, 2 do names[#names + 1] = popped[i] end
-  return (cost_of(names)), free(slot, dead_of(slot, names)), size - #names
+  local freed = entries.free(slot, entries.dead(slot, names))
+  return (index.cost_of(names)), freed, size - #names
 end
 
--- dispose_user_index does the same for a user's index whose head is gone. It returns how many wait.
-function dispose_user_index(slot, user, work)
-  local index = user_index_key(slot, user)
-  local size = call('ZCARD', index)
+-- dispose.of_user_index does the same for the index of a user whose head is gone. It returns how
+-- many entries wait.
+function dispose.of_user_index(slot, user, work)
+  local key = user_index_key(slot, user)
+  local size = call('ZCARD', key)
   if size == 0 then return 0 end
-  local nonce, over = new_epoch(slot), call('PEXPIRETIME', index)
-  local aside, last = aside_key(slot, nonce), now_ms() + 3 * MAX_TTL_MS
-  call('RENAME', index, aside)
-  if over < 0 or over > last then
-    call('PEXPIREAT', aside, last)
-    over = last
+  local nonce, expiry = new_epoch(slot), call('PEXPIRETIME', key)
+  local aside, max_expiry = dispose.aside_key(slot, nonce), now_ms() + 3 * MAX_TTL_MS
+  call('RENAME', key, aside)
+  if expiry < 0 or expiry > max_expiry then
+    call('PEXPIREAT', aside, max_expiry)
+    expiry = max_expiry
   end
   if size > work.members then
-    leave(work, 'u', size, over, nonce)
+    jobs.defer(work, 'u', size, expiry, nonce)
     return size
   end
-  local _, _, left = reclaim_user_index(slot, aside, size)
+  local _, _, left = dispose.some_of_user_index(slot, aside, size)
   return left
 end
 
--- shorten_entry makes an entry that was listed in this slice live and be fresh for no longer than a rule says, and lists it
--- where it belongs then.
-local function shorten_entry(slot, op, epoch, slice, member, rule, now)
-  if not parse_member(member) then return end
+---------------------------------------------------------------------------------------------------
+-- Shortening entries to a rule whose TTLs were lowered: some at once, others in jobs.
+
+local shorten = {}
+
+-- shorten.entry limits the lifetime and freshness of an entry listed in this slice to a rule, and
+-- lists it in the slice of its new expiry.
+function shorten.entry(slot, op, epoch, slice, member, rule, now)
+  local user = parse_member(member)
+  if not user then return end
   local key = member_key(slot, op, member)
   local header = read_header(key)
   if listed_in(header, epoch) ~= slice then return end
@@ -1385,78 +1523,81 @@ local function shorten_entry(slot, op, epoch, slice, member, rule, now)
   local deadline = negative and fresh_until or now + life_of(rule)
   local shortened = call('PEXPIREAT', key, deadline, 'LT') == 1
   local expiry = shortened and deadline or call('PEXPIRETIME', key)
-  local user = parse_member(member)
   if expiry <= now then
-    if user ~= '' then remove_from_user_index(slot, user, {name_of(slot, op, member)}) end
+    if user ~= '' then user_index.remove(slot, user, {name_of(slot, op, member)}) end
     return
   end
   local target = slice_for(expiry, slice_exponent(expiry - now))
   local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
   local in_slice, chunk = enlist(slot, epoch, target, member, now, expiry)
   call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, in_slice, chunk))
-  if user ~= '' then call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
+  if user == '' then return end
+  call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member))
 end
 
-local function parse_sweep(piece)
-  local slice, chunk, last, from = string.match(string.sub(piece.what, EPOCH_LEN + 1), '^:(%d+):(%d+):(%d+):()')
+-- A sweep shortens the entries of one slice, chunk by chunk.
+
+function shorten.parse_sweep(job)
+  local detail = string.sub(job.detail, EPOCH_LEN + 1)
+  local slice, chunk, last, from = string.match(detail, '^:(%d+):(%d+):(%d+):()')
   if not slice then return nil end
-  local w = {
-    epoch = string.sub(piece.what, 1, EPOCH_LEN), slice = parse_slice(slice), chunk = whole(chunk), last = whole(last),
-    left = piece.left, op = string.sub(piece.what, EPOCH_LEN + from),
+  local sweep = {
+    epoch = string.sub(job.detail, 1, EPOCH_LEN), slice = index.parse_slice(slice),
+    chunk = parse_whole(chunk), last = parse_whole(last), remaining = job.remaining,
+    op = string.sub(detail, from),
   }
-  if w.slice and w.chunk and w.last and w.last <= MAX_CHUNK and w.op ~= '' and #w.op <= MAX_OPERATION_BYTES then return w end
+  local is_valid = sweep.slice and sweep.chunk and sweep.last and sweep.last <= MAX_CHUNK
+  if is_valid and sweep.op ~= '' and #sweep.op <= MAX_OPERATION_BYTES then return sweep end
 end
 
-local function format_sweep(w)
-  return w.epoch .. string.format(':%d:%d:%d:', w.slice, w.chunk, w.last) .. w.op
+function shorten.format_sweep(sweep)
+  local position = string.format(':%d:%d:%d:', sweep.slice, sweep.chunk, sweep.last)
+  return sweep.epoch .. position .. sweep.op
 end
 
--- drop_emptied takes a slice that lists nothing out of the index: sizes may be estimated from a few slices.
-local function drop_emptied(slot, epoch, slice)
-  local open, closed = read_slice(slot, epoch, slice)
-  if not open or closed > 0 or chunk_length(slot, epoch, slice, open) > 0 then return end
-  drop_slice(slot, epoch, slice)
+-- shorten.delete_if_empty removes a slice without members from the index: sizes may be estimates.
+function shorten.delete_if_empty(slot, epoch, slice)
+  local open, closed = index.read_slice(slot, epoch, slice)
+  if not open or closed > 0 or index.chunk_length(slot, epoch, slice, open) > 0 then return end
+  index.delete_slice(slot, epoch, slice)
   open_chunks.items[epoch] = nil
 end
 
--- sweep goes on with a sweep, by up to max members, for the operation's rule of now: what was filled by it is not
--- shortened, and where it lets entries live longer than the rule that the sweep was made for, nothing is. It returns how
--- many it looked at (an empty chunk counts, too), and whether something is left.
-local function sweep(slot, w, rule, max)
-  if not rule or operation_epoch(slot, w.op) ~= w.epoch then return 0, false end
-  local now, looked = now_ms(), 0
-  while looked < max and w.chunk <= w.last do
-    local members, cost, others = pop_members(chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked)
-    local open, closed = read_slice(slot, w.epoch, w.slice)
-    if open and #members > 0 then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
-    if not others then w.chunk = w.chunk + 1 end
-    looked, w.left = looked + cost, math.max(1, w.left - #members)
-    for _, member in ipairs(members) do shorten_entry(slot, w.op, w.epoch, w.slice, member, rule, now) end
+-- shorten.continue continues a sweep by up to max members, under the operation's current rule. It
+-- leaves entries alone that this rule filled, or that it allows to live longer than the rule that
+-- the sweep was made for. It returns how many it examined, counting empty chunks, and whether the
+-- sweep has more.
+function shorten.continue(slot, sweep, rule, max)
+  local op, epoch, slice = sweep.op, sweep.epoch, sweep.slice
+  if not rule or operation_epoch(slot, op) ~= epoch then return 0, false end
+  local now, examined = now_ms(), 0
+  while examined < max and sweep.chunk <= sweep.last do
+    local chunk = chunk_key(slot, epoch, slice, sweep.chunk)
+    local members, cost, others = index.pop_members(chunk, max - examined)
+    local open, closed = index.read_slice(slot, epoch, slice)
+    if open and #members > 0 then index.write_slice(slot, epoch, slice, open, closed - #members) end
+    if not others then sweep.chunk = sweep.chunk + 1 end
+    examined, sweep.remaining = examined + cost, math.max(1, sweep.remaining - #members)
+    for _, member in ipairs(members) do shorten.entry(slot, op, epoch, slice, member, rule, now) end
   end
-  local more = w.chunk <= w.last
-  if not more then drop_emptied(slot, w.epoch, w.slice) end
-  return looked, more
+  local more = sweep.chunk <= sweep.last
+  if not more then shorten.delete_if_empty(slot, epoch, slice) end
+  return examined, more
 end
 
--- close_slice makes further members go to a chunk above those there are, and returns the last of these.
-local function close_slice(slot, epoch, at)
-  write_slice(slot, epoch, at.slice, math.min(MAX_CHUNK, at.open + 1), slice_size(slot, epoch, at))
-  open_chunks.items[epoch] = nil
-  return at.open
-end
-
--- outlives says whether a slice may list entries that go beyond a rule: any that are there longer than this reach, or negative
--- ones, which are in slices of up to this exponent. How long an entry is fresh is known by when it expires: not beyond that.
-local function outlives(at, rule, reach, exponent, now)
+-- shorten.is_affected says whether a slice may list entries that outlast a rule: any whose
+-- remaining lifetime exceeds reach, or negative ones, which are in slices of up to this exponent.
+-- No entry is fresh beyond its expiry.
+function shorten.is_affected(at, rule, reach, exponent, now)
   if at.size == 0 then return false end
-  local over = slice_end(at.slice)
-  return over > now + reach or at.slice % 64 <= exponent and over > now + rule.negative
+  local expiry = slice_end(at.slice)
+  return expiry > now + reach or at.slice % 64 <= exponent and expiry > now + rule.negative
 end
 
-local function outliving(slices, rule, reach, exponent, now)
+function shorten.affected_slices(slices, rule, reach, exponent, now)
   local list, size = {}, 0
   for _, at in ipairs(slices) do
-    if outlives(at, rule, reach, exponent, now) then
+    if shorten.is_affected(at, rule, reach, exponent, now) then
       list[#list + 1] = at
       size = size + at.size
     end
@@ -1464,196 +1605,220 @@ local function outliving(slices, rule, reach, exponent, now)
   return list, size
 end
 
--- shorten_slices begins with sweeps of slices and leaves the rest for later.
-local function shorten_slices(slot, op, epoch, slices, rule, work)
+-- shorten.slices begins sweeps of slices and defers the rest.
+function shorten.slices(slot, op, epoch, slices, rule, work)
   for _, at in ipairs(slices) do
-    local last = close_slice(slot, epoch, at)
-    local w = {epoch = epoch, slice = at.slice, chunk = 0, last = last, left = at.size, op = op}
+    local sweep = {epoch = epoch, slice = at.slice, chunk = 0, remaining = at.size, op = op}
+    sweep.last = index.close_slice(slot, epoch, at)
     local more = true
     if work.members > 0 then
-      local looked
-      looked, more = sweep(slot, w, rule, work.members)
-      spend_members(work, looked + WORK_COST)
+      local examined
+      examined, more = shorten.continue(slot, sweep, rule, work.members)
+      budget.spend_members(work, examined + budget.job_cost)
     end
-    if more then leave(work, 's', w.left, slice_end(at.slice) + MARGIN_MS, format_sweep(w)) end
+    if more then
+      local expiry = slice_end(at.slice) + MARGIN_MS
+      jobs.defer(work, 's', sweep.remaining, expiry, shorten.format_sweep(sweep))
+    end
   end
 end
 
--- shorten lets the entries of an operation live, and be fresh, no longer than its rule says, so many at once and others later.
--- It looks at those that are there for longer than reach.
-function shorten(slot, op, rule, reach, exponent, work)
+-- shorten.operation limits the lifetime and freshness of an operation's entries to its rule. reach
+-- and exponent are those of shorten.is_affected.
+function shorten.operation(slot, op, rule, reach, exponent, work)
   local epoch, now = operation_epoch(slot, op), now_ms()
   if not epoch then return end
-  local found = inspect(slot, epoch, now, work)
-  local slices, size = outliving(found.slices, rule, reach, exponent, now)
-  if size == 0 and (found.whole or #found.slices > 0) then return end
+  local found = survey.inspect(slot, epoch, now, work)
+  local slices, size = shorten.affected_slices(found.slices, rule, reach, exponent, now)
+  if size == 0 and (found.complete or #found.slices > 0) then return end
   if work.members > 0 and size > 0 then
-    shorten_slices(slot, op, epoch, slices, rule, work)
+    shorten.slices(slot, op, epoch, slices, rule, work)
   else
-    leave(work, 't', size, found.over, epoch .. string.format(':%d:', exponent) .. op)
+    jobs.defer(work, 't', size, found.expiry, epoch .. string.format(':%d:', exponent) .. op)
   end
 end
 
--- Each kind of work goes on by up to max members, and returns what that cost, in members that are just freed, how many
--- entries it freed, and how many members are left.
-local go_on = {}
+---------------------------------------------------------------------------------------------------
+-- Running jobs. Each kind has a function that continues a job by up to max members. It returns the
+-- cost, in members that are only freed, how many entries it freed, and how many members remain.
 
--- In an index that was read each slice costs a little, too.
-local function cost_of_slices(slot, epoch) return math.floor(call('HLEN', index_key(slot, epoch)) / SLICES) end
+local run_job = {}
 
-go_on['?'] = function(_, piece) return math.ceil(#piece.what / bounds.member_bytes), 0, 0 end
+-- Reading an index costs a little for each slice, too.
+function jobs.cost_of_slices(slot, epoch)
+  return math.floor(call('HLEN', index_key(slot, epoch)) / SLICES)
+end
 
-function go_on.o(slot, piece, max)
-  local epoch, op = string.sub(piece.what, 1, EPOCH_LEN), string.sub(piece.what, EPOCH_LEN + 2)
+run_job['?'] = function(_, job) return math.ceil(#job.detail / bounds.member_bytes), 0, 0 end
+
+function run_job.o(slot, job, max)
+  local epoch, op = string.sub(job.detail, 1, EPOCH_LEN), string.sub(job.detail, EPOCH_LEN + 2)
   if op == '' or #op > MAX_OPERATION_BYTES then return 0, 0, 0 end
-  local of_slices = cost_of_slices(slot, epoch)
-  local looked, freed = reclaim_index(slot, epoch, op, max)
-  if looked < max then return looked + of_slices, freed, 0 end
-  local left = piece.left - looked
-  return looked + of_slices, freed, left > 0 and left or index_size(slot, epoch)
+  local slices_cost = jobs.cost_of_slices(slot, epoch)
+  local examined, freed = dispose.some_of_index(slot, epoch, op, max)
+  if examined < max then return examined + slices_cost, freed, 0 end
+  local remaining = job.remaining - examined
+  if remaining <= 0 then remaining = survey.size(slot, epoch) end
+  return examined + slices_cost, freed, remaining
 end
 
-function go_on.u(slot, piece, max)
-  local looked, freed, left = reclaim_user_index(slot, aside_key(slot, piece.what), math.ceil(max / MEMBER_COST))
-  return looked * MEMBER_COST, freed, left
+function run_job.u(slot, job, max)
+  local key, members = dispose.aside_key(slot, job.detail), math.ceil(max / budget.member_cost)
+  local examined, freed, remaining = dispose.some_of_user_index(slot, key, members)
+  return examined * budget.member_cost, freed, remaining
 end
 
-function go_on.s(slot, piece, max)
-  local w = parse_sweep(piece)
-  if not w then return 0, 0, 0 end
-  local looked, more = sweep(slot, w, rule_for(slot, w.op), math.ceil(max / MEMBER_COST))
-  piece.what = format_sweep(w)
-  return looked * MEMBER_COST, 0, more and w.left or 0
+function run_job.s(slot, job, max)
+  local sweep = shorten.parse_sweep(job)
+  if not sweep then return 0, 0, 0 end
+  local rule, members = rule_for(slot, sweep.op), math.ceil(max / budget.member_cost)
+  local examined, more = shorten.continue(slot, sweep, rule, members)
+  job.detail = shorten.format_sweep(sweep)
+  return examined * budget.member_cost, 0, more and sweep.remaining or 0
 end
 
-function go_on.t(slot, piece)
-  local epoch = string.sub(piece.what, 1, EPOCH_LEN)
-  local exponent, from = string.match(string.sub(piece.what, EPOCH_LEN + 1), '^:(%-?%d%d?):()')
-  local op, now = exponent and string.sub(piece.what, EPOCH_LEN + from) or '', now_ms()
+function run_job.t(slot, job)
+  local epoch, detail = string.sub(job.detail, 1, EPOCH_LEN), string.sub(job.detail, EPOCH_LEN + 1)
+  local exponent, from = string.match(detail, '^:(%-?%d%d?):()')
+  local op, now = exponent and string.sub(detail, from) or '', now_ms()
   if op == '' or #op > MAX_OPERATION_BYTES then return 0, 0, 0 end
   local rule = rule_for(slot, op)
   if not rule or operation_epoch(slot, op) ~= epoch then return 0, 0, 0 end
-  local work, of_slices = new_work(1, 0), cost_of_slices(slot, epoch)
-  local slices = outliving(inspect(slot, epoch, now, work).slices, rule, rule.ttl, tonumber(exponent), now)
-  shorten_slices(slot, op, epoch, slices, rule, work)
-  settle(slot, work)
-  return #slices * MEMBER_COST + of_slices, 0, 0
+  local work, slices_cost = budget.new(1, 0), jobs.cost_of_slices(slot, epoch)
+  local found = survey.inspect(slot, epoch, now, work)
+  local slices = shorten.affected_slices(found.slices, rule, rule.ttl, tonumber(exponent), now)
+  shorten.slices(slot, op, epoch, slices, rule, work)
+  jobs.save(slot, work)
+  return #slices * budget.member_cost + slices_cost, 0, 0
 end
 
-function reclaim(slot, max)
+-- jobs.run spends up to max members on the jobs, from the first on, and returns how many entries it
+-- freed.
+function jobs.run(slot, max)
   local key, freed_total = pending_key(slot), 0
-  if call('LLEN', key) > MAX_PENDING then
-    drop(key)
+  if call('LLEN', key) > jobs.max then
+    foreign.drop(key)
     return 0
   end
   while max > 0 do
-    local piece = piece_at(slot, '0')
-    if not piece then break end
-    local cost, freed, left = go_on[piece.kind](slot, piece, max)
-    if left > 0 then
-      piece.left = left
-      call('LSET', key, '0', format_piece(piece))
+    local job = jobs.at(slot, '0')
+    if not job then break end
+    local cost, freed, remaining = run_job[job.kind](slot, job, max)
+    if remaining > 0 then
+      job.remaining = remaining
+      call('LSET', key, '0', jobs.format(job))
     else
       call('LPOP', key)
     end
-    max, freed_total = max - math.max(cost, piece.kind == '?' and 1 or WORK_COST), freed_total + freed
+    max = max - math.max(cost, job.kind == '?' and 1 or budget.job_cost)
+    freed_total = freed_total + freed
   end
   return freed_total
-end
 end
 
 ---------------------------------------------------------------------------------------------------
 -- Invalidation of each scope, by mode: hard; soft, which makes entries stale; or dry, which changes
--- nothing. Each returns the number of live keys that were covered and how many wait to be reclaimed.
+-- nothing. Each function returns the number of live keys in scope, and how many wait for reclaim.
 
 local HARD, SOFT, DRY = 'hard', 'soft', 'dry'
-local hide, hide_module, invalidate_operation, invalidate_module, invalidate, count_invalidation
-do
--- An operation of a user is invalidated precisely where the user has at most so many entries in the module.
-local MAX_USER_ENTRIES = 256
 
--- soften renews the soft epoch of a head, which begins after so many bytes. What is no head goes.
-local function soften(slot, head, hard_len)
-  local value = text_at(head)
+local invalidation = {
+  -- An operation of a user with more entries in the module is invalidated together with all of
+  -- them.
+  max_user_entries = 256,
+}
+
+-- invalidation.soften renews the soft epoch of a head, which begins after so many bytes. It drops
+-- what is not a head.
+function invalidation.soften(slot, head, hard_len)
+  local value = read_string(head)
   if not value then return end
   if #value ~= hard_len and #value ~= hard_len + EPOCH_LEN then
-    drop(head)
+    foreign.drop(head)
   else
     call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL')
   end
 end
 
--- hide takes the heads of operations away, and so everything that they cover out of sight.
-function hide(slot, operations)
+-- invalidation.delete_heads deletes the heads of operations, which invalidates their entries and
+-- detaches their indexes.
+function invalidation.delete_heads(slot, operations)
   local keys = {}
-  for _, seen in ipairs(operations) do
-    keys[#keys + 1] = operation_head_key(slot, seen.op)
-    keys[#keys + 1] = deletions_key(slot, seen.op)
+  for _, operation in ipairs(operations) do
+    keys[#keys + 1] = operation_head_key(slot, operation.op)
+    keys[#keys + 1] = deletions_key(slot, operation.op)
   end
   batched(keys, function(...) return call('UNLINK', ...) end)
 end
 
--- cover counts what an operation has, and gives its memory back where the head is gone.
-local function cover(slot, seen, live, mode, work)
-  local found = survey(slot, seen.op, seen.epoch, now_ms(), work)
+-- invalidation.count counts the entries of an operation, and frees them if its head was deleted.
+function invalidation.count(slot, operation, live, mode, work)
+  local op, epoch = operation.op, operation.epoch
+  local found = survey.count(slot, op, epoch, now_ms(), work)
   local keys = live and found.live or 0
   if mode == HARD then
-    local freed, waiting = dispose_index(slot, seen.op, seen.epoch, found, work)
-    -- What was freed is exact: entries that were evicted before are not among it.
+    local freed, waiting = dispose.of_index(slot, op, epoch, found, work)
+    -- The number of freed entries is exact: it excludes those evicted before.
     if live and waiting == 0 then keys = freed end
     return keys, waiting
   end
   if mode == SOFT then return keys, 0 end
   if keys > work.members then return keys, keys end
-  if keys > 0 then spend_members(work, keys + WORK_COST) end
+  if keys > 0 then budget.spend_members(work, keys + budget.job_cost) end
   return keys, 0
 end
 
-function invalidate_operation(slot, op, mode, work)
-  local seen = in_sight(slot, {op})
-  if mode == HARD then hide(slot, {{op = op}}) end
-  if not seen[1] then return 0, 0 end
-  local keys, waiting = cover(slot, seen[1], head_exists(module_head_key(slot)), mode, work)
+function invalidation.of_operation(slot, op, mode, work)
+  local operation = operations_with_heads(slot, {op})[1]
+  if mode == HARD then invalidation.delete_heads(slot, {{op = op}}) end
+  if not operation then return 0, 0 end
+  local live = head_exists(module_head_key(slot))
+  local keys, waiting = invalidation.count(slot, operation, live, mode, work)
   if mode ~= SOFT then return keys, waiting end
-  soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
+  invalidation.soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
   return keys, 0
 end
 
--- hide_module takes the module's head away, before anything that might fail, and says whether it was there.
-function hide_module(slot) return call('UNLINK', module_head_key(slot)) == 1 end
+-- invalidation.delete_module_head precedes anything that may fail. It says whether there was a
+-- head.
+function invalidation.delete_module_head(slot)
+  return call('UNLINK', module_head_key(slot)) == 1
+end
 
--- invalidate_module is told whether there is, or was, a head of the module.
-function invalidate_module(slot, mode, operations, live)
-  local seen, total, waiting_total = in_sight(slot, operations), 0, 0
-  local work = new_work(#seen, INLINE_RECLAIM_KEYS)
-  if mode == HARD then hide(slot, seen) end
-  for _, one in ipairs(seen) do
-    local keys, waiting = cover(slot, one, live, mode, work)
+-- invalidation.of_module invalidates all operations. live says whether the module has, or had, a
+-- head.
+function invalidation.of_module(slot, mode, operations, live)
+  local with_heads, total, waiting_total = operations_with_heads(slot, operations), 0, 0
+  local work = budget.new(#with_heads, budget.inline_keys)
+  if mode == HARD then invalidation.delete_heads(slot, with_heads) end
+  for _, operation in ipairs(with_heads) do
+    local keys, waiting = invalidation.count(slot, operation, live, mode, work)
     total, waiting_total = total + keys, waiting_total + waiting
   end
-  settle(slot, work)
+  jobs.save(slot, work)
   if mode ~= SOFT then return total, waiting_total end
-  soften(slot, module_head_key(slot), EPOCH_LEN)
+  invalidation.soften(slot, module_head_key(slot), EPOCH_LEN)
   return total, 0
 end
 
--- heads_with sums up what covers the entries of an operation of a user whose head is, or was, this.
-local function heads_with(slot, op, user, user_head)
+-- invalidation.heads_with parses the heads over a user's entries, with this head of the user.
+function invalidation.heads_with(slot, op, user, user_head)
   local of_op = keys_of_operation(slot, op)
   local raw = call('MGET', of_op.module_head, of_op.head)
   raw[3] = user_head
   return heads_from(raw, user)
 end
 
--- live_names lists those of a user's entries that are, or were, live under this head of the user, those of op apart where it
--- is given.
-local function live_names(slot, user, user_head, names, op)
+-- invalidation.live_names lists the entries that are live, or were, under this head of their user:
+-- first those of op, then the others.
+function invalidation.live_names(slot, user, user_head, names, op)
   local of_op, others, heads_of = {}, {}, {}
   for _, name in ipairs(names) do
     local entry_op = parse_name(name)
     if entry_op then
-      heads_of[entry_op] = heads_of[entry_op] or heads_with(slot, entry_op, user, user_head)
-      if read_entry(read_header(entry_key(slot, name)), heads_of[entry_op], user) then
+      local heads = heads_of[entry_op] or invalidation.heads_with(slot, entry_op, user, user_head)
+      heads_of[entry_op] = heads
+      if read_entry(read_header(entry_key(slot, name)), heads, user) then
         local list = op == entry_op and of_op or others
         list[#list + 1] = name
       end
@@ -1662,87 +1827,91 @@ local function live_names(slot, user, user_head, names, op)
   return of_op, others
 end
 
--- count_user counts the live entries of a user whose head is, or was, this; of many it takes the index' word.
-local function count_user(slot, user, user_head)
+-- invalidation.count_user counts the entries that are live, or were, under this head of their
+-- user. If there are many, it trusts the index.
+function invalidation.count_user(slot, user, user_head)
   if not (user_head and head_exists(module_head_key(slot))) then return 0 end
-  local index = user_index_key(slot, user)
-  local listed = user_index.names(index, INLINE_RECLAIM_KEYS)
-  if not listed then return user_index.count(index, now_ms()) end
-  local _, names = live_names(slot, user, user_head, listed, nil)
+  local key = user_index_key(slot, user)
+  local listed = user_index.names(key, budget.inline_keys)
+  if not listed then return user_index.count(key, now_ms()) end
+  local _, names = invalidation.live_names(slot, user, user_head, listed, nil)
   return #names
 end
 
-local function invalidate_user(slot, user, mode)
+function invalidation.of_user(slot, user, mode)
   local head = user_head_key(slot, user)
-  local before = text_at(head)
+  local before = read_string(head)
   if mode == HARD then call('UNLINK', head) end
-  local keys = count_user(slot, user, before)
+  local keys = invalidation.count_user(slot, user, before)
   if mode == SOFT then
-    soften(slot, head, EPOCH_LEN)
+    invalidation.soften(slot, head, EPOCH_LEN)
     return keys, 0
   end
-  if mode == DRY then return keys, keys > INLINE_RECLAIM_KEYS and keys or 0 end
-  local work = new_work(0, INLINE_RECLAIM_KEYS)
-  local waiting = dispose_user_index(slot, user, work)
-  settle(slot, work)
+  if mode == DRY then return keys, keys > budget.inline_keys and keys or 0 end
+  local work = budget.new(0, budget.inline_keys)
+  local waiting = dispose.of_user_index(slot, user, work)
+  jobs.save(slot, work)
   return keys, waiting
 end
 
--- expire_freshness makes an entry stale now.
-local function expire_freshness(slot, name)
+-- invalidation.expire_freshness makes an entry stale now.
+function invalidation.expire_freshness(slot, name)
   call('SETRANGE', entry_key(slot, name), FRESH_UNTIL_AT, struct.pack('>I8', 0))
 end
 
--- restamp gives entries of a user the user's new epoch, so that they stay live.
-local function restamp(slot, names, epoch)
+-- invalidation.restamp writes the user's new epoch into entries, so that they stay live.
+function invalidation.restamp(slot, names, epoch)
   for _, name in ipairs(names) do
     call('SETRANGE', entry_key(slot, name), USER_EPOCH_AT, epoch)
   end
 end
 
--- invalidate_user_operation works through the user's index: no head covers one operation of one user. Renewing the user's epoch
--- fences loads under way, and leaves no entry live that the index, perhaps evicted in between, does not list. It comes first:
--- whatever else there is, the purge takes effect. A user with many entries is invalidated as a whole: to tell them apart would
--- take too long.
-local function invalidate_user_operation(slot, op, user, mode)
-  local key, index = user_head_key(slot, user), user_index_key(slot, user)
-  local head = text_at(key)
+-- invalidation.of_user_operation uses the user's index, because no head covers one operation of one
+-- user. Renewing the user's epoch fences loads in progress. It also invalidates entries that the
+-- index lacks, for example because it was evicted. It comes first, so that the invalidation is in
+-- effect even if the rest fails. A user with many entries is invalidated as a whole: separating the
+-- entries would take too long.
+function invalidation.of_user_operation(slot, op, user, mode)
+  local key, listing = user_head_key(slot, user), user_index_key(slot, user)
+  local head = read_string(key)
   if not head or not is_head(3, head) then
     if mode ~= DRY then call('UNLINK', key) end
     return 0, 0
   end
-  if mode ~= DRY then user_index.clean(index, now_ms(), MAX_RECLAIM_KEYS) end
-  local listed = user_index.names(index, MAX_USER_ENTRIES)
-  if not listed then return invalidate_user(slot, user, mode) end
+  if mode ~= DRY then user_index.clean(listing, now_ms(), budget.reclaim_keys) end
+  local listed = user_index.names(listing, invalidation.max_user_entries)
+  if not listed then return invalidation.of_user(slot, user, mode) end
   local epoch = new_epoch(slot)
   if mode ~= DRY then call('SET', key, epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL') end
-  local names, others = live_names(slot, user, head, listed, op)
+  local names, others = invalidation.live_names(slot, user, head, listed, op)
   if mode == DRY then return #names, 0 end
-  restamp(slot, others, epoch)
+  invalidation.restamp(slot, others, epoch)
   if mode == SOFT then
-    restamp(slot, names, epoch)
-    for _, name in ipairs(names) do expire_freshness(slot, name) end
+    invalidation.restamp(slot, names, epoch)
+    for _, name in ipairs(names) do invalidation.expire_freshness(slot, name) end
   else
-    free(slot, names, {})
+    entries.free(slot, names, {})
   end
   return #names, 0
 end
 
--- invalidate is told which operations the module has, and whether its head is or was there, where all of it is meant.
-function invalidate(slot, op, user, mode, operations, live)
-  if user == '' and op == '' then return invalidate_module(slot, mode, operations, live) end
+-- invalidation.run takes the module's operations, and whether it has or had a head, for the scope
+-- of the whole module.
+function invalidation.run(slot, op, user, mode, operations, live)
+  if user == '' and op == '' then return invalidation.of_module(slot, mode, operations, live) end
   if user == '' then
-    local work = new_work(1, INLINE_RECLAIM_KEYS)
-    local keys, waiting = invalidate_operation(slot, op, mode, work)
-    settle(slot, work)
+    local work = budget.new(1, budget.inline_keys)
+    local keys, waiting = invalidation.of_operation(slot, op, mode, work)
+    jobs.save(slot, work)
     return keys, waiting
   end
-  if op == '' then return invalidate_user(slot, user, mode) end
-  return invalidate_user_operation(slot, op, user, mode)
+  if op == '' then return invalidation.of_user(slot, user, mode) end
+  return invalidation.of_user_operation(slot, op, user, mode)
 end
 
--- count_invalidation counts one of the module for each of its operations.
-function count_invalidation(slot, op, user, operations)
+-- invalidation.record updates the counters. An invalidation of the module counts for each
+-- operation.
+function invalidation.record(slot, op, user, operations)
   if call('EXISTS', policy_key(slot)) == 0 then return end
   count(slot, 'invalidations', '')
   if op ~= '' then
@@ -1751,46 +1920,49 @@ function count_invalidation(slot, op, user, operations)
     for _, known in ipairs(operations) do count(slot, 'invalidations', known) end
   end
 end
-end
 
 ---------------------------------------------------------------------------------------------------
--- cw_get KEY op id user [lock_ms]. A hit: [1, payload, remaining_ms, stale], and a token as the fifth
--- where this caller is the one to refresh a stale entry. A negative hit: the same with 2 for 1. A miss:
--- [0, token], and how long another's load lock lasts as the third where lock_ms asked for the lock.
+-- Leases and load locks, which cw_get gives and cw_set ends.
 
-local give_lock_back, cw_get, cw_unlock
-do
--- Expired members a lease removes from a user's index: more than the one that its fill adds, so indexes
--- shrink, and few, so that no call pays for a crowd that expired at once.
-local CLEAN_MEMBERS = 16
--- Who is told to refresh a stale entry has this long before another is, unless it said otherwise.
+-- The time a caller has to refresh a stale entry before another is asked to, unless it sets its
+-- own.
 local REFRESH_LOCK_MS = 10 * 1000
 local MAX_LOCK_MS = 10 * 60 * 1000
 
-local NO_LEASE = '0' -- the token of an operation that is not cached; no fill matches it
+local lease = {
+  -- The token of an operation that is not cached. It matches no fill.
+  NONE = '0',
+  -- Expired names that a lease removes from a user's index. Each fill adds one, so the index
+  -- shrinks; but no call pays for many that expired at once.
+  clean_names = 16,
+}
 
--- hide_operations keeps counts exact when the module's head is made anew: what operations list then is not live.
-local function hide_operations(slot, op)
-  local operations = known_operations(slot, read_rules(slot))
+-- lease.detach_operations keeps counts exact when the module's head is created: entries that the
+-- operations list so far are not live.
+function lease.detach_operations(slot, op)
+  local operations = counters.operations(slot, policy.rules(slot))
   operations[#operations + 1] = op
-  local seen, now = in_sight(slot, operations), now_ms()
-  local work = new_work(#seen, 0)
-  hide(slot, seen)
-  for _, one in ipairs(seen) do
-    dispose_index(slot, one.op, one.epoch, inspect(slot, one.epoch, now, work), work)
+  local with_heads, now = operations_with_heads(slot, operations), now_ms()
+  local work = budget.new(#with_heads, 0)
+  invalidation.delete_heads(slot, with_heads)
+  for _, operation in ipairs(with_heads) do
+    local found = survey.inspect(slot, operation.epoch, now, work)
+    dispose.of_index(slot, operation.op, operation.epoch, found, work)
   end
-  settle(slot, work)
+  jobs.save(slot, work)
 end
 
--- create_head puts a head where none is; whatever else is there goes without making others wait.
-local function create_head(key, value, ms)
+-- lease.create_head replaces what is under the key, in a way that frees large values in the
+-- background.
+function lease.create_head(key, value, ms)
   call('UNLINK', key)
   call('SET', key, value, 'PX', ms)
   return value
 end
 
--- create_missing_heads also makes those that are there last for a load and its entry.
-local function create_missing_heads(slot, op, user, heads, rule)
+-- lease.ensure_heads creates heads that are missing, and makes the others last for a load and the
+-- entry filled afterwards.
+function lease.ensure_heads(slot, op, user, heads, rule)
   local raw, keys = heads.raw, head_keys(slot, op, user)
   local ms, slack = heads_life(rule)
   for i, key in ipairs(keys) do
@@ -1798,39 +1970,45 @@ local function create_missing_heads(slot, op, user, heads, rule)
   end
   ms = ms + slack
   if not raw[1] then
-    hide_operations(slot, op)
-    raw[1], raw[2] = create_head(keys[1], new_epoch(slot), ms), false
-    call('HSET', counters_key(slot), SINCE, raw[1])
+    lease.detach_operations(slot, op)
+    raw[1], raw[2] = lease.create_head(keys[1], new_epoch(slot), ms), false
+    call('HSET', counters_key(slot), counters.SINCE, raw[1])
   end
-  raw[2] = raw[2] or create_head(keys[2], new_epoch(slot) .. new_epoch(slot), ms)
+  raw[2] = raw[2] or lease.create_head(keys[2], new_epoch(slot) .. new_epoch(slot), ms)
   if user ~= '' and not raw[3] then
-    local work = new_work(0, 0)
-    dispose_user_index(slot, user, work) -- it belonged to a head that is gone
-    settle(slot, work)
-    raw[3] = create_head(keys[3], new_epoch(slot), ms)
+    local work = budget.new(0, 0)
+    dispose.of_user_index(slot, user, work) -- it belonged to a former head
+    jobs.save(slot, work)
+    raw[3] = lease.create_head(keys[3], new_epoch(slot), ms)
   end
 end
 
-local function locked(token) return LOCKED .. string.sub(token, 2) end
-
--- lease returns the heads that a load begins with.
-local function lease(slot, op, user, heads, rule)
-  create_missing_heads(slot, op, user, heads, rule)
+-- lease.take returns the heads that a load begins with.
+function lease.take(slot, op, user, heads, rule)
+  lease.ensure_heads(slot, op, user, heads, rule)
   if heads.missing then heads = heads_from(heads.raw, user) end
   heads.rule, heads.of_op, heads.kept_by = rule, keys_of_operation(slot, op), rule
-  if user ~= '' then user_index.clean(user_index_key(slot, user), now_ms(), CLEAN_MEMBERS) end
+  if user ~= '' then user_index.clean(user_index_key(slot, user), now_ms(), lease.clean_names) end
   return heads
 end
 
--- read_lock returns the token of the load lock's owner; what is longer than any token is none.
-local function read_lock(slot, name) return call('GETRANGE', lock_key(slot, name), '0', '127') end
+-- A load lock holds the token of the caller that loads.
 
--- take_lock says whether the caller has the load lock now, or for how long another has it. A lock is worth what its owner's
--- token is: nobody has to wait for a load that will be fenced. Which fence it holds does not matter: the deletion of this entry
--- takes its lock along, and that of another does not fence the load.
-local function take_lock(slot, name, heads, ms)
+local lock = {}
+
+-- lock.mark returns the token that a caller gets together with the lock.
+function lock.mark(token) return LOCKED .. string.sub(token, 2) end
+
+-- lock.read returns the token of the load lock's owner. Whatever is longer than a token is not one.
+function lock.read(slot, name) return call('GETRANGE', lock_key(slot, name), '0', '127') end
+
+-- lock.take says whether the caller now has the load lock, or for how long another has it. A lock
+-- counts only while its owner's token does: nobody waits for a load that will be fenced. The fence
+-- in the token does not matter: deleting this entry also deletes its lock, and deleting another
+-- does not fence the load.
+function lock.take(slot, name, heads, ms)
   local key = lock_key(slot, name)
-  if differs_by_fence(read_lock(slot, name), heads) then
+  if differs_by_fence(lock.read(slot, name), heads) then
     local left = call('PTTL', key)
     if left > 0 then return false, math.min(left, MAX_LOCK_MS) end
   end
@@ -1838,18 +2016,82 @@ local function take_lock(slot, name, heads, ms)
   return true, 0
 end
 
-function give_lock_back(slot, name, token)
-  if read_lock(slot, name) == token then call('UNLINK', lock_key(slot, name)) end
+function lock.release(slot, name, token)
+  if lock.read(slot, name) == token then call('UNLINK', lock_key(slot, name)) end
 end
+
+---------------------------------------------------------------------------------------------------
+-- The log of single deletions of an operation. A deletion renews the fence in the operation's head,
+-- which concerns every load in progress. The log tells which of them the deletion does not cover.
+-- Its records are <the fence that a deletion replaced><digest of the deleted entry's name>.
+
+local deletions = {digest_bytes = 16}
+
+deletions.record_bytes = EPOCH_LEN + deletions.digest_bytes
+-- A lease can look back on the last 128 deletions.
+deletions.max_bytes = 128 * deletions.record_bytes
+
+function deletions.digest(name)
+  return string.sub(redis.sha1hex(name), 1, deletions.digest_bytes)
+end
+
+-- deletions.covers says whether an entry was deleted after a lease saw this fence. A fence that is
+-- not in the log, because it was trimmed or evicted, may hide any deletion.
+function deletions.covers(slot, op, name, fence)
+  local record_bytes = deletions.record_bytes
+  local log = call('GETRANGE', deletions_key(slot, op), -deletions.max_bytes, -1)
+  if #log % record_bytes ~= 0 then return true end
+  local digest, seen = deletions.digest(name), false
+  for from = 1, #log, record_bytes do
+    local digest_from = from + EPOCH_LEN
+    seen = seen or string.sub(log, from, digest_from - 1) == fence
+    local record_end = from + record_bytes - 1
+    if seen and string.sub(log, digest_from, record_end) == digest then return true end
+  end
+  return not seen
+end
+
+-- deletions.add keeps the log to complete records, and to twice the bytes that are read.
+function deletions.add(log, record)
+  local length = call('APPEND', log, record)
+  if length % deletions.record_bytes ~= 0 then
+    call('SET', log, record)
+  elseif length > 2 * deletions.max_bytes then
+    call('SET', log, call('GETRANGE', log, -deletions.max_bytes, -1))
+  end
+end
+
+-- deletions.fence fences the loads of an entry and no others.
+function deletions.fence(slot, op, name, op_head)
+  local head, log = operation_head_key(slot, op), deletions_key(slot, op)
+  local soft = string.sub(op_head, 2 * EPOCH_LEN + 1)
+  call('SET', head, epoch_of(op_head) .. new_epoch(slot) .. soft, 'KEEPTTL')
+  deletions.add(log, fence_of(op_head) .. deletions.digest(name))
+  call('PEXPIRE', log, math.max(call('PTTL', head), 1))
+end
+
+-- deletions.renew_fence changes the head of an operation without effect on entries and loads.
+function deletions.renew_fence(slot, op)
+  local head = read_string(operation_head_key(slot, op))
+  if head and is_head(2, head) then deletions.fence(slot, op, '', head) end
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_get
+--   KEYS   the slot
+--   ARGV   op id user [lock_ms]
+--   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
+--          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
+--          for how many ms another caller has the load lock as third, if lock_ms asked for it
 
 local function answer_miss(slot, op, user, name, heads, lock_ms)
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
-  if not rule or not admit(slot, op) then return {0, NO_LEASE} end
-  heads = lease(slot, op, user, heads, rule)
+  if not rule or not admit(slot, op) then return {0, lease.NONE} end
+  heads = lease.take(slot, op, user, heads, rule)
   count(slot, 'misses', op)
   if lock_ms == 0 then return {0, heads.token} end
-  local mine, wait = take_lock(slot, name, heads, lock_ms)
-  if mine then return {0, locked(heads.token)} end
+  local mine, wait = lock.take(slot, name, heads, lock_ms)
+  if mine then return {0, lock.mark(heads.token)} end
   return {0, heads.token, wait}
 end
 
@@ -1858,21 +2100,22 @@ local function answer_stale(slot, op, user, name, heads, reply, lock_ms)
   reply[4] = 1
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
   if not rule then return reply end
-  heads = lease(slot, op, user, heads, rule)
-  if take_lock(slot, name, heads, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then reply[5] = locked(heads.token) end
+  heads = lease.take(slot, op, user, heads, rule)
+  local ms = lock_ms > 0 and lock_ms or REFRESH_LOCK_MS
+  if lock.take(slot, name, heads, ms) then reply[5] = lock.mark(heads.token) end
   return reply
 end
 
 local function want_lock_ms(text)
   if not text then return 0 end
-  local ms = whole(text)
+  local ms = parse_whole(text)
   if not ms or ms > MAX_LOCK_MS then
     refuse('cw_get: lock_ms must be a whole number from 0 to ' .. MAX_LOCK_MS)
   end
   return ms
 end
 
-function cw_get(keys, args)
+function calls.cw_get(keys, args)
   local slot = slot_of(keys, 'cw_get')
   if #args ~= 4 then want_args('cw_get', args, 'op id user', 3) end
   local op, id, user, lock_ms = args[1], args[2], args[3], want_lock_ms(args[4])
@@ -1892,99 +2135,71 @@ function cw_get(keys, args)
   return reply
 end
 
--- cw_unlock KEY op id user: 1 if a load lock was given back before its time, else 0. For a caller whose
--- load failed; a fill gives it back by itself.
-function cw_unlock(keys, args)
-  local slot = slot_of(keys, 'cw_unlock')
-  want_args('cw_unlock', args, 'op id user', 3)
-  local op, id, user = args[1], args[2], args[3]
-  want_entry('cw_unlock', op, id, user)
-  return call('UNLINK', lock_key(slot, name_of(slot, op, member_of(user, id))))
-end
-end
-
 ---------------------------------------------------------------------------------------------------
--- cw_set KEY op id user payload token [options]: the TTL in ms, 0 not cached, -1 fenced, -2 refused. Options are the
--- words negative, where the source has nothing under that id, and room, where the payload begins behind as many bytes
--- of any kind as the header will have.
+-- cw_set
+--   KEYS   the slot
+--   ARGV   op id user payload token [options]
+--   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
+--
+-- options is one argument with the words negative (the source has nothing under this id) and room
+-- (the payload begins behind as many bytes of any value as the header takes).
 
-local cw_set, cw_delete, renew_fence
-do
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 local OPTIONS = {
-  [''] = {}, negative = {negative = true}, room = {room = true}, ['negative room'] = {negative = true, room = true},
+  [''] = {},
+  negative = {negative = true},
+  room = {room = true},
+  ['negative room'] = {negative = true, room = true},
 }
 
--- Deletions of single entries that a lease can look back on.
-local DELETION_LOG_LEN = 128
-local DIGEST_LEN = 16
-local RECORD_BYTES = EPOCH_LEN + DIGEST_LEN
-local MAX_LOG_BYTES = DELETION_LOG_LEN * RECORD_BYTES
+-- A header is longer than its token by so many bytes.
+local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
+local OPERATION_EPOCH_END = (HEADER_FIXED_LEN + 2 * EPOCH_LEN - 1) .. ''
 
-local function deletion_digest(name) return string.sub(redis.sha1hex(name), 1, DIGEST_LEN) end
-
--- deleted_since says whether an entry was deleted after a lease saw this fence. The log's records
--- are <the fence a deletion replaced><digest of the entry it deleted>. A fence that is not in it
--- (trimmed, evicted) may hide anything, so the answer is yes.
-local function deleted_since(slot, op, name, fence)
-  local log = call('GETRANGE', deletions_key(slot, op), -MAX_LOG_BYTES, -1)
-  if #log % RECORD_BYTES ~= 0 then return true end
-  local digest, seen = deletion_digest(name), false
-  for from = 1, #log, RECORD_BYTES do
-    local digest_from = from + EPOCH_LEN
-    seen = seen or string.sub(log, from, digest_from - 1) == fence
-    if seen and string.sub(log, digest_from, from + RECORD_BYTES - 1) == digest then return true end
-  end
-  return not seen
-end
-
--- is_fenced says whether something that covers the entry was invalidated since a token was taken that is not that of
--- the heads. Where it differs from the heads in the operation's fence only, single entries were deleted, perhaps not
--- this one.
+-- is_fenced says whether an invalidation covered the entry since the token was taken. The token is
+-- not that of the heads. If it differs from it only by the operation's fence, there were only
+-- deletions of single entries, perhaps not of this one.
 local function is_fenced(slot, op, member, heads, token)
   if heads.missing or not differs_by_fence(token, heads) then return true end
   local at = fence_at(heads)
-  return deleted_since(slot, op, name_of(slot, op, member), string.sub(token, at + 1, at + EPOCH_LEN))
+  local fence = string.sub(token, at + 1, at + EPOCH_LEN)
+  return deletions.covers(slot, op, name_of(slot, op, member), fence)
 end
 
--- unlocked gives the load lock back that came with a token, if one did, and returns the plain token.
+-- unlocked releases the load lock that came with a token, if any, and returns the plain token.
 local function unlocked(slot, op, member, token)
   if string.byte(token) ~= LOCKED_BYTE then return token end
   local plain = PLAIN .. string.sub(token, 2)
-  give_lock_back(slot, name_of(slot, op, member), plain)
+  lock.release(slot, name_of(slot, op, member), plain)
   return plain
 end
 
--- unstored is the answer to a fill that is not stored: the load lock that came with its token goes back all the same.
-local function unstored(slot, op, user, id, token, answer)
+-- not_stored answers a fill that is not stored. It still releases the load lock.
+local function not_stored(slot, op, user, id, token, answer)
   unlocked(slot, op, member_of(user, id), token)
   return answer
 end
 
 local function with_jitter(slot, ttl, percent)
-  local most = math.floor(ttl * percent / 100)
+  local max = math.floor(ttl * percent / 100)
   local random = tonumber(string.sub(draw(slot), 1, 8), 16) / 4294967296
-  return math.max(1, ttl - math.floor(random * (most + 1)))
+  return math.max(1, ttl - math.floor(random * (max + 1)))
 end
 
--- A header is as long as its token and this.
-local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
-
--- keep_user_head makes a user's head last for entries by a rule that came after the lease. Those of module and operation
--- were extended with the policy, which does not know the users.
+-- keep_user_head extends a user's head if the rule changed after the lease. The policy extended
+-- those of the module and the operation, but it does not know the users.
 local function keep_user_head(slot, user, heads, rule)
   keep_for(user_head_key(slot, user), heads_life(rule))
   heads.kept_by = rule
 end
 
-local TO_OPERATION_EPOCH_END = (HEADER_FIXED_LEN + 2 * EPOCH_LEN - 1) .. ''
-
--- store writes the entry first and its header into the room before the payload then: a payload is large, and to put
--- a header before it here would cost as much as all else. When the entry expires tells what time it is.
-local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl, life, negative)
+-- store first writes the padded payload, then the header over its padding. Payloads are large, and
+-- concatenating header and payload here would double the cost of a fill. The expiry of the entry
+-- tells the time.
+local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, negative)
   local key = of_op.entries .. member
-  local old = call('GETRANGE', key, '0', TO_OPERATION_EPOCH_END)
-  call('PSETEX', key, rule.lives[life] or string.format('%d', life), roomy_payload)
+  local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
+  call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
@@ -1997,8 +2212,8 @@ local function store(slot, of_op, user, member, heads, roomy_payload, rule, ttl,
   if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
 end
 
--- terms returns how long an entry will be fresh, and how long it will be there; nil where it is not cached.
-local function terms(slot, rule, negative)
+-- lifetimes returns how long an entry is fresh and how long it exists, or nil if it is not cached.
+local function lifetimes(slot, rule, negative)
   local ttl = negative and rule.negative or rule.ttl
   if ttl == 0 then return nil end
   if rule.jitter > 0 then ttl = with_jitter(slot, ttl, rule.jitter) end
@@ -2006,17 +2221,20 @@ local function terms(slot, rule, negative)
 end
 
 local function refuse_room(bytes, room)
-  refuse('cw_set: the payload must begin behind room for a header, here ' .. room .. ' bytes, but has ' .. bytes .. ' in all')
+  refuse('cw_set: the option room needs ' .. room .. ' bytes before the payload, but there are '
+    .. bytes .. ' in total')
 end
 
-function cw_set(keys, args)
+function calls.cw_set(keys, args)
   local slot = slot_of(keys, 'cw_set')
   if #args < 5 or #args > 6 then want_args('cw_set', args, 'op id user payload token', 5) end
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
   local options = OPTIONS[args[6] or '']
-  if not options then refuse("cw_set: the options must be negative, room, 'negative room', empty or left out") end
+  if not options then
+    refuse("cw_set: options must be negative, room, 'negative room', empty or omitted")
+  end
   local negative, room = options.negative, #token + HEADER_OVER_TOKEN
   local bytes = #payload
   if options.room then
@@ -2026,10 +2244,12 @@ function cw_set(keys, args)
   local of_op = keys_of_operation(slot, op)
   local heads = read_heads_by(of_op, slot, user)
   local rule = rule_under(heads, of_op, slot, op)
-  if not rule then return unstored(slot, op, user, id, token, DISABLED) end
-  local ttl, life = terms(slot, rule, negative)
-  if not ttl then return unstored(slot, op, user, id, token, DISABLED) end
-  if (rule.scope == 'User' and user == '') or bytes > rule.max then return unstored(slot, op, user, id, token, REFUSED) end
+  if not rule then return not_stored(slot, op, user, id, token, DISABLED) end
+  local ttl, life = lifetimes(slot, rule, negative)
+  if not ttl then return not_stored(slot, op, user, id, token, DISABLED) end
+  if (rule.scope == 'User' and user == '') or bytes > rule.max then
+    return not_stored(slot, op, user, id, token, REFUSED)
+  end
   local member = member_of(user, id)
   if token ~= heads.token then token = unlocked(slot, op, member, token) end
   if token ~= heads.token and is_fenced(slot, op, member, heads, token) then
@@ -2043,34 +2263,30 @@ function cw_set(keys, args)
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_delete KEY op id user: 1 if a live entry was removed, else 0. Fences loads of it under way.
+-- cw_unlock
+--   KEYS   the slot
+--   ARGV   op id user
+--   reply  1 if it released a load lock, else 0
+--
+-- For a caller whose load failed. A fill releases the lock, too.
 
--- log_deletion keeps the log to whole records, and to twice as many bytes as are read of it.
-local function log_deletion(log, record)
-  local length = call('APPEND', log, record)
-  if length % RECORD_BYTES ~= 0 then
-    call('SET', log, record)
-  elseif length > 2 * MAX_LOG_BYTES then
-    call('SET', log, call('GETRANGE', log, -MAX_LOG_BYTES, -1))
-  end
+function calls.cw_unlock(keys, args)
+  local slot = slot_of(keys, 'cw_unlock')
+  want_args('cw_unlock', args, 'op id user', 3)
+  local op, id, user = args[1], args[2], args[3]
+  want_entry('cw_unlock', op, id, user)
+  return call('UNLINK', lock_key(slot, name_of(slot, op, member_of(user, id))))
 end
 
--- fence_deletion fences loads of an entry, and of no other.
-local function fence_deletion(slot, op, name, op_head)
-  local head, log = operation_head_key(slot, op), deletions_key(slot, op)
-  local renewed = string.sub(op_head, 1, EPOCH_LEN) .. new_epoch(slot) .. string.sub(op_head, 2 * EPOCH_LEN + 1)
-  call('SET', head, renewed, 'KEEPTTL')
-  log_deletion(log, fence_of(op_head) .. deletion_digest(name))
-  call('PEXPIRE', log, math.max(call('PTTL', head), 1))
-end
+---------------------------------------------------------------------------------------------------
+-- cw_delete
+--   KEYS   the slot
+--   ARGV   op id user
+--   reply  1 if it removed a live entry, else 0
+--
+-- It fences loads of the entry that are in progress.
 
--- renew_fence changes the head of an operation without an effect on entries and loads.
-function renew_fence(slot, op)
-  local head = text_at(operation_head_key(slot, op))
-  if head and is_head(2, head) then fence_deletion(slot, op, '', head) end
-end
-
-function cw_delete(keys, args)
+function calls.cw_delete(keys, args)
   local slot = slot_of(keys, 'cw_delete')
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
@@ -2078,236 +2294,256 @@ function cw_delete(keys, args)
   local name = name_of(slot, op, member_of(user, id))
   local heads = read_heads(slot, op, user)
   local live = read_entry(read_header(entry_key(slot, name)), heads, user)
-  if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end
-  free(slot, {name}, {})
-  call('UNLINK', lock_key(slot, name)) -- its owner's load is fenced now
+  if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
+  entries.free(slot, {name}, {})
+  call('UNLINK', lock_key(slot, name)) -- the load of its owner is fenced now
   return live and 1 or 0
-end
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_invalidate KEY op user mode request_id: [keys, pending].
+-- cw_invalidate
+--   KEYS   the slot
+--   ARGV   op user mode request_id; empty op and user: the whole module
+--   reply  {keys, pending}: live keys in scope, and how many wait for reclaim
 
-local cw_invalidate
-do
-local MAX_REQUEST_ID_BYTES = 128
--- How long a request id keeps its answer.
-local REQUEST_MS = 24 * 3600 * 1000
+local request = {
+  max_id_bytes = 128,
+  -- How long the answer to a request id is kept.
+  lifetime_ms = 24 * 3600 * 1000,
+}
 
--- request_digest tells what an invalidation asks for from anything else.
-local function request_digest(op, user, mode)
+-- request.digest identifies what an invalidation asks for.
+function request.digest(op, user, mode)
   return string.sub(redis.sha1hex(mode .. ':' .. #op .. ':' .. op .. user), 1, 16)
 end
 
--- recorded_answer returns what a request id was answered before: "<keys> <pending> <digest>", the digest of what it asked
--- for. An answer without one is a mark that others leave, who need not know what a digest is.
-local function recorded_answer(slot, request_id, digest)
-  if request_id == '' then return nil end
-  local recorded = call('GETRANGE', request_key(slot, request_id), '0', '63')
+-- request.recorded returns the answer recorded for a request id, "<keys> <pending> <digest>". Marks
+-- written by the Go client have no digest and match any request.
+function request.recorded(slot, id, digest)
+  if id == '' then return nil end
+  local recorded = call('GETRANGE', request_key(slot, id), '0', '63')
   local keys, waiting, asked = string.match(recorded, '^(%d+) (%d+) ?(%x*)$')
-  keys, waiting = whole(keys), whole(waiting)
+  keys, waiting = parse_whole(keys), parse_whole(waiting)
   if not keys or not waiting then return nil end
   if asked ~= '' and asked ~= digest then
-    refuse('cw_invalidate: this request_id named an invalidation of another op, user or mode; take a new one for each')
+    refuse('cw_invalidate: this request_id was used for another op, user or mode; use a new one')
   end
   return {keys, waiting}
 end
 
-function cw_invalidate(keys, args)
+function calls.cw_invalidate(keys, args)
   local slot = slot_of(keys, 'cw_invalidate')
   want_args('cw_invalidate', args, 'op user mode request_id', 4)
   local op, user, mode, request_id = args[1], args[2], args[3], args[4]
   want_bytes('cw_invalidate', 'op', op, 0, MAX_OPERATION_BYTES)
   want_bytes('cw_invalidate', 'user', user, 0, MAX_USER_BYTES)
-  want_bytes('cw_invalidate', 'request_id', request_id, 0, MAX_REQUEST_ID_BYTES)
+  want_bytes('cw_invalidate', 'request_id', request_id, 0, request.max_id_bytes)
   if mode ~= HARD and mode ~= SOFT and mode ~= DRY then
     refuse('cw_invalidate: mode must be hard, soft or dry')
   end
-  local digest = request_digest(op, user, mode)
-  local answer = mode ~= DRY and recorded_answer(slot, request_id, digest)
+  local digest = request.digest(op, user, mode)
+  local answer = mode ~= DRY and request.recorded(slot, request_id, digest)
   if answer then return answer end
   local operations, live = {}, false
   if op == '' and user == '' then
-    if mode == HARD then live = hide_module(slot) else live = head_exists(module_head_key(slot)) end
-    operations = known_operations(slot, read_rules(slot))
+    if mode == HARD then
+      live = invalidation.delete_module_head(slot)
+    else
+      live = head_exists(module_head_key(slot))
+    end
+    operations = counters.operations(slot, policy.rules(slot))
   end
-  local covered_keys, waiting = invalidate(slot, op, user, mode, operations, live)
+  local covered, waiting = invalidation.run(slot, op, user, mode, operations, live)
   if mode ~= DRY then
-    count_invalidation(slot, op, user, operations)
+    invalidation.record(slot, op, user, operations)
     if request_id ~= '' then
-      call('SET', request_key(slot, request_id), covered_keys .. ' ' .. waiting .. ' ' .. digest, 'PX', REQUEST_MS)
+      local record = covered .. ' ' .. waiting .. ' ' .. digest
+      call('SET', request_key(slot, request_id), record, 'PX', request.lifetime_ms)
     end
   end
-  return {covered_keys, waiting}
-end
+  return {covered, waiting}
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_reclaim KEY max: [freed, pending].
+-- cw_reclaim
+--   KEYS   the slot
+--   ARGV   max
+--   reply  {freed, pending}
 
-local function cw_reclaim(keys, args)
+function calls.cw_reclaim(keys, args)
   local slot = slot_of(keys, 'cw_reclaim')
   want_args('cw_reclaim', args, 'max', 1)
   local max = tonumber(args[1])
   if not max or max < 1 or max % 1 ~= 0 then
     refuse('cw_reclaim: max must be a whole number of at least 1')
   end
-  return {reclaim(slot, math.min(max, MAX_RECLAIM_KEYS)), pending_total(slot)}
+  return {jobs.run(slot, math.min(max, budget.reclaim_keys)), jobs.total(slot)}
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_policy_apply KEY json: [changed, purged].
+-- Parsing policy documents. An unknown, duplicate or ill-typed field is refused.
 
--- The calls on policies by their names, as Lua allows a file 200 local names in all.
-local parse_policy
-local cw_policy = {}
-do
-local MAX_REVISION_BYTES = 128
-local function want_whole(where, value, min, max)
+local document = {max_revision_bytes = 128}
+
+document.fields = {revision = true, defaultTtlMs = true, operations = true}
+document.operation_fields = {
+  name = true, ttlMs = true, staleForMs = true, negativeTtlMs = true, jitterPercent = true,
+  scope = true, maxEntryBytes = true, localTtlMs = true,
+}
+
+function document.refuse(message) refuse('cw_policy_apply: ' .. message) end
+
+function document.want_whole(where, value, min, max)
   if type(value) ~= 'number' or value % 1 ~= 0 or value < min or value > max then
-    refuse(string.format('cw_policy_apply: %s must be a whole number from %.0f to %.0f', where, min, max))
+    document.refuse(string.format('%s must be a whole number from %.0f to %.0f', where, min, max))
   end
   return value
 end
 
-local function want_known_fields(where, object, known)
+function document.want_known_fields(where, object, known)
   for field in pairs(object) do
     if not known[field] then
-      refuse('cw_policy_apply: unknown field ' .. where .. string.gsub(string.sub(tostring(field), 1, 64), '[^!-~]', '?'))
+      local printable = string.gsub(string.sub(tostring(field), 1, 64), '[^!-~]', '?')
+      document.refuse('unknown field ' .. where .. printable)
     end
   end
 end
 
-local POLICY_FIELDS = {revision = true, defaultTtlMs = true, operations = true}
-local OPERATION_FIELDS = {
-  name = true, ttlMs = true, staleForMs = true, negativeTtlMs = true, jitterPercent = true, scope = true,
-  maxEntryBytes = true, localTtlMs = true,
-}
-
-local function parse_operation(at, operation)
+function document.parse_operation(at, operation)
   local where = 'operations[' .. at .. ']'
-  if type(operation) ~= 'table' then refuse('cw_policy_apply: ' .. where .. ' must be an object') end
+  if type(operation) ~= 'table' then document.refuse(where .. ' must be an object') end
   where = where .. '.'
-  want_known_fields(where, operation, OPERATION_FIELDS)
+  document.want_known_fields(where, operation, document.operation_fields)
   local name = operation.name
-  if type(name) ~= 'string' then refuse('cw_policy_apply: ' .. where .. 'name must be a string') end
+  if type(name) ~= 'string' then document.refuse(where .. 'name must be a string') end
   want_bytes('cw_policy_apply', where .. 'name', name, 1, MAX_OPERATION_BYTES)
   local scope = operation.scope or 'Any'
   if scope ~= 'Any' and scope ~= 'User' then
-    refuse('cw_policy_apply: ' .. where .. 'scope must be "Any" or "User"')
+    document.refuse(where .. 'scope must be "Any" or "User"')
   end
-  -- Only for caches in the applications' memory, which read it from the document.
-  want_whole(where .. 'localTtlMs', operation.localTtlMs or 0, 0, MAX_TTL_MS)
+  local function whole(field, default, min, max)
+    return document.want_whole(where .. field, operation[field] or default, min, max)
+  end
+  whole('localTtlMs', 0, 0, MAX_TTL_MS) -- only read by near caches, from the document
   return name, {
-    ttl = want_whole(where .. 'ttlMs', operation.ttlMs, 0, MAX_TTL_MS),
-    stale = want_whole(where .. 'staleForMs', operation.staleForMs or 0, 0, MAX_TTL_MS),
-    negative = want_whole(where .. 'negativeTtlMs', operation.negativeTtlMs or 0, 0, MAX_TTL_MS),
-    jitter = want_whole(where .. 'jitterPercent', operation.jitterPercent or 0, 0, MAX_JITTER_PERCENT),
+    ttl = whole('ttlMs', nil, 0, MAX_TTL_MS),
+    stale = whole('staleForMs', 0, 0, MAX_TTL_MS),
+    negative = whole('negativeTtlMs', 0, 0, MAX_TTL_MS),
+    jitter = whole('jitterPercent', 0, 0, limits.jitter_percent),
     scope = scope,
-    max = want_whole(where .. 'maxEntryBytes', operation.maxEntryBytes or MAX_PAYLOAD_BYTES, 1, MAX_PAYLOAD_BYTES),
+    max = whole('maxEntryBytes', limits.payload_bytes, 1, limits.payload_bytes),
   }
 end
 
-local function parse_operations(list, rules, text)
-  -- The decoder makes the same of {} and [].
-  local is_object = type(list) == 'table' and next(list) == nil and not string.find(text, '"operations"%s*:%s*%[')
-  if type(list) ~= 'table' or is_object then refuse('cw_policy_apply: operations must be a list') end
+function document.parse_operations(list, rules, text)
+  -- The decoder does not distinguish {} from [].
+  local is_object = type(list) == 'table' and next(list) == nil
+    and not string.find(text, '"operations"%s*:%s*%[')
+  if type(list) ~= 'table' or is_object then document.refuse('operations must be a list') end
   local length = 0
   for _ in pairs(list) do length = length + 1 end
-  if length ~= #list then refuse('cw_policy_apply: operations must be a list') end
-  if length > MAX_OPERATIONS then
-    refuse('cw_policy_apply: at most ' .. MAX_OPERATIONS .. ' operations, not ' .. length)
+  if length ~= #list then document.refuse('operations must be a list') end
+  if length > limits.operations then
+    document.refuse('at most ' .. limits.operations .. ' operations, not ' .. length)
   end
   for i, operation in ipairs(list) do
-    local name, rule = parse_operation(i - 1, operation)
+    local name, rule = document.parse_operation(i - 1, operation)
     if rules.operations[name] then
-      refuse('cw_policy_apply: operations[' .. (i - 1) .. '].name is there twice')
+      document.refuse('operations[' .. (i - 1) .. '].name is a duplicate')
     end
     rules.operations[name] = rule
   end
 end
 
-local function count_fields(object)
+function document.count_fields(object)
   local fields = 0
   for _ in pairs(object) do fields = fields + 1 end
   return fields
 end
 
--- want_fields_once refuses a field that is there twice: the decoder takes the last, whatever the first was. plain is
--- the text without its strings, where each field has left its colon.
-local function want_fields_once(plain, document)
-  local fields = count_fields(document)
-  for _, operation in ipairs(type(document.operations) == 'table' and document.operations or {}) do
-    if type(operation) == 'table' then fields = fields + count_fields(operation) end
+-- document.want_fields_once refuses duplicate fields: the decoder would take the last. plain is the
+-- text without its strings, in which each field has left its colon.
+function document.want_fields_once(plain, decoded)
+  local fields = document.count_fields(decoded)
+  for _, operation in ipairs(type(decoded.operations) == 'table' and decoded.operations or {}) do
+    if type(operation) == 'table' then fields = fields + document.count_fields(operation) end
   end
   local _, colons = string.gsub(plain, ':', '')
-  if colons > fields then refuse('cw_policy_apply: a field is there twice') end
+  if colons > fields then document.refuse('a field is a duplicate') end
 end
 
--- want_strict_json refuses what the decoder lets pass and other readers of the document do not: line
--- breaks in strings, numbers that are not plain digits, and fields that are there twice. These come first: then there are not
--- more strings and numbers than known fields have.
-local function want_strict_json(text, document)
+-- document.want_strict_json refuses what the decoder accepts but other readers do not: control
+-- characters in strings, numbers that are not plain digits, and duplicate fields. Duplicates are
+-- checked first, which bounds the number of strings and numbers.
+function document.want_strict_json(text, decoded)
   local escaped = string.gsub(text, '\\.', '')
   local plain = string.gsub(escaped, '"[^"]*"', '')
-  want_fields_once(plain, document)
+  document.want_fields_once(plain, decoded)
   for quoted in string.gmatch(escaped, '"([^"]*)"') do
-    if string.find(quoted, '[%z\1-\31]') then refuse('cw_policy_apply: a string holds a control character') end
+    if string.find(quoted, '[%z\1-\31]') then
+      document.refuse('a string contains a control character')
+    end
   end
   for word in string.gmatch(plain, '[^%s{}%[%]:,]+') do
     if not string.match(word, '^[1-9]%d*$') and word ~= '0' then
-      refuse('cw_policy_apply: values must be strings, objects, lists, and whole numbers in plain digits')
+      document.refuse('values must be strings, objects, lists, and whole numbers in plain digits')
     end
   end
 end
 
-function parse_policy(text)
-  want_bytes('cw_policy_apply', 'the document', text, 2, MAX_POLICY_BYTES)
-  local ok, document = pcall(cjson.decode, text)
+-- policy.parse returns the rules of a document.
+function policy.parse(text)
+  want_bytes('cw_policy_apply', 'the document', text, 2, limits.policy_bytes)
+  local ok, decoded = pcall(cjson.decode, text)
   if not ok or not string.match(text, '^%s*{') then
-    refuse('cw_policy_apply: the document must be a JSON object')
+    document.refuse('the document must be a JSON object')
   end
-  want_known_fields('', document, POLICY_FIELDS)
-  local rules = {operations = {}, revision = document.revision}
+  document.want_known_fields('', decoded, document.fields)
+  local rules = {operations = {}, revision = decoded.revision}
   if rules.revision ~= nil then
-    if type(rules.revision) ~= 'string' then refuse('cw_policy_apply: revision must be a string') end
-    want_bytes('cw_policy_apply', 'revision', rules.revision, 0, MAX_REVISION_BYTES)
+    if type(rules.revision) ~= 'string' then document.refuse('revision must be a string') end
+    want_bytes('cw_policy_apply', 'revision', rules.revision, 0, document.max_revision_bytes)
     if rules.revision == '' then rules.revision = nil end
   end
-  if document.defaultTtlMs ~= nil then
-    local ttl = want_whole('defaultTtlMs', document.defaultTtlMs, 0, MAX_TTL_MS)
-    rules.default = {ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = MAX_PAYLOAD_BYTES}
+  if decoded.defaultTtlMs ~= nil then
+    local ttl = document.want_whole('defaultTtlMs', decoded.defaultTtlMs, 0, MAX_TTL_MS)
+    rules.default = {
+      ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = limits.payload_bytes,
+    }
   end
-  if document.operations ~= nil then parse_operations(document.operations, rules, text) end
-  want_strict_json(text, document)
+  if decoded.operations ~= nil then
+    document.parse_operations(decoded.operations, rules, text)
+  end
+  document.want_strict_json(text, decoded)
   return rules
 end
 
-end
+---------------------------------------------------------------------------------------------------
+-- Putting a policy in force.
 
-do
--- seal_of sums up the other fields of a policy, so that it shows where one was edited by hand.
-local function seal_of(fields)
+-- policy.seal hashes the other fields of a policy, which reveals changes made by hand.
+function policy.seal(fields)
   local parts = {}
   for i = 1, #fields, 2 do
-    if fields[i] ~= 'seal' then parts[#parts + 1] = #fields[i] .. ':' .. #fields[i + 1] .. ':' .. fields[i] .. fields[i + 1] end
+    local field, value = fields[i], fields[i + 1]
+    if field ~= 'seal' then parts[#parts + 1] = #field .. ':' .. #value .. ':' .. field .. value end
   end
   table.sort(parts)
   return redis.sha1hex(table.concat(parts))
 end
 
--- hash_in_place returns the hash of the policy if all of it is there as it was written. It also finds out whether
--- what lasts beside it is what it should be: nothing would replace that.
-local function hash_in_place(slot)
-  dropped = false
+-- policy.intact_hash returns the hash of the policy if all of it is as it was written, else false.
+-- It also checks the types of the keys that never expire, because nothing else would replace them.
+function policy.intact_hash(slot)
+  guard.dropped = false
   call('HGET', counters_key(slot), 'misses:')
   call('LLEN', pending_key(slot))
-  local fields, of = policy_fields(slot), {}
+  local fields, of = policy.fields(slot), {}
   for i = 1, #fields, 2 do of[fields[i]] = fields[i + 1] end
-  return not dropped and of.seal and of.seal == seal_of(fields) and of.hash or false
+  return not guard.dropped and of.seal and of.seal == policy.seal(fields) and of.hash or false
 end
 
-local function write_policy(slot, text, hash, rules, revision)
+function policy.write(slot, text, hash, rules, revision)
   local fields = {'json', text, 'hash', hash}
   local function add(field, value)
     fields[#fields + 1] = field
@@ -2316,89 +2552,98 @@ local function write_policy(slot, text, hash, rules, revision)
   if revision then add('revision', revision) end
   if rules.default then add('default', encode_rule(rules.default)) end
   for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
-  add('seal', seal_of(fields))
+  add('seal', policy.seal(fields))
   call('UNLINK', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
   forget(slot)
 end
 
-local function life_by(rules, op)
-  local rule = rules.operations[op] or rules.default
+-- policy.rule_of returns the rule of an operation, or nil.
+function policy.rule_of(rules, op) return rules.operations[op] or rules.default end
+
+function policy.life(rules, op)
+  local rule = policy.rule_of(rules, op)
   return rule and life_of(rule) or 0
 end
 
-local function scope_by(rules, op)
-  local rule = rules.operations[op] or rules.default
+function policy.scope(rules, op)
+  local rule = policy.rule_of(rules, op)
   return rule and rule.scope or 'Any'
 end
 
--- obey_operation makes entries that are there already keep to the new policy: of an operation that
--- is no longer cached, or now is users' only, none stays; where the TTL was lowered, none lives longer.
-local function obey_operation(slot, op, old, new, is_known, work)
-  local before, rule = old.operations[op] or old.default, new.operations[op] or new.default
-  local narrowed = scope_by(new, op) == 'User' and not (is_known and scope_by(old, op) == 'User')
-  if ttl_by(new, op) == 0 or narrowed then
-    invalidate_operation(slot, op, HARD, work)
+-- policy.enforce applies a new policy to the existing entries of an operation. It invalidates all
+-- of them if the operation is no longer cached, or is now for users only. It shortens them if a
+-- TTL was lowered. is_known is false if old may not be the policy that the entries were stored
+-- under.
+function policy.enforce(slot, op, old, new, is_known, work)
+  local before, rule = policy.rule_of(old, op), policy.rule_of(new, op)
+  local was_of_users = is_known and policy.scope(old, op) == 'User'
+  local narrowed = policy.scope(new, op) == 'User' and not was_of_users
+  if policy.ttl(new, op) == 0 or narrowed then
+    invalidation.of_operation(slot, op, HARD, work)
     return
   end
-  local shorter = life_of(rule) < (is_known and life_by(old, op) or 2 * MAX_TTL_MS)
-  local less_fresh = not is_known or rule.ttl < ttl_by(old, op)
+  local shorter = life_of(rule) < (is_known and policy.life(old, op) or 2 * MAX_TTL_MS)
+  local less_fresh = not is_known or rule.ttl < policy.ttl(old, op)
   local negative_before = not is_known and MAX_TTL_MS or before and before.negative or 0
-  local fewer_negative = rule.negative < negative_before
-  if shorter or fewer_negative then
-    local exponent = fewer_negative and slice_exponent(negative_before) or -1
-    shorten(slot, op, rule, less_fresh and rule.ttl or life_of(rule), exponent, work)
+  local shorter_negative = rule.negative < negative_before
+  if shorter or shorter_negative then
+    local exponent = shorter_negative and slice_exponent(negative_before) or -1
+    shorten.operation(slot, op, rule, less_fresh and rule.ttl or life_of(rule), exponent, work)
   end
-  if not shorter and rule.ttl < ttl_by(old, op) then
-    -- They may be there as long as before, but not fresh.
-    invalidate_operation(slot, op, SOFT, work)
+  if not shorter and rule.ttl < policy.ttl(old, op) then
+    -- They may live as long as before, but not be fresh as long.
+    invalidation.of_operation(slot, op, SOFT, work)
   end
 end
 
--- all_counted says whether the counters tell each operation that has live entries, if the policy does not.
-local function all_counted(slot)
-  local head = text_at(module_head_key(slot))
-  return not head or call('HGET', counters_key(slot), SINCE) == string.sub(head, 1, EPOCH_LEN)
+-- policy.are_all_counted says whether the counters list each operation with live entries that the
+-- policy does not list.
+function policy.are_all_counted(slot)
+  local head = read_string(module_head_key(slot))
+  return not head or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
 end
 
-local function fields_of(slot, op)
+function counters.fields_of(slot, op)
   local fields = {}
   for i, counter in ipairs(COUNTERS) do fields[i] = keys_of_operation(slot, op).fields[counter] end
   return fields
 end
 
--- drop_counters forgets operations that are neither listed nor cached by default. Where the default caches more than have a
--- place, others lose theirs, and what is cached of them.
-local function drop_counters(slot, operations, rules)
-  local key, unlisted, without_place = counters_key(slot), 0, {}
+-- policy.drop_counters drops the counters of operations that are neither listed nor cached by
+-- default. If the default caches more than limits.unlisted, it also drops those of the others, and
+-- invalidates them.
+function policy.drop_counters(slot, operations, rules)
+  local key, unlisted, dropped = counters_key(slot), 0, {}
   for _, op in ipairs(operations) do
     if not rules.operations[op] then
-      if ttl_by(rules, op) > 0 and unlisted < MAX_UNLISTED then
+      if policy.ttl(rules, op) > 0 and unlisted < limits.unlisted then
         unlisted = unlisted + 1
       else
-        without_place[#without_place + 1] = {op = op}
-        call('HDEL', key, unpack(fields_of(slot, op)))
+        dropped[#dropped + 1] = {op = op}
+        call('HDEL', key, unpack(counters.fields_of(slot, op)))
       end
     end
   end
-  hide(slot, without_place)
-  if call('EXISTS', key) == 1 then call('HSET', key, UNLISTED, unlisted) end
+  invalidation.delete_heads(slot, dropped)
+  if call('EXISTS', key) == 1 then call('HSET', key, counters.UNLISTED, unlisted) end
 end
 
--- lowers_default says whether entries that the default let be cached may be there for longer than the new one lets.
-local function lowers_default(old, new, is_known)
+-- policy.lowers_default says whether entries stored under the old default may outlive the new one.
+function policy.lowers_default(old, new, is_known)
   local before = is_known and (old.default and old.default.ttl or 0) or MAX_TTL_MS
   return (new.default and new.default.ttl or 0) < before
 end
 
-local function is_changed(op, old, new)
-  local before, after = old.operations[op] or old.default, new.operations[op] or new.default
+function policy.changes_rule(op, old, new)
+  local before, after = policy.rule_of(old, op), policy.rule_of(new, op)
   return not before or not after or encode_rule(before) ~= encode_rule(after)
 end
 
--- cover_longer makes heads last for entries by a rule that lets them live longer than the one of their leases.
-local function cover_longer(slot, op, old, new)
-  local before, after = old.operations[op] or old.default, new.operations[op] or new.default
+-- policy.extend_heads makes heads last for entries that a new rule allows to live longer than the
+-- rule at the time of their lease.
+function policy.extend_heads(slot, op, old, new)
+  local before, after = policy.rule_of(old, op), policy.rule_of(new, op)
   if not after or after.ttl == 0 then return end
   local ms, slack = heads_life(after)
   if before and ms <= heads_life(before) then return end
@@ -2406,38 +2651,39 @@ local function cover_longer(slot, op, old, new)
   keep_for(operation_head_key(slot, op), ms, slack)
 end
 
-local function obey(slot, operations, old, new, is_known)
-  local work = new_work(#operations, MAX_RECLAIM_KEYS / MEMBER_COST)
+function policy.enforce_all(slot, operations, old, new, is_known)
+  local work = budget.new(#operations, budget.reclaim_keys / budget.member_cost)
   for _, op in ipairs(operations) do
-    obey_operation(slot, op, old, new, is_known, work)
-    cover_longer(slot, op, old, new)
-    -- What a former primary remembers with the head (see rule_under) is over.
-    if not is_known or is_changed(op, old, new) then renew_fence(slot, op) end
+    policy.enforce(slot, op, old, new, is_known, work)
+    policy.extend_heads(slot, op, old, new)
+    -- A former primary may have memoised the old rule with the head (see rule_under).
+    if not is_known or policy.changes_rule(op, old, new) then deletions.renew_fence(slot, op) end
   end
-  settle(slot, work)
+  jobs.save(slot, work)
 end
 
--- tidy drops what stands where the module's and the operations' keys are, and is none of them.
-local function tidy(slot, operations)
-  local function want_length(key, is_right)
+-- policy.repair_keys drops what is under the keys of the module and its operations but was not
+-- written by the library.
+function policy.repair_keys(slot, operations)
+  local function want_length(key, is_valid)
     local length = #call('GETRANGE', key, '0', '63')
-    if length > 0 and not is_right(length) then drop(key) end
+    if length > 0 and not is_valid(length) then foreign.drop(key) end
   end
   local function is_short_head(length) return length == EPOCH_LEN or length == 2 * EPOCH_LEN end
-  local function is_head_of_operation(length) return is_short_head(length - EPOCH_LEN) end
+  local function is_operation_head(length) return is_short_head(length - EPOCH_LEN) end
   want_length(module_head_key(slot), is_short_head)
   for _, op in ipairs(operations) do
-    want_length(operation_head_key(slot, op), is_head_of_operation)
+    want_length(operation_head_key(slot, op), is_operation_head)
     call('GETRANGE', deletions_key(slot, op), '0', '0')
   end
-  for _, seen in ipairs(in_sight(slot, operations)) do
-    local index = index_key(slot, seen.epoch)
-    if call('HLEN', index) > bounds.slices then drop(index) end
+  for _, operation in ipairs(operations_with_heads(slot, operations)) do
+    local key = index_key(slot, operation.epoch)
+    if call('HLEN', key) > bounds.slices then foreign.drop(key) end
   end
 end
 
--- joined lists operations and those that a policy lists.
-local function joined(operations, rules)
+-- policy.merge lists operations and those of a policy, sorted.
+function policy.merge(operations, rules)
   local list, seen = {}, {}
   for i, op in ipairs(operations) do list[i], seen[op] = op, true end
   for op in pairs(rules.operations) do
@@ -2447,128 +2693,167 @@ local function joined(operations, rules)
   return list
 end
 
-local function put_in_force(slot, text, new)
-  local hash, in_place = redis.sha1hex(text), hash_in_place(slot)
-  local old = read_rules(slot)
-  local before = known_operations(slot, old)
-  local operations = joined(before, new)
-  tidy(slot, operations)
-  if in_place == hash then return {0, 0} end
+-- policy.put_in_force returns {changed, purged}.
+function policy.put_in_force(slot, text, new)
+  local hash, intact_hash = redis.sha1hex(text), policy.intact_hash(slot)
+  local old = policy.rules(slot)
+  local before = counters.operations(slot, old)
+  local operations = policy.merge(before, new)
+  policy.repair_keys(slot, operations)
+  if intact_hash == hash then return {0, 0} end
 
-  -- Without the old policy nobody knows which revision the entries are of: they go.
+  -- Without the old policy, the revision of the entries is unknown. They are invalidated.
   local purged = 0
-  if new.revision and new.revision ~= old.revision and head_exists(module_head_key(slot)) then
-    invalidate_module(slot, HARD, before, hide_module(slot))
-    count_invalidation(slot, '', '', before)
+  local head = module_head_key(slot)
+  if new.revision and new.revision ~= old.revision and head_exists(head) then
+    local live = invalidation.delete_module_head(slot)
+    invalidation.of_module(slot, HARD, before, live)
+    invalidation.record(slot, '', '', before)
     purged = 1
-  elseif lowers_default(old, new, in_place) and not all_counted(slot) then
-    invalidate_module(slot, HARD, before, hide_module(slot))
+  elseif policy.lowers_default(old, new, intact_hash) and not policy.are_all_counted(slot) then
+    local live = invalidation.delete_module_head(slot)
+    invalidation.of_module(slot, HARD, before, live)
   end
-  -- Nor does anybody know by which rules they were stored, if it was edited by hand.
-  obey(slot, operations, old, new, in_place)
-  drop_counters(slot, operations, new)
-  write_policy(slot, text, hash, new, new.revision or old.revision)
+  -- If the old policy was changed by hand, the rules that entries were stored under are unknown,
+  -- too.
+  policy.enforce_all(slot, operations, old, new, intact_hash)
+  policy.drop_counters(slot, operations, new)
+  policy.write(slot, text, hash, new, new.revision or old.revision)
   return {1, purged}
 end
 
-do
--- The owner of a policy is who keeps it in force: one who finds another there changes nothing. It ends a day after it was
--- last renewed. Whatever else is under its key is no owner.
-local OWNER_MS = 24 * 3600 * 1000
-local MAX_OWNER_BYTES = 512
+---------------------------------------------------------------------------------------------------
+-- The owner of a policy keeps it in force. Whoever finds another owner there changes nothing. An
+-- owner that does not renew its claim is forgotten after a day.
 
-function cw_policy.owner_key(slot) return slot .. ':owner' end
+local owner = {lifetime_ms = 24 * 3600 * 1000, max_bytes = 512}
 
-local function is_owner(text)
-  return type(text) == 'string' and #text <= MAX_OWNER_BYTES and string.find(text, '^[!-~]+$') ~= nil
+function owner.key(slot) return slot .. ':owner' end
+
+-- owner.is_valid says whether a text can name an owner.
+function owner.is_valid(text)
+  local has_length = type(text) == 'string' and #text <= owner.max_bytes
+  return has_length and string.find(text, '^[!-~]+$') ~= nil
 end
 
--- claim takes the policy for owner, or renews that, and returns nil. If it is another's, and not that of over, it changes
--- nothing and returns the other. Without an owner it does neither.
-function cw_policy.claim(slot, owner, over)
-  if not owner then return nil end
-  local key = cw_policy.owner_key(slot)
-  local present = call('GETRANGE', key, '0', string.format('%d', MAX_OWNER_BYTES))
-  if is_owner(present) and present ~= owner and present ~= over then return present end
-  call('SET', key, owner, 'PX', string.format('%d', OWNER_MS))
+-- owner.claim claims the policy for an owner, or renews the claim, and returns nil. If the policy
+-- belongs to another owner than name and over, it changes nothing and returns that owner. Without a
+-- name it does nothing.
+function owner.claim(slot, name, over)
+  if not name then return nil end
+  local key = owner.key(slot)
+  local present = call('GETRANGE', key, '0', string.format('%d', owner.max_bytes))
+  if owner.is_valid(present) and present ~= name and present ~= over then return present end
+  call('SET', key, name, 'PX', string.format('%d', owner.lifetime_ms))
 end
 
--- owners_in returns the arguments owner and over of a call, from the first of them on; nil where they are left out.
-function cw_policy.owners_in(name, args, first, names)
+-- owner.arguments returns the optional last arguments of a call, owner and over. first is the
+-- position of owner.
+function owner.arguments(name, args, first, names)
   if #args < first - 1 or #args > first + 1 then
-    refuse(string.format('%s takes %d to %d arguments (%s), not %d', name, first - 1, first + 1, names, #args))
+    refuse(string.format('%s takes %d to %d arguments (%s), not %d', name, first - 1, first + 1,
+      names, #args))
   end
   for i = first, #args do
-    if not is_owner(args[i]) and not (i > first and args[i] == '') then
-      refuse(name .. ': owner and over must be 1 to ' .. MAX_OWNER_BYTES .. ' printable ASCII characters without spaces')
+    if not owner.is_valid(args[i]) and not (i > first and args[i] == '') then
+      refuse(name .. ': owner and over must be 1 to ' .. owner.max_bytes
+        .. ' printable ASCII characters without spaces')
     end
   end
   return args[first], args[first + 1]
 end
-end
 
--- cw_policy_apply KEY json [owner [over]]: [changed, purged]; [-1, 0, the other] if the policy is another's.
-function cw_policy.apply(keys, args)
+---------------------------------------------------------------------------------------------------
+-- cw_policy_apply
+--   KEYS   the slot
+--   ARGV   json [owner [over]]
+--   reply  {changed, purged}; {-1, 0, other} if the policy belongs to another owner
+
+function calls.cw_policy_apply(keys, args)
   local slot = slot_of(keys, 'cw_policy_apply')
-  local owner, over = cw_policy.owners_in('cw_policy_apply', args, 2, 'json [owner [over]]')
-  local new = parse_policy(args[1])
-  local other = cw_policy.claim(slot, owner, over)
+  local name, over = owner.arguments('cw_policy_apply', args, 2, 'json [owner [over]]')
+  local new = policy.parse(args[1])
+  local other = owner.claim(slot, name, over)
   if other then return {-1, 0, other} end
-  return put_in_force(slot, args[1], new)
-end
-
--- cw_policy_hash KEY: the hash of the policy in force, nil if there is none, or if it is not there as cw_policy_apply
--- wrote it.
-function cw_policy.hash(keys, args)
-  local slot = slot_of(keys, 'cw_policy_hash')
-  want_args('cw_policy_hash', args, '', 0)
-  return hash_in_place(slot)
-end
-
-function cw_policy.get(keys, args)
-  local slot = slot_of(keys, 'cw_policy_get')
-  want_args('cw_policy_get', args, '', 0)
-  local document = field_of(policy_key(slot), 'json', MAX_POLICY_BYTES)
-  return document ~= '' and document
-end
-
--- cw_policy_own KEY owner [over]: nil once the policy is the owner's for another day; the other if it is another's.
-function cw_policy.own(keys, args)
-  local slot = slot_of(keys, 'cw_policy_own')
-  local owner, over = cw_policy.owners_in('cw_policy_own', args, 1, 'owner [over]')
-  if not owner then refuse('cw_policy_own takes 1 to 2 arguments (owner [over]), not 0') end
-  return cw_policy.claim(slot, owner, over)
-end
-
--- cw_policy_delete KEY [owner [over]]: 1 or 0; the other if the policy is another's. Without a policy nothing is cached, so
--- the entries go too.
-function cw_policy.delete(keys, args)
-  local slot = slot_of(keys, 'cw_policy_delete')
-  local other = cw_policy.claim(slot, cw_policy.owners_in('cw_policy_delete', args, 1, '[owner [over]]'))
-  if other then return other end
-  local live = hide_module(slot)
-  invalidate_module(slot, HARD, (known_operations(slot, read_rules(slot))), live)
-  local existed = call('UNLINK', policy_key(slot))
-  forget(slot)
-  call('UNLINK', counters_key(slot), cw_policy.owner_key(slot))
-  return existed
-end
+  return policy.put_in_force(slot, args[1], new)
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_report KEY op counter n …: adds the counters of a client that reads by MGET, and returns how
--- many it added. Operations that are not cached have none.
+-- cw_policy_hash
+--   KEYS   the slot
+--   reply  the hash of the policy in force; nil if there is none, or if it is not as
+--          cw_policy_apply wrote it
 
-local MAX_REPORTED = 16
+function calls.cw_policy_hash(keys, args)
+  local slot = slot_of(keys, 'cw_policy_hash')
+  want_args('cw_policy_hash', args, '', 0)
+  return policy.intact_hash(slot)
+end
 
-local function cw_report(keys, args)
+---------------------------------------------------------------------------------------------------
+-- cw_policy_get
+--   KEYS   the slot
+--   reply  the document in force, or nil
+
+function calls.cw_policy_get(keys, args)
+  local slot = slot_of(keys, 'cw_policy_get')
+  want_args('cw_policy_get', args, '', 0)
+  local json = read_field(policy_key(slot), 'json', limits.policy_bytes)
+  return json ~= '' and json
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_policy_own
+--   KEYS   the slot
+--   ARGV   owner [over]
+--   reply  nil if the policy now belongs to owner for another day; else the other owner
+
+function calls.cw_policy_own(keys, args)
+  local slot = slot_of(keys, 'cw_policy_own')
+  local name, over = owner.arguments('cw_policy_own', args, 1, 'owner [over]')
+  if not name then refuse('cw_policy_own takes 1 to 2 arguments (owner [over]), not 0') end
+  return owner.claim(slot, name, over)
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_policy_delete
+--   KEYS   the slot
+--   ARGV   [owner [over]]
+--   reply  1 if there was a policy, else 0; the other owner if the policy belongs to another
+--
+-- Nothing is cached without a policy, so it also invalidates the module.
+
+function calls.cw_policy_delete(keys, args)
+  local slot = slot_of(keys, 'cw_policy_delete')
+  local other = owner.claim(slot, owner.arguments('cw_policy_delete', args, 1, '[owner [over]]'))
+  if other then return other end
+  local live = invalidation.delete_module_head(slot)
+  invalidation.of_module(slot, HARD, (counters.operations(slot, policy.rules(slot))), live)
+  local existed = call('UNLINK', policy_key(slot))
+  forget(slot)
+  call('UNLINK', counters_key(slot), owner.key(slot))
+  return existed
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_report
+--   KEYS   the slot
+--   ARGV   op counter n …
+--   reply  how many counters it added; 0 for an operation that is not cached
+--
+-- For clients that read by MGET, which Redis does not count.
+
+local reported = {max = 16, counters = {hits = true, misses = true, stale = true, errors = true}}
+
+function calls.cw_report(keys, args)
   local slot = slot_of(keys, 'cw_report')
-  if #args < 3 or #args % 2 ~= 1 or #args > 1 + 2 * MAX_REPORTED then
-    refuse('cw_report takes op and 1 to ' .. MAX_REPORTED .. ' pairs of counter and n, not ' .. #args .. ' arguments')
+  if #args < 3 or #args % 2 ~= 1 or #args > 1 + 2 * reported.max then
+    refuse('cw_report takes op and 1 to ' .. reported.max .. ' pairs of counter and n, not '
+      .. #args .. ' arguments')
   end
   want_bytes('cw_report', 'op', args[1], 1, MAX_OPERATION_BYTES)
   for i = 2, #args, 2 do
-    if not REPORTED[args[i]] then
+    if not reported.counters[args[i]] then
       refuse('cw_report: the counters are hits, misses, stale and errors')
     end
     if not string.match(args[i + 1], '^%d+$') or #args[i + 1] > 15 then
@@ -2581,101 +2866,111 @@ local function cw_report(keys, args)
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_stats KEY: a flat map of keys, memory, pending, invalidations, and <figure>:<op> for the keys,
--- ttl and counters of each operation.
+-- cw_stats
+--   KEYS   the slot
+--   reply  a flat map of keys, memory, pending, invalidations, and <name>:<op> for the keys, ttl
+--          and counters of each operation
 
-local cw_stats
-do
--- Entries whose memory is measured to estimate that of an operation.
-local MEMORY_SAMPLES = 5
+local stats = {
+  -- Entries whose memory is measured to estimate that of an operation.
+  memory_samples = 5,
+}
 
-local function memory_usage(key, ...)
-  return tonumber(call('MEMORY', 'USAGE', key, ...) or 0) or 0
-end
+function stats.memory_usage(key) return tonumber(call('MEMORY', 'USAGE', key) or 0) or 0 end
 
--- estimate_memory measures a few chunks and entries of an operation and takes the rest to be like them.
-local function estimate_memory(slot, op, seen, found, looks)
-  local entries, measured, chunks, listed, bytes = 0, 0, 0, 0, bounds.read_bytes
-  for i = 0, math.min(#found.slices, looks) - 1 do
-    local at = found.slices[math.floor(i * #found.slices / math.min(#found.slices, looks)) + 1]
-    local chunk = chunk_key(slot, seen.epoch, at.slice, at.open)
-    local length, of_chunk = readable(chunk)
-    local members = length > 0 and bytes > 0 and call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
-    bytes = bytes - select(2, cost_of(members))
-    if #members > 0 then chunks, listed = chunks + of_chunk, listed + length end
+-- stats.estimate_memory measures a few chunks and entries of an operation and extrapolates.
+function stats.estimate_memory(slot, operation, found, reads)
+  local max_samples, samples = math.min(stats.memory_samples, reads), math.min(#found.slices, reads)
+  local entry_bytes, measured, chunk_bytes, listed = 0, 0, 0, 0
+  local readable_bytes = bounds.read_bytes
+  for i = 0, samples - 1 do
+    local at = found.slices[math.floor(i * #found.slices / samples) + 1]
+    local chunk = chunk_key(slot, operation.epoch, at.slice, at.open)
+    local length, bytes = index.check_chunk(chunk)
+    local members = length > 0 and readable_bytes > 0
+      and call('LRANGE', chunk, 0, stats.memory_samples - 1) or {}
+    readable_bytes = readable_bytes - select(2, index.cost_of(members))
+    if #members > 0 then chunk_bytes, listed = chunk_bytes + bytes, listed + length end
     for _, member in ipairs(members) do
-      local is_wanted = parse_member(member) and measured < math.min(MEMORY_SAMPLES, looks)
-      local taken = is_wanted and memory_usage(member_key(slot, op, member)) or 0
-      if taken > 0 then entries, measured = entries + taken, measured + 1 end
+      local is_wanted = parse_member(member) and measured < max_samples
+      local usage = is_wanted and stats.memory_usage(member_key(slot, operation.op, member)) or 0
+      if usage > 0 then entry_bytes, measured = entry_bytes + usage, measured + 1 end
     end
   end
-  local index = memory_usage(index_key(slot, seen.epoch)) + (listed > 0 and chunks / listed * found.size or 0)
-  return math.floor((measured > 0 and entries / measured * found.live or 0) + index)
+  local index_bytes = stats.memory_usage(index_key(slot, operation.epoch))
+  if listed > 0 then index_bytes = index_bytes + chunk_bytes / listed * found.size end
+  local all_entries = measured > 0 and entry_bytes / measured * found.live or 0
+  return math.floor(all_entries + index_bytes)
 end
 
--- weigh returns how many live entries each operation has, and how much memory they take.
-local function weigh(slot, operations)
-  local seen, now, weights = in_sight(slot, operations), now_ms(), {}
-  local work = new_work(#seen, 0)
-  for _, one in ipairs(seen) do
-    local looks = math.min(MEMORY_SAMPLES * SLICES, math.ceil(looks_of(work) / LEAST_LOOKS))
-    local found = survey(slot, one.op, one.epoch, now, work)
-    local memory = found.live > 0 and estimate_memory(slot, one.op, one, found, looks) or 0
-    weights[one.op] = {keys = found.live, memory = memory}
+-- stats.weigh returns the number of live entries of each operation, and how much memory they take.
+function stats.weigh(slot, operations)
+  local with_heads, now, weights = operations_with_heads(slot, operations), now_ms(), {}
+  local work = budget.new(#with_heads, 0)
+  for _, operation in ipairs(with_heads) do
+    local share = math.ceil(budget.reads_of_next(work) / budget.min_reads)
+    local reads = math.min(stats.memory_samples * SLICES, share)
+    local found = survey.count(slot, operation.op, operation.epoch, now, work)
+    local memory = found.live > 0 and stats.estimate_memory(slot, operation, found, reads) or 0
+    weights[operation.op] = {keys = found.live, memory = memory}
   end
   return weights
 end
 
-function cw_stats(keys, args)
+function calls.cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
-  local rules = read_rules(slot)
-  local operations, counters = known_operations(slot, rules)
-  local weights = head_exists(module_head_key(slot)) and weigh(slot, operations) or {}
-  local total, memory, reply = 0, 0, {}
+  local rules = policy.rules(slot)
+  local operations, values = counters.operations(slot, rules)
+  local weights = head_exists(module_head_key(slot)) and stats.weigh(slot, operations) or {}
+  local total, memory, of_operations = 0, 0, {}
+  local function add(name, value)
+    of_operations[#of_operations + 1] = name
+    of_operations[#of_operations + 1] = value
+  end
   for _, op in ipairs(operations) do
     local weight = weights[op] or {keys = 0, memory = 0}
     total, memory = total + weight.keys, memory + weight.memory
-    local figures = {'keys:' .. op, weight.keys, 'ttl:' .. op, ttl_by(rules, op)}
+    add('keys:' .. op, weight.keys)
+    add('ttl:' .. op, policy.ttl(rules, op))
     for _, counter in ipairs(COUNTERS) do
-      figures[#figures + 1] = counter .. ':' .. op
-      figures[#figures + 1] = counters[counter .. ':' .. op] or 0
+      local name = counter .. ':' .. op
+      add(name, values[name] or 0)
     end
-    for _, figure in ipairs(figures) do reply[#reply + 1] = figure end
   end
-  local sums = {
-    'keys', total, 'memory', memory, 'pending', pending_total(slot),
-    'invalidations', counters['invalidations:'] or 0,
+  local reply = {
+    'keys', total, 'memory', memory, 'pending', jobs.total(slot),
+    'invalidations', values['invalidations:'] or 0,
   }
-  for _, figure in ipairs(reply) do sums[#sums + 1] = figure end
-  return sums
-end
+  for _, item in ipairs(of_operations) do reply[#reply + 1] = item end
+  return reply
 end
 
 ---------------------------------------------------------------------------------------------------
--- Registration, one by one: while a library is being loaded Lua has no pairs. allow-oom: what frees
--- memory, reads, or writes next to nothing works when Redis has reached maxmemory.
+-- Registration. It needs no loops over tables: pairs is missing while Redis loads a library.
+-- allow-oom: calls that free memory, read, or write next to nothing work when maxmemory is reached.
 
-redis.register_function{function_name = 'cw_get', callback = guarded_hot(cw_get), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_set', callback = guarded_hot(cw_set)}
-redis.register_function{function_name = 'cw_unlock', callback = guarded(cw_unlock), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy.apply), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash, true), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get, true), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_own', callback = guarded(cw_policy.own), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy.delete), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_report', callback = guarded_hot(cw_report), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats, true), flags = {'no-writes'}}
+local function register(name, callback, ...)
+  redis.register_function{function_name = name, callback = callback, flags = {...}}
+end
 
--- cw_writable (no key: it is asked of each node): 1. Redis refuses the call, as it declares to write, where it takes no writes.
-redis.register_function{function_name = 'cw_writable', callback = function() return 1 end, flags = {'allow-oom'}}
+register('cw_get', guard.wrap_hot(calls.cw_get), 'allow-oom')
+register('cw_set', guard.wrap_hot(calls.cw_set))
+register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
+register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
+register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')
+register('cw_reclaim', guard.wrap(calls.cw_reclaim), 'allow-oom')
+register('cw_policy_apply', guard.wrap(calls.cw_policy_apply), 'allow-oom')
+register('cw_policy_hash', guard.wrap(calls.cw_policy_hash, true), 'no-writes')
+register('cw_policy_get', guard.wrap(calls.cw_policy_get, true), 'no-writes')
+register('cw_policy_own', guard.wrap(calls.cw_policy_own), 'allow-oom')
+register('cw_policy_delete', guard.wrap(calls.cw_policy_delete), 'allow-oom')
+register('cw_report', guard.wrap_hot(calls.cw_report), 'allow-oom')
+register('cw_stats', guard.wrap(calls.cw_stats, true), 'no-writes')
 
--- cw_version (no key: it is asked of each node): the version of this library.
-redis.register_function{
-  function_name = 'cw_version',
-  callback = function() return VERSION end,
-  flags = {'no-writes', 'allow-oom', 'allow-stale'},
-}
+-- cw_writable (no key, because it is called on each node): 1. It changes nothing but declares to
+-- write, so Redis refuses it wherever it refuses writes.
+register('cw_writable', function() return 1 end, 'allow-oom')
+
+-- cw_version (no key, because it is called on each node): the version of this library.
+register('cw_version', function() return VERSION end, 'no-writes', 'allow-oom', 'allow-stale')

@@ -2,24 +2,31 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The Cachewright function library, protocol version 1. docs/protocol.md specifies calls, keys and
--- bytes; this file is the only place that writes them. By hand:
+-- bytes; nothing else writes them. To load it manually:
 --
 --     redis-cli -x FUNCTION LOAD REPLACE < registry/cachewright.lua
 --
--- How it works, in five sentences. Each module of a namespace is a slot of keys on one node, so a
--- call is atomic. A slot, each of its operations and each of its users has a head: a string that
--- holds an epoch. An entry carries the epochs that were in place when its load began, and is live
--- iff every head that covers it exists and holds the same epoch. Invalidation deletes a head, which
--- is O(1), and sets the index of what it covered aside, so that memory is given back in small steps.
--- Nothing depends on a clock, a counter or on what is evicted: whatever is missing is a miss. (A soft
--- invalidation puts a second epoch into the head: an entry that differs only there is stale, to be
--- served while one caller loads anew.)
+-- How it works:
+--
+--   * Each module of a namespace is a slot: a group of keys on one node. So each call is atomic.
+--   * A slot, each of its operations and each of its users has a head: a string with an epoch.
+--   * An entry carries the epochs that were in place when its load began. It is live if and only if
+--     each head that covers it exists and holds the same epoch.
+--   * An invalidation deletes a head, which is O(1). The index of the covered entries stays behind,
+--     and later calls use it to free memory in small steps.
+--   * A soft invalidation adds a second epoch to the head. An entry that differs only in that epoch
+--     is stale: it may be served while one caller reloads it.
+--   * Correctness does not depend on clocks, counters or eviction: whatever is missing is a miss.
+--
+-- Lua allows 200 local variables here. Code that runs on each hit or fill uses locals, which are
+-- fastest. Other code is in one table per concept.
 
--- VERSION is replaced on each change of this file; the operator and the Go client load theirs over
--- a lower one.
+-- VERSION increases with each released change. The operator and the Go client load their library
+-- over a lower version.
 local VERSION = 3
 
--- call runs a command. It is redis.call, which is not there yet while Redis loads the library, or careful: see guarded.
+-- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
+-- because redis.call does not exist while Redis loads the library.
 local call
 
 local EPOCH_LEN = 11
@@ -28,67 +35,58 @@ local ENTRY_VERSION = 1
 local FLAG_USER = 1
 local FLAG_NEGATIVE = 2
 local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
-local TO_HEADER_END = (HEADER_FIXED_LEN + 6 * EPOCH_LEN - 1) .. '' -- of the longest header
+local UNKNOWN_FLAGS = 4 + 8 + 128
+local HEADER_END = (HEADER_FIXED_LEN + 6 * EPOCH_LEN - 1) .. '' -- last byte of the longest header
 local FRESH_UNTIL_AT = 2
 local LISTED_AT = 10
 local OPERATION_EPOCH_AT = HEADER_FIXED_LEN + EPOCH_LEN
 local USER_EPOCH_AT = HEADER_FIXED_LEN + 2 * EPOCH_LEN
 
--- Names of namespaces and modules are as long as Kubernetes allows.
-local MAX_NAME_BYTES = 63
 local MAX_OPERATION_BYTES = 128
 local MAX_USER_BYTES = 256
 local MAX_ID_BYTES = 1024
-local MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-local MAX_OPERATIONS = 256
-local MAX_POLICY_BYTES = 128 * 1024
--- Operations that go by the default TTL: what concerns the whole module takes a step for each, and callers name them.
-local MAX_UNLISTED = 128
 local MAX_TTL_MS = 720 * 3600 * 1000
-local MAX_JITTER_PERCENT = 50
 
--- An index of at most this many keys is reclaimed by the call that invalidates: more would show in the time
--- of that call.
-local INLINE_RECLAIM_KEYS = 128
--- Keys a cw_reclaim call looks at, at the most: less than a millisecond.
-local MAX_RECLAIM_KEYS = 200
--- To shorten an entry's life, or to take it out of an index that is in sight, costs as much as to free so many.
-local MEMBER_COST = 2
--- And so does a piece of work, however few members it has.
-local WORK_COST = 8
--- Lengths and headers that a call looks at to count, at the most, and of each operation at the least.
-local COUNT_LOOKS = 512
-local LEAST_LOOKS = 4
--- An operation's index has 16 to 32 slices for the time that an entry lives.
+local limits = {
+  name_bytes = 63, -- of a namespace or a module, as in Kubernetes
+  payload_bytes = 64 * 1024 * 1024,
+  operations = 256, -- in a policy
+  policy_bytes = 128 * 1024,
+  -- Operations that use the default TTL. Callers choose their names, and calls on the module take
+  -- a step for each.
+  unlisted = 128,
+  jitter_percent = 50,
+}
+
+-- An operation's index has 16 to 32 slices for the lifetime of an entry.
 local SLICES = 16
--- A slice is kept in chunks of so many members, so that one can be taken out in microseconds.
+-- A slice is stored in chunks of so many members, so that removing one takes microseconds.
 local CHUNK_MEMBERS = 512
 local MAX_CHUNK = 65535
 
--- Whoever has the rights of a namespace can write anything into its keys. What is larger than this library ever makes it is
--- not read: it is dropped.
+-- A tenant can write anything into the keys of its namespace. The library never makes anything
+-- larger than this; it deletes what is larger without reading it.
 local bounds = {
-  listed_bytes = 4 + MAX_OPERATION_BYTES + 5 + MAX_USER_BYTES + 1 + MAX_ID_BYTES, -- a name in an index
-  chunk_members = 2 * CHUNK_MEMBERS, -- a chunk that another primary filled, too, may have more than CHUNK_MEMBERS
+  -- a name in an index
+  listed_bytes = 4 + MAX_OPERATION_BYTES + 5 + MAX_USER_BYTES + 1 + MAX_ID_BYTES,
+  chunk_members = 2 * CHUNK_MEMBERS, -- another primary may also have filled the chunk
   chunk_bytes = 1024 * 1024,
   slices = 512,
-  slice_bytes = 160, -- in an index' hash, with what Redis adds
+  slice_bytes = 160, -- in the hash of an index, with the overhead of Redis
   slice_exponent = 31,
   time_ms = 2 ^ 43, -- in the year 2248
-  read_bytes = 1024 * 1024, -- of members, in one call, in order to count
-  member_bytes = 2048, -- what is longer counts as several members
-  slices_in_all = 5120, -- that a call reads: those of 128 operations that are filled all the time
+  read_bytes = 1024 * 1024, -- members that one call reads in order to count
+  member_bytes = 2048, -- a longer member costs as much as several
+  total_slices = 5120, -- that one call reads: those of 128 operations with constant fills
 }
--- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the entry
--- that is filled then. A load that takes longer is fenced: its value is older than entries may be.
-local MIN_LOAD_MS = 5000
--- Heads and indexes outlive the entries they cover by this.
+
+-- Heads and indexes outlive the entries they cover by this margin.
 local MARGIN_MS = 1000
--- Redis counts an entry's time from another reading of the clock than ours, milliseconds apart.
+-- Redis computes an entry's expiry from another reading of the clock, milliseconds later.
 local CLOCK_SLACK_MS = 10
--- Arguments that one command takes, where it may take many.
+-- The maximum number of arguments passed to one variadic command.
 local BATCH = 500
+local KIB = 1024
 
 local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'invalidations'}
-local REPORTED = {hits = true, misses = true, stale = true, errors = true}
 

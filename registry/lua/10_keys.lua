@@ -1,45 +1,51 @@
 ---------------------------------------------------------------------------------------------------
 -- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
 --
--- The keys of slots and operations are made once and remembered: Redis hashes each byte of each string that Lua
--- makes, so making them anew would cost more than all else that a fill does here.
-
--- What is remembered lives as long as the loaded library, on this server alone: one that was a replica in between has missed
--- calls. So it hangs on bytes that change with what it says, and each of these is emptied when it is full. Full is a number of
--- bytes: names are as long as callers like, and what Lua holds is beside maxmemory.
+-- Redis hashes every byte of each string that Lua creates. Therefore the library builds the keys
+-- of slots and operations once and memoises them. Building them each time would dominate the cost of a
+-- fill.
 --
---   slots          keys, which follow from names. A policy that is written drops a slot's, see forget.
+-- A memo lasts as long as the loaded library, on this server only. A server that was a replica in
+-- between has missed calls. So each value is stored under bytes that change whenever it changes:
+--
+--   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
 --   rules_by_text  rules, which follow from their text.
---   heads_by_text  what heads say, which follows from their bytes. And with them a rule: void when the operation's fence
---                  changes, which each change of its rule renews, or when the slot's keys (of_op) were dropped; and
---                  kept_by, the rule that a user's head was made to last for.
---   open_chunks    the chunks that are being filled, by epoch and slice. The index has the last word: turn_over asks it
---                  when a chunk is begun or full, and close_slice, which moves it on, drops what is remembered.
+--   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule, which is
+--                  void once the operation's fence changes (each change of the rule renews it) or
+--                  the slot's keys (of_op) were dropped. kept_by is the rule whose lifetime the
+--                  user's head was extended for.
+--   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
+--                  index.turn_over reads it when a chunk begins or is full, and
+--                  index.close_slice, which advances it, drops the memoised chunk.
+--
+-- A full memo is emptied. Its size is in bytes, because callers choose the lengths of names and the
+-- memory of the Lua VM does not count towards maxmemory.
 
-local function new_memory(most) return {items = {}, bytes = 0, most = most} end
+local memo = {}
 
-local function empty(memory) memory.items, memory.bytes = {}, 0 end
+function memo.new(max_bytes) return {items = {}, bytes = 0, max_bytes = max_bytes} end
 
-local KIB = 1024
-local heads_by_text = new_memory(2560 * KIB)
-local slots = new_memory(2560 * KIB)
-local rules_by_text = new_memory(256 * KIB)
-local open_chunks = new_memory(512 * KIB)
+local heads_by_text = memo.new(2560 * KIB)
+local slots = memo.new(2560 * KIB)
+local rules_by_text = memo.new(256 * KIB)
+local open_chunks = memo.new(512 * KIB)
 
--- make_room is called before something is remembered that takes about so many bytes of the Lua VM. Heads refer to keys and
--- rules, so they do not outlast them.
-local function make_room(memory, bytes)
-  if memory.bytes + bytes > memory.most then
-    empty(memory)
-    if memory ~= open_chunks then empty(heads_by_text) end
+function memo.clear(of) of.items, of.bytes = {}, 0 end
+
+-- memo.reserve is called before adding a value that takes about so many bytes of the Lua VM. Heads
+-- refer to keys and rules, so they are dropped together with these.
+function memo.reserve(of, bytes)
+  if of.bytes + bytes > of.max_bytes then
+    memo.clear(of)
+    if of ~= open_chunks then memo.clear(heads_by_text) end
   end
-  memory.bytes = memory.bytes + bytes
+  of.bytes = of.bytes + bytes
 end
 
 local function keys_of(slot)
   local keys = slots.items[slot]
   if keys then return keys end
-  make_room(slots, 900 + 6 * #slot)
+  memo.reserve(slots, 900 + 6 * #slot)
   keys = {
     policy = slot .. ':policy', counters = slot .. ':counters', pending = slot .. ':pending',
     module_head = slot .. ':m', entries = slot .. ':e:', operations = {},
@@ -48,11 +54,11 @@ local function keys_of(slot)
   return keys
 end
 
--- forget also parts the slot's operations from the rules that are remembered for them.
+-- forget drops the keys of a slot, and so invalidates the rules memoised with its heads.
 local function forget(slot) slots.items[slot] = nil end
 
-local function make_keys_of_operation(slot, op)
-  make_room(slots, 1700 + 2 * #slot + 11 * #op)
+function memo.add_operation(slot, op)
+  memo.reserve(slots, 1700 + 2 * #slot + 11 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
@@ -66,7 +72,7 @@ end
 
 local function keys_of_operation(slot, op)
   local of_slot = slots.items[slot]
-  return of_slot and of_slot.operations[op] or make_keys_of_operation(slot, op)
+  return of_slot and of_slot.operations[op] or memo.add_operation(slot, op)
 end
 
 local function policy_key(slot) return keys_of(slot).policy end
@@ -84,8 +90,8 @@ local function deletions_key(slot, op) return slot .. ':d:' .. op end
 local function lock_key(slot, name) return slot .. ':l:' .. name end
 local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
 
--- A name is what tells an entry from others of its slot: the operation, then the member, which tells it from
--- others of the operation. Lengths make both unambiguous for any bytes.
+-- A name identifies an entry of the slot: the operation, then the member, which identifies it among
+-- the entries of the operation. Length prefixes make both unambiguous for any bytes.
 local function member_of(user, id)
   if user == '' then return '0::' .. id end
   return #user .. ':' .. user .. ':' .. id
@@ -94,28 +100,28 @@ local function name_of(slot, op, member) return keys_of_operation(slot, op).name
 local function entry_key(slot, name) return keys_of(slot).entries .. name end
 local function member_key(slot, op, member) return keys_of_operation(slot, op).entries .. member end
 
--- counted cuts a string of at least and at most so many bytes, that stands behind its length and a colon, off, and returns what
--- follows too; nil where the text is not like that.
-local function counted(text, least, most)
+-- parse_counted reads "<length>:<bytes>:<rest>" with a length from min to max. It returns the bytes
+-- and the rest, or nil if the text has another form.
+local function parse_counted(text, min, max)
   local digits, from = string.match(text, '^(%d%d?%d?%d?):()')
   local length = tonumber(digits)
-  if not length or length < least or length > most or length .. '' ~= digits then return nil end
+  if not length or length < min or length > max or length .. '' ~= digits then return nil end
   local to = from + length
   if string.byte(text, to) ~= 58 then return nil end
   return string.sub(text, from, to - 1), string.sub(text, to + 1)
 end
 
--- parse_member returns the user of a member, '' for none; nil where it is no member.
+-- parse_member returns the user of a member, '' for none, or nil if it is not a member.
 local function parse_member(member)
   if #member > bounds.listed_bytes then return nil end
-  local user, id = counted(member, 0, MAX_USER_BYTES)
+  local user, id = parse_counted(member, 0, MAX_USER_BYTES)
   return user and #id <= MAX_ID_BYTES and user or nil
 end
 
--- parse_name returns operation, member and user of a name; nil where it is none.
+-- parse_name returns operation, member and user of a name, or nil if it is not a name.
 local function parse_name(name)
   if #name > bounds.listed_bytes then return nil end
-  local op, member = counted(name, 1, MAX_OPERATION_BYTES)
+  local op, member = parse_counted(name, 1, MAX_OPERATION_BYTES)
   local user = op and parse_member(member)
   if user then return op, member, user end
 end

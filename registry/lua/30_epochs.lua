@@ -6,19 +6,18 @@ local function now_ms()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
-local draw, new_epoch
-do
-local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+local EPOCH_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
--- The generator's state. It lives as long as the loaded library and is mixed with all that tells
--- this server, this moment and this load from any other, so a restart, a restored snapshot or a
--- promoted replica cannot draw an epoch again.
+-- The state of the generator lasts as long as the loaded library. It is mixed with everything that
+-- distinguishes this server, this moment and this load from any other. So a restart, a restored
+-- snapshot or a promoted replica cannot draw the same epoch again.
 local entropy = nil
 
-function draw(slot)
+-- draw returns the next 160 random bits in hex.
+local function draw(slot)
   if not entropy then
-    -- INFO has the run id, random per process, and CPU times that only grow. A tenant's ACL may
-    -- forbid it: then clock, addresses and the slot have to do until the next load.
+    -- INFO has the run id, which is random per process, and CPU times, which only grow. An ACL may
+    -- forbid INFO. Then clock, addresses and the slot must do until the library is loaded again.
     local info = redis.pcall('INFO', 'server', 'cpu', 'stats')
     entropy = type(info) == 'string' and info or ''
   end
@@ -27,15 +26,14 @@ function draw(slot)
   return entropy
 end
 
--- new_epoch returns 66 bits of the generator in 11 characters of base64url.
-function new_epoch(slot)
+-- new_epoch returns 66 random bits as 11 characters of base64url.
+local function new_epoch(slot)
   local hex = draw(slot)
   local chars = {}
   for i = 1, EPOCH_LEN do
     local six = tonumber(string.sub(hex, 2 * i - 1, 2 * i), 16) % 64
-    chars[i] = string.sub(ALPHABET, six + 1, six + 1)
+    chars[i] = string.sub(EPOCH_ALPHABET, six + 1, six + 1)
   end
   return table.concat(chars)
-end
 end
 

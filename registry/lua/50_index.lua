@@ -1,18 +1,22 @@
 ---------------------------------------------------------------------------------------------------
--- Index of an operation: its entries by when they expire. Time is cut into slices; the members that expire in
--- the same one are kept in lists, its chunks, which are hardly larger than their members and go when the slice is
--- over. An entry's header tells slice and chunk. The index is named by the operation's epoch: without the
--- head it is out of sight. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that
--- is being filled, and how many members those below have in all.
+-- The index of an operation lists its entries by expiry. Time is divided into slices. The members
+-- that expire in the same slice are in lists, its chunks. These are hardly larger than their
+-- members and expire with the slice. The header of an entry names its slice and chunk.
 --
--- A slice is a number: 64 times its place in time, plus the exponent of its width, 2^exponent ms.
+-- The operation's epoch names the index: without the head it is detached, and nothing reads it but
+-- reclaim. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that is
+-- being filled, and how many members the chunks below it have.
+--
+-- A slice is a number: 64 times its position in time plus its exponent. It is 2^exponent ms wide.
+
+local index = {}
 
 local function slice_for(expiry, exponent)
   local width = 2 ^ exponent
   return (expiry - expiry % width) / width * 64 + exponent
 end
 
-local function slice_begin(slice)
+function index.slice_begin(slice)
   local exponent = slice % 64
   return (slice - exponent) / 64 * 2 ^ exponent
 end
@@ -22,128 +26,145 @@ local function slice_end(slice)
   return ((slice - exponent) / 64 + 1) * 2 ^ exponent
 end
 
-local function slice_name(slice) return string.format('%d', slice) end
+function index.slice_name(slice) return string.format('%d', slice) end
 
-local function parse_slice_state(text)
+function index.parse_state(text)
   if #text > 32 then return nil end
   local open, closed = string.match(text, '^(%d+) (%d+)$')
   open, closed = tonumber(open), tonumber(closed)
-  if open and open <= MAX_CHUNK and closed <= open * bounds.chunk_members then return open, closed end
+  local is_valid = open and open <= MAX_CHUNK and closed <= open * bounds.chunk_members
+  if is_valid then return open, closed end
 end
 
--- parse_slice returns the number of a slice, nil where the text is none.
-local function parse_slice(text)
+-- index.parse_slice returns the number of a slice, or nil if the text is not one.
+function index.parse_slice(text)
   local slice = #text <= 15 and string.find(text, '^[1-9]%d*$') and tonumber(text)
-  if slice and slice % 64 <= bounds.slice_exponent and slice_end(slice) <= bounds.time_ms then return slice end
+  if slice and slice % 64 <= bounds.slice_exponent and slice_end(slice) <= bounds.time_ms then
+    return slice
+  end
 end
 
-local function read_slice(slot, epoch, slice)
-  local text = call('HGET', index_key(slot, epoch), slice_name(slice))
-  if text then return parse_slice_state(text) end
+function index.read_slice(slot, epoch, slice)
+  local text = call('HGET', index_key(slot, epoch), index.slice_name(slice))
+  if text then return index.parse_state(text) end
 end
 
-local function write_slice(slot, epoch, slice, open, closed)
-  call('HSET', index_key(slot, epoch), slice_name(slice), string.format('%d %d', open, math.max(0, closed)))
+function index.write_slice(slot, epoch, slice, open, closed)
+  local state = string.format('%d %d', open, math.max(0, closed))
+  call('HSET', index_key(slot, epoch), index.slice_name(slice), state)
 end
 
-local function drop_slice(slot, epoch, slice)
-  call('HDEL', index_key(slot, epoch), slice_name(slice))
+function index.delete_slice(slot, epoch, slice)
+  call('HDEL', index_key(slot, epoch), index.slice_name(slice))
 end
 
--- slices_of lists the slices of an index, each with its state. How many there are may be known.
-local function slices_of(slot, epoch, count)
-  local key, slices, strange = index_key(slot, epoch), {}, {}
-  local found = hash_of(key, bounds.slices, bounds.slices * bounds.slice_bytes, count)
-  for i = 1, #found, 2 do
-    local slice, open, closed = parse_slice(found[i]), parse_slice_state(found[i + 1])
+-- index.slices lists the slices of an index with their states. The caller may know their number.
+function index.slices(slot, epoch, count)
+  local key, slices, others = index_key(slot, epoch), {}, {}
+  local fields = foreign.read_hash(key, bounds.slices, bounds.slices * bounds.slice_bytes, count)
+  for i = 1, #fields, 2 do
+    local slice, open, closed = index.parse_slice(fields[i]), index.parse_state(fields[i + 1])
     if slice and open then
-      slices[#slices + 1] = {slice = slice, open = open, closed = closed, size = closed, length = nil}
+      slices[#slices + 1] = {slice = slice, open = open, closed = closed, size = closed}
     else
-      strange[#strange + 1] = found[i]
+      others[#others + 1] = fields[i]
     end
   end
-  if #strange > 0 then drop_fields(key, strange) end
+  if #others > 0 then foreign.drop_fields(key, others) end
   return slices
 end
 
-local function chunk_length(slot, epoch, slice, chunk)
+function index.chunk_length(slot, epoch, slice, chunk)
   return math.min(bounds.chunk_members, call('LLEN', chunk_key(slot, epoch, slice, chunk)))
 end
 
--- readable returns the length of a chunk and its bytes, and drops it where it is too long or too large.
-local function readable(chunk)
+-- index.slice_size counts the members of a slice.
+function index.slice_size(slot, epoch, at)
+  return at.closed + index.chunk_length(slot, epoch, at.slice, at.open)
+end
+
+-- index.check_chunk returns the length and bytes of a chunk. It drops a chunk that is too large.
+function index.check_chunk(chunk)
   local length = call('LLEN', chunk)
   if length == 0 then return 0, 0 end
-  local bytes = length <= bounds.chunk_members and weight(chunk) or math.huge
+  local bytes = length <= bounds.chunk_members and foreign.memory_of(chunk) or math.huge
   if bytes <= bounds.chunk_bytes then return length, bytes end
-  drop(chunk)
+  foreign.drop(chunk)
   return 0, 0
 end
 
--- cost_of returns what members cost that were read, in members of a usual length.
-local function cost_of(members)
+-- index.cost_of returns the cost of members that were read, in members of usual length, and their
+-- bytes.
+function index.cost_of(members)
   local bytes = 0
   for _, member in ipairs(members) do bytes = bytes + #member end
   return math.max(#members, math.ceil(bytes / bounds.member_bytes)), bytes
 end
 
--- pop_members takes up to so many members out of a chunk, and returns what that cost and whether others are left.
-local function pop_members(chunk, most)
-  local length = readable(chunk)
+-- index.pop_members removes up to max members from a chunk. It returns them, their cost, and
+-- whether the chunk has more.
+function index.pop_members(chunk, max)
+  local length = index.check_chunk(chunk)
   if length == 0 then return {}, 1, false end
-  local members = call('LPOP', chunk, most) or {}
-  return members, math.max(1, (cost_of(members))), length > #members
+  local members = call('LPOP', chunk, max) or {}
+  return members, math.max(1, (index.cost_of(members))), length > #members
 end
 
-local function slice_size(slot, epoch, at)
-  return at.closed + chunk_length(slot, epoch, at.slice, at.open)
-end
-
-local enlist
-do
--- The chunks that are being filled are remembered, by epoch and slice: {number, key}.
+-- open_chunk returns the chunk of a slice that is being filled: {number, key}. It is memoised.
 local function open_chunk(slot, epoch, slice)
   local of_epoch = open_chunks.items[epoch]
   local chunk = of_epoch and of_epoch[slice]
   if chunk then return chunk end
-  local number = read_slice(slot, epoch, slice) or 0
-  make_room(open_chunks, 700 + #slot)
+  local number = index.read_slice(slot, epoch, slice) or 0
+  memo.reserve(open_chunks, 700 + #slot)
   chunk = {number = number, key = chunk_key(slot, epoch, slice, number)}
   open_chunks.items[epoch] = open_chunks.items[epoch] or {}
   open_chunks.items[epoch][slice] = chunk
   return chunk
 end
 
--- open_slice enters a new slice into the index, and takes out those that are over.
-local function open_slice(slot, epoch, slice, now)
-  local index, last = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
+-- index.open_slice adds a slice to the index and removes those that are past.
+function index.open_slice(slot, epoch, slice, now)
+  local key, expiry = index_key(slot, epoch), slice_end(slice) + MARGIN_MS
   local past = {}
-  for _, at in ipairs(slices_of(slot, epoch)) do
-    if slice_end(at.slice) + CLOCK_SLACK_MS < now then past[#past + 1] = slice_name(at.slice) end
+  for _, at in ipairs(index.slices(slot, epoch)) do
+    if slice_end(at.slice) + CLOCK_SLACK_MS < now then
+      past[#past + 1] = index.slice_name(at.slice)
+    end
   end
-  if #past > 0 then call('HDEL', index, unpack(past)) end
-  write_slice(slot, epoch, slice, 0, 0)
-  if call('PEXPIRETIME', index) < last then call('PEXPIREAT', index, last) end
+  if #past > 0 then call('HDEL', key, unpack(past)) end
+  index.write_slice(slot, epoch, slice, 0, 0)
+  if call('PEXPIRETIME', key) < expiry then call('PEXPIREAT', key, expiry) end
 end
 
--- turn_over accounts for a chunk that was begun or is full, which the state of its slice has to tell.
-local function turn_over(slot, epoch, slice, chunk, length, now)
+-- index.turn_over updates the state of a slice after a chunk was begun or filled.
+function index.turn_over(slot, epoch, slice, chunk, length, now)
   if length == 1 then call('PEXPIREAT', chunk.key, slice_end(slice) + MARGIN_MS) end
-  local open, closed = read_slice(slot, epoch, slice)
+  local open, closed = index.read_slice(slot, epoch, slice)
   if not open then
-    open_slice(slot, epoch, slice, now)
+    index.open_slice(slot, epoch, slice, now)
     open_chunks.items[epoch] = nil
-  elseif open ~= chunk.number then -- another primary went on in between
-    write_slice(slot, epoch, slice, open, closed + 1)
+  elseif open ~= chunk.number then -- another primary advanced it in between
+    index.write_slice(slot, epoch, slice, open, closed + 1)
     open_chunks.items[epoch] = nil
   elseif length >= CHUNK_MEMBERS and open < MAX_CHUNK then
-    write_slice(slot, epoch, slice, open + 1, closed + math.min(length, bounds.chunk_members))
+    local added = math.min(length, bounds.chunk_members)
+    index.write_slice(slot, epoch, slice, open + 1, closed + added)
     open_chunks.items[epoch] = nil
   end
 end
 
--- with_room returns the slice to list in, and its open chunk: a slice whose chunks are all full goes on as narrower ones.
-local function with_room(slot, epoch, slice, expiry)
+-- index.close_slice directs further members to a new chunk. It returns the last chunk before that.
+function index.close_slice(slot, epoch, at)
+  local size = index.slice_size(slot, epoch, at)
+  index.write_slice(slot, epoch, at.slice, math.min(MAX_CHUNK, at.open + 1), size)
+  open_chunks.items[epoch] = nil
+  return at.open
+end
+
+-- index.slice_with_room returns the slice to list in, and its open chunk. If all chunks of a slice
+-- are full, it takes a narrower slice.
+function index.slice_with_room(slot, epoch, slice, expiry)
   local chunk = open_chunk(slot, epoch, slice)
   while chunk.number >= MAX_CHUNK and slice % 64 > 0 and call('LLEN', chunk.key) >= CHUNK_MEMBERS do
     slice = slice_for(expiry, slice % 64 - 1)
@@ -152,45 +173,63 @@ local function with_room(slot, epoch, slice, expiry)
   return slice, chunk
 end
 
--- enlist lists a member whose entry expires at this time in a slice, and returns in which slice and chunk.
-function enlist(slot, epoch, slice, member, now, expiry)
+-- enlist adds a member, whose entry expires at this time, to a slice. It returns the slice and
+-- chunk.
+local function enlist(slot, epoch, slice, member, now, expiry)
   local chunk = open_chunk(slot, epoch, slice)
-  if chunk.number >= MAX_CHUNK then slice, chunk = with_room(slot, epoch, slice, expiry) end
+  if chunk.number >= MAX_CHUNK then
+    slice, chunk = index.slice_with_room(slot, epoch, slice, expiry)
+  end
   local length = call('RPUSH', chunk.key, member)
-  if length == 1 or length >= CHUNK_MEMBERS then turn_over(slot, epoch, slice, chunk, length, now) end
+  if length == 1 or length >= CHUNK_MEMBERS then
+    index.turn_over(slot, epoch, slice, chunk, length, now)
+  end
   return slice, chunk.number
 end
-end
 
--- account_for brings the state of a slice up to date with members that were taken out of these chunks.
-local function account_for(slot, epoch, slice, chunks)
-  local open, closed = read_slice(slot, epoch, slice)
-  local gone = 0
+-- index.account_removed updates the state of a slice after one member was removed from each of
+-- these chunks.
+function index.account_removed(slot, epoch, slice, chunks)
+  local open, closed = index.read_slice(slot, epoch, slice)
+  local removed = 0
   for _, chunk in ipairs(chunks) do
-    if open and chunk < open then gone = gone + 1 end
+    if open and chunk < open then removed = removed + 1 end
   end
-  if gone > 0 then write_slice(slot, epoch, slice, open, closed - gone) end
+  if removed > 0 then index.write_slice(slot, epoch, slice, open, closed - removed) end
 end
 
--- take_out takes a member out of the chunk where it is listed, and says whether it was there.
--- account_for is to follow.
-local function take_out(slot, epoch, slice, chunk, member)
+-- index.remove removes a member from its chunk and says whether it was there. The caller must call
+-- index.account_removed afterwards.
+function index.remove(slot, epoch, slice, chunk, member)
   local key = chunk_key(slot, epoch, slice, chunk)
   if call('LLEN', key) > bounds.chunk_members then
-    drop(key)
+    foreign.drop(key)
     return false
   end
   return call('LREM', key, '1', member) == 1
 end
 
 local function delist(slot, epoch, slice, chunk, member)
-  if take_out(slot, epoch, slice, chunk, member) then account_for(slot, epoch, slice, {chunk}) end
+  if index.remove(slot, epoch, slice, chunk, member) then
+    index.account_removed(slot, epoch, slice, {chunk})
+  end
 end
 
--- listed_in returns the slice and chunk where an entry is listed in the index of this epoch, if it is.
+-- listed_in returns the slice and chunk that list an entry in the index of this epoch, if any.
 local function listed_in(header, epoch)
-  if string.sub(header, OPERATION_EPOCH_AT + 1, OPERATION_EPOCH_AT + EPOCH_LEN) ~= epoch then return nil end
+  if string.sub(header, OPERATION_EPOCH_AT + 1, OPERATION_EPOCH_AT + EPOCH_LEN) ~= epoch then
+    return nil
+  end
   local slice, chunk = struct.unpack('>I6I2', header, LISTED_AT + 1)
   return slice, chunk
+end
+
+-- relist lists a member in a slice. header is that of the entry it replaces. It returns the slice
+-- and chunk.
+local function relist(slot, epoch, slice, member, header, now, expiry)
+  local before, chunk = listed_in(header, epoch)
+  if before == slice then return slice, chunk end
+  if before then delist(slot, epoch, before, chunk, member) end
+  return enlist(slot, epoch, slice, member, now, expiry)
 end
 

@@ -1,7 +1,13 @@
--- shorten_entry makes an entry that was listed in this slice live and be fresh for no longer than a rule says, and lists it
--- where it belongs then.
-local function shorten_entry(slot, op, epoch, slice, member, rule, now)
-  if not parse_member(member) then return end
+---------------------------------------------------------------------------------------------------
+-- Shortening entries to a rule whose TTLs were lowered: some at once, others in jobs.
+
+local shorten = {}
+
+-- shorten.entry limits the lifetime and freshness of an entry listed in this slice to a rule, and
+-- lists it in the slice of its new expiry.
+function shorten.entry(slot, op, epoch, slice, member, rule, now)
+  local user = parse_member(member)
+  if not user then return end
   local key = member_key(slot, op, member)
   local header = read_header(key)
   if listed_in(header, epoch) ~= slice then return end
@@ -10,78 +16,81 @@ local function shorten_entry(slot, op, epoch, slice, member, rule, now)
   local deadline = negative and fresh_until or now + life_of(rule)
   local shortened = call('PEXPIREAT', key, deadline, 'LT') == 1
   local expiry = shortened and deadline or call('PEXPIRETIME', key)
-  local user = parse_member(member)
   if expiry <= now then
-    if user ~= '' then remove_from_user_index(slot, user, {name_of(slot, op, member)}) end
+    if user ~= '' then user_index.remove(slot, user, {name_of(slot, op, member)}) end
     return
   end
   local target = slice_for(expiry, slice_exponent(expiry - now))
   local fresh = math.min(fresh_until, (struct.unpack('>I8', header, FRESH_UNTIL_AT + 1)))
   local in_slice, chunk = enlist(slot, epoch, target, member, now, expiry)
   call('SETRANGE', key, FRESH_UNTIL_AT, struct.pack('>I8I6I2', fresh, in_slice, chunk))
-  if user ~= '' then call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member)) end
+  if user == '' then return end
+  call('ZADD', user_index_key(slot, user), 'XX', expiry, name_of(slot, op, member))
 end
 
-local function parse_sweep(piece)
-  local slice, chunk, last, from = string.match(string.sub(piece.what, EPOCH_LEN + 1), '^:(%d+):(%d+):(%d+):()')
+-- A sweep shortens the entries of one slice, chunk by chunk.
+
+function shorten.parse_sweep(job)
+  local detail = string.sub(job.detail, EPOCH_LEN + 1)
+  local slice, chunk, last, from = string.match(detail, '^:(%d+):(%d+):(%d+):()')
   if not slice then return nil end
-  local w = {
-    epoch = string.sub(piece.what, 1, EPOCH_LEN), slice = parse_slice(slice), chunk = whole(chunk), last = whole(last),
-    left = piece.left, op = string.sub(piece.what, EPOCH_LEN + from),
+  local sweep = {
+    epoch = string.sub(job.detail, 1, EPOCH_LEN), slice = index.parse_slice(slice),
+    chunk = parse_whole(chunk), last = parse_whole(last), remaining = job.remaining,
+    op = string.sub(detail, from),
   }
-  if w.slice and w.chunk and w.last and w.last <= MAX_CHUNK and w.op ~= '' and #w.op <= MAX_OPERATION_BYTES then return w end
+  local is_valid = sweep.slice and sweep.chunk and sweep.last and sweep.last <= MAX_CHUNK
+  if is_valid and sweep.op ~= '' and #sweep.op <= MAX_OPERATION_BYTES then return sweep end
 end
 
-local function format_sweep(w)
-  return w.epoch .. string.format(':%d:%d:%d:', w.slice, w.chunk, w.last) .. w.op
+function shorten.format_sweep(sweep)
+  local position = string.format(':%d:%d:%d:', sweep.slice, sweep.chunk, sweep.last)
+  return sweep.epoch .. position .. sweep.op
 end
 
--- drop_emptied takes a slice that lists nothing out of the index: sizes may be estimated from a few slices.
-local function drop_emptied(slot, epoch, slice)
-  local open, closed = read_slice(slot, epoch, slice)
-  if not open or closed > 0 or chunk_length(slot, epoch, slice, open) > 0 then return end
-  drop_slice(slot, epoch, slice)
+-- shorten.delete_if_empty removes a slice without members from the index: sizes may be estimates.
+function shorten.delete_if_empty(slot, epoch, slice)
+  local open, closed = index.read_slice(slot, epoch, slice)
+  if not open or closed > 0 or index.chunk_length(slot, epoch, slice, open) > 0 then return end
+  index.delete_slice(slot, epoch, slice)
   open_chunks.items[epoch] = nil
 end
 
--- sweep goes on with a sweep, by up to max members, for the operation's rule of now: what was filled by it is not
--- shortened, and where it lets entries live longer than the rule that the sweep was made for, nothing is. It returns how
--- many it looked at (an empty chunk counts, too), and whether something is left.
-local function sweep(slot, w, rule, max)
-  if not rule or operation_epoch(slot, w.op) ~= w.epoch then return 0, false end
-  local now, looked = now_ms(), 0
-  while looked < max and w.chunk <= w.last do
-    local members, cost, others = pop_members(chunk_key(slot, w.epoch, w.slice, w.chunk), max - looked)
-    local open, closed = read_slice(slot, w.epoch, w.slice)
-    if open and #members > 0 then write_slice(slot, w.epoch, w.slice, open, closed - #members) end
-    if not others then w.chunk = w.chunk + 1 end
-    looked, w.left = looked + cost, math.max(1, w.left - #members)
-    for _, member in ipairs(members) do shorten_entry(slot, w.op, w.epoch, w.slice, member, rule, now) end
+-- shorten.continue continues a sweep by up to max members, under the operation's current rule. It
+-- leaves entries alone that this rule filled, or that it allows to live longer than the rule that
+-- the sweep was made for. It returns how many it examined, counting empty chunks, and whether the
+-- sweep has more.
+function shorten.continue(slot, sweep, rule, max)
+  local op, epoch, slice = sweep.op, sweep.epoch, sweep.slice
+  if not rule or operation_epoch(slot, op) ~= epoch then return 0, false end
+  local now, examined = now_ms(), 0
+  while examined < max and sweep.chunk <= sweep.last do
+    local chunk = chunk_key(slot, epoch, slice, sweep.chunk)
+    local members, cost, others = index.pop_members(chunk, max - examined)
+    local open, closed = index.read_slice(slot, epoch, slice)
+    if open and #members > 0 then index.write_slice(slot, epoch, slice, open, closed - #members) end
+    if not others then sweep.chunk = sweep.chunk + 1 end
+    examined, sweep.remaining = examined + cost, math.max(1, sweep.remaining - #members)
+    for _, member in ipairs(members) do shorten.entry(slot, op, epoch, slice, member, rule, now) end
   end
-  local more = w.chunk <= w.last
-  if not more then drop_emptied(slot, w.epoch, w.slice) end
-  return looked, more
+  local more = sweep.chunk <= sweep.last
+  if not more then shorten.delete_if_empty(slot, epoch, slice) end
+  return examined, more
 end
 
--- close_slice makes further members go to a chunk above those there are, and returns the last of these.
-local function close_slice(slot, epoch, at)
-  write_slice(slot, epoch, at.slice, math.min(MAX_CHUNK, at.open + 1), slice_size(slot, epoch, at))
-  open_chunks.items[epoch] = nil
-  return at.open
-end
-
--- outlives says whether a slice may list entries that go beyond a rule: any that are there longer than this reach, or negative
--- ones, which are in slices of up to this exponent. How long an entry is fresh is known by when it expires: not beyond that.
-local function outlives(at, rule, reach, exponent, now)
+-- shorten.is_affected says whether a slice may list entries that outlast a rule: any whose
+-- remaining lifetime exceeds reach, or negative ones, which are in slices of up to this exponent.
+-- No entry is fresh beyond its expiry.
+function shorten.is_affected(at, rule, reach, exponent, now)
   if at.size == 0 then return false end
-  local over = slice_end(at.slice)
-  return over > now + reach or at.slice % 64 <= exponent and over > now + rule.negative
+  local expiry = slice_end(at.slice)
+  return expiry > now + reach or at.slice % 64 <= exponent and expiry > now + rule.negative
 end
 
-local function outliving(slices, rule, reach, exponent, now)
+function shorten.affected_slices(slices, rule, reach, exponent, now)
   local list, size = {}, 0
   for _, at in ipairs(slices) do
-    if outlives(at, rule, reach, exponent, now) then
+    if shorten.is_affected(at, rule, reach, exponent, now) then
       list[#list + 1] = at
       size = size + at.size
     end
@@ -89,33 +98,36 @@ local function outliving(slices, rule, reach, exponent, now)
   return list, size
 end
 
--- shorten_slices begins with sweeps of slices and leaves the rest for later.
-local function shorten_slices(slot, op, epoch, slices, rule, work)
+-- shorten.slices begins sweeps of slices and defers the rest.
+function shorten.slices(slot, op, epoch, slices, rule, work)
   for _, at in ipairs(slices) do
-    local last = close_slice(slot, epoch, at)
-    local w = {epoch = epoch, slice = at.slice, chunk = 0, last = last, left = at.size, op = op}
+    local sweep = {epoch = epoch, slice = at.slice, chunk = 0, remaining = at.size, op = op}
+    sweep.last = index.close_slice(slot, epoch, at)
     local more = true
     if work.members > 0 then
-      local looked
-      looked, more = sweep(slot, w, rule, work.members)
-      spend_members(work, looked + WORK_COST)
+      local examined
+      examined, more = shorten.continue(slot, sweep, rule, work.members)
+      budget.spend_members(work, examined + budget.job_cost)
     end
-    if more then leave(work, 's', w.left, slice_end(at.slice) + MARGIN_MS, format_sweep(w)) end
+    if more then
+      local expiry = slice_end(at.slice) + MARGIN_MS
+      jobs.defer(work, 's', sweep.remaining, expiry, shorten.format_sweep(sweep))
+    end
   end
 end
 
--- shorten lets the entries of an operation live, and be fresh, no longer than its rule says, so many at once and others later.
--- It looks at those that are there for longer than reach.
-function shorten(slot, op, rule, reach, exponent, work)
+-- shorten.operation limits the lifetime and freshness of an operation's entries to its rule. reach
+-- and exponent are those of shorten.is_affected.
+function shorten.operation(slot, op, rule, reach, exponent, work)
   local epoch, now = operation_epoch(slot, op), now_ms()
   if not epoch then return end
-  local found = inspect(slot, epoch, now, work)
-  local slices, size = outliving(found.slices, rule, reach, exponent, now)
-  if size == 0 and (found.whole or #found.slices > 0) then return end
+  local found = survey.inspect(slot, epoch, now, work)
+  local slices, size = shorten.affected_slices(found.slices, rule, reach, exponent, now)
+  if size == 0 and (found.complete or #found.slices > 0) then return end
   if work.members > 0 and size > 0 then
-    shorten_slices(slot, op, epoch, slices, rule, work)
+    shorten.slices(slot, op, epoch, slices, rule, work)
   else
-    leave(work, 't', size, found.over, epoch .. string.format(':%d:', exponent) .. op)
+    jobs.defer(work, 't', size, found.expiry, epoch .. string.format(':%d:', exponent) .. op)
   end
 end
 

@@ -1,17 +1,22 @@
 ---------------------------------------------------------------------------------------------------
--- cw_report KEY op counter n …: adds the counters of a client that reads by MGET, and returns how
--- many it added. Operations that are not cached have none.
+-- cw_report
+--   KEYS   the slot
+--   ARGV   op counter n …
+--   reply  how many counters it added; 0 for an operation that is not cached
+--
+-- For clients that read by MGET, which Redis does not count.
 
-local MAX_REPORTED = 16
+local reported = {max = 16, counters = {hits = true, misses = true, stale = true, errors = true}}
 
-local function cw_report(keys, args)
+function calls.cw_report(keys, args)
   local slot = slot_of(keys, 'cw_report')
-  if #args < 3 or #args % 2 ~= 1 or #args > 1 + 2 * MAX_REPORTED then
-    refuse('cw_report takes op and 1 to ' .. MAX_REPORTED .. ' pairs of counter and n, not ' .. #args .. ' arguments')
+  if #args < 3 or #args % 2 ~= 1 or #args > 1 + 2 * reported.max then
+    refuse('cw_report takes op and 1 to ' .. reported.max .. ' pairs of counter and n, not '
+      .. #args .. ' arguments')
   end
   want_bytes('cw_report', 'op', args[1], 1, MAX_OPERATION_BYTES)
   for i = 2, #args, 2 do
-    if not REPORTED[args[i]] then
+    if not reported.counters[args[i]] then
       refuse('cw_report: the counters are hits, misses, stale and errors')
     end
     if not string.match(args[i + 1], '^%d+$') or #args[i + 1] > 15 then

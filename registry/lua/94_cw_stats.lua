@@ -1,72 +1,81 @@
 ---------------------------------------------------------------------------------------------------
--- cw_stats KEY: a flat map of keys, memory, pending, invalidations, and <figure>:<op> for the keys,
--- ttl and counters of each operation.
+-- cw_stats
+--   KEYS   the slot
+--   reply  a flat map of keys, memory, pending, invalidations, and <name>:<op> for the keys, ttl
+--          and counters of each operation
 
-local cw_stats
-do
--- Entries whose memory is measured to estimate that of an operation.
-local MEMORY_SAMPLES = 5
+local stats = {
+  -- Entries whose memory is measured to estimate that of an operation.
+  memory_samples = 5,
+}
 
-local function memory_usage(key, ...)
-  return tonumber(call('MEMORY', 'USAGE', key, ...) or 0) or 0
-end
+function stats.memory_usage(key) return tonumber(call('MEMORY', 'USAGE', key) or 0) or 0 end
 
--- estimate_memory measures a few chunks and entries of an operation and takes the rest to be like them.
-local function estimate_memory(slot, op, seen, found, looks)
-  local entries, measured, chunks, listed, bytes = 0, 0, 0, 0, bounds.read_bytes
-  for i = 0, math.min(#found.slices, looks) - 1 do
-    local at = found.slices[math.floor(i * #found.slices / math.min(#found.slices, looks)) + 1]
-    local chunk = chunk_key(slot, seen.epoch, at.slice, at.open)
-    local length, of_chunk = readable(chunk)
-    local members = length > 0 and bytes > 0 and call('LRANGE', chunk, 0, MEMORY_SAMPLES - 1) or {}
-    bytes = bytes - select(2, cost_of(members))
-    if #members > 0 then chunks, listed = chunks + of_chunk, listed + length end
+-- stats.estimate_memory measures a few chunks and entries of an operation and extrapolates.
+function stats.estimate_memory(slot, operation, found, reads)
+  local max_samples, samples = math.min(stats.memory_samples, reads), math.min(#found.slices, reads)
+  local entry_bytes, measured, chunk_bytes, listed = 0, 0, 0, 0
+  local readable_bytes = bounds.read_bytes
+  for i = 0, samples - 1 do
+    local at = found.slices[math.floor(i * #found.slices / samples) + 1]
+    local chunk = chunk_key(slot, operation.epoch, at.slice, at.open)
+    local length, bytes = index.check_chunk(chunk)
+    local members = length > 0 and readable_bytes > 0
+      and call('LRANGE', chunk, 0, stats.memory_samples - 1) or {}
+    readable_bytes = readable_bytes - select(2, index.cost_of(members))
+    if #members > 0 then chunk_bytes, listed = chunk_bytes + bytes, listed + length end
     for _, member in ipairs(members) do
-      local is_wanted = parse_member(member) and measured < math.min(MEMORY_SAMPLES, looks)
-      local taken = is_wanted and memory_usage(member_key(slot, op, member)) or 0
-      if taken > 0 then entries, measured = entries + taken, measured + 1 end
+      local is_wanted = parse_member(member) and measured < max_samples
+      local usage = is_wanted and stats.memory_usage(member_key(slot, operation.op, member)) or 0
+      if usage > 0 then entry_bytes, measured = entry_bytes + usage, measured + 1 end
     end
   end
-  local index = memory_usage(index_key(slot, seen.epoch)) + (listed > 0 and chunks / listed * found.size or 0)
-  return math.floor((measured > 0 and entries / measured * found.live or 0) + index)
+  local index_bytes = stats.memory_usage(index_key(slot, operation.epoch))
+  if listed > 0 then index_bytes = index_bytes + chunk_bytes / listed * found.size end
+  local all_entries = measured > 0 and entry_bytes / measured * found.live or 0
+  return math.floor(all_entries + index_bytes)
 end
 
--- weigh returns how many live entries each operation has, and how much memory they take.
-local function weigh(slot, operations)
-  local seen, now, weights = in_sight(slot, operations), now_ms(), {}
-  local work = new_work(#seen, 0)
-  for _, one in ipairs(seen) do
-    local looks = math.min(MEMORY_SAMPLES * SLICES, math.ceil(looks_of(work) / LEAST_LOOKS))
-    local found = survey(slot, one.op, one.epoch, now, work)
-    local memory = found.live > 0 and estimate_memory(slot, one.op, one, found, looks) or 0
-    weights[one.op] = {keys = found.live, memory = memory}
+-- stats.weigh returns the number of live entries of each operation, and how much memory they take.
+function stats.weigh(slot, operations)
+  local with_heads, now, weights = operations_with_heads(slot, operations), now_ms(), {}
+  local work = budget.new(#with_heads, 0)
+  for _, operation in ipairs(with_heads) do
+    local share = math.ceil(budget.reads_of_next(work) / budget.min_reads)
+    local reads = math.min(stats.memory_samples * SLICES, share)
+    local found = survey.count(slot, operation.op, operation.epoch, now, work)
+    local memory = found.live > 0 and stats.estimate_memory(slot, operation, found, reads) or 0
+    weights[operation.op] = {keys = found.live, memory = memory}
   end
   return weights
 end
 
-function cw_stats(keys, args)
+function calls.cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
-  local rules = read_rules(slot)
-  local operations, counters = known_operations(slot, rules)
-  local weights = head_exists(module_head_key(slot)) and weigh(slot, operations) or {}
-  local total, memory, reply = 0, 0, {}
+  local rules = policy.rules(slot)
+  local operations, values = counters.operations(slot, rules)
+  local weights = head_exists(module_head_key(slot)) and stats.weigh(slot, operations) or {}
+  local total, memory, of_operations = 0, 0, {}
+  local function add(name, value)
+    of_operations[#of_operations + 1] = name
+    of_operations[#of_operations + 1] = value
+  end
   for _, op in ipairs(operations) do
     local weight = weights[op] or {keys = 0, memory = 0}
     total, memory = total + weight.keys, memory + weight.memory
-    local figures = {'keys:' .. op, weight.keys, 'ttl:' .. op, ttl_by(rules, op)}
+    add('keys:' .. op, weight.keys)
+    add('ttl:' .. op, policy.ttl(rules, op))
     for _, counter in ipairs(COUNTERS) do
-      figures[#figures + 1] = counter .. ':' .. op
-      figures[#figures + 1] = counters[counter .. ':' .. op] or 0
+      local name = counter .. ':' .. op
+      add(name, values[name] or 0)
     end
-    for _, figure in ipairs(figures) do reply[#reply + 1] = figure end
   end
-  local sums = {
-    'keys', total, 'memory', memory, 'pending', pending_total(slot),
-    'invalidations', counters['invalidations:'] or 0,
+  local reply = {
+    'keys', total, 'memory', memory, 'pending', jobs.total(slot),
+    'invalidations', values['invalidations:'] or 0,
   }
-  for _, figure in ipairs(reply) do sums[#sums + 1] = figure end
-  return sums
-end
+  for _, item in ipairs(of_operations) do reply[#reply + 1] = item end
+  return reply
 end
 

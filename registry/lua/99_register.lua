@@ -1,27 +1,28 @@
 ---------------------------------------------------------------------------------------------------
--- Registration, one by one: while a library is being loaded Lua has no pairs. allow-oom: what frees
--- memory, reads, or writes next to nothing works when Redis has reached maxmemory.
+-- Registration. It needs no loops over tables: pairs is missing while Redis loads a library.
+-- allow-oom: calls that free memory, read, or write next to nothing work when maxmemory is reached.
 
-redis.register_function{function_name = 'cw_get', callback = guarded_hot(cw_get), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_set', callback = guarded_hot(cw_set)}
-redis.register_function{function_name = 'cw_unlock', callback = guarded(cw_unlock), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_delete', callback = guarded(cw_delete), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_invalidate', callback = guarded(cw_invalidate), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_reclaim', callback = guarded(cw_reclaim), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_apply', callback = guarded(cw_policy.apply), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_hash', callback = guarded(cw_policy.hash, true), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_get', callback = guarded(cw_policy.get, true), flags = {'no-writes'}}
-redis.register_function{function_name = 'cw_policy_own', callback = guarded(cw_policy.own), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_policy_delete', callback = guarded(cw_policy.delete), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_report', callback = guarded_hot(cw_report), flags = {'allow-oom'}}
-redis.register_function{function_name = 'cw_stats', callback = guarded(cw_stats, true), flags = {'no-writes'}}
+local function register(name, callback, ...)
+  redis.register_function{function_name = name, callback = callback, flags = {...}}
+end
 
--- cw_writable (no key: it is asked of each node): 1. Redis refuses the call, as it declares to write, where it takes no writes.
-redis.register_function{function_name = 'cw_writable', callback = function() return 1 end, flags = {'allow-oom'}}
+register('cw_get', guard.wrap_hot(calls.cw_get), 'allow-oom')
+register('cw_set', guard.wrap_hot(calls.cw_set))
+register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
+register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
+register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')
+register('cw_reclaim', guard.wrap(calls.cw_reclaim), 'allow-oom')
+register('cw_policy_apply', guard.wrap(calls.cw_policy_apply), 'allow-oom')
+register('cw_policy_hash', guard.wrap(calls.cw_policy_hash, true), 'no-writes')
+register('cw_policy_get', guard.wrap(calls.cw_policy_get, true), 'no-writes')
+register('cw_policy_own', guard.wrap(calls.cw_policy_own), 'allow-oom')
+register('cw_policy_delete', guard.wrap(calls.cw_policy_delete), 'allow-oom')
+register('cw_report', guard.wrap_hot(calls.cw_report), 'allow-oom')
+register('cw_stats', guard.wrap(calls.cw_stats, true), 'no-writes')
 
--- cw_version (no key: it is asked of each node): the version of this library.
-redis.register_function{
-  function_name = 'cw_version',
-  callback = function() return VERSION end,
-  flags = {'no-writes', 'allow-oom', 'allow-stale'},
-}
+-- cw_writable (no key, because it is called on each node): 1. It changes nothing but declares to
+-- write, so Redis refuses it wherever it refuses writes.
+register('cw_writable', function() return 1 end, 'allow-oom')
+
+-- cw_version (no key, because it is called on each node): the version of this library.
+register('cw_version', function() return VERSION end, 'no-writes', 'allow-oom', 'allow-stale')

@@ -15,41 +15,41 @@ import (
 // mutants are faults put into the library, each by another text in place of one that is there once.
 var mutants = map[string]struct{ text, instead string }{
 	"a fill goes by no fence":                       {"is_fenced(slot, op, member, heads, token) then", "false then"},
-	"a deletion fences no load":                     {"if heads.raw[2] then fence_deletion(slot, op, name, heads.raw[2]) end", ""},
-	"a deletion fences all loads":                   {"string.sub(log, digest_from, from + RECORD_BYTES - 1) == digest then return true", "true then return true"},
-	"a deletion leaves the entry":                   {"  free(slot, {name}, {})\n", ""},
-	"a deletion leaves the entry in the index":      {"  free(slot, {name}, {})\n", "  call('UNLINK', entry_key(slot, name))\n"},
+	"a deletion fences no load":                     {"if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end", ""},
+	"a deletion fences all loads":                   {"string.sub(log, digest_from, record_end) == digest then return true", "true then return true"},
+	"a deletion leaves the entry":                   {"  entries.free(slot, {name}, {})\n", ""},
+	"a deletion leaves the entry in the index":      {"  entries.free(slot, {name}, {})\n", "  call('UNLINK', entry_key(slot, name))\n"},
 	"a user keeps the head":                         {"  if mode == HARD then call('UNLINK', head) end\n", ""},
-	"an operation keeps the head":                   {"if mode == HARD then hide(slot, {{op = op}}) end", ""},
+	"an operation keeps the head":                   {"if mode == HARD then invalidation.delete_heads(slot, {{op = op}}) end", ""},
 	"a module keeps the head":                       {"return call('UNLINK', module_head_key(slot)) == 1", "return head_exists(module_head_key(slot))"},
-	"an operation of a user stays":                  {"    free(slot, names, {})\n", ""},
-	"other operations of a user go":                 {"  restamp(slot, others, epoch)\n", ""},
+	"an operation of a user stays":                  {"    entries.free(slot, names, {})\n", ""},
+	"other operations of a user go":                 {"  invalidation.restamp(slot, others, epoch)\n", ""},
 	"loads of an operation of a user go on":         {"call('SET', key, epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')", "epoch = epoch_of(head)"},
 	"soft is fresh":                                 {"    soft_stale = flags", "    soft_stale = false, was = flags"},
 	"soft is nothing":                               {"    call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL')\n", ""},
-	"dry is hard":                                   {"if mode == HARD then hide(slot, {{op = op}}) end", "if mode ~= SOFT then hide(slot, {{op = op}}) end"},
+	"dry is hard":                                   {"if mode == HARD then invalidation.delete_heads(slot, {{op = op}}) end", "if mode ~= SOFT then invalidation.delete_heads(slot, {{op = op}}) end"},
 	"another revision purges nothing":               {"new.revision ~= old.revision and", "false and"},
 	"each policy purges":                            {"if new.revision and new.revision ~= old.revision and", "if"},
-	"a policy that goes leaves its entries":         {"  local live = hide_module(slot)\n  invalidate_module(slot, HARD, (known_operations(slot, read_rules(slot))), live)\n", ""},
-	"an operation that is off keeps its entries":    {"    invalidate_operation(slot, op, HARD, work)\n    return\n", "    return\n"},
+	"a policy that goes leaves its entries":         {"  local live = invalidation.delete_module_head(slot)\n  invalidation.of_module(slot, HARD, (counters.operations(slot, policy.rules(slot))), live)\n", ""},
+	"an operation that is off keeps its entries":    {"    invalidation.of_operation(slot, op, HARD, work)\n    return\n", "    return\n"},
 	"a lowered TTL shortens nothing":                {"local shorter = life_of(rule) <", "local shorter = false and life_of(rule) <"},
-	"more jitter than is said":                      {"local most = math.floor(ttl * percent / 100)", "local most = ttl - 1"},
+	"more jitter than is said":                      {"local max = math.floor(ttl * percent / 100)", "local max = ttl - 1"},
 	"negative entries are like others":              {"heads.flags + (negative and FLAG_NEGATIVE or 0)", "heads.flags"},
 	"entries without a user under scope User":       {"(rule.scope == 'User' and user == '') or", ""},
 	"payloads of any size":                          {" or bytes > rule.max then", " then"},
 	"a load lock for everybody":                     {"    if left > 0 then return false", "    if false then return false"},
-	"a load lock for nobody":                        {"  if differs_by_fence(read_lock(slot, name), heads) then\n    local left = call('PTTL', key)\n", "  do local left = 1\n"},
-	"a fill keeps its load lock":                    {"  give_lock_back(slot, name_of(slot, op, member), plain)\n", ""},
+	"a load lock for nobody":                        {"  if differs_by_fence(lock.read(slot, name), heads) then\n    local left = call('PTTL', key)\n", "  do local left = 1\n"},
+	"a fill keeps its load lock":                    {"  lock.release(slot, name_of(slot, op, member), plain)\n", ""},
 	"a fill that is not stored keeps its load lock": {"  unlocked(slot, op, member_of(user, id), token)\n", ""},
-	"a deletion takes the locks of others":          {"  if differs_by_fence(read_lock(slot, name), heads) then", "  if read_lock(slot, name) == heads.token then"},
+	"a deletion takes the locks of others":          {"  if differs_by_fence(lock.read(slot, name), heads) then", "  if lock.read(slot, name) == heads.token then"},
 	"a request is done again":                       {"  if answer then return answer end\n", ""},
 	"a request id is good for anything":             {"if asked ~= '' and asked ~= digest then", "if false then"},
 	"epochs are drawn again":                        {"    local six = ", "    local six = i or "},
 	"members of shared entries are like a user's":   {"if user == '' then return '0::' .. id end", "if user == '' then return '1:u:' .. id end"},
 	"one miss counts for two":                       {"  count(slot, 'misses', op)\n", "  count(slot, 'misses', op, '2')\n"},
-	"nothing is reclaimed":                          {"local function unlink_all(keys)\n", "local function unlink_all(keys)\n  if #keys > 1 then return #keys end\n"},
-	"refreshing is for everybody":                   {"if take_lock(slot, name, heads, lock_ms > 0 and lock_ms or REFRESH_LOCK_MS) then", "do"},
-	"the hash is of another text":                   {"local hash, in_place = redis.sha1hex(text)", "local hash, in_place = redis.sha1hex(text .. ' ')"},
+	"nothing is reclaimed":                          {"function entries.unlink(keys)\n", "function entries.unlink(keys)\n  if #keys > 1 then return #keys end\n"},
+	"refreshing is for everybody":                   {"if lock.take(slot, name, heads, ms) then", "do"},
+	"the hash is of another text":                   {"local hash, intact_hash = redis.sha1hex(text)", "local hash, intact_hash = redis.sha1hex(text .. ' ')"},
 }
 
 // A sequence that hardly comes about by chance: a former primary remembers a rule, which another replaced meanwhile.
@@ -92,7 +92,7 @@ func TestTheModelFindsEachMutant(t *testing.T) {
 		if err := runSequence(t.Context(), servers, registry.Library, rememberedRule); err != nil {
 			t.Fatal(err)
 		}
-		library := mutated(t, servers, "then renew_fence(slot, op) end", "then end")
+		library := mutated(t, servers, "then deletions.renew_fence(slot, op) end", "then end")
 		if err := runSequence(t.Context(), servers, library, rememberedRule); err == nil {
 			t.Error("it is not found")
 		}

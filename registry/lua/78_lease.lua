@@ -1,0 +1,99 @@
+---------------------------------------------------------------------------------------------------
+-- Leases and load locks, which cw_get gives and cw_set ends.
+
+-- The time a caller has to refresh a stale entry before another is asked to, unless it sets its
+-- own.
+local REFRESH_LOCK_MS = 10 * 1000
+local MAX_LOCK_MS = 10 * 60 * 1000
+
+local lease = {
+  -- The token of an operation that is not cached. It matches no fill.
+  NONE = '0',
+  -- Expired names that a lease removes from a user's index. Each fill adds one, so the index
+  -- shrinks; but no call pays for many that expired at once.
+  clean_names = 16,
+}
+
+-- lease.detach_operations keeps counts exact when the module's head is created: entries that the
+-- operations list so far are not live.
+function lease.detach_operations(slot, op)
+  local operations = counters.operations(slot, policy.rules(slot))
+  operations[#operations + 1] = op
+  local with_heads, now = operations_with_heads(slot, operations), now_ms()
+  local work = budget.new(#with_heads, 0)
+  invalidation.delete_heads(slot, with_heads)
+  for _, operation in ipairs(with_heads) do
+    local found = survey.inspect(slot, operation.epoch, now, work)
+    dispose.of_index(slot, operation.op, operation.epoch, found, work)
+  end
+  jobs.save(slot, work)
+end
+
+-- lease.create_head replaces what is under the key, in a way that frees large values in the
+-- background.
+function lease.create_head(key, value, ms)
+  call('UNLINK', key)
+  call('SET', key, value, 'PX', ms)
+  return value
+end
+
+-- lease.ensure_heads creates heads that are missing, and makes the others last for a load and the
+-- entry filled afterwards.
+function lease.ensure_heads(slot, op, user, heads, rule)
+  local raw, keys = heads.raw, head_keys(slot, op, user)
+  local ms, slack = heads_life(rule)
+  for i, key in ipairs(keys) do
+    if raw[i] then keep_for(key, ms, slack) end
+  end
+  ms = ms + slack
+  if not raw[1] then
+    lease.detach_operations(slot, op)
+    raw[1], raw[2] = lease.create_head(keys[1], new_epoch(slot), ms), false
+    call('HSET', counters_key(slot), counters.SINCE, raw[1])
+  end
+  raw[2] = raw[2] or lease.create_head(keys[2], new_epoch(slot) .. new_epoch(slot), ms)
+  if user ~= '' and not raw[3] then
+    local work = budget.new(0, 0)
+    dispose.of_user_index(slot, user, work) -- it belonged to a former head
+    jobs.save(slot, work)
+    raw[3] = lease.create_head(keys[3], new_epoch(slot), ms)
+  end
+end
+
+-- lease.take returns the heads that a load begins with.
+function lease.take(slot, op, user, heads, rule)
+  lease.ensure_heads(slot, op, user, heads, rule)
+  if heads.missing then heads = heads_from(heads.raw, user) end
+  heads.rule, heads.of_op, heads.kept_by = rule, keys_of_operation(slot, op), rule
+  if user ~= '' then user_index.clean(user_index_key(slot, user), now_ms(), lease.clean_names) end
+  return heads
+end
+
+-- A load lock holds the token of the caller that loads.
+
+local lock = {}
+
+-- lock.mark returns the token that a caller gets together with the lock.
+function lock.mark(token) return LOCKED .. string.sub(token, 2) end
+
+-- lock.read returns the token of the load lock's owner. Whatever is longer than a token is not one.
+function lock.read(slot, name) return call('GETRANGE', lock_key(slot, name), '0', '127') end
+
+-- lock.take says whether the caller now has the load lock, or for how long another has it. A lock
+-- counts only while its owner's token does: nobody waits for a load that will be fenced. The fence
+-- in the token does not matter: deleting this entry also deletes its lock, and deleting another
+-- does not fence the load.
+function lock.take(slot, name, heads, ms)
+  local key = lock_key(slot, name)
+  if differs_by_fence(lock.read(slot, name), heads) then
+    local left = call('PTTL', key)
+    if left > 0 then return false, math.min(left, MAX_LOCK_MS) end
+  end
+  call('SET', key, heads.token, 'PX', ms)
+  return true, 0
+end
+
+function lock.release(slot, name, token)
+  if lock.read(slot, name) == token then call('UNLINK', lock_key(slot, name)) end
+end
+
