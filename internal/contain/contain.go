@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package contain turns panics into errors, so that what one peer answers, or one object holds, ends no process that serves others.
+// Package contain turns panics into errors, so that the reply of one peer, or the content of one object, cannot end a
+// process that serves others.
 package contain
 
 import (
@@ -10,12 +11,12 @@ import (
 	"runtime/debug"
 )
 
-// maxStack bounds the stack that is kept of a panic, in bytes.
+// maxStack bounds the recorded stack of a panic, in bytes.
 const maxStack = 8 << 10
 
-// Error is a panic that was turned into an error. Its text holds no bytes of a peer.
+// Error is a panic that was turned into an error. Its text contains no bytes of a peer.
 type Error struct {
-	// Stack of the goroutine when it panicked, clipped: for a log.
+	// Stack of the goroutine when it panicked, clipped, for a log.
 	Stack string
 
 	reason string
@@ -24,8 +25,8 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return "handling it failed: " + e.reason }
 
-// Panic turns a panic of the function that defers it into *err, which then wraps meaning and an *Error. It is to be
-// deferred itself, not called by a deferred function.
+// Panic turns a panic of the function that defers it into *err, which then wraps meaning and an *Error. Defer it directly:
+// it has no effect when a deferred function calls it.
 func Panic(err *error, meaning error) { //nolint:gocritic // a deferred call can change the result only by its address
 	value := recover()
 	if value == nil {
@@ -34,7 +35,7 @@ func Panic(err *error, meaning error) { //nolint:gocritic // a deferred call can
 	*err = fmt.Errorf("%w: %w", meaning, &Error{Stack: stack(), reason: reasonOf(value)})
 }
 
-// reasonOf says what is certain to be free of foreign bytes: what the Go runtime says, or the type of anything else.
+// reasonOf returns a text without foreign bytes: the message of the Go runtime, or the type of any other value.
 func reasonOf(value any) string {
 	if failure, ok := value.(runtime.Error); ok {
 		return failure.Error()

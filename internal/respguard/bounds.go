@@ -3,7 +3,7 @@
 
 package respguard
 
-// newScanner returns a scanner of a connection on which nothing came yet.
+// newScanner returns a scanner of a connection that has received nothing yet.
 func newScanner(limits Limits) scanner {
 	return scanner{limits: limits.within(greeting), later: limits}
 }

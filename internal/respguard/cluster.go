@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// MaxNodes is how many nodes a cluster may have: what Redis recommends as the most.
+	// MaxNodes of a cluster: the maximum that Redis recommends.
 	MaxNodes = 1000
-	// maxClients is how many clients of nodes may be there, with those of nodes that left, which stay for a minute.
+	// maxClients of nodes, including those of nodes that left, which stay for a minute.
 	maxClients = 2 * MaxNodes
 	hashSlots  = 16384
 	maxHost    = 253
@@ -25,12 +25,12 @@ const (
 )
 
 var (
-	errNodes    = &Violation{"the cluster names, or sends to, more than 1,000 nodes"}
-	errTopology = &Violation{"the answer to CLUSTER SLOTS is not as Redis gives it"}
+	errNodes    = &Violation{"the cluster names, or redirects to, more than 1,000 nodes"}
+	errTopology = &Violation{"the reply to CLUSTER SLOTS is not as Redis sends it"}
 )
 
-// WatchCluster bounds the nodes that a cluster has its client connect to: those that it lists, and those that it
-// redirects to. It covers nodes that the client finds from now on.
+// WatchCluster bounds the nodes that a cluster makes its client connect to, by listing them or by redirections. It covers
+// nodes that the client discovers from now on.
 func WatchCluster(client *redis.ClusterClient) {
 	clients := &atomic.Int64{}
 	client.OnNewNode(func(node *redis.Client) {
@@ -40,7 +40,7 @@ func WatchCluster(client *redis.ClusterClient) {
 	})
 }
 
-// nodeHook stands between the client of a cluster and the client of one node.
+// nodeHook is a hook of the client of one node.
 type nodeHook struct {
 	addr    string
 	clients *atomic.Int64
@@ -49,7 +49,7 @@ type nodeHook struct {
 // DialHook implements redis.Hook.
 func (*nodeHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-// ProcessHook implements redis.Hook. CLUSTER SLOTS always passes: once its answer is right again, nodes that left go.
+// ProcessHook implements redis.Hook. CLUSTER SLOTS always passes: a correct reply removes nodes that left.
 func (h *nodeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if slots, ok := cmd.(*redis.ClusterSlotsCmd); ok {
@@ -76,7 +76,7 @@ func (h *nodeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// readSlots has the reply decoded here, not by the client: with bounds, and with hosts that are missing.
+// readSlots decodes the reply in place of the client: within bounds, and if hosts are missing.
 func (h *nodeHook) readSlots(ctx context.Context, cmd *redis.ClusterSlotsCmd, next redis.ProcessHook) error {
 	raw := redis.NewCmd(ctx, cmd.Args()...)
 	if err := next(ctx, raw); err != nil {
@@ -92,7 +92,7 @@ func (h *nodeHook) readSlots(ctx context.Context, cmd *redis.ClusterSlotsCmd, ne
 	return nil
 }
 
-// parseSlots reads what a node at origin answered to CLUSTER SLOTS.
+// parseSlots parses the reply of a node at origin to CLUSTER SLOTS.
 func parseSlots(reply any, origin string) ([]redis.ClusterSlot, *Violation) {
 	ranges, ok := reply.([]any)
 	if !ok || len(ranges) > hashSlots {
@@ -138,7 +138,7 @@ func parseRange(one any, originHost string) (slot redis.ClusterSlot, ok bool) {
 	return slot, true
 }
 
-// parseNode reads host, port, id and more. A node that does not know its host is where it was asked.
+// parseNode parses host, port and id. The host of a node that does not know its own is that of the origin.
 func parseNode(field any, originHost string) (node redis.ClusterNode, ok bool) {
 	fields, _ := field.([]any)
 	if len(fields) < 2 {
@@ -162,7 +162,7 @@ func parseNode(field any, originHost string) (node redis.ClusterNode, ok bool) {
 	return node, true
 }
 
-// IsHost says whether a text may be the name or the address of a host: whether one can dial it, and print it.
+// IsHost says whether a text may be the name or address of a host, and so may be dialed and printed.
 func IsHost(text string) bool {
 	return text != "" && len(text) <= maxHost && strings.IndexFunc(text, notInHost) < 0
 }

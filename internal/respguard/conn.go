@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Conn is a connection to a server whose replies are bounded. What exceeds the limits is never handed on: the
-// connection is closed and Read returns a *Violation, now and later.
+// Conn is a connection to a server whose replies are bounded. It never passes on what exceeds the limits: it closes the
+// connection, and Read returns a *Violation from then on.
 type Conn struct {
 	net.Conn
 
@@ -23,12 +23,12 @@ type Conn struct {
 	// unbounded says that the client set no deadline for reads.
 	unbounded atomic.Bool
 	closed    func()
-	// since is when the reply under way was first waited for without a deadline; zero: it is not.
+	// since is when the current reply was first awaited without a deadline; zero: it is not.
 	since time.Time
 }
 
-// Wrap returns a connection below a client that speaks RESP2 or RESP3. It must have been used for nothing yet, or for
-// whole replies; the first that comes is bounded as that to HELLO. A connection that is guarded already is returned as it is.
+// Wrap returns a connection for a client that speaks RESP2 or RESP3. The connection must be unused, or between two
+// replies. The next reply is bounded as that to HELLO. Wrap returns a guarded connection unchanged.
 func Wrap(inner net.Conn, limits Limits) net.Conn {
 	switch inner.(type) {
 	case *Conn, *pollableConn:
@@ -45,7 +45,7 @@ func Wrap(inner net.Conn, limits Limits) net.Conn {
 // Dial makes a connection, as the Dialer of a client's options does.
 type Dial = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Dialer wraps each connection that dial makes.
+// Dialer returns a Dial that wraps each connection.
 func Dialer(dial Dial, limits Limits) Dial {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -80,12 +80,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limitTime gives a reply that has begun a deadline where the client gave none.
+// limitTime sets a deadline for the rest of a reply if the client set none.
 func (c *Conn) limitTime() {
 	if c.since.IsZero() {
 		c.since = time.Now()
 	}
-	_ = c.Conn.SetReadDeadline(c.since.Add(replyTime))
+	_ = c.Conn.SetReadDeadline(c.since.Add(replyTimeout))
 }
 
 func (c *Conn) unlimitTime() {
@@ -104,7 +104,7 @@ func (c *Conn) fail(violation *Violation) error {
 	return violation
 }
 
-// NotifyClose has fn called, once or more, when the connection was closed by this end. Call it before the first Read.
+// NotifyClose makes Close call fn, once or more. Call NotifyClose before the first Read.
 func (c *Conn) NotifyClose(fn func()) { c.closed = fn }
 
 // Close implements net.Conn.
@@ -127,11 +127,11 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// NetConn returns the connection below, as tls.Conn does: clients look there for the one that the system knows.
+// NetConn returns the wrapped connection, as tls.Conn does. Clients use it to find the connection of the operating system.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// pollableConn lets a client ask the system whether an idle connection has ended. A TLS connection cannot be asked: what
-// the system has of it may be no reply.
+// pollableConn lets a client check with the operating system whether an idle connection was closed. That is impossible for
+// a TLS connection, where pending bytes need not be a reply.
 type pollableConn struct {
 	*Conn
 

@@ -62,7 +62,7 @@ func TestViolationClosesTheConnectionAndStays(t *testing.T) {
 		}
 	}
 	if closed == 0 {
-		t.Error("nobody was told that it was closed")
+		t.Error("NotifyClose did not call fn")
 	}
 	_ = theirs.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {

@@ -5,18 +5,18 @@ package respguard
 
 import "bytes"
 
-// state is what the next byte of a connection is.
+// state says what the next byte of a connection belongs to.
 type state uint8
 
 const (
-	atType    state = iota // the first of an element
-	inLength               // of the digits of a length
-	inLine                 // of a status, an error or a number
-	atLineEnd              // the line feed that ends the line
-	inString               // of a string, or of the two bytes behind it
+	atType    state = iota // it is the first of an element
+	inLength               // the digits of a length
+	inLine                 // a status, an error or a number
+	atLineEnd              // it is the line feed that ends a line
+	inString               // a string, or the two bytes that end it
 )
 
-// shape is what follows the type of an element.
+// shape says what follows the type of an element.
 type shape uint8
 
 const (
@@ -26,7 +26,7 @@ const (
 	text            // a length and so many bytes
 	list            // a length and so many elements
 	pairs           // a length and twice so many elements
-	refused         // part of RESP3 that no client of ours asks for
+	refused         // a part of RESP3 that our clients never request
 )
 
 var shapes = [256]shape{
@@ -45,29 +45,29 @@ type scanner struct {
 
 	state state
 	kind  byte
-	// length so far, digits it has, and whether it has a minus in front.
+	// length so far, its number of digits, and whether it has a minus sign.
 	length int64
 	digits int
 	minus  bool
-	// line is how long the line has become.
+	// line is the length of the line so far.
 	line int
-	// skip is how many bytes of a string, and of its end, are to come.
+	// skip is how many bytes of a string and its end are still missing.
 	skip int64
 
-	// pushes since the last reply, with the one under way if push says so.
+	// pushes since the last reply, including the current element if it is a push.
 	pushes int
 	push   bool
 
-	// Of the reply under way, and of pushes before it where their number is limited:
+	// Of the current reply, and of pushes before it if their number is limited:
 	bytes, elements int64
 	depth           int
-	open            [maxDepth]int64 // elements that are to come, by depth
+	open            [maxDepth]int64 // missing elements, by depth
 }
 
-// between says that no reply is under way.
+// between says that the connection is between two replies.
 func (s *scanner) between() bool { return s.state == atType && s.depth == 0 }
 
-// scan follows what was read. After a violation the scanner is of no more use.
+// scan scans what was read. After a violation, the scanner must not be used.
 func (s *scanner) scan(p []byte) *Violation {
 	for len(p) > 0 {
 		var n int
@@ -94,8 +94,8 @@ func (s *scanner) scan(p []byte) *Violation {
 	return nil
 }
 
-// stepOver steps at once over a string that is here as a whole, which most of a cache's replies are made of, and returns
-// how long it is with its header and end; 0: it is something else, or is to be looked at byte by byte.
+// stepOver skips a string that p contains completely, as most elements of a cache's replies. It returns the length with
+// header and end; 0: the element must be scanned byte by byte.
 func (s *scanner) stepOver(p []byte) int {
 	if p[0] != '$' || s.depth == 0 {
 		return 0
@@ -220,7 +220,7 @@ func (s *scanner) endLine(c byte) *Violation {
 	}
 }
 
-// isNull says that the length is that of what RESP2 has in place of a string or an array.
+// isNull says that the length is that of a null string or array in RESP2.
 func (s *scanner) isNull() bool {
 	return s.minus && s.digits == 1 && s.length == 1 && (s.kind == '$' || s.kind == '*')
 }
@@ -265,7 +265,7 @@ func (s *scanner) enterList(elements int64) *Violation {
 	return nil
 }
 
-// skipString steps over a string, and looks at the two bytes that end it.
+// skipString skips a string and checks the two bytes that end it.
 func (s *scanner) skipString(p []byte) (int, *Violation) {
 	n := min(int64(len(p)), s.skip)
 	if cr := s.skip - 2; cr >= 0 && cr < n && p[cr] != '\r' {
@@ -280,7 +280,7 @@ func (s *scanner) skipString(p []byte) (int, *Violation) {
 	return int(n), nil
 }
 
-// endElement ends an element, and each list of which it was the last.
+// endElement ends an element, and each list whose last element it is.
 func (s *scanner) endElement() {
 	s.state = atType
 	for s.depth > 0 {
