@@ -9,28 +9,30 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// batchKeys is when a batch is full: at about a hundred entries, which Redis answers in a fraction of a millisecond.
+// batchKeys bounds a batch: about a hundred entries, which Redis answers in a fraction of a millisecond.
 const batchKeys = 128
 
-// readBatches makes one MGET of what goroutines read of the same module at the same time. The heads that their entries
-// share, which are most of what a read asks for, are asked for once.
+// readBatches combines concurrent reads of the same module into one MGET. It requests the heads that their entries share,
+// which are most of the keys of a read, only once.
 type readBatches struct {
 	client redis.UniversalClient
 
 	mu sync.Mutex
-	// collecting has the batch of each slot that is to be sent when the one before is answered; nil: none is there yet.
-	// A slot that is in it has a goroutine that sends.
+	// collecting has the next batch of each slot, which is sent when the previous one is answered; nil: no read waits. Each
+	// slot in it has a goroutine that sends.
 	collecting map[Slot]*readBatch
 }
 
 // readBatch is an MGET of many reads.
 type readBatch struct {
 	keys  []string
-	heads map[string]int // where they are in keys
+	heads map[string]int // positions in keys
 
-	done   chan struct{} // closed once values and err are there
+	done   chan struct{} // closed once values and err are set
 	values []string
 	err    error
 }
@@ -39,13 +41,13 @@ func newReadBatches(client redis.UniversalClient) *readBatches {
 	return &readBatches{client: client, collecting: map[Slot]*readBatch{}}
 }
 
-// read returns the values of an entry's read keys. The MGET begins after it was called, and outlives its context.
+// read returns the values of an entry's read keys. The MGET begins after the call of read, and may outlive its context.
 func (b *readBatches) read(ctx context.Context, slot Slot, keys []string) (values []string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var room [4]int
-	batch, places := b.join(slot, keys, room[:0])
+	var array [4]int
+	batch, positions := b.join(slot, keys, array[:0])
 	if batch == nil {
 		return mget(ctx, b.client.Process, keys)
 	}
@@ -58,14 +60,14 @@ func (b *readBatches) read(ctx context.Context, slot Slot, keys []string) (value
 		return nil, batch.err
 	}
 	values = keys[:0]
-	for _, place := range places {
-		values = append(values, batch.values[place])
+	for _, position := range positions {
+		values = append(values, batch.values[position])
 	}
 	return values, nil
 }
 
-// join adds keys to the batch of a slot and returns it and where they are in it; nil where it is full.
-func (b *readBatches) join(slot Slot, keys []string, places []int) (*readBatch, []int) {
+// join adds keys to the batch of a slot. It returns the batch and the positions of the keys in it; nil: the batch is full.
+func (b *readBatches) join(slot Slot, keys []string, positions []int) (*readBatch, []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	batch, sending := b.collecting[slot]
@@ -79,33 +81,33 @@ func (b *readBatches) join(slot Slot, keys []string, places []int) (*readBatch, 
 	if len(batch.keys)+len(keys) > batchKeys {
 		return nil, nil
 	}
-	places = append(places, batch.add(keys[0]))
+	positions = append(positions, batch.add(keys[0]))
 	for _, head := range keys[1:] {
-		place, known := batch.heads[head]
+		position, known := batch.heads[head]
 		if !known {
-			place = batch.add(head)
-			batch.heads[head] = place
+			position = batch.add(head)
+			batch.heads[head] = position
 		}
-		places = append(places, place)
+		positions = append(positions, position)
 	}
-	return batch, places
+	return batch, positions
 }
 
-func (b *readBatch) add(key string) (place int) {
+func (b *readBatch) add(key string) (position int) {
 	b.keys = append(b.keys, key)
 	return len(b.keys) - 1
 }
 
-// send sends batches of a slot, one after the other, until there is none.
+// send sends the batches of a slot one after the other until there are no more.
 func (b *readBatches) send(slot Slot) {
 	for {
-		runtime.Gosched() // those whom the last batch answered come back first
+		runtime.Gosched() // lets the callers of the last batch read again
 		batch := b.take(slot)
 		if batch == nil {
 			return
 		}
-		// The client's timeouts bound it.
-		batch.err = contained(func() (err error) {
+		// The client's timeouts bound the command.
+		batch.err = fault.Contain(func() (err error) {
 			batch.values, err = mget(context.Background(), b.client.Process, batch.keys)
 			return err
 		})

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // vectors is docs/protocol-vectors.json.
@@ -108,15 +110,15 @@ func TestConformanceEntries(t *testing.T) {
 			for _, head := range v.Heads {
 				heads = append(heads, head.orEmpty())
 			}
-			got, live := decodeLive(v.Value.orEmpty(), heads...)
-			if live != v.Live || got.payload != string(v.Payload) {
-				t.Fatalf("got (%v, %q), want (%v, %q)", live, got.payload, v.Live, v.Payload)
+			got, live := wire.DecodeLive(v.Value.orEmpty(), heads...)
+			if live != v.Live || got.Payload != string(v.Payload) {
+				t.Fatalf("got (%v, %q), want (%v, %q)", live, got.Payload, v.Live, v.Payload)
 			}
-			if got.softStale != v.SoftStale || got.negative != v.Negative {
-				t.Errorf("softly stale %v, negative %v; want %v, %v", got.softStale, got.negative, v.SoftStale, v.Negative)
+			if got.SoftStale != v.SoftStale || got.Negative != v.Negative {
+				t.Errorf("softly stale %v, negative %v; want %v, %v", got.SoftStale, got.Negative, v.SoftStale, v.Negative)
 			}
-			if live && !got.freshUntil.Equal(time.UnixMilli(v.FreshUntilMs)) {
-				t.Errorf("fresh until %v, want %v ms", got.freshUntil, v.FreshUntilMs)
+			if live && !got.FreshUntil.Equal(time.UnixMilli(v.FreshUntilMs)) {
+				t.Errorf("fresh until %v, want %v ms", got.FreshUntil, v.FreshUntilMs)
 			}
 		})
 	}

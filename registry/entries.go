@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Token is what a load began with: the heads in place. It fences the fill: after an invalidation
-// that covers the entry it is worth nothing. Opaque; ASCII.
+// Token holds the heads that were in place when a load began. It fences the fill: after an invalidation that covers the
+// entry, the token is void. Opaque; ASCII.
 type Token string
 
 // noLease is the token of an operation that is not cached.
@@ -18,70 +18,36 @@ const noLease Token = "0"
 
 // Lookup is the answer to a read.
 type Lookup struct {
-	// Hit says that the entry was found live.
+	// Hit says that a live entry was found.
 	Hit bool
 	// Payload of a hit.
 	Payload []byte
-	// Negative says of a hit that the source had nothing; the payload is whatever the fill gave.
+	// Negative says of a hit that the source had nothing. The payload is what the fill provided.
 	Negative bool
-	// Stale says of a hit that it is past its TTL or was invalidated softly: it may be served while
-	// one caller loads anew.
+	// Stale says of a hit that it is past its TTL or was invalidated softly: it may be served while one caller reloads it.
 	Stale bool
-	// Remaining is how long a hit stays fresh, never negative. By Read it is measured by this
-	// machine's clock, by Lease by Redis'.
+	// Remaining is how long a hit stays fresh, never negative. Read measures it by this machine's clock, Lease by that of
+	// Redis.
 	Remaining time.Duration
-	// Token to fill the entry with, after a miss, and after a stale hit for the one caller who is
-	// to load anew. Read takes none.
+	// Token to fill the entry with, after a miss, and after a stale hit for the one caller that is to reload it. Read takes
+	// none.
 	Token Token
-	// Wait is how long another caller keeps the load lock at most, after a miss of LeaseLocked. The
-	// token is good all the same, for a caller who does not want to wait.
+	// Wait is how long another caller keeps the load lock at most, after a miss of LeaseLocked. The token is valid anyway,
+	// for a caller that does not want to wait.
 	Wait time.Duration
-	// Cacheable says, after a miss, that the policy caches the operation, so a fill is worth its while.
+	// Cacheable says, after a miss, that the policy caches the operation, so that a fill is worthwhile.
 	Cacheable bool
 }
 
-// Read looks for an entry with one MGET and takes no lease on a miss. It is not counted in Redis:
-// see Report.
-func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
-	lookup, _, err := r.read(ctx, key)
-	return lookup, err
-}
-
-// read returns the bytes of a hit too, header and payload.
-func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value string, err error) {
-	var room [4]string
-	values, err := r.readKeys(ctx, key.Slot, key.appendReadKeys(room[:0]))
-	if err != nil {
-		return Lookup{}, "", callError("reading an entry", key.Slot, err)
-	}
-	return lookupOf(values), values[0], nil
-}
-
-// lookupOf decodes the values of an entry's read keys.
-func lookupOf(values []string) Lookup {
-	entry, live := decodeLive(values[0], values[1:]...)
-	if !live {
-		return Lookup{}
-	}
-	remaining := max(0, time.Until(entry.freshUntil))
-	return Lookup{
-		Hit:       true,
-		Payload:   ownBytes(entry.payload),
-		Negative:  entry.negative,
-		Stale:     entry.softStale || remaining == 0,
-		Remaining: remaining,
-	}
-}
-
-// Lease looks for an entry and, on a miss, takes a token to fill it with. Take it before loading.
-// Redis counts the hit or miss.
+// Lease looks an entry up and, on a miss, takes a token to fill it with. Call it before loading. Redis counts the hit or
+// miss.
 func (r *Registry) Lease(ctx context.Context, key Key) (Lookup, error) {
 	return r.lease(ctx, key)
 }
 
-// LeaseLocked is Lease, and on a miss it also takes the load lock of the entry, for up to so long (at
-// most 10 minutes), so that one process loads while others wait. If another has it, Wait says for how long.
-// A fill, or Unlock, gives it back.
+// LeaseLocked is Lease that also takes the load lock of the entry on a miss, so that one process loads while others wait.
+// It takes the lock for up to the given time, at most 10 minutes. If another caller has it, Wait says for how long. A fill,
+// or Unlock, releases it.
 func (r *Registry) LeaseLocked(ctx context.Context, key Key, lock time.Duration) (Lookup, error) {
 	return r.lease(ctx, key, wholeMilliseconds(lock))
 }
@@ -99,13 +65,13 @@ func (r *Registry) lease(ctx context.Context, key Key, lock ...any) (Lookup, err
 	return lookup, nil
 }
 
-// Unlock gives a load lock back when nothing was loaded.
+// Unlock releases a load lock after a failed load.
 func (r *Registry) Unlock(ctx context.Context, key Key) error {
 	_, err := r.callTogether(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
 	return err
 }
 
-// Replies of cw_get: what the first field says.
+// The first field of replies of cw_get.
 const (
 	replyMiss     = int64(0)
 	replyHit      = int64(1)
@@ -156,18 +122,17 @@ func (r *Registry) Get(ctx context.Context, key Key) (Lookup, error) {
 	return r.Lease(ctx, key)
 }
 
-// Outcome says what became of a fill.
+// Outcome is the result of a fill.
 type Outcome int
 
 const (
-	// Stored: the entry is in place.
+	// Stored: the entry is in Redis.
 	Stored Outcome = iota + 1
 	// Disabled: the policy does not cache the operation, or there is no policy.
 	Disabled
 	// Fenced: an invalidation covered the entry after the token was taken.
 	Fenced
-	// Refused: the payload is larger than the policy allows, or the operation's entries must
-	// belong to a user and this one does not.
+	// Refused: the payload is larger than the policy allows, or the policy requires a user and the key has none.
 	Refused
 )
 
@@ -190,28 +155,28 @@ func (o Outcome) String() string {
 // Filled is the answer to a fill.
 type Filled struct {
 	Outcome Outcome
-	// TTL that the policy gave a stored entry.
+	// TTL of a stored entry, by the policy.
 	TTL time.Duration
 }
 
-// Set stores a payload, if no invalidation covered the entry since the token was taken. TTL, jitter
-// and limits come from the policy in Redis.
+// Set stores a payload unless an invalidation has covered the entry since the token was taken. TTL, jitter and limits come
+// from the policy in Redis.
 func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
 	return r.set(ctx, key, payload, token, "room")
 }
 
-// SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL; without
-// one it is Disabled. The payload may be empty.
+// SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL. Without one, the outcome
+// is Disabled. The payload may be empty.
 func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
 	return r.set(ctx, key, payload, token, "negative room")
 }
 
 func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, options string) (Filled, error) {
-	roomy := withRoom(payload, token)
+	buffer := padded(payload, token)
 	if r.pipeline == nil {
-		defer giveBack(roomy)
+		defer release(buffer)
 	}
-	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *roomy, string(token), options)
+	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *buffer, string(token), options)
 	if err != nil {
 		return Filled{}, err
 	}
@@ -230,11 +195,8 @@ func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token
 	}
 }
 
-// Delete removes one entry and fences loads of it that are under way. It says whether a live entry
-// was there.
+// Delete removes one entry and fences loads of it that are in progress. It says whether the entry was live.
 func (r *Registry) Delete(ctx context.Context, key Key) (bool, error) {
 	reply, err := r.call(ctx, "cw_delete", key.Slot, key.Operation, key.ID, key.User)
 	return reply == int64(1), err
 }
-
-func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

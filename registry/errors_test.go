@@ -13,9 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Each way to fail is told apart, by errors.Is and by a message that names the slot and no argument.
+// Each kind of failure is distinguished, by errors.Is and by a message that names the slot but no argument.
 func TestErrorsSayWhatIsWrong(t *testing.T) {
 	server := redistest.Start(t)
 	for _, user := range [][]any{
@@ -106,7 +107,7 @@ func TestReplyMeanings(t *testing.T) {
 		"CACHEWRIGHT user_function:1: attempt to index":          ErrUnexpected,
 		"WRONGTYPE Operation against a key":                      ErrUnexpected,
 	} {
-		if got := meaningOf(serverReply(reply)); got != want { //nolint:errorlint // the sentinel itself
+		if got := fault.ClassOf(serverReply(reply)); got != want { //nolint:errorlint // the sentinel itself
 			t.Errorf("%s: got %v, want %v", reply, got, want)
 		}
 	}

@@ -127,7 +127,7 @@ func TestEvictingAnyKeyKeepsNoPolicyFromTakingEffect(t *testing.T) {
 				if err := client.Del(t.Context(), keyLike(t, client, evicted)).Err(); err != nil {
 					t.Fatal(err)
 				}
-				// The counters are begun anew by what is read meanwhile.
+				// Reads recreate the counters meanwhile.
 				lease(t, r, entry("another", "a", ""))
 				apply(t, r, users, change)
 				reclaimAll(t, r, users)
@@ -182,7 +182,7 @@ func TestEvictionUnderMemoryPressureServesNothingStale(t *testing.T) {
 			mayRunOut(t, r.reapply(t, caching()))
 		case dice < 14:
 			scope := randomScope(random, key)
-			// The source changes first, then the cache is told, as an application does.
+			// The source changes first, then the cache is invalidated, as applications do.
 			for sources := range version {
 				operation, user, _ := strings.Cut(sources, "/")
 				if covers(users, scope, entry(operation, "", user)) {

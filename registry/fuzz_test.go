@@ -19,10 +19,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
-// What comes from Redis or from a caller may be anything: it is a miss, a refusal or what the protocol says, never a
-// crash and never a hit that is none.
+// Redis and callers may send anything. The result is a miss, a refusal or what the protocol specifies, never a crash and
+// never a false hit.
 
 // naiveEntry is what docs/protocol.md says of an entry, read sentence by sentence.
 type naiveEntry struct {
@@ -119,8 +120,8 @@ func FuzzDecodeLive(f *testing.F) {
 func withEpochsOf(heads [][]byte, value []byte) []byte {
 	value = slices.Clone(value)
 	for i, head := range heads {
-		if at := headerFixedLen + i*epochLen; at < len(value) {
-			copy(value[at:], head[:min(epochLen, len(head))])
+		if at := wire.HeaderFixedLen + i*wire.EpochLen; at < len(value) {
+			copy(value[at:], head[:min(wire.EpochLen, len(head))])
 		}
 	}
 	return value
@@ -133,20 +134,20 @@ func checkDecoding(t *testing.T, value []byte, heads [][]byte) {
 		texts[i] = string(head)
 	}
 	want := naiveDecode(value, heads)
-	got, hit := decodeLive(string(value), texts...)
-	if hit != want.hit || got.softStale != want.stale || got.negative != want.negative || got.payload != string(want.payload) {
+	got, hit := wire.DecodeLive(string(value), texts...)
+	if hit != want.hit || got.SoftStale != want.stale || got.Negative != want.negative || got.Payload != string(want.payload) {
 		t.Fatalf("%q under %q: got (%v, %+v), want %+v", value, heads, hit, got, want)
 	}
 	if !hit {
 		return
 	}
-	if until := time.UnixMilli(int64(min(want.freshUntil, 1<<53))); !got.freshUntil.Equal(until) {
-		t.Errorf("%q: fresh until %v, want %v", value, got.freshUntil, until)
+	if until := time.UnixMilli(int64(min(want.freshUntil, 1<<53))); !got.FreshUntil.Equal(until) {
+		t.Errorf("%q: fresh until %v, want %v", value, got.FreshUntil, until)
 	}
-	for at := headerFixedLen; at < headerFixedLen+epochLen*len(heads); at++ {
+	for at := wire.HeaderFixedLen; at < wire.HeaderFixedLen+wire.EpochLen*len(heads); at++ {
 		other := slices.Clone(value)
 		other[at] ^= 1
-		if _, hit := decodeLive(string(other), texts...); hit {
+		if _, hit := wire.DecodeLive(string(other), texts...); hit {
 			t.Errorf("%q under %q: a hit with another epoch", other, heads)
 		}
 	}

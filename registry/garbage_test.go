@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // A tenant may write anything into the keys of its modules, and functions run with its rights. Whatever stands there: each call
@@ -77,10 +79,10 @@ func setOnly(ctx context.Context, r *Registry, key Key, token Token) error {
 
 func indexOf(t *testing.T, client *redis.Client) string {
 	t.Helper()
-	return users.key() + ":i:" + client.GetRange(t.Context(), users.key()+":o:list", 0, epochLen-1).Val()
+	return users.key() + ":i:" + client.GetRange(t.Context(), users.key()+":o:list", 0, wire.EpochLen-1).Val()
 }
 
-// Slices that this library would not write, numbers of chunks that are none: the calls end, and drop them.
+// Calls end, and drop slices that this library would not write and invalid numbers of chunks.
 func TestCallsEndWhateverAnIndexSays(t *testing.T) {
 	garbage := map[string]func(*testing.T, *redis.Client, string, string){
 		"an open chunk that no index reaches": func(t *testing.T, c *redis.Client, index, slice string) {

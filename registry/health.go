@@ -15,55 +15,57 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/info"
 )
 
 // minRedisMajor is the first Redis with functions.
 const minRedisMajor = 7
 
-// Health is what one cheap look at all primaries shows.
+// Health is the result of one inexpensive check of all primaries.
 type Health struct {
 	// Version of the oldest server, for example "7.0.15".
 	Version string
-	// RunIDs of all primaries, sorted. A changed list means that a server was restarted or replaced.
+	// RunIDs of all primaries, sorted. The list changes when a server is restarted or replaced.
 	RunIDs []string
-	// LibraryVersion is the lowest one that is loaded; 0 where a primary has none.
+	// LibraryVersion is the lowest that is loaded; 0: a primary has none.
 	LibraryVersion int
-	// Primaries are the servers looked at, by address.
+	// Primaries are the servers that were checked, by address.
 	Primaries []Primary
 }
 
-// Primary is what one server says of itself.
+// Primary is what one server reports about itself.
 type Primary struct {
-	// Addr is where it was reached, host:port; of a client for Sentinel, what go-redis calls it.
+	// Addr is the address of the server, host:port; for a client that uses Sentinels, the name that go-redis gives.
 	Addr string
 	// Version of the server, for example "7.0.15".
 	Version string
-	// Mode that it says it runs in: standalone, cluster or sentinel.
+	// Mode that it runs in: standalone, cluster or sentinel.
 	Mode string
-	// RunID is drawn at random by each process.
+	// RunID is random for each process.
 	RunID string
 	// LibraryVersion that is loaded; 0: none.
 	LibraryVersion int
 
-	// ReplicationID names the history of the data. A server draws one when it starts, when it is promoted,
-	// and when its first replica comes or the last has been away for repl-backlog-ttl.
+	// ReplicationID names the history of the data. A server draws a new one when it starts, when it is promoted, when its
+	// first replica connects, and when the last has been away for repl-backlog-ttl.
 	ReplicationID string
-	// FormerReplicationID names the history that it shares with the primary it was a replica of; empty: it
-	// was none.
+	// FormerReplicationID names the history that it shares with its former primary; empty: it was not a replica.
 	FormerReplicationID string
-	// Offset is how many bytes of that history there are.
+	// Offset is the length of that history in bytes.
 	Offset int64
-	// Anonymous says that the server tells neither RunID nor ReplicationID, or does not know INFO: its data has no
-	// Incarnation, and a loss of data cannot be noticed. Check sets it.
+	// Anonymous says that the server reports neither RunID nor ReplicationID, or does not know INFO. Its data has no
+	// Incarnation, so nobody can notice a loss of data. Check sets it.
 	Anonymous bool
-	// IsReplica says that it takes no writes: what was to be a primary is none.
+	// IsReplica says that it takes no writes: it is not a primary, contrary to the configuration.
 	IsReplica bool
 	// Replicas that are connected.
 	Replicas []Replica
 
-	// UsedMemory is what counts against MaxMemory, in bytes.
+	// UsedMemory is the memory that counts towards MaxMemory, in bytes.
 	UsedMemory int64
-	// MaxMemory in bytes; 0: without a limit.
+	// MaxMemory in bytes; 0: no limit.
 	MaxMemory int64
 	// EvictionPolicy is maxmemory-policy.
 	EvictionPolicy string
@@ -72,41 +74,41 @@ type Primary struct {
 
 	// AppendOnly says that it keeps an append-only file.
 	AppendOnly bool
-	// Snapshots that it has written since its start.
+	// Snapshots written since the start.
 	Snapshots int64
-	// RestoredKeys is how many keys it began with, from a file or from the primary it was a replica of.
+	// RestoredKeys is the number of keys it started with, from a file or from its former primary.
 	RestoredKeys int64
-	// Uptime since its start.
+	// Uptime since the start.
 	Uptime time.Duration
 }
 
-// BeganEmpty says that the server began with no data: from no file, and as a replica of none.
+// BeganEmpty says that the server started without data: from no file, and not as a replica.
 func (p Primary) BeganEmpty() bool {
 	return !p.AppendOnly && p.RestoredKeys == 0 && p.FormerReplicationID == ""
 }
 
-// Replica is one that is connected to a primary.
+// Replica is connected to a primary.
 type Replica struct {
-	// Addr is where the primary sees it, host:port.
+	// Addr is its address as the primary sees it, host:port.
 	Addr string
-	// Online says that it has the primary's data and follows.
+	// Online says that it has the primary's data and receives its writes.
 	Online bool
-	// Lag since its last sign of life, in whole seconds.
+	// Lag since it was last heard from, in whole seconds.
 	Lag time.Duration
-	// Behind is how many bytes of the history it has not acknowledged.
+	// Behind is the number of bytes of the history that it has not acknowledged.
 	Behind int64
 }
 
-// Check looks at every primary, in one round trip each. Its user must be allowed INFO. Of a server that does not know
-// INFO, as where it is renamed, all that is known is the version of the library. ErrUnsupported names the version of a
-// server that is too old.
+// Check checks every primary, in one round trip each. Its user needs INFO. If a server does not know INFO, for example
+// because it was renamed, only the version of the library is known. ErrUnsupported names the version of a server that is
+// too old.
 func (r *Registry) Check(ctx context.Context) (Health, error) {
 	var mu sync.Mutex
 	health := Health{LibraryVersion: -1}
 	err := r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
 		primary, err := inspect(ctx, node)
 		if err != nil {
-			return orTurnedAway(ctx, node, err)
+			return orRejection(ctx, node, err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -136,22 +138,22 @@ func (h Health) with(primary Primary) Health {
 	return h
 }
 
-// inspect returns what a node is. It fails with ErrUnsupported where the node has no functions.
+// inspect returns what a node reports. It fails with ErrUnsupported if the node has no functions.
 func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
 	addr := node.Options().Addr
-	var says *redis.StringCmd
+	var text *redis.StringCmd
 	var version *redis.Cmd
-	err := unsent(node.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		says = pipe.Info(ctx, "server", "replication", "memory", "stats", "persistence")
+	err := fault.Unsent(node.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		text = pipe.Info(ctx, "server", "replication", "memory", "stats", "persistence")
 		version = pipe.FCallRO(ctx, "cw_version", nil)
 		return nil
 	}))
 	primary := Primary{Addr: addr, Anonymous: true}
-	if err = cmp.Or(err, says.Err()); err != nil && !isCommandUnknown(err) {
-		return Primary{}, classified("INFO of "+addr, err)
+	if err = cmp.Or(err, text.Err()); err != nil && !fault.IsCommandUnknown(err) {
+		return Primary{}, fault.Classify("INFO of "+addr, err)
 	}
 	if err == nil {
-		primary = parsePrimary(addr, says.Val())
+		primary = parsePrimary(addr, text.Val())
 		if err := requireFunctions(primary); err != nil {
 			return Primary{}, err
 		}
@@ -171,42 +173,49 @@ func requireFunctions(p Primary) error {
 		p.Addr, p.Version, ErrUnsupported, minRedisMajor)
 }
 
-// Bounds of short texts of INFO, in bytes: those of the fields that show them in a status.
+// Bounds of short texts of INFO, in bytes: those of the status fields that show them.
 const (
 	maxVersion        = 64
 	maxMode           = 32
 	maxEvictionPolicy = 64
 )
 
-// noReplicationID is what INFO says where there is none.
+// noReplicationID is the value in INFO if there is none.
 const noReplicationID = "0000000000000000000000000000000000000000"
 
 func parsePrimary(addr, text string) Primary {
-	says := parseInfo(text)
-	number := func(name string) int64 { return says.number(name, maxFigure) } // sums of some hold, too
+	fields := info.Parse(text)
+	number := func(name string) int64 { return fields.Number(name, maxCount) } // sums of some fit, too
 	p := Primary{
 		Addr:                addr,
-		Version:             printable(says["redis_version"], maxVersion),
-		Mode:                printable(says["redis_mode"], maxMode),
-		RunID:               says["run_id"],
-		ReplicationID:       says["master_replid"],
-		FormerReplicationID: says["master_replid2"],
-		Offset:              says.number("master_repl_offset", math.MaxInt64),
-		IsReplica:           says["role"] == "slave",
+		Version:             fault.Printable(fields["redis_version"], maxVersion),
+		Mode:                fault.Printable(fields["redis_mode"], maxMode),
+		RunID:               fields["run_id"],
+		ReplicationID:       fields["master_replid"],
+		FormerReplicationID: fields["master_replid2"],
+		Offset:              fields.Number("master_repl_offset", math.MaxInt64),
+		IsReplica:           fields["role"] == "slave",
 		UsedMemory:          max(0, number("used_memory")-number("mem_not_counted_for_evict")),
 		MaxMemory:           number("maxmemory"),
-		EvictionPolicy:      printable(says["maxmemory_policy"], maxEvictionPolicy),
+		EvictionPolicy:      fault.Printable(fields["maxmemory_policy"], maxEvictionPolicy),
 		EvictedKeys:         number("evicted_keys"),
 		AppendOnly:          number("aof_enabled") == 1,
 		Snapshots:           number("rdb_saves"),
 		RestoredKeys:        number("rdb_last_load_keys_loaded"),
-		Uptime:              says.seconds("uptime_in_seconds"),
+		Uptime:              fields.Seconds("uptime_in_seconds"),
 	}
 	if p.FormerReplicationID == noReplicationID {
 		p.FormerReplicationID = ""
 	}
 	p.Anonymous = p.Incarnation() == ""
-	p.Replicas = says.replicas(p.Offset)
+	for _, replica := range fields.Replicas() {
+		p.Replicas = append(p.Replicas, Replica{
+			Addr:   replica["ip"] + ":" + replica["port"],
+			Online: replica["state"] == "online",
+			Lag:    replica.Seconds("lag"),
+			Behind: max(0, p.Offset-replica.Number("offset", math.MaxInt64)),
+		})
+	}
 	return p
 }
 

@@ -242,7 +242,7 @@ func TestServersInDangerAreSeen(t *testing.T) {
 		replica.Pause()
 		t.Cleanup(replica.Resume)
 		blob := strings.Repeat("x", 1<<20)
-		for i := range mostBehind/len(blob) + 1 {
+		for i := range maxBehind/len(blob) + 1 {
 			if err := client.Set(t.Context(), "blob", blob, 0).Err(); err != nil {
 				t.Fatal(i, err)
 			}

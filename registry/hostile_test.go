@@ -167,7 +167,7 @@ func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
 		}
 		_ = client.Close()
 	}
-	flush := func() { server.Client().FunctionFlush(t.Context()) } // the library is to be loaded
+	flush := func() { server.Client().FunctionFlush(t.Context()) } // so that the library must be loaded
 	calls := map[redistest.Role][]string{}
 	base := redistest.PeakHeap(func() {
 		for _, role := range redistest.Roles() {

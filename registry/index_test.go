@@ -29,7 +29,7 @@ func TestCountsAreExact(t *testing.T) {
 		apply(t, r, slot, policy)
 		live := map[Key]bool{}
 		id, user := rapid.IntRange(0, 40), rapid.SampledFrom([]string{"", "", "u", "v"})
-		tokens := map[Key]Token{} // of loads under way
+		tokens := map[Key]Token{} // of loads in progress
 		key := func(rt *rapid.T) Key {
 			return Key{slot, "list", strconv.Itoa(id.Draw(rt, "id")), user.Draw(rt, "user")}
 		}

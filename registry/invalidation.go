@@ -5,8 +5,8 @@ package registry
 
 import "context"
 
-// Scope says what of a slot an invalidation covers: an operation, a user, an operation of a user,
-// or, both empty, the whole module.
+// Scope says what an invalidation covers: an operation, a user, an operation of a user or, if both are empty, the whole
+// module.
 type Scope struct {
 	Operation string
 	User      string
@@ -18,7 +18,7 @@ type Mode string
 const (
 	// ModeHard makes entries invalid at once.
 	ModeHard Mode = "hard"
-	// ModeSoft makes entries stale at once: they may be served while one caller loads anew.
+	// ModeSoft makes entries stale at once: they may be served while one caller reloads them.
 	ModeSoft Mode = "soft"
 	// ModeDry counts and changes nothing.
 	ModeDry Mode = "dry"
@@ -28,15 +28,14 @@ const (
 type Invalidated struct {
 	// Keys that were live and covered.
 	Keys int64
-	// Pending of them wait for Reclaim to give back their memory; none can be read any more.
+	// Pending of them wait for Reclaim to free their memory. None can be read any more.
 	Pending int64
 }
 
-// Invalidate makes all entries in scope invalid (ModeSoft: stale), in time that does not depend on their number. An
-// operation of a user who has more than 256 entries in the slot is invalidated with all that the user has there. Loads
-// under way are fenced. Within a day, a call with the same request id (up to 128 bytes) changes
-// nothing and returns the first answer, and is rejected if it asks for something else; an empty one asks for no such
-// memory.
+// Invalidate makes all entries in scope invalid (ModeSoft: stale), in a time that does not depend on their number. It
+// fences loads in progress. If a user has more than 256 entries in the slot, invalidating an operation of that user
+// invalidates all of these. A request id (up to 128 bytes) makes the call idempotent for a day: a repetition changes
+// nothing and returns the first answer, and is rejected if it asks for something else. An empty one disables that.
 func (r *Registry) Invalidate(ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string) (Invalidated, error) {
 	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode), requestID)
 	if err != nil {
@@ -50,13 +49,12 @@ func (r *Registry) Invalidate(ctx context.Context, slot Slot, scope Scope, mode 
 type Reclaimed struct {
 	// Freed entries.
 	Freed int64
-	// Pending entries of the slot that wait still.
+	// Pending entries of the slot still wait.
 	Pending int64
 }
 
-// Reclaim gives back the memory of up to limit entries of the slot that were invalidated (the
-// library looks at 200 at the most, in less than a millisecond), and shortens entries whose TTL was
-// lowered. Call it until nothing is pending.
+// Reclaim frees the memory of up to limit entries of the slot that were invalidated, and shortens entries whose TTL was
+// lowered. The library examines up to 200 per call, in less than a millisecond. Call it until nothing is pending.
 func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed, error) {
 	reply, err := r.call(ctx, "cw_reclaim", slot, limit)
 	if err != nil {
@@ -73,8 +71,8 @@ func pair(call string, slot Slot, reply any) (first, second int64, err error) {
 		second, isSecond := fields[1].(int64)
 		switch {
 		case !isFirst || !isSecond:
-		case !isFigure(first) || !isFigure(second):
-			return 0, 0, absurd(call, slot, "a count below zero, or beyond any of Redis")
+		case !isCount(first) || !isCount(second):
+			return 0, 0, implausible(call, slot, "a count that is negative or too large")
 		default:
 			return first, second, nil
 		}

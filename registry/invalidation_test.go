@@ -6,6 +6,8 @@ package registry
 import (
 	"fmt"
 	"testing"
+
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 func fillMany(t testing.TB, r *Registry, operation, user string, count int) {
@@ -15,7 +17,7 @@ func fillMany(t testing.TB, r *Registry, operation, user string, count int) {
 	}
 }
 
-// A large invalidation is in effect before any memory is given back; reclaim then frees exactly
+// A large invalidation is in effect before any memory is freed; reclaim then frees exactly
 // what was invalidated, in bounded calls, and spares what was filled again.
 func TestALargeInvalidationIsReclaimedInChunks(t *testing.T) {
 	const count, again = 5000, 700
@@ -154,7 +156,7 @@ func TestInvalidatingNothingLeavesNothing(t *testing.T) {
 	}
 }
 
-// Epochs are not drawn again when the library is loaded anew or Redis starts from an old state.
+// Epochs do not repeat when the library is reloaded or Redis starts from an old state.
 func TestEpochsNeverRepeat(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())
@@ -166,8 +168,8 @@ func TestEpochsNeverRepeat(t *testing.T) {
 			}
 		}
 		token := string(lease(t, r, entry("list", "a", "u")).Token)
-		for at := 1; at < len(token); at += epochLen {
-			epoch := token[at : at+epochLen]
+		for at := 1; at < len(token); at += wire.EpochLen {
+			epoch := token[at : at+wire.EpochLen]
 			if seen[epoch] {
 				t.Fatalf("%s was drawn twice", epoch)
 			}

@@ -8,6 +8,8 @@ import (
 	"errors"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
 // Invalidation is one call of Invalidate.
@@ -16,43 +18,43 @@ type Invalidation struct {
 
 	Scope Scope
 	Mode  Mode
-	// RequestID as Invalidate has it.
+	// RequestID as in Invalidate.
 	RequestID string
 }
 
-// InvalidationResult is what became of one Invalidation.
+// InvalidationResult is the result of one Invalidation.
 type InvalidationResult struct {
 	Invalidated
 
-	// Err says why it failed; nil: it is in effect. It says nothing of others.
+	// Err says why it failed; nil: it is in effect. It does not concern other invalidations.
 	Err error
 }
 
 const (
-	// invalidationBatch is the number of invalidations in one pipeline: others wait for about a millisecond, and not for
-	// much longer where each of them frees entries.
+	// invalidationBatch is the number of invalidations in one pipeline, during which other clients wait: about a
+	// millisecond, and little more if each of them frees entries.
 	invalidationBatch = 20
-	// lightBatch is as many as that where the ones before freed less than lightCall entries each.
+	// lightBatch is the number after a batch that freed fewer than lightCall entries per call.
 	lightBatch = 128
 	lightCall  = 4
 )
 
-// InvalidateMany does what Invalidate does for many calls, in few round trips (to each node of a cluster), and returns what
-// became of each. The first round trip is for 20 of them; those after one that freed few entries are for 128 each, as Redis
-// is done with them as soon. Those of one slot are made in their order.
+// InvalidateMany makes many calls of Invalidate in few round trips (to each node of a cluster), and returns the result of
+// each. The first round trip has 20 calls. After one that freed few entries, the next has 128, which takes Redis as long.
+// The calls of one slot are made in order.
 func (r *Registry) InvalidateMany(ctx context.Context, calls []Invalidation) []InvalidationResult {
 	results := make([]InvalidationResult, 0, len(calls))
 	size := invalidationBatch
 	for len(results) < len(calls) {
-		left := calls[len(results):]
-		batch := r.invalidateBatch(ctx, left[:min(size, len(left))])
+		remaining := calls[len(results):]
+		batch := r.invalidateBatch(ctx, remaining[:min(size, len(remaining))])
 		results = append(results, batch...)
 		size = nextBatch(batch)
 	}
 	return results
 }
 
-// nextBatch returns how many calls to send together after these.
+// nextBatch returns the size of the batch after these results.
 func nextBatch(results []InvalidationResult) int {
 	var freed int64
 	for _, result := range results {
@@ -64,7 +66,7 @@ func nextBatch(results []InvalidationResult) int {
 	return invalidationBatch
 }
 
-// invalidateBatch makes those calls again whose server lacked the library, once it is loaded.
+// invalidateBatch repeats calls whose server lacked the library, after loading it.
 func (r *Registry) invalidateBatch(ctx context.Context, calls []Invalidation) []InvalidationResult {
 	results := r.invalidateTogether(ctx, calls)
 	var missed []Invalidation
@@ -95,7 +97,7 @@ func (r *Registry) invalidateBatch(ctx context.Context, calls []Invalidation) []
 
 func (r *Registry) invalidateTogether(ctx context.Context, calls []Invalidation) []InvalidationResult {
 	replies := make([]*redis.Cmd, len(calls))
-	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err := fault.Unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, call := range calls {
 			replies[i] = pipe.FCall(ctx, "cw_invalidate", []string{call.key()},
 				call.Scope.Operation, call.Scope.User, string(call.Mode), call.RequestID)
@@ -109,17 +111,14 @@ func (r *Registry) invalidateTogether(ctx context.Context, calls []Invalidation)
 	return results
 }
 
-// resultOf reads a reply; unsent says why there is none.
-func resultOf(slot Slot, reply *redis.Cmd, unsent error) InvalidationResult {
+// resultOf parses a reply. sendErr says why there is none.
+func resultOf(slot Slot, reply *redis.Cmd, sendErr error) InvalidationResult {
 	const call = "cw_invalidate"
-	err := reply.Err()
-	switch {
-	case unsent != nil:
-		return InvalidationResult{Err: callError(call, slot, unsent)}
-	case isFunctionMissing(err):
-		return InvalidationResult{Err: noLibrary(call, slot)}
-	case err != nil:
-		return InvalidationResult{Err: callError(call, slot, err)}
+	if sendErr != nil {
+		return InvalidationResult{Err: callError(call, slot, sendErr)}
+	}
+	if err := callFailure(call, slot, reply.Err()); err != nil {
+		return InvalidationResult{Err: err}
 	}
 	keys, pending, err := pair(call, slot, reply.Val())
 	return InvalidationResult{Invalidated{Keys: keys, Pending: pending}, err}

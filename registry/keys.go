@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The keys that Go reads without the library. cachewright.lua spells all keys; docs/protocol.md
-// specifies these, and the conformance vectors hold the two together.
+// The keys that Go reads without the library. The library spells all keys. docs/protocol.md specifies these, and the
+// conformance vectors keep the two consistent.
 
 // key names the slot; it is the only key passed to a function.
 func (s Slot) key() string { return "cw:{" + s.Namespace + "/" + s.Module + "}" }
@@ -32,8 +32,8 @@ func (s Slot) policyKey() string { return s.key() + ":policy" }
 // modulesKey is the set of a namespace's modules that have a policy.
 func modulesKey(namespace string) string { return "cw:{" + namespace + "}:modules" }
 
-// appendReadKeys appends the keys whose one MGET answers a read: the entry, then the heads that cover it. They are cut
-// from one string, for most of what a hit costs is spent in the client.
+// appendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that cover it. They share one
+// string, because the client takes most of the time of a hit.
 func (k Key) appendReadKeys(keys []string) []string {
 	var b strings.Builder
 	b.Grow(4*k.keyLen() + entryKeyOverhead + len(":m:o::u:") + 2*(len(k.Operation)+len(k.User)) + len(k.ID))
@@ -59,7 +59,7 @@ func (k Key) appendReadKeys(keys []string) []string {
 	return keys
 }
 
-// lockKey holds the load lock of an entry, which is named as the entry is.
+// lockKey holds the load lock of an entry, and is named like the entry.
 func (k Key) lockKey() string {
 	var b strings.Builder
 	k.writeEntryKey(&b)
@@ -69,7 +69,7 @@ func (k Key) lockKey() string {
 
 const entryKeyOverhead = len(":e:128::256::")
 
-// writeEntryKey puts lengths before operation and user, which makes it unambiguous for any bytes.
+// writeEntryKey writes lengths before operation and user, so that the key is unambiguous for any bytes.
 func (k Key) writeEntryKey(b *strings.Builder) {
 	k.writeKey(b)
 	b.WriteString(":e:")

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/cachewright/cachewright/internal/contain"
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
 // Library is the source of the function library: the files in lua, which "make library" concatenates.
@@ -22,8 +22,8 @@ import (
 //go:embed cachewright.lua
 var Library string
 
-// LibraryVersion is the version of Library. A higher one is loaded over a lower one, never the
-// other way round: operators and clients of several versions may share a Redis during an upgrade.
+// LibraryVersion is the version of Library. A higher version replaces a lower one, never the other way round: operators
+// and clients of several versions may share a Redis during an upgrade.
 var LibraryVersion = mustVersion(Library)
 
 var versionLine = regexp.MustCompile(`(?m)^local VERSION = (\d+)$`)
@@ -40,21 +40,21 @@ func mustVersion(source string) int {
 	return version
 }
 
-// Install makes sure that every primary has the library, at this version or a higher one, and
-// returns how many it was loaded into. Where nothing has to be loaded, its user needs no right to. It fails with
-// ErrMisbehaves where a server took the library and has not got it then.
+// Install ensures that every primary has the library, at this version or a higher one. It returns into how many primaries
+// it loaded the library. If it loads nothing, its user needs no permission to. It fails with ErrMisbehaves if a server
+// accepts the library but does not have it afterwards.
 func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 	var mu sync.Mutex
 	err = r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
 		version, err := loadedVersion(ctx, node)
 		if errors.Is(err, ErrUnsupported) {
-			_, err = inspect(ctx, node) // names the version, where it may
+			_, err = inspect(ctx, node) // names the version, if it may
 		}
 		if err != nil || version >= LibraryVersion {
 			return err
 		}
 		if err := node.FunctionLoadReplace(ctx, Library).Err(); err != nil {
-			return classified("loading the function library into "+node.Options().Addr, err)
+			return fault.Classify("loading the function library into "+node.Options().Addr, err)
 		}
 		mu.Lock()
 		loaded++
@@ -64,16 +64,17 @@ func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 	return loaded, err
 }
 
-// requireLoaded asks whether a node has the library that it says it took: otherwise callers would load it for ever.
+// requireLoaded checks that a node has the library it accepted. Otherwise callers would load it endlessly.
 func requireLoaded(ctx context.Context, node *redis.Client) error {
 	version, err := loadedVersion(ctx, node)
 	if err == nil && version < LibraryVersion {
-		return fmt.Errorf("%s took version %d of the function library and has not got it: %w", node.Options().Addr, LibraryVersion, ErrMisbehaves)
+		return fmt.Errorf("%s accepted version %d of the function library but does not have it: %w",
+			node.Options().Addr, LibraryVersion, ErrMisbehaves)
 	}
 	return err
 }
 
-// installOnce is Install for callers that found a function missing, one at a time.
+// installOnce is Install for calls that found a function missing, one at a time.
 func (r *Registry) installOnce(ctx context.Context) error {
 	r.installing.Lock()
 	defer r.installing.Unlock()
@@ -81,7 +82,7 @@ func (r *Registry) installOnce(ctx context.Context) error {
 	return err
 }
 
-// withLibrary makes calls and, if a server lacked the library, makes them again once it is loaded.
+// withLibrary makes calls. If a server lacks the library, it loads the library and repeats them.
 func (r *Registry) withLibrary(ctx context.Context, calls func() error) error {
 	err := calls()
 	if !errors.Is(err, errNoLibrary) {
@@ -93,22 +94,22 @@ func (r *Registry) withLibrary(ctx context.Context, calls func() error) error {
 	return calls()
 }
 
-// forEachPrimary runs fn on every primary, concurrently in a cluster. A panic of fn is an error: in a cluster it would
-// be one of a goroutine that nobody can guard.
+// forEachPrimary runs do on every primary, concurrently in a cluster. A panic becomes an error: in a cluster it would be
+// in a goroutine of go-redis, where no caller can recover it.
 func (r *Registry) forEachPrimary(ctx context.Context, do func(context.Context, *redis.Client) error) error {
 	fn := func(ctx context.Context, node *redis.Client) error {
-		return contained(func() error { return do(ctx, node) })
+		return fault.Contain(func() error { return do(ctx, node) })
 	}
 	switch client := r.client.(type) {
 	case *redis.ClusterClient:
-		// A restarted or new node is not known until the topology is read again.
+		// The client does not know a restarted or new node until it reads the topology again.
 		client.ReloadState(ctx)
 		err := client.ForEachMaster(ctx, fn)
-		if errors.Is(err, redis.Nil) { // where a host was to be
+		if errors.Is(err, redis.Nil) { // in place of a host
 			return fmt.Errorf("%w: CLUSTER SLOTS names nodes without hosts", ErrUnexpected)
 		}
 		if err != nil {
-			return fmt.Errorf("on a primary of the cluster: %w", ensureClassified(err))
+			return fmt.Errorf("on a primary of the cluster: %w", fault.EnsureClassified(err))
 		}
 		return nil
 	case *redis.Client:
@@ -118,17 +119,11 @@ func (r *Registry) forEachPrimary(ctx context.Context, do func(context.Context, 
 	}
 }
 
-// contained calls what asks a server. A panic, as over a reply that nobody thought of, is an error of that server.
-func contained(ask func() error) (err error) {
-	defer contain.Panic(&err, ErrMisbehaves)
-	return ask()
-}
-
 func unsupportedClient(client redis.UniversalClient) error {
 	return fmt.Errorf("%w: a client of type %T: use redis.Client or redis.ClusterClient", ErrUnsupported, client)
 }
 
-// loadedVersion returns the version of a node's library, 0 for none.
+// loadedVersion returns the version of a node's library; 0: none.
 func loadedVersion(ctx context.Context, node *redis.Client) (int, error) {
 	return versionIn(node.Options().Addr, node.FCallRO(ctx, "cw_version", nil))
 }
@@ -137,12 +132,12 @@ func versionIn(addr string, reply *redis.Cmd) (int, error) {
 	version, err := reply.Int()
 	switch {
 	case err == nil && version < 0:
-		return 0, fmt.Errorf("asking %s for its function library: %w: a version below zero", addr, ErrUnexpected)
+		return 0, fmt.Errorf("asking %s for its function library: %w: a negative version", addr, ErrUnexpected)
 	case err == nil:
 		return version, nil
-	case isFunctionMissing(err):
+	case fault.IsFunctionMissing(err):
 		return 0, nil
 	default:
-		return 0, classified("asking "+addr+" for its function library", err)
+		return 0, fault.Classify("asking "+addr+" for its function library", err)
 	}
 }

@@ -77,7 +77,7 @@ func TestHeadsOutliveNegativeEntries(t *testing.T) {
 	}
 }
 
-// A policy that lets entries live longer lets those be covered, too, whose load is under way.
+// A policy that lets entries live longer also covers entries whose load is in progress.
 func TestHeadsOutliveEntriesOfALongerRule(t *testing.T) {
 	for name, test := range map[string]struct{ before, after Policy }{
 		"ttl": {

@@ -133,7 +133,7 @@ func TestALoadLockEndsWithTheDeletionOfItsEntry(t *testing.T) {
 	set(t, r, key, next.Token)
 }
 
-// A lock that others wrote is none, and none makes anybody wait for longer than a lock can last.
+// A lock that others wrote does not count, and no lock makes anybody wait for longer than a lock can last.
 func TestAStrangeLoadLockIsNone(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/internal/respguard"
+	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // answering is a server that answers each command as answer says; empty: with +OK. It returns its address.
@@ -136,7 +138,7 @@ func TestServerThatBreaksTheProtocolIsToldFromOneThatIsAway(t *testing.T) {
 
 // An application's own limits are wider: it reads entries.
 func TestApplicationReadsTheLargestEntry(t *testing.T) {
-	if respguard.Application.StringBytes < 64<<20+headerFixedLen+6*epochLen {
+	if respguard.Application.StringBytes < 64<<20+wire.HeaderFixedLen+6*wire.EpochLen {
 		t.Error("the largest payload with its header is refused")
 	}
 	addr := answering(t, to("get", "$5000000\r\n"+strings.Repeat("a", 5000000)+"\r\n"))
@@ -144,7 +146,7 @@ func TestApplicationReadsTheLargestEntry(t *testing.T) {
 		client := Connection{Addresses: []string{addr}, Role: role}.Client()
 		err := client.Get(t.Context(), "x").Err()
 		if err != nil {
-			err = classified("reading", err)
+			err = fault.Classify("reading", err)
 		}
 		if !errors.Is(err, want) {
 			t.Errorf("role %d: %v", role, err)
@@ -250,7 +252,7 @@ func TestSentinelsThatSpeakNonsenseDoNoHarm(t *testing.T) {
 			defer func() { _ = client.Close() }()
 			err := client.Ping(t.Context()).Err()
 			if !test.works {
-				if !errors.Is(classified("", err), ErrMisbehaves) {
+				if !errors.Is(fault.Classify("", err), ErrMisbehaves) {
 					t.Errorf("%v", err)
 				}
 				return

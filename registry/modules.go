@@ -11,16 +11,17 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Modules lists the modules of a namespace that have a policy, up to 10,000, sorted, and leaves out what can be no
-// module. ErrModulesUnknown: there is
-// no such list, which may mean that there are no modules or that Redis evicted it; the operator
-// writes it anew.
+// Modules lists the modules of a namespace that have a policy, up to 10,000, sorted. It omits what cannot be a module.
+// ErrModulesUnknown: there is no list, because there are no modules or because Redis evicted it. The operator writes it
+// again.
 func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, error) {
 	modules, err := r.client.SMembers(ctx, modulesKey(namespace)).Result()
 	if err != nil {
-		return nil, classified("listing the modules of "+namespace, err)
+		return nil, fault.Classify("listing the modules of "+namespace, err)
 	}
 	if len(modules) > maxModules {
 		return nil, fmt.Errorf("listing the modules of %s: %w: it has more than %d", namespace, ErrMisbehaves, maxModules)
@@ -33,31 +34,32 @@ func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, err
 	return modules, nil
 }
 
-// AddModules adds to the list of a namespace's modules. Name all of them at once where the list may
-// have been evicted: a list that lacks one would hide it from an invalidation of a user.
+// AddModules adds to the list of a namespace's modules. Name all modules at once if the list may have been evicted: an
+// invalidation of a user does not reach a module that the list lacks.
 func (r *Registry) AddModules(ctx context.Context, namespace string, modules ...string) error {
-	if len(modules) == 0 {
-		return nil
+	err := r.ensureListed(ctx, map[string][]string{namespace: modules})
+	var ofNamespace SlotErrors
+	if errors.As(err, &ofNamespace) {
+		return ofNamespace.first()
 	}
-	members := make([]any, len(modules))
-	for i, module := range modules {
-		members[i] = module
-	}
-	if err := r.client.SAdd(ctx, modulesKey(namespace), members...).Err(); err != nil {
-		return classified("adding modules to "+namespace, err)
-	}
-	return nil
+	return err
 }
 
 // modulesBatch is the number of namespaces whose lists are written in one pipeline.
 const modulesBatch = 500
 
-// AddAllModules does what AddModules does for many namespaces, in a round trip for each 500 of them (and node of a cluster).
-// SlotErrors are of namespaces whose lists could not be written. What is there in place of a list goes.
+// AddAllModules does what AddModules does for many namespaces, in a round trip per 500 of them (and node of a cluster).
+// SlotErrors are of namespaces whose lists could not be written.
 func (r *Registry) AddAllModules(ctx context.Context, modules map[string][]string) error {
+	return r.ensureListed(ctx, modules)
+}
+
+// ensureListed adds modules to the lists of their namespaces. It replaces what is not a list.
+func (r *Registry) ensureListed(ctx context.Context, modules map[string][]string) error {
 	broken := SlotErrors{}
-	named := slices.DeleteFunc(slices.Collect(maps.Keys(modules)), func(namespace string) bool { return len(modules[namespace]) == 0 })
-	for namespaces := range slices.Chunk(named, modulesBatch) {
+	isEmpty := func(namespace string) bool { return len(modules[namespace]) == 0 }
+	filled := slices.DeleteFunc(slices.Collect(maps.Keys(modules)), isEmpty)
+	for namespaces := range slices.Chunk(filled, modulesBatch) {
 		if err := broken.Take(r.addModulesOf(ctx, namespaces, modules)); err != nil {
 			return err
 		}
@@ -67,29 +69,29 @@ func (r *Registry) AddAllModules(ctx context.Context, modules map[string][]strin
 
 func (r *Registry) addModulesOf(ctx context.Context, namespaces []string, modules map[string][]string) error {
 	replies := make([]*redis.IntCmd, len(namespaces))
-	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err := fault.Unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, namespace := range namespaces {
 			replies[i] = pipe.SAdd(ctx, modulesKey(namespace), modules[namespace])
 		}
 		return nil
 	}))
 	if err != nil {
-		return classified("adding modules to many namespaces", err)
+		return fault.Classify("adding modules to many namespaces", err)
 	}
 	broken := SlotErrors{}
 	for i, namespace := range namespaces {
 		err := replies[i].Err()
-		if isWrongType(err) {
+		if fault.IsWrongType(err) {
 			err = r.replaceList(ctx, namespace, modules[namespace])
 		}
 		if err != nil {
-			broken[Slot{Namespace: namespace}] = classified("adding modules to "+namespace, err)
+			broken[Slot{Namespace: namespace}] = fault.Classify("adding modules to "+namespace, err)
 		}
 	}
 	return broken.of(len(namespaces))
 }
 
-// replaceList puts a list where something else is.
+// replaceList replaces a key that is not a list.
 func (r *Registry) replaceList(ctx context.Context, namespace string, modules []string) error {
 	_, err := r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.Del(ctx, modulesKey(namespace))
@@ -99,9 +101,9 @@ func (r *Registry) replaceList(ctx context.Context, namespace string, modules []
 	return err
 }
 
-// JoinModules adds a module to the list of its namespace's modules and says whether it is in it now. It begins no list,
-// as one that lacks modules hides them; then, and where others write the list at the same time, name all by AddModules.
-// However many modules there are, it costs the same.
+// JoinModules adds a module to the list of its namespace's modules, and says whether the list has it now. It does not
+// create a list, because that would lack the other modules. If it returns false, because there is no list or because
+// others write it at the same time, name all modules with AddModules. Its cost does not depend on the number of modules.
 func (r *Registry) JoinModules(ctx context.Context, slot Slot) (joined bool, err error) {
 	key := modulesKey(slot.Namespace)
 	if joined, err = r.client.SIsMember(ctx, key, slot.Module).Result(); err == nil && !joined {
@@ -113,7 +115,7 @@ func (r *Registry) JoinModules(ctx context.Context, slot Slot) (joined bool, err
 	return joined, nil
 }
 
-// joinList adds to a list that is there; Redis may evict it at any moment, which the transaction notices.
+// joinList adds to a list if it exists. Redis may evict the list at any moment, which makes the transaction fail.
 func (r *Registry) joinList(ctx context.Context, key, module string) (joined bool, err error) {
 	err = r.client.Watch(ctx, func(tx *redis.Tx) error {
 		lists, err := tx.Exists(ctx, key).Result()

@@ -57,7 +57,7 @@ func TestAModuleJoinsAListAndBeginsNone(t *testing.T) {
 	}
 }
 
-// Those who join while others write the list are told whether they are in it.
+// JoinModules says correctly whether a module is in the list while others write the list.
 func TestManyModulesJoinAtATime(t *testing.T) {
 	r, _ := newRegistry(t)
 	if err := r.AddModules(t.Context(), "shop", "first"); err != nil {
@@ -81,7 +81,7 @@ func TestManyModulesJoinAtATime(t *testing.T) {
 	}
 	for i := range many {
 		if is := slices.Contains(modules, fmt.Sprint(i)); is != joined[i] {
-			t.Errorf("module %d is listed: %t; it was told %t", i, is, joined[i])
+			t.Errorf("module %d is listed: %t; the call said %t", i, is, joined[i])
 		}
 	}
 }

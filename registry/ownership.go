@@ -5,8 +5,8 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,19 +14,19 @@ import (
 // MaxOwnerBytes bounds the name of an owner.
 const MaxOwnerBytes = 512
 
-// Claim says for whom the policy of a slot is written, renewed or withdrawn. An owner holds a policy for a day after it last
-// claimed it; a claim that meets another owner changes nothing and fails with a ContendedError.
+// Claim says on behalf of which owner the policy of a slot is written, renewed or deleted. An owner holds a policy for a
+// day after its last claim. A claim that meets another owner changes nothing and fails with a ContendedError.
 type Claim struct {
 	Slot
 
-	// Owner who claims the policy: 1 to 512 printable ASCII characters without spaces. Empty: nobody claims it, and the call
-	// does not ask whose it is.
+	// Owner that claims the policy: 1 to 512 printable ASCII characters without spaces. Empty: the call claims nothing, and
+	// ignores the present owner.
 	Owner string
-	// Over names another owner, who loses the policy to this claim. Empty: none.
+	// Over names another owner that loses the policy to this claim. Empty: none.
 	Over string
 }
 
-// arguments of the library's calls.
+// arguments of the library's functions.
 func (c Claim) arguments() []any {
 	if c.Owner == "" {
 		return nil
@@ -34,10 +34,10 @@ func (c Claim) arguments() []any {
 	return []any{c.Owner, c.Over}
 }
 
-// ContendedError says that the policy of a slot is another's, and that the call changed nothing.
+// ContendedError says that the policy of a slot belongs to another owner, and that the call changed nothing.
 type ContendedError struct {
 	Slot Slot
-	// Owner of the policy: as in Claim. Whoever may write to Redis can have made it up.
+	// Owner of the policy, as in Claim. Anyone who may write to Redis can have forged it.
 	Owner string
 }
 
@@ -56,7 +56,7 @@ func isOwner(text string) bool {
 	return text != "" && len(text) <= MaxOwnerBytes
 }
 
-// contended is the error of a call that was answered with the name of another owner.
+// contended is the error of a call whose answer is the name of another owner.
 func contended(call string, slot Slot, owner any) error {
 	text, _ := owner.(string)
 	if !isOwner(text) {
@@ -65,7 +65,7 @@ func contended(call string, slot Slot, owner any) error {
 	return &ContendedError{Slot: slot, Owner: text}
 }
 
-// ApplyPolicyFor is ApplyPolicy for an owner: in the same step it claims the policy.
+// ApplyPolicyFor is ApplyPolicy for an owner. It claims the policy in the same step.
 func (r *Registry) ApplyPolicyFor(ctx context.Context, claim Claim, policy Policy) (Applied, error) {
 	const call = "cw_policy_apply"
 	reply, err := r.call(ctx, call, claim.Slot, append([]any{policy.document()}, claim.arguments()...)...)
@@ -83,7 +83,7 @@ func (r *Registry) ApplyPolicyFor(ctx context.Context, claim Claim, policy Polic
 	return applied, r.AddModules(ctx, claim.Namespace, claim.Module)
 }
 
-// DeletePolicyFor is DeletePolicy for an owner: what belongs to another stays.
+// DeletePolicyFor is DeletePolicy for an owner. It leaves a policy alone that belongs to another.
 func (r *Registry) DeletePolicyFor(ctx context.Context, claim Claim) (bool, error) {
 	const call = "cw_policy_delete"
 	reply, err := r.call(ctx, call, claim.Slot, claim.arguments()...)
@@ -97,44 +97,22 @@ func (r *Registry) DeletePolicyFor(ctx context.Context, claim Claim) (bool, erro
 	return existed == 1, r.removeModule(ctx, claim.Slot)
 }
 
-// OwnPolicies claims policies, or renews claims, in one pipeline, and changes nothing else. SlotErrors are of slots where
-// that failed, with a ContendedError where the policy is another's. Claims without an owner are left out.
-func (r *Registry) OwnPolicies(ctx context.Context, claims []Claim) error {
-	owned := make([]Claim, 0, len(claims))
-	for _, claim := range claims {
-		if claim.Owner != "" {
-			owned = append(owned, claim)
-		}
-	}
-	if len(owned) == 0 {
-		return nil
-	}
-	return r.withLibrary(ctx, func() error { return r.ownPolicies(ctx, owned) })
-}
+// claimBatch is the number of claims in one pipeline, during which other clients wait: less than a millisecond.
+const claimBatch = 50
 
-func (r *Registry) ownPolicies(ctx context.Context, claims []Claim) error {
+// OwnPolicies claims policies, or renews claims, and changes nothing else, in a round trip per 50 of them (and node of a
+// cluster). It skips claims without an owner. SlotErrors are of slots where it failed: a ContendedError if the policy
+// belongs to another owner.
+func (r *Registry) OwnPolicies(ctx context.Context, claims []Claim) error {
 	const call = "cw_policy_own"
-	replies := make([]*redis.Cmd, len(claims))
-	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i, claim := range claims {
-			replies[i] = pipe.FCall(ctx, call, []string{claim.key()}, claim.arguments()...)
+	owned := slices.DeleteFunc(slices.Clone(claims), func(claim Claim) bool { return claim.Owner == "" })
+	send := func(pipe redis.Pipeliner, claim Claim) *redis.Cmd {
+		return pipe.FCall(ctx, call, []string{claim.key()}, claim.arguments()...)
+	}
+	return callEach(ctx, r, call, owned, claimBatch, send, func(i int, reply *redis.Cmd) error {
+		if other := reply.Val(); other != nil {
+			return contended(call, owned[i].Slot, other)
 		}
 		return nil
-	}))
-	if err != nil {
-		return classified("claiming policies", err)
-	}
-	broken := SlotErrors{}
-	for i, claim := range claims {
-		switch owner, err := replies[i].Result(); {
-		case isFunctionMissing(err):
-			return noLibrary(call, claim.Slot)
-		case errors.Is(err, redis.Nil):
-		case err != nil:
-			broken[claim.Slot] = callError(call, claim.Slot, err)
-		default:
-			broken[claim.Slot] = contended(call, claim.Slot, owner)
-		}
-	}
-	return broken.of(len(claims))
+	})
 }

@@ -15,27 +15,26 @@ import (
 type Duplex int
 
 const (
-	// HalfDuplex sends what was called while the last replies were on their way, in one go, reads of a module as one
-	// command: the most calls a second where Redis is near.
+	// HalfDuplex sends together what was called while the previous replies were outstanding, and the reads of a module as
+	// one command. It has the highest throughput if Redis is near.
 	HalfDuplex Duplex = iota
-	// FullDuplex sends without waiting for replies, which overlaps round trips: for a Redis that is far. It is less
-	// than HalfDuplex where Redis is near.
+	// FullDuplex sends without waiting for replies, which overlaps round trips. It is for a Redis that is far, and slower
+	// than HalfDuplex if Redis is near.
 	FullDuplex
 )
 
-// pipelineQueue bounds the calls that wait to be sent, and so the memory of a Redis that does not answer. Calls beyond
-// are ErrUnreachable.
+// pipelineQueue bounds the calls that wait to be sent, and so the memory they take if Redis does not answer. Further calls
+// fail with ErrUnreachable.
 const pipelineQueue = 10_000
 
-// NewPipelined returns a Registry that sends what many goroutines call at the same time in one go, on one connection
-// of each primary: Read, Inspect, Lease, LeaseLocked, Set, SetNegative and Unlock. With HalfDuplex the reads of a module
-// are one MGET instead, on a connection of the pool. All else it sends as New does. It pays with many goroutines, and
-// costs latency with few.
+// NewPipelined returns a Registry that pipelines concurrent calls of many goroutines on one connection per primary: Read,
+// Inspect, Lease, LeaseLocked, Set, SetNegative and Unlock. With HalfDuplex, the reads of a module are one MGET on a
+// connection of the pool instead. Other calls are as those of New. Pipelining helps with many goroutines, and costs latency
+// with few.
 //
-// A call ends with its context, as ever; but the pipeline, or the reads of a module, stand still for as long as the
-// client's ReadTimeout, and its retries, let a connection hang. So ReadTimeout must be set. A call that was given up may
-// take effect later; that is as harmless as a reply that is lost. Pipelining ends with the client, which must be a
-// *redis.Client or a *redis.ClusterClient.
+// A call ends with its context. But the pipeline, or the reads of a module, block while a connection hangs, as long as the
+// client's ReadTimeout and retries permit. So ReadTimeout must be set. A call that was given up may still take effect; that
+// is as harmless as a lost reply. Pipelining ends with the client, which must be a *redis.Client or a *redis.ClusterClient.
 func NewPipelined(client redis.UniversalClient, duplex Duplex) (*Registry, error) {
 	if err := checkPipelined(client); err != nil {
 		return nil, err
@@ -46,7 +45,7 @@ func NewPipelined(client redis.UniversalClient, duplex Duplex) (*Registry, error
 	options := redis.DefaultAutoPipelineOptions()
 	options.MaxQueuedCommands = pipelineQueue
 	options.FullDuplex = duplex == FullDuplex
-	// Callers wait for their calls one by one, so no order is lost; but full duplex knows replies by theirs.
+	// Each caller waits for its own call, so order does not matter. But full duplex assigns replies by order.
 	options.Unordered = duplex == HalfDuplex
 	pipeline, err := pipelining.AsyncAutoPipelineWithOptions(options)
 	if err != nil {
@@ -73,13 +72,14 @@ func checkPipelined(client redis.UniversalClient) error {
 
 func checkReadTimeout(isSet bool) error {
 	if !isSet {
-		return errors.New("automatic pipelining: set ReadTimeout in the options of the Redis client: one connection that hangs would hold up all callers")
+		return errors.New("automatic pipelining: set ReadTimeout in the options of the Redis client: " +
+			"one connection that hangs would block all callers")
 	}
 	return nil
 }
 
-// processTogether sends a command along with those of other callers, where the Registry pipelines. After an error that is
-// the context's the command must not be looked at: it may be under way.
+// processTogether sends a command together with those of other callers, if the Registry pipelines. After an error of the
+// context, the command must not be read: it may still be in progress.
 func (r *Registry) processTogether(ctx context.Context, cmd redis.Cmder) error {
 	if r.pipeline == nil {
 		return r.client.Process(ctx, cmd)

@@ -17,11 +17,11 @@ import (
 
 // Policy says how the operations of a module are cached. Durations are kept in milliseconds.
 type Policy struct {
-	// Revision purges the module each time it changes; up to 128 bytes. Empty: none.
+	// Revision invalidates the module each time it changes; up to 128 bytes. Empty: none.
 	Revision string
-	// DefaultTTL of operations that are not listed, at most 720h. Nil or 0: they are not cached.
+	// DefaultTTL of operations that are not listed, at most 720h; nil or 0: they are not cached.
 	DefaultTTL *time.Duration
-	// Operations with a TTL of their own, at most 256, by unique name.
+	// Operations with their own TTL, at most 256, by unique name.
 	Operations []OperationPolicy
 }
 
@@ -31,23 +31,22 @@ type OperationPolicy struct {
 	Name string
 	// TTL of entries, at most 720h; 0 disables caching and invalidates what is cached.
 	TTL time.Duration
-	// StaleFor is how long, after its TTL, an entry may be served while one caller loads anew; at
-	// most 720h. 0: not at all.
+	// StaleFor is how long after its TTL an entry may be served while one caller reloads it; at most 720h. 0: not at all.
 	StaleFor time.Duration
-	// NegativeTTL of entries that say the source has nothing; at most 720h. 0: they are not stored.
+	// NegativeTTL of entries that say that the source has nothing; at most 720h. 0: they are not stored.
 	NegativeTTL time.Duration
-	// JitterPercent shortens each TTL by a random share of up to so many percent, 0 to 50.
+	// JitterPercent shortens each TTL by a random share of up to this percentage, 0 to 50.
 	JitterPercent int
-	// Scope says whose entries the operation has. Empty: ScopeAny.
+	// Scope says whether the entries of the operation belong to users. Empty: ScopeAny.
 	Scope OperationScope
 	// MaxEntryBytes refuses larger payloads; at most 64 MiB. 0: 64 MiB.
 	MaxEntryBytes int64
-	// LocalTTL bounds how long applications keep entries in their own memory, at most 720h; 0: not at
-	// all. Nil: as the application is configured.
+	// LocalTTL bounds how long applications keep entries in their own memory, at most 720h; 0: not at all; nil: as the
+	// application is configured.
 	LocalTTL *time.Duration
 }
 
-// OperationScope says whose entries an operation has.
+// OperationScope says whether the entries of an operation belong to users.
 type OperationScope string
 
 const (
@@ -57,7 +56,7 @@ const (
 	ScopeUser OperationScope = "User"
 )
 
-// TTL returns how long entries of an operation live by this policy, 0 where they are not cached.
+// TTL returns the TTL of an operation by this policy; 0: it is not cached.
 func (p Policy) TTL(operation string) time.Duration {
 	for _, o := range p.Operations {
 		if o.Name == operation {
@@ -70,7 +69,7 @@ func (p Policy) TTL(operation string) time.Duration {
 	return 0
 }
 
-// Hash names the content of the policy, as PolicyHashes returns it.
+// Hash identifies the content of the policy, as PolicyHashes returns it.
 func (p Policy) Hash() string {
 	sum := sha1.Sum(p.document()) //nolint:gosec // see the import
 	return hex.EncodeToString(sum[:])
@@ -116,12 +115,12 @@ func (p Policy) document() []byte {
 	return text
 }
 
-// wholeMilliseconds rounds up: a TTL of half a millisecond must not read as 0, which disables.
+// wholeMilliseconds rounds up: half a millisecond must not become 0, which disables caching.
 func wholeMilliseconds(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }
 
-// optional converts what may be absent.
+// optional converts a value that may be nil.
 func optional[From, To any](value *From, convert func(From) To) *To {
 	if value == nil {
 		return nil
@@ -129,10 +128,10 @@ func optional[From, To any](value *From, convert func(From) To) *To {
 	return new(convert(*value))
 }
 
-// parsePolicy reads a document that somebody may have edited in Redis.
+// parsePolicy parses a document, which somebody may have edited in Redis.
 func parsePolicy(text string) (policy Policy, ok bool) {
 	var document policyDocument
-	if err := json.Unmarshal([]byte(text), &document); err != nil || !document.isSane() {
+	if err := json.Unmarshal([]byte(text), &document); err != nil || !document.isPlausible() {
 		return Policy{}, false
 	}
 	policy = Policy{Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds)}
@@ -151,20 +150,20 @@ func parsePolicy(text string) (policy Policy, ok bool) {
 	return policy, true
 }
 
-func (d policyDocument) isSane() bool {
+func (d policyDocument) isPlausible() bool {
 	if len(d.Operations) > maxOperations || len(d.Revision) > maxNameBytes || !isTTL(d.DefaultTTLMs) {
 		return false
 	}
 	return !slices.ContainsFunc(d.Operations, func(o operationDocument) bool {
 		return !isOperationName(o.Name) || !isTTL(&o.TTLMs) || !isTTL(&o.StaleForMs) || !isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) ||
-			o.JitterPercent < 0 || o.JitterPercent > maxJitterPercent || !isFigure(o.MaxEntryBytes)
+			o.JitterPercent < 0 || o.JitterPercent > maxJitterPercent || !isCount(o.MaxEntryBytes)
 	})
 }
 
-// isTTL says whether a time of a policy is one; nil: there is none.
+// isTTL says whether a number of milliseconds can be a TTL; nil: there is none.
 func isTTL(ms *int64) bool { return ms == nil || *ms >= 0 && *ms <= maxTTL.Milliseconds() }
 
-// Applied is the answer to ApplyPolicy.
+// Applied is the result of ApplyPolicy.
 type Applied struct {
 	// Changed says that another policy, or none, was in force before.
 	Changed bool
@@ -172,9 +171,9 @@ type Applied struct {
 	Purged bool
 }
 
-// ApplyPolicy puts a policy in force; the next fill obeys. Operations that are no longer cached are
-// invalidated; where a TTL was lowered, entries are shortened, large numbers of them by Reclaim.
-// ErrRejected says which field is wrong; then nothing changed. Whose policy is there is not asked: see ApplyPolicyFor.
+// ApplyPolicy puts a policy in force, from the next fill on. It invalidates operations that are no longer cached. If a TTL
+// was lowered, it shortens entries, large numbers of them through Reclaim. ErrRejected says which field is wrong; then
+// nothing changed. It ignores the owner of the policy: see ApplyPolicyFor.
 func (r *Registry) ApplyPolicy(ctx context.Context, slot Slot, policy Policy) (Applied, error) {
 	return r.ApplyPolicyFor(ctx, Claim{Slot: slot}, policy)
 }
@@ -194,54 +193,43 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 	}
 	policy, isPolicy := parsePolicy(text)
 	if !isPolicy {
-		return Policy{}, false, absurd("cw_policy_get", slot, "it is no policy")
+		return Policy{}, false, implausible("cw_policy_get", slot, "not a policy")
 	}
 	return policy, true, nil
 }
 
-// PolicyHashes returns, in one pipeline, the Hash of the policy in force in each slot, "" where there is none, or where
-// it is not there as ApplyPolicy wrote it: somebody edited it by hand, or did not restore all of it. SlotErrors are of
-// slots where that cannot be told, because of keys of another type for example.
+// hashBatch is the number of slots in one pipeline, during which other clients wait. The time grows with the number of
+// operations in the policies: half a millisecond if these have ten each.
+const hashBatch = 25
+
+// PolicyHashes returns the Hash of the policy in force in each slot, in a round trip per 25 of them (and node of a
+// cluster). A hash is empty if there is no policy, or if it is not as ApplyPolicy wrote it: somebody edited it, or restored
+// only a part. SlotErrors are of slots whose hash cannot be read, for example because a key has another type.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
-	var hashes []string
-	err := r.withLibrary(ctx, func() (err error) {
-		hashes, err = r.policyHashes(ctx, slots)
-		return err
+	const call = "cw_policy_hash"
+	hashes := make([]string, len(slots))
+	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd { return pipe.FCallRO(ctx, call, []string{slot.key()}) }
+	err := callEach(ctx, r, call, slots, hashBatch, send, func(i int, reply *redis.Cmd) error {
+		hash, err := reply.Text()
+		switch {
+		case errors.Is(err, redis.Nil):
+		case err != nil:
+			return callError(call, slots[i], err)
+		case !policyHash.MatchString(hash):
+			return implausible(call, slots[i], "not a hash")
+		default:
+			hashes[i] = hash
+		}
+		return nil
 	})
+	if isOfAll(err) {
+		return nil, err
+	}
 	return hashes, err
 }
 
-func (r *Registry) policyHashes(ctx context.Context, slots []Slot) ([]string, error) {
-	replies := make([]*redis.Cmd, len(slots))
-	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i, slot := range slots {
-			replies[i] = pipe.FCallRO(ctx, "cw_policy_hash", []string{slot.key()})
-		}
-		return nil
-	}))
-	if err != nil {
-		return nil, classified("reading the hashes of policies", err)
-	}
-	hashes, broken := make([]string, len(slots)), SlotErrors{}
-	for i, slot := range slots {
-		hash, err := replies[i].Text()
-		switch {
-		case isFunctionMissing(err):
-			return nil, noLibrary("cw_policy_hash", slot)
-		case errors.Is(err, redis.Nil):
-		case err == nil && policyHash.MatchString(hash):
-			hashes[i] = hash
-		case err == nil:
-			broken[slot] = absurd("cw_policy_hash", slot, "it is no hash")
-		default:
-			broken[slot] = callError("cw_policy_hash", slot, err)
-		}
-	}
-	return hashes, broken.of(len(slots))
-}
-
-// DeletePolicy withdraws the policy, invalidates the module, drops its counters, and says whether
-// there was a policy.
+// DeletePolicy deletes the policy and the counters of the module, invalidates the module, and says whether there was a
+// policy.
 func (r *Registry) DeletePolicy(ctx context.Context, slot Slot) (bool, error) {
 	return r.DeletePolicyFor(ctx, Claim{Slot: slot})
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
 // Slot is one module of one namespace. All its keys sit on one node of a Redis Cluster, and each
@@ -36,33 +38,32 @@ type Key struct {
 // Registry works on the slots of one Redis: a standalone server, one behind Sentinel, or a cluster.
 // It is safe for concurrent use. It does not close the client.
 //
-// Errors that came from Redis or from the way to it wrap one of ErrUnreachable, ErrUnauthorized,
-// ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves and ErrUnexpected, unless the caller's own context
-// was cancelled.
+// Errors of Redis, or of the connection to it, wrap one of ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected,
+// ErrOutOfMemory, ErrMisbehaves and ErrUnexpected, unless the caller's own context was cancelled.
 type Registry struct {
 	client redis.UniversalClient
-	// pipeline is nil where each call has a connection of its own.
+	// pipeline of calls of several goroutines; nil: each call has its own connection.
 	pipeline *redis.AutoPipeliner
-	// batches is nil where each read is a command of its own.
+	// batches of reads; nil: each read is its own command.
 	batches *readBatches
 
-	// installing lets one call at a time load the library, however many found it missing.
+	// installing serialises loading the library, however many calls found it missing.
 	installing sync.Mutex
 }
 
-// New returns a Registry over a client. Hooks of the client must not keep the arguments of a command beyond its end: the
-// memory of payloads is used again.
+// New returns a Registry over a client. Hooks of the client must not keep the arguments of a command after it ends: the
+// memory of payloads is reused.
 func New(client redis.UniversalClient) *Registry {
 	return &Registry{client: client}
 }
 
-// call runs a function of the library on a slot. Where the library is missing (a fresh node, a
-// FUNCTION FLUSH) it is loaded first, if the client's user may.
+// call runs a function of the library on a slot. If the library is missing (a new node, a FUNCTION FLUSH), it loads the
+// library first, if the client's user may.
 func (r *Registry) call(ctx context.Context, function string, slot Slot, args ...any) (any, error) {
 	return r.callBy(ctx, r.client.Process, function, slot, args)
 }
 
-// callTogether is call for what may share a pipeline with other callers'.
+// callTogether is call for what may share a pipeline with other callers.
 func (r *Registry) callTogether(ctx context.Context, function string, slot Slot, args ...any) (any, error) {
 	return r.callBy(ctx, r.processTogether, function, slot, args)
 }
@@ -71,7 +72,7 @@ type processor func(context.Context, redis.Cmder) error
 
 func (r *Registry) callBy(ctx context.Context, process processor, function string, slot Slot, args []any) (any, error) {
 	reply, err := fcall(ctx, process, function, slot, args)
-	if isFunctionMissing(err) {
+	if fault.IsFunctionMissing(err) {
 		if err := r.installOnce(ctx); err != nil {
 			return nil, err
 		}

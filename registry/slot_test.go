@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // After everything has expired a slot holds nothing but policy and counters.
@@ -52,7 +53,7 @@ func TestAnIndexForgetsWhatExpired(t *testing.T) {
 		absent(fmt.Sprint(i))
 	}
 	eventually(t, func() int { return keyCount(t, client, users, "e:") }).Should(gomega.Equal(1))
-	index := users.key() + ":i:" + client.Get(t.Context(), users.key()+":o:list").Val()[:epochLen]
+	index := users.key() + ":i:" + client.Get(t.Context(), users.key()+":o:list").Val()[:wire.EpochLen]
 	eventually(t, func() int64 {
 		absent(rand.Text())
 		return client.HLen(t.Context(), index).Val()

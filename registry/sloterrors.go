@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// SlotErrors says what went wrong with single slots in a call on many. What the call returned for the others holds.
-// (A Slot without a module stands for the list of a namespace's modules.)
+// SlotErrors has the errors of single slots in a call on many. The results for the other slots are valid. A Slot without
+// a module stands for the list of a namespace's modules.
 type SlotErrors map[Slot]error
 
 // Error implements error.
@@ -25,10 +25,10 @@ func (e SlotErrors) Error() string {
 	return fmt.Sprintf("%v (and %d others)", first, len(e)-1)
 }
 
-// Unwrap lets errors.Is find what any of them is.
+// Unwrap makes errors.Is match any of the errors.
 func (e SlotErrors) Unwrap() []error { return slices.Collect(maps.Values(e)) }
 
-// Take takes over what an error says of single slots, and returns it if it says something else.
+// Take adds the errors of single slots in err. It returns err if that is another error.
 func (e SlotErrors) Take(err error) error {
 	var ofSlots SlotErrors
 	if !errors.As(err, &ofSlots) {
@@ -38,7 +38,7 @@ func (e SlotErrors) Take(err error) error {
 	return nil
 }
 
-// OrNil returns the errors as an error, nil if there are none.
+// OrNil returns the errors as an error, or nil if there are none.
 func (e SlotErrors) OrNil() error {
 	if len(e) == 0 {
 		return nil
@@ -46,7 +46,7 @@ func (e SlotErrors) OrNil() error {
 	return e
 }
 
-// of is OrNil for a call on so many slots: where each met the trouble of the store, that is the call's error.
+// of is OrNil for a call on so many slots. If every slot failed because of the store, it returns one such error.
 func (e SlotErrors) of(slots int) error {
 	if len(e) > 0 && len(e) == slots && !slices.ContainsFunc(e.Unwrap(), isOfSlot) {
 		return e.first()
@@ -63,9 +63,9 @@ func (e SlotErrors) first() error {
 	})]
 }
 
-// ConcernsStore tells an error of the store, or of the way to it, from one of a single slot or call: keys that are not
-// what the library makes of them, an ACL that forbids a key or a command, a call that was refused. The latter say nothing
-// about other slots.
+// ConcernsStore distinguishes an error of the store, or of the connection to it, from one of a single slot or call: keys
+// that the library did not write, an ACL that forbids a key or a command, a call that was refused. The latter do not
+// concern other slots.
 func ConcernsStore(err error) bool {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrForbidden):
@@ -74,6 +74,12 @@ func ConcernsStore(err error) bool {
 		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported) ||
 			errors.Is(err, ErrMisbehaves) || errors.Is(err, ErrAddressNotAllowed)
 	}
+}
+
+// isOfAll says that a call on many slots failed as a whole.
+func isOfAll(err error) bool {
+	var ofSlots SlotErrors
+	return err != nil && !errors.As(err, &ofSlots)
 }
 
 func isOfSlot(err error) bool { return !ConcernsStore(err) }

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
 var (
@@ -91,7 +92,7 @@ func TestTroubleWithASlotIsItsOwn(t *testing.T) {
 	})
 	t.Run("signs of life", func(t *testing.T) {
 		r, admin := divided(t)
-		admin.HSet(t.Context(), damaged.requestKey(aliveRequest), "a", "b")
+		admin.HSet(t.Context(), damaged.requestKey(heartbeatRequest), "a", "b")
 		if last, err := r.LastAlive(t.Context(), damaged); err != nil || !last.IsZero() {
 			t.Errorf("got %s (%v)", last, err)
 		}
@@ -119,7 +120,7 @@ func TestTroubleWithASlotIsItsOwn(t *testing.T) {
 	})
 }
 
-// Where nobody can be reached, that is no matter of slots.
+// If no server can be reached, that is not an error of slots.
 func TestTroubleWithTheStoreIsNotOfSlots(t *testing.T) {
 	away := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 	t.Cleanup(func() { _ = away.Close() })
@@ -162,7 +163,7 @@ func TestWhatConcernsTheStore(t *testing.T) {
 			t.Errorf("%s, of a slot: %t", reply, !want)
 		}
 	}
-	if ConcernsStore(nil) || ConcernsStore(classified("asking", context.Canceled)) || !ConcernsStore(classified("asking", context.DeadlineExceeded)) {
+	if ConcernsStore(nil) || ConcernsStore(fault.Classify("asking", context.Canceled)) || !ConcernsStore(fault.Classify("asking", context.DeadlineExceeded)) {
 		t.Error("whoever gives up says nothing of the store; a timeout does")
 	}
 }

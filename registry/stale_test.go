@@ -20,7 +20,7 @@ func softly(t testing.TB, r *Registry, scope Scope) Invalidated {
 	return result
 }
 
-// After its TTL an entry is stale for staleFor: each reader gets it, one is told to load anew.
+// After its TTL an entry is stale for staleFor: each reader gets it, and one of them gets a token to reload it.
 func TestStaleWhileRevalidate(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, Policy{Operations: []OperationPolicy{{Name: "list", TTL: 100 * time.Millisecond, StaleFor: time.Hour}}})
@@ -46,7 +46,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	}
 }
 
-// A soft invalidation makes exactly what it names stale and fences loads under way.
+// A soft invalidation makes exactly what it names stale and fences loads in progress.
 func TestSoftInvalidationMakesStaleExactlyWhatItNames(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, caching())
@@ -167,7 +167,7 @@ func TestLoadLock(t *testing.T) {
 		t.Error("a fenced fill kept the lock")
 	}
 	if err := r.Unlock(t.Context(), key); err != nil || locked(50*time.Millisecond).Wait != 0 {
-		t.Error("a lock that was given back is held")
+		t.Error("a lock that was released is held")
 	}
 	eventually(t, func() time.Duration { return locked(50 * time.Millisecond).Wait }).Should(gomega.BeZero())
 }

@@ -5,14 +5,13 @@ package registry
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Counters are what a client that reads by Read reports: Redis does not see whether it hit.
+// Counters are reported by clients that use Read, because Redis does not see whether these hit.
 type Counters struct {
 	Hits   int64
 	Misses int64
@@ -20,7 +19,7 @@ type Counters struct {
 	Errors int64
 }
 
-// Report adds counters to an operation's. Operations that are not cached have none: theirs are dropped.
+// Report adds to the counters of an operation. It drops those of an operation that is not cached.
 func (r *Registry) Report(ctx context.Context, slot Slot, operation string, counters Counters) error {
 	args := []any{operation}
 	add := func(counter string, n int64) {
@@ -39,21 +38,21 @@ func (r *Registry) Report(ctx context.Context, slot Slot, operation string, coun
 	return err
 }
 
-// Stats is what a module holds and how it is used.
+// Stats describes the content and use of a module.
 type Stats struct {
 	// Keys is the number of live entries.
 	Keys int64
-	// MemoryBytes estimates what entries and index take in Redis.
+	// MemoryBytes is an estimate of the memory that entries and index take in Redis.
 	MemoryBytes int64
 	// Pending entries wait for Reclaim.
 	Pending int64
 	// Invalidations of any scope since the counters began.
 	Invalidations int64
-	// Operations by name: those of the policy and those seen under its default.
+	// Operations by name: those of the policy and those used under its default.
 	Operations map[string]OperationStats
 }
 
-// OperationStats are the figures of one operation. Counters begin with the policy.
+// OperationStats are the statistics of one operation. Counters start with the policy.
 type OperationStats struct {
 	Keys          int64
 	TTL           time.Duration
@@ -66,7 +65,7 @@ type OperationStats struct {
 	Invalidations int64
 }
 
-// Stats returns the figures of a slot.
+// Stats returns the statistics of a slot.
 func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
 	reply, err := r.call(ctx, "cw_stats", slot)
 	if err != nil {
@@ -75,55 +74,23 @@ func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
 	return parseStats(slot, reply)
 }
 
-// statsBatch is the number of slots whose figures are read in one pipeline. Redis works a pipeline off in one go, and this
-// one for about a millisecond: others wait meanwhile.
+// statsBatch is the number of slots in one pipeline, during which other clients wait: about a millisecond.
 const statsBatch = 20
 
-// StatsOf returns the figures of many slots, in their order, in a round trip for each 20 of them (and node of a cluster).
-// SlotErrors are of slots that have none.
+// StatsOf returns the statistics of many slots, in their order, in a round trip per 20 of them (and node of a cluster).
+// SlotErrors are of slots that failed.
 func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
-	all, broken := make([]Stats, 0, len(slots)), SlotErrors{}
-	for batch := range slices.Chunk(slots, statsBatch) {
-		var stats []Stats
-		err := r.withLibrary(ctx, func() (err error) {
-			stats, err = r.statsOf(ctx, batch)
-			return err
-		})
-		if err := broken.Take(err); err != nil {
-			return nil, err
-		}
-		all = append(all, stats...)
+	const call = "cw_stats"
+	all := make([]Stats, len(slots))
+	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd { return pipe.FCallRO(ctx, call, []string{slot.key()}) }
+	err := callEach(ctx, r, call, slots, statsBatch, send, func(i int, reply *redis.Cmd) (err error) {
+		all[i], err = parseStats(slots[i], reply.Val())
+		return err
+	})
+	if isOfAll(err) {
+		return nil, err
 	}
-	return all, broken.OrNil()
-}
-
-func (r *Registry) statsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
-	replies := make([]*redis.Cmd, len(slots))
-	err := unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i, slot := range slots {
-			replies[i] = pipe.FCallRO(ctx, "cw_stats", []string{slot.key()})
-		}
-		return nil
-	}))
-	if err != nil {
-		return nil, classified("cw_stats of many modules", err)
-	}
-	all, broken := make([]Stats, len(slots)), SlotErrors{}
-	for i, slot := range slots {
-		reply, err := replies[i].Result()
-		if isFunctionMissing(err) {
-			return nil, noLibrary("cw_stats", slot)
-		}
-		if err == nil {
-			all[i], err = parseStats(slot, reply)
-		} else {
-			err = callError("cw_stats", slot, err)
-		}
-		if err != nil {
-			broken[slot] = err
-		}
-	}
-	return all, broken.of(len(slots))
+	return all, err
 }
 
 func parseStats(slot Slot, reply any) (Stats, error) {
@@ -138,29 +105,29 @@ func parseStats(slot Slot, reply any) (Stats, error) {
 		value, isNumber := fields[i+1].(int64)
 		switch {
 		case !isText || !isNumber:
-			return Stats{}, absurd(call, slot, "a figure that is no name and number")
-		case !isFigure(value):
-			return Stats{}, absurd(call, slot, "a figure below zero, or beyond any of Redis")
+			return Stats{}, implausible(call, slot, "a field that is not a name and a number")
+		case !isCount(value):
+			return Stats{}, implausible(call, slot, "a number that is negative or too large")
 		case !stats.add(name, value):
-			return Stats{}, absurd(call, slot, "more operations than a module has, or one with a longer name")
+			return Stats{}, implausible(call, slot, "too many operations, or one with an invalid name")
 		}
 	}
 	return stats, nil
 }
 
-// add notes a figure, unless it is of an operation too many, or of one whose name is none.
+// add stores a value, unless it belongs to an operation too many or to one with an invalid name.
 func (s *Stats) add(name string, value int64) (added bool) {
-	figure, operation, ofOperation := strings.Cut(name, ":")
+	field, operation, ofOperation := strings.Cut(name, ":")
 	if ofOperation {
 		stats, known := s.Operations[operation]
 		if !known && (len(s.Operations) >= maxStatOperations || !isOperationName(operation)) {
 			return false
 		}
-		stats.add(figure, value)
+		stats.add(field, value)
 		s.Operations[operation] = stats
 		return true
 	}
-	switch figure {
+	switch field {
 	case "keys":
 		s.Keys = value
 	case "memory":
@@ -173,8 +140,8 @@ func (s *Stats) add(name string, value int64) (added bool) {
 	return true
 }
 
-func (o *OperationStats) add(figure string, value int64) {
-	switch figure {
+func (o *OperationStats) add(field string, value int64) {
+	switch field {
 	case "keys":
 		o.Keys = value
 	case "ttl":

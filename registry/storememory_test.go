@@ -51,7 +51,12 @@ func TestConnectionsOfAnOperatorToItsStoresAreSmall(t *testing.T) {
 
 func TestNodesOfAClusterCostAnOperatorNoMoreThanOneServer(t *testing.T) {
 	connection := Connection{Addresses: []string{"127.0.0.1:1"}, Role: RoleOperator}
-	single := connection.options(connection.Addresses[0], nil)
+	server, ok := connection.Client().(*redis.Client)
+	if !ok {
+		t.Fatal("no client of one server")
+	}
+	defer func() { _ = server.Close() }()
+	single := server.Options()
 	connection.Cluster = true
 	client, ok := connection.Client().(*redis.ClusterClient)
 	if !ok {

@@ -13,9 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Counters of operations that are invented do not make figures take longer, and go; those that are no numbers begin anew.
+// Invented counters of operations do not make statistics slower, and are dropped; those that are not numbers restart.
 func TestStrangeCountersAreDropped(t *testing.T) {
 	r, client := impatient(t)
 	apply(t, r, users, caching())
@@ -187,7 +188,7 @@ func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 	}
 }
 
-// A rule that was edited to what no policy says is none.
+// A rule that was edited to an impossible value does not count.
 func TestARuleOutOfBoundsIsNoRule(t *testing.T) {
 	r, client := impatient(t)
 	for _, rule := range []string{
@@ -208,7 +209,7 @@ func TestARuleOutOfBoundsIsNoRule(t *testing.T) {
 	}
 }
 
-// Answers that others recorded are none.
+// Invalid recorded answers do not count.
 func TestAStrangeRecordedAnswerIsNone(t *testing.T) {
 	r, client := impatient(t)
 	apply(t, r, users, caching())
@@ -232,7 +233,7 @@ func TestErrorsWithinACallBeginWithCACHEWRIGHT(t *testing.T) {
 	}
 	r := New(server.ClientAs("reader", "secret"))
 	_, err := r.Lease(t.Context(), entry("list", "a", ""))
-	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), fromLibrary) || ConcernsStore(err) {
+	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), fault.FromLibrary) || ConcernsStore(err) {
 		t.Errorf("got %v", err)
 	}
 }

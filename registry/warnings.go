@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// WarningKind says what about a server endangers those who use it.
+// WarningKind says which property of a server puts its users at risk.
 type WarningKind string
 
 const (
 	// WarnNotPrimary: the server is a replica and takes no writes.
 	WarnNotPrimary WarningKind = "NotPrimary"
-	// WarnMemoryFull: maxmemory is as good as reached and nothing may be evicted, so nothing more is stored.
+	// WarnMemoryFull: maxmemory is nearly reached and nothing may be evicted, so nothing more is stored.
 	WarnMemoryFull WarningKind = "MemoryFull"
 	// WarnReplicaLags: a failover to that replica would lose invalidations.
 	WarnReplicaLags WarningKind = "ReplicaLags"
-	// WarnLossUnseen: the server does not say which state of its data it holds, so nobody notices that it lost some.
+	// WarnLossUnseen: the server does not report which state of its data it holds, so nobody notices a loss.
 	WarnLossUnseen WarningKind = "LossUnseen"
-	// WarnRestoresOldState: a restart would bring back what the server has written to disk.
+	// WarnRestoresOldState: a restart would bring back an older state from disk.
 	WarnRestoresOldState WarningKind = "RestoresOldState"
 )
 
-// Warning is one danger on one server. Its message has no figures that change by themselves, so that the same danger
-// reads the same.
+// Warning is one risk on one server. Its message contains no changing numbers, so that the same risk always has the same
+// message.
 type Warning struct {
 	Kind WarningKind
 	// Addr of the server.
@@ -34,14 +34,14 @@ type Warning struct {
 }
 
 const (
-	// fullPercent of maxmemory count as full: the rest goes to and fro.
+	// fullPercent of maxmemory count as full, because usage fluctuates.
 	fullPercent = 95
-	// Replicas that are further behind lag.
-	mostLag    = 10 * time.Second
-	mostBehind = 16 << 20
+	// Replicas beyond these limits lag.
+	maxLag    = 10 * time.Second
+	maxBehind = 16 << 20
 )
 
-// Warnings lists what endangers the users of this store, server by server; empty: nothing.
+// Warnings lists the risks to the users of this store, by server; empty: none.
 func (h Health) Warnings() []Warning {
 	var warnings []Warning
 	for _, p := range h.Primaries {
@@ -58,23 +58,23 @@ func (h Health) Warnings() []Warning {
 		}
 		for _, replica := range p.Replicas {
 			if replica.lags() {
-				warn(WarnReplicaLags, "has a replica, %s, that lags: after a failover to it invalidations are lost, and what the "+
-					"store holds is invalidated; look at that replica and its network", replica.Addr)
+				warn(WarnReplicaLags, "has a replica, %s, that lags: after a failover to it, invalidations are lost and the "+
+					"content of the store is invalidated; check that replica and its network", replica.Addr)
 			}
 		}
 		if p.Anonymous {
-			warn(WarnLossUnseen, "names neither run_id nor master_replid in INFO, or does not know INFO: a restart from a snapshot, or "+
-				"a failover, may bring back what was invalidated, and nobody notices; have it answer INFO, or invalidate all modules after each")
+			warn(WarnLossUnseen, "reports neither run_id nor master_replid in INFO, or does not know INFO: a restart from a snapshot, or "+
+				"a failover, may bring back invalidated entries, and nobody notices; make it answer INFO, or invalidate all modules after each")
 		}
 		if cause := p.restores(); cause != "" {
-			warn(WarnRestoresOldState, "%s: a restart would bring back what was invalidated since, which %s; "+
+			warn(WarnRestoresOldState, "%s: a restart would bring back entries that were invalidated since, which %s; "+
 				"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes", cause, p.afterLoss())
 		}
 	}
 	return warnings
 }
 
-// afterLoss says what becomes of an older state that came back.
+// afterLoss says what happens when an older state comes back.
 func (p Primary) afterLoss() string {
 	if p.Anonymous {
 		return "stays undetected"
@@ -86,10 +86,10 @@ func (p Primary) isFull() bool {
 	return p.MaxMemory > 0 && p.EvictionPolicy == "noeviction" && p.UsedMemory >= p.MaxMemory/100*fullPercent
 }
 
-func (r Replica) lags() bool { return r.Online && (r.Lag >= mostLag || r.Behind >= mostBehind) }
+func (r Replica) lags() bool { return r.Online && (r.Lag >= maxLag || r.Behind >= maxBehind) }
 
-// restores says what a restart would begin with. INFO does not show the configuration, so this is by what the server
-// did: it has written a snapshot, or began with one.
+// restores says which state a restart would bring back. INFO does not show the configuration, so this relies on what the
+// server did: it has written a snapshot, or started with one.
 func (p Primary) restores() string {
 	switch {
 	case p.AppendOnly:
@@ -97,7 +97,7 @@ func (p Primary) restores() string {
 	case p.Snapshots > 0:
 		return "writes snapshots"
 	case p.RestoredKeys > 0:
-		return "began with a snapshot, which is on its disk still"
+		return "started with a snapshot, which is still on its disk"
 	default:
 		return ""
 	}

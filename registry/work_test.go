@@ -61,7 +61,7 @@ func commandsRun(tb testing.TB, client *redis.Client) int {
 	return sum
 }
 
-// largeWork is what may concern any number of entries. Each returns whether it is to be called again.
+// largeWork may concern any number of entries. Each returns whether to call it again.
 var largeWork = []struct {
 	name string
 	call func(testing.TB, *Registry) (again bool)
@@ -132,11 +132,11 @@ func wantWorkBounded(t *testing.T, r *Registry, client *redis.Client, bound int)
 	}
 }
 
-// No call does more than its share, however many entries there are, so none holds up other clients for long.
+// No call does more than its share, however many entries there are, so none blocks other clients for long.
 func TestWorkOfACallIsBounded(t *testing.T) {
 	const (
 		entries = 20_000 // many times what a call takes on
-		// bound is for each entry that a call takes on: to look at it, to shorten it and to list it anew.
+		// bound is per entry that a call handles: to read it, to shorten it and to list it again.
 		bound = 4 * reclaimedAtOnce
 	)
 	r, client := newRegistry(t)

@@ -127,7 +127,7 @@ func (r *reader) read(ctx context.Context, client *redis.Client) {
 	}
 }
 
-// A tenant who writes garbage into its keys and calls everything with arguments of any size holds up nobody, and takes no
+// A tenant that writes garbage into its keys and calls everything with arguments of any size delays nobody, and takes no
 // memory beside maxmemory.
 func TestATenantHoldsUpNobody(t *testing.T) {
 	duration, quiet := howLong(t)

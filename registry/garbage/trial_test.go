@@ -49,7 +49,7 @@ const purgeFirst = 4
 func (w *world) try(ctx context.Context, script string, scope int) error {
 	slot, err := w.begin(ctx)
 	if err != nil {
-		return fmt.Errorf("starting anew: %w", err)
+		return fmt.Errorf("restarting: %w", err)
 	}
 	t := &trial{w, ctx, slot}
 	known, err := t.furnish()

@@ -123,7 +123,7 @@ func (s *state) deletedSince(k key, fence int) (certain, possible bool) {
 	return deleted, deleted
 }
 
-// rememberedDeletions are certainly told apart; of more, loads may be fenced that need not be.
+// rememberedDeletions are certainly distinguished; beyond them, loads may be fenced needlessly.
 const rememberedDeletions = 60
 
 // apply is cw_policy_apply. It returns the reply: whether it changed, and the least and the most that it purged.

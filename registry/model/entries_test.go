@@ -137,7 +137,7 @@ func (r *run) wantStaleness(k key, stale bool, now span) {
 	}
 }
 
-// refreshes: one of those who get a stale entry is told to load.
+// refreshes: one of the callers that get a stale entry gets a token to reload it.
 func (r *run) refreshes(k key, lockMs int64, fields []any, now span) string {
 	if lockMs == 0 {
 		lockMs = 10_000

@@ -34,8 +34,8 @@ type run struct {
 	leases  []lease
 	fills   int64 // ever
 	began   time.Time
-	replica *copied // nil: there is none yet
-	told    []string
+	replica *copied // nil: none yet
+	log     []string
 }
 
 // copied is what a replica had at one moment.
@@ -63,7 +63,7 @@ func runSequence(ctx context.Context, servers [2]*redis.Client, library string, 
 			_ = r.slot.clear(context.WithoutCancel(ctx), client)
 		}
 		if v, violated := recover().(violation); violated {
-			err = fmt.Errorf("%s\nafter\n%s", v.text, strings.Join(r.told, "\n"))
+			err = fmt.Errorf("%s\nafter\n%s", v.text, strings.Join(r.log, "\n"))
 		}
 	}()
 	r.do(step{Do: "apply", Policy: policy{Default: 60_000}})
@@ -78,7 +78,7 @@ func runSequence(ctx context.Context, servers [2]*redis.Client, library string, 
 }
 
 func (r *run) do(s step) {
-	r.told = append(r.told, s.String())
+	r.log = append(r.log, s.String())
 	actions[s.Do](r, s)
 }
 
@@ -104,7 +104,7 @@ func (r *run) must(err error) {
 }
 
 func (r *run) tell(format string, args ...any) {
-	r.told = append(r.told, fmt.Sprintf("    "+format, args...))
+	r.log = append(r.log, fmt.Sprintf("    "+format, args...))
 }
 
 // call calls a function, which must not fail.

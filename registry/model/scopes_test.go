@@ -79,7 +79,7 @@ func (r *run) reclaim(s step) { r.reclaimOnce(1 + s.Size) }
 
 func (r *run) reclaimOnce(limit int) (pending int64) {
 	answer, now := r.pair("cw_reclaim", limit)
-	if answer[0] > int64(min(limit, 200)) || answer[1] > 4*r.fills+int64(len(r.told)) {
+	if answer[0] > int64(min(limit, 200)) || answer[1] > 4*r.fills+int64(len(r.log)) {
 		r.fail("cw_reclaim of %d frees %d, %d wait", limit, answer[0], answer[1])
 	}
 	if answer[1] == 0 {

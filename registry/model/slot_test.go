@@ -66,7 +66,7 @@ func (s *slot) keys(ctx context.Context, client *redis.Client, pattern string) (
 type dump struct {
 	names  []string
 	values []string
-	until  []time.Duration // Unix time; not positive: for ever
+	until  []time.Duration // Unix time; not positive: no expiry
 }
 
 func (s *slot) dump(ctx context.Context) (d dump, err error) {

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package connect
 
 import (
 	"cmp"
@@ -15,40 +15,18 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/internal/respguard"
 )
 
-// ClientFromEnv returns a client for the Redis that the environment names; pass os.LookupEnv.
-//
-//	REDIS_URL                 redis://user:password@host:port/db, or rediss:// for TLS; wins over
-//	                          all below but the REDIS_TLS_… files
-//	REDIS_HOST, REDIS_PORT    default localhost and 6379; of a port like tcp://10.0.0.1:6379, as kubelet
-//	                          sets it for a Service called redis, the number counts
-//	REDIS_USERNAME, REDIS_PASSWORD
-//	REDIS_DB                  default 0
-//	REDIS_CLUSTER             true: host and port are one node of a Redis Cluster
-//	REDIS_TLS                 true: connect by TLS
-//	REDIS_TLS_CA_FILE         PEM of the authorities to trust instead of the system's
-//	REDIS_TLS_CERT_FILE, REDIS_TLS_KEY_FILE
-//	                          PEM of a client certificate
-//	REDIS_TLS_SERVER_NAME     name to expect in the server's certificate
-//
-// Line ends around values are cut off. It does not connect. Errors name the variable, never its value where that may be secret.
-// Replies are bounded as RoleApplication says, also those of commands that the application sends by itself.
-func ClientFromEnv(lookup func(string) (string, bool)) (redis.UniversalClient, error) {
-	return ClientFromEnvAs(RoleApplication, lookup)
-}
-
-// ClientFromEnvAs is ClientFromEnv for a client in another role.
-func ClientFromEnvAs(role Role, lookup func(string) (string, bool)) (redis.UniversalClient, error) {
+// FromEnv returns a client for the Redis that the environment names; see registry.ClientFromEnv.
+func FromEnv(limits respguard.Limits, lookup func(string) (string, bool)) (redis.UniversalClient, error) {
 	env := environment{lookup: lookup}
 	options, err := env.options()
 	if err != nil {
 		return nil, err
 	}
-	options.Dialer = dialer{limits: role.limits(), tls: options.TLSConfig, within: options.DialTimeout}.dial
+	options.Dialer = Dialer{Limits: limits, TLS: options.TLSConfig, Timeout: options.DialTimeout}.Dial
 	cluster, err := env.boolean("REDIS_CLUSTER")
 	if err != nil {
 		return nil, err
@@ -68,13 +46,14 @@ type environment struct {
 	lookup func(string) (string, bool)
 }
 
-// secret returns a variable without the line ends around it, which files and Secrets often have. Blanks may be part of it.
+// secret returns a variable without the line ends around it, which files and Secrets often have. It keeps spaces, which
+// may belong to a password.
 func (e environment) secret(name string) string {
 	value, _ := e.lookup(name)
 	return strings.Trim(value, "\r\n")
 }
 
-// text returns a variable without the blanks and line ends around it, or what it is if nothing is left.
+// text returns a variable without the white space around it, or the fallback if it is empty.
 func (e environment) text(name, fallback string) string {
 	return cmp.Or(strings.TrimSpace(e.secret(name)), fallback)
 }
@@ -87,10 +66,10 @@ func (e environment) boolean(name string) (bool, error) {
 	return value, nil
 }
 
-func (e environment) number(name, fallback string, most int) (int, error) {
+func (e environment) number(name, fallback string, maximum int) (int, error) {
 	value, err := strconv.Atoi(e.text(name, fallback))
-	if err != nil || value < 0 || value > most {
-		return 0, fmt.Errorf("%s must be a number from 0 to %d", name, most)
+	if err != nil || value < 0 || value > maximum {
+		return 0, fmt.Errorf("%s must be a number from 0 to %d", name, maximum)
 	}
 	return value, nil
 }
@@ -103,12 +82,11 @@ func (e environment) options() (*redis.Options, error) {
 	if options.TLSConfig, err = e.tls(options.TLSConfig); err != nil {
 		return nil, err
 	}
-	// A caller's deadline bounds its calls: a Redis that hangs must not hold up an application.
+	// The caller's deadline bounds its calls, so that a Redis that hangs does not block an application.
 	options.ContextTimeoutEnabled = true
-	// The pool would dial five times in a row, and log each failure; callers have retries of their own.
+	// By default the pool dials five times in a row and logs each failure. Callers retry on their own.
 	options.DialerRetries = 1
-	// An extension of Redis' own cloud; others answer the handshake with an error.
-	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	options.MaintNotificationsConfig = noMaintenance()
 	return options, nil
 }
 
@@ -116,7 +94,7 @@ func (e environment) address() (*redis.Options, error) {
 	if url := e.text("REDIS_URL", ""); url != "" {
 		options, err := redis.ParseURL(url)
 		if err != nil {
-			// The parser's message may quote the URL, and with it the password.
+			// The parser's message may quote the URL, which contains the password.
 			return nil, errors.New("REDIS_URL must have the form redis://user:password@host:port/db")
 		}
 		return options, nil
@@ -137,7 +115,7 @@ func (e environment) address() (*redis.Options, error) {
 	}, nil
 }
 
-// port also takes what kubelet sets in each container of a namespace that has a Service called redis: tcp://10.0.0.1:6379.
+// port also accepts tcp://10.0.0.1:6379, which kubelet sets in each container of a namespace with a Service called redis.
 func (e environment) port() (int, error) {
 	const name = "REDIS_PORT"
 	link, isLink := strings.CutPrefix(e.text(name, ""), "tcp://")
@@ -184,7 +162,7 @@ func (e environment) authorities() (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file) //nolint:gosec // the file is the configuration's to name
+	pem, err := os.ReadFile(file) //nolint:gosec // the configuration names the file
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_TLS_CA_FILE: %w", err)
 	}

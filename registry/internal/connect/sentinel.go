@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package connect
 
 import (
 	"context"
@@ -13,41 +13,41 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/internal/respguard"
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
 const (
-	// sentinelName is what go-redis, too, calls the address of a client for Sentinel.
-	sentinelName = "FailoverClient"
-	// sentinelTime is how long the Sentinel that answered last is given before all are asked.
-	sentinelTime = time.Second
+	// sentinelAddr is what go-redis also gives as the address of a client that uses Sentinels.
+	sentinelAddr = "FailoverClient"
+	// sentinelTimeout is how long the Sentinel that answered last may take before all are asked.
+	sentinelTimeout = time.Second
 )
 
-var errSentinelReply = fmt.Errorf("%w: a Sentinel names a primary in another way than Sentinels do", ErrMisbehaves)
+var errSentinelReply = fmt.Errorf("%w: a Sentinel names a primary in another form than Sentinels do", fault.ErrMisbehaves)
 
 // sentinelClient returns a client whose connections lead to the primary that Sentinels name.
 //
-// go-redis has such a client. It is not used, as it decodes what Sentinels say in goroutines of its own, where a word too
-// few ends the process, and dials every Sentinel that one of them names.
-func (c Connection) sentinelClient() *redis.Client {
-	s := &sentinels{connection: c, open: map[*primaryLink]struct{}{}}
-	return redis.NewClient(c.options(sentinelName, s.dialPrimary))
+// It does not use the client of go-redis for that purpose. That one decodes replies of Sentinels in goroutines, where a
+// malformed reply ends the process, and it dials every Sentinel that one of them names.
+func (c Config) sentinelClient() *redis.Client {
+	s := &sentinels{config: c, open: map[*primaryConn]struct{}{}}
+	return redis.NewClient(c.options(sentinelAddr, s.dialPrimary))
 }
 
-// sentinels find the primary for the connections of one client, and end those to a former one.
+// sentinels find the primary for the connections of one client, and close connections to a former primary.
 type sentinels struct {
-	connection Connection
+	config Config
 
 	mu       sync.Mutex
 	last     string // the Sentinel that answered last
-	open     map[*primaryLink]struct{}
-	unfollow context.CancelFunc // nil: nobody listens for another primary
+	open     map[*primaryConn]struct{}
+	unfollow context.CancelFunc // nil: no goroutine follows failovers
 }
 
-// primaryLink is a connection to what was the primary when it was made.
-type primaryLink struct {
+// primaryConn is a connection to the server that was the primary when it was made.
+type primaryConn struct {
 	conn    net.Conn
 	primary string
 }
@@ -57,21 +57,21 @@ func (s *sentinels) dialPrimary(ctx context.Context, network, _ string) (net.Con
 	if err != nil {
 		return nil, err
 	}
-	conn, err := s.connection.dialer().dial(ctx, network, primary)
+	conn, err := s.config.dialer().Dial(ctx, network, primary)
 	if err != nil {
 		return nil, err
 	}
-	s.keep(&primaryLink{conn: conn, primary: primary})
+	s.track(&primaryConn{conn: conn, primary: primary})
 	return conn, nil
 }
 
-// primary asks the Sentinel that answered last, then all of them at once.
+// primary asks the Sentinel that answered last, then all of them concurrently.
 func (s *sentinels) primary(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
 	if last != "" {
-		ctx, cancel := context.WithTimeout(ctx, sentinelTime)
+		ctx, cancel := context.WithTimeout(ctx, sentinelTimeout)
 		defer cancel()
 		if primary, err := s.ask(ctx, last); err == nil {
 			return primary, nil
@@ -80,11 +80,11 @@ func (s *sentinels) primary(ctx context.Context) (string, error) {
 	return s.askAll(ctx)
 }
 
-// askAll returns the first answer. Where there is none, the error is that of the Sentinel that is named first.
+// askAll returns the first answer. If there is none, it returns the error of the first Sentinel in the list.
 func (s *sentinels) askAll(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	addresses := s.connection.Addresses
+	addresses := s.config.Addresses
 	primaries, errs := make([]string, len(addresses)), make([]error, len(addresses))
 	var group sync.WaitGroup
 	for i, sentinel := range addresses {
@@ -106,21 +106,21 @@ func (s *sentinels) askAll(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("no Sentinel names the primary: %w", errs[0])
 }
 
-// ask asks one Sentinel, on a connection of its own.
+// ask asks one Sentinel on a new connection.
 func (s *sentinels) ask(ctx context.Context, sentinel string) (string, error) {
 	client := s.client(sentinel)
 	defer func() { _ = client.Close() }()
-	return askPrimary(ctx, client, s.connection.MasterName)
+	return askPrimary(ctx, client, s.config.MasterName)
 }
 
 func (s *sentinels) client(sentinel string) *redis.Client {
-	dialer := s.connection.dialer()
-	dialer.limits = respguard.Sentinel
+	dialer := s.config.dialer()
+	dialer.Limits = respguard.Sentinel
 	return redis.NewClient(&redis.Options{
-		Addr: sentinel, Dialer: dialer.dial,
-		Username: s.connection.SentinelUsername, Password: s.connection.SentinelPassword,
+		Addr: sentinel, Dialer: dialer.Dial,
+		Username: s.config.SentinelUsername, Password: s.config.SentinelPassword,
 
-		Protocol:                 2, // in which messages are handed on at once
+		Protocol:                 2, // go-redis delivers its messages at once
 		PoolSize:                 1,
 		ReadBufferSize:           smallBuffer,
 		WriteBufferSize:          smallBuffer,
@@ -128,7 +128,7 @@ func (s *sentinels) client(sentinel string) *redis.Client {
 		DialerRetries:            1,
 		DisableIdentity:          true,
 		ContextTimeoutEnabled:    true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		MaintNotificationsConfig: noMaintenance(),
 	})
 }
 
@@ -152,14 +152,14 @@ func askPrimary(ctx context.Context, sentinel *redis.Client, name string) (strin
 	return net.JoinHostPort(host, port), nil
 }
 
-// keep remembers a connection to the primary until it is closed, and listens for another primary meanwhile.
-func (s *sentinels) keep(link *primaryLink) {
-	if notifier, ok := link.conn.(interface{ NotifyClose(fn func()) }); ok {
-		notifier.NotifyClose(func() { s.forget(link) })
+// track tracks a connection until it is closed. While there are connections, a goroutine follows failovers.
+func (s *sentinels) track(conn *primaryConn) {
+	if notifier, ok := conn.conn.(interface{ NotifyClose(fn func()) }); ok {
+		notifier.NotifyClose(func() { s.untrack(conn) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open[link] = struct{}{}
+	s.open[conn] = struct{}{}
 	if s.unfollow == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		s.unfollow = cancel
@@ -167,30 +167,30 @@ func (s *sentinels) keep(link *primaryLink) {
 	}
 }
 
-func (s *sentinels) forget(link *primaryLink) {
+func (s *sentinels) untrack(conn *primaryConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open, link)
+	delete(s.open, conn)
 	if len(s.open) == 0 && s.unfollow != nil {
 		s.unfollow()
 		s.unfollow = nil
 	}
 }
 
-// leave closes the connections to all but the primary.
-func (s *sentinels) leave(primary string) {
-	for _, link := range s.others(primary) {
-		_ = link.conn.Close()
+// closeOthers closes the connections to all servers but the primary.
+func (s *sentinels) closeOthers(primary string) {
+	for _, conn := range s.others(primary) {
+		_ = conn.conn.Close()
 	}
 }
 
-func (s *sentinels) others(primary string) []*primaryLink {
+func (s *sentinels) others(primary string) []*primaryConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var others []*primaryLink
-	for link := range s.open {
-		if link.primary != primary {
-			others = append(others, link)
+	var others []*primaryConn
+	for conn := range s.open {
+		if conn.primary != primary {
+			others = append(others, conn)
 		}
 	}
 	return others

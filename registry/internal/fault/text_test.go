@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package fault
 
 import (
 	"strings"
@@ -16,36 +16,18 @@ func TestPrintableTextFitsAndCanBeShown(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		text := string(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(rt, "bytes")) + rapid.String().Draw(rt, "text")
 		limit := rapid.IntRange(len(ellipsis), 150).Draw(rt, "limit")
-		shown := printable(text, limit)
+		shown := Printable(text, limit)
 		if len(shown) > limit {
 			rt.Errorf("%q takes %d bytes, more than %d", shown, len(shown), limit)
 		}
 		if !utf8.ValidString(shown) || strings.ContainsFunc(shown, func(c rune) bool { return !unicode.IsPrint(c) }) {
 			rt.Errorf("%q cannot be shown", shown)
 		}
-		if again := printable(shown, limit); again != shown {
+		if again := Printable(shown, limit); again != shown {
 			rt.Errorf("%q becomes %q the second time", shown, again)
 		}
 		if len(text) > limit && !strings.HasSuffix(shown, ellipsis) {
 			rt.Errorf("%q does not say that it was clipped", shown)
 		}
 	})
-}
-
-func TestTextsOfInfoFitTheFieldsThatShowThem(t *testing.T) {
-	long := strings.Repeat("x", 2*maxInfoField)
-	said := "redis_version:" + long + "\r\nredis_mode:" + long + "\r\nmaxmemory_policy:" + long + "\r\n"
-	primary := parsePrimary("127.0.0.1:6379", said)
-	for what, field := range map[string]struct {
-		text  string
-		limit int
-	}{
-		"version":         {primary.Version, maxVersion},
-		"mode":            {primary.Mode, maxMode},
-		"eviction policy": {primary.EvictionPolicy, maxEvictionPolicy},
-	} {
-		if len(field.text) > field.limit {
-			t.Errorf("the %s takes %d bytes, more than %d", what, len(field.text), field.limit)
-		}
-	}
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/info"
 )
 
 func TestAnswersThatCannotBeAreRefused(t *testing.T) {
@@ -116,7 +119,7 @@ func TestInfoIsReadWhateverItHolds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := parsePrimary("redis:6379", text)
-			if len(p.Version) > maxVersion+3 || len(p.Replicas) > maxReplicas || p.Uptime < 0 || p.MaxMemory < 0 || p.UsedMemory < 0 {
+			if len(p.Version) > maxVersion+3 || len(p.Replicas) > info.MaxReplicas || p.Uptime < 0 || p.MaxMemory < 0 || p.UsedMemory < 0 {
 				t.Errorf("%+v", p)
 			}
 			for _, shown := range []string{p.Version, p.Mode, p.EvictionPolicy, p.RunID} {
@@ -135,7 +138,7 @@ func TestInfoIsReadWhateverItHolds(t *testing.T) {
 	for i := range 2000 {
 		lines += fmt.Sprintf("slave%d:ip=10.0.0.1,port=%d,state=online,offset=1,lag=0\r\n", i, i)
 	}
-	if p := parsePrimary("redis:6379", lines); len(p.Replicas) != maxReplicas {
+	if p := parsePrimary("redis:6379", lines); len(p.Replicas) != info.MaxReplicas {
 		t.Errorf("%d replicas", len(p.Replicas))
 	}
 }
@@ -146,7 +149,25 @@ func TestErrorsOfServersAreShownWithoutControlBytes(t *testing.T) {
 	if err == nil || strings.ContainsAny(err.Error(), "\x1b\x07") || len(err.Error()) > 500 {
 		t.Errorf("%q", err)
 	}
-	if !isReply(err) {
+	if !fault.IsReply(err) {
 		t.Error("it is no error of Redis any more")
+	}
+}
+
+func TestTextsOfInfoFitTheFieldsThatShowThem(t *testing.T) {
+	long := strings.Repeat("x", 2*256)
+	said := "redis_version:" + long + "\r\nredis_mode:" + long + "\r\nmaxmemory_policy:" + long + "\r\n"
+	primary := parsePrimary("127.0.0.1:6379", said)
+	for what, field := range map[string]struct {
+		text  string
+		limit int
+	}{
+		"version":         {primary.Version, maxVersion},
+		"mode":            {primary.Mode, maxMode},
+		"eviction policy": {primary.EvictionPolicy, maxEvictionPolicy},
+	} {
+		if len(field.text) > field.limit {
+			t.Errorf("the %s takes %d bytes, more than %d", what, len(field.text), field.limit)
+		}
 	}
 }

@@ -1,0 +1,115 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wire decodes the bytes of an entry, as docs/protocol.md specifies them: version, flags, fresh-until, position
+// in the index, the epochs and soft epochs of the heads that covered the entry when its load began, and the payload.
+package wire
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+const (
+	entryVersion      = 1
+	flagUser          = 1
+	flagNegative      = 2
+	flagSoftModule    = 16
+	flagSoftOperation = 32
+	flagSoftUser      = 64
+	knownFlags        = flagUser | flagNegative | flagSoftModule | flagSoftOperation | flagSoftUser
+
+	// EpochLen is the length of an epoch, and of a fence, in bytes.
+	EpochLen = 11
+
+	// HeaderFixedLen is the length of the header before the epochs, in bytes.
+	HeaderFixedLen = 18
+
+	sliceAt = 10 // fresh-until ends here
+)
+
+// headParts says where each of the heads that cover an entry has its soft epoch: module, operation, user.
+var headParts = [...]struct {
+	softAt   int
+	softFlag byte
+}{
+	{EpochLen, flagSoftModule},
+	{2 * EpochLen, flagSoftOperation}, // after the fence
+	{EpochLen, flagSoftUser},
+}
+
+// Live is a live entry.
+type Live struct {
+	Payload    string
+	FreshUntil time.Time
+	// SoftStale says that a soft invalidation covered it.
+	SoftStale bool
+	Negative  bool
+}
+
+// DecodeLive returns the entry if its bytes are well formed and carry exactly the epochs in the heads: the module's, the
+// operation's and, for an entry of a user, the user's. Anything else is a miss, not an error: no entry, a missing head, a
+// foreign or truncated value.
+func DecodeLive(value string, heads ...string) (Live, bool) {
+	if len(value) < HeaderFixedLen || value[0] != entryVersion {
+		return Live{}, false
+	}
+	flags := value[1]
+	ofUser := len(heads) == 3
+	if flags&^knownFlags != 0 || (flags&flagUser != 0) != ofUser || (flags&flagSoftUser != 0 && !ofUser) {
+		return Live{}, false
+	}
+	rest, live := cutEpochs(value[HeaderFixedLen:], heads)
+	if !live {
+		return Live{}, false
+	}
+	payload, softStale, ok := cutSoftEpochs(rest, flags, heads)
+	if !ok {
+		return Live{}, false
+	}
+	var stamp [8]byte
+	copy(stamp[:], value[2:sliceAt])
+	millis := binary.BigEndian.Uint64(stamp[:])
+	return Live{
+		Payload:    payload,
+		FreshUntil: time.UnixMilli(int64(min(millis, 1<<53))),
+		SoftStale:  softStale,
+		Negative:   flags&flagNegative != 0,
+	}, true
+}
+
+// cutEpochs compares the epochs that an entry carries with those in the heads.
+func cutEpochs(carried string, heads []string) (rest string, live bool) {
+	for i, head := range heads {
+		if len(carried) < EpochLen || !isHead(i, head) || carried[:EpochLen] != head[:EpochLen] {
+			return "", false
+		}
+		carried = carried[EpochLen:]
+	}
+	return carried, true
+}
+
+// isHead says whether these bytes can be a head, with or without a soft epoch. Others count as missing.
+func isHead(i int, head string) bool {
+	hard := headParts[i].softAt
+	return len(head) == hard || len(head) == hard+EpochLen
+}
+
+// cutSoftEpochs compares the soft epochs that an entry carries with those in the heads. Heads have none before their
+// first soft invalidation. It fails on a truncated entry.
+func cutSoftEpochs(carried string, flags byte, heads []string) (payload string, stale, ok bool) {
+	for i, head := range heads {
+		part := headParts[i]
+		soft := ""
+		if flags&part.softFlag != 0 {
+			if len(carried) < EpochLen {
+				return "", false, false
+			}
+			soft, carried = carried[:EpochLen], carried[EpochLen:]
+		}
+		if soft != head[part.softAt:] {
+			stale = true
+		}
+	}
+	return carried, stale, true
+}
