@@ -1,6 +1,6 @@
 # The image that docker-build makes and deploy runs.
 IMG ?= cachewright/operator:dev
-# What deploy, build-installer and undeploy take from config/: default looks after all namespaces, namespaced after some.
+# The tree of config/ for deploy, build-installer and undeploy: default manages all namespaces, namespaced manages some.
 TREE ?= default
 # The version and the commit that the binary reports.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -8,7 +8,7 @@ COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 CONTAINER_TOOL ?= docker
 KUBECTL ?= $(shell command -v kubectl || echo "$$(hack/control-plane.sh)/kubectl")
 
-# Pinned in hack/tools/go.mod and hack/lint/go.mod; Go builds and keeps them.
+# Pinned in hack/tools, hack/lint and hack/prose. Go builds and caches them.
 CONTROLLER_GEN = go tool -modfile=hack/tools/go.mod controller-gen
 GOFUMPT        = go tool -modfile=hack/tools/go.mod gofumpt
 KUSTOMIZE      = go tool -modfile=hack/tools/go.mod kustomize
@@ -17,7 +17,7 @@ GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
 # Optimising the C parsers of Vale would take minutes.
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
-# The race detector needs a C compiler, of which Go finds out.
+# The race detector needs a C compiler. Go detects one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # More flags for go test, for example TESTFLAGS='-run TestFence -v'.
 TESTFLAGS ?=
@@ -45,13 +45,13 @@ SHELL = /usr/bin/env bash -o pipefail
 ##@ General
 
 .PHONY: help
-help: ## Show this.
+help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "; printf "Usage: make \033[36m<target>\033[0m\n"} \
 		/^##@ / {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
 		/^[a-z-]+:.*## / {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Tell the whole story on this machine, then stay up to play with. DEMO_EXIT=1 ends it after the story.
+demo: ## Tell the whole story on this machine, then stay up for you to try things. DEMO_EXIT=1 ends it after the story.
 	@$(call with_parts,exec go run ./hack/demo)
 
 ##@ Development
@@ -80,7 +80,7 @@ vet: ## Run go vet.
 	go vet ./...
 
 .PHONY: lint
-lint: ## Run the linters; the first time builds them, which takes minutes.
+lint: ## Lint code, pages and comments. The first run builds the linters, which takes minutes.
 	$(GOLANGCI_LINT) run
 	$(if $(RACE),$(VALE) --config hack/prose/vale.ini --output line .,@echo "There is no C compiler: the prose is not checked." >&2)
 
@@ -89,12 +89,12 @@ lint-fix: ## Run the linters and apply their fixes.
 	$(GOLANGCI_LINT) run --fix
 
 .PHONY: vuln
-vuln: ## Look for known vulnerabilities in what the code calls. Asks the database at vuln.go.dev, so CI without a network cannot run it.
+vuln: ## Find known vulnerabilities in called code. Needs the database at vuln.go.dev, so CI without a network cannot run it.
 	$(GOVULNCHECK) ./...
 	$(GOVULNCHECK) -C bench ./...
 
 .PHONY: verify
-verify: ## Check that generated files, formatting, go.mod and the manifests are as they should be.
+verify: ## Check that generated files, formatting, go.mod and the manifests are up to date.
 	hack/verify.sh
 
 .PHONY: test
@@ -134,7 +134,7 @@ build: ## Build bin/operator.
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/operator ./cmd/operator
 
 .PHONY: run
-run: ## Run the operator on this machine, with your kubeconfig's cluster and the Redis of REDIS_HOST or REDIS_URL.
+run: ## Run the operator on this machine, for your kubeconfig's cluster and the Redis of REDIS_HOST or REDIS_URL.
 	go run ./cmd/operator
 
 .PHONY: docker-build
@@ -159,14 +159,14 @@ install: manifests ## Install the CRDs into your kubeconfig's cluster.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
 
 .PHONY: uninstall
-uninstall: ## Remove the CRDs from your kubeconfig's cluster, and with them every resource of ours.
+uninstall: ## Remove the CRDs from your kubeconfig's cluster, and with them all our resources.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
 deploy: manifests ## Install CRDs and operator, with IMG, into your kubeconfig's cluster. TREE=namespaced: the operator alone, for some namespaces.
 	@{ $(with_image); } | $(KUBECTL) apply --server-side -f -
 
-# First what the operator has to let go of, then the operator.
+# First the resources that the operator must release, then the operator.
 .PHONY: undeploy
-undeploy: $(if $(filter default,$(TREE)),uninstall) ## Remove what deploy installed: with the CRDs goes every resource of ours.
+undeploy: $(if $(filter default,$(TREE)),uninstall) ## Remove what deploy installed. TREE=default: also the CRDs, and so all our resources.
 	$(KUSTOMIZE) build config/$(TREE) | $(KUBECTL) delete --ignore-not-found -f -
