@@ -97,11 +97,18 @@ vuln: ## Find known vulnerabilities in called code. Needs the database at vuln.g
 verify: ## Check that generated files, formatting, go.mod and the manifests are up to date.
 	hack/verify.sh
 
+# Packages of which every test needs a server.
+SERVED = /api/v1$$|/cmd/operator$$|/config$$|/examples/|/hack/
+
 .PHONY: test
 test: vet ## Run every test, against a real API server and real Redis servers that it gets by itself.
 	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
-	@$(call with_parts,go test $(RACE) -count=1 -p 2 -timeout 20m $(TESTFLAGS) $(PACKAGES))
+	@$(call with_parts,PACKAGES="$(PACKAGES)" RACE=$(RACE) TESTFLAGS="$(TESTFLAGS)" hack/test.sh)
 	$(if $(filter ./...,$(PACKAGES)),@$(call with_parts,go -C bench test -count=1 ./...))
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no server: seconds, once they are built.
+	@go test -short $$(go list $(PACKAGES) | grep -Ev '$(SERVED)')
 
 .PHONY: chaos
 chaos: ## Disturb a cache in use, then purges under way, and hold each read and each purge against its rules. CHAOS_READS, CHAOS_KILLS, GARBAGE_SECONDS: how much.

@@ -16,6 +16,9 @@ import (
 )
 
 func TestStartServesTheAPIGroupToKubectl(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs an API server, which -short leaves out")
+	}
 	environment, err := kubetest.Start()
 	if err != nil {
 		t.Fatal(err)

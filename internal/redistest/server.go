@@ -30,7 +30,7 @@ type Server struct {
 
 // Start runs a redis-server on a free loopback port, without persistence, until the test ends. config are further
 // directives as on the command line, for example "--maxmemory", "10mb". It fails the test when the server does not
-// come up, and shows its log when the test fails.
+// come up, and shows its log when the test fails. With -short it skips the test.
 func Start(tb testing.TB, config ...string) *Server {
 	tb.Helper()
 	return start(tb, launch{dir: tb.TempDir(), config: config})
@@ -52,6 +52,9 @@ func Run(ctx context.Context, dir string, port int, config ...string) (*Server, 
 
 func start(tb testing.TB, l launch) *Server {
 	tb.Helper()
+	if testing.Short() {
+		tb.Skip("needs a redis-server, which -short leaves out")
+	}
 	server := &Server{launch: l, tb: tb}
 	if err := server.start(); err != nil {
 		tb.Fatal(err)

@@ -66,6 +66,9 @@ var unguarded = map[string]string{
 }
 
 func TestEveryGoroutineRecoversOrNeedNot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("loads every package, which -short leaves out")
+	}
 	found, guarded := map[string]bool{}, 0
 	for _, s := range shippedSources(t) {
 		for function := range s.functions() {
