@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package contain turns panics into errors, so that the reply of one peer, or the content of one object, cannot end a
+// Package contain turns panics into errors. So neither the reply of one peer nor the content of one object can end a
 // process that serves others.
 package contain
 

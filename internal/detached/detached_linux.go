@@ -6,8 +6,8 @@ package detached
 
 import "syscall"
 
-// Attributes keep a Ctrl-C in the terminal from the process, so that it outlives the orderly end of its parent, and
-// take it down with a parent that dies without one.
+// Attributes keep a Ctrl-C in the terminal from the process, so that it outlives the orderly end of
+// its parent. They end it with a parent that is killed.
 func Attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -9,10 +9,10 @@ import "bytes"
 type state uint8
 
 const (
-	atType    state = iota // it is the first of an element
+	atType    state = iota // the first byte of an element
 	inLength               // the digits of a length
-	inLine                 // a status, an error or a number
-	atLineEnd              // it is the line feed that ends a line
+	inLine                 // a status, an error or a number.
+	atLineEnd              // the line feed that ends a line
 	inString               // a string, or the two bytes that end it
 )
 
@@ -23,8 +23,8 @@ const (
 	unknown   shape = iota
 	line            // text
 	shortLine       // a number or a boolean
-	text            // a length and so many bytes
-	list            // a length and so many elements
+	text            // a length and that many bytes.
+	list            // a length and that many elements
 	pairs           // a length and twice so many elements
 	refused         // a part of RESP3 that our clients never request
 )

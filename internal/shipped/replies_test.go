@@ -34,8 +34,8 @@ const (
 	client   = "its connections have the guard below them (registry.Connection and ClientFromEnv by their dialer, cache.New by a dial hook)"
 )
 
-// decoded are the functions of go-redis by which something is read that a server sent, each with what keeps a server from
-// doing harm by it.
+// decoded are the functions of go-redis that read what a server sent. Each has a value that says
+// what keeps a server from harm there.
 var decoded = map[string]string{
 	"ClientID": scalar, "Del": scalar, "Exists": scalar, "FunctionLoadReplace": scalar, "Get": scalar, "GetEx": scalar, "PExpire": scalar,
 	"Ping": scalar, "SAdd": scalar, "SIsMember": scalar, "SRem": scalar, "Set": scalar,
