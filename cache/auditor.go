@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -169,7 +170,7 @@ func (c *Client) tryAudit(operation Operation, audit func() AuditResult) (result
 	defer func() {
 		if value := recover(); value != nil {
 			result = AuditInconclusive
-			c.failed(operation.Module, operation.Name, panicked("the loader, or Equal, panicked in an audit", value))
+			c.failed(operation.Module, operation.Name, redact.Panic("the loader, or Equal, panicked in an audit", value))
 		}
 	}()
 	return audit()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -107,7 +108,7 @@ func (c *Client) about(
 func (c *Client) encode(value any) ([]byte, error) {
 	payload, err := c.codec.Marshal(value)
 	if err != nil {
-		return nil, &quietError{message: fmt.Sprintf("%v: a %T cannot be encoded by %T", ErrCodec, value, c.codec), kind: ErrCodec, cause: err}
+		return nil, redact.New(fmt.Sprintf("%v: a %T cannot be encoded by %T", ErrCodec, value, c.codec), ErrCodec, err)
 	}
 	return payload, nil
 }
@@ -121,10 +122,7 @@ func (c *Client) decode(key registry.Key, payload []byte, out any) bool {
 		return true
 	}
 	dest.Clear(out)
-	c.failed(key.Module, key.Operation, &quietError{
-		message: fmt.Sprintf("%v: a stored entry cannot be decoded by %T into a %T: it was made of another type", ErrCodec, c.codec, out),
-		kind:    ErrCodec,
-		cause:   err,
-	})
+	message := fmt.Sprintf("%v: a stored entry cannot be decoded by %T into a %T: it was made of another type", ErrCodec, c.codec, out)
+	c.failed(key.Module, key.Operation, redact.New(message, ErrCodec, err))
 	return false
 }

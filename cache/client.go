@@ -14,6 +14,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -124,7 +125,7 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 				c.tellPanic(value)
 			}
 		}()
-		c.failed(key.Module, key.Operation, panicked("a loader panicked after its caller had given up", value))
+		c.failed(key.Module, key.Operation, redact.Panic("a loader panicked after its caller had given up", value))
 	}
 	c.flights.Patience = options.sharedLoadWait
 	c.reports = newReporter(c.sendReport, options.reportInterval)

@@ -4,6 +4,7 @@
 package cache
 
 import (
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -19,7 +20,7 @@ func contained(call func() error) (err error) {
 // application's that are called there, the logger and the failure hook among them.
 func (c *Client) tellPanic(value any) {
 	defer func() { _ = recover() }() // of the very function that is to be told
-	c.tell("", "", panicked("a function that runs in the background panicked", value))
+	c.tell("", "", redact.Panic("a function that runs in the background panicked", value))
 }
 
 // tellInBackground is tell for the goroutine that reports, which must go on.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -104,7 +105,7 @@ func TestPanicsOfFunctionsOfTheApplicationInTheBackgroundDoNotEndTheProcess(t *t
 		}
 		func() {
 			defer func() { _ = recover() }() // of a caller, where the hook may panic as ever
-			if err := c.InvalidateUser(t.Context(), "ada"); !errors.Is(err, errPanicked) {
+			if err := c.InvalidateUser(t.Context(), "ada"); !errors.Is(err, redact.ErrPanic) {
 				t.Errorf("got %v, want that something panicked", err)
 			}
 		}()

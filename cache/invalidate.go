@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -72,7 +73,7 @@ func (c *Client) invalidateUser(ctx context.Context, user string, modules []stri
 		group.Go(func() error {
 			defer func() { // an observer has no caller to panic in here
 				if value := recover(); value != nil {
-					failures[i] = panicked("an invalidation was broken off", value)
+					failures[i] = redact.Panic("an invalidation was broken off", value)
 				}
 			}()
 			failures[i] = c.invalidate(ctx, module, registry.Scope{User: user}, mode)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -130,10 +131,10 @@ func (c *Client) tryRefresh(ctx context.Context, key registry.Key, load loader, 
 // refreshFailure tells of a panic where it came from, and nothing of the loader's own errors.
 func refreshFailure(cause error) error {
 	message := errRefresh.Error()
-	if errors.Is(cause, errPanicked) {
+	if errors.Is(cause, redact.ErrPanic) {
 		message += ": " + cause.Error()
 	}
-	return &quietError{message: message, kind: errRefresh, cause: cause}
+	return redact.New(message, errRefresh, cause)
 }
 
 func (c *Client) turnOfStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
@@ -155,7 +156,7 @@ func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.To
 	defer cancel()
 	defer func() {
 		if value := recover(); value != nil {
-			err = panicked("the loader panicked", value)
+			err = redact.Panic("the loader panicked", value)
 		}
 	}()
 	result, started, err := c.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package params
 
 import (
 	"encoding"
@@ -9,35 +9,35 @@ import (
 	"reflect"
 )
 
-// unseenField returns the first field in a value that JSON silently leaves out because it is not
-// exported, or "". Two params that differ only there would share an entry: one caller would be
-// given what belongs to another. The value must have no cycles.
-func unseenField(value any) string {
+// unexportedField returns the name of the first field that JSON silently leaves out of a value
+// because it is not exported, or "". Params that differ only there would share an entry, and one
+// caller would get another's data. The value must have no cycles.
+func unexportedField(value any) string {
 	switch value.(type) {
 	case nil, string, bool, int, int64, uint64, float64, []string, map[string]string:
 		return ""
 	}
-	return unseenIn(reflect.ValueOf(value))
+	return unexportedIn(reflect.ValueOf(value))
 }
 
-func unseenIn(v reflect.Value) string {
+func unexportedIn(v reflect.Value) string {
 	if !v.IsValid() || isPlain(v.Type()) || marshalsItself(v) {
 		return ""
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		return unseenIn(v.Elem())
+		return unexportedIn(v.Elem())
 	case reflect.Struct:
-		return unseenInStruct(v)
+		return unexportedInStruct(v)
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			if field := unseenIn(v.Index(i)); field != "" {
+			if field := unexportedIn(v.Index(i)); field != "" {
 				return field
 			}
 		}
 	case reflect.Map:
 		for elements := v.MapRange(); elements.Next(); {
-			if field := unseenIn(elements.Value()); field != "" {
+			if field := unexportedIn(elements.Value()); field != "" {
 				return field
 			}
 		}
@@ -45,7 +45,7 @@ func unseenIn(v reflect.Value) string {
 	return ""
 }
 
-func unseenInStruct(v reflect.Value) string {
+func unexportedInStruct(v reflect.Value) string {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		if field.Tag.Get("json") == "-" {
@@ -54,15 +54,15 @@ func unseenInStruct(v reflect.Value) string {
 		if !field.IsExported() && !isEmbeddedStruct(field) {
 			return v.Type().String() + "." + field.Name
 		}
-		if unseen := unseenIn(v.Field(i)); unseen != "" {
-			return unseen
+		if name := unexportedIn(v.Field(i)); name != "" {
+			return name
 		}
 	}
 	return ""
 }
 
-// isEmbeddedStruct says that JSON takes the exported fields of a field, whether its type is exported
-// or not.
+// isEmbeddedStruct reports whether JSON includes the exported fields of an embedded field. It does so
+// even if the type of that field is not exported.
 func isEmbeddedStruct(field reflect.StructField) bool {
 	t := field.Type
 	if t.Kind() == reflect.Pointer {
@@ -71,7 +71,7 @@ func isEmbeddedStruct(field reflect.StructField) bool {
 	return field.Anonymous && t.Kind() == reflect.Struct
 }
 
-// isPlain says that no value of the type can contain a struct.
+// isPlain reports whether no value of the type can contain a struct.
 func isPlain(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Struct, reflect.Interface:
@@ -90,7 +90,7 @@ var (
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// marshalsItself says that what JSON sees of a value is its author's decision.
+// marshalsItself reports whether a method of the value's type decides what its JSON contains.
 func marshalsItself(v reflect.Value) bool {
 	t := v.Type()
 	if t.Implements(jsonMarshaler) || t.Implements(textMarshaler) {

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package params
 
 import (
 	"bytes"
@@ -17,9 +17,9 @@ var (
 	errNumber  = errors.New("a number in them has an exponent that is too large")
 )
 
-// exact rewrites JSON so that its canonical form tells apart what RFC 8785 does not: numbers that
-// round to the same double. See ID for how they are written. It also refuses the escape that
-// json.Marshal puts in place of bytes that are not UTF-8, since any such bytes get the same.
+// exact rewrites JSON so that numbers which round to the same double keep different canonical forms,
+// unlike in RFC 8785. cache.ID documents how such numbers are written. It also rejects the escape
+// that json.Marshal writes for bytes that are not UTF-8, because all such bytes get the same one.
 func exact(text []byte) ([]byte, error) {
 	out := make([]byte, 0, len(text)+16)
 	for i := 0; i < len(text); {
@@ -46,7 +46,7 @@ func exact(text []byte) ([]byte, error) {
 	return out, nil
 }
 
-// stringLen returns the length of the string literal, quotes included, that valid JSON begins with.
+// stringLen returns the length, including quotes, of the string literal at the start of valid JSON.
 func stringLen(text []byte) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {
@@ -66,13 +66,14 @@ func numberLen(text []byte) int {
 	return len(text)
 }
 
-// hasReplacement looks for the escape of U+FFFD; the character itself json.Marshal does not escape.
+// hasReplacement reports whether a literal has the escape of U+FFFD. json.Marshal does not escape
+// that character where it is genuine.
 func hasReplacement(literal []byte) bool {
 	for i := 0; i+1 < len(literal); i++ {
 		if literal[i] != '\\' {
 			continue
 		}
-		i++ // the escaped character: if it is a backslash, it begins nothing
+		i++ // skip the escaped character, so that an escaped backslash starts no escape
 		if literal[i] == 'u' && len(literal) > i+4 && strings.EqualFold(string(literal[i+1:i+5]), "fffd") {
 			return true
 		}
@@ -90,14 +91,14 @@ func appendString(out, literal []byte) []byte {
 	return append(out, literal...)
 }
 
-// safeDigits survive the way to a double and back, in any decimal.
+// safeDigits is how many decimal digits survive the conversion to a double and back.
 const safeDigits = 15
 
 func appendNumber(out []byte, literal string) ([]byte, error) {
 	if len(literal) <= safeDigits && !strings.ContainsAny(literal, "eE") {
 		return append(out, literal...), nil
 	}
-	own, err := decimal(literal)
+	text, err := decimal(literal)
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +107,15 @@ func appendNumber(out []byte, literal string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if rounded, err := decimal(canonical); err == nil && rounded == own {
+		if rounded, err := decimal(canonical); err == nil && rounded == text {
 			return append(out, literal...), nil
 		}
 	}
-	return append(out, `"`+escapedNUL+own+`"`...), nil
+	return append(out, `"`+escapedNUL+text+`"`...), nil
 }
 
-// decimal writes a JSON number in the only way that has neither leading nor trailing zeros:
-// <digits>e<exponent>.
+// decimal writes a JSON number as <digits>e<exponent>, without leading or trailing zeros. Equal
+// numbers have equal texts.
 func decimal(literal string) (string, error) {
 	sign := ""
 	if unsigned, negative := strings.CutPrefix(literal, "-"); negative {
