@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -148,7 +149,7 @@ func (c *Client) startAudit(ctx context.Context, rule *Audit, key Key, entry ser
 		return
 	}
 	as := reflect.TypeOf(out).Elem()
-	started := c.background.start(ctx, func(ctx context.Context) {
+	started := c.background.Start(ctx, func(ctx context.Context) {
 		defer func() { <-c.auditor.room }()
 		operation := Operation{key.Module, key.Operation}
 		result := c.tryAudit(operation, func() AuditResult { return c.audit(ctx, rule, entry, as, load) })
@@ -193,7 +194,7 @@ func (c *Client) audit(ctx context.Context, rule *Audit, entry served, as reflec
 	case !entry.live(ctx):
 		return AuditInconclusive
 	}
-	sleep(ctx, rule.Grace)
+	background.Sleep(ctx, rule.Grace)
 	if ctx.Err() != nil { // the client was closed in the grace
 		return AuditInconclusive
 	}

@@ -156,7 +156,7 @@ func TestCloseEndsAudits(t *testing.T) {
 func TestCloseIsNoEvidenceAgainstWhatIsServed(t *testing.T) {
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		audited := make(chan AuditResult, 1)
-		c.background.start(t.Context(), func(ctx context.Context) {
+		c.background.Start(t.Context(), func(ctx context.Context) {
 			load := func(context.Context) (any, error) { return "new", nil }
 			audited <- c.audit(ctx, &c.auditor.rules[0], immortal{}, reflect.TypeFor[string](), load)
 		})

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -36,7 +37,7 @@ func (c *Client) await(ctx context.Context, key registry.Key, miss registry.Look
 		if left <= 0 || ctx.Err() != nil {
 			return miss
 		}
-		sleep(ctx, min(left, pause/2+rand.N(pause)))
+		background.Sleep(ctx, min(left, pause/2+rand.N(pause)))
 		lookup, locked, err := c.readLocked(ctx, key)
 		if err != nil {
 			return miss

@@ -146,7 +146,7 @@ func (c *Client) startTrial(use breakerUse, breaker *breaker) bool {
 	if !breaker.trying.CompareAndSwap(false, true) {
 		return true
 	}
-	started := c.background.start(context.Background(), func(ctx context.Context) {
+	started := c.background.Start(context.Background(), func(ctx context.Context) {
 		defer breaker.trying.Store(false)
 		err := c.weigh(ctx, breaker, c.timeout, func(ctx context.Context) error { return c.trial(ctx, use) })
 		if err != nil && !errors.Is(err, registry.ErrRejected) && ctx.Err() == nil {

@@ -12,9 +12,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/redact"
+	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -52,11 +54,11 @@ type Client struct {
 	undelivered undelivered
 	reclaims    reclaims
 	near        *near
-	background  *background
+	background  *background.Runner
 	breakers    breakers
 	modules     moduleSet
 	policies    policyMemo
-	reports     *reporter
+	reports     *report.Reporter
 	auditor     *auditor
 	log         func(Failure)
 	unwatch     func()
@@ -87,7 +89,7 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	guard := fence.New(client, unfenced, c.fenceWait, func(err error) { c.tell("", "", err) })
 	c.store = &fencedStore{store: unfenced, guard: guard}
 	if c.nearCache != nil {
-		if c.near, err = newNear(client, guard.Generation, *c.nearCache, c.currentPolicy, c.follow, c.reports.hits); err != nil {
+		if c.near, err = newNear(client, guard.Generation, *c.nearCache, c.currentPolicy, c.follow, c.reports.Hits); err != nil {
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
 		}
 		c.near.links.ReadsReplicas = guard.ReadsReplicas
@@ -118,7 +120,7 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 		log:         logFailures(options.logger),
 		unwatch:     func() {},
 	}
-	c.background = newBackground(c.tellPanic)
+	c.background = background.New(c.tellPanic)
 	c.flights.OnOrphanPanic = func(key flightKey, value *flight.Panic) {
 		defer func() {
 			if value := recover(); value != nil {
@@ -128,7 +130,7 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 		c.failed(key.Module, key.Operation, redact.Panic("a loader panicked after its caller had given up", value))
 	}
 	c.flights.Patience = options.sharedLoadWait
-	c.reports = newReporter(c.sendReport, options.reportInterval)
+	c.reports = report.New(c.sendReport, options.reportInterval)
 	return c, nil
 }
 
@@ -151,7 +153,7 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 // was done; it says which modules have entries that should have been invalidated.
 func (c *Client) Close(ctx context.Context) error {
 	c.unwatch()
-	err := errors.Join(c.background.close(ctx), c.deliverLast(ctx), c.reports.close(ctx))
+	err := errors.Join(c.background.Close(ctx), c.deliverLast(ctx), c.reports.Close(ctx))
 	c.near.close()
 	return err
 }

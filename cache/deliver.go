@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -30,7 +31,7 @@ func (c *Client) keep(err error, module string, p piece, mode registry.Mode) err
 	if err == nil || errors.Is(err, registry.ErrRejected) {
 		return err
 	}
-	if c.undelivered.add(module, p, mode) && !c.background.start(context.Background(), c.deliver) {
+	if c.undelivered.add(module, p, mode) && !c.background.Start(context.Background(), c.deliver) {
 		c.undelivered.finish()
 	}
 	return fmt.Errorf("%w: %w", ErrQueued, err)
@@ -40,7 +41,7 @@ func (c *Client) keep(err error, module string, p piece, mode registry.Mode) err
 // ago, and the caller need not wait to find that out again. It is delivered with the other, which is tried soon; until then
 // the near cache is not read either. (A client that is closed delivers nothing.)
 func (c *Client) join(module string, p piece, mode registry.Mode) error {
-	if c.background.ended() || !c.undelivered.addAgain(module, p, mode) {
+	if c.background.Closed() || !c.undelivered.addAgain(module, p, mode) {
 		return nil
 	}
 	select {
@@ -55,7 +56,7 @@ var errJoined = fmt.Errorf("%w: %w: one that covers it waits already", ErrQueued
 // rest waits for a pause, but no longer than the first one where somebody asks again: Redis may be back.
 func (c *Client) rest(ctx context.Context, pause time.Duration) {
 	first := min(pause, deliverFirst)
-	sleep(ctx, first)
+	background.Sleep(ctx, first)
 	timer := time.NewTimer(pause - first)
 	defer timer.Stop()
 	select {

@@ -25,10 +25,10 @@ const (
 // loadTimes are how long loads of operations take.
 type loadTimes struct {
 	mu          sync.RWMutex
-	byOperation map[operationKey]time.Duration
+	byOperation map[Operation]time.Duration
 }
 
-func (l *loadTimes) add(operation operationKey, took time.Duration) {
+func (l *loadTimes) add(operation Operation, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	mean, known := l.byOperation[operation]
@@ -37,13 +37,13 @@ func (l *loadTimes) add(operation operationKey, took time.Duration) {
 		l.byOperation[operation] = mean + (took-mean)/loadTimesWeight
 	case len(l.byOperation) < loadTimesKnown:
 		if l.byOperation == nil {
-			l.byOperation = make(map[operationKey]time.Duration)
+			l.byOperation = make(map[Operation]time.Duration)
 		}
 		l.byOperation[operation] = took
 	}
 }
 
-func (l *loadTimes) of(operation operationKey) time.Duration {
+func (l *loadTimes) of(operation Operation) time.Duration {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.byOperation[operation]
@@ -55,7 +55,7 @@ func (c *Client) headStart(module, operation string) time.Duration {
 	if c.earlyRefresh == 0 {
 		return 0
 	}
-	scale := c.earlyRefresh * float64(c.loadTimes.of(operationKey{module, operation}))
+	scale := c.earlyRefresh * float64(c.loadTimes.of(Operation{module, operation}))
 	return time.Duration(min(rand.ExpFloat64()*scale, float64(maxTTL)))
 }
 
@@ -68,7 +68,7 @@ func (c *Client) timed(key registry.Key, load loader) loader {
 		began := time.Now()
 		value, err := load(ctx)
 		if err == nil {
-			c.loadTimes.add(operationKey{key.Module, key.Operation}, time.Since(began))
+			c.loadTimes.add(Operation{key.Module, key.Operation}, time.Since(began))
 		}
 		return value, err
 	}

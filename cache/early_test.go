@@ -112,7 +112,7 @@ func TestProbabilityOfAnEarlyRefresh(t *testing.T) {
 		if c.headStart("users", "get") != 0 {
 			t.Error("early although no load was timed")
 		}
-		c.loadTimes.add(operationKey{"users", "get"}, loadTime)
+		c.loadTimes.add(Operation{"users", "get"}, loadTime)
 		for _, left := range []time.Duration{0, loadTime, 2 * loadTime, 6 * loadTime} {
 			early := 0
 			for range draws {
@@ -147,7 +147,7 @@ func TestEarlyRefreshHasItsTurn(t *testing.T) {
 			return loads
 		}
 		redis.end = time.Now().Add(time.Hour)
-		c.loadTimes.add(operationKey{"users", "get"}, time.Hour)
+		c.loadTimes.add(Operation{"users", "get"}, time.Hour)
 		redis.locked = true
 		if loads := load(t.Context(), nil); loads != 0 {
 			t.Errorf("%d loads although it is another's turn", loads)
@@ -167,7 +167,7 @@ func TestEarlyRefreshHasItsTurn(t *testing.T) {
 func TestLoadTimesAreBounded(t *testing.T) {
 	var times loadTimes
 	for i := range 2 * loadTimesKnown {
-		times.add(operationKey{"users", string(rune(i))}, time.Second)
+		times.add(Operation{"users", string(rune(i))}, time.Second)
 	}
 	if len(times.byOperation) != loadTimesKnown {
 		t.Errorf("%d are known", len(times.byOperation))

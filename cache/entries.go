@@ -45,10 +45,10 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 	}
 	if lookup.Hit && c.give(entry, lookup, out) {
 		c.putNear(nearby, entry.Slot, out, lookup, stamp)
-		c.reports.add(key.Module, key.Operation, hitCounters(lookup))
+		c.reports.Add(key.Module, key.Operation, hitCounters(lookup))
 		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}
-	c.reports.add(key.Module, key.Operation, registry.Counters{Misses: 1})
+	c.reports.Add(key.Module, key.Operation, registry.Counters{Misses: 1})
 	return OutcomeMiss, false, nil
 }
 

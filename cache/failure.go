@@ -41,7 +41,7 @@ func (c *Client) failed(module, operation string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	c.reports.add(module, operation, registry.Counters{Errors: 1})
+	c.reports.Add(module, operation, registry.Counters{Errors: 1})
 	c.tell(module, operation, err)
 }
 

@@ -156,7 +156,7 @@ func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Look
 		c.refreshEarly(ctx, key, hit, load)
 	}
 	if !hit.Stale || !c.refresh(ctx, key, "", load) {
-		c.reports.add(key.Module, key.Operation, hitCounters(hit))
+		c.reports.Add(key.Module, key.Operation, hitCounters(hit))
 	}
 }
 

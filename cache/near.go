@@ -261,7 +261,7 @@ func (n *near) close() {
 
 // follow runs a tracker until the client is closed.
 func (c *Client) follow(tracker *heads.Tracker) bool {
-	return c.background.start(context.Background(), func(ctx context.Context) {
+	return c.background.Start(context.Background(), func(ctx context.Context) {
 		tracker.Run(ctx, func(err error) {
 			c.near.lost()
 			c.tellLost(err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -61,7 +62,7 @@ func (c *Client) reclaim(module string, invalidated registry.Invalidated) {
 	if invalidated.Pending == 0 || !c.reclaims.begin(module) {
 		return
 	}
-	if !c.background.start(context.Background(), func(ctx context.Context) { c.reclaimAll(ctx, module) }) {
+	if !c.background.Start(context.Background(), func(ctx context.Context) { c.reclaimAll(ctx, module) }) {
 		c.reclaims.giveUp(module)
 	}
 }
@@ -84,7 +85,7 @@ func (c *Client) reclaimAll(ctx context.Context, module string) {
 		if done = left == 0 && c.reclaims.done(module); done {
 			return
 		}
-		sleep(ctx, max(reclaimPause, time.Since(began)))
+		background.Sleep(ctx, max(reclaimPause, time.Since(began)))
 	}
 }
 

@@ -326,7 +326,7 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := NewWithT(t)
-	for _, part := range []string{"cache.(*reporter).run", "heads.(*Tracker).Run", "cache.(*Client).audit", "otter"} {
+	for _, part := range []string{"report.(*Reporter).run", "heads.(*Tracker).Run", "cache.(*Client).audit", "otter"} {
 		g.Eventually(ours).WithTimeout(patience).Should(ContainElement(ContainSubstring(part)))
 	}
 	if err := c.Close(t.Context()); err != nil {

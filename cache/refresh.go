@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
@@ -82,7 +83,7 @@ func (c *Client) refreshInTurn(ctx context.Context, key, lock registry.Key, load
 	if !c.refreshes.begin(key) {
 		return false
 	}
-	started := c.background.start(ctx, func(ctx context.Context) {
+	started := c.background.Start(ctx, func(ctx context.Context) {
 		defer c.refreshes.forget(key)
 		switch c.tryRefresh(ctx, key, load, turn) {
 		case refreshNeedless:
@@ -91,9 +92,9 @@ func (c *Client) refreshInTurn(ctx context.Context, key, lock registry.Key, load
 				c.unlock(context.WithoutCancel(ctx), lock)
 			}
 		case refreshNotOurs:
-			sleep(ctx, refreshRest)
+			background.Sleep(ctx, refreshRest)
 		case refreshFailed:
-			sleep(ctx, refreshRest)
+			background.Sleep(ctx, refreshRest)
 			c.unlock(context.WithoutCancel(ctx), lock)
 		}
 	})
@@ -172,14 +173,5 @@ func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.To
 		return c.remove(ctx, c.timeout, key.Key)
 	default:
 		return nil
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -71,7 +71,7 @@ func (c *Client) share(
 func (c *Client) loadAndFill(ctx context.Context, key registry.Key, ticket ticket, load loader) (result loaded, err error) {
 	defer func() {
 		if ticket.locked {
-			c.background.start(ctx, func(ctx context.Context) { c.unlock(ctx, key) })
+			c.background.Start(ctx, func(ctx context.Context) { c.unlock(ctx, key) })
 		}
 	}()
 	value, err := c.load(ctx, key, c.timed(key, load))

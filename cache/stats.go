@@ -62,7 +62,7 @@ func hitRatio(hits, misses int64) float64 {
 
 // Stats implements Cache. It reports this process's counts first.
 func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, error) {
-	_ = c.reports.flush(ctx) // at worst they come later, as other processes' do
+	_ = c.reports.Flush(ctx) // at worst they come later, as other processes' do
 	if len(modules) == 0 {
 		var err error
 		if modules, err = c.allModulesInTime(ctx); err != nil {

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package report
 
 import (
 	"context"
@@ -15,15 +15,17 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// ledger adds up what a reporter sent.
+var errDown = errors.Join(registry.ErrUnreachable, errors.New("connection refused"))
+
+// ledger adds up what a Reporter sent.
 type ledger struct {
 	mu      sync.Mutex
 	failure error
 	calls   int
-	sums    map[operationKey]registry.Counters
+	sums    map[operation]registry.Counters
 }
 
-func (l *ledger) send(_ context.Context, module, operation string, c registry.Counters) error {
+func (l *ledger) send(_ context.Context, module, name string, c registry.Counters) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls++
@@ -31,13 +33,13 @@ func (l *ledger) send(_ context.Context, module, operation string, c registry.Co
 		return l.failure
 	}
 	if l.sums == nil {
-		l.sums = make(map[operationKey]registry.Counters)
+		l.sums = make(map[operation]registry.Counters)
 	}
-	sum := l.sums[operationKey{module, operation}]
+	sum := l.sums[operation{module, name}]
 	sum.Hits += c.Hits
 	sum.Misses += c.Misses
 	sum.Errors += c.Errors
-	l.sums[operationKey{module, operation}] = sum
+	l.sums[operation{module, name}] = sum
 	return nil
 }
 
@@ -53,27 +55,27 @@ func (l *ledger) called() int {
 	return l.calls
 }
 
-func (l *ledger) sum(module, operation string) registry.Counters {
+func (l *ledger) sum(module, name string) registry.Counters {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sums[operationKey{module, operation}]
+	return l.sums[operation{module, name}]
 }
 
-func withReporter(t *testing.T, test func(t *testing.T, r *reporter, l *ledger)) {
+func withReporter(t *testing.T, test func(t *testing.T, r *Reporter, l *ledger)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{}
-		r := newReporter(l.send, 10*time.Second)
+		r := New(l.send, 10*time.Second)
 		test(t, r, l)
-		_ = r.close(context.Background())
+		_ = r.Close(context.Background())
 	})
 }
 
 func TestCountsAreSentInBatches(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		for range 100 {
-			r.add("users", "get", registry.Counters{Hits: 1})
-			r.add("users", "list", registry.Counters{Misses: 1, Errors: 2})
+			r.Add("users", "get", registry.Counters{Hits: 1})
+			r.Add("users", "list", registry.Counters{Misses: 1, Errors: 2})
 		}
 		synctest.Wait()
 		if calls := l.called(); calls != 0 {
@@ -96,35 +98,35 @@ func TestCountsAreSentInBatches(t *testing.T) {
 }
 
 func TestHotHitsAreSentToo(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		l.fail(errDown)
-		r.hits("users", "get").Add(3)
-		r.add("users", "get", registry.Counters{Hits: 1})
+		r.Hits("users", "get").Add(3)
+		r.Add("users", "get", registry.Counters{Hits: 1})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		r.hits("users", "get").Add(1)
+		r.Hits("users", "get").Add(1)
 		l.fail(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if got := l.sum("users", "get"); got.Hits != 5 {
 			t.Errorf("%d hits, want 5", got.Hits)
 		}
-		for i := range 2 * reportOperations {
-			r.hits("users", fmt.Sprint(i)).Add(1)
+		for i := range 2 * maxOperations {
+			r.Hits("users", fmt.Sprint(i)).Add(1)
 		}
-		if got := len(r.hot); got > reportOperations {
+		if got := len(r.hot); got > maxOperations {
 			t.Errorf("%d counters are kept", got)
 		}
 	})
 }
 
 func TestCountsThatCouldNotBeSentAreKept(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		l.fail(errDown)
-		r.add("users", "get", registry.Counters{Hits: 1})
+		r.Add("users", "get", registry.Counters{Hits: 1})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		r.add("users", "get", registry.Counters{Hits: 1})
+		r.Add("users", "get", registry.Counters{Hits: 1})
 		l.fail(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -135,16 +137,16 @@ func TestCountsThatCouldNotBeSentAreKept(t *testing.T) {
 }
 
 func TestReporterIsBounded(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		l.fail(errDown)
-		for i := range 2 * reportOperations {
-			r.add("users", fmt.Sprint(i), registry.Counters{Hits: 1})
+		for i := range 2 * maxOperations {
+			r.Add("users", fmt.Sprint(i), registry.Counters{Hits: 1})
 		}
 		synctest.Wait()
 		r.mu.Lock()
 		waiting := len(r.pending)
 		r.mu.Unlock()
-		if waiting > reportOperations {
+		if waiting > maxOperations {
 			t.Errorf("%d operations wait", waiting)
 		}
 		if l.called() == 0 {
@@ -154,13 +156,13 @@ func TestReporterIsBounded(t *testing.T) {
 }
 
 func TestCloseSendsWhatIsLeft(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
-		r.add("users", "get", registry.Counters{Hits: 1})
-		if err := r.close(t.Context()); err != nil {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
+		r.Add("users", "get", registry.Counters{Hits: 1})
+		if err := r.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		r.add("users", "get", registry.Counters{Hits: 1})
-		if err := r.close(t.Context()); err != nil {
+		r.Add("users", "get", registry.Counters{Hits: 1})
+		if err := r.Close(t.Context()); err != nil {
 			t.Errorf("closing again: %v", err)
 		}
 		if got := l.sum("users", "get"); got.Hits != 1 {
@@ -170,10 +172,10 @@ func TestCloseSendsWhatIsLeft(t *testing.T) {
 }
 
 func TestCloseSaysWhatCouldNotBeSent(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		l.fail(errDown)
-		r.add("users", "get", registry.Counters{Hits: 1})
-		if err := r.close(t.Context()); !errors.Is(err, registry.ErrUnreachable) {
+		r.Add("users", "get", registry.Counters{Hits: 1})
+		if err := r.Close(t.Context()); !errors.Is(err, registry.ErrUnreachable) {
 			t.Errorf("got %v, want ErrUnreachable", err)
 		}
 	})
@@ -181,15 +183,18 @@ func TestCloseSaysWhatCouldNotBeSent(t *testing.T) {
 
 func TestCloseEndsAReportThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hanging := func(ctx context.Context, _, _ string, _ registry.Counters) error { return hang(ctx) }
-		r := newReporter(hanging, time.Second)
-		r.add("users", "get", registry.Counters{Hits: 1})
+		hanging := func(ctx context.Context, _, _ string, _ registry.Counters) error {
+			<-ctx.Done()
+			return errDown
+		}
+		r := New(hanging, time.Second)
+		r.Add("users", "get", registry.Counters{Hits: 1})
 		time.Sleep(time.Second) // the reporter hangs now
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if err := r.close(ctx); err == nil {
+		if err := r.Close(ctx); err == nil {
 			t.Error("no error although nothing was sent")
 		}
 		if took := time.Since(start); took > time.Second {
@@ -198,28 +203,16 @@ func TestCloseEndsAReportThatHangs(t *testing.T) {
 	})
 }
 
-func TestRejectedCountsAreGivenUp(t *testing.T) {
-	store := &stubStore{report: func(context.Context, registry.Slot, string, registry.Counters) error { return registry.ErrRejected }}
-	withClient(t, store, func(t *testing.T, c *Client) {
-		c.reports.add("users", "get", registry.Counters{Hits: 1})
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		if got := store.called("report"); got != 1 {
-			t.Errorf("reported %d times, want once", got)
-		}
-	})
-}
-
 func TestCountsWhileRedisIsDownCauseFewSends(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		l.fail(errDown)
-		for i := range reportOperations {
-			r.add(fmt.Sprint("module", i%100), fmt.Sprint(i), registry.Counters{Hits: 1})
+		for i := range maxOperations {
+			r.Add(fmt.Sprint("module", i%100), fmt.Sprint(i), registry.Counters{Hits: 1})
 		}
 		synctest.Wait()
 		before := l.called()
 		for range 100 {
-			r.add("module0", "0", registry.Counters{Hits: 1})
+			r.Add("module0", "0", registry.Counters{Hits: 1})
 			synctest.Wait()
 		}
 		if sends := l.called() - before; sends != 0 {
@@ -228,8 +221,8 @@ func TestCountsWhileRedisIsDownCauseFewSends(t *testing.T) {
 		before = l.called()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if sends := l.called() - before; sends == 0 || sends > reportFailures {
-			t.Errorf("an interval caused %d sends, want 1 to %d", sends, reportFailures)
+		if sends := l.called() - before; sends == 0 || sends > maxFailures {
+			t.Errorf("an interval caused %d sends, want 1 to %d", sends, maxFailures)
 		}
 		l.fail(nil)
 		time.Sleep(10 * time.Second)
@@ -240,32 +233,32 @@ func TestCountsWhileRedisIsDownCauseFewSends(t *testing.T) {
 	})
 }
 
-// Also where a few of very many operations can be sent: each makes room for a new one, which fills the reporter.
+// It is the same where a few of very many operations can be sent. Each makes room for a new one, which fills the Reporter.
 func TestAReporterThatFailsInPartIsNotHurriedByEachCount(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, l *ledger) {
-		r.send = func(ctx context.Context, module, operation string, c registry.Counters) error {
+	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
+		r.send = func(ctx context.Context, module, name string, c registry.Counters) error {
 			if module == "up" {
 				return nil
 			}
 			l.fail(errDown)
-			return l.send(ctx, module, operation, c)
+			return l.send(ctx, module, name, c)
 		}
-		for i := range reportOperations - 1 {
-			r.add("down", fmt.Sprint(i), registry.Counters{Hits: 1})
+		for i := range maxOperations - 1 {
+			r.Add("down", fmt.Sprint(i), registry.Counters{Hits: 1})
 		}
 		for i := range 100 {
-			r.add("up", fmt.Sprint(i), registry.Counters{Hits: 1})
+			r.Add("up", fmt.Sprint(i), registry.Counters{Hits: 1})
 			synctest.Wait()
 		}
-		if sends := l.called(); sends > reportFailures {
+		if sends := l.called(); sends > maxFailures {
 			t.Errorf("100 counts caused %d sends that failed", sends)
 		}
 	})
 }
 
-// Modules fail one by one, with their nodes: those of others are reported.
+// Modules fail one by one, with their nodes. The counts of the others are sent.
 func TestAModuleThatCannotBeReportedHoldsUpNoOther(t *testing.T) {
-	withReporter(t, func(t *testing.T, r *reporter, _ *ledger) {
+	withReporter(t, func(t *testing.T, r *Reporter, _ *ledger) {
 		var mu sync.Mutex
 		failed, sent := 0, 0
 		r.send = func(_ context.Context, module, _ string, _ registry.Counters) error {
@@ -279,8 +272,8 @@ func TestAModuleThatCannotBeReportedHoldsUpNoOther(t *testing.T) {
 			return nil
 		}
 		for i := range 100 {
-			r.add("down", fmt.Sprint(i), registry.Counters{Hits: 1})
-			r.add("up", fmt.Sprint(i), registry.Counters{Hits: 1})
+			r.Add("down", fmt.Sprint(i), registry.Counters{Hits: 1})
+			r.Add("up", fmt.Sprint(i), registry.Counters{Hits: 1})
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
