@@ -12,9 +12,9 @@ import (
 	"reflect"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/background"
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -131,12 +131,12 @@ func (c *Client) auditHit(ctx context.Context, key Key, entry registry.Key, hit 
 }
 
 // auditNear audits a hit in the process' own memory, if it is drawn.
-func (c *Client) auditNear(ctx context.Context, key Key, nearby nearKey, out any, load loader) {
+func (c *Client) auditNear(ctx context.Context, key Key, nearby near.Key, out any, load loader) {
 	rule := c.auditor.draw(key)
 	if rule == nil {
 		return
 	}
-	if entry, found := c.near.entries.GetIfPresent(nearby); found {
+	if entry, found := c.near.Peek(nearby); found {
 		c.startAudit(ctx, rule, key, &servedNear{client: c, key: nearby, entry: entry}, out, load)
 	}
 }
@@ -283,16 +283,14 @@ func (s *servedByRedis) decoded(as reflect.Type) (any, error) {
 
 type servedNear struct {
 	client *Client
-	key    nearKey
-	entry  *nearEntry
+	key    near.Key
+	entry  *near.Entry
 }
 
 func (s *servedNear) live(context.Context) bool {
-	now := time.Now()
-	found, _ := s.client.near.entries.GetIfPresent(s.key)
-	return found == s.entry && now.Before(s.entry.until) && s.entry.stamp.Valid(now) && !s.client.undelivered.waiting.Load()
+	return s.client.near.Serves(s.key, s.entry) && !s.client.undelivered.waiting.Load()
 }
 
-func (s *servedNear) negative() bool { return s.entry.negative }
+func (s *servedNear) negative() bool { return s.entry.Negative() }
 
-func (s *servedNear) decoded(reflect.Type) (any, error) { return s.entry.value, nil }
+func (s *servedNear) decoded(reflect.Type) (any, error) { return s.entry.Value(), nil }

@@ -91,7 +91,7 @@ func (c *Client) remove(ctx context.Context, most time.Duration, key registry.Ke
 		_, err := c.store.Delete(ctx, key)
 		return err
 	})
-	c.near.changed(key.Slot, key.Operation, "")
+	c.near.Changed(key.Slot, key.Operation, "")
 	return err
 }
 

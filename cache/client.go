@@ -15,6 +15,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
@@ -53,7 +54,7 @@ type Client struct {
 	loadTimes   loadTimes
 	undelivered undelivered
 	reclaims    reclaims
-	near        *near
+	near        *near.Cache
 	background  *background.Runner
 	breakers    breakers
 	modules     moduleSet
@@ -88,11 +89,8 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	}
 	guard := fence.New(client, unfenced, c.fenceWait, func(err error) { c.tell("", "", err) })
 	c.store = &fencedStore{store: unfenced, guard: guard}
-	if c.nearCache != nil {
-		if c.near, err = newNear(client, guard.Generation, *c.nearCache, c.currentPolicy, c.follow, c.reports.Hits); err != nil {
-			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
-		}
-		c.near.links.ReadsReplicas = guard.ReadsReplicas
+	if c.near, err = c.openNear(client, guard); err != nil {
+		return nil, errors.Join(fmt.Errorf("cache: %w", err), c.Close(context.Background()))
 	}
 	c.unwatch = c.watch()
 	return c, nil
@@ -154,7 +152,7 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 func (c *Client) Close(ctx context.Context) error {
 	c.unwatch()
 	err := errors.Join(c.background.Close(ctx), c.deliverLast(ctx), c.reports.Close(ctx))
-	c.near.close()
+	c.near.Close()
 	return err
 }
 

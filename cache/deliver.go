@@ -136,7 +136,7 @@ func (c *Client) sendTo(ctx context.Context, module string, p parcel) error {
 		invalidated, err = c.store.Invalidate(bounded, c.slot(module), scope, p.mode, "")
 		c.reclaim(module, invalidated)
 	}
-	c.near.changed(c.slot(module), p.piece.operation, user)
+	c.near.Changed(c.slot(module), p.piece.operation, user)
 	if err != nil && ctx.Err() == nil {
 		c.failed(module, p.piece.operation, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -28,9 +29,9 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 		c.failed(key.Module, key.Operation, err)
 		return OutcomeError, false, err
 	}
-	nearby, plain := plainKey(key)
+	nearby, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
 	if !plain {
-		nearby = digestKey(entry)
+		nearby = near.DigestKey(entry)
 	}
 	if kept, err := c.getNear(nearby, out); kept {
 		return OutcomeNearHit, err == nil, err
@@ -38,13 +39,13 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 	if c.undelivered.covers(entry) {
 		return OutcomeBypass, false, ErrQueued
 	}
-	stamp := c.near.stamp(entry)
+	stamp := c.near.Stamp(entry)
 	lookup, err := c.read(ctx, entry)
 	if err != nil {
 		return OutcomeError, false, err
 	}
 	if lookup.Hit && c.give(entry, lookup, out) {
-		c.putNear(nearby, entry.Slot, out, lookup, stamp)
+		c.putNear(nearby, entry, out, lookup, stamp)
 		c.reports.Add(key.Module, key.Operation, hitCounters(lookup))
 		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -66,7 +67,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	if err := ctx.Err(); err != nil {
 		return OutcomeError, err
 	}
-	nearby, plain := plainKey(key)
+	nearby, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
 	if plain {
 		if found, err := c.getNear(nearby, out); found {
 			c.auditNear(ctx, key, nearby, out, load)
@@ -79,7 +80,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 		return OutcomeError, loadUnnamed(ctx, out, load)
 	}
 	if !plain {
-		nearby = digestKey(entry)
+		nearby = near.DigestKey(entry)
 		if found, err := c.getNear(nearby, out); found {
 			c.auditNear(ctx, key, nearby, out, load)
 			return OutcomeNearHit, err
@@ -88,11 +89,11 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 	if c.undelivered.covers(entry) {
 		return OutcomeBypass, c.loadAlone(ctx, entry, out, load)
 	}
-	stamp := c.near.stamp(entry)
+	stamp := c.near.Stamp(entry)
 	lookup, left, found := c.find(ctx, entry, out, load)
 	switch {
 	case found:
-		c.putNear(nearby, entry.Slot, out, lookup, stamp)
+		c.putNear(nearby, entry, out, lookup, stamp)
 		c.auditHit(ctx, key, entry, lookup, out, load)
 		return outcomeOfHit(lookup), errorOf(lookup)
 	case ctx.Err() != nil:

@@ -126,6 +126,6 @@ func (c *Client) invalidateNow(ctx context.Context, module string, scope registr
 		c.failed(module, scope.Operation, err)
 	}
 	c.reclaim(module, invalidated)
-	c.near.changed(c.slot(module), scope.Operation, scope.User)
+	c.near.Changed(c.slot(module), scope.Operation, scope.User)
 	return c.keep(err, module, p, mode)
 }

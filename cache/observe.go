@@ -114,7 +114,7 @@ func outcomeOfLoad(miss registry.Lookup) Outcome {
 
 func (c *Client) figures() Figures {
 	var figures Figures
-	figures.NearEntries, figures.NearBytes = c.near.size()
+	figures.NearEntries, figures.NearBytes = c.near.Size()
 	figures.QueuedInvalidations, _ = c.undelivered.summary()
 	c.breakers.byUse.Range(func(use, found any) bool {
 		figures.Breakers = append(figures.Breakers, BreakerFigure{
@@ -126,12 +126,4 @@ func (c *Client) figures() Figures {
 		return true
 	})
 	return figures
-}
-
-// size returns how many entries are kept, and their bytes as the bounds reckon them.
-func (n *near) size() (entries int, bytes int64) {
-	if n == nil {
-		return 0, 0
-	}
-	return n.entries.EstimatedSize(), int64(n.entries.WeightedSize()) //nolint:gosec // it is bounded by MaxBytes
 }
