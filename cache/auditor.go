@@ -264,7 +264,7 @@ type servedByRedis struct {
 }
 
 func (s *servedByRedis) live(ctx context.Context) bool {
-	if s.client.undelivered.covers(s.key) {
+	if s.client.outbox.Covers(s.key) {
 		return false
 	}
 	found, version, err := s.client.inspect(ctx, s.key)
@@ -288,7 +288,7 @@ type servedNear struct {
 }
 
 func (s *servedNear) live(context.Context) bool {
-	return s.client.near.Serves(s.key, s.entry) && !s.client.undelivered.waiting.Load()
+	return s.client.near.Serves(s.key, s.entry) && !s.client.outbox.Waiting()
 }
 
 func (s *servedNear) negative() bool { return s.entry.Negative() }

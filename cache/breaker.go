@@ -13,6 +13,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -104,7 +105,7 @@ func (b *breakers) of(use breakerUse) *breaker {
 		return found.(*breaker)
 	}
 	if b.size.Load() >= maxBreakers {
-		use.module = everyModule
+		use.module = outbox.EveryModule
 	}
 	found, known := b.byUse.LoadOrStore(use, newBreaker())
 	if !known {

@@ -16,6 +16,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/near"
+	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
@@ -47,22 +48,22 @@ var _ Cache = (*Client)(nil)
 type Client struct {
 	options
 
-	store       store
-	namespace   string
-	flights     flight.Group[flightKey, loaded]
-	refreshes   refreshes
-	loadTimes   loadTimes
-	undelivered undelivered
-	reclaims    reclaims
-	near        *near.Cache
-	background  *background.Runner
-	breakers    breakers
-	modules     moduleSet
-	policies    policyMemo
-	reports     *report.Reporter
-	auditor     *auditor
-	log         func(Failure)
-	unwatch     func()
+	store      store
+	namespace  string
+	flights    flight.Group[flightKey, loaded]
+	refreshes  refreshes
+	loadTimes  loadTimes
+	outbox     *outbox.Outbox
+	reclaims   reclaims
+	near       *near.Cache
+	background *background.Runner
+	breakers   breakers
+	modules    moduleSet
+	policies   policyMemo
+	reports    *report.Reporter
+	auditor    *auditor
+	log        func(Failure)
+	unwatch    func()
 }
 
 var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
@@ -113,12 +114,12 @@ func newClient(open func(options) (store, error), namespace string, opts ...Opti
 		store:     store,
 		namespace: namespace,
 
-		undelivered: newUndelivered(),
-		auditor:     newAuditor(options.audits),
-		log:         logFailures(options.logger),
-		unwatch:     func() {},
+		auditor: newAuditor(options.audits),
+		log:     logFailures(options.logger),
+		unwatch: func() {},
 	}
 	c.background = background.New(c.tellPanic)
+	c.outbox = outbox.New(c.deliver, c.allModulesInTime, c.background)
 	c.flights.OnOrphanPanic = func(key flightKey, value *flight.Panic) {
 		defer func() {
 			if value := recover(); value != nil {
@@ -151,7 +152,7 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 // was done; it says which modules have entries that should have been invalidated.
 func (c *Client) Close(ctx context.Context) error {
 	c.unwatch()
-	err := errors.Join(c.background.Close(ctx), c.deliverLast(ctx), c.reports.Close(ctx))
+	err := errors.Join(c.background.Close(ctx), c.outbox.Close(ctx), c.reports.Close(ctx))
 	c.near.Close()
 	return err
 }

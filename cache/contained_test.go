@@ -73,7 +73,7 @@ func TestAnInvalidationIsDeliveredThoughADeliveryPanicked(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if c.undelivered.waiting.Load() {
+		if c.outbox.Waiting() {
 			t.Error("it waits still")
 		}
 	})

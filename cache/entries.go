@@ -8,6 +8,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/near"
+	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -36,7 +37,7 @@ func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, fo
 	if kept, err := c.getNear(nearby, out); kept {
 		return OutcomeNearHit, err == nil, err
 	}
-	if c.undelivered.covers(entry) {
+	if c.outbox.Covers(entry) {
 		return OutcomeBypass, false, ErrQueued
 	}
 	stamp := c.near.Stamp(entry)
@@ -105,10 +106,10 @@ func (c *Client) Delete(ctx context.Context, key Key) error {
 	}
 	invalidation := Invalidation{Module: key.Module, Operation: key.Operation, Extent: ExtentEntry}
 	return c.observeInvalidation(ctx, invalidation, func(ctx context.Context) error {
-		p := piece{operation: entry.Operation, user: entry.User, id: entry.ID}
-		if err := c.join(entry.Module, p, registry.ModeHard); err != nil {
+		p := outbox.Scope{Operation: entry.Operation, User: entry.User, ID: entry.ID}
+		if err := c.coalesce(entry.Module, p, registry.ModeHard); err != nil {
 			return err
 		}
-		return c.keep(c.remove(ctx, c.timeout, entry), entry.Module, p, registry.ModeHard)
+		return c.enqueue(c.remove(ctx, c.timeout, entry), entry.Module, p, registry.ModeHard)
 	})
 }

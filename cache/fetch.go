@@ -86,7 +86,7 @@ func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outc
 			return OutcomeNearHit, err
 		}
 	}
-	if c.undelivered.covers(entry) {
+	if c.outbox.Covers(entry) {
 		return OutcomeBypass, c.loadAlone(ctx, entry, out, load)
 	}
 	stamp := c.near.Stamp(entry)
@@ -169,7 +169,7 @@ func (c *Client) fill(ctx context.Context, key registry.Key, ticket ticket, valu
 		c.failed(key.Module, key.Operation, err)
 		return nil, 0
 	}
-	if c.undelivered.covers(key) {
+	if c.outbox.Covers(key) {
 		return payload, 0
 	}
 	filled, _ := c.set(context.WithoutCancel(ctx), ticket.left, key, payload, ticket.token) // a failure was told of
@@ -187,7 +187,7 @@ func passed(outcome registry.Outcome) bool {
 
 // fillNegative takes note that the source has nothing, if the policy has a negativeTTL.
 func (c *Client) fillNegative(ctx context.Context, key registry.Key, ticket ticket) registry.Outcome {
-	if c.undelivered.covers(key) {
+	if c.outbox.Covers(key) {
 		return 0
 	}
 	filled, _ := c.setNegative(context.WithoutCancel(ctx), ticket.left, key, ticket.token) // a failure was told of

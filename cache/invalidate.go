@@ -6,9 +6,11 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -49,20 +51,20 @@ func (c *Client) InvalidateSoftly(ctx context.Context, scope Scope) error {
 }
 
 func (c *Client) invalidateUserEverywhere(ctx context.Context, user string, mode registry.Mode) error {
-	modules, unlisted := c.modules.list(), c.joinUnlisted(user, mode)
+	modules, unlisted := c.modules.list(), c.coalesceUnlisted(user, mode)
 	if unlisted == nil {
 		modules, unlisted = c.allModulesInTime(ctx)
-		unlisted = c.keep(unlisted, everyModule, piece{user: user}, mode)
+		unlisted = c.enqueue(unlisted, outbox.EveryModule, outbox.Scope{User: user}, mode)
 	}
 	return errors.Join(c.invalidateUser(ctx, user, modules, mode), unlisted)
 }
 
-// joinUnlisted is join for the modules that are not known, while their list cannot be reached.
-func (c *Client) joinUnlisted(user string, mode registry.Mode) error {
+// coalesceUnlisted is coalesce for the modules that are not known, while their list cannot be reached.
+func (c *Client) coalesceUnlisted(user string, mode registry.Mode) error {
 	if !c.modules.unreachable.Load() {
 		return nil
 	}
-	return c.join(everyModule, piece{user: user}, mode)
+	return c.coalesce(outbox.EveryModule, outbox.Scope{User: user}, mode)
 }
 
 func (c *Client) invalidateUser(ctx context.Context, user string, modules []string, mode registry.Mode) error {
@@ -111,8 +113,8 @@ func (c *Client) invalidate(ctx context.Context, module string, scope registry.S
 }
 
 func (c *Client) invalidateNow(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
-	p := piece{operation: scope.Operation, user: scope.User}
-	if err := c.join(module, p, mode); err != nil {
+	p := outbox.Scope{Operation: scope.Operation, User: scope.User}
+	if err := c.coalesce(module, p, mode); err != nil {
 		return err
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
@@ -127,5 +129,51 @@ func (c *Client) invalidateNow(ctx context.Context, module string, scope registr
 	}
 	c.reclaim(module, invalidated)
 	c.near.Changed(c.slot(module), scope.Operation, scope.User)
-	return c.keep(err, module, p, mode)
+	return c.enqueue(err, module, p, mode)
+}
+
+// enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to the error. An
+// invalidation that Redis rejects would never succeed.
+func (c *Client) enqueue(err error, module string, scope outbox.Scope, mode registry.Mode) error {
+	if err == nil || errors.Is(err, registry.ErrRejected) {
+		return err
+	}
+	c.outbox.Enqueue(module, scope, mode)
+	return fmt.Errorf("%w: %w", ErrQueued, err)
+}
+
+// coalesce returns ErrQueued for an invalidation that is covered by one in the outbox. Redis was out of
+// reach a moment ago, so the caller need not wait to find that out again. It is delivered with the
+// other one, which is tried soon. Until then the near cache is not read either.
+func (c *Client) coalesce(module string, scope outbox.Scope, mode registry.Mode) error {
+	if c.outbox.Coalesce(module, scope, mode) {
+		return errCoalesced
+	}
+	return nil
+}
+
+var errCoalesced = fmt.Errorf("%w: %w: one that covers it waits already", ErrQueued, registry.ErrUnreachable)
+
+// deliver is how the outbox reaches Redis.
+func (c *Client) deliver(ctx context.Context, module string, scope outbox.Scope, mode registry.Mode) error {
+	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
+	defer cancel()
+	user := scope.User
+	var err error
+	if scope.ID != "" {
+		user = "" // a deletion changes the head of the operation
+		_, err = c.store.Delete(bounded, registry.Key{
+			Slot: c.slot(module), Operation: scope.Operation, User: scope.User, ID: scope.ID,
+		})
+	} else {
+		var invalidated registry.Invalidated
+		covered := registry.Scope{Operation: scope.Operation, User: scope.User}
+		invalidated, err = c.store.Invalidate(bounded, c.slot(module), covered, mode, "")
+		c.reclaim(module, invalidated)
+	}
+	c.near.Changed(c.slot(module), scope.Operation, user)
+	if err != nil && ctx.Err() == nil {
+		c.failed(module, scope.Operation, err)
+	}
+	return err
 }

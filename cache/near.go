@@ -82,7 +82,7 @@ func (c *Client) openNear(client redis.UniversalClient, guard *fence.Guard) (*ne
 // getNear reports whether the near cache has the entry. If so, out now holds its value, or the error
 // is ErrNotFound.
 func (c *Client) getNear(key near.Key, out any) (found bool, err error) {
-	if c.near == nil || c.undelivered.waiting.Load() {
+	if c.near == nil || c.outbox.Waiting() {
 		return false, nil
 	}
 	found, negative := c.near.Get(key, out)

@@ -115,7 +115,7 @@ func outcomeOfLoad(miss registry.Lookup) Outcome {
 func (c *Client) figures() Figures {
 	var figures Figures
 	figures.NearEntries, figures.NearBytes = c.near.Size()
-	figures.QueuedInvalidations, _ = c.undelivered.summary()
+	figures.QueuedInvalidations = c.outbox.Len()
 	c.breakers.byUse.Range(func(use, found any) bool {
 		figures.Breakers = append(figures.Breakers, BreakerFigure{
 			Module: use.(breakerUse).module,

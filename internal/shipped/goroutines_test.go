@@ -38,7 +38,7 @@ var unguarded = map[string]string{
 	"cache/internal/heads: link.serve: AfterFunc":                    waits,
 	"cache/internal/heads: link.serve: WaitGroup.Go":                 bounded,
 	"cache/internal/heads: openLink: go":                             "messages are received by respguard.Receive, which recovers; what else it reads has passed the guard",
-	"cache: Client.deliverOnce: Group.Go":                            bounded,
+	"cache/internal/outbox: Outbox.deliverOnce: Group.Go":            "each delivery recovers (Outbox.deliverItem)",
 	"cache: background.close: go":                                    waits,
 	"cache: background.start: AfterFunc":                             waits,
 	"cache: newReporter: go":                                         bounded,
