@@ -20,16 +20,16 @@ import (
 
 const (
 	runbook = "../docs/operations.md"
-	// many is more than an invalidation frees at once, and than a change of a policy looks at.
+	// many is more than an invalidation frees at once, and than a change of a policy checks.
 	many = 400
 )
 
-// application is one of namespace shop, which logs in as the user that the runbook makes for these.
+// application belongs to namespace shop, and logs in as the user that the runbook creates for it.
 type application struct {
 	*cache.Client
 	t     *testing.T
 	admin *redis.Client
-	other *registry.Registry // what does not log in as that user
+	other *registry.Registry // it does not log in as that user
 }
 
 func newApplication(t *testing.T, admin *redis.Client, client redis.UniversalClient) *application {
@@ -66,7 +66,7 @@ func (a *application) fetchMany(operation, user string) {
 	}
 }
 
-// prepare is what the operator and others do.
+// prepare does what the operator and others do.
 func (a *application) prepare() {
 	a.t.Helper()
 	policy := hour()
@@ -144,13 +144,13 @@ func (a *application) loadsThatFail() {
 }
 
 // The ACL that docs/operations.md gives to the applications of a namespace suffices for all that the client does, and is
-// minimal: each command that it allows is called.
+// minimal: the client calls each command that it allows.
 func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	server := redistest.Start(t)
 	server.ApplyACL(redistest.ACLOf(t, runbook, namespace))
 	applyPolicy(t, server.Client(), "users", hour())
 	options := redisOptions(server.Addr())
-	options.Username, options.Password, options.ReadTimeout = namespace, "secret", patience // as pipelines want it
+	options.Username, options.Password, options.ReadTimeout = namespace, "secret", patience // pipelines need one
 	a := newApplication(t, server.Client(), redis.NewClient(options))
 	granted := server.Granted(namespace)
 	called := calledWithoutTheLibrary(t)
@@ -168,7 +168,7 @@ func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	}
 }
 
-// calledWithoutTheLibrary are the commands of a client that finds no library. It looks whether somebody has loaded it
+// calledWithoutTheLibrary returns the commands of a client that finds no library. It checks whether somebody has loaded it
 // since; it may not do so itself, and goes on without the cache until the operator has.
 func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 	t.Helper()
@@ -187,7 +187,7 @@ func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 	return called
 }
 
-// calledInACluster are the commands by which a client finds its way there, while a module moves, too.
+// calledInACluster returns the commands by which a client finds its way in a cluster, also while a module moves.
 func calledInACluster(t *testing.T) redistest.Commands {
 	t.Helper()
 	cluster := redistest.StartCluster(t, 2)

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// ailing stands between clients and a real Redis, and can make it ail. What a client says when it connects, it lets pass.
+// ailing is a proxy between clients and a real Redis that can make it fail. It passes on what a client sends when it connects.
 type ailing struct {
 	addr, upstream string
 
@@ -30,11 +30,11 @@ type ailing struct {
 	conns []net.Conn
 }
 
-// ailment says what becomes of commands.
+// ailment says what happens to commands.
 type ailment struct {
-	// strikes says whether it strikes a command; that of FCALL is the name of the function.
+	// strikes reports whether it affects a command. The name of an FCALL is that of the function.
 	strikes func(command string) bool
-	// instead is what Redis is sent in place of a command, nil if nothing ever is.
+	// instead returns what is sent to Redis in place of a command, nil for nothing.
 	instead func(command []byte) []byte
 }
 
@@ -46,7 +46,7 @@ func isWrite(command string) bool { return command == "getex" || strings.HasPref
 
 func isFill(command string) bool { return command == "cw_set" }
 
-// replying has Redis itself give the reply, so that it comes in its turn.
+// replying makes Redis itself send the reply, so that it comes in order.
 func replying(reply string) func([]byte) []byte {
 	script := fmt.Sprintf("return redis.error_reply('%s')", reply)
 	instead := fmt.Appendf(nil, "*3\r\n$4\r\nEVAL\r\n$%d\r\n%s\r\n$1\r\n0\r\n", len(script), script)
@@ -99,7 +99,7 @@ func (a *ailing) die() {
 	}
 }
 
-// fallIll begins with a count of 0.
+// fallIll resets the count to 0.
 func (a *ailing) fallIll(with ailment) { a.ailment.Store(&with) }
 
 func (a *ailing) serve(ctx context.Context, client net.Conn) {

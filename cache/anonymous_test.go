@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// infoWithoutIdentity is what a server answers that calls itself Redis and has neither run_id nor master_replid.
+// infoWithoutIdentity is the INFO of a server that calls itself Redis and has neither run_id nor master_replid.
 func infoWithoutIdentity(t *testing.T) redistest.Fault {
 	t.Helper()
 	faults := redistest.Faults([]string{"INFO"})
@@ -46,7 +46,7 @@ func TestAServerThatDoesNotSayWhoItIsIsUsedAndThatIsSaidOnce(t *testing.T) {
 			var said atomic.Int64
 			c := newCache(t, redis.NewClient(redisOptions(addr)), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
 				if !errors.Is(f.Err, registry.ErrAnonymous) || !strings.Contains(f.Err.Error(), "will not be noticed") {
-					t.Errorf("told of %v", f.Err)
+					t.Errorf("reported %v", f.Err)
 				}
 				said.Add(1)
 			}))

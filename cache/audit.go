@@ -10,27 +10,28 @@ import (
 	"time"
 )
 
-// defaultGrace is ample for an invalidation that follows a change of the source at once.
+// defaultGrace is plenty for an invalidation that follows a change of the source at once.
 const defaultGrace = 2 * time.Second
 
-// Audit says which hits are held against the source: see WithAudit.
+// Audit says which hits are compared with the source: see WithAudit.
 type Audit struct {
-	// Operations that are audited. None: all that no earlier Audit names.
+	// Operations lists what is audited. If it is empty, that is all that no earlier Audit names.
 	Operations []Operation
-	// Share of their fresh hits, more than 0 and at most 1, such as 0.001.
+	// Share is the part of their fresh hits that is audited: more than 0 and at most 1, such as 0.001.
 	Share float64
-	// Grace is how long an invalidation may take to follow a change of the source: what the source had
-	// before that is not held against the entry. Default 2s.
+	// Grace is how long an invalidation may take to follow a change of the source. Within it, an entry
+	// that differs from the source counts as consistent. Default 2s.
 	Grace time.Duration
-	// Equal compares what was cached with what was loaded, both as they were decoded, of the type that the
-	// caller of Fetch reads. Give one where values differ in what does not matter, such as the time they
-	// were loaded at. It must not change them. Default: they are deeply equal, or are encoded as the same bytes.
+	// Equal compares what was cached with what was loaded. Both are decoded, and of the type that the
+	// caller of Fetch reads. Set it if values differ in what does not matter, such as the time at which
+	// they were loaded. It must not change them. Default: they are deeply equal, or encoded as the same
+	// bytes.
 	Equal func(cached, loaded any) bool
-	// Inconsistent, if set, is told of each inconsistent read, from the background.
+	// Inconsistent, if set, is called for each inconsistent read, in the background.
 	Inconsistent func(Operation)
 }
 
-// Operation names an operation of a module or, without a name of its own, all of the module's.
+// Operation names an operation of a module or, if Name is empty, all of its operations.
 type Operation struct{ Module, Name string }
 
 // AuditResult is what an audit found.
@@ -39,15 +40,15 @@ type AuditResult string
 const (
 	// AuditConsistent: the source had what was served.
 	AuditConsistent AuditResult = "consistent"
-	// AuditInconsistent: the source had something else, at the beginning and at the end of the grace, and the
-	// entry was live all that time. An invalidation is missing.
+	// AuditInconsistent: the source had something else at the beginning and at the end of the grace,
+	// and the entry was live all that time. An invalidation is missing.
 	AuditInconsistent AuditResult = "inconsistent"
-	// AuditInconclusive: the entry was invalidated, replaced or expired meanwhile, the source changed back, the
-	// source or Redis failed, or the Client was closed.
+	// AuditInconclusive: the entry was invalidated or replaced, or expired, meanwhile. Or the source
+	// changed back, the source or Redis failed, or the Client was closed.
 	AuditInconclusive AuditResult = "inconclusive"
 )
 
-// AuditStats are what the audits of an operation found, in this process.
+// AuditStats are the results of the audits of an operation, in this process.
 type AuditStats struct {
 	Operation
 
@@ -56,7 +57,8 @@ type AuditStats struct {
 	Inconclusive int64
 }
 
-// Inconsistency is the share of inconsistent reads in those that an audit could judge, from 0 to 1; 0 if there were none.
+// Inconsistency is the share of inconsistent reads in those that an audit could judge, from 0 to 1. It
+// is 0 if there were none.
 func (s AuditStats) Inconsistency() float64 {
 	judged := s.Consistent + s.Inconsistent
 	if judged == 0 {
@@ -83,7 +85,7 @@ func (a Audit) check() error {
 		return fmt.Errorf("WithAudit: the share must be more than 0 and at most 1, not %v", a.Share)
 	}
 	if slices.ContainsFunc(a.Operations, func(o Operation) bool { return o.Module == "" }) {
-		return errors.New("WithAudit: an operation has no module; leave the operations out for all of them")
+		return errors.New("WithAudit: an operation has no module; leave Operations empty to audit all of them")
 	}
 	return positive("WithAudit: Grace", a.Grace)
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// source is what an application reads; a test says what each load does before it returns.
+// source is what an application reads. A test says what each load does before it returns.
 type source struct {
 	mu     sync.Mutex
 	value  string
@@ -66,7 +66,7 @@ const (
 	secondOfAudit = 3
 )
 
-// What an audit makes of a change of the source, by when it happens and whether its invalidation follows.
+// The result of an audit depends on when the source changes, and on whether an invalidation follows.
 func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 	type scene struct {
 		cache  *cache.Client
@@ -82,7 +82,7 @@ func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	for name, test := range map[string]struct {
-		// change comes between the fill and the hit that is audited; during are during a load of the audit.
+		// change happens between the fill and the audited hit, during happens in a load of the audit.
 		change func(*testing.T, scene)
 		during map[int]func(*testing.T, scene)
 		want   cache.AuditResult
@@ -151,9 +151,9 @@ func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 		for _, near := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, near %v", name, near), func(t *testing.T) {
 				key := cache.Key{Module: "users", Operation: "get", Params: t.Name()}
-				told := make(chan cache.Operation, 1)
+				reported := make(chan cache.Operation, 1)
 				audit := everything()
-				audit.Inconsistent = func(o cache.Operation) { told <- o }
+				audit.Inconsistent = func(o cache.Operation) { reported <- o }
 				options := []cache.Option{cache.WithAudit(audit), cache.WithTimeout(patience)}
 				if near {
 					options = append(options, cache.WithNearCache(cache.NearCache{}))
@@ -189,11 +189,11 @@ func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 					t.Errorf("the audit loaded %d times, want %d", got, test.loads)
 				}
 				if test.want == cache.AuditInconsistent {
-					if got := <-told; got != (cache.Operation{Module: "users", Name: "get"}) {
-						t.Errorf("told of %v", got)
+					if got := <-reported; got != (cache.Operation{Module: "users", Name: "get"}) {
+						t.Errorf("reported %v", got)
 					}
-				} else if len(told) != 0 {
-					t.Error("told of an inconsistency")
+				} else if len(reported) != 0 {
+					t.Error("reported an inconsistency")
 				}
 			})
 		}
@@ -217,7 +217,7 @@ func keepNear(t *testing.T, server *redistest.Server, c cache.Cache, key cache.K
 	}).WithTimeout(patience).Should(BeTrue(), "the entry is not kept")
 }
 
-// results adds up what the audits found.
+// results adds up the results of audits.
 func results(c *cache.Client) map[cache.AuditResult]int64 {
 	sum := map[cache.AuditResult]int64{}
 	for _, stats := range c.Audits() {
@@ -229,8 +229,8 @@ func results(c *cache.Client) map[cache.AuditResult]int64 {
 	return sum
 }
 
-// Many readers and writers, every hit audited: as long as each change is followed by its invalidation nothing is
-// inconsistent; one writer that forgets it, and something is.
+// Many readers and writers, every hit audited: if each change is followed by its invalidation, nothing is
+// inconsistent. If one writer forgets it, something is.
 func TestAuditCountsWhatIsForgottenAndNothingElse(t *testing.T) {
 	for _, forgetful := range []bool{false, true} {
 		t.Run(fmt.Sprintf("forgetful %v", forgetful), func(t *testing.T) {

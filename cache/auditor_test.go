@@ -18,9 +18,9 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// cachedAs is a store in which each entry has this payload.
+// cachedAs returns a store in which each entry has this payload.
 func cachedAs(payload string) *stubStore {
-	return &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
+	return &stubStore{OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 		return registry.Lookup{Hit: true, Payload: []byte(payload), Remaining: time.Hour}, nil
 	}}
 }
@@ -34,7 +34,7 @@ func totals(c *Client) (sum AuditStats) {
 	return sum
 }
 
-// Values are compared, not how they happen to be written.
+// Audits compare values, not their encodings.
 func TestAuditComparesValues(t *testing.T) {
 	type user struct {
 		Name string          `json:"name"`
@@ -84,7 +84,7 @@ func TestAuditComparesValues(t *testing.T) {
 	}
 }
 
-// What the source has is asked for in the background, and never for more than a few entries at a time.
+// Audits load in the background, and only a few entries at a time.
 func TestAuditsNeitherHoldUpCallersNorFloodTheSource(t *testing.T) {
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		var now, most atomic.Int64
@@ -106,10 +106,10 @@ func TestAuditsNeitherHoldUpCallersNorFloodTheSource(t *testing.T) {
 		}
 		time.Sleep(defaultRefreshTimeout)
 		synctest.Wait()
-		if got := most.Load(); got == 0 || got > auditsAtOnce {
-			t.Errorf("%d loads at once, want 1 to %d", got, auditsAtOnce)
+		if got := most.Load(); got == 0 || got > maxAudits {
+			t.Errorf("%d loads at once, want 1 to %d", got, maxAudits)
 		}
-		if got, want := totals(c), (AuditStats{Inconclusive: auditsAtOnce}); got != want {
+		if got, want := totals(c), (AuditStats{Inconclusive: maxAudits}); got != want {
 			t.Errorf("got %+v, want %+v: a source that hangs is given up", got, want)
 		}
 	}, WithAudit(Audit{Share: 1}))
@@ -120,7 +120,7 @@ func TestAuditOfAnEntryThatRedisCannotShowIsInconclusive(t *testing.T) {
 	store := cachedAs(`"cached"`)
 	withClient(t, store, func(t *testing.T, c *Client) {
 		_, err := Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) {
-			store.read = func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }
+			store.OnRead = func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }
 			return "new", nil
 		})
 		synctest.Wait()
@@ -128,12 +128,12 @@ func TestAuditOfAnEntryThatRedisCannotShowIsInconclusive(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		if failures.Load() > 0 {
-			t.Error("a failure was told of, and no caller met one")
+			t.Error("a failure was reported that no caller met")
 		}
 	}, WithAudit(Audit{Share: 1}), WithFailureHook(func(Failure) { failures.Add(1) }))
 }
 
-// The end of the process does not wait for a grace, and is no evidence.
+// The end of the process does not wait for a grace, and proves nothing.
 func TestCloseEndsAudits(t *testing.T) {
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(ctx context.Context) (string, error) { return "new", ctx.Err() })
@@ -151,14 +151,14 @@ func TestCloseEndsAudits(t *testing.T) {
 	}, WithAudit(Audit{Share: 1}))
 }
 
-// Neither does an entry in memory say that it was live for a grace that was cut short, whatever the loader makes of its
+// An entry in memory was not live for the whole grace if that was cut short, whatever the loader does with its
 // context.
 func TestCloseIsNoEvidenceAgainstWhatIsServed(t *testing.T) {
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		audited := make(chan AuditResult, 1)
 		c.background.Start(t.Context(), func(ctx context.Context) {
 			load := func(context.Context) (any, error) { return "new", nil }
-			audited <- c.audit(ctx, &c.auditor.rules[0], immortal{}, reflect.TypeFor[string](), load)
+			audited <- c.loader.auditor.audit(ctx, &c.loader.auditor.sampler.rules[0], immortal{}, reflect.TypeFor[string](), load)
 		})
 		synctest.Wait()
 		if err := c.Close(t.Context()); err != nil {
@@ -178,15 +178,15 @@ func (immortal) negative() bool                    { return false }
 func (immortal) decoded(reflect.Type) (any, error) { return "cached", nil }
 
 func TestPanicInAnAuditIsTold(t *testing.T) {
-	told := make(chan Failure, 1)
+	reported := make(chan Failure, 1)
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { panic("no user ada@example.com") })
-		expectPanicToldOf(t, <-told, "string", "TestPanicInAnAuditIsTold")
-	}, WithAudit(Audit{Share: 1}), WithFailureHook(func(f Failure) { told <- f }))
+		expectPanicToldOf(t, <-reported, "string", "TestPanicInAnAuditIsTold")
+	}, WithAudit(Audit{Share: 1}), WithFailureHook(func(f Failure) { reported <- f }))
 }
 
 func TestStaleEntriesAreNotAudited(t *testing.T) {
-	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
+	store := &stubStore{OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 		return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"cached"`)}, nil
 	}}
 	withClient(t, store, func(t *testing.T, c *Client) {
@@ -200,7 +200,7 @@ func TestStaleEntriesAreNotAudited(t *testing.T) {
 
 // The first rule that covers an operation says how many of its hits are audited.
 func TestAuditsAreDrawnByOperation(t *testing.T) {
-	a := newAuditor([]Audit{
+	s := newSampler([]Audit{
 		{Share: 0.5, Operations: []Operation{{"users", "get"}}},
 		{Share: 1, Operations: []Operation{{Module: "orders"}}},
 		{Share: 0.1},
@@ -214,7 +214,7 @@ func TestAuditsAreDrawnByOperation(t *testing.T) {
 	} {
 		drawn := 0
 		for range draws {
-			if a.draw(key) != nil {
+			if s.draw(key) != nil {
 				drawn++
 			}
 		}
@@ -222,20 +222,20 @@ func TestAuditsAreDrawnByOperation(t *testing.T) {
 			t.Errorf("%v: %v were drawn, want %v", key, got, want)
 		}
 	}
-	if newAuditor(nil).draw(usersGet) != nil {
+	if newSampler(nil).draw(usersGet) != nil {
 		t.Error("a hit was drawn without a rule")
 	}
 }
 
 func TestAuditsAreCountedByOperationWithinBounds(t *testing.T) {
-	c := &Client{auditor: newAuditor([]Audit{{Share: 1}})}
-	for i := range 2 * auditedOperations {
-		c.auditor.count(Operation{"users", strings.Repeat("x", i)}, AuditInconsistent)
+	s := newSampler([]Audit{{Share: 1}})
+	for i := range 2 * maxAuditedOperations {
+		s.count(Operation{"users", strings.Repeat("x", i)}, AuditInconsistent)
 	}
-	c.auditor.count(Operation{"users", "x"}, AuditConsistent)
-	all := c.Audits()
-	if len(all) != auditedOperations {
-		t.Errorf("%d operations are counted, want %d", len(all), auditedOperations)
+	s.count(Operation{"users", "x"}, AuditConsistent)
+	all := s.stats()
+	if len(all) != maxAuditedOperations {
+		t.Errorf("%d operations are counted, want %d", len(all), maxAuditedOperations)
 	}
 	if got, want := all[1], (AuditStats{Operation: Operation{"users", "x"}, Consistent: 1, Inconsistent: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -256,19 +256,19 @@ func TestAuditRefusesWhatCannotWork(t *testing.T) {
 		{Share: 1, Grace: -1},
 		{Share: 1, Operations: []Operation{{Name: "get"}}},
 	} {
-		if _, err := newOptions([]Option{WithAudit(audit)}); err == nil || !strings.Contains(err.Error(), "WithAudit") {
+		if _, err := newOptions("shop", []Option{WithAudit(audit)}); err == nil || !strings.Contains(err.Error(), "WithAudit") {
 			t.Errorf("%+v: %v", audit, err)
 		}
 	}
 }
 
 func TestObserverIsToldOfAudits(t *testing.T) {
-	told := &diary{}
+	reported := &diary{}
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "cached", nil })
 		synctest.Wait()
-		if got := told.read(); !slices.Contains(got, "audit users.get: consistent") {
-			t.Errorf("told of %q", got)
+		if got := reported.read(); !slices.Contains(got, "audit users.get: consistent") {
+			t.Errorf("reported %q", got)
 		}
-	}, WithAudit(Audit{Share: 1}), WithObserver(told))
+	}, WithAudit(Audit{Share: 1}), WithObserver(reported))
 }

@@ -9,13 +9,13 @@ import "encoding/json"
 // Neither method may share memory between value and bytes: several callers decode the same bytes.
 type Codec interface {
 	Marshal(value any) ([]byte, error)
-	// Unmarshal decodes into dest, a non-nil pointer. It must fail on bytes that were not made of
+	// Unmarshal decodes into dest, a non-nil pointer. It must fail on bytes that were not made from
 	// such a value.
 	Unmarshal(data []byte, dest any) error
 }
 
-// JSON is the default codec, encoding/json. Note that it is lenient: fields that are missing or
-// unknown are no error. After an incompatible change of a type, change the revision of the policy.
+// JSON is the default codec, encoding/json. It is lenient: fields that are missing or unknown are no
+// error. After an incompatible change of a type, change the revision of the policy.
 type JSON struct{}
 
 // Marshal is json.Marshal.

@@ -15,18 +15,18 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// panicking is a Redis over whose answers something panics, as over a reply that nobody thought of.
+// panicking returns a Redis whose answers cause panics, as an unforeseen reply may.
 func panicking() *stubStore {
 	return &stubStore{
-		read:       func(context.Context, registry.Key) (registry.Lookup, error) { panic("read") },
-		lease:      func(context.Context, registry.Key) (registry.Lookup, error) { panic("lease") },
-		set:        func(context.Context, registry.Key) (registry.Filled, error) { panic("set") },
-		remove:     func(registry.Key) error { panic("delete") },
-		invalidate: func(context.Context, registry.Slot, registry.Scope) error { panic("invalidate") },
-		reclaim:    func(context.Context, registry.Slot) (registry.Reclaimed, error) { panic("reclaim") },
-		modules:    func() ([]string, error) { panic("modules") },
-		policy:     func() (registry.Policy, error) { panic("policy") },
-		report:     func(context.Context, registry.Slot, string, registry.Counters) error { panic("report") },
+		OnRead:       func(context.Context, registry.Key) (registry.Lookup, error) { panic("read") },
+		OnLease:      func(context.Context, registry.Key) (registry.Lookup, error) { panic("lease") },
+		OnSet:        func(context.Context, registry.Key) (registry.Filled, error) { panic("set") },
+		OnDelete:     func(registry.Key) error { panic("delete") },
+		OnInvalidate: func(context.Context, registry.Slot, registry.Scope) error { panic("invalidate") },
+		OnReclaim:    func(context.Context, registry.Slot) (registry.Reclaimed, error) { panic("reclaim") },
+		OnModules:    func() ([]string, error) { panic("modules") },
+		OnPolicy:     func() (registry.Policy, error) { panic("policy") },
+		OnReport:     func(context.Context, registry.Slot, string, registry.Counters) error { panic("report") },
 	}
 }
 
@@ -46,12 +46,12 @@ func TestAPanicOverAnAnswerOfRedisIsAnErrorForCallersAndEndsNothingInTheBackgrou
 			"InvalidateUser":   c.InvalidateUser(t.Context(), "ada"),
 		} {
 			if !errors.Is(err, registry.ErrMisbehaves) && !errors.Is(err, registry.ErrUnreachable) {
-				t.Errorf("%s: %v, want ErrMisbehaves, or that Redis is left alone", what, err)
+				t.Errorf("%s: %v, want ErrMisbehaves, or that a breaker is open", what, err)
 			}
 		}
 		time.Sleep(time.Minute) // reports, deliveries, trials
 		synctest.Wait()
-		if store.called("report") == 0 || store.called("invalidate users") < 2 {
+		if store.Called("report") == 0 || store.Called("invalidate users") < 2 {
 			t.Error("nothing goes on in the background")
 		}
 	})
@@ -60,7 +60,7 @@ func TestAPanicOverAnAnswerOfRedisIsAnErrorForCallersAndEndsNothingInTheBackgrou
 // The outbox goes on after a delivery that panicked.
 func TestAnInvalidationIsDeliveredThoughADeliveryPanicked(t *testing.T) {
 	calls := 0
-	store := &stubStore{invalidate: func(context.Context, registry.Slot, registry.Scope) error {
+	store := &stubStore{OnInvalidate: func(context.Context, registry.Slot, registry.Scope) error {
 		calls++
 		if calls < 3 {
 			panic("an answer that nobody thought of")
@@ -79,7 +79,7 @@ func TestAnInvalidationIsDeliveredThoughADeliveryPanicked(t *testing.T) {
 	})
 }
 
-// panickingObserver panics wherever the Client calls it but on the way of a request.
+// panickingObserver panics wherever the Client calls it, except in requests.
 type panickingObserver struct{ diary }
 
 func (*panickingObserver) Audited(context.Context, string, string, AuditResult) { panic("audited") }
@@ -89,13 +89,13 @@ func (*panickingObserver) StartInvalidation(context.Context, Invalidation) (cont
 
 func TestPanicsOfFunctionsOfTheApplicationInTheBackgroundDoNotEndTheProcess(t *testing.T) {
 	store := &stubStore{
-		read:    fresh,
-		modules: func() ([]string, error) { return []string{"users"}, nil },
-		report:  func(context.Context, registry.Slot, string, registry.Counters) error { return errDown },
+		OnRead:    fresh,
+		OnModules: func() ([]string, error) { return []string{"users"}, nil },
+		OnReport:  func(context.Context, registry.Slot, string, registry.Counters) error { return errDown },
 	}
-	var told atomic.Int64
+	var reported atomic.Int64
 	hook := func(Failure) {
-		told.Add(1)
+		reported.Add(1)
 		panic("the hook, too")
 	}
 	audit := Audit{Share: 1, Grace: time.Second, Equal: func(_, _ any) bool { panic("equal") }, Inconsistent: func(Operation) { panic("inconsistent") }}
@@ -104,14 +104,14 @@ func TestPanicsOfFunctionsOfTheApplicationInTheBackgroundDoNotEndTheProcess(t *t
 			_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "another", nil })
 		}
 		func() {
-			defer func() { _ = recover() }() // of a caller, where the hook may panic as ever
+			defer func() { _ = recover() }() // in a caller, where the hook may panic
 			if err := c.InvalidateUser(t.Context(), "ada"); !errors.Is(err, redact.ErrPanic) {
 				t.Errorf("got %v, want that something panicked", err)
 			}
 		}()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if told.Load() == 0 {
+		if reported.Load() == 0 {
 			t.Error("the hook was not called: the test shows nothing")
 		}
 	}, WithFailureHook(hook), WithObserver(&panickingObserver{}), WithAudit(audit))

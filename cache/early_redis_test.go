@@ -16,10 +16,10 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// always makes each read of an entry whose loads were timed refresh it.
+// always makes each read refresh an entry, if loads of its operation were timed.
 const always = 1e12
 
-// An entry that is there and fresh is replaced by one process, while others, and the readers of this one, read on. A
+// One process replaces an entry that is fresh, while others, and readers in this one, still read it. A
 // deletion fences the refresh as it does any load.
 func TestOneProcessRefreshesAFreshEntryEarly(t *testing.T) {
 	server := redistest.Start(t)
@@ -46,7 +46,7 @@ func TestOneProcessRefreshesAFreshEntryEarly(t *testing.T) {
 		}
 		return got
 	}
-	for _, c := range []cache.Cache{one, other} { // both are to know how long a load takes
+	for _, c := range []cache.Cache{one, other} { // both must know how long a load takes
 		fetch(c)
 		if err := c.Delete(t.Context(), usersGet); err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestEarlyRefreshIsFenced(t *testing.T) {
 	}
 	fetch("old")
 	release = make(chan struct{})
-	fetch("older") // from the cache, while a refresh loads what is out of date by now
+	fetch("older") // from the cache, while a refresh loads a value that is out of date by then
 	<-loading
 	if err := c.Delete(t.Context(), usersGet); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// ending is a Redis with one entry that ends, and one lock that gives the turn to one at a time.
+// ending is a Redis with one entry that ends, and one load lock.
 type ending struct {
 	ttl time.Duration
 
@@ -25,13 +25,13 @@ type ending struct {
 
 func (e *ending) store() *stubStore {
 	return &stubStore{
-		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			left := time.Until(e.end)
 			return registry.Lookup{Hit: left > 0, Payload: []byte(`"value"`), Remaining: max(0, left)}, nil
 		},
-		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			if e.locked {
@@ -40,7 +40,7 @@ func (e *ending) store() *stubStore {
 			e.locked = true
 			return registry.Lookup{Token: "2token", Cacheable: true}, nil
 		},
-		set: func(context.Context, registry.Key) (registry.Filled, error) {
+		OnSet: func(context.Context, registry.Key) (registry.Filled, error) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.end, e.locked = time.Now().Add(e.ttl), false
@@ -49,7 +49,7 @@ func (e *ending) store() *stubStore {
 	}
 }
 
-// readFor has the entry read each 10 ms, and returns how often a reader waited for a load, and how many loads
+// readFor reads the entry each 10 ms, and returns how often a reader waited for a load, and how many loads
 // there were.
 func readFor(t *testing.T, c *Client, length, loadTime time.Duration) (waited, loads int) {
 	t.Helper()
@@ -84,7 +84,7 @@ func TestEntryThatIsReadMuchIsRefreshedBeforeItEnds(t *testing.T) {
 	redis := &ending{ttl: ttl}
 	withClient(t, redis.store(), func(t *testing.T, c *Client) {
 		waited, loads := readFor(t, c, rounds*ttl, loadTime)
-		// But for the first. That one is late by chance has the probability e^-21, about.
+		// Except for the first. The probability that a later one waits is about e^-21.
 		if waited > 1 {
 			t.Errorf("readers waited %d times, in %d loads", waited, loads)
 		}
@@ -105,18 +105,18 @@ func TestWithoutEarlyRefreshAReaderWaitsEachTime(t *testing.T) {
 	})
 }
 
-// What the documentation says of the probability.
+// The probability is the documented one.
 func TestProbabilityOfAnEarlyRefresh(t *testing.T) {
 	const draws = 200_000
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
-		if c.headStart("users", "get") != 0 {
+		if c.loader.refresher.early.headStart("users", "get") != 0 {
 			t.Error("early although no load was timed")
 		}
-		c.loadTimes.add(Operation{"users", "get"}, loadTime)
+		c.loader.refresher.early.add(Operation{"users", "get"}, loadTime)
 		for _, left := range []time.Duration{0, loadTime, 2 * loadTime, 6 * loadTime} {
 			early := 0
 			for range draws {
-				if left <= c.headStart("users", "get") {
+				if left <= c.loader.refresher.early.headStart("users", "get") {
 					early++
 				}
 			}
@@ -128,7 +128,7 @@ func TestProbabilityOfAnEarlyRefresh(t *testing.T) {
 	}, WithEarlyRefresh(2))
 }
 
-// A turn that is another process' is left to it, and one that failed is given back after a rest.
+// A claim of another process is left to it. One that failed is released after a pause.
 func TestEarlyRefreshHasItsTurn(t *testing.T) {
 	redis := &ending{ttl: time.Hour}
 	store := redis.store()
@@ -147,36 +147,36 @@ func TestEarlyRefreshHasItsTurn(t *testing.T) {
 			return loads
 		}
 		redis.end = time.Now().Add(time.Hour)
-		c.loadTimes.add(Operation{"users", "get"}, time.Hour)
+		c.loader.refresher.early.add(Operation{"users", "get"}, time.Hour)
 		redis.locked = true
 		if loads := load(t.Context(), nil); loads != 0 {
-			t.Errorf("%d loads although it is another's turn", loads)
+			t.Errorf("%d loads although another process has the claim", loads)
 		}
-		time.Sleep(2 * refreshRest)
+		time.Sleep(2 * refreshBackoff)
 		redis.locked = false
-		if loads := load(t.Context(), fails); loads != 1 || store.called("unlock") != 0 {
-			t.Errorf("%d loads, %d times given back before the rest", loads, store.called("unlock"))
+		if loads := load(t.Context(), fails); loads != 1 || store.Called("unlock") != 0 {
+			t.Errorf("%d loads, %d unlocks before the pause", loads, store.Called("unlock"))
 		}
-		time.Sleep(2 * refreshRest)
-		if unlocks := store.called("unlock"); unlocks != 1 {
-			t.Errorf("the turn was given back %d times", unlocks)
+		time.Sleep(2 * refreshBackoff)
+		if unlocks := store.Called("unlock"); unlocks != 1 {
+			t.Errorf("%d unlocks after the pause", unlocks)
 		}
 	}, WithEarlyRefresh(1e6))
 }
 
 func TestLoadTimesAreBounded(t *testing.T) {
-	var times loadTimes
-	for i := range 2 * loadTimesKnown {
-		times.add(Operation{"users", string(rune(i))}, time.Second)
+	var early headStarts
+	for i := range 2 * maxLoadTimes {
+		early.add(Operation{"users", string(rune(i))}, time.Second)
 	}
-	if len(times.byOperation) != loadTimesKnown {
-		t.Errorf("%d are known", len(times.byOperation))
+	if len(early.loadTimes) != maxLoadTimes {
+		t.Errorf("%d are known", len(early.loadTimes))
 	}
 }
 
 func TestEarlyRefreshRefusesWhatIsNoScale(t *testing.T) {
 	for _, beta := range []float64{-1, math.NaN(), math.Inf(1)} {
-		if _, err := newClient(over(&stubStore{}), "shop", WithEarlyRefresh(beta)); err == nil {
+		if _, err := newStubClient(&stubStore{}, "shop", WithEarlyRefresh(beta)); err == nil {
 			t.Errorf("%v was accepted", beta)
 		}
 	}

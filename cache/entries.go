@@ -8,108 +8,88 @@ import (
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/near"
-	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Get implements Cache.
-func (c *Client) Get(ctx context.Context, key Key, out any) (bool, error) {
-	if c.observer != nil {
-		return c.getObserved(ctx, key, out)
+// get is Client.Get. It tells the observer, if there is one.
+func (l *loader) get(ctx context.Context, key Key, out any) (found bool, err error) {
+	if l.observer == nil {
+		_, found, err = l.read(ctx, key, out)
+		return found, err
 	}
-	_, found, err := c.get(ctx, key, out)
+	ctx, done := l.observer.StartRequest(ctx, Request{Verb: VerbGet, Module: key.Module, Operation: key.Operation})
+	outcome, found, err := l.read(ctx, key, out)
+	done(outcome, err)
 	return found, err
 }
 
-func (c *Client) get(ctx context.Context, key Key, out any) (outcome Outcome, found bool, err error) {
+// read reads an entry without loading it.
+func (l *loader) read(ctx context.Context, key Key, out any) (outcome Outcome, found bool, err error) {
 	if err := dest.Check(out); err != nil {
 		return OutcomeError, false, err
 	}
-	entry, err := c.entry(key)
+	entry, err := entryKey(l.gateway.Slot(key.Module), key)
 	if err != nil {
-		c.failed(key.Module, key.Operation, err)
+		l.failures.add(key.Module, key.Operation, err)
 		return OutcomeError, false, err
 	}
-	nearby, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
+	nearKey, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
 	if !plain {
-		nearby = near.DigestKey(entry)
+		nearKey = near.DigestKey(entry)
 	}
-	if kept, err := c.getNear(nearby, out); kept {
+	if found, err := l.getNear(nearKey, out); found {
 		return OutcomeNearHit, err == nil, err
 	}
-	if c.outbox.Covers(entry) {
+	if l.outbox.Covers(entry) {
 		return OutcomeBypass, false, ErrQueued
 	}
-	stamp := c.near.Stamp(entry)
-	lookup, err := c.read(ctx, entry)
+	stamp := l.near.Stamp(entry)
+	lookup, err := l.gateway.Read(ctx, entry)
 	if err != nil {
 		return OutcomeError, false, err
 	}
-	if lookup.Hit && c.give(entry, lookup, out) {
-		c.putNear(nearby, entry, out, lookup, stamp)
-		c.reports.Add(key.Module, key.Operation, hitCounters(lookup))
+	if lookup.Hit && l.use(entry, lookup, out) {
+		l.putNear(nearKey, entry, out, lookup, stamp)
+		l.reports.Add(key.Module, key.Operation, hitCounters(lookup))
 		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}
-	c.reports.Add(key.Module, key.Operation, registry.Counters{Misses: 1})
+	l.reports.Add(key.Module, key.Operation, registry.Counters{Misses: 1})
 	return OutcomeMiss, false, nil
 }
 
-func hitCounters(hit registry.Lookup) registry.Counters {
-	if hit.Stale {
-		return registry.Counters{Stale: 1}
-	}
-	return registry.Counters{Hits: 1}
-}
-
-// Set implements Cache, in three calls to Redis.
-func (c *Client) Set(ctx context.Context, key Key, value any) error {
-	entry, err := c.entry(key)
+// set stores a value in place of the one that is there, in three calls to Redis.
+func (l *loader) set(ctx context.Context, key Key, value any) error {
+	entry, err := entryKey(l.gateway.Slot(key.Module), key)
 	if err != nil {
-		c.failed(key.Module, key.Operation, err)
+		l.failures.add(key.Module, key.Operation, err)
 		return err
 	}
-	payload, err := c.encode(value)
+	payload, err := encode(l.codec, value)
 	if err != nil {
-		c.failed(key.Module, key.Operation, err)
+		l.failures.add(key.Module, key.Operation, err)
 		return err
 	}
-	// The deletion makes room for a lease, and keeps loads that are under way from overwriting the value.
-	if err := c.remove(ctx, c.timeout, entry); err != nil {
+	// Only an entry that is gone can be leased. The removal also keeps loads under way from
+	// overwriting the value.
+	if err := l.gateway.Remove(ctx, l.timeout, entry); err != nil {
 		return err
 	}
-	lookup, err := c.lease(ctx, c.timeout, entry, 0)
+	lookup, err := l.gateway.Lease(ctx, l.timeout, entry, 0)
 	if err != nil {
 		return err
 	}
-	// A hit was stored after the deletion: as if it had replaced the value a moment later.
+	// A hit was stored after the removal, as if it had replaced the value a moment later.
 	if lookup.Hit || !lookup.Cacheable {
 		return nil
 	}
-	filled, err := c.set(ctx, c.timeout, entry, payload, lookup.Token)
+	outcome, err := l.gateway.Set(ctx, l.timeout, entry, payload, lookup.Token)
 	if err != nil {
 		return err
 	}
-	if filled.Outcome == registry.Refused {
-		err := refusal(entry)
-		c.failed(key.Module, key.Operation, err)
+	if outcome == registry.Refused {
+		err := refusal(entry, len(payload))
+		l.failures.add(key.Module, key.Operation, err)
 		return err
 	}
 	return nil // a fenced value was invalidated before it could be read
-}
-
-// Delete implements Cache.
-func (c *Client) Delete(ctx context.Context, key Key) error {
-	entry, err := c.entry(key)
-	if err != nil {
-		c.failed(key.Module, key.Operation, err)
-		return err
-	}
-	invalidation := Invalidation{Module: key.Module, Operation: key.Operation, Extent: ExtentEntry}
-	return c.observeInvalidation(ctx, invalidation, func(ctx context.Context) error {
-		p := outbox.Scope{Operation: entry.Operation, User: entry.User, ID: entry.ID}
-		if err := c.coalesce(entry.Module, p, registry.ModeHard); err != nil {
-			return err
-		}
-		return c.enqueue(c.remove(ctx, c.timeout, entry), entry.Module, p, registry.ModeHard)
-	})
 }

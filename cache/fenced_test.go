@@ -22,10 +22,10 @@ import (
 
 var usersSlot = registry.Slot{Namespace: namespace, Module: "users"}
 
-// versioned is what is cached: a version, which grows with each change.
+// versioned is a source whose value is a version that grows with each change.
 type versioned struct {
 	version atomic.Int64
-	// floor is the version that the last invalidation was made for: no read that begins now may return an older one.
+	// floor is the version at the last invalidation: no read that begins now may return an older one.
 	floor atomic.Int64
 }
 
@@ -49,7 +49,7 @@ func (s *versioned) change(t *testing.T, c cache.Cache) {
 	s.floor.Store(version)
 }
 
-// readOn lets many readers hold what they get against the floor, until stop is called.
+// readOn starts many readers that compare what they get with the floor, until stop is called.
 func (s *versioned) readOn(t *testing.T, clients ...cache.Cache) (stop func()) {
 	t.Helper()
 	var group sync.WaitGroup
@@ -80,7 +80,7 @@ func (s *versioned) readOn(t *testing.T, clients ...cache.Cache) (stop func()) {
 	}
 }
 
-// wantInRedis says what a client finds that knows nothing of fences.
+// wantInRedis checks what a client without fences finds.
 func wantInRedis(t *testing.T, client redis.UniversalClient, want string) {
 	t.Helper()
 	id, err := cache.ID(usersGet.Params)
@@ -112,7 +112,7 @@ func TestWhatAnOldSnapshotBringsBackIsNotRead(t *testing.T) {
 	wantInRedis(t, server.Client(), "1")
 }
 
-// A process that is started after the restart knows nothing of what was before.
+// A process that is started after the restart does not know the state before.
 func TestWhatAnOldSnapshotBringsBackIsNotReadByANewProcess(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
@@ -189,7 +189,7 @@ func TestNoReadIsStaleWhileRedisGoesBackInTime(t *testing.T) {
 	}
 }
 
-// cachedVersion is that of the entry that a client finds that knows nothing of fences; -1: none.
+// cachedVersion returns the version that a client without fences finds, -1 if there is none.
 func cachedVersion(t *testing.T, client redis.UniversalClient) int64 {
 	t.Helper()
 	id, err := cache.ID(usersGet.Params)
@@ -243,7 +243,7 @@ func TestWhoeverComesFirstFencesForAll(t *testing.T) {
 	}
 }
 
-// A client that waits leaves it to the operator to say what was lost.
+// A client that waits leaves it to the operator to invalidate what was lost.
 func TestAClientThatWaitsLeavesFencingToOthers(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
@@ -285,24 +285,24 @@ func TestAClientThatMayNotAskSaysSoOnceAndGoesOn(t *testing.T) {
 			server.AddUser("shop", "secret", "~cw:{shop/*", "~cw:{shop}*", "+@all", denied)
 			options := redisOptions(server.Addr())
 			options.Username, options.Password = "shop", "secret"
-			var told atomic.Int64
+			var reported atomic.Int64
 			c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
 				if strings.Contains(f.Err.Error(), "+info +getex") {
-					told.Add(1)
+					reported.Add(1)
 				}
 			}))
 			fetchLoaded(t, c, usersGet)
 			if fetchLoaded(t, c, usersGet) {
 				t.Error("nothing is cached")
 			}
-			if n := told.Load(); n != 1 {
-				t.Errorf("told %d times what to allow, want once", n)
+			if n := reported.Load(); n != 1 {
+				t.Errorf("reported %d times what to allow, want once", n)
 			}
 		})
 	}
 }
 
-// What a hit costs is what it cost before: fences are looked at when a module is read first.
+// A hit costs no more than without fences: a fence is checked when a module is first read.
 func TestFencesCostAHitNothing(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())

@@ -5,196 +5,195 @@ package cache
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
+	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/heads"
 	"github.com/cachewright/cachewright/cache/internal/near"
+	"github.com/cachewright/cachewright/cache/internal/outbox"
+	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
 )
 
-type loader = func(context.Context) (any, error)
+// loader reads entries through the cache. It asks the near cache, then Redis, then the source.
+type loader struct {
+	gateway  *gateway.Gateway
+	outbox   *outbox.Outbox
+	near     *near.Cache // nil: none
+	reports  *report.Reporter
+	failures *failures
+	observer Observer // nil: none
+	codec    Codec
 
-// flightKey holds the heads of the lease beside the entry: who comes after an invalidation finds
-// others in place, and so never joins a load that began before it, wherever the invalidation came from.
-type flightKey struct {
-	registry.Key
+	loads     *loads
+	refresher *refresher
+	auditor   *auditor
 
-	heads string
+	timeout  time.Duration // for all calls to Redis of one Fetch
+	loadWait time.Duration
 }
 
-// headsOf returns the part of a token that is the same for all who took theirs between the same
-// invalidations: its first character says whether the load lock came with it.
-func headsOf(token registry.Token) string {
-	if token == "" {
-		return ""
+// fetch is Client.Fetch. It tells the observer, if there is one.
+func (l *loader) fetch(ctx context.Context, key Key, out any, load loadFunc) (err error) {
+	if l.observer == nil {
+		_, err = l.serve(ctx, key, out, load)
+		return err
 	}
-	return string(token[1:])
-}
-
-// ticket is leave to fill an entry.
-type ticket struct {
-	token  registry.Token
-	locked bool          // with the load lock
-	left   time.Duration // of the time that the Fetch may wait for Redis
-}
-
-// loaded is what a flight brings: the value itself for the caller whose load it was, and bytes of
-// which any other may decode a copy, if they are to be shared. What another process loaded is bytes alone.
-type loaded struct {
-	value   any
-	payload []byte
-	shared  bool
-	foreign bool
-	// storedNegative beside ErrNotFound: the cache has taken note.
-	storedNegative bool
-}
-
-// Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
-// not to a type that load's value can be assigned to.
-func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.Context) (any, error)) error {
-	if c.observer != nil {
-		return c.fetchObserved(ctx, key, out, load)
-	}
-	_, err := c.fetch(ctx, key, out, load)
+	ctx, done := l.observer.StartRequest(ctx, Request{Verb: VerbFetch, Module: key.Module, Operation: key.Operation})
+	outcome, err := OutcomeMiss, errNoReturn
+	defer func() { done(outcome, err) }()
+	outcome, err = l.serve(ctx, key, out, observedLoad(l.observer, key, load))
 	return err
 }
 
-func (c *Client) fetch(ctx context.Context, key Key, out any, load loader) (Outcome, error) {
+// serve makes out hold the value of an entry, wherever it comes from.
+func (l *loader) serve(ctx context.Context, key Key, out any, load loadFunc) (Outcome, error) {
 	if err := dest.Check(out); err != nil {
 		return OutcomeError, err
 	}
 	if err := ctx.Err(); err != nil {
 		return OutcomeError, err
 	}
-	nearby, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
+	nearKey, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
 	if plain {
-		if found, err := c.getNear(nearby, out); found {
-			c.auditNear(ctx, key, nearby, out, load)
+		if found, err := l.getNear(nearKey, out); found {
+			l.auditor.auditNear(ctx, key, nearKey, out, load)
 			return OutcomeNearHit, err
 		}
 	}
-	entry, err := c.entry(key)
+	entry, err := entryKey(l.gateway.Slot(key.Module), key)
 	if err != nil {
-		c.failed(key.Module, key.Operation, err)
+		l.failures.add(key.Module, key.Operation, err)
 		return OutcomeError, loadUnnamed(ctx, out, load)
 	}
 	if !plain {
-		nearby = near.DigestKey(entry)
-		if found, err := c.getNear(nearby, out); found {
-			c.auditNear(ctx, key, nearby, out, load)
+		nearKey = near.DigestKey(entry)
+		if found, err := l.getNear(nearKey, out); found {
+			l.auditor.auditNear(ctx, key, nearKey, out, load)
 			return OutcomeNearHit, err
 		}
 	}
-	if c.outbox.Covers(entry) {
-		return OutcomeBypass, c.loadAlone(ctx, entry, out, load)
+	if l.outbox.Covers(entry) {
+		return OutcomeBypass, l.loads.alone(ctx, entry, out, load)
 	}
-	stamp := c.near.Stamp(entry)
-	lookup, left, found := c.find(ctx, entry, out, load)
-	switch {
-	case found:
-		c.putNear(nearby, entry, out, lookup, stamp)
-		c.auditHit(ctx, key, entry, lookup, out, load)
+	stamp := l.near.Stamp(entry)
+	lookup, left, found := l.find(ctx, entry, out, load)
+	if found {
+		l.putNear(nearKey, entry, out, lookup, stamp)
+		l.auditor.auditHit(ctx, key, entry, lookup, out, load)
 		return outcomeOfHit(lookup), errorOf(lookup)
-	case ctx.Err() != nil:
-		return OutcomeError, ctx.Err()
-	case !lookup.Cacheable:
-		return outcomeOfLoad(lookup), c.loadAlone(ctx, entry, out, load)
-	default:
-		return outcomeOfLoad(lookup), c.loadTogether(ctx, entry, lookup, left, out, load)
 	}
+	if err := ctx.Err(); err != nil {
+		return OutcomeError, err
+	}
+	return outcomeOfMiss(lookup), l.load(ctx, miss{key: entry, lookup: lookup, left: left}, out, load)
 }
 
-// find reads the entry into out, or finds that the source has nothing, or returns a miss. Only if that is
-// cacheable has Redis answered, with a token to fill the entry, and perhaps the load lock; left is how much longer the
-// caller may wait for Redis.
-func (c *Client) find(ctx context.Context, key registry.Key, out any, load loader) (lookup registry.Lookup, left time.Duration, found bool) {
+// load gets the value of an entry that neither the near cache nor Redis has. If the load of another
+// caller takes too long, it looks for the entry again, and loads beside that caller.
+func (l *loader) load(ctx context.Context, m miss, out any, load loadFunc) error {
+	if !m.lookup.Cacheable {
+		return l.loads.alone(ctx, m.key, out, load)
+	}
+	err := l.loads.shared(ctx, m, out, load)
+	if !errors.Is(err, flight.ErrOverdue) {
+		return err
+	}
+	lookup, left, found := l.find(ctx, m.key, out, load)
+	switch {
+	case found:
+		return errorOf(lookup)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !lookup.Cacheable:
+		return l.loads.alone(ctx, m.key, out, load)
+	}
+	err = l.loads.shared(ctx, miss{key: m.key, lookup: lookup, left: left}, out, load)
+	if errors.Is(err, flight.ErrOverdue) {
+		return l.loads.stuck(m.key)
+	}
+	return err
+}
+
+// find looks for an entry in Redis. If it is found, out holds its value, unless it is negative.
+// Otherwise the lookup is a miss. It is cacheable only if Redis answered, with a token to fill the
+// entry and perhaps the load lock. left is how much longer the caller may wait for Redis.
+func (l *loader) find(
+	ctx context.Context, key registry.Key, out any, load loadFunc,
+) (lookup registry.Lookup, left time.Duration, found bool) {
 	began := time.Now()
-	lookup, err := c.read(ctx, key)
+	lookup, err := l.gateway.Read(ctx, key)
 	if err != nil {
 		return registry.Lookup{}, 0, false
 	}
 	if lookup.Hit {
-		if c.give(key, lookup, out) {
-			c.served(ctx, key, lookup, load)
+		if l.use(key, lookup, out) {
+			l.countHit(ctx, key, lookup, load)
 			return lookup, 0, true
 		}
-		// Of no use to this version of the application. Only what is gone can be leased.
-		if err := c.remove(ctx, c.timeout-time.Since(began), key); err != nil {
+		// This version of the application cannot use it. Only an entry that is gone can be leased.
+		if err := l.gateway.Remove(ctx, l.timeout-time.Since(began), key); err != nil {
 			return registry.Lookup{}, 0, false
 		}
 	}
-	lookup, err = c.lease(ctx, c.timeout-time.Since(began), key, c.loadWait)
+	lookup, err = l.gateway.Lease(ctx, l.timeout-time.Since(began), key, l.loadWait)
 	if err != nil || !lookup.Hit {
-		return lookup, c.timeout - time.Since(began), false
+		return lookup, l.timeout - time.Since(began), false
 	}
 	if lookup.Token != "" {
-		c.refresh(ctx, key, lookup.Token, load)
+		l.refresher.refreshStale(ctx, key, lookup.Token, load)
 	}
-	if !c.give(key, lookup, out) {
+	if !l.use(key, lookup, out) {
 		return registry.Lookup{}, 0, false
 	}
 	return lookup, 0, true
 }
 
-// give says whether a hit is of use to the caller: out now holds its value, or it is negative.
-func (c *Client) give(key registry.Key, hit registry.Lookup, out any) bool {
-	return hit.Negative || c.decode(key, hit.Payload, out)
-}
-
-// errorOf returns what a caller gets for a hit.
-func errorOf(hit registry.Lookup) error {
+// use reports whether a hit serves the caller: out holds its value, or it is negative.
+func (l *loader) use(key registry.Key, hit registry.Lookup, out any) bool {
 	if hit.Negative {
-		return ErrNotFound
+		return true
 	}
-	return nil
+	if err := decode(l.codec, hit.Payload, out); err != nil {
+		l.failures.add(key.Module, key.Operation, err)
+		return false
+	}
+	return true
 }
 
-// served counts a hit by a read, and sees to it that a stale one, or one near its end, is refreshed. The lease of a refresh
-// is counted by Redis.
-func (c *Client) served(ctx context.Context, key registry.Key, hit registry.Lookup, load loader) {
+// countHit counts a hit, and refreshes an entry that is stale or close to its end. Redis counts a
+// stale hit itself when it leases the entry for a refresh.
+func (l *loader) countHit(ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc) {
 	if !hit.Stale {
-		c.refreshEarly(ctx, key, hit, load)
+		l.refresher.refreshEarly(ctx, key, hit, load)
 	}
-	if !hit.Stale || !c.refresh(ctx, key, "", load) {
-		c.reports.Add(key.Module, key.Operation, hitCounters(hit))
+	if !hit.Stale || !l.refresher.refreshStale(ctx, key, "", load) {
+		l.reports.Add(key.Module, key.Operation, hitCounters(hit))
 	}
 }
 
-// fill encodes and stores a loaded value. It takes place even if all callers have left. The payload is nil
-// if the value cannot be encoded, the outcome 0 if Redis could not say, or does not know yet of an invalidation.
-func (c *Client) fill(ctx context.Context, key registry.Key, ticket ticket, value any) ([]byte, registry.Outcome) {
-	payload, err := c.encode(value)
-	if err != nil {
-		c.failed(key.Module, key.Operation, err)
-		return nil, 0
+// getNear reports whether the near cache has an entry. If so, out holds its value, or the error is
+// ErrNotFound. While an invalidation waits for Redis, the near cache is not read.
+func (l *loader) getNear(key near.Key, out any) (found bool, err error) {
+	if l.near == nil || l.outbox.Waiting() {
+		return false, nil
 	}
-	if c.outbox.Covers(key) {
-		return payload, 0
+	found, negative := l.near.Get(key, out)
+	if negative {
+		return true, ErrNotFound
 	}
-	filled, _ := c.set(context.WithoutCancel(ctx), ticket.left, key, payload, ticket.token) // a failure was told of
-	if filled.Outcome == registry.Refused {
-		c.failed(key.Module, key.Operation, refusal(key))
-	}
-	return payload, filled.Outcome
+	return found, nil
 }
 
-// passed says of a fill that the policy let it pass and, if it came too late, that only an invalidation
-// kept it out.
-func passed(outcome registry.Outcome) bool {
-	return outcome == registry.Stored || outcome == registry.Fenced
-}
-
-// fillNegative takes note that the source has nothing, if the policy has a negativeTTL.
-func (c *Client) fillNegative(ctx context.Context, key registry.Key, ticket ticket) registry.Outcome {
-	if c.outbox.Covers(key) {
-		return 0
+// putNear keeps what out holds after a hit. It keeps an entry that is refreshed early for less time
+// than it has left, so that this process reads Redis again before the end.
+func (l *loader) putNear(key near.Key, entry registry.Key, out any, hit registry.Lookup, stamp heads.Stamp) {
+	if l.near == nil {
+		return
 	}
-	filled, _ := c.setNegative(context.WithoutCancel(ctx), ticket.left, key, ticket.token) // a failure was told of
-	return filled.Outcome
-}
-
-func refusal(key registry.Key) error {
-	return fmt.Errorf("%w: an entry of %s, operation %s: it is larger than maxEntryBytes allows, or has no user although the operation's scope is User",
-		ErrRefused, key.Slot, key.Operation)
+	hit.Remaining -= l.refresher.early.headStart(entry.Module, entry.Operation)
+	l.near.Put(key, entry.Slot, out, hit, stamp)
 }

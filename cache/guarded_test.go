@@ -13,7 +13,7 @@ import (
 	"github.com/cachewright/cachewright/internal/respguard"
 )
 
-// Whoever answers may announce more than the process has memory; a client that the application made must not believe it.
+// A server may announce more bytes than the process has memory. A client that the application made must not trust it.
 func TestClientOfAnApplicationReadsNoReplyWithoutBounds(t *testing.T) {
 	server := redistest.Start(t)
 	for role, made := range map[redistest.Role]func(addr string) redis.UniversalClient{

@@ -23,18 +23,18 @@ import (
 )
 
 const (
-	// hostilePatience is when a call counts as one that never ends, on a machine that does much else.
+	// hostilePatience is after how long a call counts as one that never ends, on a busy machine.
 	hostilePatience = 30 * time.Second
 	// hostileAtOnce is how many servers misbehave at a time.
 	hostileAtOnce = 8
 	// hostileHeap bounds what all of them may add to the heap. An application may read replies of a million elements, which
 	// take some 60 MiB once decoded, on a few connections at a time.
 	hostileHeap = 384 << 20
-	// hostileSample is one in so many faults that a test meets if it is not to meet all.
+	// hostileSample is one in how many faults a test takes, if it does not take all.
 	hostileSample = 10
 )
 
-// hostileCalls has every call of a Client but Fetch, which answers whatever happens.
+// hostileCalls has every call of a Client, except Fetch, which answers whatever happens.
 var hostileCalls = map[string]func(context.Context, *cache.Client) error{
 	"Audits": func(_ context.Context, c *cache.Client) error { c.Audits(); return nil },
 	"Close":  func(context.Context, *cache.Client) error { return nil }, // at the end of all
@@ -155,7 +155,7 @@ func (a hostileApplication) meet(t *testing.T, upstream string, faults []rediste
 	group.Wait()
 }
 
-// useAll makes every call at a server with a fault, all at the same time, and returns the names of what it was asked.
+// useAll makes every call to a server with a fault, all at the same time, and returns the names of the commands that it got.
 func (a hostileApplication) useAll(t *testing.T, upstream string, fault redistest.Fault) []string {
 	server := redistest.StartHostile(t, upstream, a.role, fault)
 	connection := a.client(server.Addr())
@@ -178,7 +178,7 @@ func (a hostileApplication) useAll(t *testing.T, upstream string, fault redistes
 		a.use(t, client, fault)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		_ = client.Close(ctx) // it may have something that it cannot deliver
+		_ = client.Close(ctx) // its outbox may not be empty
 	}()
 	select {
 	case <-ended:
@@ -214,7 +214,7 @@ func (a hostileApplication) use(t *testing.T, client *cache.Client, fault redist
 	fetch("list")
 }
 
-// silent takes what go-redis logs of each connection that fails.
+// silent drops what go-redis logs for each connection that fails.
 type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	entryid "github.com/cachewright/cachewright/cache/internal/params"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // ID returns the part of an entry's key that stands for the params of the operation: the first 18
@@ -28,4 +29,13 @@ func ID(params any) (string, error) {
 		return "", fmt.Errorf("%w: %T: %w", ErrParams, params, err)
 	}
 	return id, nil
+}
+
+// entryKey returns the key of an entry in Redis.
+func entryKey(slot registry.Slot, key Key) (registry.Key, error) {
+	id, err := ID(key.Params)
+	if err != nil {
+		return registry.Key{}, err
+	}
+	return registry.Key{Slot: slot, Operation: key.Operation, ID: id, User: key.User}, nil
 }

@@ -7,173 +7,158 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
-// invalidationsAtOnce bounds the connections that an invalidation of a user in all modules takes.
-const invalidationsAtOnce = 8
+// maxInvalidations bounds the connections that the invalidation of a user in all modules takes.
+const maxInvalidations = 8
 
-// InvalidateModule implements Cache.
-func (c *Client) InvalidateModule(ctx context.Context, module string) error {
-	return c.invalidate(ctx, module, registry.Scope{}, registry.ModeHard)
+// Empty names are refused here. To the registry, an empty scope is the whole module.
+var (
+	errNoModule    = errors.New("cache: the module is empty; name one")
+	errNoOperation = errors.New("cache: the operation is empty; name one, or invalidate the module")
+	errNoUser      = errors.New("cache: the user is empty; name one, or invalidate the module")
+)
+
+var errCoalesced = fmt.Errorf("%w: %w: one that covers it waits already", ErrQueued, registry.ErrUnreachable)
+
+// invalidator invalidates entries. What does not reach Redis goes to the outbox.
+type invalidator struct {
+	gateway  *gateway.Gateway
+	outbox   *outbox.Outbox
+	modules  *modules
+	failures *failures
+	observer Observer // nil: none
+	timeout  time.Duration
 }
 
-// InvalidateOperation implements Cache.
-func (c *Client) InvalidateOperation(ctx context.Context, module, operation string) error {
+func (i *invalidator) operation(ctx context.Context, module, operation string) error {
 	if operation == "" {
 		return errNoOperation
 	}
-	return c.invalidate(ctx, module, registry.Scope{Operation: operation}, registry.ModeHard)
+	return i.invalidate(ctx, module, registry.Scope{Operation: operation}, registry.ModeHard)
 }
 
-// InvalidateUser implements Cache. The error joins those of all modules that failed.
-func (c *Client) InvalidateUser(ctx context.Context, user string, modules ...string) error {
+// user invalidates a user in the given modules, or in all if there are none. Its error joins those of
+// all modules that failed.
+func (i *invalidator) user(ctx context.Context, user string, modules []string) error {
 	if user == "" {
 		return errNoUser
 	}
 	if len(modules) == 0 {
-		return c.invalidateUserEverywhere(ctx, user, registry.ModeHard)
+		return i.userEverywhere(ctx, user, registry.ModeHard)
 	}
-	return c.invalidateUser(ctx, user, modules, registry.ModeHard)
+	return i.userIn(ctx, user, modules, registry.ModeHard)
 }
 
-// InvalidateSoftly implements Cache.
-func (c *Client) InvalidateSoftly(ctx context.Context, scope Scope) error {
+func (i *invalidator) softly(ctx context.Context, scope Scope) error {
 	if scope.Module == "" && scope.Operation == "" && scope.User != "" {
-		return c.invalidateUserEverywhere(ctx, scope.User, registry.ModeSoft)
+		return i.userEverywhere(ctx, scope.User, registry.ModeSoft)
 	}
-	return c.invalidate(ctx, scope.Module, registry.Scope{Operation: scope.Operation, User: scope.User}, registry.ModeSoft)
+	covered := registry.Scope{Operation: scope.Operation, User: scope.User}
+	return i.invalidate(ctx, scope.Module, covered, registry.ModeSoft)
 }
 
-func (c *Client) invalidateUserEverywhere(ctx context.Context, user string, mode registry.Mode) error {
-	modules, unlisted := c.modules.list(), c.coalesceUnlisted(user, mode)
-	if unlisted == nil {
-		modules, unlisted = c.allModulesInTime(ctx)
-		unlisted = c.enqueue(unlisted, outbox.EveryModule, outbox.Scope{User: user}, mode)
-	}
-	return errors.Join(c.invalidateUser(ctx, user, modules, mode), unlisted)
+func (i *invalidator) userEverywhere(ctx context.Context, user string, mode registry.Mode) error {
+	modules, err := i.modulesOrQueue(ctx, outbox.Scope{User: user}, mode)
+	return errors.Join(i.userIn(ctx, user, modules, mode), err)
 }
 
-// coalesceUnlisted is coalesce for the modules that are not known, while their list cannot be reached.
-func (c *Client) coalesceUnlisted(user string, mode registry.Mode) error {
-	if !c.modules.unreachable.Load() {
-		return nil
+// modulesOrQueue returns the modules of the namespace. If their list is out of reach, it queues the
+// invalidation for every module and returns the modules that it knows.
+func (i *invalidator) modulesOrQueue(ctx context.Context, scope outbox.Scope, mode registry.Mode) ([]string, error) {
+	if i.modules.unlisted.Load() {
+		if err := i.coalesce(outbox.EveryModule, scope, mode); err != nil {
+			return i.modules.known(), err
+		}
 	}
-	return c.coalesce(outbox.EveryModule, outbox.Scope{User: user}, mode)
+	modules, err := i.modules.all(ctx)
+	return modules, i.enqueue(err, outbox.EveryModule, scope, mode)
 }
 
-func (c *Client) invalidateUser(ctx context.Context, user string, modules []string, mode registry.Mode) error {
-	failures := make([]error, len(modules))
+func (i *invalidator) userIn(ctx context.Context, user string, modules []string, mode registry.Mode) error {
+	failed := make([]error, len(modules))
 	var group errgroup.Group
-	group.SetLimit(invalidationsAtOnce)
-	for i, module := range modules {
+	group.SetLimit(maxInvalidations)
+	for n, module := range modules {
 		group.Go(func() error {
-			defer func() { // an observer has no caller to panic in here
+			defer func() { // an observer must not panic where it has no caller
 				if value := recover(); value != nil {
-					failures[i] = redact.Panic("an invalidation was broken off", value)
+					failed[n] = redact.Panic("an invalidation was broken off", value)
 				}
 			}()
-			failures[i] = c.invalidate(ctx, module, registry.Scope{User: user}, mode)
+			failed[n] = i.invalidate(ctx, module, registry.Scope{User: user}, mode)
 			return nil
 		})
 	}
-	_ = group.Wait() // the failures are all wanted, not only the first
-	return errors.Join(failures...)
+	_ = group.Wait() // the errors of all modules are wanted, not only the first
+	return errors.Join(failed...)
 }
 
-func (c *Client) allModulesInTime(ctx context.Context) ([]string, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
-	defer cancel()
-	var modules []string
-	err := contained(func() (err error) {
-		modules, err = c.allModules(bounded)
-		return err
-	})
-	c.modules.unreachable.Store(errors.Is(err, registry.ErrUnreachable))
-	if err != nil && ctx.Err() == nil {
-		c.failed("", "", err)
-	}
-	return modules, err
-}
-
-// invalidate asks Redis whatever the breaker says: an invalidation must not be lost to save time. One that is covered by
-// another that waits is not.
-func (c *Client) invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
+// invalidate tries Redis whatever the breakers say, because an invalidation must not be lost to save
+// time. It does not try if one that covers it waits already.
+func (i *invalidator) invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
 	if module == "" {
 		return errNoModule
 	}
-	return c.observeInvalidation(ctx, invalidationOf(module, scope, mode), func(ctx context.Context) error {
-		return c.invalidateNow(ctx, module, scope, mode)
+	return observed(ctx, i.observer, invalidationOf(module, scope, mode), func(ctx context.Context) error {
+		queued := outbox.Scope{Operation: scope.Operation, User: scope.User}
+		if err := i.coalesce(module, queued, mode); err != nil {
+			return err
+		}
+		return i.enqueue(i.gateway.Invalidate(ctx, module, scope, mode), module, queued, mode)
 	})
 }
 
-func (c *Client) invalidateNow(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
-	p := outbox.Scope{Operation: scope.Operation, User: scope.User}
-	if err := c.coalesce(module, p, mode); err != nil {
+// entry invalidates one entry.
+func (i *invalidator) entry(ctx context.Context, key Key) error {
+	entry, err := entryKey(i.gateway.Slot(key.Module), key)
+	if err != nil {
+		i.failures.add(key.Module, key.Operation, err)
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
-	defer cancel()
-	var invalidated registry.Invalidated
-	err := contained(func() (err error) {
-		invalidated, err = c.store.Invalidate(bounded, c.slot(module), scope, mode, "")
-		return err
+	invalidation := Invalidation{Module: key.Module, Operation: key.Operation, Extent: ExtentEntry}
+	return observed(ctx, i.observer, invalidation, func(ctx context.Context) error {
+		queued := outbox.Scope{Operation: entry.Operation, User: entry.User, ID: entry.ID}
+		if err := i.coalesce(entry.Module, queued, registry.ModeHard); err != nil {
+			return err
+		}
+		return i.enqueue(i.gateway.Remove(ctx, i.timeout, entry), entry.Module, queued, registry.ModeHard)
 	})
-	if err != nil && ctx.Err() == nil {
-		c.failed(module, scope.Operation, err)
-	}
-	c.reclaim(module, invalidated)
-	c.near.Changed(c.slot(module), scope.Operation, scope.User)
-	return c.enqueue(err, module, p, mode)
 }
 
-// enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to the error. An
-// invalidation that Redis rejects would never succeed.
-func (c *Client) enqueue(err error, module string, scope outbox.Scope, mode registry.Mode) error {
+// enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to its error. It does
+// not queue what Redis rejects, which would never succeed.
+func (i *invalidator) enqueue(err error, module string, scope outbox.Scope, mode registry.Mode) error {
 	if err == nil || errors.Is(err, registry.ErrRejected) {
 		return err
 	}
-	c.outbox.Enqueue(module, scope, mode)
+	i.outbox.Enqueue(module, scope, mode)
 	return fmt.Errorf("%w: %w", ErrQueued, err)
 }
 
-// coalesce returns ErrQueued for an invalidation that is covered by one in the outbox. Redis was out of
-// reach a moment ago, so the caller need not wait to find that out again. It is delivered with the
-// other one, which is tried soon. Until then the near cache is not read either.
-func (c *Client) coalesce(module string, scope outbox.Scope, mode registry.Mode) error {
-	if c.outbox.Coalesce(module, scope, mode) {
+// coalesce returns ErrQueued if an invalidation in the outbox covers this one. Redis was out of reach a
+// moment ago, so the caller need not wait to find that out again. The outbox tries again soon.
+func (i *invalidator) coalesce(module string, scope outbox.Scope, mode registry.Mode) error {
+	if i.outbox.Coalesce(module, scope, mode) {
 		return errCoalesced
 	}
 	return nil
 }
 
-var errCoalesced = fmt.Errorf("%w: %w: one that covers it waits already", ErrQueued, registry.ErrUnreachable)
-
 // deliver is how the outbox reaches Redis.
-func (c *Client) deliver(ctx context.Context, module string, scope outbox.Scope, mode registry.Mode) error {
-	bounded, cancel := context.WithTimeout(ctx, c.invalidationTimeout)
-	defer cancel()
-	user := scope.User
-	var err error
+func (i *invalidator) deliver(ctx context.Context, module string, scope outbox.Scope, mode registry.Mode) error {
 	if scope.ID != "" {
-		user = "" // a deletion changes the head of the operation
-		_, err = c.store.Delete(bounded, registry.Key{
-			Slot: c.slot(module), Operation: scope.Operation, User: scope.User, ID: scope.ID,
+		return i.gateway.RemoveUnguarded(ctx, registry.Key{
+			Slot: i.gateway.Slot(module), Operation: scope.Operation, User: scope.User, ID: scope.ID,
 		})
-	} else {
-		var invalidated registry.Invalidated
-		covered := registry.Scope{Operation: scope.Operation, User: scope.User}
-		invalidated, err = c.store.Invalidate(bounded, c.slot(module), covered, mode, "")
-		c.reclaim(module, invalidated)
 	}
-	c.near.Changed(c.slot(module), scope.Operation, user)
-	if err != nil && ctx.Err() == nil {
-		c.failed(module, scope.Operation, err)
-	}
-	return err
+	return i.gateway.Invalidate(ctx, module, registry.Scope{Operation: scope.Operation, User: scope.User}, mode)
 }

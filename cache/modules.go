@@ -10,44 +10,44 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/registry"
 )
 
-// moduleSet is the modules that this process may have cached something of. They have policies, so there are few.
-type moduleSet struct {
-	// unreachable says that the list of the others could not be had from Redis, when it was asked for last.
-	unreachable atomic.Bool
+// modules knows the modules of the namespace: those that Redis lists, and those of which this process
+// may have cached something. The latter have policies, so there are few.
+type modules struct {
+	gateway *gateway.Gateway
+
+	// unlisted is true if Redis was out of reach when it was last asked for its list.
+	unlisted atomic.Bool
 
 	mu    sync.Mutex
 	names map[string]struct{}
 }
 
-func (s *moduleSet) add(module string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.names == nil {
-		s.names = make(map[string]struct{})
+func (m *modules) add(module string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.names == nil {
+		m.names = make(map[string]struct{})
 	}
-	s.names[module] = struct{}{}
+	m.names[module] = struct{}{}
 }
 
-func (s *moduleSet) list() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.names))
+// known returns the modules of which this process may have cached something.
+func (m *modules) known() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.names))
 }
 
-// allModules returns the modules of the namespace, sorted. With an error it returns those that this
-// process knows of.
-func (c *Client) allModules(ctx context.Context) ([]string, error) {
-	modules, err := c.store.Modules(ctx, c.namespace)
-	modules = append(modules, c.modules.list()...)
-	slices.Sort(modules)
-	return slices.Compact(modules), err
+// all returns the modules of the namespace, sorted. With an error it returns those that it knows.
+func (m *modules) all(ctx context.Context) ([]string, error) {
+	names, err := m.gateway.Modules(ctx)
+	m.unlisted.Store(errors.Is(err, registry.ErrUnreachable))
+	names = append(names, m.known()...)
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
-
-// Empty names are refused here: to the registry an empty scope is the whole module.
-var (
-	errNoModule    = errors.New("cache: the module is empty; name one")
-	errNoOperation = errors.New("cache: the operation is empty; name one, or invalidate the module")
-	errNoUser      = errors.New("cache: the user is empty; name one, or invalidate the module")
-)

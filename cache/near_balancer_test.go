@@ -20,11 +20,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// balancer is one address behind which there are several servers, as a Service of Kubernetes that selects a primary and
+// balancer is one address that leads to several servers, as a Kubernetes Service that selects a primary and
 // its replica.
 type balancer struct {
 	servers []*redistest.Server
-	next    func(n int64) int // which of them the nth connection is to
+	next    func(n int64) int // to which of them the nth connection leads
 	dials   atomic.Int64
 }
 
@@ -63,11 +63,11 @@ func TestANearCacheIsNotUsedWhereAnAddressLeadsToAPrimaryAndItsReplica(t *testin
 			replica := redistest.StartReplica(t, primary)
 			applyPolicy(t, primary.Client(), "users", hour())
 			strangers(t, primary, replica)
-			var told atomic.Int64
+			var reported atomic.Int64
 			b := &balancer{servers: []*redistest.Server{primary, replica}, next: next}
 			c := newNearCache(t, b.client(), cache.NearCache{MaxAge: time.Hour}, cache.WithFailureHook(func(f cache.Failure) {
 				if strings.Contains(f.Err.Error(), "near cache") {
-					told.Add(1)
+					reported.Add(1)
 				}
 			}))
 			other := newCache(t, redis.NewClient(redisOptions(primary.Addr())), cache.WithTimeout(patience))
@@ -75,7 +75,7 @@ func TestANearCacheIsNotUsedWhereAnAddressLeadsToAPrimaryAndItsReplica(t *testin
 			if fetchLoaded(t, other, usersGet) {
 				t.Fatal("the entry is not cached")
 			}
-			NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return told.Load() }).WithTimeout(patience).
+			NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return reported.Load() }).WithTimeout(patience).
 				Should(BeNumerically(">", 0), "nothing is said of the near cache")
 			for range 20 {
 				before := mgets(t, primary) + mgets(t, replica)
@@ -83,14 +83,14 @@ func TestANearCacheIsNotUsedWhereAnAddressLeadsToAPrimaryAndItsReplica(t *testin
 					t.Error("an entry was served from memory")
 				}
 			}
-			if n := told.Load(); n != 1 {
+			if n := reported.Load(); n != 1 {
 				t.Errorf("it was said %d times", n)
 			}
 		})
 	}
 }
 
-// Nobody can tell whether both connections are of one server.
+// It is unknown whether both connections lead to one server.
 func TestANearCacheIsNotUsedWhereTheServerDoesNotSayWhoItIs(t *testing.T) {
 	server := redistest.Start(t)
 	server.AddUser("anonymous", "secret", "~*", "&*", "+@all", "-info")

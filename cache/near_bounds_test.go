@@ -52,7 +52,7 @@ func openNear(t *testing.T, bounds NearCache) (c *Client, keep func(Key)) {
 	}
 }
 
-// What names an entry is a part of what it takes.
+// The key of an entry counts as a part of its memory.
 func TestNearCacheReckonsWithItsKeys(t *testing.T) {
 	const entries = 20
 	long := strings.Repeat("o", 128)

@@ -44,7 +44,7 @@ func (a *answers) Filled(context.Context, string, string, cache.Fill) {}
 
 func (a *answers) Audited(context.Context, string, string, cache.AuditResult) {}
 
-// nearby is a client with a near cache that tells where its answers come from.
+// nearby is a client with a near cache that knows where its answers come from.
 type nearby struct {
 	*cache.Client
 
@@ -59,7 +59,7 @@ func newNearby(t *testing.T, client redis.UniversalClient, opts ...cache.Option)
 	return n
 }
 
-// fromMemory fetches an entry and says whether it was kept.
+// fromMemory fetches an entry and reports whether it was kept.
 func (n *nearby) fromMemory(key cache.Key) bool {
 	n.t.Helper()
 	before := n.answers.near.Load()
@@ -72,7 +72,7 @@ func (n *nearby) keep(key cache.Key) {
 	NewWithT(n.t).Eventually(func() bool { return n.fromMemory(key) }).WithTimeout(patience).Should(BeTrue(), "%+v is not kept", key)
 }
 
-// isTold has somebody else invalidate the module of an entry that is kept.
+// isTold makes another client invalidate the module of an entry that is kept.
 func (n *nearby) isTold(key cache.Key, by *cache.Client) {
 	n.t.Helper()
 	if err := by.InvalidateModule(n.t.Context(), key.Module); err != nil {
@@ -110,7 +110,7 @@ func TestNearCacheObeysInvalidationsOfOthersHoweverItIsConnected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			near := newNearby(t, test.connect(), test.options...)
 			other := newCache(t, test.connect(), cache.WithTimeout(patience))
-			keys := make([]cache.Key, 8) // so each node has some of them
+			keys := make([]cache.Key, 8) // so that each node has some of them
 			admin := test.connect()
 			defer admin.Close()
 			for i := range keys {
@@ -145,7 +145,7 @@ func TestNearCacheFollowsAModuleToAnotherNode(t *testing.T) {
 	near.keep(usersGet)
 }
 
-// followedOn is the address of the node on which heads are followed; empty, if it is not one.
+// followedOn returns the address of the node on which heads are followed, or "" if it is not one.
 func followedOn(t *testing.T, cluster *redistest.Cluster) (addr string) {
 	t.Helper()
 	for _, server := range cluster.Servers() {
@@ -176,7 +176,7 @@ func TestNearCacheServesNothingOfANodeThatIsGone(t *testing.T) {
 	NewWithT(t).Eventually(func() bool { return near.fromMemory(usersGet) }).WithTimeout(patience).Should(BeFalse())
 	for range 20 {
 		if near.fromMemory(usersGet) {
-			t.Fatal("served from memory although nobody tells of invalidations")
+			t.Fatal("served from memory although no server reports invalidations")
 		}
 	}
 	gone.Restart()

@@ -17,7 +17,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// withLocalTTL is a policy in which the operation "get" has a localTTL, and "list" has none.
+// withLocalTTL returns a policy in which the operation "get" has a localTTL, and "list" has none.
 func withLocalTTL(local *time.Duration) registry.Policy {
 	return registry.Policy{Operations: []registry.OperationPolicy{
 		{Name: "get", TTL: time.Hour, LocalTTL: local},
@@ -27,7 +27,7 @@ func withLocalTTL(local *time.Duration) registry.Policy {
 
 var usersList = cache.Key{Module: "users", Operation: "list"}
 
-// keptNear says whether an entry that is in Redis is read from memory, having had the chance to get there.
+// keptNear reports whether an entry that is in Redis is read from memory, after it could be kept.
 func keptNear(t *testing.T, server *redistest.Server, c cache.Cache, key cache.Key) bool {
 	t.Helper()
 	for range 3 {
@@ -44,7 +44,7 @@ func becomesKept(t *testing.T, server *redistest.Server, c cache.Cache, key cach
 		WithTimeout(patience).WithPolling(5 * time.Millisecond).Should(Equal(kept))
 }
 
-// Each row is how an application is configured, and what the policy says.
+// Each row has the options of an application, and its policy.
 func TestLocalTTLSwitchesTheNearCacheOnAndOff(t *testing.T) {
 	for name, test := range map[string]struct {
 		bounds cache.NearCache
@@ -69,7 +69,7 @@ func TestLocalTTLSwitchesTheNearCacheOnAndOff(t *testing.T) {
 	}
 }
 
-// While entries are read from memory, and so nobody asks Redis.
+// It is obeyed although entries are read from memory, without a call to Redis.
 func TestLocalTTLIsObeyedLive(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", withLocalTTL(nil))
@@ -108,7 +108,7 @@ func TestLoweredLocalTTLHoldsForWhatIsKeptAlready(t *testing.T) {
 	NewWithT(t).Eventually(readAgain).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeNumerically(">", 5))
 }
 
-// What a policy that is gone said does not stay in force.
+// A policy that is gone does not stay in force.
 func TestWithoutAPolicyNothingIsKept(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", withLocalTTL(nil))

@@ -19,7 +19,7 @@ import (
 
 var tracks = regexp.MustCompile(` flags=\w*[tP]`)
 
-// following returns how many connections there are that track, or that are told of what another tracks.
+// following returns how many connections there are that track, or that get the reports of another one.
 func following(t *testing.T, server *redistest.Server) int {
 	t.Helper()
 	list, err := server.Client().ClientList(t.Context()).Result()
@@ -68,7 +68,7 @@ func TestModulesOfWhichNothingIsCachedAreNotFollowed(t *testing.T) {
 			fetchLoaded(t, c, key)
 			fetchLoaded(t, c, key)
 		}
-		// Those that followed would not end by themselves.
+		// Connections that follow would not end otherwise.
 		NewWithT(t).Eventually(runtime.NumGoroutine).WithTimeout(patience).Should(BeNumerically("<", before+modules/2), name)
 		if got := following(t, server); got != 0 {
 			t.Errorf("%s: there are %d connections to follow heads", name, got)

@@ -19,7 +19,7 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// mutedNetwork swallows, while it is muted, what Redis sends on the connections that tell of changes. All others work.
+// mutedNetwork drops, while it is muted, what Redis sends on the connections that report changes. All others work.
 type mutedNetwork struct{ muted atomic.Bool }
 
 func (n *mutedNetwork) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -50,9 +50,9 @@ func (c *mutedConn) Read(b []byte) (int, error) {
 	}
 }
 
-// An invalidation elsewhere, and the loss of the connection that tells of it, are obeyed as soon as they are seen. A
-// connection that is there and says nothing is believed for a second: what was invalidated is not served any longer, nor is anything
-// kept until Redis is heard again.
+// An invalidation elsewhere, and the loss of the connection that reports it, are obeyed as soon as they are seen. A
+// connection that is silent is trusted for a second. After that nothing that was invalidated is served, and nothing is
+// kept until Redis answers again.
 func TestNearCacheObeysWhatItIsToldAtOnceAndBelievesSilenceForASecond(t *testing.T) {
 	const (
 		// longest is far more than a second, for a busy machine, and far less than entries live.
@@ -93,9 +93,9 @@ func TestNearCacheObeysWhatItIsToldAtOnceAndBelievesSilenceForASecond(t *testing
 		}
 	}
 
-	var told, lost []time.Duration
+	var reported, lost []time.Duration
 	for range rounds {
-		told = append(told, until(invalidate, servesInvalidated))
+		reported = append(reported, until(invalidate, servesInvalidated))
 		lost = append(lost, until(lose, servesFromMemory))
 	}
 	silent := until(func() { network.muted.Store(true); invalidate() }, servesInvalidated)
@@ -110,11 +110,11 @@ func TestNearCacheObeysWhatItIsToldAtOnceAndBelievesSilenceForASecond(t *testing
 	if silent > longest {
 		t.Errorf("what was invalidated was served for %s, with a connection that says nothing", silent)
 	}
-	for what, took := range map[string][]time.Duration{"an invalidation": told, "a lost connection": lost} {
+	for what, took := range map[string][]time.Duration{"an invalidation": reported, "a lost connection": lost} {
 		slices.Sort(took)
 		if median := took[rounds/2]; median > silent/4 {
 			t.Errorf("%s is obeyed after %s, silence after %s: want a fourth of that at most", what, median, silent)
 		}
 	}
-	t.Logf("told: %s, lost: %s, silent: %s", told, lost, silent)
+	t.Logf("reported: %s, lost: %s, silent: %s", reported, lost, silent)
 }

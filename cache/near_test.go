@@ -171,7 +171,7 @@ func TestNearEntryOfAnotherTypeIsReadFromRedis(t *testing.T) {
 	}
 }
 
-// What is kept is shared with the caller that read it, who may use the destination again.
+// The caller that read a value shares it with the near cache, and may use the destination again.
 func TestNearEntryIsNotChangedThroughTheDestinationItWasReadInto(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
@@ -200,7 +200,7 @@ func TestNearEntryIsNotChangedThroughTheDestinationItWasReadInto(t *testing.T) {
 	}).WithTimeout(patience).Should(BeTrue(), "nothing is kept")
 }
 
-// Params that are told apart in Redis are told apart in memory.
+// Params that differ in Redis differ in memory.
 func TestNearEntriesAreTheirOwn(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
@@ -233,19 +233,19 @@ func TestNearEntryIsReadAgainAfterItsMaxAge(t *testing.T) {
 func TestNearCacheServesNothingWhenRedisIsGone(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	told := make(chan error, 1000)
+	reported := make(chan error, 1000)
 	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithNearCache(cache.NearCache{}),
 		cache.WithFailureHook(func(f cache.Failure) {
 			select {
-			case told <- f.Err:
+			case reported <- f.Err:
 			default:
 			}
 		}))
 	warm(t, server, c, usersGet)
 	server.Kill()
 	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeTrue())
-	if err := <-told; !errors.Is(err, registry.ErrUnreachable) {
-		t.Errorf("told of %v", err)
+	if err := <-reported; !errors.Is(err, registry.ErrUnreachable) {
+		t.Errorf("reported %v", err)
 	}
 	server.Restart()
 	applyPolicy(t, server.Client(), "users", hour())
@@ -277,7 +277,7 @@ func TestNearCacheRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-// history knows, for each key, which version of the source was invalidated when.
+// history records, for each key, which version of the source was invalidated when.
 type history struct {
 	mu    sync.Mutex
 	marks map[cache.Key][]mark
@@ -310,11 +310,11 @@ func (h *history) atLeast(key cache.Key, now time.Time, window time.Duration) in
 }
 
 // Random invalidations from another process, connections that are cut and a Redis that restarts: what was
-// invalidated is not read any more once there was time to tell. The source is a version that is raised
+// invalidated is no longer read once there was time to report that. The source is a version that is raised
 // before each invalidation; each key has the version that was there when it was loaded.
 func TestNearCacheReturnsNothingThatWasInvalidated(t *testing.T) {
 	const (
-		// window is far more than it takes to be told, for a busy machine, and far less than MaxAge.
+		// window is far more than a report takes, for a busy machine, and far less than MaxAge.
 		window = 500 * time.Millisecond
 		length = 6 * time.Second
 	)

@@ -60,10 +60,10 @@ func TestWhoWaitsForALoadThatHangsLoadsBesideIt(t *testing.T) {
 	}, WithSharedLoadWait(time.Second))
 }
 
-// Who waited takes what the load that took so long has left by then.
+// A caller that waited too long uses what that load has stored by then.
 func TestWhoWaitedTooLongForALoadReadsTheEntryAgain(t *testing.T) {
 	reads := 0
-	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) {
+	store := &stubStore{OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 		reads++
 		if reads <= 2 {
 			return registry.Lookup{}, nil
@@ -88,12 +88,12 @@ func TestWhoWaitedTooLongForALoadReadsTheEntryAgain(t *testing.T) {
 }
 
 func TestALoadWithinALoadIsToldFromOneOfAnotherClient(t *testing.T) {
-	other, err := newClient(over(&stubStore{}), "blog")
+	other, err := newStubClient(&stubStore{}, "blog")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close(context.Background())
-	one, err := newClient(over(&stubStore{}), "shop")
+	one, err := newStubClient(&stubStore{}, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,9 +115,9 @@ func TestALoadWithinALoadIsToldFromOneOfAnotherClient(t *testing.T) {
 	}
 }
 
-// A refresh in the background is part of no load, though a load began it.
+// A refresh in the background is part of no load, even if a load started it.
 func TestALoaderMayReadAStaleEntryWhileThatIsRefreshed(t *testing.T) {
-	store := &stubStore{read: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
+	store := &stubStore{OnRead: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
 		if key.Operation != "stale" {
 			return registry.Lookup{}, nil
 		}
@@ -142,13 +142,13 @@ func TestALoaderMayReadAStaleEntryWhileThatIsRefreshed(t *testing.T) {
 	})
 }
 
-// Whatever loaders fetch of each other, on however many goroutines and of which client: each Fetch ends. The bubble says so
+// Loaders may fetch each other's entries, on any goroutines and from any client: each Fetch ends. The bubble fails
 // if one does not.
 func TestLoadersThatUseTheCacheInAnyWayNeverHang(t *testing.T) {
 	const seeds, keys, callers = 60, 4, 6
 	for seed := range uint64(seeds) {
 		withClient(t, &stubStore{}, func(t *testing.T, one *Client) {
-			two, err := newClient(over(&stubStore{}), "blog", WithSharedLoadWait(time.Hour), WithLogger(slog.New(slog.DiscardHandler)))
+			two, err := newStubClient(&stubStore{}, "blog", WithSharedLoadWait(time.Hour), WithLogger(slog.New(slog.DiscardHandler)))
 			if err != nil {
 				t.Fatal(err)
 			}

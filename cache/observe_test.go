@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// diary is an Observer that writes down what it is told.
+// diary is an Observer that writes down its calls.
 type diary struct {
 	mu      sync.Mutex
 	lines   []string
@@ -78,7 +78,7 @@ func fresh(context.Context, registry.Key) (registry.Lookup, error) {
 	return registry.Lookup{Hit: true, Payload: []byte(`"cached"`), Remaining: time.Minute}, nil
 }
 
-// What a request tells its observer, by what Redis answers.
+// Each row has the answer of Redis, and what the observer sees of the request.
 func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
 	const loaded = "load users.get, of a request: true, <nil>"
 	answer := func(lookup registry.Lookup) func(context.Context, registry.Key) (registry.Lookup, error) {
@@ -92,12 +92,12 @@ func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
 		fetch []string
 	}{
 		"fresh": {
-			store: &stubStore{read: fresh},
+			store: &stubStore{OnRead: fresh},
 			get:   "get users.get: hit, <nil>",
 			fetch: []string{"fetch users.get: hit, <nil>"},
 		},
 		"negative": {
-			store: &stubStore{read: answer(registry.Lookup{Hit: true, Negative: true, Remaining: time.Minute})},
+			store: &stubStore{OnRead: answer(registry.Lookup{Hit: true, Negative: true, Remaining: time.Minute})},
 			get:   "get users.get: hit, not found",
 			fetch: []string{"fetch users.get: hit, not found"},
 		},
@@ -106,36 +106,36 @@ func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
 			fetch: []string{loaded, "fill users.get: stored", "fetch users.get: miss, <nil>"},
 		},
 		"fenced": {
-			store: &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+			store: &stubStore{OnSet: func(context.Context, registry.Key) (registry.Filled, error) {
 				return registry.Filled{Outcome: registry.Fenced}, nil
 			}},
 			get:   "get users.get: miss, <nil>",
 			fetch: []string{loaded, "fill users.get: fenced", "fetch users.get: miss, <nil>"},
 		},
 		"refused": {
-			store: &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+			store: &stubStore{OnSet: func(context.Context, registry.Key) (registry.Filled, error) {
 				return registry.Filled{Outcome: registry.Refused}, nil
 			}},
 			get:   "get users.get: miss, <nil>",
 			fetch: []string{loaded, "fill users.get: refused", "fetch users.get: miss, <nil>"},
 		},
 		"fill fails": {
-			store: &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) { return registry.Filled{}, errDown }},
+			store: &stubStore{OnSet: func(context.Context, registry.Key) (registry.Filled, error) { return registry.Filled{}, errDown }},
 			get:   "get users.get: miss, <nil>",
 			fetch: []string{loaded, "fill users.get: error", "fetch users.get: miss, <nil>"},
 		},
 		"not cached": {
-			store: &stubStore{lease: answer(registry.Lookup{Token: "0"})},
+			store: &stubStore{OnLease: answer(registry.Lookup{Token: "0"})},
 			get:   "get users.get: miss, <nil>",
 			fetch: []string{loaded, "fetch users.get: bypass, <nil>"},
 		},
 		"Redis fails": {
-			store: &stubStore{read: fails},
+			store: &stubStore{OnRead: fails},
 			get:   "get users.get: error, " + errDown.Error(),
 			fetch: []string{loaded, "fetch users.get: error, <nil>"},
 		},
 		"no lease": {
-			store: &stubStore{lease: fails},
+			store: &stubStore{OnLease: fails},
 			get:   "get users.get: miss, <nil>",
 			fetch: []string{loaded, "fetch users.get: error, <nil>"},
 		},
@@ -146,7 +146,7 @@ func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			told, store := &diary{}, test.store
+			reported, store := &diary{}, test.store
 			if store == nil {
 				store = &stubStore{}
 			}
@@ -156,43 +156,43 @@ func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
 					key = usersGet
 				}
 				_, _ = Fetch(t.Context(), c, key, func(context.Context) (string, error) { return "loaded", nil })
-				if got := told.read(); !slices.Equal(got, test.fetch) {
-					t.Errorf("Fetch told of\n%q, want\n%q", got, test.fetch)
+				if got := reported.read(); !slices.Equal(got, test.fetch) {
+					t.Errorf("Fetch reported\n%q, want\n%q", got, test.fetch)
 				}
 				var out string
 				_, _ = c.Get(t.Context(), key, &out)
-				if got := told.read(); len(got) != 1 || !strings.HasPrefix(got[0], test.get) {
-					t.Errorf("Get told of %q, want %q", got, test.get)
+				if got := reported.read(); len(got) != 1 || !strings.HasPrefix(got[0], test.get) {
+					t.Errorf("Get reported %q, want %q", got, test.get)
 				}
-			}, WithObserver(told), WithLoadWait(0))
+			}, WithObserver(reported), WithLoadWait(0))
 		})
 	}
 }
 
 func TestObserverIsToldOfStaleHitsAndTheirRefresh(t *testing.T) {
-	told := &diary{}
+	reported := &diary{}
 	store := &stubStore{
-		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"cached"`)}, nil
 		},
-		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"cached"`), Token: "1token", Cacheable: true}, nil
 		},
 	}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "loaded", nil })
 		synctest.Wait() // the refresh may come before the end of the request, or after
-		got := told.read()
+		got := reported.read()
 		slices.Sort(got)
 		want := []string{"fetch users.get: stale, <nil>", "fill users.get: stored", "load users.get, of a request: true, <nil>"}
 		if !slices.Equal(got, want) {
-			t.Errorf("told of %q, want %q", got, want)
+			t.Errorf("reported %q, want %q", got, want)
 		}
-	}, WithObserver(told))
+	}, WithObserver(reported))
 }
 
 func TestObserverIsToldOfALoaderThatPanics(t *testing.T) {
-	told := &diary{}
+	reported := &diary{}
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
 		func() {
 			defer func() { _ = recover() }()
@@ -202,15 +202,15 @@ func TestObserverIsToldOfALoaderThatPanics(t *testing.T) {
 			"load users.get, of a request: true, " + errNoReturn.Error(),
 			"fetch users.get: miss, " + errNoReturn.Error(),
 		}
-		if got := told.read(); !slices.Equal(got, want) {
-			t.Errorf("told of %q", got)
+		if got := reported.read(); !slices.Equal(got, want) {
+			t.Errorf("reported %q", got)
 		}
-	}, WithObserver(told))
+	}, WithObserver(reported))
 }
 
 func TestObserverIsToldOfInvalidations(t *testing.T) {
-	told := &diary{}
-	store := &stubStore{modules: func() ([]string, error) { return []string{"users"}, nil }}
+	reported := &diary{}
+	store := &stubStore{OnModules: func() ([]string, error) { return []string{"users"}, nil }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		ctx := t.Context()
 		_ = c.InvalidateModule(ctx, "users")
@@ -218,7 +218,7 @@ func TestObserverIsToldOfInvalidations(t *testing.T) {
 		_ = c.InvalidateUser(ctx, "ada")
 		_ = c.InvalidateSoftly(ctx, Scope{Module: "users", Operation: "get", User: "ada"})
 		_ = c.Delete(ctx, usersGet)
-		store.invalidate = func(context.Context, registry.Slot, registry.Scope) error { return errDown }
+		store.OnInvalidate = func(context.Context, registry.Slot, registry.Scope) error { return errDown }
 		_ = c.InvalidateModule(ctx, "users")
 		want := []string{
 			"invalidate module users., soft: false, queued: false",
@@ -228,22 +228,22 @@ func TestObserverIsToldOfInvalidations(t *testing.T) {
 			"invalidate entry users.get, soft: false, queued: false",
 			"invalidate module users., soft: false, queued: true",
 		}
-		if got := told.read(); !slices.Equal(got, want) {
-			t.Errorf("told of\n%q, want\n%q", got, want)
+		if got := reported.read(); !slices.Equal(got, want) {
+			t.Errorf("reported\n%q, want\n%q", got, want)
 		}
 		if figures := c.figures(); figures.QueuedInvalidations != 1 {
 			t.Errorf("%+v", figures)
 		}
-		told.read()
+		reported.read()
 		_, _ = Fetch(ctx, c, usersGet, func(context.Context) (string, error) { return "loaded", nil })
-		if got := told.read(); len(got) != 2 || got[1] != "fetch users.get: bypass, <nil>" {
-			t.Errorf("with an invalidation that waits: told of %q", got)
+		if got := reported.read(); len(got) != 2 || got[1] != "fetch users.get: bypass, <nil>" {
+			t.Errorf("with an invalidation that waits: reported %q", got)
 		}
-	}, WithObserver(told))
+	}, WithObserver(reported))
 }
 
 func TestFiguresShowOpenBreakers(t *testing.T) {
-	store := &stubStore{read: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }}
+	store := &stubStore{OnRead: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{}, errDown }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		open := func() []BreakerFigure {
 			return slices.DeleteFunc(c.figures().Breakers, func(b BreakerFigure) bool { return !b.Open })
@@ -264,9 +264,9 @@ func TestFiguresShowOpenBreakers(t *testing.T) {
 	})
 }
 
-// Without an observer, or an audit, a Fetch allocates what it would if there were no such things.
+// Without an observer or an audit, a Fetch allocates no more than without these features.
 func TestWhatIsSwitchedOffIsFree(t *testing.T) {
-	c, err := newClient(over(&stubStore{read: fresh}), "shop")
+	c, err := newStubClient(&stubStore{OnRead: fresh}, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,9 +275,9 @@ func TestWhatIsSwitchedOffIsFree(t *testing.T) {
 	load := func(context.Context) (any, error) { return "loaded", nil }
 	var out string
 	const runs = 1000
-	bare := testing.AllocsPerRun(runs, func() { _, _ = c.fetch(ctx, usersGet, &out, load) })
+	bare := testing.AllocsPerRun(runs, func() { _, _ = c.loader.serve(ctx, usersGet, &out, load) })
 	off := testing.AllocsPerRun(runs, func() { _ = c.Fetch(ctx, usersGet, &out, load) })
-	c.observer = &diary{}
+	c.loader.observer = &diary{}
 	on := testing.AllocsPerRun(runs, func() { _ = c.Fetch(ctx, usersGet, &out, load) })
 	if off != bare {
 		t.Errorf("a Fetch without an observer allocates %v times, without the hook %v", off, bare)
@@ -287,7 +287,7 @@ func TestWhatIsSwitchedOffIsFree(t *testing.T) {
 	}
 }
 
-// Who does not use OpenTelemetry does not get it.
+// Applications that do not use OpenTelemetry do not depend on it.
 func TestThePackageDoesNotImportOpenTelemetry(t *testing.T) {
 	deps, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	if err != nil {

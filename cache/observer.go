@@ -5,25 +5,25 @@ package cache
 
 import "context"
 
-// Observer is told what a Client does, for metrics and traces: see WithObserver. Package cacheotel has one for
-// OpenTelemetry. It learns the names of modules and operations, never ids, users or values.
+// Observer sees what a Client does, for metrics and traces: see WithObserver. Package cacheotel has one
+// for OpenTelemetry. It gets the names of modules and operations, never ids, users or values.
 //
-// Its methods are called on the way of requests, so they must be quick, and safe for concurrent use. Those that
-// are named Start… return the context to go on with, and a function that is called once, at the end.
+// Requests call its methods, so they must be quick, and safe for concurrent use. Those named Start…
+// return the context to go on with, and a function that is called once, at the end.
 type Observer interface {
-	// Watch is called once, by New, with a function that returns the present figures of the Client. Close
-	// calls the function returned; after that the figures are not to be asked for.
+	// Watch is called once, by New, with a function that returns the current figures of the Client.
+	// Close calls the function that Watch returns. After that, the figures must not be asked for.
 	Watch(namespace string, figures func() Figures) (stop func())
-	// StartRequest is told of each Fetch and Get. The error is what the caller gets; nil after a Get that
-	// found nothing.
+	// StartRequest is called for each Fetch and Get. The error is what the caller gets. It is nil after
+	// a Get that found nothing.
 	StartRequest(ctx context.Context, request Request) (context.Context, func(Outcome, error))
-	// StartLoad is told of each call of a loader: for a caller, to refresh an entry, or to audit one.
+	// StartLoad is called for each call of a loader: for a caller, to refresh an entry, or to audit one.
 	StartLoad(ctx context.Context, module, operation string) (context.Context, func(error))
-	// StartInvalidation is told of each invalidation that the application asked for. The error is what it gets.
+	// StartInvalidation is called for each invalidation by the application. The error is what it gets.
 	StartInvalidation(ctx context.Context, invalidation Invalidation) (context.Context, func(error))
-	// Filled is told of each attempt to store an entry.
+	// Filled is called for each attempt to store an entry.
 	Filled(ctx context.Context, module, operation string, fill Fill)
-	// Audited is told what an audit found.
+	// Audited is called with the result of each audit.
 	Audited(ctx context.Context, module, operation string, result AuditResult)
 }
 
@@ -47,23 +47,24 @@ const (
 type Outcome string
 
 const (
-	// OutcomeHit: a fresh entry in Redis; also one that says that the source has nothing.
+	// OutcomeHit: a fresh entry in Redis, or one that says that the source has nothing.
 	OutcomeHit Outcome = "hit"
-	// OutcomeNearHit: an entry in the process' own memory; also one that says that the source has nothing.
+	// OutcomeNearHit: an entry in the process' own memory, or one that says that the source has
+	// nothing.
 	OutcomeNearHit Outcome = "near_hit"
-	// OutcomeStale: an entry past its TTL, or invalidated softly, that may be served still.
+	// OutcomeStale: an entry past its TTL, or invalidated softly, that may still be served.
 	OutcomeStale Outcome = "stale"
-	// OutcomeMiss: there was no entry, so it was loaded, here or by another process.
+	// OutcomeMiss: there was no entry, so this process or another one loaded it.
 	OutcomeMiss Outcome = "miss"
-	// OutcomeBypass: the cache was not to be used: the policy does not cache the operation, or an
+	// OutcomeBypass: the cache was not used. Either the policy does not cache the operation, or an
 	// invalidation that covers the entry waits for Redis.
 	OutcomeBypass Outcome = "bypass"
-	// OutcomeError: the cache could not be used: Redis failed, the params cannot name an entry, or the caller's
-	// time had ended.
+	// OutcomeError: the cache could not be used. Either Redis failed, the params cannot name an entry,
+	// or the caller's time had ended.
 	OutcomeError Outcome = "error"
 )
 
-// Fill says what became of a value that was to be stored.
+// Fill says what happened to a value that was to be stored.
 type Fill string
 
 const (
@@ -71,7 +72,7 @@ const (
 	FillStored Fill = "stored"
 	// FillDisabled: the policy does not cache the operation, or not that the source has nothing.
 	FillDisabled Fill = "disabled"
-	// FillFenced: an invalidation came between the load and the fill.
+	// FillFenced: there was an invalidation between the load and the fill.
 	FillFenced Fill = "fenced"
 	// FillRefused: a limit or the scope of the policy forbids the entry.
 	FillRefused Fill = "refused"
@@ -81,16 +82,16 @@ const (
 
 // Invalidation is what the application asked for.
 type Invalidation struct {
-	// Module of which it is. An invalidation of several modules is one of each.
+	// Module is its module. An invalidation of several modules is observed as one for each.
 	Module string
-	// Operation is empty where it is all of the module's.
+	// Operation is empty if it covers all operations of the module.
 	Operation string
 	Extent    Extent
 	// Soft: entries become stale.
 	Soft bool
 }
 
-// Extent says what of a module an Invalidation covers.
+// Extent says what an Invalidation covers in a module.
 type Extent string
 
 const (
@@ -98,7 +99,7 @@ const (
 	ExtentModule Extent = "module"
 	// ExtentOperation is those of one operation.
 	ExtentOperation Extent = "operation"
-	// ExtentUser is those of one user, of one operation or of all.
+	// ExtentUser is those of one user, in one operation or in all.
 	ExtentUser Extent = "user"
 	// ExtentEntry is one entry.
 	ExtentEntry Extent = "entry"
@@ -106,21 +107,22 @@ const (
 
 // Figures are what a Client holds at a moment.
 type Figures struct {
-	// NearEntries and NearBytes are what the near cache keeps; the bytes are reckoned as for its bounds.
+	// NearEntries and NearBytes are what the near cache keeps. The bytes are estimated as for its
+	// bounds.
 	NearEntries int
 	NearBytes   int64
-	// QueuedInvalidations could not reach Redis yet.
+	// QueuedInvalidations have not reached Redis yet.
 	QueuedInvalidations int
-	// Breakers of the modules that Redis was asked about, in no order.
+	// Breakers of the modules for which Redis was called, in no order.
 	Breakers []BreakerFigure
 }
 
-// BreakerFigure is one circuit breaker: each module has one for reads, one for fills, which take memory, and one for
-// other writes.
+// BreakerFigure is one circuit breaker. Each module has one for reads, one for fills, which take memory,
+// and one for other writes.
 type BreakerFigure struct {
 	Module string
 	Writes bool
 	Fills  bool
-	// Open: Redis did not serve lately, and is left alone for now.
+	// Open: Redis did not serve lately, and is not called for now.
 	Open bool
 }

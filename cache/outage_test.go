@@ -22,23 +22,23 @@ import (
 )
 
 const (
-	// outageTimeout is such that a Redis that is slow answers within it, but not within half of it.
+	// outageTimeout lets a slow Redis answer in time, but not in half of the time.
 	outageTimeout = 190 * time.Millisecond
 	slowness      = 100 * time.Millisecond
-	// outageReads are those of a patient in one look at it, outageInterval apart.
+	// outageReads is the number of reads in one check of a patient, outageInterval apart.
 	outageReads    = 100
 	outageInterval = 50 * time.Millisecond
-	// outageLooks are made before a patient is given up: the machine may be busy.
+	// outageLooks is the number of checks before a patient fails the test: the machine may be busy.
 	outageLooks = 3
 )
 
-// trouble is what a Redis can have.
+// trouble is a kind of failure of a Redis.
 type trouble struct {
 	name    string
 	ailment func(addr string) ailment
 	dead    bool
 	full    bool // for real
-	// open says which breaker opens; readable, that what is cached is served all the same.
+	// open says which breaker opens. readable says that cached entries are still served.
 	open     func(cache.BreakerFigure) bool
 	readable bool
 }
@@ -72,7 +72,7 @@ var manners = map[string][]cache.Option{
 	"near cache":  {cache.WithNearCache(cache.NearCache{})},
 }
 
-// witness knows the figures of a cache.
+// witness is an observer that can read the figures of a cache.
 type witness struct{ figures func() cache.Figures }
 
 func (w *witness) Watch(_ string, figures func() cache.Figures) func() {
@@ -94,7 +94,7 @@ func (w *witness) StartInvalidation(ctx context.Context, _ cache.Invalidation) (
 func (w *witness) Filled(context.Context, string, string, cache.Fill)         {}
 func (w *witness) Audited(context.Context, string, string, cache.AuditResult) {}
 
-// patient is a cache over a Redis, or over one node of a cluster, that is to fall ill.
+// patient is a cache over a Redis, or over one node of a cluster, that will fail.
 type patient struct {
 	trouble
 	witness
@@ -104,14 +104,14 @@ type patient struct {
 	cache   *cache.Client
 	module  string
 	through *ailing
-	control bool            // nothing ails this one: the others are measured by it
-	took    []time.Duration // by reads of the last look
+	control bool            // it stays healthy: the others are compared with it
+	took    []time.Duration // by the reads of the last check
 	hits    int             // among them
 }
 
 func (p *patient) String() string { return p.name + ", " + p.manner + ", module " + p.module }
 
-// fetch reads an entry; it takes no time to load.
+// fetch reads an entry, whose load takes no time.
 func (p *patient) fetch(params any) (took time.Duration, loaded bool) {
 	began := time.Now()
 	got, err := cache.Fetch(p.t.Context(), p.cache, cache.Key{Module: p.module, Operation: "get", Params: params}, func(context.Context) (string, error) {
@@ -158,7 +158,7 @@ func (p *patient) fallIll(addr string) {
 	}
 }
 
-// worsen goes on until the breaker opens. New entries are read too, for those that are cached ask for nothing but a read.
+// worsen reads until the breaker opens. It also reads new entries, because cached ones need only a read.
 func (p *patient) worsen() {
 	if p.open == nil {
 		return
@@ -171,7 +171,7 @@ func (p *patient) worsen() {
 	})
 }
 
-// look reads for seconds, now and then: what is cached, and what is not.
+// look reads cached and new entries for some seconds, at intervals.
 func (p *patient) look() {
 	p.took, p.hits = p.took[:0], 0
 	for i := range outageReads / 2 {
@@ -198,7 +198,7 @@ func (p *patient) p99() time.Duration {
 	return p.took[len(p.took)*99/100-1]
 }
 
-// check says what is wrong with what the last look saw, where a read may take so long, and so many must be hits.
+// check returns an error if a read of the last check took longer than most, or fewer than so many were hits.
 func (p *patient) check(most time.Duration, hits int) error {
 	switch {
 	case (p.open == nil || p.readable) && p.hits < hits:
@@ -210,7 +210,7 @@ func (p *patient) check(most time.Duration, hits int) error {
 	}
 }
 
-// isLeftAlone reads a lot, and says whether Redis was asked more often than trials may.
+// isLeftAlone reads a lot. It returns an error if Redis was called more often than trials may.
 func (p *patient) isLeftAlone() error {
 	const burst, trialsAtOnce, retries = 2000, 3, 8
 	before, began := p.through.struck.Load(), time.Now()
@@ -224,7 +224,7 @@ func (p *patient) isLeftAlone() error {
 	return nil
 }
 
-// ward is patients that are looked at together: it takes seconds.
+// ward is a group of patients that are checked together, because a check takes seconds.
 type ward []*patient
 
 func (w ward) all(do func(*patient)) {
@@ -235,7 +235,7 @@ func (w ward) all(do func(*patient)) {
 	group.Wait()
 }
 
-// normal is what reads may take, and how many must be hits, in a look in which the healthy did as they did.
+// normal returns how long reads may take, and how many must be hits, by what the healthy patients did.
 func (w ward) normal() (most time.Duration, hits int) {
 	most, hits = time.Millisecond, outageReads
 	for _, p := range w {
@@ -256,7 +256,7 @@ func (w ward) examine() error {
 	return errors.Join(problems...)
 }
 
-// staysWell requires of all that no read is held up, or errs, however Redis ails.
+// staysWell checks that no read of any patient is delayed or fails, however Redis fails.
 func (w ward) staysWell(t *testing.T) {
 	t.Helper()
 	w.all((*patient).worsen)
@@ -291,8 +291,8 @@ func (p *patient) openWith(client redis.UniversalClient) {
 	p.cache = newCache(p.t, client, append([]cache.Option{cache.WithTimeout(outageTimeout), cache.WithObserver(&p.witness)}, manners[p.manner]...)...)
 }
 
-// Whatever a Redis has, and however it is used: once the breaker is open no read is held up by it, none fails, each
-// loads, or is served what is cached, and Redis is left alone.
+// However Redis fails, and however it is used: once the breaker is open, Redis delays no read, none fails, and each
+// loads, or is served what is cached, and Redis is not called.
 func TestSickRedisCostsTheApplicationNothing(t *testing.T) {
 	server, full := redistest.Start(t), redistest.Start(t)
 	for _, s := range []*redistest.Server{server, full} {
@@ -320,7 +320,7 @@ func TestSickRedisCostsTheApplicationNothing(t *testing.T) {
 	all.staysWell(t)
 }
 
-// The same trouble on one node of a cluster; modules on the others are served from the cache as ever.
+// The same failure of one node of a cluster. Modules on the others are still served from the cache.
 func TestSickNodeOfAClusterCostsTheApplicationNothing(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	modules := modulesByNode(t, cluster)
@@ -331,7 +331,7 @@ func TestSickNodeOfAClusterCostsTheApplicationNothing(t *testing.T) {
 	var ill, well ward
 	for _, trouble := range troubles {
 		if trouble.full {
-			continue // it would be so for all others
+			continue // it would be the same for all others
 		}
 		for manner := range manners {
 			p := &patient{trouble: trouble, t: t, manner: manner, module: modules[0], through: startAiling(t, sick), control: trouble.open == nil}

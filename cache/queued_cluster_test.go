@@ -18,13 +18,13 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// queueing is a cache over a cluster that invalidates while a node is away.
+// queueing is a cache over a cluster that invalidates while a node is down.
 type queueing struct {
 	witness
 
 	t         *testing.T
 	cache     *cache.Client
-	key       cache.Key // on the node that is away
+	key       cache.Key // on the node that is down
 	elsewhere cache.Key
 }
 
@@ -57,7 +57,7 @@ func (q *queueing) fetch(key cache.Key, source string) (got string, loaded bool)
 	return got, loaded
 }
 
-// cached waits until an entry is served from the cache. Meanwhile, as ever, it must be what the source has.
+// cached waits until an entry is served from the cache. Meanwhile reads must return what the source has.
 func (q *queueing) cached(key cache.Key, source string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		got, loaded := q.fetch(key, source)
@@ -75,7 +75,7 @@ func (q *queueing) cached(key cache.Key, source string) {
 	}
 }
 
-// change invalidates what the cluster cannot be told of.
+// change invalidates entries while the cluster is out of reach.
 func (q *queueing) change() {
 	if err := q.cache.InvalidateOperation(q.t.Context(), q.key.Module, q.key.Operation); !errors.Is(err, cache.ErrQueued) {
 		q.t.Errorf("%v: got %v, want ErrQueued", q.key, err)
@@ -88,13 +88,13 @@ func (q *queueing) change() {
 	q.cached(q.elsewhere, "old")
 }
 
-// settle waits until the invalidation is delivered, and the module cached as ever.
+// settle waits until the invalidation is delivered, and the module is cached again.
 func (q *queueing) settle() {
 	q.cached(q.key, "new")
 	NewWithT(q.t).Eventually(func() int { return q.figures().QueuedInvalidations }).WithTimeout(patience).Should(BeZero())
 }
 
-// A node of a cluster that hangs, or is gone, is told of invalidations when it is back. Until then the processes that made
+// A node of a cluster that hangs, or is gone, gets the invalidations when it is back. Until then the processes that made
 // them read past it, and only past it.
 func TestInvalidationsWaitForANodeOfACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)

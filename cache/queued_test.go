@@ -17,7 +17,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// outage is a Redis that can be switched off and notes which invalidations reached it.
+// outage is a Redis that can be switched off. It records which invalidations reached it.
 type outage struct {
 	mu      sync.Mutex
 	down    bool
@@ -42,14 +42,14 @@ func (o *outage) set(down bool) {
 
 func (o *outage) store() *stubStore {
 	return &stubStore{
-		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{Hit: true, Payload: []byte(`"cached"`)}, nil
 		},
-		remove: func(key registry.Key) error { return o.reach("delete " + key.Module + " " + key.Operation) },
-		invalidate: func(_ context.Context, slot registry.Slot, scope registry.Scope) error {
+		OnDelete: func(key registry.Key) error { return o.reach("delete " + key.Module + " " + key.Operation) },
+		OnInvalidate: func(_ context.Context, slot registry.Slot, scope registry.Scope) error {
 			return o.reach(strings.TrimSpace(slot.Module + " " + scope.Operation + " " + scope.User))
 		},
-		modules: func() ([]string, error) { return []string{"posts", "users"}, o.reach("modules") },
+		OnModules: func() ([]string, error) { return []string{"posts", "users"}, o.reach("modules") },
 	}
 }
 
@@ -109,8 +109,8 @@ func TestScopeOfAQueuedInvalidationIsBypassed(t *testing.T) {
 				if err := test.invalidate(t.Context(), c); !errors.Is(err, ErrQueued) || !errors.Is(err, registry.ErrUnreachable) {
 					t.Errorf("got %v, want ErrQueued and ErrUnreachable", err)
 				}
-				if got := fetched(t, c, covered); got != "loaded" || store.called("read") != 0 || store.called("set") != 0 {
-					t.Errorf("got %q with %d reads and %d fills, want a bypass", got, store.called("read"), store.called("set"))
+				if got := fetched(t, c, covered); got != "loaded" || store.Called("read") != 0 || store.Called("set") != 0 {
+					t.Errorf("got %q with %d reads and %d fills, want a bypass", got, store.Called("read"), store.Called("set"))
 				}
 				var value string
 				if found, err := c.Get(t.Context(), covered, &value); found || !errors.Is(err, ErrQueued) {
@@ -125,7 +125,7 @@ func TestScopeOfAQueuedInvalidationIsBypassed(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 				if got := fetched(t, c, covered); got != "cached" {
-					t.Error("bypassed for ever")
+					t.Error("still bypassed")
 				}
 				if !strings.Contains(strings.Join(redis.reached, "\n"), test.reaches) {
 					t.Errorf("what reached Redis is %q, want %q among it", redis.reached, test.reaches)
@@ -138,11 +138,11 @@ func TestScopeOfAQueuedInvalidationIsBypassed(t *testing.T) {
 	}
 }
 
-// What was loaded before an invalidation is not stored because Redis does not know of that yet.
+// A value that was loaded before an invalidation is not stored, even if Redis does not have the invalidation yet.
 func TestLoadUnderWayIsNotStoredAfterAQueuedInvalidation(t *testing.T) {
 	redis := &outage{down: true}
 	store := redis.store()
-	store.read = nil // a miss
+	store.OnRead = nil // a miss
 	withClient(t, store, func(t *testing.T, c *Client) {
 		_, err := Fetch(t.Context(), c, usersGet, func(ctx context.Context) (string, error) {
 			return "old", errors.Join(c.InvalidateModule(ctx, "users"), nil)
@@ -158,14 +158,14 @@ func TestLoadUnderWayIsNotStoredAfterAQueuedInvalidation(t *testing.T) {
 			_ = c.InvalidateModule(ctx, "drafts")
 			return "", ErrNotFound
 		})
-		if store.called("set") != 0 || store.called("setNegative") != 0 {
+		if store.Called("set") != 0 || store.Called("setNegative") != 0 {
 			t.Error("stored")
 		}
 	})
 }
 
 func TestRejectedInvalidationIsNotQueued(t *testing.T) {
-	store := &stubStore{invalidate: func(context.Context, registry.Slot, registry.Scope) error { return registry.ErrRejected }}
+	store := &stubStore{OnInvalidate: func(context.Context, registry.Slot, registry.Scope) error { return registry.ErrRejected }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		if err := c.InvalidateModule(t.Context(), "users"); errors.Is(err, ErrQueued) || !errors.Is(err, registry.ErrRejected) {
 			t.Errorf("got %v, want ErrRejected alone", err)
@@ -173,20 +173,20 @@ func TestRejectedInvalidationIsNotQueued(t *testing.T) {
 	})
 }
 
-// Redis that hangs costs the first caller a timeout, not each of those that ask for the same, or for less.
+// A Redis that hangs costs the first caller a timeout, but not later ones that invalidate the same, or less.
 func TestInvalidationThatIsCoveredByOneThatWaitsIsQueuedAtOnce(t *testing.T) {
 	redis := &outage{}
 	store := redis.store()
 	var hanging atomic.Bool
 	hanging.Store(true)
-	store.invalidate = func(ctx context.Context, slot registry.Slot, scope registry.Scope) error {
+	store.OnInvalidate = func(ctx context.Context, slot registry.Slot, scope registry.Scope) error {
 		if hanging.Load() {
 			return hang(ctx)
 		}
 		return redis.reach(strings.TrimSpace(slot.Module + " " + scope.Operation + " " + scope.User))
 	}
-	modules := store.modules
-	store.modules = func() ([]string, error) {
+	modules := store.OnModules
+	store.OnModules = func() ([]string, error) {
 		if hanging.Load() {
 			return nil, errDown
 		}

@@ -31,11 +31,11 @@ const (
 
 var usersGet = cache.Key{Module: "users", Operation: "get", Params: 1}
 
-// options of a Redis client that would wait for ever, were it not for the cache's own bounds.
+// options of a Redis client that would wait without end, without the bounds of the cache itself.
 func redisOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr: addr, ContextTimeoutEnabled: true, ReadTimeout: -1, WriteTimeout: -1,
-		// As registry.ClientFromEnv does; else connections that are made at once race for go-redis' settings.
+		// As registry.ClientFromEnv does: otherwise connections that open at the same time race in go-redis.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
@@ -66,7 +66,7 @@ func applyPolicy(tb testing.TB, client redis.UniversalClient, module string, pol
 
 func hour() registry.Policy { return registry.Policy{DefaultTTL: new(time.Hour)} }
 
-// fetchLoaded fetches and says whether that loaded.
+// fetchLoaded fetches an entry and reports whether that called the loader.
 func fetchLoaded(tb testing.TB, c cache.Cache, key cache.Key) (loaded bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
@@ -81,7 +81,7 @@ func fetchLoaded(tb testing.TB, c cache.Cache, key cache.Key) (loaded bool) {
 	return loaded
 }
 
-// What Redis can do to an application, and how it comes back.
+// Each row is a failure of Redis, and how it ends.
 func TestApplicationIsServedWhateverRedisDoes(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail    func(*testing.T, *redistest.Server)
@@ -179,7 +179,7 @@ func TestVerbsSayThatRedisIsDown(t *testing.T) {
 	}
 }
 
-// Redis hangs, so that its memory survives; the invalidations made meanwhile reach it when it is back.
+// Redis hangs, so that its memory survives. The invalidations made meanwhile reach it when it is back.
 func TestInvalidationsThatCouldNotReachRedisAreDelivered(t *testing.T) {
 	for name, invalidate := range map[string]func(context.Context, cache.Cache, cache.Key) error{
 		"module": func(ctx context.Context, c cache.Cache, k cache.Key) error { return c.InvalidateModule(ctx, k.Module) },
@@ -326,7 +326,7 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := NewWithT(t)
-	for _, part := range []string{"report.(*Reporter).run", "heads.(*Tracker).Run", "cache.(*Client).audit", "otter"} {
+	for _, part := range []string{"report.(*Reporter).run", "heads.(*Tracker).Run", "cache.(*auditor).audit", "otter"} {
 		g.Eventually(ours).WithTimeout(patience).Should(ContainElement(ContainSubstring(part)))
 	}
 	if err := c.Close(t.Context()); err != nil {
@@ -335,7 +335,7 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 	g.Eventually(ours).WithTimeout(patience).Should(BeEmpty())
 }
 
-// goroutines returns those that run what is ours, or what we brought, by their number, other than tests.
+// goroutines returns the stacks of goroutines that run our code or that of our dependencies, except tests, by their number.
 func goroutines() map[string]string {
 	found := map[string]string{}
 	for stack := range strings.SplitSeq(stacks(), "\n\n") {
@@ -420,7 +420,7 @@ func TestNothingStaleAfterAnInvalidation(t *testing.T) {
 	}
 }
 
-// The load lock is seen by other processes, and gone with its time if its owner is.
+// Other processes see the load lock. If its owner is gone, the lock ends when its time is over.
 func TestProcessesLoadOnce(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
@@ -450,7 +450,7 @@ func TestProcessesLoadOnce(t *testing.T) {
 			}
 		})
 	}
-	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "cache.(*Client).await(") }).WithTimeout(patience).Should(Equal(3))
+	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "cache.waiter.wait(") }).WithTimeout(patience).Should(Equal(3))
 	close(release)
 	others.Wait()
 	owner.Wait()
@@ -466,7 +466,7 @@ func TestProcessThatDiesWhileItLoadsHoldsUpOthersForAMoment(t *testing.T) {
 	}
 	key := registry.Key{Slot: slot, Operation: "get", ID: id}
 	if _, err := registry.New(server.Client()).LeaseLocked(t.Context(), key, 10*time.Minute); err != nil {
-		t.Fatal(err) // and never heard of again
+		t.Fatal(err) // and never released
 	}
 	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithLoadWait(20*time.Millisecond))
 	if !fetchLoaded(t, c, usersGet) || fetchLoaded(t, c, usersGet) {

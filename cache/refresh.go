@@ -11,135 +11,85 @@ import (
 
 	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
 const (
-	// refreshesAtOnce bounds the loads of stale entries in a process. The entries of more are served
-	// stale until one of the next readers finds room.
-	refreshesAtOnce = 32
-	// refreshesKnown bounds those that run and those that rest.
-	refreshesKnown = 1024
-	// refreshRest is how long an entry is left alone after a refresh that failed, or that is another
-	// process' to do: neither the source nor Redis is to be asked by each reader.
-	refreshRest = time.Second
+	// maxRefreshes bounds the refreshes in a process. Further entries are served stale until a later
+	// reader finds room.
+	maxRefreshes = 32
+	// maxKnownRefreshes bounds those that run and those that back off.
+	maxKnownRefreshes = 1024
+	// refreshBackoff is how long an entry is left alone after a refresh that failed, or that another
+	// process does: not every reader may ask the source or Redis.
+	refreshBackoff = time.Second
+	// earlyPrefix makes, from the ID of an entry, the ID whose load lock decides who refreshes it
+	// early. The entry itself exists, so Redis would give no lease for it. No ID begins with this
+	// prefix: they are letters, digits, '-' and '_'.
+	earlyPrefix = "\x00"
 )
 
 var errRefresh = errors.New("an entry could not be refreshed; it is served as long as it is there")
 
-// refreshes is the stale entries that this process loads anew, or has just tried to.
-type refreshes struct {
-	mu      sync.Mutex
-	known   map[registry.Key]struct{}
-	running int
+// refresher replaces entries in the background that are stale or close to their end.
+type refresher struct {
+	gateway    *gateway.Gateway
+	background *background.Runner
+	failures   *failures
+	loads      *loads
+	early      *headStarts
+
+	timeout        time.Duration // for a call to Redis
+	refreshTimeout time.Duration // for a load
+
+	refreshes refreshes
 }
 
-// begin says whether the caller is to refresh the entry. If so, it calls rest and then forget.
-func (r *refreshes) begin(key registry.Key) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.known[key]; known || r.running >= refreshesAtOnce || len(r.known) >= refreshesKnown {
-		return false
-	}
-	if r.known == nil {
-		r.known = make(map[registry.Key]struct{})
-	}
-	r.known[key] = struct{}{}
-	r.running++
-	return true
-}
-
-// rest makes room for another entry; this one does not begin again before it is forgotten.
-func (r *refreshes) rest() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.running--
-}
-
-func (r *refreshes) forget(key registry.Key) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.known, key)
-}
-
-// turn says whether this process is to load an entry anew: then it has a token to fill it with.
-type turn func(context.Context) (registry.Token, refreshOutcome)
-
-// refresh loads a stale entry anew in the background and says so, unless that is under way, was tried a
-// moment ago, or too many others are. Without a token it asks Redis whose turn it is.
-func (c *Client) refresh(ctx context.Context, key registry.Key, token registry.Token, load loader) bool {
-	return c.refreshInTurn(ctx, key, key, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
-		if token != "" {
-			return token, refreshDone
-		}
-		return c.turnOfStale(ctx, key)
-	})
-}
-
-// refreshInTurn loads an entry anew if it is this process' turn, which is locked under a key: the entry's own, which its
-// fill unlocks, or another.
-func (c *Client) refreshInTurn(ctx context.Context, key, lock registry.Key, load loader, turn turn) bool {
-	if !c.refreshes.begin(key) {
-		return false
-	}
-	started := c.background.Start(ctx, func(ctx context.Context) {
-		defer c.refreshes.forget(key)
-		switch c.tryRefresh(ctx, key, load, turn) {
-		case refreshNeedless:
-		case refreshDone:
-			if lock != key {
-				c.unlock(context.WithoutCancel(ctx), lock)
-			}
-		case refreshNotOurs:
-			background.Sleep(ctx, refreshRest)
-		case refreshFailed:
-			background.Sleep(ctx, refreshRest)
-			c.unlock(context.WithoutCancel(ctx), lock)
-		}
-	})
-	if !started {
-		c.refreshes.rest()
-		c.refreshes.forget(key)
-	}
-	return started
-}
+// claim asks whether this process must refresh an entry. If so, it returns a token to fill the entry.
+// Otherwise it returns why not.
+type claim func(context.Context) (registry.Token, refreshOutcome)
 
 type refreshOutcome int
 
 const (
-	refreshDone     refreshOutcome = iota // with the turn in hand
-	refreshNeedless                       // it is fresh, or gone and not ours to load
-	refreshNotOurs                        // another process has the turn, or Redis cannot say whose it is
-	refreshFailed                         // with the turn in hand
+	refreshDone     refreshOutcome = iota // this process had the claim
+	refreshNeedless                       // the entry is fresh, or gone and another's to load
+	refreshNotOurs                        // another process has the claim, or Redis did not answer
+	refreshFailed                         // this process has the claim
 )
 
-func (c *Client) tryRefresh(ctx context.Context, key registry.Key, load loader, turn turn) refreshOutcome {
-	defer c.refreshes.rest()
-	token, outcome := turn(ctx)
-	if token == "" {
-		return outcome
-	}
-	if err := c.loadStale(ctx, flightKey{key, headsOf(token)}, token, load); err != nil {
-		if ctx.Err() == nil {
-			c.failed(key.Module, key.Operation, refreshFailure(err))
+// refreshStale refreshes a stale entry in the background and returns true. It returns false if a
+// refresh is under way, was tried a moment ago, or too many others are. Without a token it asks Redis
+// whether this process must do it.
+func (r *refresher) refreshStale(ctx context.Context, key registry.Key, token registry.Token, load loadFunc) bool {
+	return r.start(ctx, key, key, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
+		if token != "" {
+			return token, refreshDone
 		}
-		return refreshFailed
-	}
-	return refreshDone
+		return r.claimStale(ctx, key)
+	})
 }
 
-// refreshFailure tells of a panic where it came from, and nothing of the loader's own errors.
-func refreshFailure(cause error) error {
-	message := errRefresh.Error()
-	if errors.Is(cause, redact.ErrPanic) {
-		message += ": " + cause.Error()
+// refreshEarly refreshes a fresh entry in the background if it is close to its end.
+func (r *refresher) refreshEarly(ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc) {
+	if r.early.beta == 0 || hit.Negative || hit.Remaining > r.early.headStart(key.Module, key.Operation) {
+		return
 	}
-	return redact.New(message, errRefresh, cause)
+	lock := key
+	lock.ID = earlyPrefix + key.ID
+	r.start(ctx, key, lock, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
+		lookup, err := r.gateway.Lease(ctx, r.timeout, lock, r.refreshTimeout)
+		if err != nil || lookup.Wait > 0 || !lookup.Cacheable {
+			return "", refreshNotOurs
+		}
+		return lookup.Token, refreshDone
+	})
 }
 
-func (c *Client) turnOfStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
-	lookup, err := c.lease(ctx, c.timeout, key, c.refreshTimeout)
+func (r *refresher) claimStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
+	lookup, err := r.gateway.Lease(ctx, r.timeout, key, r.refreshTimeout)
 	switch {
 	case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
 		return "", refreshNotOurs
@@ -150,28 +100,115 @@ func (c *Client) turnOfStale(ctx context.Context, key registry.Key) (registry.To
 	}
 }
 
-// loadStale loads and fills within the time for a refresh. A panic of the loader becomes an error: there
-// is no caller to panic in.
-func (c *Client) loadStale(ctx context.Context, key flightKey, token registry.Token, load loader) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.refreshTimeout)
+// start refreshes an entry in the background if this process gets the claim. The claim holds the load
+// lock of a key: that of the entry, which its fill releases, or another one.
+func (r *refresher) start(ctx context.Context, key, lock registry.Key, load loadFunc, claim claim) bool {
+	if !r.refreshes.begin(key) {
+		return false
+	}
+	started := r.background.Start(ctx, func(ctx context.Context) {
+		defer r.refreshes.forget(key)
+		switch r.try(ctx, key, load, claim) {
+		case refreshNeedless:
+		case refreshDone:
+			if lock != key {
+				r.gateway.Unlock(context.WithoutCancel(ctx), lock)
+			}
+		case refreshNotOurs:
+			background.Sleep(ctx, refreshBackoff)
+		case refreshFailed:
+			background.Sleep(ctx, refreshBackoff)
+			r.gateway.Unlock(context.WithoutCancel(ctx), lock)
+		}
+	})
+	if !started {
+		r.refreshes.end()
+		r.refreshes.forget(key)
+	}
+	return started
+}
+
+func (r *refresher) try(ctx context.Context, key registry.Key, load loadFunc, claim claim) refreshOutcome {
+	defer r.refreshes.end()
+	token, outcome := claim(ctx)
+	if token == "" {
+		return outcome
+	}
+	if err := r.load(ctx, flightKey{key, headsOf(token)}, token, load); err != nil {
+		if ctx.Err() == nil {
+			r.failures.add(key.Module, key.Operation, refreshFailure(err))
+		}
+		return refreshFailed
+	}
+	return refreshDone
+}
+
+// load loads and stores an entry within the time for a refresh. A panic of the loader becomes an
+// error, because there is no caller to panic in.
+func (r *refresher) load(ctx context.Context, key flightKey, token registry.Token, load loadFunc) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.refreshTimeout)
 	defer cancel()
 	defer func() {
 		if value := recover(); value != nil {
 			err = redact.Panic("the loader panicked", value)
 		}
 	}()
-	result, started, err := c.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		return c.loadAndFill(ctx, key.Key, ticket{token: token, left: c.timeout}, load)
+	result, started, err := r.loads.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
+		return r.loads.loadAndFill(ctx, key.Key, ticket{token: token, left: r.timeout}, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrOverdue), errors.Is(err, flight.ErrStuck):
-		return nil // who loads it for a caller tells of it
+		return nil // a caller loads it, and that load reports its failure
 	case !errors.Is(err, ErrNotFound):
 		return err
 	case started && !result.storedNegative:
-		// The source has it no more, and no policy says how long to remember that.
-		return c.remove(ctx, c.timeout, key.Key)
+		// The source does not have it any more, and the policy has no negativeTTL.
+		return r.gateway.Remove(ctx, r.timeout, key.Key)
 	default:
 		return nil
 	}
+}
+
+// refreshFailure names the place of a panic. It quotes nothing of the loader's own errors.
+func refreshFailure(cause error) error {
+	message := errRefresh.Error()
+	if errors.Is(cause, redact.ErrPanic) {
+		message += ": " + cause.Error()
+	}
+	return redact.New(message, errRefresh, cause)
+}
+
+// refreshes is the set of entries that this process refreshes, or just tried to.
+type refreshes struct {
+	mu      sync.Mutex
+	known   map[registry.Key]struct{}
+	running int
+}
+
+// begin reports whether the caller must refresh an entry. If so, it calls end and then forget.
+func (r *refreshes) begin(key registry.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.known[key]; known || r.running >= maxRefreshes || len(r.known) >= maxKnownRefreshes {
+		return false
+	}
+	if r.known == nil {
+		r.known = make(map[registry.Key]struct{})
+	}
+	r.known[key] = struct{}{}
+	r.running++
+	return true
+}
+
+// end makes room for another entry. This one does not begin again before it is forgotten.
+func (r *refreshes) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running--
+}
+
+func (r *refreshes) forget(key registry.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, key)
 }

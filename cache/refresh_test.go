@@ -15,12 +15,12 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// staleStore has every entry, stale, and gives a turn to each who asks.
+// staleStore returns a store that has every entry, stale, and leases it to every caller.
 func staleStore() *stubStore {
 	stale := registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"old"`)}
 	return &stubStore{
-		read: func(context.Context, registry.Key) (registry.Lookup, error) { return stale, nil },
-		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnRead: func(context.Context, registry.Key) (registry.Lookup, error) { return stale, nil },
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			turn := stale
 			turn.Token, turn.Cacheable = "2token", true
 			return turn, nil
@@ -50,13 +50,13 @@ func TestStaleHitDoesNotWaitAndIsRefreshedOnce(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if loads != 1 || store.called("set") != 1 || store.called("lease") != 1 {
-			t.Errorf("%d loads, %d fills, %d leases, want one of each", loads, store.called("set"), store.called("lease"))
+		if loads != 1 || store.Called("set") != 1 || store.Called("lease") != 1 {
+			t.Errorf("%d loads, %d fills, %d leases, want one of each", loads, store.Called("set"), store.Called("lease"))
 		}
 	})
 }
 
-// The context of the caller ends with its request; the refresh goes on, and knows its values.
+// The context of the caller ends with its request. The refresh goes on, with the values of that context.
 func TestRefreshOutlivesItsCaller(t *testing.T) {
 	type traceID struct{}
 	withClient(t, staleStore(), func(t *testing.T, c *Client) {
@@ -84,7 +84,7 @@ func TestRefreshOutlivesItsCaller(t *testing.T) {
 func TestRefreshesAreBounded(t *testing.T) {
 	withClient(t, staleStore(), func(t *testing.T, c *Client) {
 		var running atomic.Int32
-		for i := range 3 * refreshesAtOnce {
+		for i := range 3 * maxRefreshes {
 			fetchStale(t, c, i, func(ctx context.Context) (string, error) {
 				running.Add(1)
 				<-ctx.Done()
@@ -93,8 +93,8 @@ func TestRefreshesAreBounded(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		if got := running.Load(); got != refreshesAtOnce {
-			t.Errorf("%d refreshes run at once, want %d", got, refreshesAtOnce)
+		if got := running.Load(); got != maxRefreshes {
+			t.Errorf("%d refreshes run at once, want %d", got, maxRefreshes)
 		}
 		time.Sleep(defaultRefreshTimeout)
 		synctest.Wait()
@@ -104,9 +104,9 @@ func TestRefreshesAreBounded(t *testing.T) {
 	})
 }
 
-// Neither the source nor Redis is asked by each reader; the turn goes to another after a second.
+// Not every reader calls the source or Redis. The claim is released after a second.
 func TestFailedRefreshRests(t *testing.T) {
-	var told []Failure
+	var reported []Failure
 	store := staleStore()
 	withClient(t, store, func(t *testing.T, c *Client) {
 		attempts := 0
@@ -118,36 +118,36 @@ func TestFailedRefreshRests(t *testing.T) {
 			fetchStale(t, c, 1, failing)
 			synctest.Wait()
 		}
-		if attempts != 1 || store.called("unlock") != 0 {
-			t.Errorf("%d attempts at once, the turn given back %d times", attempts, store.called("unlock"))
+		if attempts != 1 || store.Called("unlock") != 0 {
+			t.Errorf("%d attempts at once, %d unlocks", attempts, store.Called("unlock"))
 		}
-		time.Sleep(refreshRest)
+		time.Sleep(refreshBackoff)
 		synctest.Wait()
-		if store.called("unlock") != 1 {
-			t.Error("the turn was not given back")
+		if store.Called("unlock") != 1 {
+			t.Error("the claim was not released")
 		}
 		fetchStale(t, c, 1, failing)
 		synctest.Wait()
 		if attempts != 2 {
 			t.Errorf("%d attempts after a rest, want 2", attempts)
 		}
-		if len(told) == 0 || strings.Contains(told[0].Err.Error(), "4111") {
-			t.Errorf("told of %v", told)
+		if len(reported) == 0 || strings.Contains(reported[0].Err.Error(), "4111") {
+			t.Errorf("reported %v", reported)
 		}
-	}, WithFailureHook(func(f Failure) { told = append(told, f) }))
+	}, WithFailureHook(func(f Failure) { reported = append(reported, f) }))
 }
 
 func TestPanicInARefreshIsTold(t *testing.T) {
-	told := make(chan Failure, 1)
+	reported := make(chan Failure, 1)
 	withClient(t, staleStore(), func(t *testing.T, c *Client) {
 		fetchStale(t, c, usersGet.Params, func(context.Context) (string, error) { panic(errors.New("no user ada@example.com")) })
-		expectPanicToldOf(t, <-told, "*errors.errorString", "TestPanicInARefreshIsTold")
-	}, WithFailureHook(func(f Failure) { told <- f }))
+		expectPanicToldOf(t, <-reported, "*errors.errorString", "TestPanicInARefreshIsTold")
+	}, WithFailureHook(func(f Failure) { reported <- f }))
 }
 
 func TestTurnOfAnotherProcessIsLeftToIt(t *testing.T) {
 	store := staleStore()
-	store.lease = func(context.Context, registry.Key) (registry.Lookup, error) {
+	store.OnLease = func(context.Context, registry.Key) (registry.Lookup, error) {
 		return registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"old"`)}, nil
 	}
 	withClient(t, store, func(t *testing.T, c *Client) {
@@ -158,7 +158,7 @@ func TestTurnOfAnotherProcessIsLeftToIt(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		if got := store.called("lease"); got != 1 {
+		if got := store.Called("lease"); got != 1 {
 			t.Errorf("Redis was asked %d times whose turn it is, want once a second", got)
 		}
 	})

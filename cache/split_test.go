@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// network is by what a client reaches Redis and its Sentinels.
+// network is what a client uses to reach Redis and its Sentinels.
 type network struct {
 	sentinels []string
 
@@ -41,7 +41,7 @@ func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return conn, err
 }
 
-// part keeps a client from its Sentinels, until join is called.
+// part cuts a client off from its Sentinels, until join is called.
 func (n *network) part() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -58,7 +58,7 @@ func (n *network) join() {
 	n.cut = false
 }
 
-// client of whatever server the Sentinels that it reaches call the primary.
+// client returns a client of the primary, by the Sentinels that it reaches.
 func (n *network) client() redis.UniversalClient {
 	return redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: redistest.MasterName, SentinelAddrs: n.sentinels, Dialer: n.dial,
@@ -66,7 +66,7 @@ func (n *network) client() redis.UniversalClient {
 	})
 }
 
-// A primary that is cut off, with some of its clients, goes on serving them while Sentinels promote another. With
+// A primary that is cut off together with some of its clients still serves them while Sentinels promote another. With
 // min-replicas-to-write it takes no invalidations then: they are kept, and delivered to the new primary.
 func TestInvalidationsAtAPrimaryThatIsCutOff(t *testing.T) {
 	for _, test := range []struct {

@@ -10,28 +10,30 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
 )
 
-// ModuleStats are the figures of a module, over all processes that use it.
+// ModuleStats are the statistics of a module, over all processes that use it.
 type ModuleStats struct {
 	Module string
 	// Keys is the number of entries that can be read.
 	Keys int64
-	// Operations by name: those of the policy and those seen under its default TTL.
+	// Operations are sorted by name: those of the policy, and those seen under its default TTL.
 	Operations []OperationStats
 }
 
-// OperationStats are the figures of an operation. The counts began with the policy; other processes'
-// may be late by their report interval.
+// OperationStats are the statistics of an operation. The counts began with the policy. Those of other
+// processes may be late by their report interval.
 type OperationStats struct {
 	Operation string
 	// TTL of new entries, 0 if the operation is not cached.
 	TTL  time.Duration
 	Keys int64
 	Hits int64
-	// Stale are reads that were served past the TTL, or after a soft invalidation. They are not
-	// among the hits.
+	// Stale are reads that were served past the TTL, or after a soft invalidation. Hits do not
+	// include them.
 	Stale int64
 	// Misses are reads that found nothing.
 	Misses int64
@@ -40,10 +42,11 @@ type OperationStats struct {
 	Errors int64
 }
 
-// HitRatio is the share of hits, stale ones too, in all reads, from 0 to 1; 0 if there were none.
+// HitRatio is the share of hits, including stale ones, in all reads, from 0 to 1. It is 0 without reads.
 func (o OperationStats) HitRatio() float64 { return hitRatio(o.Hits+o.Stale, o.Misses) }
 
-// HitRatio is the share of hits, stale ones too, in all reads of the module, from 0 to 1; 0 if there were none.
+// HitRatio is the share of hits, including stale ones, in all reads of the module, from 0 to 1. It is 0
+// without reads.
 func (m ModuleStats) HitRatio() float64 {
 	var hits, misses int64
 	for _, o := range m.Operations {
@@ -60,18 +63,27 @@ func hitRatio(hits, misses int64) float64 {
 	return float64(hits) / float64(hits+misses)
 }
 
-// Stats implements Cache. It reports this process's counts first.
-func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, error) {
-	_ = c.reports.Flush(ctx) // at worst they come later, as other processes' do
+// statistics reads the statistics of modules, and sends the counts of this process.
+type statistics struct {
+	gateway  *gateway.Gateway
+	reports  *report.Reporter
+	modules  *modules
+	failures *failures
+}
+
+// of returns the statistics of the given modules, or of all if there are none. It sends the counts of
+// this process first.
+func (s *statistics) of(ctx context.Context, modules []string) ([]ModuleStats, error) {
+	_ = s.reports.Flush(ctx) // what fails comes later, as the counts of other processes do
 	if len(modules) == 0 {
 		var err error
-		if modules, err = c.allModulesInTime(ctx); err != nil {
+		if modules, err = s.modules.all(ctx); err != nil {
 			return nil, err
 		}
 	}
 	all := make([]ModuleStats, 0, len(modules))
 	for _, module := range slices.Compact(slices.Sorted(slices.Values(modules))) {
-		stats, err := c.moduleStats(ctx, module)
+		stats, err := s.ofModule(ctx, module)
 		if err != nil {
 			return nil, err
 		}
@@ -80,17 +92,13 @@ func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, e
 	return all, nil
 }
 
-func (c *Client) moduleStats(ctx context.Context, module string) (ModuleStats, error) {
+func (s *statistics) ofModule(ctx context.Context, module string) (ModuleStats, error) {
 	if module == "" {
 		return ModuleStats{}, errNoModule
 	}
-	var found registry.Stats
-	err := c.ask(ctx, reading, module, func(ctx context.Context) (err error) {
-		found, err = c.store.Stats(ctx, c.slot(module))
-		return err
-	})
+	found, err := s.gateway.Stats(ctx, module)
 	if err != nil {
-		c.failed(module, "", err)
+		s.failures.add(module, "", err)
 		return ModuleStats{}, err
 	}
 	stats := ModuleStats{Module: module, Keys: found.Keys}
@@ -103,13 +111,11 @@ func (c *Client) moduleStats(ctx context.Context, module string) (ModuleStats, e
 	return stats, nil
 }
 
-// sendReport is how the reporter reaches Redis. Counts that Redis will never take are given up.
-func (c *Client) sendReport(ctx context.Context, module, operation string, counters registry.Counters) error {
-	err := c.ask(ctx, writing, module, func(ctx context.Context) error {
-		return c.store.Report(ctx, c.slot(module), operation, counters)
-	})
+// send is how the reporter reaches Redis. It drops counts that Redis rejects.
+func (s *statistics) send(ctx context.Context, module, operation string, counters registry.Counters) error {
+	err := s.gateway.Report(ctx, module, operation, counters)
 	if err != nil {
-		c.tellInBackground(module, operation, err)
+		s.failures.reportContained(module, operation, err)
 	}
 	if errors.Is(err, registry.ErrRejected) {
 		return nil

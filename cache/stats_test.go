@@ -13,12 +13,12 @@ import (
 )
 
 func TestRejectedCountsAreGivenUp(t *testing.T) {
-	store := &stubStore{report: func(context.Context, registry.Slot, string, registry.Counters) error { return registry.ErrRejected }}
+	store := &stubStore{OnReport: func(context.Context, registry.Slot, string, registry.Counters) error { return registry.ErrRejected }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		c.reports.Add("users", "get", registry.Counters{Hits: 1})
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if got := store.called("report"); got != 1 {
+		if got := store.Called("report"); got != 1 {
 			t.Errorf("reported %d times, want once", got)
 		}
 	})

@@ -8,65 +8,66 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/registry"
 )
 
 const (
-	// policyMemoTime is how long a policy that was read is believed.
-	policyMemoTime = time.Second
-	// policyMemoModules bounds the memory of a process that asks for many.
-	policyMemoModules = 256
+	// policyMaxAge is how long a policy is used after it was read.
+	policyMaxAge = time.Second
+	// maxPolicies bounds the memory of a process that asks for many.
+	maxPolicies = 256
 )
 
-// TTL implements Cache. It may be a second behind the policy. Jitter is not taken off.
-func (c *Client) TTL(ctx context.Context, module, operation string) (time.Duration, error) {
-	if policy, ok := c.policies.get(module, time.Now()); ok {
-		return policy.TTL(operation), nil
-	}
-	var policy registry.Policy
-	err := c.ask(ctx, reading, module, func(ctx context.Context) (err error) {
-		policy, err = c.currentPolicy(ctx, c.slot(module))
-		return err
-	})
-	if err != nil {
-		c.failed(module, operation, err)
-		return 0, err
-	}
-	return policy.TTL(operation), nil
-}
+// policies reads policies, and remembers them, so that a loop over TTL does not ask Redis each time.
+type policies struct {
+	gateway  *gateway.Gateway
+	failures *failures
 
-// currentPolicy reads a policy, the zero one where there is none.
-func (c *Client) currentPolicy(ctx context.Context, slot registry.Slot) (registry.Policy, error) {
-	policy, _, err := c.store.Policy(ctx, slot)
-	if err == nil {
-		c.policies.put(slot.Module, policy, time.Now())
-	}
-	return policy, err
-}
-
-// policyMemo keeps a loop over TTL from asking Redis each time.
-type policyMemo struct {
 	mu       sync.Mutex
-	byModule map[string]memorized
+	byModule map[string]knownPolicy
 }
 
-type memorized struct {
+type knownPolicy struct {
 	policy registry.Policy
 	until  time.Time
 }
 
-func (m *policyMemo) get(module string, now time.Time) (registry.Policy, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found, ok := m.byModule[module]
+// ttl returns the TTL of an operation.
+func (p *policies) ttl(ctx context.Context, module, operation string) (time.Duration, error) {
+	if policy, ok := p.known(module, time.Now()); ok {
+		return policy.TTL(operation), nil
+	}
+	policy, err := p.gateway.Policy(ctx, module)
+	if err != nil {
+		p.failures.add(module, operation, err)
+		return 0, err
+	}
+	p.remember(module, policy, time.Now())
+	return policy.TTL(operation), nil
+}
+
+// read reads a policy for the near cache.
+func (p *policies) read(ctx context.Context, slot registry.Slot) (registry.Policy, error) {
+	policy, err := p.gateway.PolicyUnguarded(ctx, slot)
+	if err == nil {
+		p.remember(slot.Module, policy, time.Now())
+	}
+	return policy, err
+}
+
+func (p *policies) known(module string, now time.Time) (registry.Policy, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found, ok := p.byModule[module]
 	return found.policy, ok && now.Before(found.until)
 }
 
-func (m *policyMemo) put(module string, policy registry.Policy, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.byModule == nil || len(m.byModule) >= policyMemoModules {
-		m.byModule = make(map[string]memorized)
+func (p *policies) remember(module string, policy registry.Policy, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byModule == nil || len(p.byModule) >= maxPolicies {
+		p.byModule = make(map[string]knownPolicy)
 	}
-	m.byModule[module] = memorized{policy: policy, until: now.Add(policyMemoTime)}
+	p.byModule[module] = knownPolicy{policy: policy, until: now.Add(policyMaxAge)}
 }

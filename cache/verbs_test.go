@@ -58,7 +58,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 }
 
 func TestInvalidateUserCoversModulesOfPoliciesAndOfThisProcess(t *testing.T) {
-	store := &stubStore{modules: func() ([]string, error) { return []string{"posts", "users"}, nil }}
+	store := &stubStore{OnModules: func() ([]string, error) { return []string{"posts", "users"}, nil }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		mustFetch(t.Context(), t, c, usersGet)
 		mustFetch(t.Context(), t, c, Key{Module: "drafts", Operation: "get"})
@@ -66,7 +66,7 @@ func TestInvalidateUserCoversModulesOfPoliciesAndOfThisProcess(t *testing.T) {
 			t.Error(err)
 		}
 		for _, module := range []string{"posts", "users", "drafts"} {
-			if got := store.called("invalidate " + module); got != 1 {
+			if got := store.Called("invalidate " + module); got != 1 {
 				t.Errorf("%s was invalidated %d times, want once", module, got)
 			}
 		}
@@ -75,12 +75,12 @@ func TestInvalidateUserCoversModulesOfPoliciesAndOfThisProcess(t *testing.T) {
 
 // Names that no policy has may be anything, and are not kept.
 func TestModulesWithoutAPolicyAreNotRemembered(t *testing.T) {
-	store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{Token: "0"}, nil }}
+	store := &stubStore{OnLease: func(context.Context, registry.Key) (registry.Lookup, error) { return registry.Lookup{Token: "0"}, nil }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		for i := range 100 {
 			mustFetch(t.Context(), t, c, Key{Module: fmt.Sprint("m", i), Operation: "get"})
 		}
-		if modules := c.modules.list(); len(modules) != 0 {
+		if modules := c.invalidator.modules.known(); len(modules) != 0 {
 			t.Errorf("%d are", len(modules))
 		}
 	})
@@ -88,8 +88,8 @@ func TestModulesWithoutAPolicyAreNotRemembered(t *testing.T) {
 
 func TestInvalidateUserDoesWhatItCan(t *testing.T) {
 	store := &stubStore{
-		modules: func() ([]string, error) { return nil, fmt.Errorf("shop: %w", registry.ErrModulesUnknown) },
-		invalidate: func(_ context.Context, slot registry.Slot, _ registry.Scope) error {
+		OnModules: func() ([]string, error) { return nil, fmt.Errorf("shop: %w", registry.ErrModulesUnknown) },
+		OnInvalidate: func(_ context.Context, slot registry.Slot, _ registry.Scope) error {
 			if slot.Module == "posts" {
 				return errDown
 			}
@@ -104,13 +104,13 @@ func TestInvalidateUserDoesWhatItCan(t *testing.T) {
 		if err := c.InvalidateUser(t.Context(), "ada"); !errors.Is(err, registry.ErrModulesUnknown) {
 			t.Errorf("got %v, want ErrModulesUnknown", err)
 		}
-		if got := store.called("invalidate users"); got != 1 {
+		if got := store.Called("invalidate users"); got != 1 {
 			t.Errorf("the module that is known was invalidated %d times, want once", got)
 		}
 		if err := c.InvalidateUser(t.Context(), "ada", "posts", "users"); !errors.Is(err, registry.ErrUnreachable) {
 			t.Errorf("got %v, want ErrUnreachable", err)
 		}
-		if got := store.called("invalidate users"); got != 2 {
+		if got := store.Called("invalidate users"); got != 2 {
 			t.Errorf("a module was not invalidated because another failed")
 		}
 	})
@@ -118,7 +118,7 @@ func TestInvalidateUserDoesWhatItCan(t *testing.T) {
 
 func TestTTLIsRememberedForASecond(t *testing.T) {
 	ttl := time.Minute
-	store := &stubStore{policy: func() (registry.Policy, error) { return registry.Policy{DefaultTTL: new(ttl)}, nil }}
+	store := &stubStore{OnPolicy: func() (registry.Policy, error) { return registry.Policy{DefaultTTL: new(ttl)}, nil }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		want := func(want time.Duration, wantCalls int) {
 			t.Helper()
@@ -127,35 +127,35 @@ func TestTTLIsRememberedForASecond(t *testing.T) {
 					t.Errorf("got %s, %v, want %s", got, err, want)
 				}
 			}
-			if got := store.called("policy"); got != wantCalls {
+			if got := store.Called("policy"); got != wantCalls {
 				t.Errorf("Redis was asked %d times, want %d", got, wantCalls)
 			}
 		}
 		want(time.Minute, 1)
 		ttl = time.Hour
 		want(time.Minute, 1)
-		time.Sleep(policyMemoTime)
+		time.Sleep(policyMaxAge)
 		want(time.Hour, 2)
-		for i := range 2 * policyMemoModules {
+		for i := range 2 * maxPolicies {
 			if _, err := c.TTL(t.Context(), fmt.Sprint(i), "get"); err != nil {
 				t.Error(err)
 			}
 		}
-		if got := len(c.policies.byModule); got > policyMemoModules {
+		if got := len(c.policies.byModule); got > maxPolicies {
 			t.Errorf("%d policies are remembered", got)
 		}
 	})
 }
 
 func TestTTLErrorIsNotRemembered(t *testing.T) {
-	store := &stubStore{policy: func() (registry.Policy, error) { return registry.Policy{}, errDown }}
+	store := &stubStore{OnPolicy: func() (registry.Policy, error) { return registry.Policy{}, errDown }}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		for range 2 {
 			if _, err := c.TTL(t.Context(), "users", "get"); !errors.Is(err, registry.ErrUnreachable) {
 				t.Errorf("got %v, want ErrUnreachable", err)
 			}
 		}
-		if got := store.called("policy"); got != 2 {
+		if got := store.Called("policy"); got != 2 {
 			t.Errorf("Redis was asked %d times, want 2", got)
 		}
 	})
@@ -167,35 +167,35 @@ func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 	var log bytes.Buffer
 	var mu sync.Mutex
 	var failures []Failure
-	told := func() int {
+	reported := func() int {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(failures)
 	}
 	store := &stubStore{
-		read: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
+		OnRead: func(_ context.Context, key registry.Key) (registry.Lookup, error) {
 			if key.User != "" {
 				return registry.Lookup{}, errDown
 			}
 			return registry.Lookup{Hit: true, Payload: []byte(`"` + secret + `"`)}, nil
 		},
-		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{Token: "t", Cacheable: true}, nil
 		},
-		set: func(context.Context, registry.Key) (registry.Filled, error) {
+		OnSet: func(context.Context, registry.Key) (registry.Filled, error) {
 			return registry.Filled{Outcome: registry.Refused}, nil
 		},
-		invalidate: func(context.Context, registry.Slot, registry.Scope) error { return errDown },
+		OnInvalidate: func(context.Context, registry.Slot, registry.Scope) error { return errDown },
 	}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		load := func(context.Context) (int, error) { return 1, nil }
 		act := func(what string, do func()) {
 			t.Helper()
-			before := told()
+			before := reported()
 			do()
 			time.Sleep(logInterval) // so that each is logged
-			if told() == before {
-				t.Errorf("%s: no failure was told", what)
+			if reported() == before {
+				t.Errorf("%s: no failure was reported", what)
 			}
 		}
 		act("a payload of another type", func() { _, _ = Fetch(t.Context(), c, usersGet, load) })
@@ -216,7 +216,7 @@ func TestFailuresAreToldWithoutSecrets(t *testing.T) {
 		defer mu.Unlock()
 		for _, f := range failures {
 			if strings.Contains(fmt.Sprint(f), secret) || f.Module != "users" {
-				t.Errorf("told of %+v", f)
+				t.Errorf("reported %+v", f)
 			}
 		}
 		if strings.Contains(log.String(), secret) || strings.Count(log.String(), "\n") < 7 {
@@ -235,7 +235,7 @@ func (f failing) MarshalJSON() ([]byte, error) { return nil, errors.New("cannot 
 
 func TestLogIsNotFlooded(t *testing.T) {
 	var log bytes.Buffer
-	store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+	store := &stubStore{OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 		return registry.Lookup{}, registry.ErrUnauthorized
 	}}
 	withClient(t, store, func(t *testing.T, c *Client) {
@@ -251,10 +251,10 @@ func TestLogIsNotFlooded(t *testing.T) {
 func TestErrorsAreCounted(t *testing.T) {
 	var got registry.Counters
 	store := &stubStore{
-		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{}, registry.ErrRejected
 		},
-		report: func(_ context.Context, _ registry.Slot, _ string, counters registry.Counters) error {
+		OnReport: func(_ context.Context, _ registry.Slot, _ string, counters registry.Counters) error {
 			got = counters
 			return nil
 		},
@@ -305,7 +305,7 @@ func TestCallersAreNotFailedByAnotherCallersContext(t *testing.T) {
 }
 
 func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
-	told := make(chan Failure, 1)
+	reported := make(chan Failure, 1)
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := Fetch(ctx, c, usersGet, func(ctx context.Context) (string, error) {
@@ -316,22 +316,22 @@ func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-		expectPanicToldOf(t, <-told, "string", "TestPanicOfAnAbandonedLoadIsTold")
-	}, WithFailureHook(func(f Failure) { told <- f }))
+		expectPanicToldOf(t, <-reported, "string", "TestPanicOfAnAbandonedLoadIsTold")
+	}, WithFailureHook(func(f Failure) { reported <- f }))
 }
 
-// expectPanicToldOf holds what is told of a panic against what Failure promises. The value often quotes what the application
-// works on, so it is told of by its type, and where it came from.
+// expectPanicToldOf checks that a Failure names the type of a panic's value and its place. The value itself often holds data of
+// the application.
 func expectPanicToldOf(t *testing.T, f Failure, kind, where string) {
 	t.Helper()
 	if f.Module != usersGet.Module || f.Operation != usersGet.Operation {
-		t.Errorf("told of a panic in %s.%s", f.Module, f.Operation)
+		t.Errorf("reported a panic in %s.%s", f.Module, f.Operation)
 	}
 	text := f.Err.Error()
 	if strings.Contains(text, "ada@example.com") {
-		t.Errorf("the value of a panic is told of: %s", text)
+		t.Errorf("the value of a panic is reported: %s", text)
 	}
 	if !strings.Contains(text, "panicked") || !strings.Contains(text, kind) || !strings.Contains(text, where) {
-		t.Errorf("told of %q, without the value's type, %s, or the stack", text, kind)
+		t.Errorf("reported %q, without the value's type, %s, or the stack", text, kind)
 	}
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/cachewright/cachewright/cache"
 )
 
-// scopeName is that of the instrumentation scope.
+// scopeName is the name of the instrumentation scope.
 const scopeName = "github.com/cachewright/cachewright/cache/cacheotel"
 
-// Attributes, beside error.type.
+// Attributes besides error.type.
 const (
 	namespaceKey = attribute.Key("cachewright.namespace")
 	moduleKey    = attribute.Key("cachewright.module")
@@ -49,7 +49,7 @@ type Observer struct {
 
 var _ cache.Observer = (*Observer)(nil)
 
-// Option changes where an Observer reports to.
+// Option changes where an Observer reports.
 type Option func(*options)
 
 type options struct {
@@ -63,7 +63,7 @@ func WithMeterProvider(p metric.MeterProvider) Option { return func(o *options) 
 // WithTracerProvider sets where traces go. Default: otel.GetTracerProvider().
 func WithTracerProvider(p trace.TracerProvider) Option { return func(o *options) { o.tracers = p } }
 
-// New returns an Observer for cache.WithObserver. The error is that of the MeterProvider, if it refuses an instrument.
+// New returns an Observer for cache.WithObserver. It fails if the MeterProvider refuses an instrument.
 func New(opts ...Option) (*Observer, error) {
 	o := options{meters: otel.GetMeterProvider(), tracers: otel.GetTracerProvider()}
 	for _, option := range opts {
@@ -134,13 +134,13 @@ func (o *Observer) Audited(ctx context.Context, module, operation string, result
 	o.metrics.audits.Add(ctx, 1, o.attributes(module, operation, nil, auditKey.String(string(result))))
 }
 
-// start begins a span that is named after what is done to which operation.
-func (o *Observer) start(ctx context.Context, what, module, operation string) (context.Context, trace.Span) {
-	name := what + " " + module
+// start begins a span, named after the verb and the operation.
+func (o *Observer) start(ctx context.Context, verb, module, operation string) (context.Context, trace.Span) {
+	name := verb + " " + module
 	if operation != "" {
 		name += "." + operation
 	}
-	return o.tracer.Start(ctx, name, trace.WithAttributes(o.place(module, operation)...))
+	return o.tracer.Start(ctx, name, trace.WithAttributes(o.names(module, operation)...))
 }
 
 func end(span trace.Span, err error) {
@@ -152,15 +152,15 @@ func end(span trace.Span, err error) {
 }
 
 func (o *Observer) attributes(module, operation string, err error, more ...attribute.KeyValue) metric.MeasurementOption {
-	all := append(o.place(module, operation), more...)
+	all := append(o.names(module, operation), more...)
 	if isFailure(err) {
 		all = append(all, errorType(err))
 	}
 	return metric.WithAttributes(all...)
 }
 
-// place returns where something happened; an invalidation may be of no operation in particular.
-func (o *Observer) place(module, operation string) []attribute.KeyValue {
+// names returns attributes with the names. An invalidation may have no operation.
+func (o *Observer) names(module, operation string) []attribute.KeyValue {
 	all := append(make([]attribute.KeyValue, 0, 6), o.namespace, moduleKey.String(module))
 	if operation != "" {
 		all = append(all, operationKey.String(operation))
@@ -168,7 +168,7 @@ func (o *Observer) place(module, operation string) []attribute.KeyValue {
 	return all
 }
 
-// isFailure says that something went wrong. That the source has nothing is an answer.
+// isFailure reports whether something went wrong. That the source has nothing is an answer.
 func isFailure(err error) bool { return err != nil && !errors.Is(err, cache.ErrNotFound) }
 
 func errorType(err error) attribute.KeyValue {

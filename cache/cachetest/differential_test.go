@@ -17,7 +17,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// side is one of the two that are held against each other, with a source that numbers its loads.
+// side is one of the two that are compared, with a source that numbers its loads.
 type side struct {
 	subject
 

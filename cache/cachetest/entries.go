@@ -95,7 +95,7 @@ func (f *Fake) loadAndFill(ctx context.Context, key flightKey, load func(context
 	return loaded{value: value, payload: payload, shared: err == nil}, nil
 }
 
-// refresh loads a stale entry anew, unless another caller does. If that fails the entry stays.
+// refresh replaces a stale entry, unless another caller does. If that fails, the entry stays.
 func (f *Fake) refresh(ctx context.Context, key entryKey, load func(context.Context) (any, error)) {
 	token, begun := f.beginRefresh(key)
 	if !begun {
@@ -129,7 +129,7 @@ func (f *Fake) endRefresh(key entryKey, failed bool) {
 	}
 }
 
-// load calls the loader, unless its own entry is being loaded by it over and over.
+// load calls the loader, unless that loads its own entry within itself over and over.
 func (f *Fake) load(ctx context.Context, key entryKey, load func(context.Context) (any, error)) (any, error) {
 	ctx, ok := flight.Nested(ctx, nestedKey{f, key})
 	if !ok {
@@ -138,7 +138,7 @@ func (f *Fake) load(ctx context.Context, key entryKey, load func(context.Context
 	return load(ctx)
 }
 
-// nestedKey names what is loaded, over all Fakes.
+// nestedKey names what is loaded, across all Fakes.
 type nestedKey struct {
 	fake *Fake
 	key  entryKey
@@ -165,8 +165,8 @@ func (h hit) err() error {
 	return nil
 }
 
-// read finds an entry and counts the hit. Unless it is negative out now holds the value. An entry of another
-// type is removed.
+// read reads an entry and counts the hit. Unless the entry is negative, out holds its value. An entry of
+// another type is removed.
 func (f *Fake) read(key entryKey, out any) hit {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -189,7 +189,7 @@ func (f *Fake) read(key entryKey, out any) hit {
 	return hit{found: true, stale: stale, negative: e.negative}
 }
 
-// lease counts a miss and says whether a fill would be stored.
+// lease counts a miss and reports whether a fill would be stored.
 func (f *Fake) lease(key entryKey) (token, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,7 +198,7 @@ func (f *Fake) lease(key entryKey) (token, bool) {
 	return f.tokenOf(key), f.rule(key.module, key.operation).TTL > 0
 }
 
-// fill stores a loaded value. An error says why it may not be shared either.
+// fill stores a loaded value. After an error, the value must not be shared either.
 func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
 	payload, err := f.encode(value)
 	f.mu.Lock()
@@ -212,7 +212,7 @@ func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
 	return payload, err
 }
 
-// fillNegative remembers that the source has nothing, or at least forgets what it had.
+// fillNegative stores that the source has nothing, or at least removes what the cache had.
 func (f *Fake) fillNegative(key flightKey) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -229,7 +229,7 @@ func (f *Fake) encode(value any) ([]byte, error) {
 	return payload, nil
 }
 
-// decode leaves nothing in out of what it held before, nor of a decoding that failed half-way.
+// decode replaces what out holds. After an error, out holds nothing.
 func (f *Fake) decode(payload []byte, out any) error {
 	dest.Clear(out)
 	err := f.codec.Unmarshal(payload, out)

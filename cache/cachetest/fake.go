@@ -3,9 +3,9 @@
 
 // Package cachetest has a Cache in memory for the tests of applications.
 //
-// The Fake keeps to the contract of cache.Cache as the client over Redis does; one suite of tests
-// runs against both. It needs no Redis, starts no goroutine that outlives a call, and its time can be
-// turned forward. Where Fetch returns a stale value, the entry has been refreshed by then, if it could be.
+// The Fake obeys the contract of cache.Cache as the client over Redis does: one suite of tests runs
+// against both. It needs no Redis, and starts no goroutine that outlives a call. Tests can set its clock.
+// When Fetch returns a stale value, it has already tried to refresh the entry.
 package cachetest
 
 import (
@@ -25,8 +25,8 @@ const defaultSharedLoadWait = time.Minute
 
 var _ cache.Cache = (*Fake)(nil)
 
-// Fake is a Cache in memory. Make one with New. It is safe for concurrent use. As in Redis, nothing of a module is cached
-// without a policy: give one by SetPolicy, or have all modules cached by WithDefaultTTL.
+// Fake is a Cache in memory. Make one with New. It is safe for concurrent use. As in Redis, nothing of a
+// module is cached without a policy: set one with SetPolicy, or cache all modules with WithDefaultTTL.
 type Fake struct {
 	codec   cache.Codec
 	now     func() time.Time
@@ -37,12 +37,12 @@ type Fake struct {
 	failure  error
 	calls    []Call
 	policies map[string]registry.Policy
-	// The last one of each module that was not empty.
+	// revisions has the last revision of each module that was not empty.
 	revisions map[string]string
 	modules   map[string]bool
 	entries   map[entryKey]entry
 	counts    map[operationKey]counts
-	// How often each scope was invalidated.
+	// epochs and softEpochs say how often each scope was invalidated, hard and softly.
 	epochs     map[scope]int
 	softEpochs map[scope]int
 	refreshing map[entryKey]bool
@@ -66,7 +66,7 @@ func New(opts ...Option) *Fake {
 		softEpochs: make(map[scope]int),
 		refreshing: make(map[entryKey]bool),
 	}
-	f.flights.Patience = defaultSharedLoadWait
+	f.flights.MaxWait = defaultSharedLoadWait
 	for _, option := range opts {
 		option(f)
 	}
@@ -76,26 +76,27 @@ func New(opts ...Option) *Fake {
 // WithClock makes entries expire by another clock than the machine's.
 func WithClock(now func() time.Time) Option { return func(f *Fake) { f.now = now } }
 
-// WithDefaultTTL caches every operation of modules without a policy for so long, such as DefaultTTL. Default: they are not
-// cached, as in production.
+// WithDefaultTTL caches every operation of modules without a policy for a time, such as DefaultTTL.
+// Default: they are not cached, as in production.
 func WithDefaultTTL(ttl time.Duration) Option { return func(f *Fake) { f.ttl = ttl } }
 
 // WithCodec is cache.WithCodec. Default: JSON.
 func WithCodec(codec cache.Codec) Option { return func(f *Fake) { f.codec = codec } }
 
 // WithSharedLoadWait is cache.WithSharedLoadWait, by the machine's clock. Default 1m.
-func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.flights.Patience = d } }
+func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.flights.MaxWait = d } }
 
 // Call is one call of a method of Cache.
 type Call struct {
-	// Method is its name, such as "InvalidateUser".
+	// Method is the name of the method, such as "InvalidateUser".
 	Method string
-	// Module, Operation, Params and User as given, or of the scope given; empty where the method has none.
+	// Module, Operation, Params and User are the arguments, or fields of the given scope. They are empty
+	// if the method has none.
 	Module    string
 	Operation string
 	Params    any
 	User      string
-	// Modules given to InvalidateUser or Stats.
+	// Modules are the arguments of InvalidateUser or Stats.
 	Modules []string
 }
 
@@ -106,18 +107,18 @@ func (f *Fake) Calls() []Call {
 	return slices.Clone(f.calls)
 }
 
-// Fail makes the Fake behave as if Redis failed with err: every method returns it but Fetch, which
-// loads. Fail(nil) ends that; invalidations that failed in between, with cache.ErrQueued as well, have
-// taken effect then.
+// Fail makes the Fake behave as if Redis failed with err. Every method returns err, except Fetch, which
+// loads. Fail(nil) ends that. Invalidations that failed meanwhile return cache.ErrQueued as well, and have
+// taken effect by then.
 func (f *Fake) Fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure = err
 }
 
-// SetPolicy puts a policy in force for a module, as the CachePolicy resource does: entries that it
-// does not allow go, those that live too long are shortened, and a changed revision purges. Taking the revision away
-// purges nothing, nor does putting the same one back.
+// SetPolicy puts a policy in force for a module, as the CachePolicy resource does. Entries that it does not
+// allow are removed, those that live too long are shortened, and a changed revision purges the module.
+// Removing the revision purges nothing, and neither does setting the same one again.
 func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,7 +142,7 @@ func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 	}
 }
 
-// change invalidates an operation where its new rule asks for that, as docs/protocol.md says. Requires f.mu.
+// change invalidates an operation if its new rule requires that, as docs/protocol.md says. It requires f.mu.
 func (f *Fake) change(key entryKey, before registry.OperationPolicy, known bool) {
 	rule, operation := f.rule(key.module, key.operation), scope{module: key.module, operation: key.operation}
 	narrowed := rule.Scope == registry.ScopeUser && (!known || before.Scope != registry.ScopeUser)
@@ -149,11 +150,11 @@ func (f *Fake) change(key entryKey, before registry.OperationPolicy, known bool)
 	case rule.TTL <= 0 || narrowed:
 		f.epochs[operation]++
 	case rule.TTL < before.TTL && rule.TTL+rule.StaleFor >= before.TTL+before.StaleFor:
-		f.softEpochs[operation]++ // the entries may be there as long as before, but not fresh
+		f.softEpochs[operation]++ // the entries live as long as before, but are fresh for less time
 	}
 }
 
-// shorten bounds the life of an entry by its rule. Requires f.mu.
+// shorten bounds the life of an entry by its rule. It requires f.mu.
 func (f *Fake) shorten(key entryKey, e entry) {
 	rule, now := f.rule(key.module, key.operation), f.now()
 	fresh, life := rule.TTL, rule.TTL+rule.StaleFor
@@ -172,7 +173,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// record notes a call and returns the failure that the Fake is to show.
+// record records a call and returns the failure that the Fake must return.
 func (f *Fake) record(call Call) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

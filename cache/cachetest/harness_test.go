@@ -31,7 +31,7 @@ type subject struct {
 	// other is the same cache as another process sees it.
 	other     cache.Cache
 	setPolicy func(module string, policy registry.Policy)
-	// elapse lets time pass, if it does not by itself.
+	// elapse lets time pass, if it does not pass anyway.
 	elapse func(d time.Duration)
 }
 
@@ -169,7 +169,7 @@ func waitForCallers(t *testing.T, n int) {
 	}).WithTimeout(patience).Should(Equal(n))
 }
 
-// heldLoad is a load that has begun and ends when told.
+// heldLoad is a load that has begun, and ends when it is released.
 type heldLoad struct {
 	release chan struct{}
 	result  chan string

@@ -62,7 +62,7 @@ func TestNotFoundIsForgotten(t *testing.T) {
 			_, _ = cache.Fetch(t.Context(), s.Cache, key, notFound(&counter{}))
 			must(t, invalidate(t.Context(), s, key))
 			loader, _ := load("Ada")
-			NewWithT(t).Eventually(func() string { // at once, but for soft invalidations
+			NewWithT(t).Eventually(func() string { // at once, except after soft invalidations
 				value, _ := cache.Fetch(t.Context(), s.Cache, key, loader)
 				return value
 			}).WithTimeout(patience).Should(Equal("Ada"), name)

@@ -29,7 +29,7 @@ func (f *Fake) InvalidateOperation(_ context.Context, module, operation string) 
 	return f.invalidate(failure, f.epochs, scope{module: module, operation: operation}, module, operation)
 }
 
-// InvalidateUser implements cache.Cache. Without modules it covers those that the Fake has seen.
+// InvalidateUser implements cache.Cache. Without modules it covers those that the Fake knows.
 func (f *Fake) InvalidateUser(_ context.Context, user string, modules ...string) error {
 	failure := f.record(Call{Method: "InvalidateUser", User: user, Modules: slices.Clone(modules)})
 	return f.invalidateUser(failure, f.epochs, user, modules)
@@ -68,7 +68,7 @@ func (f *Fake) invalidate(failure error, epochs map[scope]int, s scope, names ..
 	return queued(failure)
 }
 
-// queued is how an invalidation fails: it takes effect before the failure ends.
+// queued returns the error of an invalidation while the Fake fails. It has taken effect before that ends.
 func queued(failure error) error {
 	if failure == nil {
 		return nil

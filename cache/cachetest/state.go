@@ -14,12 +14,12 @@ type operationKey struct{ module, operation string }
 
 type entryKey struct{ module, operation, id, user string }
 
-// scope is what an invalidation covers: a module, an operation or a user of it, an operation of a user,
-// or, with an id, one entry.
+// scope is what an invalidation covers: a module, an operation or a user of it, an operation of a user, or,
+// with an id, one entry.
 type scope struct{ module, operation, id, user string }
 
-// token is how often each scope that covers an entry was invalidated, hard and softly. Equal tokens: not
-// since.
+// token says how often each scope that covers an entry was invalidated, hard and softly. If two tokens are
+// equal, there was no invalidation in between.
 type token struct{ hard, soft marks }
 
 type marks struct{ module, operation, user, operationOfUser, entry int }
@@ -27,7 +27,7 @@ type marks struct{ module, operation, user, operationOfUser, entry int }
 type entry struct {
 	payload  []byte
 	negative bool
-	fresh    time.Time // until then
+	fresh    time.Time // its end
 	expires  time.Time
 	token    token
 }
@@ -58,7 +58,7 @@ func marksOf(epochs map[scope]int, key entryKey) marks {
 	return m
 }
 
-// live returns an entry that can be read, and says whether it is stale.
+// live returns an entry that can be read, and whether it is stale.
 func (f *Fake) live(key entryKey) (e entry, stale, ok bool) {
 	e, ok = f.entries[key]
 	now, current := f.now(), f.tokenOf(key)
@@ -71,7 +71,7 @@ func (f *Fake) remove(key entryKey) {
 	f.epochs[scope(key)]++
 }
 
-// storeNegative says whether the policy lets the Fake remember that the source has nothing.
+// storeNegative stores that the source has nothing, and reports whether the policy allows that.
 func (f *Fake) storeNegative(key entryKey, t token) bool {
 	rule := f.rule(key.module, key.operation)
 	if rule.TTL <= 0 || rule.NegativeTTL <= 0 || rule.Scope == registry.ScopeUser && key.user == "" {
@@ -84,7 +84,7 @@ func (f *Fake) storeNegative(key entryKey, t token) bool {
 	return true
 }
 
-// store returns cache.ErrRefused where the policy forbids the entry.
+// store stores an entry. It returns cache.ErrRefused if the policy forbids the entry.
 func (f *Fake) store(key entryKey, payload []byte, t token) error {
 	rule := f.rule(key.module, key.operation)
 	switch {
@@ -118,7 +118,7 @@ func ruleFor(policy registry.Policy, operation string) registry.OperationPolicy 
 	return registry.OperationPolicy{TTL: policy.TTL(operation)}
 }
 
-// count adds to the figures of an operation that is cached; others have none.
+// count adds to the counts of an operation, if that is cached.
 func (f *Fake) count(key entryKey, more counts) {
 	if f.rule(key.module, key.operation).TTL <= 0 {
 		return

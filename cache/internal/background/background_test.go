@@ -19,11 +19,12 @@ func TestATaskOutlivesTheContextItWasStartedWith(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := background.New(func(value any) { t.Error(value) })
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
-		var task context.Context
+		started := make(chan context.Context, 1)
 		r.Start(ctx, func(ctx context.Context) {
-			task = ctx
+			started <- ctx
 			<-ctx.Done()
 		})
+		task := <-started
 		cancel()
 		synctest.Wait()
 		if task.Err() != nil || task.Value(key{}) != "value" {

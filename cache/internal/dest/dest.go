@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dest handles the destinations that values are read into: pointers, as for json.Unmarshal.
+// Package dest handles the destinations into which values are read: pointers, as for json.Unmarshal.
 package dest
 
 import (
@@ -12,7 +12,7 @@ import (
 
 var errNoPointer = errors.New("the destination must be a non-nil pointer")
 
-// Check refuses what cannot be read into.
+// Check returns an error unless dest is a non-nil pointer.
 func Check(dest any) error {
 	if target := reflect.ValueOf(dest); target.Kind() != reflect.Pointer || target.IsNil() {
 		return fmt.Errorf("%w, not %T", errNoPointer, dest)
@@ -20,7 +20,7 @@ func Check(dest any) error {
 	return nil
 }
 
-// Set makes the destination hold a value.
+// Set makes the destination hold a value. It fails if their types differ.
 func Set(dest, value any) error {
 	if err := Check(dest); err != nil {
 		return err
@@ -38,8 +38,9 @@ func Set(dest, value any) error {
 	return nil
 }
 
-// Clear makes the destination hold nothing. Decoders write into what a destination points at already, as json.Unmarshal
-// does: that would mix the value with the one before, which others may share, and so with a decoding that failed half-way.
+// Clear sets the destination to its zero value. Decoders such as json.Unmarshal write into what a
+// destination already points at. That would merge the value with the one before, which others may share,
+// or with the rest of a decoding that failed.
 func Clear(dest any) {
 	reflect.ValueOf(dest).Elem().SetZero()
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// watch has each new connection of a node's client identified before it is used.
+// watch identifies the server behind each new connection of a node's client before that is used.
 func (g *Guard) watch(client *redis.Client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -36,7 +36,7 @@ func (g *Guard) watch(client *redis.Client) {
 	client.AddHook(&hook{guard: g, node: node, as: client.Options()})
 }
 
-// hook is what a node's client calls.
+// hook is called by a node's client.
 type hook struct {
 	guard *Guard
 	node  string
@@ -50,14 +50,14 @@ func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
 		if err != nil {
 			return nil, err
 		}
-		// Only here can the client of an application be kept from replies that would harm it.
+		// Only here can replies that would harm the application be kept from its client.
 		conn = respguard.Wrap(conn, respguard.Application)
-		if h.guard.blind.Load() {
+		if h.guard.disabled.Load() {
 			return conn, err
 		}
 		var known net.Conn
 		err = contained(func() (err error) {
-			known, err = h.introduce(ctx, conn)
+			known, err = h.identified(ctx, conn)
 			return err
 		})
 		if err != nil {
@@ -68,21 +68,21 @@ func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-// introduce takes note of the server behind a new connection, unless it does not say who it is.
-func (h *hook) introduce(ctx context.Context, conn net.Conn) (net.Conn, error) {
+// identified records the server behind a new connection, unless the server does not say who it is.
+func (h *hook) identified(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	server, err := h.identify(ctx, conn)
 	switch {
 	case errors.Is(err, registry.ErrAnonymous), errors.Is(err, registry.ErrUnauthorized):
-		h.guard.blindedBy(err)
+		h.guard.disable(err)
 		return conn, nil
 	case err != nil:
 		return nil, err
 	}
-	_ = h.guard.note(h.node, server.Incarnation, true) // a new connection is never refused
+	_ = h.guard.observe(h.node, server.Incarnation, true) // a new connection is never refused
 	return h.guard.counted(conn, server), nil
 }
 
-// ProcessHook implements redis.Hook: a node that sends us elsewhere no longer serves all that it did.
+// ProcessHook implements redis.Hook. A node that redirects a call no longer serves all that it did.
 func (h *hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	if h.guard.cluster == nil {
 		return next
@@ -114,8 +114,8 @@ func (h *hook) moved(err error) {
 	}
 }
 
-// identify asks on this very connection: any other might lead to another server. A client of one connection, which it
-// does not close, logs in and asks; afterwards the connection is as good as new.
+// identify asks on this connection, because any other might lead to another server. A client that has
+// only this connection logs in and asks, and does not close it. After that the connection is as new.
 func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.as.DialTimeout)
 	defer cancel()
@@ -139,13 +139,14 @@ func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Server, er
 	return server, errors.Join(err, client.Close(), conn.SetDeadline(time.Time{}))
 }
 
-// lent is a connection that its borrower cannot close.
+// lent is a connection that its user cannot close.
 type lent struct{ net.Conn }
 
 // Close implements net.Conn.
 func (lent) Close() error { return nil }
 
-// counted keeps count of the connections to replicas, outside of clusters, where the client knows which nodes are.
+// counted counts a connection to a replica until it is closed. In a cluster, the client knows which nodes
+// are replicas.
 func (g *Guard) counted(conn net.Conn, server registry.Server) net.Conn {
 	if !server.IsReplica || g.cluster != nil {
 		return conn
@@ -154,7 +155,7 @@ func (g *Guard) counted(conn net.Conn, server registry.Server) net.Conn {
 	return &toReplica{Conn: conn, gone: sync.OnceFunc(func() { g.replicas.Add(-1) })}
 }
 
-// toReplica is a connection to a replica, which is counted until it is closed.
+// toReplica is a connection to a replica.
 type toReplica struct {
 	net.Conn
 

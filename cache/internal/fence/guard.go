@@ -3,9 +3,10 @@
 
 // Package fence keeps a process from reading what an older state of Redis brought back.
 //
-// A Guard has the server behind each connection name its incarnation before anything else is asked on that connection.
-// Each time one comes that was not there before, no module may be read until its fence was found, or put, in place in
-// the incarnation that serves it. A read that was under way meanwhile counts for nothing: it may have gone to either.
+// On each new connection, a Guard asks the server for its incarnation before anything else is sent. When
+// an incarnation appears that was not there before, no module may be read until its fence is in place in
+// the incarnation that serves it. The result of a read that was under way meanwhile is not used: either
+// incarnation may have answered it.
 package fence
 
 import (
@@ -25,38 +26,39 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// ErrUnfenced says that Redis may have lost invalidations of a module, and is not known to be rid of what they covered.
+// ErrUnfenced says that Redis may have lost invalidations of a module, and may still hold what they
+// covered.
 var ErrUnfenced = errors.New("redis was restarted, failed over or resharded, and the module is not fenced yet; it is loaded from the source")
 
 const (
-	// lookTimeout bounds a look at a fence, however little time the caller has who asked first.
-	lookTimeout = 2 * time.Second
-	// looks at the fence of a module, until no new incarnation came in between.
-	looks = 4
-	// maxStates of slots that are remembered. With more, each is looked at again.
+	// checkTimeout bounds a check of a fence, even if the caller that needs it first has less time.
+	checkTimeout = 2 * time.Second
+	// maxChecks of the fence of a module are made while new incarnations appear.
+	maxChecks = 4
+	// maxStates bounds the slots that are remembered. With more, all are checked again.
 	maxStates = 1000
 )
 
 // Guard watches the connections of one client of Redis.
 type Guard struct {
 	fences Fences
-	// wait is how long somebody else is given to fence a module.
+	// wait is how long others may take to fence a module.
 	wait    time.Duration
 	cluster *redis.ClusterClient // nil: no cluster
 
-	// generation is raised each time that a read may be answered by another incarnation than those before.
+	// generation is raised each time another incarnation may answer reads than before.
 	generation atomic.Uint64
-	replicas   atomic.Int64 // how many connections are to replicas
-	blind      atomic.Bool  // a command that it needs is not allowed, or does not say enough
+	replicas   atomic.Int64 // how many connections lead to replicas
+	disabled   atomic.Bool  // a command that it needs is not allowed, or does not say enough
 	states     atomic.Pointer[map[registry.Slot]*state]
 	flights    singleflight.Group
 
-	tell func(error)
+	report func(error)
 
 	mu      sync.Mutex
-	present map[string]registry.Incarnation // by the address of the node
+	current map[string]registry.Incarnation // by the address of the node
 	past    map[registry.Incarnation]struct{}
-	watched map[weak.Pointer[redis.Client]]struct{} // weak: those of nodes that are gone are gone, too
+	watched map[weak.Pointer[redis.Client]]struct{} // weak, so that clients of former nodes are freed
 }
 
 // Fences is what a Guard needs of the registry.
@@ -67,31 +69,32 @@ type Fences interface {
 
 // state is what is known of a slot.
 type state struct {
-	clean atomic.Pointer[clean] // nil: it was never seen to be
+	clean atomic.Pointer[clean] // nil: it was never known to be clean
 
-	// unfencedSince is when it was first seen not to be fenced, the zero time when it is. Guarded by Guard.mu.
+	// unfencedSince is when it was first found without a fence, the zero time if it has one. Guarded by
+	// Guard.mu.
 	unfencedSince time.Time
 }
 
-// clean says that a slot was fenced while this generation was the present one and this node served it. The node's client
-// is watched.
+// clean says that a slot was fenced while this generation was current and this node served it. The
+// node's client is watched.
 type clean struct {
 	generation uint64
 	node       *redis.Client // nil: no cluster
 }
 
-// Pass is leave to read a slot. It holds until another incarnation may have answered.
+// Pass is the permission to read a slot. It holds until another incarnation may have answered.
 type Pass struct {
 	clean *clean
 	slot  registry.Slot
 }
 
-// New returns a Guard of a client's connections: those of a *redis.Client, or of a *redis.ClusterClient. Others are not
-// watched. tell is called when the server does not say who it is.
-func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell func(error)) *Guard {
+// New returns a Guard of the connections of a *redis.Client or a *redis.ClusterClient. Those of other
+// clients are not watched. It calls report when the server does not say who it is.
+func New(client redis.UniversalClient, fences Fences, wait time.Duration, report func(error)) *Guard {
 	g := &Guard{
-		fences: fences, wait: wait, tell: tell,
-		present: map[string]registry.Incarnation{},
+		fences: fences, wait: wait, report: report,
+		current: map[string]registry.Incarnation{},
 		past:    map[registry.Incarnation]struct{}{},
 		watched: map[weak.Pointer[redis.Client]]struct{}{},
 	}
@@ -104,20 +107,21 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, tell f
 		client.OnNewNode(g.watch)
 		respguard.WatchCluster(client)
 	default:
-		g.blind.Store(true)
+		g.disabled.Store(true)
 	}
 	return g
 }
 
-// Generation is another each time that a read may be answered by another incarnation than those before.
+// Generation changes each time another incarnation may answer reads than before.
 func (g *Guard) Generation() uint64 { return g.generation.Load() }
 
-// ReadsReplicas says whether connections are to replicas, as where an address leads to a primary and its replica in turns.
+// ReadsReplicas reports whether connections lead to replicas, for example because an address leads to a
+// primary and its replica in turn.
 func (g *Guard) ReadsReplicas() bool { return g.replicas.Load() > 0 }
 
-// Enter waits until a slot may be read. ErrUnfenced: it may not, for now.
+// Enter waits until a slot may be read. ErrUnfenced: it must not be read for now.
 func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
-	if g.blind.Load() {
+	if g.disabled.Load() {
 		return Pass{}, nil
 	}
 	node, err := g.node(ctx, slot)
@@ -128,9 +132,9 @@ func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
 		return pass, nil
 	}
 	done := g.flights.DoChan(slot.String(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
-		return nil, contained(func() error { return g.settle(ctx, slot) })
+		return nil, contained(func() error { return g.ensureFenced(ctx, slot) })
 	})
 	select {
 	case result := <-done:
@@ -143,10 +147,10 @@ func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
 	}
 }
 
-// Holds says whether what was read since Enter was answered by an incarnation in which the slot is fenced.
+// Holds reports whether an incarnation in which the slot is fenced answered all reads since Enter.
 func (g *Guard) Holds(ctx context.Context, pass Pass) bool {
-	if pass.clean == nil || g.blind.Load() {
-		return g.blind.Load()
+	if pass.clean == nil || g.disabled.Load() {
+		return g.disabled.Load()
 	}
 	node, err := g.node(ctx, pass.slot)
 	return err == nil && node == pass.clean.node && g.generation.Load() == pass.clean.generation
@@ -156,7 +160,7 @@ func unanswered(slot registry.Slot, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fmt.Errorf("looking whether %s is fenced: %w: %w", slot, registry.ErrUnreachable, err)
+	return fmt.Errorf("checking the fence of %s: %w: %w", slot, registry.ErrUnreachable, err)
 }
 
 func (g *Guard) passOf(slot registry.Slot) Pass {
@@ -166,9 +170,10 @@ func (g *Guard) passOf(slot registry.Slot) Pass {
 	return Pass{}
 }
 
-// settle looks at the fence of a slot, and puts it in place, until no other incarnation came in between.
-func (g *Guard) settle(ctx context.Context, slot registry.Slot) error {
-	for range looks {
+// ensureFenced checks the fence of a slot and puts it in place. It does so again if another incarnation
+// appeared meanwhile.
+func (g *Guard) ensureFenced(ctx context.Context, slot registry.Slot) error {
+	for range maxChecks {
 		generation := g.generation.Load()
 		node, err := g.node(ctx, slot)
 		if err != nil {
@@ -179,13 +184,13 @@ func (g *Guard) settle(ctx context.Context, slot registry.Slot) error {
 		}
 		fences, err := g.fences.Fences(ctx, []registry.Slot{slot})
 		if errors.Is(err, registry.ErrUnauthorized) || errors.Is(err, registry.ErrAnonymous) {
-			g.blindedBy(err)
+			g.disable(err)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := g.note(addrOf(node), fences[0].Incarnation, false); err != nil {
+		if err := g.observe(addrOf(node), fences[0].Incarnation, false); err != nil {
 			return err
 		}
 		if !fences[0].InPlace {
@@ -193,14 +198,14 @@ func (g *Guard) settle(ctx context.Context, slot registry.Slot) error {
 				return err
 			}
 		}
-		if g.keep(slot, &clean{generation: generation, node: node}) {
+		if g.setClean(slot, &clean{generation: generation, node: node}) {
 			return nil
 		}
 	}
 	return ErrUnfenced
 }
 
-// fence leaves others the time to do it first.
+// fence puts a fence in place, after others had the time to do so.
 func (g *Guard) fence(ctx context.Context, slot registry.Slot, fences []registry.Fence) error {
 	if g.wait > 0 && time.Since(g.unfencedSince(slot)) < g.wait {
 		return ErrUnfenced
@@ -218,8 +223,8 @@ func (g *Guard) unfencedSince(slot registry.Slot) time.Time {
 	return state.unfencedSince
 }
 
-// keep takes note that a slot is clean, if it still is.
-func (g *Guard) keep(slot registry.Slot, found *clean) bool {
+// setClean records that a slot is clean, and reports whether it still is.
+func (g *Guard) setClean(slot registry.Slot, found *clean) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.generation.Load() != found.generation {
@@ -231,7 +236,7 @@ func (g *Guard) keep(slot registry.Slot, found *clean) bool {
 	return true
 }
 
-// stateOf requires g.mu. Readers use the map meanwhile, so it is replaced, not changed; there are few slots.
+// stateOf requires g.mu. It replaces the map, because others read it meanwhile. There are few slots.
 func (g *Guard) stateOf(slot registry.Slot) *state {
 	states := *g.states.Load()
 	if found, known := states[slot]; known {
@@ -246,11 +251,11 @@ func (g *Guard) stateOf(slot registry.Slot) *state {
 	return states[slot]
 }
 
-// node returns the client of the node that serves a slot, as far as is known; nil where there is no cluster. Each hit asks
-// for it, so it takes no lock.
+// node returns the client of the node that serves a slot, as far as is known. It is nil without a cluster.
+// Each hit calls it, so it takes no lock.
 func (g *Guard) node(ctx context.Context, slot registry.Slot) (*redis.Client, error) {
 	if g.cluster == nil {
-		return nil, nil //nolint:nilnil // one server needs no telling apart
+		return nil, nil //nolint:nilnil // nil stands for the only server
 	}
 	node, err := g.cluster.MasterForKey(ctx, "{"+slot.String()+"}")
 	if err != nil {
@@ -266,18 +271,18 @@ func addrOf(node *redis.Client) string {
 	return node.Options().Addr
 }
 
-// presentKept bounds the nodes whose incarnation is known. Those that are gone do not tell.
-const presentKept = 1024
+// maxPresent bounds the nodes whose incarnation is known. Nobody reports that a node is gone.
+const maxPresent = 1024
 
-// pastKept bounds the incarnations that are remembered to be over.
-const pastKept = 64
+// maxPast bounds the incarnations that are remembered to be over.
+const maxPast = 64
 
-// note takes note of the incarnation behind a connection to a node. One that was there before the present one comes
-// back with a new connection only; on an old one it is a server that others have left behind.
-func (g *Guard) note(node string, incarnation registry.Incarnation, connected bool) error {
+// observe records the incarnation behind a connection to a node. An incarnation from before the current one
+// comes back with a new connection only. On an old connection, it is a server that others have left.
+func (g *Guard) observe(node string, incarnation registry.Incarnation, connected bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before, known := g.present[node]
+	before, known := g.current[node]
 	if before == incarnation {
 		return nil
 	}
@@ -285,16 +290,16 @@ func (g *Guard) note(node string, incarnation registry.Incarnation, connected bo
 		return fmt.Errorf("%w: there are connections to two servers", ErrUnfenced)
 	}
 	if known {
-		if len(g.past) >= pastKept {
+		if len(g.past) >= maxPast {
 			clear(g.past)
 		}
 		g.past[before] = struct{}{}
 	}
 	delete(g.past, incarnation)
-	if !known && len(g.present) >= presentKept {
-		clear(g.present)
+	if !known && len(g.current) >= maxPresent {
+		clear(g.current)
 	}
-	g.present[node] = incarnation
+	g.current[node] = incarnation
 	g.generation.Add(1)
 	return nil
 }

@@ -46,13 +46,13 @@ func TestClientsOfNodesThatAreGoneAreForgotten(t *testing.T) {
 
 func TestNodesThatAreKnownAreBounded(t *testing.T) {
 	g := guardOfACluster(t)
-	for i := range 3 * presentKept {
-		if err := g.note(fmt.Sprint("node", i), registry.Incarnation(fmt.Sprint(i)), true); err != nil {
+	for i := range 3 * maxPresent {
+		if err := g.observe(fmt.Sprint("node", i), registry.Incarnation(fmt.Sprint(i)), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(g.present) > presentKept {
-		t.Errorf("%d nodes are known", len(g.present))
+	if len(g.current) > maxPresent {
+		t.Errorf("%d nodes are known", len(g.current))
 	}
 }
 

@@ -3,9 +3,9 @@
 
 // Package flight joins concurrent loads of the same thing into one.
 //
-// It differs from golang.org/x/sync/singleflight in what a caller's context and a loader's failure
-// may do to others: a caller that gives up leaves the load to those who still wait, the last one to
-// leave ends it, and a panic reaches only the caller whose loader it was.
+// It differs from golang.org/x/sync/singleflight in what a caller can do to others. A caller that gives
+// up leaves the load to those who still wait, and the last one to leave ends it. A panic reaches only the
+// caller whose loader it was.
 package flight
 
 import (
@@ -16,46 +16,46 @@ import (
 	"time"
 )
 
-// ErrNothingToShare tells a caller that joined a load that it must load for itself: the loader
-// panicked, or it failed after the context of the caller it belonged to had ended, which may be the reason.
+// ErrNothingToShare says that a caller that joined a load must load for itself. The loader panicked, or
+// it failed after the context of its caller had ended, which may be the reason.
 var ErrNothingToShare = errors.New("the load has no result to share")
 
-// Why a caller does not wait for the load of another.
+// Reasons why a caller does not wait for the load of another.
 var (
-	// ErrCycle: the load that the caller is part of is one that the other waits for.
+	// ErrCycle: the other load waits for the one that the caller is part of.
 	ErrCycle = errors.New("the load waits for the caller")
-	// ErrOverdue: the other's load took longer than the Patience. It goes on, but later callers start anew, as this
-	// one should.
+	// ErrOverdue: the load took longer than MaxWait. It goes on, but later callers start another one, as
+	// this caller should.
 	ErrOverdue = errors.New("the load takes too long to wait for")
-	// ErrStuck: it took longer than the Patience while one before it, that was overdue, is still under way.
+	// ErrStuck: the load took longer than MaxWait while an overdue one before it is still under way.
 	ErrStuck = errors.New("loads of the same thing do not end")
 )
 
 // Group holds the loads under way. The zero Group is ready for use.
 type Group[K comparable, V any] struct {
-	// OnOrphanPanic, if set, is told of a panic in a load whose caller has given up: there is
-	// nobody left to panic in.
+	// OnOrphanPanic, if set, is called after a panic in a load whose caller has given up: no caller is
+	// left to panic in.
 	OnOrphanPanic func(key K, panicked *Panic)
-	// Patience is how long a caller waits for the load of another. 0: without a bound.
-	Patience time.Duration
+	// MaxWait is how long a caller waits for the load of another. 0: without a bound.
+	MaxWait time.Duration
 
 	mu      sync.Mutex
 	flights map[K]*flight[V]
-	overdue map[K]int // how many flights are under way that took too long to wait for
+	overdue map[K]int // how many overdue flights are under way
 }
 
 type flight[V any] struct {
 	done   chan struct{}
 	cancel context.CancelFunc
-	caller context.Context //nolint:containedctx // that of the caller that started the load: how it fared until landing
+	caller context.Context //nolint:containedctx // of the caller that started the load; land looks whether it ended
 	node   *node
 
 	// Guarded by Group.mu. None changes once landed is set.
 	waiting  int
 	orphaned bool // the caller that started the load has given up
 	landed   bool
-	overdue  bool // it took too long to wait for, and is counted in Group.overdue
-	ownError bool // err may be due to the context of the caller that started the load, and so is for nobody else
+	overdue  bool // it took longer than MaxWait, and Group.overdue counts it
+	ownError bool // err may be due to the context of the caller that started the load: nobody else gets it
 
 	// Written before done is closed, read after.
 	value    V
@@ -64,14 +64,14 @@ type flight[V any] struct {
 	exited   bool // the loader called runtime.Goexit
 }
 
-// Do returns the result of load, called by this caller or by another that is loading the same key.
-// The loader runs on a goroutine of its own, with the values of the context of the caller that
-// started it, and is cancelled when all callers have given up. started says that the result comes
-// from this caller's load.
+// Do returns the result of load, called by this caller or by another that is loading the same key. The
+// loader runs on a goroutine of its own, with the values of the context of the caller that started it.
+// It is cancelled when all callers have given up. started says that the result comes from this
+// caller's load.
 //
-// The error is the loader's, or that of a context that ended while waiting, or ErrNothingToShare, or one of those that
-// say why the caller does not wait. A panic of load becomes a panic of the caller that started it, with a *Panic; likewise
-// runtime.Goexit.
+// The error is the loader's, or that of a context that ended while waiting, or ErrNothingToShare, or one
+// of the reasons not to wait. A panic of load becomes a panic of the caller that started it, with a
+// *Panic. runtime.Goexit does the same.
 func (g *Group[K, V]) Do(ctx context.Context, key K, load func(context.Context) (V, error)) (value V, started bool, err error) {
 	f, started := g.board(ctx, key, load)
 	if f == nil {
@@ -96,11 +96,11 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, load func(context.Context) 
 
 // wait returns nil once the load is over, or why the caller gave up.
 func (g *Group[K, V]) wait(ctx context.Context, key K, f *flight[V], started bool) error {
-	var patience <-chan time.Time
-	if !started && g.Patience > 0 {
-		timer := time.NewTimer(g.Patience)
+	var overdue <-chan time.Time
+	if !started && g.MaxWait > 0 {
+		timer := time.NewTimer(g.MaxWait)
 		defer timer.Stop()
-		patience = timer.C
+		overdue = timer.C
 	}
 	var reason error
 	select {
@@ -111,7 +111,7 @@ func (g *Group[K, V]) wait(ctx context.Context, key K, f *flight[V], started boo
 			f.orphaned = f.orphaned || started
 			return ctx.Err()
 		})
-	case <-patience:
+	case <-overdue:
 		reason = g.leave(key, f, func() error { return g.declareOverdue(key, f) })
 	}
 	if reason == nil {
@@ -120,7 +120,8 @@ func (g *Group[K, V]) wait(ctx context.Context, key K, f *flight[V], started boo
 	return reason
 }
 
-// declareOverdue has later callers start a flight of their own, but only once at a time. Requires g.mu.
+// declareOverdue makes later callers start a flight of their own, but only once at a time. It requires
+// g.mu.
 func (g *Group[K, V]) declareOverdue(key K, f *flight[V]) error {
 	switch {
 	case f.overdue:
@@ -137,7 +138,7 @@ func (g *Group[K, V]) declareOverdue(key K, f *flight[V]) error {
 	return ErrOverdue
 }
 
-// board joins the flight of a key or starts one. It returns nil if that one waits for the caller.
+// board joins the flight of a key or starts one. It returns nil if that flight waits for the caller.
 func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Context) (V, error)) (f *flight[V], started bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -150,7 +151,7 @@ func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Contex
 	}
 	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, whatever happens
 	f = &flight[V]{done: make(chan struct{}), cancel: cancel, caller: ctx, node: &node{}, waiting: 1}
-	waiterOf(ctx).wait(f.node) // it waits for nobody yet
+	waiterOf(ctx).wait(f.node) // it waits for nobody yet, so this succeeds
 	if g.flights == nil {
 		g.flights = make(map[K]*flight[V])
 	}
@@ -185,7 +186,7 @@ func (g *Group[K, V]) land(key K, f *flight[V]) {
 		}
 	}
 	f.landed = true
-	// The caller may not have noticed yet that its context ended, and its loader, which may use it too, have failed of it.
+	// The loader may have failed because that context ended, before its caller noticed.
 	f.ownError = f.err != nil && (f.orphaned || ended(f.caller))
 	g.mu.Unlock()
 	f.cancel()
@@ -195,15 +196,15 @@ func (g *Group[K, V]) land(key K, f *flight[V]) {
 	}
 }
 
-// ended says whether a context has ended, or is past its deadline: its timer may be late, and a connection that has the
-// same deadline fail first.
+// ended reports whether a context has ended, or is past its deadline. Its timer may be late, and a
+// connection with the same deadline may fail first.
 func ended(ctx context.Context) bool {
 	deadline, set := ctx.Deadline()
 	return ctx.Err() != nil || set && !time.Now().Before(deadline)
 }
 
-// leave gives up waiting for a reason, unless the load is over: then it returns nil. A load that nobody waits for is
-// cancelled, and nobody can join it. reason is asked with g.mu held.
+// leave gives up waiting and returns the reason, or nil if the load is over. A load that nobody waits
+// for is cancelled, and nobody can join it. leave calls reason with g.mu held.
 func (g *Group[K, V]) leave(key K, f *flight[V], reason func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -218,14 +219,14 @@ func (g *Group[K, V]) leave(key K, f *flight[V], reason func() error) error {
 	return reason()
 }
 
-// forget makes the next caller start a flight of its own. Requires g.mu.
+// forget makes the next caller start a flight of its own. It requires g.mu.
 func (g *Group[K, V]) forget(key K, f *flight[V]) {
 	if g.flights[key] == f {
 		delete(g.flights, key)
 	}
 }
 
-// shared is what a flight that is done has for those who joined it.
+// shared returns the result of a flight that is done, for callers that joined it.
 func (f *flight[V]) shared() (V, error) {
 	if f.panicked != nil || f.exited || f.ownError {
 		var zero V

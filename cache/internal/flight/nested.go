@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// mostNested is how often the same thing may be loaded within itself. Twice is one load by the loader that asks for its
-// own entry: it may do so by another loader, one layer below. More of them are a recursion without an end.
-const mostNested = 2
+// maxNested is how often the same thing may be loaded within itself. Twice is one load by a loader that
+// fetches its own entry with another loader, one layer below. More than that is an endless recursion.
+const maxNested = 2
 
 // span is a load under way, as the context of its loader knows it.
 type span struct {
 	parent *span
-	id     any   // what is loaded; nil for that of a flight
-	waiter *node // the innermost flight that the load is part of; nil: of none
+	id     any   // what is loaded; nil for a flight
+	waiter *node // the innermost flight that the load is part of; nil: none
 }
 
 type spanKey struct{}
@@ -26,7 +26,7 @@ func spanOf(ctx context.Context) *span {
 	return s
 }
 
-// waiterOf returns the flight whose loader a caller is part of, or nil.
+// waiterOf returns the flight whose loader the caller is part of, or nil.
 func waiterOf(ctx context.Context) *node {
 	if s := spanOf(ctx); s != nil {
 		return s.waiter
@@ -34,8 +34,9 @@ func waiterOf(ctx context.Context) *node {
 	return nil
 }
 
-// Nested returns the context for a loader of the thing that id names, which must be comparable. It returns false if the
-// loads that this one is part of, as far as contexts were handed on, load the same thing too often already.
+// Nested returns the context for a loader of the thing that id names. id must be comparable. It returns
+// false if the loads that this one is part of already load the same thing too often. It knows them from
+// the contexts that loaders pass on.
 func Nested(ctx context.Context, id any) (context.Context, bool) {
 	parent, times := spanOf(ctx), 0
 	for s := parent; s != nil; s = s.parent {
@@ -43,13 +44,13 @@ func Nested(ctx context.Context, id any) (context.Context, bool) {
 			times++
 		}
 	}
-	if times >= mostNested {
+	if times >= maxNested {
 		return ctx, false
 	}
 	return context.WithValue(ctx, spanKey{}, &span{parent: parent, id: id, waiter: waiterOf(ctx)}), true
 }
 
-// Detached returns a context of which no load that is under way is part: nobody waits for what is done with it.
+// Detached returns a context that belongs to no load, for work that nobody waits for.
 func Detached(ctx context.Context) context.Context {
 	if spanOf(ctx) == nil {
 		return ctx
@@ -57,9 +58,10 @@ func Detached(ctx context.Context) context.Context {
 	return context.WithValue(ctx, spanKey{}, (*span)(nil))
 }
 
-// node is a flight in the graph of who waits for whom. A nil node is a caller that nobody waits for.
+// node is a flight in the graph of flights that wait for others. A nil node is a caller that nobody
+// waits for.
 type node struct {
-	waitsFor map[*node]int // guarded by waits: how many callers within its load wait for another
+	waitsFor map[*node]int // guarded by waits: how many callers within its load wait for each flight
 }
 
 // waits guards the nodes of all Groups: loads of one may wait for those of another.
@@ -70,8 +72,8 @@ func (n *node) within(ctx context.Context) context.Context {
 	return context.WithValue(ctx, spanKey{}, &span{parent: spanOf(ctx), waiter: n})
 }
 
-// wait takes note that a flight waits for another, and returns false if the other waits for it already: then neither
-// would end.
+// wait records that a flight waits for another one. It returns false if the other one waits for it
+// already: then neither would end.
 func (n *node) wait(other *node) bool {
 	if n == nil {
 		return true
@@ -88,7 +90,7 @@ func (n *node) wait(other *node) bool {
 	return true
 }
 
-// stop ends what wait began.
+// stop ends one wait.
 func (n *node) stop(other *node) {
 	if n == nil {
 		return
@@ -101,7 +103,7 @@ func (n *node) stop(other *node) {
 	}
 }
 
-// leadsTo requires waits.
+// leadsTo reports whether a flight waits for the target, directly or not. It requires waits.
 func (n *node) leadsTo(target *node, seen map[*node]bool) bool {
 	if n == target {
 		return true

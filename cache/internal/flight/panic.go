@@ -10,22 +10,22 @@ import (
 	"strings"
 )
 
-// Panic carries the value that a loader panicked with, and where, to the goroutine of its caller.
+// Panic carries the value and the place of a panic in a loader to the goroutine of its caller.
 type Panic struct {
 	value  any
 	stack  []byte
 	frames []uintptr
 }
 
-// mostFrames bounds what is told of a stack.
-const mostFrames = 64
+// maxFrames bounds the stack of a Panic.
+const maxFrames = 64
 
-// NewPanic returns what a deferred function recovered. A value that is a *Panic already is returned as it is.
+// NewPanic returns a Panic for a recovered value, or the value itself if it is a *Panic.
 func NewPanic(value any) *Panic {
 	if earlier, ok := value.(*Panic); ok {
 		return earlier
 	}
-	frames := make([]uintptr, mostFrames)
+	frames := make([]uintptr, maxFrames)
 	return &Panic{value: value, stack: debug.Stack(), frames: frames[:runtime.Callers(2, frames)]}
 }
 
@@ -38,9 +38,9 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Quiet says of which type the value was, and where it came from. Neither the value is in it nor an argument of a
-// function, as there are in a stack: they may be what the application must not tell.
-func (p *Panic) Quiet() string {
+// Redacted names the type of the value and the functions on the stack. It leaves out the value and the
+// arguments of functions, which may hold data that must not be logged.
+func (p *Panic) Redacted() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%T\n", p.value)
 	frames := runtime.CallersFrames(p.frames)

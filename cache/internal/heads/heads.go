@@ -1,16 +1,17 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package heads follows the heads of modules in Redis, so that what a process keeps of their entries is
-// known to be valid without asking.
+// Package heads follows the heads of modules in Redis. So a process knows which of the entries that it
+// keeps are valid, without a call.
 //
-// A Tracker reads the heads of one module on a connection that tracks: Redis tells, on another, that what was read there
-// may have changed. Until the head is seen to hold what it held before, no Stamp with it is valid: leases touch heads
-// without changing them, and epochs never repeat. When either connection is lost, or silent for too long, no Stamp is
-// valid. The Trackers of all modules that a node serves share these two connections, which are a link.
+// A Tracker reads the heads of one module on a connection with tracking. On another connection, Redis
+// reports that what was read there may have changed. Then no Stamp with that head is valid until the head
+// was read again and holds the same value: leases touch heads without changing them, and epochs never
+// repeat. When either connection is lost, or silent for too long, no Stamp is valid. The Trackers of all
+// modules that a node serves share these two connections, which are a link.
 //
-// How late that can be: what was changed before a sign of life was asked for is told before it comes. So a
-// Stamp is never valid later than silence after a change that covers it.
+// Redis answers a ping after it has reported all changes before that ping. So a Stamp is never valid for
+// longer than maxSilence after a change that covers it.
 package heads
 
 import (
@@ -21,14 +22,14 @@ import (
 )
 
 const (
-	// silence is how long the connection is believed after a sign of life was asked for that came.
-	silence = time.Second
+	// maxSilence is how long a link is trusted after a ping that was answered.
+	maxSilence = time.Second
 	// Pauses before connecting again.
-	reconnectFirst = 20 * time.Millisecond
-	reconnectMost  = 2 * time.Second
-	// unfitPause is that pause where the connections cannot be used at all, unless somebody changes where they lead.
+	firstReconnect = 20 * time.Millisecond
+	maxReconnect   = 2 * time.Second
+	// unfitPause is the pause if the connections cannot be used, unless the address leads elsewhere later.
 	unfitPause = 5 * time.Second
-	// batch is how many heads one MGET looks at.
+	// batch is how many heads one MGET reads.
 	batch = 256
 )
 
@@ -41,27 +42,27 @@ type Tracker struct {
 	dirty  chan struct{}
 
 	mu        sync.Mutex
-	link      *link // nil: none is there
+	link      *link // nil: none
 	heads     map[string]*head
-	odd       []*head // those to look at, and some that are not followed any more
+	unknown   []*head // to be read, and some that are not followed any more
 	newPolicy bool
 }
 
-// head is what is known of one head. An even state is that of a known value; it is odd while the value
-// must be looked at.
+// head is what is known of one head. Its state is even while the value is known, and odd while the value
+// must be read.
 type head struct {
 	key   string
 	state atomic.Uint64
 
 	// Guarded by Tracker.mu.
-	notices int // how often it was said to have changed
+	changes int // how often it was reported to have changed
 	value   string
-	waits   bool // in Tracker.odd
+	waits   bool // it is in Tracker.unknown
 }
 
 const dead = ^uint64(0) // odd
 
-// What is followed of a slot: docs/protocol.md.
+// Suffixes of the keys of a slot that are followed: docs/protocol.md.
 const (
 	moduleHead    = ":m"
 	operationHead = ":o:"
@@ -69,10 +70,10 @@ const (
 	policyKey     = ":policy"
 )
 
-// New returns a Tracker of the module whose slot is named by a key, cw:{<namespace>/<module>}. It
-// follows at most so many heads; asked for more, it begins anew. It has policy read the module's policy
-// before any Stamp is given and whenever the policy may have changed; if that fails, it begins anew, too. No two
-// Trackers of a slot share Links.
+// New returns a Tracker of the module whose slot has the key cw:{<namespace>/<module>}. It follows at most
+// limit heads; when asked for more, it drops all and starts over. It calls policy to read the module's
+// policy before it returns any Stamp, and whenever the policy may have changed. If that fails, it starts
+// over, too. No two Trackers of a slot share Links.
 func New(links *Links, slot string, limit int, policy func(context.Context) error) *Tracker {
 	return &Tracker{
 		links: links, slot: slot, limit: limit, policy: policy,
@@ -88,8 +89,9 @@ type Stamp struct {
 	n      int
 }
 
-// Stamp returns the state of the heads of an entry. What is read from Redis after it was taken is good
-// for as long as it is valid. It is not for heads that were not followed so far; these are from now on.
+// Stamp returns the state of the heads of an entry. Take it before the entry is read from Redis. The
+// entry may be served as long as the Stamp is valid. A Stamp with heads that were not followed so far is
+// not valid. The Tracker follows them from then on.
 func (t *Tracker) Stamp(operation, user string) Stamp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,10 +117,10 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 	return stamp
 }
 
-// Valid says whether nothing that covers the entry has changed since the stamp was taken, as far as Redis
-// has told.
+// Valid reports whether nothing that covers the entry has changed since the Stamp was taken, as far as
+// Redis has reported.
 func (s *Stamp) Valid(now time.Time) bool {
-	if s.n == 0 || now.UnixNano() >= s.link.believed.Load() || s.link.since != s.link.generation() {
+	if s.n == 0 || now.UnixNano() >= s.link.trusted.Load() || s.link.since != s.link.generation() {
 		return false
 	}
 	for i := range s.n {
@@ -129,8 +131,8 @@ func (s *Stamp) Valid(now time.Time) bool {
 	return true
 }
 
-// Suspect says that this process has changed heads: those of an operation, of a user or, both empty, of
-// the module.
+// Suspect says that this process may have changed a head: that of an operation, of a user or, if both
+// are empty, of the module.
 func (t *Tracker) Suspect(operation, user string) {
 	name := moduleHead
 	switch {
@@ -139,10 +141,10 @@ func (t *Tracker) Suspect(operation, user string) {
 	case operation != "":
 		name = operationHead + operation
 	}
-	t.notice(t.slot + name)
+	t.changed(t.slot + name)
 }
 
-// Forget makes all stamps of an operation invalid for ever.
+// Forget makes all Stamps of an operation permanently invalid.
 func (t *Tracker) Forget(operation string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,15 +168,15 @@ func (t *Tracker) end() {
 	t.forget()
 }
 
-// forget makes all stamps invalid for ever. Requires t.mu.
+// forget makes all Stamps permanently invalid. It requires t.mu.
 func (t *Tracker) forget() {
 	for _, h := range t.heads {
 		h.state.Store(dead)
 	}
-	t.heads, t.odd = make(map[string]*head), nil
+	t.heads, t.unknown = make(map[string]*head), nil
 }
 
-// follow requires t.mu.
+// follow returns a head, which is followed from then on. It requires t.mu.
 func (t *Tracker) follow(name string) *head {
 	key := t.slot + name
 	h, known := t.heads[key]
@@ -186,8 +188,9 @@ func (t *Tracker) follow(name string) *head {
 	return h
 }
 
-// notice makes stamps with a head invalid until it was looked at, or has the policy read.
-func (t *Tracker) notice(key string) {
+// changed records that a key may have changed. If it is a head, Stamps with it are invalid until it was
+// read again.
+func (t *Tracker) changed(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if key == t.slot+policyKey {
@@ -199,16 +202,16 @@ func (t *Tracker) notice(key string) {
 	if !followed {
 		return
 	}
-	h.notices++
+	h.changes++
 	t.suspect(h)
 }
 
-// suspect has a head looked at. Requires t.mu.
+// suspect requests that a head is read. It requires t.mu.
 func (t *Tracker) suspect(h *head) {
 	h.state.Store(h.state.Load() | 1)
 	if !h.waits {
 		h.waits = true
-		t.odd = append(t.odd, h)
+		t.unknown = append(t.unknown, h)
 	}
 	t.wake()
 }
@@ -216,46 +219,47 @@ func (t *Tracker) suspect(h *head) {
 func (t *Tracker) wake() {
 	select {
 	case t.dirty <- struct{}{}:
-	default: // it is being seen to
+	default: // a wakeup is pending
 	}
 }
 
-// seen is a head as it was when its value was asked for.
-type seen struct {
+// pending is a head as it was before its value was read.
+type pending struct {
 	head    *head
-	notices int
+	changes int
 }
 
-// suspects takes some of the heads that are to be looked at. Stamps wait meanwhile, so it does not go through the others.
-func (t *Tracker) suspects() (keys []string, asked []seen) {
+// take returns some of the heads that must be read. Stamps wait meanwhile, so it does not go through all
+// heads.
+func (t *Tracker) take() (keys []string, taken []pending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.odd) > 0 && len(keys) < batch {
-		h := t.odd[0]
-		t.odd = t.odd[1:]
+	for len(t.unknown) > 0 && len(keys) < batch {
+		h := t.unknown[0]
+		t.unknown = t.unknown[1:]
 		h.waits = false
 		if t.heads[h.key] == h {
-			keys, asked = append(keys, h.key), append(asked, seen{h, h.notices})
+			keys, taken = append(keys, h.key), append(taken, pending{h, h.changes})
 		}
 	}
-	return keys, asked
+	return keys, taken
 }
 
-// settle takes note of values, but of heads that were noticed again after their value was asked for.
-func (t *Tracker) settle(asked []seen, values []any) {
+// record stores the values that were read, except those of heads that changed again meanwhile.
+func (t *Tracker) record(taken []pending, values []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, s := range asked {
-		if t.heads[s.head.key] != s.head || s.head.notices != s.notices {
+	for i, p := range taken {
+		if t.heads[p.head.key] != p.head || p.head.changes != p.changes {
 			continue
 		}
-		value, _ := values[i].(string) // "" where there is none, which is not the only state that has none
-		state := s.head.state.Load()
-		if value != "" && s.head.value == value {
-			s.head.state.Store(state - 1)
+		value, _ := values[i].(string) // "" if there is no head
+		state := p.head.state.Load()
+		if value != "" && p.head.value == value { // two missing heads may differ: one existed in between
+			p.head.state.Store(state - 1)
 			continue
 		}
-		s.head.value = value
-		s.head.state.Store(state + 1)
+		p.head.value = value
+		p.head.state.Store(state + 1)
 	}
 }

@@ -100,7 +100,7 @@ func TestStampEndsWithAChangeOfItsHeadsOnly(t *testing.T) {
 	}
 }
 
-// survivor returns a stamp that outlived changes of what does not cover it, once these were told of. An earlier one may
+// survivor returns a stamp that outlived changes of what does not cover it, once these were reported. An earlier one may
 // have ended by what was changed before it was taken.
 func survivor(t *testing.T, client redis.UniversalClient, tracker *heads.Tracker) (stamp heads.Stamp) {
 	t.Helper()
@@ -130,7 +130,7 @@ func TestStampSurvivesATouchOfItsHeads(t *testing.T) {
 		do(t, client, "SET", slot+":o:list", "epoch:o:list")
 	}
 	do(t, client, "DEL", slot+":u:ada")
-	becomes(t, last, false, "it outlives the change") // so what was told before has been heard
+	becomes(t, last, false, "it outlives the change") // so what was reported before has arrived
 	becomes(t, shared, true, "the stamp ended although the heads hold what they held")
 }
 
@@ -238,7 +238,7 @@ func TestNothingIsValidBeforeRunAndAfterIt(t *testing.T) {
 	}
 }
 
-// Nothing is valid before the policy was read, and each change of it is told of.
+// Nothing is valid before the policy was read, and each change of it is reported.
 func TestPolicyIsReadFirstAndWheneverItChanges(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -289,7 +289,7 @@ func TestStampsOfAnOperationCanBeForgotten(t *testing.T) {
 	}
 }
 
-// A node from which the slot has gone tells nothing, but go-redis would go on to answer from the new one.
+// A node from which the slot has moved reports nothing, but go-redis would go on to answer from the new one.
 func TestSlotThatMovesToAnotherNodeIsFollowedThere(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	client := cluster.Client()

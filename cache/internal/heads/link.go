@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// heartbeat is how often the connections are tried.
+	// heartbeat is how often the connections are pinged.
 	heartbeat = 200 * time.Millisecond
 
 	channel = "__redis__:invalidate"
@@ -30,11 +30,11 @@ const (
 	never = math.MinInt64
 )
 
-// link is two connections to a node: one that reads, and one on which Redis tells of each change of what was read. It
-// ends for good when either is lost.
+// link is two connections to a node: one that reads, and one on which Redis reports each change of what
+// was read. It ends when either is lost, and is not used again.
 type link struct {
 	node       *redis.Client
-	since      uint64 // the generation in which it is made
+	since      uint64 // the generation in which it was opened
 	generation func() uint64
 
 	ctx    context.Context // ends when a connection is lost, with the cause
@@ -42,8 +42,8 @@ type link struct {
 	up     chan struct{} // closed once it can be used
 	over   chan struct{} // closed when nothing of it is left
 
-	reader   *redis.Client // to be used only once it is up
-	believed atomic.Int64  // until then, in Unix nanoseconds, the connections are known to work; never again if it is never
+	reader  *redis.Client // must be used only when the link is up
+	trusted atomic.Int64  // until when the connections are known to work, in Unix nanoseconds; or never
 
 	mu       sync.Mutex
 	trackers map[string]*Tracker // by their slot
@@ -84,35 +84,35 @@ func (l *link) remove(t *Tracker) bool {
 	return len(l.trackers) == 0
 }
 
-// serve returns when a connection is lost.
+// serve opens the connections, and returns when one is lost.
 func (l *link) serve() error {
 	var id int64
-	var ofTeller, ofReader registry.Server
-	teller := l.dial(func(ctx context.Context, conn *redis.Conn) (err error) {
+	var reporterServer, readerServer registry.Server
+	reporter := l.dial(func(ctx context.Context, conn *redis.Conn) (err error) {
 		if id, err = conn.ClientID(ctx).Result(); err == nil {
-			ofTeller, err = registry.ServerOf(ctx, conn)
+			reporterServer, err = registry.ServerOf(ctx, conn)
 		}
 		return err
 	})
-	defer func() { _ = teller.Close() }()
-	subscription := teller.Subscribe(l.ctx, channel)
+	defer func() { _ = reporter.Close() }()
+	subscription := reporter.Subscribe(l.ctx, channel)
 	defer func() { _ = subscription.Close() }()
 	l.reader = l.dial(func(ctx context.Context, conn *redis.Conn) (err error) {
-		if ofReader, err = registry.ServerOf(ctx, conn); err != nil {
+		if readerServer, err = registry.ServerOf(ctx, conn); err != nil {
 			return err
 		}
-		if err := onePrimary(ofTeller, ofReader); err != nil {
+		if err := onePrimary(reporterServer, readerServer); err != nil {
 			return err
 		}
 		return conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", id).Err()
 	})
 	defer func() { _ = l.reader.Close() }()
 	defer context.AfterFunc(l.ctx, func() {
-		l.believed.Store(never)
+		l.trusted.Store(never)
 		_ = subscription.Close()
 		_ = l.reader.Close()
 	})()
-	if _, err := respguard.Receive(l.ctx, subscription, silence); err != nil {
+	if _, err := respguard.Receive(l.ctx, subscription, maxSilence); err != nil {
 		return unfit(err)
 	}
 	if err := l.tryReader(); err != nil {
@@ -128,10 +128,10 @@ func (l *link) serve() error {
 	return err
 }
 
-// ErrUnfit says that heads cannot be followed by such connections, however often they are made.
+// ErrUnfit says that heads cannot be followed on such connections, however often they are opened.
 var ErrUnfit = errors.New("a near cache needs an address that leads to one primary, which says who it is by INFO")
 
-// unfit says of a server that does not say who it is that it cannot be followed.
+// unfit adds ErrUnfit to the error of a server that does not say who it is.
 func unfit(err error) error {
 	if errors.Is(err, registry.ErrAnonymous) {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
@@ -139,11 +139,11 @@ func unfit(err error) error {
 	return err
 }
 
-// onePrimary says what is wrong with the servers of the two connections. Each numbers its clients by itself: the id of a
-// client of one is that of a stranger at the other, or of nobody.
-func onePrimary(teller, reader registry.Server) error {
+// onePrimary returns an error unless both connections lead to one primary. Each server numbers its clients
+// itself, so the id of a client at one server means nothing at another.
+func onePrimary(reporter, reader registry.Server) error {
 	switch {
-	case teller.Incarnation != reader.Incarnation:
+	case reporter.Incarnation != reader.Incarnation:
 		return fmt.Errorf("%w: two connections are to two servers", ErrUnfit)
 	case reader.IsReplica:
 		return fmt.Errorf("%w: it leads to a replica", ErrUnfit)
@@ -152,15 +152,15 @@ func onePrimary(teller, reader registry.Server) error {
 	}
 }
 
-var errConnectedAnew = errors.New("the connection was lost, and with it what Redis had to tell")
+var errReconnected = errors.New("the connection was lost, and with it reports of changes")
 
-// dial returns a client of one connection, which is made ready first. It speaks RESP2, in which Redis tells by messages
-// to a subscription: go-redis hands these on at once.
+// dial returns a client with one connection, for which it calls ready first. It speaks RESP2, in which
+// Redis reports changes as messages to a subscription. go-redis passes these on at once.
 func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Client {
 	as := l.node.Options()
 	var connected atomic.Bool
 	return redis.NewClient(&redis.Options{
-		// How to reach the node and who we are. Not a copy of all: go-redis writes to some of the rest.
+		// Address and credentials only: go-redis writes to some of the other options.
 		Network: as.Network, Addr: as.Addr, Dialer: respguard.Dialer(as.Dialer, respguard.Application), TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
 		Username: as.Username, Password: as.Password, CredentialsProvider: as.CredentialsProvider,
 		CredentialsProviderContext: as.CredentialsProviderContext, StreamingCredentialsProvider: as.StreamingCredentialsProvider,
@@ -169,13 +169,13 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 		Protocol:     2,
 		PoolSize:     1,
 		MaxRetries:   -1,
-		ReadTimeout:  silence,
-		WriteTimeout: silence,
+		ReadTimeout:  maxSilence,
+		WriteTimeout: maxSilence,
 
 		ContextTimeoutEnabled: true,
 		OnConnect: func(ctx context.Context, conn *redis.Conn) error {
 			if connected.Load() {
-				return errConnectedAnew
+				return errReconnected
 			}
 			if as.OnConnect != nil {
 				if err := as.OnConnect(ctx, conn); err != nil {
@@ -191,9 +191,9 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 	})
 }
 
-// read returns the values of keys as MGET does. From then on Redis tells of their changes, once.
+// read returns the values of keys as MGET does. After that, Redis reports the next change of each.
 func (l *link) read(ctx context.Context, keys ...string) ([]any, error) {
-	ctx, cancel := context.WithTimeout(ctx, silence)
+	ctx, cancel := context.WithTimeout(ctx, maxSilence)
 	defer cancel()
 	values, err := l.reader.MGet(ctx, keys...).Result()
 	if refusal := redis.Error(nil); err != nil && !errors.As(err, &refusal) {
@@ -203,14 +203,14 @@ func (l *link) read(ctx context.Context, keys ...string) ([]any, error) {
 }
 
 func (l *link) tryReader() error {
-	ctx, cancel := context.WithTimeout(l.ctx, silence)
+	ctx, cancel := context.WithTimeout(l.ctx, maxSilence)
 	defer cancel()
 	return l.reader.Ping(ctx).Err()
 }
 
-var errAnotherServer = errors.New("another server may answer reads than the one that tells of changes")
+var errAnotherServer = errors.New("another server may answer reads than the one that reports changes")
 
-// beat asks for signs of life: of the reader first, for Redis tells of nothing any more when that is gone.
+// beat pings both connections. It pings the reader first, because Redis reports nothing once that is gone.
 func (l *link) beat(subscription *redis.PubSub) error {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
@@ -233,50 +233,51 @@ func (l *link) beat(subscription *redis.PubSub) error {
 	}
 }
 
-// receive handles messages. Any that is not understood, such as that everything was flushed, is
-// an error, and ends it.
+// receive handles messages. It returns an error for any other message, such as the one after a flush of
+// all data.
 func (l *link) receive(subscription *redis.PubSub) error {
 	for {
-		message, err := respguard.Receive(l.ctx, subscription, silence)
+		message, err := respguard.Receive(l.ctx, subscription, maxSilence)
 		if err != nil {
 			return err
 		}
 		switch message := message.(type) {
 		case *redis.Message:
 			for _, key := range message.PayloadSlice {
-				l.notice(key)
+				l.changed(key)
 			}
 		case *redis.Pong:
 			asked, err := strconv.ParseInt(message.Payload, 10, 64)
 			if err != nil {
-				return fmt.Errorf("an unknown sign of life: %w", err)
+				return fmt.Errorf("an unexpected pong: %w", err)
 			}
-			l.believe(asked + int64(silence))
+			l.trustUntil(asked + int64(maxSilence))
 		default:
-			// A new subscription, say: go-redis has connected anew, and what was told in between is lost.
+			// Such as a new subscription: go-redis has reconnected, and reports in between are lost.
 			return fmt.Errorf("an unexpected message, a %T", message)
 		}
 	}
 }
 
-// notice tells the tracker of a key's slot, which ends with the first brace: no module has one in its name.
-func (l *link) notice(key string) {
+// changed passes a key on to the tracker of its slot. The slot ends with the first closing brace, because
+// names of modules have none.
+func (l *link) changed(key string) {
 	slot := key[:strings.IndexByte(key, '}')+1]
 	l.mu.Lock()
 	t, follows := l.trackers[slot]
 	l.mu.Unlock()
 	if follows {
-		t.notice(key)
+		t.changed(key)
 	}
 }
 
-func (l *link) believe(until int64) {
-	if before := l.believed.Load(); before != never {
-		l.believed.CompareAndSwap(before, until)
+func (l *link) trustUntil(until int64) {
+	if before := l.trusted.Load(); before != never {
+		l.trusted.CompareAndSwap(before, until)
 	}
 }
 
-// contained turns a panic over what a server says into an error: it ends the link, not the process.
+// contained turns a panic over an answer of a server into an error, which ends the link alone.
 func contained(do func() error) (err error) {
 	defer contain.Panic(&err, registry.ErrMisbehaves)
 	return do()

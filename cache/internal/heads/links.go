@@ -12,11 +12,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Links are the connections on which the nodes of one Redis tell of changes: two to each node, shared by the Trackers
-// of all modules that it serves, and there while there are any.
+// Links are the connections on which the nodes of one Redis report changes. The Trackers of all modules
+// that a node serves share two connections, which are closed when no Tracker is left.
 type Links struct {
-	// ReadsReplicas, if set, says whether connections of the client are to replicas: what these answer may be older than
-	// what the heads say.
+	// ReadsReplicas, if set, reports whether connections of the client lead to replicas. Their answers may
+	// be older than the heads.
 	ReadsReplicas func() bool
 
 	client     redis.UniversalClient
@@ -26,13 +26,13 @@ type Links struct {
 	open map[string]*link // by the address of the node
 }
 
-// NewLinks returns the Links of a client that Supports accepts. generation tells when another server may answer reads than
-// before: then no Stamp is valid, and the connections are made anew.
+// NewLinks returns the Links of a client that Supports accepts. generation changes each time another server
+// may answer reads than before. Then no Stamp is valid, and the connections are opened again.
 func NewLinks(client redis.UniversalClient, generation func() uint64) *Links {
 	return &Links{client: client, generation: generation, open: make(map[string]*link)}
 }
 
-// fit returns why the client's connections do not allow heads to be followed, or nil.
+// fit returns an error if heads cannot be followed on the client's connections.
 func (ls *Links) fit() error {
 	if ls.ReadsReplicas != nil && ls.ReadsReplicas() {
 		return fmt.Errorf("%w: some of the client's connections are to replicas", ErrUnfit)
@@ -40,7 +40,8 @@ func (ls *Links) fit() error {
 	return nil
 }
 
-// join returns the link to a node, made in this generation, which tells the tracker of changes until it leaves.
+// join returns a link to a node, opened in this generation. It reports changes to the tracker until that
+// leaves.
 func (ls *Links) join(ctx context.Context, node *redis.Client, since uint64, t *Tracker) (*link, error) {
 	err := ls.fit()
 	if err != nil {
@@ -72,7 +73,7 @@ func (ls *Links) enter(node *redis.Client, since uint64, t *Tracker) *link {
 	return l
 }
 
-// leave closes a link that nobody needs any more.
+// leave closes a link if its last tracker leaves.
 func (ls *Links) leave(l *link, t *Tracker) {
 	if ls.removed(l, t) {
 		l.close()
@@ -104,17 +105,17 @@ func (ls *Links) node(ctx context.Context, slot string) (*redis.Client, error) {
 	}
 }
 
-// refresh has the client find out which node serves what: a slot may have moved.
+// refresh makes the client look up which node serves what: a slot may have moved.
 func (ls *Links) refresh(ctx context.Context) {
 	if cluster, ok := ls.client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(ctx)
 	}
 }
 
-var errReplicas = errors.New("the near cache needs reads from primaries, whose changes it follows: a replica may answer with what was changed long ago; " +
+var errReplicas = errors.New("the near cache needs reads from primaries, whose changes it follows: a replica may answer with old data; " +
 	"leave ReadOnly, RouteByLatency and RouteRandomly off")
 
-// Supports says whether heads can be followed by such a client.
+// Supports returns an error if heads cannot be followed with such a client.
 func Supports(client redis.UniversalClient) error {
 	switch client := client.(type) {
 	case *redis.Client:

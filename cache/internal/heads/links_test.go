@@ -48,7 +48,7 @@ func TestTrackersShareConnectionsAndNothingElse(t *testing.T) {
 	runTracker(t, posts)
 	ofUsers, ofPosts := stamped(t, users), stamped(t, posts)
 	if got := connections(t, server); got != 2 {
-		t.Errorf("there are %d connections, not one that reads and one that is told", got)
+		t.Errorf("there are %d connections, not one that reads and one that gets reports", got)
 	}
 
 	fails.Store(true)

@@ -16,56 +16,56 @@ func following(users int) *Tracker {
 	for i := range users {
 		t.Stamp("list", strconv.Itoa(i))
 	}
-	lookAtAll(t)
+	readAll(t)
 	return t
 }
 
 // nearby is room for the heads that are not users'.
 const nearby = 10
 
-// lookAtAll has all suspects found to hold a value, and returns how many there were.
-func lookAtAll(t *Tracker) (looked int) {
-	for keys, asked := t.suspects(); len(keys) > 0; keys, asked = t.suspects() {
+// readAll records a value for each head that must be read, and returns how many there were.
+func readAll(t *Tracker) (read int) {
+	for keys, taken := t.take(); len(keys) > 0; keys, taken = t.take() {
 		values := make([]any, len(keys))
 		for i := range values {
 			values[i] = "epoch"
 		}
-		t.settle(asked, values)
-		looked += len(keys)
+		t.record(taken, values)
+		read += len(keys)
 	}
-	return looked
+	return read
 }
 
 func TestWhatIsSuspectIsLookedAtOnce(t *testing.T) {
 	const users = 1000
 	tracker := following(users)
-	if got := lookAtAll(tracker); got != 0 {
-		t.Errorf("%d heads are looked at again", got)
+	if got := readAll(tracker); got != 0 {
+		t.Errorf("%d heads are read again", got)
 	}
 	tracker.Suspect("", "1")
 	tracker.Suspect("", "1")
 	tracker.Suspect("", "2")
 	tracker.Suspect("", "unknown")
-	if got := lookAtAll(tracker); got != 2 {
-		t.Errorf("%d heads are looked at, not the 2 that may have changed", got)
+	if got := readAll(tracker); got != 2 {
+		t.Errorf("%d heads are read, not the 2 that may have changed", got)
 	}
 	tracker.Suspect("list", "")
 	tracker.Forget("list")
-	if got := lookAtAll(tracker); got != 0 {
-		t.Errorf("%d heads are looked at that are not followed", got)
+	if got := readAll(tracker); got != 0 {
+		t.Errorf("%d heads are read that are not followed", got)
 	}
 	tracker.Suspect("", "1")
 	tracker.end()
-	if got := lookAtAll(tracker); got != 0 {
-		t.Errorf("%d heads are looked at after the connection was lost", got)
+	if got := readAll(tracker); got != 0 {
+		t.Errorf("%d heads are read after the connection was lost", got)
 	}
 }
 
-// Readers wait meanwhile, so it must not take longer the more users there are.
+// Readers wait meanwhile, so it must not take longer with more users.
 func TestALookDoesNotTakeLongerTheMoreIsFollowed(t *testing.T) {
 	const (
 		few, many = 100, 100_000
-		most      = 30 // it was a thousand
+		most      = 30
 	)
 	quickest := func(users int) time.Duration {
 		tracker := following(users)
@@ -73,7 +73,7 @@ func TestALookDoesNotTakeLongerTheMoreIsFollowed(t *testing.T) {
 		for range 500 {
 			began := time.Now()
 			tracker.Suspect("", "1")
-			lookAtAll(tracker)
+			readAll(tracker)
 			least = min(least, time.Since(began))
 		}
 		return least
@@ -81,7 +81,7 @@ func TestALookDoesNotTakeLongerTheMoreIsFollowed(t *testing.T) {
 	ofFew, ofMany := quickest(few), quickest(many)
 	t.Logf("%s for %d heads, %s for %d", ofFew, few, ofMany, many)
 	if ofMany > most*ofFew {
-		t.Errorf("a look takes %s when %d heads are followed, and %s when %d are", ofFew, few, ofMany, many)
+		t.Errorf("a round takes %s when %d heads are followed, and %s when %d are", ofFew, few, ofMany, many)
 	}
 }
 
@@ -91,7 +91,7 @@ func BenchmarkLook(b *testing.B) {
 			tracker := following(users)
 			for b.Loop() {
 				tracker.Suspect("", "1")
-				lookAtAll(tracker)
+				readAll(tracker)
 			}
 		})
 	}

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Run follows the heads until ctx ends. lost, if not nil, is told each time the connection fails.
+// Run follows the heads until ctx ends. It calls lost each time the connection fails.
 func (t *Tracker) Run(ctx context.Context, lost func(error)) {
-	for pause := reconnectFirst; ; pause = min(2*pause, reconnectMost) {
+	for pause := firstReconnect; ; pause = min(2*pause, maxReconnect) {
 		began := time.Now()
 		err := contained(func() error { return t.track(ctx) })
 		if ctx.Err() != nil {
@@ -23,8 +23,8 @@ func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 		t.links.refresh(ctx)
 		if errors.Is(err, ErrUnfit) {
 			pause = unfitPause
-		} else if time.Since(began) > reconnectMost {
-			pause = reconnectFirst
+		} else if time.Since(began) > maxReconnect {
+			pause = firstReconnect
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
@@ -46,17 +46,17 @@ func (t *Tracker) track(ctx context.Context) error {
 		return fmt.Errorf("following the heads of %s: %w", t.slot, err)
 	}
 	defer t.links.leave(l, t)
-	defer t.end() // before it leaves: from then on it is told of nothing
+	defer t.end() // before it leaves: after that, no change is reported
 	if err := t.readPolicy(ctx, l); err != nil {
 		return err
 	}
 	t.begin(l)
-	return fmt.Errorf("following the heads of %s: %w", t.slot, t.look(ctx, l))
+	return fmt.Errorf("following the heads of %s: %w", t.slot, t.readChanges(ctx, l))
 }
 
-// look reads the policy and the heads that may have changed. It asks the node that tells of changes: no
-// other's answer is followed by what this one tells, as after a slot has moved.
-func (t *Tracker) look(ctx context.Context, l *link) error {
+// readChanges reads the policy and the heads that may have changed. It reads them from the node that reports
+// changes, because only its answers are in order with its reports.
+func (t *Tracker) readChanges(ctx context.Context, l *link) error {
 	for {
 		select {
 		case <-t.dirty:
@@ -70,12 +70,12 @@ func (t *Tracker) look(ctx context.Context, l *link) error {
 				return err
 			}
 		}
-		for keys, asked := t.suspects(); len(keys) > 0; keys, asked = t.suspects() {
+		for keys, taken := t.take(); len(keys) > 0; keys, taken = t.take() {
 			values, err := l.read(ctx, keys...)
 			if err != nil {
 				return err
 			}
-			t.settle(asked, values)
+			t.record(taken, values)
 		}
 	}
 }
@@ -88,12 +88,13 @@ func (t *Tracker) takeNewPolicy() bool {
 	return taken
 }
 
-// readPolicy has Redis tell of the policy's next change before it is read. MGET has no value of it, for it is a hash.
+// readPolicy reads the policy, after an MGET that makes Redis report its next change. MGET itself returns
+// no value, because the policy is a hash.
 func (t *Tracker) readPolicy(ctx context.Context, l *link) error {
 	if _, err := l.read(ctx, t.slot+policyKey); err != nil {
 		return fmt.Errorf("following the policy of %s: %w", t.slot, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, silence)
+	ctx, cancel := context.WithTimeout(ctx, maxSilence)
 	defer cancel()
 	if err := t.policy(ctx); err != nil {
 		return fmt.Errorf("reading the policy of %s: %w", t.slot, err)

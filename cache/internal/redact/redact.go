@@ -43,5 +43,5 @@ var ErrPanic = errors.New("a function of the application panicked")
 // arguments of functions, which often hold the application's data.
 func Panic(what string, value any) error {
 	recovered := flight.NewPanic(value)
-	return New(what+": "+recovered.Quiet(), ErrPanic, recovered)
+	return New(what+": "+recovered.Redacted(), ErrPanic, recovered)
 }

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package gateway
 
 import (
 	"context"
@@ -11,60 +11,63 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// fencedStore reads nothing that an older state of Redis brought back.
+// fencedStore returns no entry that an older state of Redis brought back.
 type fencedStore struct {
-	store
+	Store
 
 	guard *fence.Guard
 }
 
-// Read implements store.
+// Fenced returns a Store whose reads pass the guard.
+func Fenced(store Store, guard *fence.Guard) Store { return &fencedStore{Store: store, guard: guard} }
+
+// Read implements Store.
 func (s *fencedStore) Read(ctx context.Context, key registry.Key) (lookup registry.Lookup, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
-		lookup, err = s.store.Read(ctx, key)
+		lookup, err = s.Store.Read(ctx, key)
 		return err
 	})
 	return lookup, err
 }
 
-// ReadLocked implements store.
+// ReadLocked implements Store.
 func (s *fencedStore) ReadLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
-		lookup, locked, err = s.store.ReadLocked(ctx, key)
+		lookup, locked, err = s.Store.ReadLocked(ctx, key)
 		return err
 	})
 	return lookup, locked, err
 }
 
-// Inspect implements store.
+// Inspect implements Store.
 func (s *fencedStore) Inspect(ctx context.Context, key registry.Key) (lookup registry.Lookup, version registry.Version, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
-		lookup, version, err = s.store.Inspect(ctx, key)
+		lookup, version, err = s.Store.Inspect(ctx, key)
 		return err
 	})
 	return lookup, version, err
 }
 
-// Lease implements store.
+// Lease implements Store.
 func (s *fencedStore) Lease(ctx context.Context, key registry.Key) (lookup registry.Lookup, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
-		lookup, err = s.store.Lease(ctx, key)
+		lookup, err = s.Store.Lease(ctx, key)
 		return err
 	})
 	return lookup, err
 }
 
-// LeaseLocked implements store.
+// LeaseLocked implements Store.
 func (s *fencedStore) LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (lookup registry.Lookup, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
-		lookup, err = s.store.LeaseLocked(ctx, key, lock)
+		lookup, err = s.Store.LeaseLocked(ctx, key, lock)
 		return err
 	})
 	return lookup, err
 }
 
-// fenced looks again after a read: another server may have answered it. Then it has it read once more, fenced anew.
-// What was read is worth nothing with an error.
+// fenced calls read, and calls it once more if another server may have answered it. With an error, the
+// caller must not use what was read.
 func (s *fencedStore) fenced(ctx context.Context, slot registry.Slot, read func() error) error {
 	for range 2 {
 		pass, err := s.guard.Enter(ctx, slot)

@@ -17,7 +17,7 @@ import (
 func lockedStore(stored time.Duration) *stubStore {
 	var begin time.Time
 	return &stubStore{
-		read: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
 			if begin.IsZero() {
 				begin = time.Now()
 			}
@@ -26,7 +26,7 @@ func lockedStore(stored time.Duration) *stubStore {
 			}
 			return registry.Lookup{Hit: true, Payload: []byte(`"theirs"`)}, nil
 		},
-		lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{Token: "1token", Cacheable: true, Wait: 10 * time.Second}, nil
 		},
 	}
@@ -41,10 +41,10 @@ func TestLoadOfAnotherProcessIsWaitedFor(t *testing.T) {
 		if got != "theirs" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
-		if took := time.Since(start); took > stored+2*awaitMost {
+		if took := time.Since(start); took > stored+2*maxWait {
 			t.Errorf("it took %s to see what was stored after %s", took, stored)
 		}
-		if reads := store.called("read"); reads > 20 {
+		if reads := store.Called("read"); reads > 20 {
 			t.Errorf("%d reads while waiting", reads)
 		}
 	})
@@ -59,7 +59,7 @@ func TestWaitIsBounded(t *testing.T) {
 		"by the option":   {lock: time.Minute, option: 300 * time.Millisecond, deadline: time.Hour, want: 300 * time.Millisecond},
 		"by half the ctx": {lock: time.Minute, option: time.Minute, deadline: 800 * time.Millisecond, want: 400 * time.Millisecond},
 	} {
-		store := &stubStore{lease: func(context.Context, registry.Key) (registry.Lookup, error) {
+		store := &stubStore{OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
 			return registry.Lookup{Token: "1token", Cacheable: true, Wait: test.lock}, nil
 		}}
 		withClient(t, store, func(t *testing.T, c *Client) {
@@ -68,8 +68,8 @@ func TestWaitIsBounded(t *testing.T) {
 			if took := mustFetch(ctx, t, c, usersGet); took != test.want {
 				t.Errorf("%s: it took %s, want %s", name, took, test.want)
 			}
-			if store.called("set") != 1 || store.called("unlock") != 0 {
-				t.Errorf("%s: %d fills, %d unlocks, want one fill, and the lock left to its owner", name, store.called("set"), store.called("unlock"))
+			if store.Called("set") != 1 || store.Called("unlock") != 0 {
+				t.Errorf("%s: %d fills, %d unlocks, want one fill, and the lock left to its owner", name, store.Called("set"), store.Called("unlock"))
 			}
 		}, WithLoadWait(test.option))
 	}
@@ -80,15 +80,15 @@ func TestWaitEndsWithTheLoadThatIsWaitedFor(t *testing.T) {
 	const ended = 300 * time.Millisecond
 	endsUnstored := func() *stubStore {
 		store, begin := lockedStore(time.Hour), time.Time{}
-		store.held = func() bool {
+		store.Held = func() bool {
 			if begin.IsZero() {
 				begin = time.Now()
 			}
 			return time.Since(begin) < ended
 		}
-		wait := store.lease
-		store.lease = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
-			if begin.IsZero() || store.held() {
+		wait := store.OnLease
+		store.OnLease = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
+			if begin.IsZero() || store.Held() {
 				return wait(ctx, key)
 			}
 			return registry.Lookup{Token: "2other", Cacheable: true}, nil
@@ -98,14 +98,14 @@ func TestWaitEndsWithTheLoadThatIsWaitedFor(t *testing.T) {
 	t.Run("the first to see it loads", func(t *testing.T) {
 		store := endsUnstored()
 		withClient(t, store, func(t *testing.T, c *Client) {
-			if took := mustFetch(t.Context(), t, c, usersGet); took > ended+2*awaitMost {
+			if took := mustFetch(t.Context(), t, c, usersGet); took > ended+2*maxWait {
 				t.Errorf("it took %s to see that a load ended after %s", took, ended)
 			}
-			if reads, leases := store.called("read"), store.called("lease"); reads > 20 || leases != 2 {
+			if reads, leases := store.Called("read"), store.Called("lease"); reads > 20 || leases != 2 {
 				t.Errorf("%d reads and %d leases, want few, and one lease before and after", reads, leases)
 			}
-			if token := store.filledWith; token != "2other" || store.called("set") != 1 {
-				t.Errorf("filled %d times, with the token %q, want that which came with the lock", store.called("set"), token)
+			if token := store.FilledWith(); token != "2other" || store.Called("set") != 1 {
+				t.Errorf("filled %d times, with the token %q, want that which came with the lock", store.Called("set"), token)
 			}
 		}, WithLoadWait(time.Minute))
 	})
@@ -114,17 +114,17 @@ func TestWaitEndsWithTheLoadThatIsWaitedFor(t *testing.T) {
 		withClient(t, store, func(t *testing.T, c *Client) {
 			_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "", errors.New("no") })
 			synctest.Wait()
-			if got := store.called("unlock"); got != 1 {
-				t.Errorf("given back %d times", got)
+			if got := store.Called("unlock"); got != 1 {
+				t.Errorf("%d unlocks", got)
 			}
 		}, WithLoadWait(time.Minute))
 	})
 	t.Run("or finds what another has stored since", func(t *testing.T) {
 		store := endsUnstored()
-		store.lease = storedAtTheSecondLook(store.lease, registry.Lookup{Hit: true, Payload: []byte(`"loaded"`)})
+		store.OnLease = storedAtTheSecondLook(store.OnLease, registry.Lookup{Hit: true, Payload: []byte(`"loaded"`)})
 		withClient(t, store, func(t *testing.T, c *Client) {
 			mustFetch(t.Context(), t, c, usersGet)
-			if store.called("set") != 0 || store.called("unlock") != 0 {
+			if store.Called("set") != 0 || store.Called("unlock") != 0 {
 				t.Error("it loaded, or gave back a lock that it has not")
 			}
 		}, WithLoadWait(time.Minute))
@@ -132,24 +132,24 @@ func TestWaitEndsWithTheLoadThatIsWaitedFor(t *testing.T) {
 	t.Run("which may be stale already, and another's to refresh", func(t *testing.T) {
 		store := endsUnstored()
 		stale := registry.Lookup{Hit: true, Stale: true, Payload: []byte(`"loaded"`), Token: "2other", Cacheable: true}
-		store.lease = storedAtTheSecondLook(store.lease, stale)
+		store.OnLease = storedAtTheSecondLook(store.OnLease, stale)
 		withClient(t, store, func(t *testing.T, c *Client) {
 			mustFetch(t.Context(), t, c, usersGet)
 			synctest.Wait()
-			if store.called("set") != 0 || store.called("unlock") != 1 {
+			if store.Called("set") != 0 || store.Called("unlock") != 1 {
 				t.Error("the turn to refresh it was kept")
 			}
 		}, WithLoadWait(time.Minute))
 	})
 	t.Run("and the policy may have changed meanwhile", func(t *testing.T) {
 		store := endsUnstored()
-		store.lease = storedAtTheSecondLook(store.lease, registry.Lookup{Token: "0"})
+		store.OnLease = storedAtTheSecondLook(store.OnLease, registry.Lookup{Token: "0"})
 		withClient(t, store, func(t *testing.T, c *Client) {
-			if took := mustFetch(t.Context(), t, c, usersGet); took > ended+2*awaitMost {
+			if took := mustFetch(t.Context(), t, c, usersGet); took > ended+2*maxWait {
 				t.Errorf("it took %s", took)
 			}
 			synctest.Wait()
-			if store.called("unlock") != 0 {
+			if store.Called("unlock") != 0 {
 				t.Error("it gave back a lock that it has not")
 			}
 		}, WithLoadWait(time.Minute))
@@ -172,15 +172,15 @@ func storedAtTheSecondLook(
 
 func TestWaitEndsWhenRedisFails(t *testing.T) {
 	store := lockedStore(time.Hour)
-	answer := store.read
-	store.read = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
-		if store.called("read") > 1 {
+	answer := store.OnRead
+	store.OnRead = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
+		if store.Called("read") > 1 {
 			return registry.Lookup{}, errDown
 		}
 		return answer(ctx, key)
 	}
 	withClient(t, store, func(t *testing.T, c *Client) {
-		if took := mustFetch(t.Context(), t, c, usersGet); took > 2*awaitFirst {
+		if took := mustFetch(t.Context(), t, c, usersGet); took > 2*firstWait {
 			t.Errorf("it took %s", took)
 		}
 	})
@@ -194,12 +194,12 @@ func TestLoneMissTakesNoMoreCallsThanWithoutALock(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, call := range []string{"read", "lease", "set"} {
-			if store.called(call) != 1 {
-				t.Errorf("%d calls of %s, want 1", store.called(call), call)
+			if store.Called(call) != 1 {
+				t.Errorf("%d calls of %s, want 1", store.Called(call), call)
 			}
 		}
-		if store.called("unlock") != 0 {
-			t.Error("a lock that the fill gave back is given back again")
+		if store.Called("unlock") != 0 {
+			t.Error("a lock that the fill released is released again")
 		}
 	})
 }
@@ -216,19 +216,19 @@ func TestLoadThatFailsGivesTheLockBack(t *testing.T) {
 				_, _ = Fetch(t.Context(), c, usersGet, load)
 			}()
 			synctest.Wait()
-			if got := store.called("unlock"); got != 1 {
-				t.Errorf("%s: given back %d times", name, got)
+			if got := store.Called("unlock"); got != 1 {
+				t.Errorf("%s: %d unlocks", name, got)
 			}
 		})
 	}
-	store := &stubStore{set: func(context.Context, registry.Key) (registry.Filled, error) {
+	store := &stubStore{OnSet: func(context.Context, registry.Key) (registry.Filled, error) {
 		return registry.Filled{Outcome: registry.Refused}, nil
 	}}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		mustFetch(t.Context(), t, c, usersGet)
 		synctest.Wait()
-		if got := store.called("unlock"); got != 1 {
-			t.Errorf("after a fill that was refused: given back %d times", got)
+		if got := store.Called("unlock"); got != 1 {
+			t.Errorf("after a fill that was refused: %d unlocks", got)
 		}
 	})
 }
@@ -238,7 +238,7 @@ func TestLoadLockCanBeSwitchedOff(t *testing.T) {
 	withClient(t, store, func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "", errors.New("no") })
 		synctest.Wait()
-		if store.called("locked") != 0 || store.called("unlock") != 0 {
+		if store.Called("locked") != 0 || store.Called("unlock") != 0 {
 			t.Error("a lock was taken")
 		}
 	}, WithLoadWait(0))

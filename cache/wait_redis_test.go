@@ -43,7 +43,7 @@ type fetching struct {
 	done           chan string
 }
 
-// beginFetch begins a Fetch, and its load, if it comes to that, when told.
+// beginFetch begins a Fetch. Its load, if there is one, waits to be released.
 func beginFetch(t *testing.T, c cache.Cache, load func() (string, error)) fetching {
 	t.Helper()
 	f := fetching{begun: make(chan struct{}), release: make(chan struct{}), done: make(chan string, 1)}
@@ -63,7 +63,7 @@ func returns(value string, err error) func() (string, error) {
 	return func() (string, error) { return value, err }
 }
 
-// A load may end and leave nothing in Redis. Who waits for it in another process loads then, not when its patience is over.
+// A load may end and store nothing. A process that waits for it then loads itself, and not only when its wait is over.
 func TestLoadThatStoresNothingIsNotWaitedForAnyLonger(t *testing.T) {
 	for name, load := range map[string]func(*cache.Client) (string, error){
 		"an error":                 func(*cache.Client) (string, error) { return "", errors.New("down") },
@@ -114,7 +114,7 @@ func TestWaitersLoadOneAtATimeAfterALoadThatFailed(t *testing.T) {
 		if running.Add(1) > 1 {
 			t.Error("two processes load at once")
 		}
-		time.Sleep(200 * time.Millisecond) // others look several times
+		time.Sleep(200 * time.Millisecond) // others read it several times
 		if loads.Add(1) <= failures {
 			return "", errors.New("down")
 		}

@@ -1,0 +1,36 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Store is what a Gateway needs of registry.Registry.
+type Store interface {
+	Reader
+
+	Unlock(ctx context.Context, key registry.Key) error
+	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
+	SetNegative(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
+	Delete(ctx context.Context, key registry.Key) (bool, error)
+	Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string) (registry.Invalidated, error)
+	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
+	Modules(ctx context.Context, namespace string) ([]string, error)
+	Policy(ctx context.Context, slot registry.Slot) (registry.Policy, bool, error)
+	Report(ctx context.Context, slot registry.Slot, operation string, counters registry.Counters) error
+	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
+}
+
+// Reader is the part of a Store that may return entries.
+type Reader interface {
+	Read(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	ReadLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error)
+	Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error)
+	Lease(ctx context.Context, key registry.Key) (registry.Lookup, error)
+	LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (registry.Lookup, error)
+}

@@ -1,0 +1,142 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"regexp"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	defaultTimeout             = 100 * time.Millisecond
+	defaultInvalidationTimeout = 2 * time.Second
+	defaultReportInterval      = 10 * time.Second
+	defaultRefreshTimeout      = 10 * time.Second
+	defaultLoadWait            = time.Second
+	defaultSharedLoadWait      = time.Minute
+
+	// maxLoadLock is the longest load lock that Redis grants.
+	maxLoadLock = 10 * time.Minute
+	// maxTTL is the longest TTL in a policy.
+	maxTTL = 720 * time.Hour
+)
+
+// options are what the Options of a Client set.
+type options struct {
+	namespace           string
+	codec               Codec
+	timeout             time.Duration
+	invalidationTimeout time.Duration
+	reportInterval      time.Duration
+	refreshTimeout      time.Duration
+	loadWait            time.Duration
+	sharedLoadWait      time.Duration
+	earlyRefresh        float64
+	fenceWait           time.Duration
+	nearCache           *NearCache
+	pipelining          *registry.Duplex
+	logger              *slog.Logger
+	failureHook         func(Failure)
+	observer            Observer
+	audits              []Audit
+}
+
+var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
+
+func newOptions(namespace string, opts []Option) (options, error) {
+	if !namespaceName.MatchString(namespace) {
+		return options{}, fmt.Errorf("the namespace %.70q must consist of 1 to 63 letters, digits, '.', '_' and '-'", namespace)
+	}
+	o := options{
+		namespace:           namespace,
+		codec:               JSON{},
+		timeout:             defaultTimeout,
+		invalidationTimeout: defaultInvalidationTimeout,
+		reportInterval:      defaultReportInterval,
+		refreshTimeout:      defaultRefreshTimeout,
+		loadWait:            defaultLoadWait,
+		sharedLoadWait:      defaultSharedLoadWait,
+		logger:              slog.Default(),
+	}
+	for _, option := range opts {
+		option(&o)
+	}
+	if o.codec == nil || o.logger == nil {
+		return options{}, errors.New("WithCodec and WithLogger: nil; leave them out, or discard with slog.DiscardHandler")
+	}
+	return o, errors.Join(
+		positive("WithTimeout", o.timeout),
+		positive("WithInvalidationTimeout", o.invalidationTimeout),
+		positive("WithReportInterval", o.reportInterval),
+		positive("WithRefreshTimeout", o.refreshTimeout),
+		atMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
+		atLeast0("WithLoadWait", o.loadWait),
+		atMost("WithLoadWait", o.loadWait, maxLoadLock),
+		positive("WithSharedLoadWait", o.sharedLoadWait),
+		atLeast0("WithFenceWait", o.fenceWait),
+		o.checkEarlyRefresh(),
+		o.checkNearCache(),
+		o.checkAudits(),
+	)
+}
+
+func (o options) checkAudits() error {
+	for _, audit := range o.audits {
+		if err := audit.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o options) checkEarlyRefresh() error {
+	if !(o.earlyRefresh >= 0) || math.IsInf(o.earlyRefresh, 0) { // the first rules out NaN, too
+		return fmt.Errorf("WithEarlyRefresh: must be a number of at least 0, not %v", o.earlyRefresh)
+	}
+	return nil
+}
+
+func (o options) checkNearCache() error {
+	if o.nearCache == nil {
+		return nil
+	}
+	return o.nearCache.check()
+}
+
+func positive(option string, d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s: the duration must be more than 0, not %s", option, d)
+	}
+	return nil
+}
+
+func atLeast0(option string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s: the duration must be at least 0, not %s", option, d)
+	}
+	return nil
+}
+
+func atMost(option string, d, limit time.Duration) error {
+	if d > limit {
+		return fmt.Errorf("%s: the duration must be at most %s, not %s", option, limit, d)
+	}
+	return nil
+}
+
+// open returns a registry over a Redis client, pipelined if the options say so.
+func (o options) open(client redis.UniversalClient) (*registry.Registry, error) {
+	if o.pipelining == nil {
+		return registry.New(client), nil
+	}
+	return registry.NewPipelined(client, *o.pipelining)
+}
