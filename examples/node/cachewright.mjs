@@ -3,9 +3,9 @@
 
 // A client of the data plane protocol (docs/protocol.md) over ioredis, as a single server or a cluster.
 //
-// A key is {module, operation, id, user}. id and user are strings or Buffers, and may be left out: without a user the
-// entry is shared. Payloads are strings or Buffers going in and Buffers coming out; null stands for "the source has
-// nothing", which is cached too where the policy has a negativeTTL.
+// A key is {module, operation, id, user}. id and user are strings or Buffers, and are optional: without a user the entry
+// is shared. Payloads are strings or Buffers when you store them, and Buffers when you read them. null stands for "the
+// source has nothing", which is cached too if the policy has a negativeTTL.
 
 import { createHash } from 'node:crypto';
 
@@ -22,10 +22,10 @@ export class Cachewright {
   #hits = new Map();
 
   /**
-   * @param redis an ioredis client; give it short timeouts, a read waits for it
+   * @param redis an ioredis client; give it short timeouts, because a read waits for it
    * @param namespace the Kubernetes namespace of the policies
-   * @param options byMget: look for entries with one MGET before asking the library;
-   *   onError: hears of failures of Redis that a fetch made do without
+   * @param options byMget: look for entries with one MGET before calling the library;
+   *   onError: called with failures of Redis that a fetch survived
    */
   constructor(redis, namespace, { byMget = false, onError = () => {} } = {}) {
     this.#redis = redis;
@@ -35,10 +35,10 @@ export class Cachewright {
   }
 
   /**
-   * Reads through the cache: returns {payload, from}. load is called on a miss, and by one of those who find a stale
-   * entry. from says where the payload came from, cache or stale, or else what became of the fill: stored, disabled by
-   * the policy, fenced by an invalidation meanwhile, refused by a limit, or unavailable. A failure of Redis never
-   * reaches the caller, one of load does, unless there is a stale entry to serve.
+   * Reads through the cache: returns {payload, from}. It calls load on a miss. Of the callers that find a stale entry,
+   * one calls load. from says where the payload came from: cache or stale. After a load, it is the outcome of the fill:
+   * stored, disabled by the policy, fenced by an invalidation meanwhile, refused by a limit, or unavailable. A failure
+   * of Redis never reaches the caller. A failure of load does, unless there is a stale entry to serve.
    */
   async fetch(key, load) {
     const found = await this.#orNull(this.#find(key));
@@ -57,7 +57,7 @@ export class Cachewright {
     return { payload, from: fill ?? 'unavailable' };
   }
 
-  /** Returns a hit, or the token to fill the entry with. Take it before loading: it is what fences the fill. */
+  /** Returns a hit, or the token to fill the entry with. Take the token before loading: it fences the fill. */
   async get(key) {
     const [kind, second, remainingMs, stale, token] = await this.#call('cw_get', key.module, ...entryArgs(key));
     if (kind === MISS) return { hit: false, token: String(second) };
@@ -66,18 +66,18 @@ export class Cachewright {
       payload: kind === NEGATIVE ? null : second,
       remainingMs,
       stale: stale === 1,
-      token: token && String(token), // the one caller who is to load a stale entry anew
+      token: token && String(token), // set for the one caller that must refresh a stale entry
     };
   }
 
-  /** Fills an entry and returns what became of it: stored, disabled, fenced or refused. */
+  /** Fills an entry and returns the outcome: stored, disabled, fenced or refused. */
   async set(key, payload, token) {
     const kind = payload === null ? ['negative'] : [];
     const reply = await this.#call('cw_set', key.module, ...entryArgs(key), payload ?? '', token, ...kind);
     return FILLS[reply] ?? 'stored';
   }
 
-  /** Looks for an entry with one MGET. Takes no token on a miss, and counts nothing: see reportHits. */
+  /** Reads an entry with one MGET. Takes no token on a miss, and counts nothing: see reportHits. */
   async read(key) {
     const [value, ...heads] = await this.#redis.mgetBuffer(readKeys(this.#namespace, key));
     const entry = decode(value, heads);
@@ -96,13 +96,13 @@ export class Cachewright {
     return (await this.#call('cw_delete', key.module, ...entryArgs(key))) === 1;
   }
 
-  /** Invalidates an operation, a user, an operation of a user, or else the module. Change the source first. */
+  /** Invalidates an operation, a user, an operation of a user, or the module. Change the source first. */
   async invalidate(module, { operation = '', user = '', mode = 'hard', requestId = '' } = {}) {
     const [keys, pending] = await this.#call('cw_invalidate', module, operation, user, mode, requestId);
     return { keys, pending };
   }
 
-  /** Adds the hits by MGET since the last time to the statistics. Call it every second or so. What fails is kept. */
+  /** Adds the hits by MGET since the last call to the statistics. Call it about once a second. It keeps what fails. */
   async reportHits() {
     const hits = this.#hits;
     this.#hits = new Map();
@@ -145,16 +145,16 @@ export class Cachewright {
 }
 
 /**
- * Makes an id of the params of an operation, anything that JSON holds: equal JSON, equal id. It is the one that package
- * cache makes, so applications in Go and in Node share entries.
+ * Makes an id from the params of an operation: any value that JSON holds. Equal JSON has the same id. Package cache makes
+ * the same ids, so applications in Go and in Node share entries.
  */
 export function idOf(params) {
   const json = JSON.parse(JSON.stringify(params ?? null));
   return createHash('sha256').update(canonical(json)).digest().subarray(0, 18).toString('base64url');
 }
 
-// canonical writes JSON as RFC 8785 wants it, with the one addition of package cache: a second U+0000 for text that
-// begins with one, which marks numbers that a double cannot hold.
+// canonical writes JSON by RFC 8785, with one addition of package cache: text that begins with U+0000 gets a second one,
+// because the first marks numbers that a double cannot hold.
 function canonical(json) {
   if (typeof json === 'string') return JSON.stringify(json.startsWith('\0') ? `\0${json}` : json);
   if (Array.isArray(json)) return `[${json.map(canonical)}]`;
@@ -194,7 +194,7 @@ const SOFT_AT = [EPOCH, 2 * EPOCH, EPOCH]; // in the heads; an operation's has i
 // A head ends before or after its soft epoch.
 const isHead = (i, head) => head && (head.length === SOFT_AT[i] || head.length === SOFT_AT[i] + EPOCH);
 
-/** Returns what the bytes of an entry hold if they are live under these heads, else null. */
+/** Returns the content of an entry if it is live under these heads, else null. */
 export function decode(value, heads) {
   if (!value || value.length < FIXED || value[0] !== VERSION) return null;
   const flags = value[1];

@@ -4,12 +4,12 @@
 // A cache in front of an HTTP service.
 //
 //   GET    /<module>/<operation>/<id>   through the cache; X-Cache says where the answer came from
-//   DELETE /<module>/<operation>/<id>   forgets one entry
-//   DELETE /<module>/<operation>        forgets an operation
-//   DELETE /<module>                    forgets a module
+//   DELETE /<module>/<operation>/<id>   deletes one entry
+//   DELETE /<module>/<operation>        invalidates an operation
+//   DELETE /<module>                    invalidates a module
 //
-// With a header X-User, entries are that user's. Misses are asked of the service with the same path and user. Of the
-// environment: SOURCE, its URL; REDIS_URL; NAMESPACE; PORT; READ_BY=mget reads with one MGET instead of FCALL.
+// With a header X-User, entries belong to that user. After a miss it calls the service with the same path and user.
+// Environment: SOURCE, the URL of the service; REDIS_URL; NAMESPACE; PORT; READ_BY=mget reads by MGET, not FCALL.
 
 import { createServer } from 'node:http';
 import Redis from 'ioredis';
@@ -27,7 +27,7 @@ const redis = new Redis(REDIS_URL, {
   maxRetriesPerRequest: 0,
 });
 redis.on('error', (error) => console.error('redis:', error.message));
-await redis.connect().catch(() => {}); // it goes on trying; until then there is no cache
+await redis.connect().catch(() => {}); // it keeps trying; until then there is no cache
 
 const cache = new Cachewright(redis, NAMESPACE, {
   byMget: READ_BY === 'mget',
@@ -58,7 +58,7 @@ function forget({ module, operation, id, user }) {
   return cache.invalidate(module, { operation, user });
 }
 
-// keyOf takes what follows the operation, a query too, as the id. Like the user it is bytes, not always UTF-8.
+// keyOf takes what follows the operation, including a query, as the id. Like the user it is bytes, not always UTF-8.
 function keyOf(request) {
   const [, module, operation, id] = /^\/([^/]+)(?:\/([^/]+)(?:\/(.*))?)?$/.exec(request.url) ?? [];
   return {

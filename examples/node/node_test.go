@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package node_test holds the Node example against package registry: both must see the same entries.
+// Package node_test tests the Node example with package registry: both must see the same entries.
 package node_test
 
 import (
@@ -57,7 +57,7 @@ func TestNodeAndGoShareEntries(t *testing.T) {
 	}
 }
 
-// keys are a shared entry, a user's, and two of bytes that are no text and mean something in a path or in Redis.
+// keys are a shared entry, a user's, and two of bytes that are no text and have a meaning in a path or in Redis.
 func keys() []registry.Key {
 	var all []byte
 	for b := range 256 {
@@ -200,7 +200,7 @@ func staleEntriesAreServedOrRefreshed(t *testing.T, w *world) {
 	w.invalidate(t, registry.Scope{Operation: "list"}, registry.ModeSoft)
 	w.source.set([]byte("new"))
 	finish := w.beginLoad(t, key)
-	w.wantFrom(t, "stale", key) // who comes while another refreshes
+	w.wantFrom(t, "stale", key) // a reader that comes while another one refreshes
 	if got := finish(); got.from != "stored" || string(got.body) != "new" {
 		t.Errorf("the one who refreshed got %q, %s", got.body, got.from)
 	}
@@ -222,7 +222,7 @@ func theLimitsHold(t *testing.T, w *world) {
 }
 
 func hitsOfNodeAreCounted(t *testing.T, w *world) {
-	const operation = "counted" // nobody else's: hits by MGET are reported a second later
+	const operation = "counted" // no other test uses it: hits by MGET are reported a second later
 	key := entry(operation, "a", "")
 	w.fill(t, key, []byte("payload"))
 	for range 3 {

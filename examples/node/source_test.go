@@ -8,13 +8,13 @@ import (
 	"sync"
 )
 
-// source is the service that the Node program caches. It answers every path with the same.
+// source is the service that the Node program caches. It gives every path the same answer.
 type source struct {
 	mu      sync.Mutex
 	answer  []byte // nil: there is nothing
 	broken  bool
 	asked   int
-	loading chan struct{} // of a load to be held; nil: none is
+	loading chan struct{} // closed when a load is held; nil: none is held
 	goOn    chan struct{}
 }
 

@@ -20,7 +20,7 @@ func entry(operation, id, user string) registry.Key {
 	return registry.Key{Slot: users, Operation: operation, ID: id, User: user}
 }
 
-// binary is a payload that would not survive being taken for text.
+// binary is a payload that would not survive a conversion to text.
 func binary(key registry.Key) []byte { return []byte("\x00\xff\xfe\r\n" + key.ID + key.User) }
 
 func pathOf(key registry.Key) string {
@@ -50,7 +50,7 @@ func newWorld(t *testing.T, environment ...string) *world {
 	return w
 }
 
-// reset empties Redis, but for the library, and makes the source whole.
+// reset empties Redis, except for the library, and resets the source.
 func (w *world) reset(t *testing.T) {
 	t.Helper()
 	if err := w.server.Client().FlushDB(t.Context()).Err(); err != nil {
@@ -133,7 +133,7 @@ func (w *world) get(t *testing.T, key registry.Key) reply {
 }
 
 // beginLoad has Node read an entry that it must load, and returns when the source was asked. finish lets the source
-// answer and returns what Node makes of it.
+// answer and returns the answer of Node.
 func (w *world) beginLoad(t *testing.T, key registry.Key) (finish func() reply) {
 	t.Helper()
 	loading, goOn := w.source.hold()
@@ -150,7 +150,7 @@ func (w *world) beginLoad(t *testing.T, key registry.Key) (finish func() reply) 
 	}
 }
 
-// wantFrom reads an entry through Node, which must say that it came from there.
+// wantFrom reads an entry through Node, and checks where Node says that it came from.
 func (w *world) wantFrom(t *testing.T, from string, key registry.Key) []byte {
 	t.Helper()
 	got := w.get(t, key)

@@ -1,16 +1,16 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// A small web service that reads its users through the cache. How long they are cached is not in
-// here: the CachePolicies of modules users and auth say so (config/samples).
+// A small web service that reads its users through the cache. The CachePolicies of the modules users and
+// auth (config/samples) say how long they are cached.
 //
 //	GET /users/{id}          operation getById of module users
 //	GET /users?page=N        operation list of module users
 //	GET /profile             operation profile of module auth, of the user in the header X-User
 //	PUT /users/{id}?name=…   changes the source, then invalidates
-//	GET /queries             how often the source was asked
+//	GET /queries             how often the source was read
 //
-// It finds Redis by REDIS_HOST, REDIS_PORT and so on, and its namespace by NAMESPACE.
+// Environment: REDIS_HOST, REDIS_PORT and so on for Redis, NAMESPACE for the namespace.
 package main
 
 import (
@@ -37,7 +37,7 @@ const (
 	pageSize    = 20
 )
 
-// errNoSuchUser is an ErrNotFound, which the cache remembers where the policy has a negativeTTL.
+// errNoSuchUser is an ErrNotFound, which the cache stores if the policy has a negativeTTL.
 var errNoSuchUser = fmt.Errorf("no such user: %w", cache.ErrNotFound)
 
 func main() {
@@ -48,7 +48,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, *latency); err != nil {
-		slog.Error("the service ended", "error", err)
+		slog.Error("Service ended", "error", err)
 		os.Exit(1)
 	}
 }
@@ -66,7 +66,7 @@ func run(ctx context.Context, addr string, latency time.Duration) error {
 	service := &service{cache: users, source: newSource(latency, 1000)}
 	server := &http.Server{Addr: addr, Handler: service.routes(), ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() { shutDown(server, users) })
-	slog.Info("listening", "address", addr)
+	slog.Info("Listening", "address", addr)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -85,7 +85,7 @@ func shutDown(server *http.Server, users *cache.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := errors.Join(users.Close(ctx), server.Shutdown(ctx)); err != nil {
-		slog.Warn("shutting down", "error", err)
+		slog.Warn("Could not shut down cleanly", "error", err)
 	}
 }
 
@@ -128,8 +128,8 @@ func (s *service) profile(w http.ResponseWriter, r *http.Request) {
 	answer(w, user, err)
 }
 
-// rename changes the source first and invalidates then: a reader who comes in between sees the old
-// name once more, and nobody does after it.
+// rename changes the source first and then invalidates. A reader in between sees the old name once more.
+// After that, no reader does.
 func (s *service) rename(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	err := s.source.rename(r.Context(), id, r.URL.Query().Get("name"))
@@ -152,7 +152,7 @@ func answer(w http.ResponseWriter, value any, err error) {
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(value); err != nil {
-			slog.Warn("answering", "error", err)
+			slog.Warn("Could not write an answer", "error", err)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/cachewright/cachewright/cache/cachetest"
 )
 
-// call asks the service and returns status and body.
+// call calls the service and returns status and body.
 func call(t *testing.T, handler http.Handler, method, path, user string) (status int, body string) {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
@@ -23,8 +23,8 @@ func call(t *testing.T, handler http.Handler, method, path, user string) (status
 	return recorder.Code, recorder.Body.String()
 }
 
-// A service is tested with the cache in memory: what is asked twice reaches the source once, and a
-// change is seen by the next reader, wherever the old name was cached.
+// With the cache in memory: what is read twice reaches the source once, and the next reader sees a
+// change, wherever the old name was cached.
 func TestAChangeIsSeenByTheNextReader(t *testing.T) {
 	s := &service{cache: cachetest.New(cachetest.WithDefaultTTL(cachetest.DefaultTTL)), source: newSource(0, 50)}
 	routes := s.routes()
@@ -40,7 +40,7 @@ func TestAChangeIsSeenByTheNextReader(t *testing.T) {
 	readAll("User 7")
 	readAll("User 7")
 	if got := s.source.queries.Load(); got != int64(len(pages)) {
-		t.Errorf("the source was asked %d times, want %d", got, len(pages))
+		t.Errorf("the source was read %d times, want %d", got, len(pages))
 	}
 	if status, body := call(t, routes, http.MethodPut, "/users/user-7?name=Ada", ""); status != http.StatusOK {
 		t.Fatal(status, body)

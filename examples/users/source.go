@@ -18,7 +18,7 @@ type User struct {
 	Email string `json:"email"`
 }
 
-// source stands for the database of the application: the truth, slow, and worth asking seldom.
+// source stands for the database of the application: always right, but slow.
 type source struct {
 	latency time.Duration
 	queries atomic.Int64
