@@ -205,9 +205,12 @@ local function parse_counted(text, min, max)
   return string.sub(text, from, to - 1), string.sub(text, to + 1)
 end
 
--- parse_member returns the user of a member, '' for none, or nil if it is not a member.
+-- parse_member returns the user of a member, '' for none, or nil if it is not a member. Members
+-- without a user, which begin with "0::", are most of them and take a short way.
 local function parse_member(member)
   if #member > bounds.listed_bytes then return nil end
+  local first, second, third = string.byte(member, 1, 3)
+  if first == 48 and second == 58 and third == 58 then return #member - 3 <= MAX_ID_BYTES and '' or nil end
   local user, id = parse_counted(member, 0, MAX_USER_BYTES)
   return user and #id <= MAX_ID_BYTES and user or nil
 end
@@ -968,10 +971,11 @@ end
 -- index.pop_members removes up to max members from a chunk. It returns them, their cost, and
 -- whether the chunk has more.
 function index.pop_members(chunk, max)
-  local length = index.check_chunk(chunk)
+  local length, bytes = index.check_chunk(chunk)
   if length == 0 then return {}, 1, false end
   local members = call('LPOP', chunk, max) or {}
-  return members, math.max(1, (index.cost_of(members))), length > #members
+  local usual = bytes <= #members * bounds.member_bytes -- none needs to be measured
+  return members, math.max(1, usual and #members or index.cost_of(members)), length > #members
 end
 
 -- open_chunk returns the chunk of a slice that is being filled: {number, key}. It is memoised.
@@ -1319,10 +1323,10 @@ end
 
 -- entries.free_members frees members of an operation without reading them: its index is detached.
 function entries.free_members(slot, op, members)
-  local keys, of_users = {}, {}
+  local prefix, keys, of_users = member_key(slot, op, ''), {}, {}
   for _, member in ipairs(members) do
     local user = parse_member(member)
-    if user then keys[#keys + 1] = member_key(slot, op, member) end
+    if user then keys[#keys + 1] = prefix .. member end
     if user and user ~= '' then
       table.insert(entries.subtable(of_users, user), name_of(slot, op, member))
     end

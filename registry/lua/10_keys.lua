@@ -111,9 +111,12 @@ local function parse_counted(text, min, max)
   return string.sub(text, from, to - 1), string.sub(text, to + 1)
 end
 
--- parse_member returns the user of a member, '' for none, or nil if it is not a member.
+-- parse_member returns the user of a member, '' for none, or nil if it is not a member. Members
+-- without a user, which begin with "0::", are most of them and take a short way.
 local function parse_member(member)
   if #member > bounds.listed_bytes then return nil end
+  local first, second, third = string.byte(member, 1, 3)
+  if first == 48 and second == 58 and third == 58 then return #member - 3 <= MAX_ID_BYTES and '' or nil end
   local user, id = parse_counted(member, 0, MAX_USER_BYTES)
   return user and #id <= MAX_ID_BYTES and user or nil
 end

@@ -104,10 +104,11 @@ end
 -- index.pop_members removes up to max members from a chunk. It returns them, their cost, and
 -- whether the chunk has more.
 function index.pop_members(chunk, max)
-  local length = index.check_chunk(chunk)
+  local length, bytes = index.check_chunk(chunk)
   if length == 0 then return {}, 1, false end
   local members = call('LPOP', chunk, max) or {}
-  return members, math.max(1, (index.cost_of(members))), length > #members
+  local usual = bytes <= #members * bounds.member_bytes -- none needs to be measured
+  return members, math.max(1, usual and #members or index.cost_of(members)), length > #members
 end
 
 -- open_chunk returns the chunk of a slice that is being filled: {number, key}. It is memoised.

@@ -64,10 +64,10 @@ end
 
 -- entries.free_members frees members of an operation without reading them: its index is detached.
 function entries.free_members(slot, op, members)
-  local keys, of_users = {}, {}
+  local prefix, keys, of_users = member_key(slot, op, ''), {}, {}
   for _, member in ipairs(members) do
     local user = parse_member(member)
-    if user then keys[#keys + 1] = member_key(slot, op, member) end
+    if user then keys[#keys + 1] = prefix .. member end
     if user and user ~= '' then
       table.insert(entries.subtable(of_users, user), name_of(slot, op, member))
     end

@@ -70,66 +70,6 @@ func TestHostileStoresHarmNobody(t *testing.T) {
 	w.checkAlive()
 }
 
-// besideMisbehaving times a neighbour beside servers that answer wrongly, in one call after the other.
-func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
-	w.t.Helper()
-	hostiles, err := operatortest.NewHostiles(ctx, w.k8s, "hostile")
-	w.must(err)
-	w.t.Cleanup(hostiles.Close)
-	calls, err := hostiles.Learn(ctx, w.hostileUpstream)
-	w.must(err)
-	faults := redistest.FaultsOf(calls)
-	began := time.Now()
-	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, often(w.t, "CHAOS_STORES", 60)))
-	turns := min(often(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
-	var beside operatortest.Latencies
-	for range turns + 1 {
-		w.awaitAsked(hostiles, samples)
-		took, err := tenant.Measure(ctx, max(samples/(turns+1), 1))
-		w.must(err)
-		beside.Purges, beside.Policies = append(beside.Purges, took.Purges...), append(beside.Policies, took.Policies...)
-		w.checkSaid(hostiles)
-		w.must(hostiles.Rotate(ctx))
-	}
-	w.t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
-	w.compare("beside stores that misbehave", alone, beside)
-	if err := hostiles.Delete(ctx); err != nil {
-		w.t.Error(err)
-	}
-}
-
-// besideHanging times a neighbour beside servers that take each connection, and never answer.
-func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
-	w.t.Helper()
-	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", often(w.t, "CHAOS_HANGING", 60))
-	w.must(err)
-	w.t.Cleanup(hanging.Close)
-	beside, err := tenant.Measure(ctx, samples)
-	w.must(err)
-	w.t.Logf("%d connections hang", hanging.Connections())
-	w.compare("beside stores that hang", alone, beside)
-	if err := hanging.Delete(ctx); err != nil {
-		w.t.Error(err)
-	}
-}
-
-// awaitAsked gives servers time to be asked for what they misbehave in: some calls are made only
-// after others went well. In long runs it also lets the burst pass in which all resources change at
-// once, because bursts have a bound and a test of their own.
-func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
-	w.t.Helper()
-	rest, burst := 5*time.Second, time.Duration(0)
-	if samples >= tellingSamples {
-		rest, burst = 40*time.Second, 10*time.Second
-	}
-	deadline := time.Now().Add(rest)
-	for len(hostiles.Unasked()) > 0 && time.Now().Before(deadline) {
-		time.Sleep(100 * time.Millisecond)
-	}
-	w.t.Logf("%d servers were not asked for what they misbehave in yet", len(hostiles.Unasked()))
-	time.Sleep(burst)
-}
-
 // world is an API server, the operator, its own Redis and the one that is behind the hostile servers.
 type world struct {
 	t               *testing.T
@@ -174,6 +114,49 @@ func newWorld(t *testing.T, samples int) *world {
 	return w
 }
 
+// besideMisbehaving times a neighbour beside servers that answer wrongly, in one call after the other.
+func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
+	w.t.Helper()
+	hostiles, err := operatortest.NewHostiles(ctx, w.k8s, "hostile")
+	w.must(err)
+	w.t.Cleanup(hostiles.Close)
+	calls, err := hostiles.Learn(ctx, w.hostileUpstream)
+	w.must(err)
+	faults := redistest.FaultsOf(calls)
+	began := time.Now()
+	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, often(w.t, "CHAOS_STORES", 60)))
+	turns := min(often(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
+	var beside operatortest.Latencies
+	for range turns + 1 {
+		w.awaitAsked(hostiles, samples)
+		took, err := tenant.Measure(ctx, max(samples/(turns+1), 1))
+		w.must(err)
+		beside.Purges, beside.Policies = append(beside.Purges, took.Purges...), append(beside.Policies, took.Policies...)
+		w.checkSaid(hostiles)
+		w.must(hostiles.Rotate(ctx))
+	}
+	w.t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
+	w.compare("beside stores that misbehave", alone, beside)
+	if err := hostiles.Delete(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// besideHanging times a neighbour beside servers that take each connection, and never answer.
+func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
+	w.t.Helper()
+	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", often(w.t, "CHAOS_HANGING", 60))
+	w.must(err)
+	w.t.Cleanup(hanging.Close)
+	beside, err := tenant.Measure(ctx, samples)
+	w.must(err)
+	w.t.Logf("%d connections hang", hanging.Connections())
+	w.compare("beside stores that hang", alone, beside)
+	if err := hanging.Delete(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
 // intervals are the operator's own where the 99th percentile counts, and shorter ones where that is
 // not looked at, so that each store is asked everything sooner.
 func intervals(samples int) []string {
@@ -214,6 +197,23 @@ func (w *world) compareOne(what string, alone, beside []time.Duration) {
 	if bound := max(3*usual, enough); took > bound {
 		w.t.Errorf("%s took %s (p%d), more than %s", what, took, percent, bound)
 	}
+}
+
+// awaitAsked gives servers time to be asked for what they misbehave in: some calls are made only
+// after others went well. In long runs it also lets the burst pass in which all resources change at
+// once, because bursts have a bound and a test of their own.
+func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
+	w.t.Helper()
+	rest, burst := 5*time.Second, time.Duration(0)
+	if samples >= tellingSamples {
+		rest, burst = 40*time.Second, 10*time.Second
+	}
+	deadline := time.Now().Add(rest)
+	for len(hostiles.Unasked()) > 0 && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.t.Logf("%d servers were not asked for what they misbehave in yet", len(hostiles.Unasked()))
+	time.Sleep(burst)
 }
 
 // checkMemory looks at the most memory that the operator has had, where the system tells.
