@@ -204,11 +204,11 @@ func (w *world) compareOne(what string, alone, beside []time.Duration) {
 // once, because bursts have a bound and a test of their own.
 func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
 	w.t.Helper()
-	rest, burst := 5*time.Second, time.Duration(0)
+	patience, burst := 5*time.Second, time.Duration(0)
 	if samples >= tellingSamples {
-		rest, burst = 40*time.Second, 10*time.Second
+		patience, burst = 40*time.Second, 10*time.Second
 	}
-	deadline := time.Now().Add(rest)
+	deadline := time.Now().Add(patience)
 	for len(hostiles.Unasked()) > 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}
