@@ -5,7 +5,6 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -68,50 +67,6 @@ type Cache interface {
 	// namespace, sorted by name.
 	Stats(ctx context.Context, modules ...string) ([]ModuleStats, error)
 }
-
-// Key addresses an entry.
-type Key struct {
-	// Module is the one whose CachePolicy applies, such as "users". Letters, digits, '.', '_' and '-'.
-	Module string
-	// Operation of the module, such as "getById". 1 to 128 bytes.
-	Operation string
-	// Params of the operation, if it has any: any value that JSON can hold. Entries with different
-	// params are different, as ID describes.
-	Params any
-	// User is the user whose entry it is: any bytes, up to 256. If it is empty, one entry serves all
-	// users. Set it wherever the value depends on who asks, or users will see each other's values.
-	User string
-}
-
-// Scope is what an invalidation covers in a namespace: a module; an operation of it, a user's entries
-// in it, or both; or, with the user alone, that user's entries in every module.
-type Scope struct {
-	Module    string
-	Operation string
-	User      string
-}
-
-// Errors of this package, for errors.Is. Errors of Redis are those of the registry:
-// registry.ErrUnreachable and its neighbours.
-var (
-	// ErrQueued: an invalidation has not reached Redis yet. It is retried until it does.
-	ErrQueued = errors.New("the invalidation is queued")
-	// ErrNotFound is what a loader returns, or wraps, if the source has nothing under the key.
-	ErrNotFound = errors.New("not found")
-	// ErrRefused: the policy forbids the entry. Either it is larger than maxEntryBytes, or it has no
-	// user and the operation's scope is User.
-	ErrRefused = errors.New("refused by the policy")
-	// ErrParams: the params cannot name an entry.
-	ErrParams = errors.New("params cannot name an entry")
-	// ErrLoadCycle: a loader fetches the entry that it loads, directly or through other loaders, over
-	// and over.
-	ErrLoadCycle = errors.New("the loader fetches its own entry")
-	// ErrLoadStuck: two loads of the entry by other callers in this process did not end in time. See
-	// WithSharedLoadWait.
-	ErrLoadStuck = errors.New("loads by other callers do not end")
-	// ErrCodec: a value cannot be encoded, or stored bytes cannot be decoded.
-	ErrCodec = errors.New("codec")
-)
 
 // Fetch returns the entry if the cache has it. If not, it calls load, stores the result for as long as
 // the policy says, and returns it. If an invalidation finished before you called Fetch, you get data

@@ -18,9 +18,6 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// loadFunc loads a value from the source of the application.
-type loadFunc = func(context.Context) (any, error)
-
 // loads gets values from the source and stores them. Callers of the same entry share a load.
 type loads struct {
 	gateway    *gateway.Gateway

@@ -4,12 +4,16 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 )
+
+// loadFunc loads a value from the source of the application.
+type loadFunc = func(context.Context) (any, error)
 
 // encode encodes a value. The message of the error quotes nothing of it.
 func encode(codec Codec, value any) ([]byte, error) {

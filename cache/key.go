@@ -10,6 +10,28 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
+// Key addresses an entry.
+type Key struct {
+	// Module is the one whose CachePolicy applies, such as "users". Letters, digits, '.', '_' and '-'.
+	Module string
+	// Operation of the module, such as "getById". 1 to 128 bytes.
+	Operation string
+	// Params of the operation, if it has any: any value that JSON can hold. Entries with different
+	// params are different, as ID describes.
+	Params any
+	// User is the user whose entry it is: any bytes, up to 256. If it is empty, one entry serves all
+	// users. Set it wherever the value depends on who asks, or users will see each other's values.
+	User string
+}
+
+// Scope is what an invalidation covers in a namespace: a module; an operation of it, a user's entries
+// in it, or both; or, with the user alone, that user's entries in every module.
+type Scope struct {
+	Module    string
+	Operation string
+	User      string
+}
+
 // ID returns the part of an entry's key that stands for the params of the operation: the first 18
 // bytes of the SHA-256 of their canonical JSON (RFC 8785), in base64url. Params of equal JSON have
 // the same ID, whatever the order of their keys; any others have different IDs. Programs in other
