@@ -143,8 +143,8 @@ func (a *application) loadsThatFail() {
 	}
 }
 
-// The ACL that docs/operations.md gives to the applications of a namespace suffices for all that the client does, and is
-// minimal: the client calls each command that it allows.
+// The ACL of docs/operations.md for the applications of a namespace allows all that the client does. It is minimal: the
+// client calls each command that it allows.
 func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	server := redistest.Start(t)
 	server.ApplyACL(redistest.ACLOf(t, runbook, namespace))

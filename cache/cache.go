@@ -74,9 +74,9 @@ type Cache interface {
 //
 // # Failures
 //
-// The cache never makes Fetch fail or hang. If Redis is down, slow or refuses, if the params cannot name
-// an entry, or if the value cannot be encoded, Fetch calls load and returns its value. An error is always
-// that of load, unchanged, or that of ctx, or ErrLoadCycle or ErrLoadStuck. After an error nothing is
+// The cache never makes Fetch fail or hang. Fetch calls load and returns its value if Redis is down, slow
+// or refuses. It does the same if the params cannot name an entry, or the value cannot be encoded. An error
+// is always that of load, unchanged, or that of ctx, or ErrLoadCycle or ErrLoadStuck. After an error nothing is
 // stored, with one exception: an error that is ErrNotFound. If the policy has a negativeTTL for the
 // operation, other callers get ErrNotFound without a load for that time. Stored bytes that no longer
 // decode as a T, as after a change of the type, are replaced.
@@ -86,7 +86,7 @@ type Cache interface {
 // An entry is stale if its TTL has passed and the policy has staleFor, or if it was invalidated softly.
 // Fetch returns a stale entry at once. One caller, across all processes, then calls load in the
 // background, within WithRefreshTimeout, to replace it. If that fails or panics, the failure is
-// reported, the entry is served as long as it is there, and after a second there is another attempt.
+// reported, and after a second there is another attempt. Meanwhile the entry is served if it is there.
 // Invalidate hard if callers must not see what was there before a change. If operations may be stale,
 // load must not use what ends with its caller, such as a transaction: it may run after Fetch has
 // returned.
@@ -96,17 +96,17 @@ type Cache interface {
 // If another process is loading the entry already, Fetch waits for it for a moment: see WithLoadWait.
 //
 // Concurrent callers in a process share one load if the policy caches the operation, there was no
-// invalidation between them, and Redis could say so. Each gets a value of its own: the caller whose load
+// invalidation between them, and Redis could say so. Each gets a value of its own. The caller whose load
 // it was gets the result of load, the others a decoded copy. A caller whose ctx ends returns at once,
 // and the load goes on while anyone waits for it. Its context has the values of the ctx of the caller
-// that began it, but not its deadline, and ends when all callers have left. load may run on another
+// that began it, but not its deadline. It ends when all callers have left. load may run on another
 // goroutine than its caller. If it panics, that caller panics and the others load for themselves.
 //
 // A load may use the cache, with the context that it gets. If it fetches the entry that it loads, it does
 // not wait for itself: the inner Fetch calls its own load, without sharing. If that one fetches the entry
 // again, it gets ErrLoadCycle. The same holds for loads that fetch each other's entries, on however many
-// goroutines. A load that fetches its entry with another context than its own looks like any other
-// caller: it waits for itself for twice WithSharedLoadWait, then gets ErrLoadStuck.
+// goroutines. A load that fetches its entry with another context than its own looks like any other caller.
+// It waits for itself for twice WithSharedLoadWait, then gets ErrLoadStuck.
 //
 // # Types
 //

@@ -174,8 +174,8 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
-// Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
-// not to a type that load's value can be assigned to.
+// Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or the value
+// of load cannot be assigned to it.
 func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.Context) (any, error)) error {
 	return c.loader.fetch(ctx, key, out, load)
 }

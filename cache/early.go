@@ -29,8 +29,8 @@ type headStarts struct {
 }
 
 // headStart returns how long before its end a reader treats an entry as ended. It is random, with an
-// exponential distribution (Optimal Probabilistic Cache Stampede Prevention, Vattani, Chierichetti and
-// Lowenstein, 2015). It is 0 where entries are not refreshed early.
+// exponential distribution. See Optimal Probabilistic Cache Stampede Prevention, by Vattani, Chierichetti
+// and Lowenstein, 2015. It is 0 where entries are not refreshed early.
 func (h *headStarts) headStart(module, operation string) time.Duration {
 	if h.beta == 0 {
 		return 0

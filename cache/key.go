@@ -24,15 +24,15 @@ type Key struct {
 	User string
 }
 
-// Scope is what an invalidation covers in a namespace: a module; an operation of it, a user's entries
-// in it, or both; or, with the user alone, that user's entries in every module.
+// Scope is what an invalidation covers in a namespace: a module, or an operation of it, a user's entries
+// in it, or both. With the user alone, it is that user's entries in every module.
 type Scope struct {
 	Module    string
 	Operation string
 	User      string
 }
 
-// ID returns the part of an entry's key that stands for the params of the operation: the first 18
+// ID returns the part of an entry's key that stands for the params of the operation. It is the first 18
 // bytes of the SHA-256 of their canonical JSON (RFC 8785), in base64url. Params of equal JSON have
 // the same ID, whatever the order of their keys; any others have different IDs. Programs in other
 // languages that do the same share the entries.
@@ -42,8 +42,8 @@ type Scope struct {
 // U+0000 gets a second U+0000 in front.
 //
 // The error is ErrParams if JSON cannot hold the params: functions, NaN, cycles, text that is not
-// UTF-8. It is also ErrParams if JSON would leave out a part of them: a field that is not exported,
-// unless its type has its own MarshalJSON or MarshalText. Tag exported fields that should not count
+// UTF-8. It is also ErrParams if JSON would leave out a field because it is not exported. A type with a
+// MarshalJSON or MarshalText of its own may have such fields. Tag exported fields that should not count
 // `json:"-"`. The message names types, never values.
 func ID(params any) (string, error) {
 	id, err := entryid.ID(params)

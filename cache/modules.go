@@ -15,8 +15,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// modules knows the modules of the namespace: those that Redis lists, and those of which this process
-// may have cached something. The latter have policies, so there are few.
+// modules knows the modules of the namespace: those that Redis lists, and those that this process may have
+// cached something for. The latter have policies, so there are few.
 type modules struct {
 	gateway *gateway.Gateway
 
@@ -36,7 +36,7 @@ func (m *modules) add(module string) {
 	m.names[module] = struct{}{}
 }
 
-// known returns the modules of which this process may have cached something.
+// known returns the modules that this process may have cached something for.
 func (m *modules) known() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

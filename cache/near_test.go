@@ -309,9 +309,9 @@ func (h *history) atLeast(key cache.Key, now time.Time, window time.Duration) in
 	return 0
 }
 
-// Random invalidations from another process, connections that are cut and a Redis that restarts: what was
+// There are random invalidations from another process, connections are cut, and Redis restarts. What was
 // invalidated is no longer read once there was time to report that. The source is a version that is raised
-// before each invalidation; each key has the version that was there when it was loaded.
+// before each invalidation. Each key has the version that was there when it was loaded.
 func TestNearCacheReturnsNothingThatWasInvalidated(t *testing.T) {
 	const (
 		// window is far more than a report takes, for a busy machine, and far less than MaxAge.

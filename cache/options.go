@@ -64,9 +64,9 @@ func WithSharedLoadWait(d time.Duration) Option { return func(o *options) { o.sh
 func WithFenceWait(d time.Duration) Option { return func(o *options) { o.fenceWait = d } }
 
 // WithEarlyRefresh makes Fetch refresh an entry in the background before it ends, as it does with a
-// stale one, so that no caller waits for a load. This is the more probable the nearer the end is, and
-// it begins the earlier the longer loads of the operation take in this process. Across all processes,
-// one at a time does it.
+// stale one. So no caller waits for a load. The probability grows towards the end of the entry. It
+// begins to grow earlier if loads of the operation take longer in this process. Across all processes, one
+// at a time does it.
 //
 // beta scales how early: 1 is the optimum for most, 2 is twice as early. A read with r left to live
 // refreshes with the probability exp(-r / (beta × time of a load)). An entry that is rarely read still
@@ -83,9 +83,9 @@ func WithEarlyRefresh(beta float64) Option { return func(o *options) { o.earlyRe
 //
 // Redis reports invalidations, wherever they are made, and they take effect when that message arrives.
 // Those of this Client take effect at once. That takes two connections to each primary, whatever the
-// number of modules: one on which heads are read, and one on which Redis reports changes of what was
-// read. A module is followed from its first hit in Redis on, and an entry is kept only if its heads
-// were followed before it was read. When either connection is lost, nothing is kept, or served from
+// number of modules. On one, heads are read. On the other, Redis reports changes of what was read. A
+// module is followed from its first hit in Redis on. An entry is kept only if its heads were followed
+// before it was read. When either connection is lost, nothing is kept, or served from
 // memory, until it is back. A connection that falls silent is trusted for one second. So no read
 // returns what another process invalidated more than a second before.
 //
@@ -118,14 +118,16 @@ func WithAudit(audit Audit) Option {
 }
 
 // WithAutoPipelining makes the client send in one batch what many goroutines read and fill at the same
-// time. It sends fills on one connection for each primary, and reads of a module as one command (with
-// registry.FullDuplex, on the connection of the fills). It pays with many goroutines, and adds latency
+// time. It sends fills on one connection for each primary, and reads of a module as one command. With
+// registry.FullDuplex, reads go on the connection of the fills. It pays with many goroutines, and adds latency
 // with few: measure. Default: each call takes a connection of the pool.
 //
-// Calls still obey WithTimeout and their contexts. But a connection that hangs delays all callers for as
-// long as the Redis client's ReadTimeout and MaxRetries allow: set both low. Meanwhile callers load from
-// the source. ReadTimeout must be set, and the client given to New must be a *redis.Client or a
-// *redis.ClusterClient. Caches of one such client share its pipeline, and the duplex of the first one.
+// Calls still obey WithTimeout and their contexts. But a connection that hangs delays all callers. The
+// Redis client's ReadTimeout and MaxRetries limit how long: set both low. Meanwhile callers load from
+// the source. ReadTimeout must be set. The client given to New must be a *redis.Client or a
+// *redis.ClusterClient.
+//
+// Caches of one such client share its pipeline, and the duplex of the first one.
 func WithAutoPipelining(duplex registry.Duplex) Option {
 	return func(o *options) { o.pipelining = &duplex }
 }

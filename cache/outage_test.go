@@ -291,8 +291,8 @@ func (p *patient) openWith(client redis.UniversalClient) {
 	p.cache = newCache(p.t, client, append([]cache.Option{cache.WithTimeout(outageTimeout), cache.WithObserver(&p.witness)}, manners[p.manner]...)...)
 }
 
-// However Redis fails, and however it is used: once the breaker is open, Redis delays no read, none fails, and each
-// loads, or is served what is cached, and Redis is not called.
+// However Redis fails, and however it is used: once the breaker is open, Redis is not called, and delays no read. No read
+// fails: each loads, or gets what is cached.
 func TestSickRedisCostsTheApplicationNothing(t *testing.T) {
 	server, full := redistest.Start(t), redistest.Start(t)
 	for _, s := range []*redistest.Server{server, full} {

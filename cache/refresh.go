@@ -20,10 +20,10 @@ const (
 	// maxRefreshes bounds the refreshes in a process. Further entries are served stale until a later
 	// reader finds room.
 	maxRefreshes = 32
-	// maxKnownRefreshes bounds those that run and those that back off.
+	// maxKnownRefreshes bounds the refreshes that run and those that back off.
 	maxKnownRefreshes = 1024
-	// refreshBackoff is how long an entry is left alone after a refresh that failed, or that another
-	// process does: not every reader may ask the source or Redis.
+	// refreshBackoff is the pause for an entry after a refresh that failed, or that another process does.
+	// Without it, every reader would ask the source or Redis.
 	refreshBackoff = time.Second
 	// earlyPrefix makes, from the ID of an entry, the ID whose load lock decides who refreshes it
 	// early. The entry itself exists, so Redis would give no lease for it. No ID begins with this
@@ -54,10 +54,10 @@ type claim func(context.Context) (registry.Token, refreshOutcome)
 type refreshOutcome int
 
 const (
-	refreshDone     refreshOutcome = iota // this process had the claim
-	refreshNeedless                       // the entry is fresh, or gone and another's to load
-	refreshNotOurs                        // another process has the claim, or Redis did not answer
-	refreshFailed                         // this process has the claim
+	refreshDone     refreshOutcome = iota // This process had the claim.
+	refreshNeedless                       // The entry is fresh, or gone and another's to load.
+	refreshNotOurs                        // Another process has the claim, or Redis did not answer.
+	refreshFailed                         // This process has the claim.
 )
 
 // refreshStale refreshes a stale entry in the background and returns true. It returns false if a

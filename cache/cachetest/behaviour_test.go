@@ -528,7 +528,7 @@ func TestWhatCannotBeStoredIsLoaded(t *testing.T) {
 	})
 }
 
-// A destination may be used for one entry after another: nothing of what it held is mixed with what is read into it, or
+// A destination may be used for one entry after another. What it held is neither merged with what is read into it, nor
 // written to.
 func TestDestinationIsReplacedNotMergedInto(t *testing.T) {
 	type profile struct {

@@ -4,8 +4,8 @@
 // Package fence keeps a process from reading what an older state of Redis brought back.
 //
 // On each new connection, a Guard asks the server for its incarnation before anything else is sent. When
-// an incarnation appears that was not there before, no module may be read until its fence is in place in
-// the incarnation that serves it. The result of a read that was under way meanwhile is not used: either
+// a new incarnation appears, each module needs a fence in the incarnation that serves it. It must not be
+// read before that is in place. The result of a read that was under way meanwhile is not used: either
 // incarnation may have answered it.
 package fence
 

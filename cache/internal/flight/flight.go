@@ -52,9 +52,9 @@ type flight[V any] struct {
 
 	// Guarded by Group.mu. None changes once landed is set.
 	waiting  int
-	orphaned bool // the caller that started the load has given up
+	orphaned bool // the caller that started the load has given up.
 	landed   bool
-	overdue  bool // it took longer than MaxWait, and Group.overdue counts it
+	overdue  bool // it took longer than MaxWait, and Group.overdue counts it.
 	ownError bool // err may be due to the context of the caller that started the load: nobody else gets it
 
 	// Written before done is closed, read after.

@@ -187,8 +187,8 @@ func TestErrorAfterItsCallerGaveUpIsNotShared(t *testing.T) {
 	})
 }
 
-// stubborn is the context of a caller that has not noticed yet that it ended: what follows from it, such as a query that
-// was given up, may come first.
+// stubborn is the context of a caller that has not noticed yet that it ended. What follows from the end, such as an error
+// of a query, may come first.
 type stubborn struct{ context.Context }
 
 func (stubborn) Done() <-chan struct{} { return nil }

@@ -178,7 +178,7 @@ func (g *Gateway) startTrial(u use, breaker *breaker) bool {
 	return started
 }
 
-// trial makes a call of the access that changes nothing, because it names no operation: a read finds
+// trial makes a call of the access that changes nothing, because it names no operation. A read finds
 // nothing, and the library rejects the others (cw_get, cw_set). Whatever stops leases or fills in Redis
 // stops this call, too, and a user that may make those may make this one.
 func (g *Gateway) trial(ctx context.Context, u use) (err error) {

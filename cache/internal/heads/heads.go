@@ -6,7 +6,7 @@
 //
 // A Tracker reads the heads of one module on a connection with tracking. On another connection, Redis
 // reports that what was read there may have changed. Then no Stamp with that head is valid until the head
-// was read again and holds the same value: leases touch heads without changing them, and epochs never
+// was read again and holds the same value. Leases touch heads without changing them, and epochs never
 // repeat. When either connection is lost, or silent for too long, no Stamp is valid. The Trackers of all
 // modules that a node serves share these two connections, which are a link.
 //

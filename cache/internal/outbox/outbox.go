@@ -134,7 +134,7 @@ func (o *Outbox) Len() int {
 	return n
 }
 
-// summary returns how many scopes wait, and of which modules.
+// summary returns how many scopes wait, and their modules.
 func (o *Outbox) summary() (scopes int, modules []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package storetest has a gateway.Store for tests. A test says how each call ends.
+// Package storetest has a `gateway.Store` for tests. A test says how each call ends.
 package storetest
 
 import (
