@@ -164,7 +164,7 @@ func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manag
 
 // cacheOptions makes the manager read the given namespaces only. No namespace means all.
 func cacheOptions(watched namespaces) cache.Options {
-	o := cache.Options{DefaultTransform: strip}
+	o := cache.Options{DefaultTransform: strip, NewInformer: newInformer}
 	if len(watched) > 0 {
 		o.DefaultNamespaces = make(map[string]cache.Config, len(watched))
 		for _, namespace := range watched {

@@ -1,0 +1,58 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package purges
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// outage is long enough for clients that wait twice as long after each failure to wait for longer.
+const outage = 15 * time.Second
+
+// A policy that changes once the API server is back is in force soon: within the time that the API
+// server was away, not after a multiple of it.
+func TestAChangeAfterAnOutageIsInForceSoon(t *testing.T) {
+	server := redistest.Start(t)
+	w := newWorld(t, server.Addr(), clientOf(t, server))
+	w.begin()
+	w.operate()
+	slot := declared()[0]
+	w.change(slot, time.Minute)
+
+	w.must(w.environment.ControlPlane.APIServer.Stop())
+	time.Sleep(outage)
+	w.must(w.environment.ControlPlane.APIServer.Start())
+	took := w.change(slot, 2*time.Minute)
+	t.Logf("a change after %s without API server was in force after %s", outage, took)
+	if took > outage {
+		t.Errorf("a change after %s without API server was in force after %s", outage, took)
+	}
+}
+
+// change changes the policy of a module, and returns how long it took until Redis had it.
+func (w *world) change(slot registry.Slot, ttl time.Duration) time.Duration {
+	w.t.Helper()
+	policy := &v1.CachePolicy{}
+	policy.Namespace, policy.Name = slot.Namespace, slot.Module
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"defaultTTL":"`+ttl.String()+`"}}`))
+	began := time.Now()
+	w.must(w.k8s.Patch(w.t.Context(), policy, patch))
+	w.must(eventually(w.t.Context(), "the policy is in force", func(ctx context.Context) error {
+		applied, _, err := w.cache.Policy(ctx, slot)
+		if err == nil && applied.TTL("any") != ttl {
+			err = errors.New("Redis has another policy")
+		}
+		return err
+	}))
+	return time.Since(began)
+}
