@@ -187,8 +187,8 @@ func calledInACluster(t *testing.T) redistest.Commands {
 	return called
 }
 
-// The ACL that docs/operations.md gives to whoever asks Sentinels for the primary suffices, and is minimal: they refuse
-// something as soon as a command is taken away.
+// The ACL in docs/operations.md for clients of Sentinels suffices and is minimal. Without one of its commands, Sentinels
+// refuse something.
 func TestDocumentedACLSufficesForSentinels(t *testing.T) {
 	group := redistest.StartSentinel(t, 1, 1)
 	sentinel := group.Sentinels()[0]
@@ -272,8 +272,8 @@ func refusedByACL(err error) bool { return err != nil && strings.HasPrefix(err.E
 // What servers say of a command that the caller of a function may not call.
 var deniedInScript = regexp.MustCompile(`ACL failure in script|user executing the script can't`)
 
-// The keys of a function's call are checked, and so is each key that it goes on to: a library that reached further than it
-// says would not get there.
+// Redis checks the keys of a function's call, and each key that the function uses. A library that used other keys would
+// be refused.
 func TestAFunctionCannotDoWhatTheACLForbids(t *testing.T) {
 	server := redistest.Start(t)
 	documentedUsers(t, server)

@@ -9,7 +9,7 @@ import (
 )
 
 // Bounds of what servers may reply. The library stays far below. A tenant can write the counters and policies of its
-// modules, so a reply that exceeds the bounds is an error of the slot, not of the store.
+// modules. So a reply that exceeds the bounds is an error of the slot, not of the store.
 const (
 	maxCount          = 1 << 53
 	maxNameBytes      = 128

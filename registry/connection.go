@@ -45,10 +45,10 @@ type Connection struct {
 // change, and wrap ErrAddressNotAllowed.
 type DialCheck func(host string, ip netip.Addr) error
 
-// NewDialCheck returns a check that allows the addresses in a list only: IP addresses, ranges such as 10.0.0.0/8, and
-// patterns of host names such as *.redis.example.com, where * stands for any text. An empty list allows all addresses.
-// Either way the check refuses link-local, metadata and unspecified addresses unless an address or range in the list
-// contains them: the owner of a host name decides where it leads.
+// NewDialCheck returns a check that allows the addresses in a list only. The list has IP addresses, ranges such as
+// 10.0.0.0/8, and patterns of host names such as *.redis.example.com, where * stands for any text. An empty list allows
+// all addresses. Either way the check refuses link-local, metadata and unspecified addresses, unless an address or range in
+// the list contains them. The owner of a host name decides where it leads.
 func NewDialCheck(allowed []string) (DialCheck, error) {
 	return connect.NewCheck(allowed)
 }
@@ -60,8 +60,8 @@ const (
 	// RoleApplication reads entries: strings up to the largest maxEntryBytes, 64 MiB, and up to 256 MiB and 1,048,576
 	// elements per reply. The bounds of the first reply of a connection are those of RoleOperator.
 	RoleApplication Role = iota
-	// RoleOperator reads policies and statistics: up to 4 MiB and 65,536 elements per reply; up to 64 KiB and 1,024
-	// elements in the first reply of a connection; and up to 64 pushes between two replies.
+	// RoleOperator reads policies and statistics: up to 4 MiB and 65,536 elements per reply. The first reply of a
+	// connection may have up to 64 KiB and 1,024 elements. There may be up to 64 pushes between two replies.
 	RoleOperator
 )
 

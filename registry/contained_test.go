@@ -15,8 +15,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// panicking is a hook by which the client panics over every reply to a command of ours, as it would over one that it cannot
-// read. What go-redis asks in goroutines of its own it gets.
+// panicking is a hook that makes the client panic over every reply to our commands, as it would over an unreadable one.
+// Commands that go-redis sends in its own goroutines get their replies.
 type panicking struct{}
 
 func (panicking) DialHook(next redis.DialHook) redis.DialHook { return next }

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry keeps cached entries, the indexes that make invalidation precise, and policies in Redis, through the
+// Package registry keeps cached entries, the indexes that make invalidation precise, and policies in Redis. It uses the
 // cachewright function library (cachewright.lua, made of the parts in lua). It knows nothing of Kubernetes.
 // docs/protocol.md specifies calls and bytes.
 //

@@ -26,7 +26,7 @@ func hashOf(t *testing.T, r *Registry, slot Slot) string {
 	return hashes[0]
 }
 
-// Whoever edits a policy in Redis finds it seen and undone, whichever field it was.
+// An edit of a policy in Redis is noticed and undone, whichever field it was.
 func TestAnEditedPolicyIsNotTakenForTheOneThatWasWritten(t *testing.T) {
 	edits := map[string]func(context.Context, redis.UniversalClient, string){
 		"a rule": func(ctx context.Context, c redis.UniversalClient, key string) {
@@ -93,8 +93,7 @@ func TestEntriesObeyThePolicyThatReplacesAnEditedOne(t *testing.T) {
 	}
 }
 
-// Keys of another type, in place of any key of a slot, do not keep a policy from being put in force, and what is cached
-// after that works.
+// A policy can be put in force even if any key of the slot has another type. Whatever is cached after that works.
 func TestAPolicyMakesItsWayThroughDamage(t *testing.T) {
 	r, client := newRegistry(t)
 	ctx := t.Context()

@@ -38,8 +38,8 @@ var (
 	ErrMisbehaves = fault.ErrMisbehaves
 	// ErrAddressNotAllowed: a DialCheck refuses the address of a server. Nothing was sent to it.
 	ErrAddressNotAllowed = fault.ErrAddressNotAllowed
-	// ErrModulesUnknown: the set of a namespace's modules is missing, so its modules are not known. The operator writes
-	// the set again.
+	// ErrModulesUnknown: the set of the modules of a namespace is missing, so they are not known. The operator writes the
+	// set again.
 	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
 
 	// errNoLibrary: load the function library and repeat the call.

@@ -42,7 +42,7 @@ func keyLike(t *testing.T, client *redis.Client, kind string) string {
 	return ""
 }
 
-// Whatever single key of a slot is evicted, nothing that was invalidated comes back, a load that
+// Whatever single key of a slot is evicted, nothing that was invalidated comes back. A load that
 // began before is not stored, and the slot works again.
 func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 	r, client := newRegistry(t)
@@ -95,8 +95,8 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 	}
 }
 
-// Whatever single key of a slot is evicted, a policy takes effect on what is cached: nothing is served that it does not
-// let be cached, or for longer.
+// Whatever single key of a slot is evicted, a policy takes effect on what is cached. Nothing is served that it does not
+// permit, or for longer.
 func TestEvictingAnyKeyKeepsNoPolicyFromTakingEffect(t *testing.T) {
 	r, client := newRegistry(t)
 	list := OperationPolicy{Name: "list", TTL: time.Hour}

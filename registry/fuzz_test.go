@@ -73,8 +73,8 @@ const (
 	freshForever   = "\x00\x00\x10\x00\x00\x00\x00\x00"
 )
 
-// addEntries seeds the fuzzing of an entry and its heads with the conformance vectors, and with bytes that are hard to
-// come by: of an entry whose epochs are in place.
+// addEntries seeds the fuzzing of an entry and its heads with the conformance vectors. It adds bytes that are hard to
+// find: an entry whose epochs are in place.
 func addEntries(f *testing.F) {
 	f.Helper()
 	for _, v := range loadVectors(f).Entries {
@@ -153,8 +153,7 @@ func checkDecoding(t *testing.T, value []byte, heads [][]byte) {
 	}
 }
 
-// The two readers, by MGET in Go and in the library, find the same in whatever bytes there are, and none of those are in
-// the way of the next load.
+// The two readers, by MGET in Go and in the library, agree on any bytes. No bytes prevent the next load.
 func FuzzReadersAgree(f *testing.F) {
 	addEntries(f)
 	r, client := fuzzRegistry(f)
@@ -312,8 +311,8 @@ func parseEntryKey(t *testing.T, key string) Key {
 	return entry(operation, rest, user)
 }
 
-// A fill is stored iff its token is one that a lease gave and nothing was invalidated since; history and token are
-// whatever the fuzzer makes of them.
+// A fill is stored if and only if a lease gave its token and nothing was invalidated since. The fuzzer chooses history and
+// token.
 func FuzzToken(f *testing.F) {
 	for _, history := range []string{"", "l", "L", "lm", "li", "ldl", "lxl", "ldxL", "lil", "lsl", "lml", "loa", "lde", "led", "ldddddL", "Lu", "lSl"} {
 		for _, forgery := range []string{"", "rsome bytes", "r1", "r2", "t\x05", "t\x21", "x\x00\x03", "x\x01\x01", "x\x18\x80", "ax", "p\x0c\x01", "p\x17\x01", "i\x01\x00"} {

@@ -48,8 +48,8 @@ type Primary struct {
 	// LibraryVersion that is loaded; 0: none.
 	LibraryVersion int
 
-	// ReplicationID names the history of the data. A server draws a new one when it starts, when it is promoted, when its
-	// first replica connects, and when the last has been away for repl-backlog-ttl.
+	// ReplicationID names the history of the data. A server draws a new one when it starts or is promoted. It also does when
+	// its first replica connects, and when the last has been away for repl-backlog-ttl.
 	ReplicationID string
 	// FormerReplicationID names the history that it shares with its former primary; empty: it was not a replica.
 	FormerReplicationID string

@@ -29,7 +29,7 @@ func (p Primary) Incarnation() Incarnation {
 	return Incarnation(p.RunID + "/" + p.ReplicationID)
 }
 
-// ErrAnonymous says that the server does not tell which incarnation of its data it holds: INFO is forbidden or renamed, or
+// ErrAnonymous says that the server does not tell which incarnation of its data it holds. INFO is forbidden or renamed, or
 // has neither run_id nor master_replid. Then nobody can see whether an older state of the data came back.
 var ErrAnonymous = errors.New("redis does not say by INFO which incarnation of its data it holds")
 

@@ -34,8 +34,8 @@ type Invalidated struct {
 
 // Invalidate makes all entries in scope invalid (ModeSoft: stale), in a time that does not depend on their number. It
 // fences loads in progress. If a user has more than 256 entries in the slot, invalidating an operation of that user
-// invalidates all of these. A request id (up to 128 bytes) makes the call idempotent for a day: a repetition changes
-// nothing and returns the first answer, and is rejected if it asks for something else. An empty one disables that.
+// invalidates all of these. A request id (up to 128 bytes) makes the call idempotent for a day. A repetition changes
+// nothing and returns the first answer. It is rejected if it asks for something else. An empty one disables that.
 func (r *Registry) Invalidate(ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string) (Invalidated, error) {
 	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode), requestID)
 	if err != nil {

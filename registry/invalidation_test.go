@@ -17,7 +17,7 @@ func fillMany(t testing.TB, r *Registry, operation, user string, count int) {
 	}
 }
 
-// A large invalidation is in effect before any memory is freed; reclaim then frees exactly
+// A large invalidation is in effect before any memory is freed. Reclaim then frees exactly
 // what was invalidated, in bounded calls, and spares what was filled again.
 func TestALargeInvalidationIsReclaimedInChunks(t *testing.T) {
 	const count, again = 5000, 700
@@ -143,7 +143,7 @@ func TestCountsOfAUserAreOfLiveEntries(t *testing.T) {
 	}
 }
 
-// A module of which nothing is cached, or which nobody knows, is invalidated without a trace.
+// A module without entries, or one that nobody knows, is invalidated without a trace.
 func TestInvalidatingNothingLeavesNothing(t *testing.T) {
 	r, client := newRegistry(t)
 	for _, scope := range []Scope{{}, {Operation: "list"}, {User: "u"}, {Operation: "list", User: "u"}} {

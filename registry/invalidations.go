@@ -31,7 +31,7 @@ type InvalidationResult struct {
 }
 
 const (
-	// invalidationBatch is the number of invalidations in one pipeline, during which other clients wait: about a
+	// invalidationBatch is the number of invalidations in one pipeline, during which other clients wait. That takes about a
 	// millisecond, and little more if each of them frees entries.
 	invalidationBatch = 20
 	// lightBatch is the number after a batch that freed fewer than lightCall entries per call.

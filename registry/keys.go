@@ -29,7 +29,7 @@ func (s Slot) writeKey(b *strings.Builder) {
 
 func (s Slot) policyKey() string { return s.key() + ":policy" }
 
-// modulesKey is the set of a namespace's modules that have a policy.
+// modulesKey is the set of the modules of a namespace that have a policy.
 func modulesKey(namespace string) string { return "cw:{" + namespace + "}:modules" }
 
 // appendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that cover it. They share one

@@ -260,7 +260,7 @@ func TestSentinelsThatSpeakNonsenseDoNoHarm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 4 { // whoever listens survived
+			for range 4 { // the goroutine that listens survived
 				<-asked
 			}
 		})

@@ -34,8 +34,8 @@ func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, err
 	return modules, nil
 }
 
-// AddModules adds to the list of a namespace's modules. Name all modules at once if the list may have been evicted: an
-// invalidation of a user does not reach a module that the list lacks.
+// AddModules adds to the list of the modules of a namespace. Name all modules at once if the list may have been evicted.
+// An invalidation of a user does not reach a module that the list lacks.
 func (r *Registry) AddModules(ctx context.Context, namespace string, modules ...string) error {
 	err := r.ensureListed(ctx, map[string][]string{namespace: modules})
 	var ofNamespace SlotErrors
@@ -101,7 +101,7 @@ func (r *Registry) replaceList(ctx context.Context, namespace string, modules []
 	return err
 }
 
-// JoinModules adds a module to the list of its namespace's modules, and says whether the list has it now. It does not
+// JoinModules adds a module to the list of the modules of its namespace, and says whether the list has it now. It does not
 // create a list, because that would lack the other modules. If it returns false, because there is no list or because
 // others write it at the same time, name all modules with AddModules. Its cost does not depend on the number of modules.
 func (r *Registry) JoinModules(ctx context.Context, slot Slot) (joined bool, err error) {

@@ -14,7 +14,7 @@ import (
 // MaxOwnerBytes bounds the name of an owner.
 const MaxOwnerBytes = 512
 
-// Claim says on behalf of which owner the policy of a slot is written, renewed or deleted. An owner holds a policy for a
+// Claim names the owner that writes, renews or deletes the policy of a slot. An owner holds a policy for a
 // day after its last claim. A claim that meets another owner changes nothing and fails with a ContendedError.
 type Claim struct {
 	Slot

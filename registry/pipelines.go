@@ -12,8 +12,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// pipeliner sends commands in one round trip (to each node of a cluster).
-type pipeliner interface {
+// commandSender sends commands in one round trip (to each node of a cluster).
+type commandSender interface {
 	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
 }
 
@@ -25,7 +25,7 @@ func (s Slot) slot() Slot { return s }
 // pipelined sends a command for each item in one round trip, and passes the replies to receive. It returns the errors of
 // receive by slot. It fails as a whole if nothing was sent, or if the library is missing.
 func pipelined[T located, C redis.Cmder](
-	ctx context.Context, client pipeliner, what string, items []T, send func(redis.Pipeliner, T) C, receive func(int, C) error,
+	ctx context.Context, client commandSender, what string, items []T, send func(redis.Pipeliner, T) C, receive func(int, C) error,
 ) (SlotErrors, error) {
 	replies := make([]C, len(items))
 	err := fault.Unsent(client.Pipelined(ctx, func(pipe redis.Pipeliner) error {

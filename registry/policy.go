@@ -203,8 +203,8 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 const hashBatch = 25
 
 // PolicyHashes returns the Hash of the policy in force in each slot, in a round trip per 25 of them (and node of a
-// cluster). A hash is empty if there is no policy, or if it is not as ApplyPolicy wrote it: somebody edited it, or restored
-// only a part. SlotErrors are of slots whose hash cannot be read, for example because a key has another type.
+// cluster). A hash is empty if there is no policy, or if somebody edited it or restored only a
+// part. SlotErrors are of slots whose hash cannot be read, for example because a key has another type.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
 	const call = "cw_policy_hash"
 	hashes := make([]string, len(slots))

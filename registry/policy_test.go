@@ -140,7 +140,7 @@ func TestEntriesThatAreThereObeyToo(t *testing.T) {
 	})
 }
 
-// Without the policy nobody knows of which revision entries are: applying one with a revision purges.
+// Without the policy nobody knows the revision of entries: applying one with a revision purges.
 func TestARevisionAfterTheLossOfThePolicyPurges(t *testing.T) {
 	r, client := newRegistry(t)
 	policy := Policy{Revision: "2", DefaultTTL: new(time.Hour)}

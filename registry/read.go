@@ -21,8 +21,8 @@ func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 	return lookup, err
 }
 
-// Version distinguishes an entry from earlier and later ones under the same key: by the invalidations that it outlived
-// and the time that it was made to last until. Opaque.
+// Version distinguishes an entry from earlier and later ones under the same key. It depends on the invalidations that the
+// entry outlived and on the time until which it stays fresh. Opaque.
 type Version string
 
 // Inspect is Read that also returns the version of a hit. Two hits with the same version and payload found the same entry,

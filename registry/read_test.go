@@ -9,8 +9,8 @@ import (
 	"github.com/onsi/gomega"
 )
 
-// A version is that of one entry: it stays as long as that is there, and the next one under the key has another,
-// be its payload the same.
+// A version belongs to one entry, as long as the entry exists. The next one under the key has another version, even with
+// the same payload.
 func TestVersionTellsEntriesApart(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, caching())

@@ -38,8 +38,9 @@ type Key struct {
 // Registry works on the slots of one Redis: a standalone server, one behind Sentinel, or a cluster.
 // It is safe for concurrent use. It does not close the client.
 //
-// Errors of Redis, or of the connection to it, wrap one of ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected,
-// ErrOutOfMemory, ErrMisbehaves and ErrUnexpected, unless the caller's own context was cancelled.
+// Errors of Redis, or of the connection to it, wrap one of the errors of this package: ErrUnreachable, ErrUnauthorized,
+// ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves or ErrUnexpected. Those of a context that the caller
+// cancelled do not.
 type Registry struct {
 	client redis.UniversalClient
 	// pipeline of calls of several goroutines; nil: each call has its own connection.

@@ -30,7 +30,7 @@ const (
 	refusedHello = "-ERR unknown command 'HELLO'\r\n"
 )
 
-// FuzzReplies lets a server answer each call with any bytes: it ends, with an error or an answer that is well-formed, and
+// FuzzReplies lets a server answer each call with any bytes. The call ends with an error or a well-formed answer, and
 // takes no more memory than its bounds allow. call chooses among the calls of a Registry in the order of their names.
 func FuzzReplies(f *testing.F) {
 	redis.SetLogger(silent{})

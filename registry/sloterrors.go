@@ -13,7 +13,7 @@ import (
 )
 
 // SlotErrors has the errors of single slots in a call on many. The results for the other slots are valid. A Slot without
-// a module stands for the list of a namespace's modules.
+// a module stands for the list of the modules of a namespace.
 type SlotErrors map[Slot]error
 
 // Error implements error.
@@ -63,9 +63,9 @@ func (e SlotErrors) first() error {
 	})]
 }
 
-// ConcernsStore distinguishes an error of the store, or of the connection to it, from one of a single slot or call: keys
-// that the library did not write, an ACL that forbids a key or a command, a call that was refused. The latter do not
-// concern other slots.
+// ConcernsStore distinguishes an error of the store, or of the connection to it, from one of a single slot or call. The
+// latter do not concern other slots. Examples are keys that the library did not write, an ACL that forbids a key or a
+// command, and a call that was refused.
 func ConcernsStore(err error) bool {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrForbidden):

@@ -146,8 +146,7 @@ func TestWorkOfACallIsBounded(t *testing.T) {
 	wantWorkBounded(t, r, client, bound)
 }
 
-// Nor does a call that concerns many operations do more than a few commands for each, however many entries they have,
-// and in however many slices of time.
+// A call that concerns many operations runs only a few commands for each, however many entries and slices they have.
 func TestWorkOfACallIsBoundedByTheNumberOfOperations(t *testing.T) {
 	const operations, each = 50, 300
 	r, client := newRegistry(t)
@@ -260,8 +259,8 @@ func TestEmptyChunksAreWork(t *testing.T) {
 	}
 }
 
-// The slowest calls of the large work, by Redis' own clock. SLOWLOG would say the same of each call; but a log of
-// millions of commands is work and memory itself, so only what takes long is looked up there.
+// The slowest calls of the large work, by the clock of Redis. SLOWLOG would say the same of each call. But a log of
+// millions of commands takes time and memory itself, so only slow calls are looked up there.
 func BenchmarkSlowestCall(b *testing.B) {
 	for _, count := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {

@@ -29,8 +29,8 @@ const (
 	timeToComeDown = time.Minute
 )
 
-// howLong is how long the tenant writes, and whether the machine has nothing else to do, so that times can be held against
-// bounds: "make chaos" says so.
+// howLong is how long the tenant writes. It also says whether the machine is otherwise idle, so that times can be checked:
+// in "make chaos".
 func howLong(t *testing.T) (duration time.Duration, quiet bool) {
 	t.Helper()
 	text := os.Getenv("GARBAGE_SECONDS")

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A script is what a tenant does with its keys: a command in each line, of words or of strings in quotes as Go has them.
+// A script is what a tenant does with its keys. Each line is a command of words, or of quoted strings as in Go.
 //
 //	$slot           the key of the slot; $epoch, $index, $slice, $chunk: of the operation list
 //	$entry, $mine   the keys of an entry that all share and of one of user u; $aside: of what waits for reclaim

@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package garbage holds the function library against tenants who write what they like into their keys: each call ends within
-// its bound, and a purge by somebody else takes effect.
+// Package garbage tests the function library with tenants that write anything to their keys. Each call ends within its
+// bound, and an invalidation by somebody else takes effect.
 package garbage
 
 import (

@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package model holds the function library against a model of docs/protocol.md, which shares no code with it: whatever is
-// called, evicted, loaded again or failed over, each answer is one that the protocol allows.
+// Package model compares the function library with a model of docs/protocol.md, which shares no code with it. Whatever is
+// called, evicted, reloaded or failed over, each answer is one that the protocol allows.
 package model
 
 import (

@@ -21,7 +21,7 @@ type lease struct {
 	fence    int
 	of       key
 	number   int
-	doubtful bool // a policy came in between, of which the protocol does not say whether it fences
+	doubtful bool // a policy came in between; the protocol does not say whether it fences
 }
 
 // run is one sequence, and what is known at a point of it.

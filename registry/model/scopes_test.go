@@ -115,7 +115,7 @@ func (r *run) pair(name string, args ...any) ([2]int64, span) {
 	return r.asPair(name, reply), during
 }
 
-// evict lets Redis take one key, of which docs/protocol.md says what that means.
+// evict removes one key. docs/protocol.md says what that means.
 func (r *run) evict(s step) {
 	name, found := r.victim(s)
 	if !found || r.slot.client().Del(r, name).Val() == 0 {

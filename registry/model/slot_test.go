@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// slot is what is tried: keys of one slot on two servers, of which one at a time is the primary. What the other
-// remembers of a time before is what a former primary remembers.
+// slot is under test: keys of one slot on two servers. One at a time is the primary. The other remembers what a former
+// primary remembers.
 type slot struct {
 	servers [2]*redis.Client
 	primary int

@@ -49,9 +49,9 @@ type entry struct {
 	negative bool
 	fresh    span // until when
 	lives    span // until when
-	stale    bool // by an invalidation that no head tells
-	doubtful bool // it may be there or not: the protocol leaves that open
-	uncut    bool // no policy shortens it
+	stale    bool // by an invalidation that no head shows.
+	doubtful bool // it may exist or not: the protocol leaves that open.
+	uncut    bool // no policy shortens it.
 }
 
 // deletion is what the log of single deletions has to tell: which fence was in place before, and what was deleted.
@@ -94,9 +94,9 @@ type state struct {
 }
 
 type doubt struct {
-	counts      bool // evictions: counts are estimates
-	unlisted    bool // indexes are incomplete: a lowered TTL does not reach all, nor does the index of a user tell all
-	unreclaimed bool // much was invalidated, and counts of other scopes are right once it is reclaimed
+	counts      bool // evictions: counts are estimates.
+	unlisted    bool // indexes are incomplete: a lowered TTL does not reach all entries.
+	unreclaimed bool // much was invalidated, and counts of other scopes are right once it is reclaimed.
 	uncounted   bool // the counters were lost
 	module      bool // the module may have been invalidated
 	statistics  bool // counters of the library are not those of the model

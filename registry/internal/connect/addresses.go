@@ -13,7 +13,7 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// refusedByDefault has addresses where no Redis is, but services that trust whoever can reach them: for example cloud
+// refusedByDefault has addresses where no Redis is, but services that trust all their clients: for example cloud
 // metadata services, which hand out credentials.
 var refusedByDefault = prefixes(
 	"169.254.0.0/16", "fe80::/10", // link-local, with the metadata services of most clouds

@@ -39,7 +39,7 @@ const maxRetries = 1
 // Bounds of a small client. Without them, the client of a server that answers one pipeline keeps more than 256 KiB of
 // buffers in use.
 const (
-	// smallPool exceeds the operator's concurrent calls to one store, some of which take a second connection.
+	// smallPool exceeds the operator's concurrent calls to one store. Some calls take a second connection.
 	smallPool = 16
 	// smallIdle connections stay open between calls.
 	smallIdle = 4

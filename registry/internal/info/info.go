@@ -57,7 +57,8 @@ func isReplica(name string) bool {
 	return err == nil && n >= 0 && n < MaxReplicas && strconv.Itoa(n) == digits
 }
 
-// Number returns a field that is a number from 0 to maximum, or 0 if it is missing, as in some versions, or not a number.
+// Number returns a field that is a number from 0 to maximum. It returns 0 if the field is missing, as in some versions, or
+// not a number.
 func (f Fields) Number(name string, maximum int64) int64 { return Number(f[name], maximum) }
 
 // Number parses a number from 0 to maximum.

@@ -1,8 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire decodes the bytes of an entry, as docs/protocol.md specifies them: version, flags, fresh-until, position
-// in the index, the epochs and soft epochs of the heads that covered the entry when its load began, and the payload.
+// Package wire decodes the bytes of an entry, as docs/protocol.md specifies them. They are: version, flags, fresh-until,
+// position in the index, epochs and soft epochs, and the payload. The epochs are those of the heads that covered the entry
+// when its load began.
 package wire
 
 import (
@@ -47,9 +48,9 @@ type Live struct {
 	Negative  bool
 }
 
-// DecodeLive returns the entry if its bytes are well formed and carry exactly the epochs in the heads: the module's, the
-// operation's and, for an entry of a user, the user's. Anything else is a miss, not an error: no entry, a missing head, a
-// foreign or truncated value.
+// DecodeLive returns the entry if its bytes are well formed and carry exactly the epochs in the heads. The heads are the
+// module's, the operation's and, for an entry of a user, the user's. Anything else is a miss, not an error: no entry, a
+// missing head, a foreign or truncated value.
 func DecodeLive(value string, heads ...string) (Live, bool) {
 	if len(value) < HeaderFixedLen || value[0] != entryVersion {
 		return Live{}, false
