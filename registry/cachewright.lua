@@ -95,9 +95,9 @@ local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'inval
 ---------------------------------------------------------------------------------------------------
 -- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
 --
--- Redis hashes every byte of each string that Lua creates. Therefore the library builds the keys
--- of slots and operations once and memoises them. Building them each time would dominate the cost of a
--- fill.
+-- Redis hashes every byte of each string that Lua creates. Therefore the library builds the keys of
+-- slots and operations once and memoises them. Building them each time would dominate the cost of
+-- a fill.
 --
 -- A memo lasts as long as the loaded library, on this server only. A server that was a replica in
 -- between has missed calls. So each value is stored under bytes that change whenever it changes:
@@ -210,7 +210,9 @@ end
 local function parse_member(member)
   if #member > bounds.listed_bytes then return nil end
   local first, second, third = string.byte(member, 1, 3)
-  if first == 48 and second == 58 and third == 58 then return #member - 3 <= MAX_ID_BYTES and '' or nil end
+  if first == 48 and second == 58 and third == 58 then
+    return #member - 3 <= MAX_ID_BYTES and '' or nil
+  end
   local user, id = parse_counted(member, 0, MAX_USER_BYTES)
   return user and #id <= MAX_ID_BYTES and user or nil
 end
