@@ -17,15 +17,16 @@ const defaultGrace = 2 * time.Second
 type Audit struct {
 	// Operations lists what is audited. If it is empty, that is all that no earlier Audit names.
 	Operations []Operation
-	// Share is the part of their fresh hits that is audited: more than 0 and at most 1, such as 0.001.
+	// Share is the part of their fresh hits that is audited: more than 0 and at most 1, such as
+	// 0.001.
 	Share float64
-	// Grace is how long an invalidation may take to follow a change of the source. Within it, an entry
-	// that differs from the source counts as consistent. Default 2s.
+	// Grace is how long an invalidation may take to follow a change of the source. Within it, an
+	// entry that differs from the source counts as consistent. Default 2s.
 	Grace time.Duration
-	// Equal compares what was cached with what was loaded. Both are decoded, and of the type that the
-	// caller of Fetch reads. Set it if values differ in what does not matter, such as the time at which
-	// they were loaded. It must not change them. Default: they are deeply equal, or encoded as the same
-	// bytes.
+	// Equal compares what was cached with what was loaded. Both are decoded, and of the type that
+	// the caller of Fetch reads. Set it if values differ in what does not matter, such as the time
+	// at which they were loaded. It must not change them. Default: they are deeply equal, or
+	// encoded as the same bytes.
 	Equal func(cached, loaded any) bool
 	// Inconsistent, if set, is called for each inconsistent read, in the background.
 	Inconsistent func(Operation)
@@ -40,11 +41,11 @@ type AuditResult string
 const (
 	// AuditConsistent: the source had what was served.
 	AuditConsistent AuditResult = "consistent"
-	// AuditInconsistent: the source had something else at the beginning and at the end of the grace,
-	// and the entry was live all that time. An invalidation is missing.
+	// AuditInconsistent: the source had something else at the beginning and at the end of the
+	// grace, and the entry was live all that time. An invalidation is missing.
 	AuditInconsistent AuditResult = "inconsistent"
-	// AuditInconclusive: the entry was invalidated or replaced, or expired, meanwhile. Or the source
-	// changed back, the source or Redis failed, or the Client was closed.
+	// AuditInconclusive: the entry was invalidated or replaced, or expired, meanwhile. Or the
+	// source changed back, the source or Redis failed, or the Client was closed.
 	AuditInconclusive AuditResult = "inconclusive"
 )
 
@@ -57,8 +58,8 @@ type AuditStats struct {
 	Inconclusive int64
 }
 
-// Inconsistency is the share of inconsistent reads in those that an audit could judge, from 0 to 1. It
-// is 0 if there were none.
+// Inconsistency is the share of inconsistent reads in those that an audit could judge, from 0 to 1.
+// It is 0 if there were none.
 func (s AuditStats) Inconsistency() float64 {
 	judged := s.Consistent + s.Inconsistent
 	if judged == 0 {

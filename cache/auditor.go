@@ -97,9 +97,10 @@ func (a *auditor) contained(operation Operation, audit func() AuditResult) (resu
 	return audit()
 }
 
-// audit finds an entry inconsistent if the source differed from it twice, a grace apart, while the entry
-// was live all the time. Then no invalidation followed the change that the first load saw. One load is
-// not enough: its invalidation may be on its way, and it may come from a replica that lags.
+// audit finds an entry inconsistent if the source differed from it twice, a grace apart, while the
+// entry was live all the time. Then no invalidation followed the change that the first load saw.
+// One load is not enough: its invalidation may be on its way, and it may come from a replica that
+// lags.
 func (a *auditor) audit(ctx context.Context, rule *Audit, entry served, as reflect.Type, load loadFunc) AuditResult {
 	if !entry.live(ctx) {
 		return AuditInconclusive
@@ -158,8 +159,8 @@ func (a *auditor) load(ctx context.Context, load loadFunc) (payload []byte, miss
 	return payload, false, err
 }
 
-// equal compares values as well as bytes. A value may have several encodings, and it may hold what its
-// encoding leaves out.
+// equal compares values as well as bytes. A value may have several encodings, and it may hold what
+// its encoding leaves out.
 func (a *auditor) equal(cached any, loaded []byte, as reflect.Type) (bool, error) {
 	value, err := decodeAs(a.codec, loaded, as)
 	if err != nil || reflect.DeepEqual(cached, value) {

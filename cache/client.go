@@ -22,8 +22,8 @@ import (
 
 var _ Cache = (*Client)(nil)
 
-// Client is the Cache over Redis, for one namespace. Make one for the life of the process. It is safe
-// for concurrent use.
+// Client is the Cache over Redis, for one namespace. Make one for the life of the process. It is
+// safe for concurrent use.
 type Client struct {
 	background  *background.Runner
 	gateway     *gateway.Gateway
@@ -41,11 +41,11 @@ type Client struct {
 // New returns a Client for the entries of one namespace: that of the CachePolicies. It does not
 // connect. Call Close when the process ends. The given client stays open.
 //
-// The options of the given client must have ContextTimeoutEnabled set, as registry.ClientFromEnv does.
-// Without it, a Redis that hangs makes callers wait for go-redis' own timeouts and retries: seconds
-// rather than milliseconds. Switch MaintNotificationsConfig off in them, too, as ClientFromEnv does:
-// go-redis 9.23 has a data race between its maintenance notifications and connections that leave its
-// pool.
+// The options of the given client must have ContextTimeoutEnabled set, as registry.ClientFromEnv
+// does. Without it, a Redis that hangs makes callers wait for go-redis' own timeouts and retries:
+// seconds rather than milliseconds. Switch MaintNotificationsConfig off in them, too, as
+// ClientFromEnv does: go-redis 9.23 has a data race between its maintenance notifications and
+// connections that leave its pool.
 func New(client redis.UniversalClient, namespace string, opts ...Option) (*Client, error) {
 	if !obeysDeadlines(client) {
 		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, " +
@@ -143,7 +143,8 @@ func (c *Client) newLoader(o options, failures *failures) *loader {
 	}
 }
 
-// obeysDeadlines reports whether calls end when their context does. It trusts clients of other types.
+// obeysDeadlines reports whether calls end when their context does. It trusts clients of other
+// types.
 func obeysDeadlines(client redis.UniversalClient) bool {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -163,10 +164,10 @@ func (c *Client) figures() Figures {
 }
 
 // Close ends the work in the background, including the contexts of loads of stale entries. It tries
-// once more to deliver the invalidations that are queued, and reports the last counts. The client still
-// works after that, but counts, refreshes and retries no more. Close returns an error if ctx ended, or
-// Redis failed, before all was done. It says which modules have entries that should have been
-// invalidated.
+// once more to deliver the invalidations that are queued, and reports the last counts. The client
+// still works after that, but counts, refreshes and retries no more. Close returns an error if ctx
+// ended, or Redis failed, before all was done. It says which modules have entries that should have
+// been invalidated.
 func (c *Client) Close(ctx context.Context) error {
 	c.unwatch()
 	err := errors.Join(c.background.Close(ctx), c.outbox.Close(ctx), c.reports.Close(ctx))
@@ -174,8 +175,8 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
-// Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or the value
-// of load cannot be assigned to it.
+// Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
+// the value of load cannot be assigned to it.
 func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.Context) (any, error)) error {
 	return c.loader.fetch(ctx, key, out, load)
 }

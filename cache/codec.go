@@ -14,8 +14,8 @@ type Codec interface {
 	Unmarshal(data []byte, dest any) error
 }
 
-// JSON is the default codec, encoding/json. It is lenient: fields that are missing or unknown are no
-// error. After an incompatible change of a type, change the revision of the policy.
+// JSON is the default codec, encoding/json. It is lenient: fields that are missing or unknown are
+// no error. After an incompatible change of a type, change the revision of the policy.
 type JSON struct{}
 
 // Marshal is json.Marshal.

@@ -1,9 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cache is what applications use of Cachewright: a read-through cache over Redis. Its TTLs and
-// purges are decided outside the application, by the CachePolicy and CacheInvalidation resources of a
-// Kubernetes cluster, or by this package.
+// Package cache is what applications use of Cachewright: a read-through cache over Redis. Its TTLs
+// and purges are decided outside the application, by the CachePolicy and CacheInvalidation
+// resources of a Kubernetes cluster, or by this package.
 //
 //	client, err := registry.ClientFromEnv(os.LookupEnv)
 //	…
@@ -14,22 +14,23 @@
 //	user, err := cache.Fetch(ctx, users, cache.Key{Module: "users", Operation: "getById", Params: id},
 //		func(ctx context.Context) (User, error) { return db.User(ctx, id) })
 //
-// An entry is addressed by module, operation, params and, if it belongs to one user, the user. The policy
-// of the module says what is cached, and for how long. It is stored next to the entries in Redis. Without
-// a policy nothing is cached. To run, the application needs neither the Kubernetes API nor the operator.
+// An entry is addressed by module, operation, params and, if it belongs to one user, the user. The
+// policy of the module says what is cached, and for how long. It is stored next to the entries in
+// Redis. Without a policy nothing is cached. To run, the application needs neither the Kubernetes
+// API nor the operator.
 //
-// The cache helps and never stands in the way: see Fetch for what happens when Redis fails. When the
-// application changes its source, it calls InvalidateOperation, InvalidateUser or InvalidateModule. They
-// take effect at once in all processes, for any number of entries.
+// The cache helps and never stands in the way: see Fetch for what happens when Redis fails. When
+// the application changes its source, it calls InvalidateOperation, InvalidateUser or
+// InvalidateModule. They take effect at once in all processes, for any number of entries.
 //
-// Values that may be slightly out of date are served while they are refreshed: by staleFor in the policy,
-// or after InvalidateSoftly. One process at a time loads an entry (WithLoadWait). The cache also stores
-// that the source has nothing (ErrNotFound, negativeTTL in the policy). An invalidation that cannot reach
-// Redis is kept and delivered later (ErrQueued). WithNearCache keeps values in memory until Redis reports
-// a change.
+// Values that may be slightly out of date are served while they are refreshed: by staleFor in the
+// policy, or after InvalidateSoftly. One process at a time loads an entry (WithLoadWait). The cache
+// also stores that the source has nothing (ErrNotFound, negativeTTL in the policy). An invalidation
+// that cannot reach Redis is kept and delivered later (ErrQueued). WithNearCache keeps values in
+// memory until Redis reports a change.
 //
 // Applications depend on the interface Cache. Package cachetest has one in memory for their tests.
 //
-// Client is a façade: fetch.go reads and loads entries, invalidate.go invalidates them. The mechanisms
-// are internal packages. docs/architecture.md follows one Fetch through the files.
+// Client is a façade: fetch.go reads and loads entries, invalidate.go invalidates them. The
+// mechanisms are internal packages. docs/architecture.md follows one Fetch through the files.
 package cache

@@ -28,9 +28,9 @@ type headStarts struct {
 	loadTimes map[Operation]time.Duration // means
 }
 
-// headStart returns how long before its end a reader treats an entry as ended. It is random, with an
-// exponential distribution. See Optimal Probabilistic Cache Stampede Prevention, by Vattani, Chierichetti
-// and Lowenstein, 2015. It is 0 where entries are not refreshed early.
+// headStart returns how long before its end a reader treats an entry as ended. It is random, with
+// an exponential distribution. See Optimal Probabilistic Cache Stampede Prevention, by Vattani,
+// Chierichetti and Lowenstein, 2015. It is 0 where entries are not refreshed early.
 func (h *headStarts) headStart(module, operation string) time.Duration {
 	if h.beta == 0 {
 		return 0

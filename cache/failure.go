@@ -83,8 +83,8 @@ func (f *failures) reportContained(module, operation string, err error) {
 	f.report(module, operation, err)
 }
 
-// panicked reports a panic on a goroutine of the Client, where it would end the process. Functions of
-// the application run there, such as the logger and the hook.
+// panicked reports a panic on a goroutine of the Client, where it would end the process. Functions
+// of the application run there, such as the logger and the hook.
 func (f *failures) panicked(value any) {
 	defer func() { _ = recover() }() // of the logger or the hook that panicked before
 	f.report("", "", redact.Panic("a function that runs in the background panicked", value))

@@ -46,8 +46,8 @@ func (i *invalidator) operation(ctx context.Context, module, operation string) e
 	return i.invalidate(ctx, module, registry.Scope{Operation: operation}, registry.ModeHard)
 }
 
-// user invalidates a user in the given modules, or in all if there are none. Its error joins those of
-// all modules that failed.
+// user invalidates a user in the given modules, or in all if there are none. Its error joins those
+// of all modules that failed.
 func (i *invalidator) user(ctx context.Context, user string, modules []string) error {
 	if user == "" {
 		return errNoUser
@@ -102,8 +102,8 @@ func (i *invalidator) userIn(ctx context.Context, user string, modules []string,
 	return errors.Join(failed...)
 }
 
-// invalidate tries Redis whatever the breakers say, because an invalidation must not be lost to save
-// time. It does not try if one that covers it waits already.
+// invalidate tries Redis whatever the breakers say, because an invalidation must not be lost to
+// save time. It does not try if one that covers it waits already.
 func (i *invalidator) invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
 	if module == "" {
 		return errNoModule
@@ -134,8 +134,8 @@ func (i *invalidator) entry(ctx context.Context, key Key) error {
 	})
 }
 
-// enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to its error. It does
-// not queue what Redis rejects, which would never succeed.
+// enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to its error. It
+// does not queue what Redis rejects, which would never succeed.
 func (i *invalidator) enqueue(err error, module string, scope outbox.Scope, mode registry.Mode) error {
 	if err == nil || errors.Is(err, registry.ErrRejected) {
 		return err
@@ -144,8 +144,9 @@ func (i *invalidator) enqueue(err error, module string, scope outbox.Scope, mode
 	return fmt.Errorf("%w: %w", ErrQueued, err)
 }
 
-// coalesce returns ErrQueued if an invalidation in the outbox covers this one. Redis was out of reach a
-// moment ago, so the caller need not wait to find that out again. The outbox tries again soon.
+// coalesce returns ErrQueued if an invalidation in the outbox covers this one. Redis was out of
+// reach a moment ago, so the caller need not wait to find that out again. The outbox tries again
+// soon.
 func (i *invalidator) coalesce(module string, scope outbox.Scope, mode registry.Mode) error {
 	if i.outbox.Coalesce(module, scope, mode) {
 		return errCoalesced

@@ -31,16 +31,17 @@ type loads struct {
 	flights flight.Group[flightKey, loaded]
 }
 
-// flightKey names a shared load. It holds the heads of the lease as well as the entry. A caller that
-// comes after an invalidation finds other heads, and so never joins a load that began before it.
+// flightKey names a shared load. It holds the heads of the lease as well as the entry. A caller
+// that comes after an invalidation finds other heads, and so never joins a load that began before
+// it.
 type flightKey struct {
 	registry.Key
 
 	heads string
 }
 
-// headsOf returns the part of a token that is the same for all tokens between two invalidations. The
-// first character of a token only says whether it came with the load lock.
+// headsOf returns the part of a token that is the same for all tokens between two invalidations.
+// The first character of a token only says whether it came with the load lock.
 func headsOf(token registry.Token) string {
 	if token == "" {
 		return ""
@@ -62,8 +63,8 @@ type ticket struct {
 	left   time.Duration // how long the fill may take
 }
 
-// loaded is the result of a shared load. The caller whose load it was gets the value itself, any other
-// caller decodes a copy of the payload.
+// loaded is the result of a shared load. The caller whose load it was gets the value itself, any
+// other caller decodes a copy of the payload.
 type loaded struct {
 	value   any
 	payload []byte
@@ -132,8 +133,8 @@ func loadUnnamed(ctx context.Context, out any, load loadFunc) error {
 	return dest.Set(out, value)
 }
 
-// loadAndFill loads and stores a value. It releases the load lock, if the ticket has it, however the
-// load ends. Redis releases the lock itself in a fill that it stores or fences.
+// loadAndFill loads and stores a value. It releases the load lock, if the ticket has it, however
+// the load ends. Redis releases the lock itself in a fill that it stores or fences.
 func (s *loads) loadAndFill(ctx context.Context, key registry.Key, t ticket, load loadFunc) (result loaded, err error) {
 	defer func() {
 		if t.locked {
@@ -202,7 +203,8 @@ func (s *loads) fillNegative(ctx context.Context, key registry.Key, t ticket) re
 	return outcome
 }
 
-// passed reports whether the policy accepted a fill. A fill that an invalidation fenced is one, too.
+// passed reports whether the policy accepted a fill. A fill that an invalidation fenced is one,
+// too.
 func passed(outcome registry.Outcome) bool {
 	return outcome == registry.Stored || outcome == registry.Fenced
 }
@@ -225,8 +227,8 @@ func (s *loads) stuck(key registry.Key) error {
 	return err
 }
 
-// orphanPanicked reports a panic of a loader whose caller has left. The flight runs on a goroutine of
-// its own, which must not panic if the failure hook does.
+// orphanPanicked reports a panic of a loader whose caller has left. The flight runs on a goroutine
+// of its own, which must not panic if the failure hook does.
 func (s *loads) orphanPanicked(key flightKey, value *flight.Panic) {
 	defer func() {
 		if value := recover(); value != nil {

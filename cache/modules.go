@@ -15,8 +15,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// modules knows the modules of the namespace: those that Redis lists, and those that this process may have
-// cached something for. The latter have policies, so there are few.
+// modules knows the modules of the namespace: those that Redis lists, and those that this process
+// may have cached something for. The latter have policies, so there are few.
 type modules struct {
 	gateway *gateway.Gateway
 

@@ -25,8 +25,8 @@ type NearCache struct {
 	// entry is never kept past its TTL, nor past the localTTL of its operation in the policy.
 	// Default 1m.
 	MaxAge time.Duration
-	// ByPolicy keeps only entries of operations that have a localTTL in the policy. Default: entries of
-	// all operations are kept, except where the localTTL is 0.
+	// ByPolicy keeps only entries of operations that have a localTTL in the policy. Default:
+	// entries of all operations are kept, except where the localTTL is 0.
 	ByPolicy bool
 }
 

@@ -11,7 +11,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// errNoReturn is the error that an observer gets for a loader that panicked. The caller gets the panic.
+// errNoReturn is the error that an observer gets for a loader that panicked. The caller gets the
+// panic.
 var errNoReturn = errors.New("the loader did not return")
 
 // observedLoad returns a loader whose calls the observer sees.
@@ -49,7 +50,8 @@ func fillOf(outcome registry.Outcome, err error) Fill {
 	}
 }
 
-// observed does an invalidation that the application asked for. The observer, if there is one, sees it.
+// observed does an invalidation that the application asked for. The observer, if there is one, sees
+// it.
 func observed(ctx context.Context, observer Observer, invalidation Invalidation, invalidate func(context.Context) error) error {
 	if observer == nil {
 		return invalidate(ctx)

@@ -5,8 +5,8 @@ package cache
 
 import "context"
 
-// Observer sees what a Client does, for metrics and traces: see WithObserver. Package cacheotel has one
-// for OpenTelemetry. It gets the names of modules and operations, never ids, users or values.
+// Observer sees what a Client does, for metrics and traces: see WithObserver. Package cacheotel has
+// one for OpenTelemetry. It gets the names of modules and operations, never ids, users or values.
 //
 // Requests call its methods, so they must be quick, and safe for concurrent use. Those named Start…
 // return the context to go on with, and a function that is called once, at the end.
@@ -14,12 +14,14 @@ type Observer interface {
 	// Watch is called once, by New, with a function that returns the current figures of the Client.
 	// Close calls the function that Watch returns. After that, the figures must not be asked for.
 	Watch(namespace string, figures func() Figures) (stop func())
-	// StartRequest is called for each Fetch and Get. The error is what the caller gets. It is nil after
-	// a Get that found nothing.
+	// StartRequest is called for each Fetch and Get. The error is what the caller gets. It is nil
+	// after a Get that found nothing.
 	StartRequest(ctx context.Context, request Request) (context.Context, func(Outcome, error))
-	// StartLoad is called for each call of a loader: for a caller, to refresh an entry, or to audit one.
+	// StartLoad is called for each call of a loader: for a caller, to refresh an entry, or to audit
+	// one.
 	StartLoad(ctx context.Context, module, operation string) (context.Context, func(error))
-	// StartInvalidation is called for each invalidation by the application. The error is what it gets.
+	// StartInvalidation is called for each invalidation by the application. The error is what it
+	// gets.
 	StartInvalidation(ctx context.Context, invalidation Invalidation) (context.Context, func(error))
 	// Filled is called for each attempt to store an entry.
 	Filled(ctx context.Context, module, operation string, fill Fill)
@@ -59,8 +61,8 @@ const (
 	// OutcomeBypass: the cache was not used. Either the policy does not cache the operation, or an
 	// invalidation that covers the entry waits for Redis.
 	OutcomeBypass Outcome = "bypass"
-	// OutcomeError: the cache could not be used. Either Redis failed, the params cannot name an entry,
-	// or the caller's time had ended.
+	// OutcomeError: the cache could not be used. Either Redis failed, the params cannot name an
+	// entry, or the caller's time had ended.
 	OutcomeError Outcome = "error"
 )
 
@@ -117,8 +119,8 @@ type Figures struct {
 	Breakers []BreakerFigure
 }
 
-// BreakerFigure is one circuit breaker. Each module has one for reads, one for fills, which take memory,
-// and one for other writes.
+// BreakerFigure is one circuit breaker. Each module has one for reads, one for fills, which take
+// memory, and one for other writes.
 type BreakerFigure struct {
 	Module string
 	Writes bool

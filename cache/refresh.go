@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	// maxRefreshes bounds the refreshes in a process. Further entries are served stale until a later
-	// reader finds room.
+	// maxRefreshes bounds the refreshes in a process. Further entries are served stale until a
+	// later reader finds room.
 	maxRefreshes = 32
 	// maxKnownRefreshes bounds the refreshes that run and those that back off.
 	maxKnownRefreshes = 1024
-	// refreshBackoff is the pause for an entry after a refresh that failed, or that another process does.
-	// Without it, every reader would ask the source or Redis.
+	// refreshBackoff is the pause for an entry after a refresh that failed, or that another process
+	// does. Without it, every reader would ask the source or Redis.
 	refreshBackoff = time.Second
 	// earlyPrefix makes, from the ID of an entry, the ID whose load lock decides who refreshes it
 	// early. The entry itself exists, so Redis would give no lease for it. No ID begins with this
@@ -47,8 +47,8 @@ type refresher struct {
 	refreshes refreshes
 }
 
-// claim asks whether this process must refresh an entry. If so, it returns a token to fill the entry.
-// Otherwise it returns why not.
+// claim asks whether this process must refresh an entry. If so, it returns a token to fill the
+// entry. Otherwise it returns why not.
 type claim func(context.Context) (registry.Token, refreshOutcome)
 
 type refreshOutcome int
@@ -61,8 +61,8 @@ const (
 )
 
 // refreshStale refreshes a stale entry in the background and returns true. It returns false if a
-// refresh is under way, was tried a moment ago, or too many others are. Without a token it asks Redis
-// whether this process must do it.
+// refresh is under way, was tried a moment ago, or too many others are. Without a token it asks
+// Redis whether this process must do it.
 func (r *refresher) refreshStale(ctx context.Context, key registry.Key, token registry.Token, load loadFunc) bool {
 	return r.start(ctx, key, key, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
 		if token != "" {
@@ -100,8 +100,8 @@ func (r *refresher) claimStale(ctx context.Context, key registry.Key) (registry.
 	}
 }
 
-// start refreshes an entry in the background if this process gets the claim. The claim holds the load
-// lock of a key: that of the entry, which its fill releases, or another one.
+// start refreshes an entry in the background if this process gets the claim. The claim holds the
+// load lock of a key: that of the entry, which its fill releases, or another one.
 func (r *refresher) start(ctx context.Context, key, lock registry.Key, load loadFunc, claim claim) bool {
 	if !r.refreshes.begin(key) {
 		return false

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// maxAudits bounds the audits that run in a process, and with them the load on the source. Further
-	// hits are not audited.
+	// maxAudits bounds the audits that run in a process, and with them the load on the source.
+	// Further hits are not audited.
 	maxAudits = 4
 	// maxAuditedOperations bounds the operations whose results are counted.
 	maxAuditedOperations = 1000

@@ -24,8 +24,8 @@ type ModuleStats struct {
 	Operations []OperationStats
 }
 
-// OperationStats are the statistics of an operation. The counts began with the policy. Those of other
-// processes may be late by their report interval.
+// OperationStats are the statistics of an operation. The counts began with the policy. Those of
+// other processes may be late by their report interval.
 type OperationStats struct {
 	Operation string
 	// TTL of new entries, 0 if the operation is not cached.
@@ -42,11 +42,12 @@ type OperationStats struct {
 	Errors int64
 }
 
-// HitRatio is the share of hits, including stale ones, in all reads, from 0 to 1. It is 0 without reads.
+// HitRatio is the share of hits, including stale ones, in all reads, from 0 to 1. It is 0 without
+// reads.
 func (o OperationStats) HitRatio() float64 { return hitRatio(o.Hits+o.Stale, o.Misses) }
 
-// HitRatio is the share of hits, including stale ones, in all reads of the module, from 0 to 1. It is 0
-// without reads.
+// HitRatio is the share of hits, including stale ones, in all reads of the module, from 0 to 1. It
+// is 0 without reads.
 func (m ModuleStats) HitRatio() float64 {
 	var hits, misses int64
 	for _, o := range m.Operations {
@@ -71,8 +72,8 @@ type statistics struct {
 	failures *failures
 }
 
-// of returns the statistics of the given modules, or of all if there are none. It sends the counts of
-// this process first.
+// of returns the statistics of the given modules, or of all if there are none. It sends the counts
+// of this process first.
 func (s *statistics) of(ctx context.Context, modules []string) ([]ModuleStats, error) {
 	_ = s.reports.Flush(ctx) // what fails comes later, as the counts of other processes do
 	if len(modules) == 0 {

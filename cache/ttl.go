@@ -19,7 +19,8 @@ const (
 	maxPolicies = 256
 )
 
-// policies reads policies, and remembers them, so that a loop over TTL does not ask Redis each time.
+// policies reads policies, and remembers them, so that a loop over TTL does not ask Redis each
+// time.
 type policies struct {
 	gateway  *gateway.Gateway
 	failures *failures

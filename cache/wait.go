@@ -13,8 +13,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Pauses between reads of an entry that another process loads. Each is jittered, and the next one is
-// longer.
+// Pauses between reads of an entry that another process loads. Each is jittered, and the next one
+// is longer.
 const (
 	firstWait = 4 * time.Millisecond
 	maxWait   = 64 * time.Millisecond
@@ -27,8 +27,8 @@ type waiter struct {
 	timeout  time.Duration // for a lease
 }
 
-// limit returns how long a caller waits for another process, which holds the load lock for the given
-// time. It is at most half of the caller's time, so that there is time to load after all.
+// limit returns how long a caller waits for another process, which holds the load lock for the
+// given time. It is at most half of the caller's time, so that there is time to load after all.
 func (w waiter) limit(ctx context.Context, lock time.Duration) time.Duration {
 	limit := min(lock, w.loadWait)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -37,9 +37,9 @@ func (w waiter) limit(ctx context.Context, lock time.Duration) time.Duration {
 	return limit
 }
 
-// wait waits until another process has stored an entry, or the limit is reached. It returns the hit, or the
-// lease to load with. That is the miss of the caller or, if the other process stored nothing, a lease
-// with the load lock.
+// wait waits until another process has stored an entry, or the limit is reached. It returns the
+// hit, or the lease to load with. That is the miss of the caller or, if the other process stored
+// nothing, a lease with the load lock.
 func (w waiter) wait(ctx context.Context, key registry.Key, miss registry.Lookup, limit time.Duration) registry.Lookup {
 	end := time.Now().Add(limit)
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {

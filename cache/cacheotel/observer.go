@@ -63,7 +63,8 @@ func WithMeterProvider(p metric.MeterProvider) Option { return func(o *options) 
 // WithTracerProvider sets where traces go. Default: otel.GetTracerProvider().
 func WithTracerProvider(p trace.TracerProvider) Option { return func(o *options) { o.tracers = p } }
 
-// New returns an Observer for cache.WithObserver. It fails if the MeterProvider refuses an instrument.
+// New returns an Observer for cache.WithObserver. It fails if the MeterProvider refuses an
+// instrument.
 func New(opts ...Option) (*Observer, error) {
 	o := options{meters: otel.GetMeterProvider(), tracers: otel.GetTracerProvider()}
 	for _, option := range opts {

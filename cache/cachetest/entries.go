@@ -165,8 +165,8 @@ func (h hit) err() error {
 	return nil
 }
 
-// read reads an entry and counts the hit. Unless the entry is negative, out holds its value. An entry of
-// another type is removed.
+// read reads an entry and counts the hit. Unless the entry is negative, out holds its value. An
+// entry of another type is removed.
 func (f *Fake) read(key entryKey, out any) hit {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -4,8 +4,8 @@
 // Package cachetest has a Cache in memory for the tests of applications.
 //
 // The Fake obeys the contract of cache.Cache as the client over Redis does: one suite of tests runs
-// against both. It needs no Redis, and starts no goroutine that outlives a call. Tests can set its clock.
-// When Fetch returns a stale value, it has already tried to refresh the entry.
+// against both. It needs no Redis, and starts no goroutine that outlives a call. Tests can set its
+// clock. When Fetch returns a stale value, it has already tried to refresh the entry.
 package cachetest
 
 import (
@@ -25,8 +25,9 @@ const defaultSharedLoadWait = time.Minute
 
 var _ cache.Cache = (*Fake)(nil)
 
-// Fake is a Cache in memory. Make one with New. It is safe for concurrent use. As in Redis, nothing of a
-// module is cached without a policy: set one with SetPolicy, or cache all modules with WithDefaultTTL.
+// Fake is a Cache in memory. Make one with New. It is safe for concurrent use. As in Redis, nothing
+// of a module is cached without a policy: set one with SetPolicy, or cache all modules with
+// WithDefaultTTL.
 type Fake struct {
 	codec   cache.Codec
 	now     func() time.Time
@@ -90,8 +91,8 @@ func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.fligh
 type Call struct {
 	// Method is the name of the method, such as "InvalidateUser".
 	Method string
-	// Module, Operation, Params and User are the arguments, or fields of the given scope. They are empty
-	// if the method has none.
+	// Module, Operation, Params and User are the arguments, or fields of the given scope. They are
+	// empty if the method has none.
 	Module    string
 	Operation string
 	Params    any
@@ -107,18 +108,18 @@ func (f *Fake) Calls() []Call {
 	return slices.Clone(f.calls)
 }
 
-// Fail makes the Fake behave as if Redis failed with err. Every method returns err, except Fetch, which
-// loads. Fail(nil) ends that. Invalidations that failed meanwhile return cache.ErrQueued as well, and have
-// taken effect by then.
+// Fail makes the Fake behave as if Redis failed with err. Every method returns err, except Fetch,
+// which loads. Fail(nil) ends that. Invalidations that failed meanwhile return cache.ErrQueued as
+// well, and have taken effect by then.
 func (f *Fake) Fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure = err
 }
 
-// SetPolicy puts a policy in force for a module, as the CachePolicy resource does. Entries that it does not
-// allow are removed, those that live too long are shortened, and a changed revision purges the module.
-// Removing the revision purges nothing, and neither does setting the same one again.
+// SetPolicy puts a policy in force for a module, as the CachePolicy resource does. Entries that it
+// does not allow are removed, those that live too long are shortened, and a changed revision purges
+// the module. Removing the revision purges nothing, and neither does setting the same one again.
 func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,7 +143,8 @@ func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 	}
 }
 
-// change invalidates an operation if its new rule requires that, as docs/protocol.md says. It requires f.mu.
+// change invalidates an operation if its new rule requires that, as docs/protocol.md says. It
+// requires f.mu.
 func (f *Fake) change(key entryKey, before registry.OperationPolicy, known bool) {
 	rule, operation := f.rule(key.module, key.operation), scope{module: key.module, operation: key.operation}
 	narrowed := rule.Scope == registry.ScopeUser && (!known || before.Scope != registry.ScopeUser)

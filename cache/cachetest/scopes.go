@@ -68,7 +68,8 @@ func (f *Fake) invalidate(failure error, epochs map[scope]int, s scope, names ..
 	return queued(failure)
 }
 
-// queued returns the error of an invalidation while the Fake fails. It has taken effect before that ends.
+// queued returns the error of an invalidation while the Fake fails. It has taken effect before that
+// ends.
 func queued(failure error) error {
 	if failure == nil {
 		return nil

@@ -14,12 +14,12 @@ type operationKey struct{ module, operation string }
 
 type entryKey struct{ module, operation, id, user string }
 
-// scope is what an invalidation covers: a module, or an operation or a user of it, or an operation of a user.
-// With an id it is one entry.
+// scope is what an invalidation covers: a module, or an operation or a user of it, or an operation
+// of a user. With an id it is one entry.
 type scope struct{ module, operation, id, user string }
 
-// token says how often each scope that covers an entry was invalidated, hard and softly. If two tokens are
-// equal, there was no invalidation in between.
+// token says how often each scope that covers an entry was invalidated, hard and softly. If two
+// tokens are equal, there was no invalidation in between.
 type token struct{ hard, soft marks }
 
 type marks struct{ module, operation, user, operationOfUser, entry int }

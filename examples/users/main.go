@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// A small web service that reads its users through the cache. The CachePolicies of the modules users and
-// auth (config/samples) say how long they are cached.
+// A small web service that reads its users through the cache. The CachePolicies of the modules
+// users and auth (config/samples) say how long they are cached.
 //
 //	GET /users/{id}          operation getById of module users
 //	GET /users?page=N        operation list of module users
@@ -128,8 +128,8 @@ func (s *service) profile(w http.ResponseWriter, r *http.Request) {
 	answer(w, user, err)
 }
 
-// rename changes the source first and then invalidates. A reader in between sees the old name once more.
-// After that, no reader does.
+// rename changes the source first and then invalidates. A reader in between sees the old name once
+// more. After that, no reader does.
 func (s *service) rename(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	err := s.source.rename(r.Context(), id, r.URL.Query().Get("name"))

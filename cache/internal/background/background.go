@@ -30,9 +30,9 @@ func New(panicked func(value any)) *Runner {
 	return &Runner{panicked: panicked, ctx: ctx, cancel: cancel}
 }
 
-// Start runs a task and returns true, or returns false if the Runner is closed. A panic ends the task
-// alone. The context of the task has the values of the given one, but it ends only when the Runner is
-// closed. It belongs to no load, even if the given one does.
+// Start runs a task and returns true, or returns false if the Runner is closed. A panic ends the
+// task alone. The context of the task has the values of the given one, but it ends only when the
+// Runner is closed. It belongs to no load, even if the given one does.
 func (r *Runner) Start(values context.Context, task func(context.Context)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

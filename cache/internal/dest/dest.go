@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dest handles the destinations into which values are read: pointers, as for json.Unmarshal.
+// Package dest handles the destinations into which values are read: pointers, as for
+// json.Unmarshal.
 package dest
 
 import (
@@ -39,8 +40,8 @@ func Set(dest, value any) error {
 }
 
 // Clear sets the destination to its zero value. Decoders such as json.Unmarshal write into what a
-// destination already points at. That would merge the value with the one before, which others may share,
-// or with the rest of a decoding that failed.
+// destination already points at. That would merge the value with the one before, which others may
+// share, or with the rest of a decoding that failed.
 func Clear(dest any) {
 	reflect.ValueOf(dest).Elem().SetZero()
 }

@@ -114,8 +114,9 @@ func (h *hook) moved(err error) {
 	}
 }
 
-// identify asks on this connection, because any other might lead to another server. A client that has
-// only this connection logs in and asks, and does not close it. After that the connection is as new.
+// identify asks on this connection, because any other might lead to another server. A client that
+// has only this connection logs in and asks, and does not close it. After that the connection is as
+// new.
 func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.as.DialTimeout)
 	defer cancel()
@@ -145,8 +146,8 @@ type lent struct{ net.Conn }
 // Close implements net.Conn.
 func (lent) Close() error { return nil }
 
-// counted counts a connection to a replica until it is closed. In a cluster, the client knows which nodes
-// are replicas.
+// counted counts a connection to a replica until it is closed. In a cluster, the client knows which
+// nodes are replicas.
 func (g *Guard) counted(conn net.Conn, server registry.Server) net.Conn {
 	if !server.IsReplica || g.cluster != nil {
 		return conn

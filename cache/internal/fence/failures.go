@@ -11,8 +11,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// disable stops the Guard: it needs INFO to know which server answers, and GETEX to know whether a module
-// is fenced.
+// disable stops the Guard: it needs INFO to know which server answers, and GETEX to know whether a
+// module is fenced.
 func (g *Guard) disable(err error) {
 	if g.disabled.Swap(true) {
 		return
@@ -25,8 +25,8 @@ func (g *Guard) disable(err error) {
 		"this process: %s: %w", remedy, err))
 }
 
-// contained turns a panic into an error. singleflight would panic on a goroutine where nobody can recover,
-// and go-redis dials on goroutines of its own.
+// contained turns a panic into an error. singleflight would panic on a goroutine where nobody can
+// recover, and go-redis dials on goroutines of its own.
 func contained(do func() error) (err error) {
 	defer contain.Panic(&err, registry.ErrMisbehaves)
 	return do()

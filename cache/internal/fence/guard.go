@@ -3,10 +3,10 @@
 
 // Package fence keeps a process from reading what an older state of Redis brought back.
 //
-// On each new connection, a Guard asks the server for its incarnation before anything else is sent. When
-// a new incarnation appears, each module needs a fence in the incarnation that serves it. It must not be
-// read before that is in place. The result of a read that was under way meanwhile is not used: either
-// incarnation may have answered it.
+// On each new connection, a Guard asks the server for its incarnation before anything else is sent.
+// When a new incarnation appears, each module needs a fence in the incarnation that serves it. It
+// must not be read before that is in place. The result of a read that was under way meanwhile is
+// not used: either incarnation may have answered it.
 package fence
 
 import (
@@ -71,8 +71,8 @@ type Fences interface {
 type state struct {
 	clean atomic.Pointer[clean] // nil: it was never known to be clean
 
-	// unfencedSince is when it was first found without a fence, the zero time if it has one. Guarded by
-	// Guard.mu.
+	// unfencedSince is when it was first found without a fence, the zero time if it has one.
+	// Guarded by Guard.mu.
 	unfencedSince time.Time
 }
 
@@ -89,8 +89,8 @@ type Pass struct {
 	slot  registry.Slot
 }
 
-// New returns a Guard of the connections of a *redis.Client or a *redis.ClusterClient. Those of other
-// clients are not watched. It calls report when the server does not say who it is.
+// New returns a Guard of the connections of a *redis.Client or a *redis.ClusterClient. Those of
+// other clients are not watched. It calls report when the server does not say who it is.
 func New(client redis.UniversalClient, fences Fences, wait time.Duration, report func(error)) *Guard {
 	g := &Guard{
 		fences: fences, wait: wait, report: report,
@@ -115,8 +115,8 @@ func New(client redis.UniversalClient, fences Fences, wait time.Duration, report
 // Generation changes each time another incarnation may answer reads than before.
 func (g *Guard) Generation() uint64 { return g.generation.Load() }
 
-// ReadsReplicas reports whether connections lead to replicas, for example because an address leads to a
-// primary and its replica in turn.
+// ReadsReplicas reports whether connections lead to replicas, for example because an address leads
+// to a primary and its replica in turn.
 func (g *Guard) ReadsReplicas() bool { return g.replicas.Load() > 0 }
 
 // Enter waits until a slot may be read. ErrUnfenced: it must not be read for now.
@@ -170,8 +170,8 @@ func (g *Guard) passOf(slot registry.Slot) Pass {
 	return Pass{}
 }
 
-// ensureFenced checks the fence of a slot and puts it in place. It does so again if another incarnation
-// appeared meanwhile.
+// ensureFenced checks the fence of a slot and puts it in place. It does so again if another
+// incarnation appeared meanwhile.
 func (g *Guard) ensureFenced(ctx context.Context, slot registry.Slot) error {
 	for range maxChecks {
 		generation := g.generation.Load()
@@ -236,7 +236,8 @@ func (g *Guard) setClean(slot registry.Slot, found *clean) bool {
 	return true
 }
 
-// stateOf requires g.mu. It replaces the map, because others read it meanwhile. There are few slots.
+// stateOf requires g.mu. It replaces the map, because others read it meanwhile. There are few
+// slots.
 func (g *Guard) stateOf(slot registry.Slot) *state {
 	states := *g.states.Load()
 	if found, known := states[slot]; known {
@@ -251,8 +252,8 @@ func (g *Guard) stateOf(slot registry.Slot) *state {
 	return states[slot]
 }
 
-// node returns the client of the node that serves a slot, as far as is known. It is nil without a cluster.
-// Each hit calls it, so it takes no lock.
+// node returns the client of the node that serves a slot, as far as is known. It is nil without a
+// cluster. Each hit calls it, so it takes no lock.
 func (g *Guard) node(ctx context.Context, slot registry.Slot) (*redis.Client, error) {
 	if g.cluster == nil {
 		return nil, nil //nolint:nilnil // nil stands for the only server

@@ -15,8 +15,9 @@ const maxPresent = 1024
 // maxPast bounds the incarnations that are remembered to be over.
 const maxPast = 64
 
-// observe records the incarnation behind a connection to a node. An incarnation from before the current one
-// comes back with a new connection only. On an old connection, it is a server that others have left.
+// observe records the incarnation behind a connection to a node. An incarnation from before the
+// current one comes back with a new connection only. On an old connection, it is a server that
+// others have left.
 func (g *Guard) observe(node string, incarnation registry.Incarnation, connected bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

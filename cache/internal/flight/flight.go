@@ -3,9 +3,9 @@
 
 // Package flight joins concurrent loads of the same thing into one.
 //
-// It differs from golang.org/x/sync/singleflight in what a caller can do to others. A caller that gives
-// up leaves the load to those who still wait, and the last one to leave ends it. A panic reaches only the
-// caller whose loader it was.
+// It differs from golang.org/x/sync/singleflight in what a caller can do to others. A caller that
+// gives up leaves the load to those who still wait, and the last one to leave ends it. A panic
+// reaches only the caller whose loader it was.
 package flight
 
 import (
@@ -16,25 +16,26 @@ import (
 	"time"
 )
 
-// ErrNothingToShare says that a caller that joined a load must load for itself. The loader panicked, or
-// it failed after the context of its caller had ended, which may be the reason.
+// ErrNothingToShare says that a caller that joined a load must load for itself. The loader
+// panicked, or it failed after the context of its caller had ended, which may be the reason.
 var ErrNothingToShare = errors.New("the load has no result to share")
 
 // Reasons why a caller does not wait for the load of another.
 var (
 	// ErrCycle: the other load waits for the one that the caller is part of.
 	ErrCycle = errors.New("the load waits for the caller")
-	// ErrOverdue: the load took longer than MaxWait. It goes on, but later callers start another one, as
-	// this caller should.
+	// ErrOverdue: the load took longer than MaxWait. It goes on, but later callers start another
+	// one, as this caller should.
 	ErrOverdue = errors.New("the load takes too long to wait for")
-	// ErrStuck: the load took longer than MaxWait while an overdue one before it is still under way.
+	// ErrStuck: the load took longer than MaxWait while an overdue one before it is still under
+	// way.
 	ErrStuck = errors.New("loads of the same thing do not end")
 )
 
 // Group holds the loads under way. The zero Group is ready for use.
 type Group[K comparable, V any] struct {
-	// OnOrphanPanic, if set, is called after a panic in a load whose caller has given up: no caller is
-	// left to panic in.
+	// OnOrphanPanic, if set, is called after a panic in a load whose caller has given up: no caller
+	// is left to panic in.
 	OnOrphanPanic func(key K, panicked *Panic)
 	// MaxWait is how long a caller waits for the load of another. 0: without a bound.
 	MaxWait time.Duration
@@ -64,14 +65,14 @@ type flight[V any] struct {
 	exited   bool // the loader called runtime.Goexit
 }
 
-// Do returns the result of load, called by this caller or by another that is loading the same key. The
-// loader runs on a goroutine of its own, with the values of the context of the caller that started it.
-// It is cancelled when all callers have given up. started says that the result comes from this
-// caller's load.
+// Do returns the result of load, called by this caller or by another that is loading the same key.
+// The loader runs on a goroutine of its own, with the values of the context of the caller that
+// started it. It is cancelled when all callers have given up. started says that the result comes
+// from this caller's load.
 //
-// The error is the loader's, or that of a context that ended while waiting, or ErrNothingToShare, or one
-// of the reasons not to wait. A panic of load becomes a panic of the caller that started it, with a
-// *Panic. runtime.Goexit does the same.
+// The error is the loader's, or that of a context that ended while waiting, or ErrNothingToShare,
+// or one of the reasons not to wait. A panic of load becomes a panic of the caller that started it,
+// with a *Panic. runtime.Goexit does the same.
 func (g *Group[K, V]) Do(ctx context.Context, key K, load func(context.Context) (V, error)) (value V, started bool, err error) {
 	f, started := g.board(ctx, key, load)
 	if f == nil {
@@ -120,8 +121,8 @@ func (g *Group[K, V]) wait(ctx context.Context, key K, f *flight[V], started boo
 	return reason
 }
 
-// declareOverdue makes later callers start a flight of their own, but only once at a time. It requires
-// g.mu.
+// declareOverdue makes later callers start a flight of their own, but only once at a time. It
+// requires g.mu.
 func (g *Group[K, V]) declareOverdue(key K, f *flight[V]) error {
 	switch {
 	case f.overdue:
@@ -138,7 +139,8 @@ func (g *Group[K, V]) declareOverdue(key K, f *flight[V]) error {
 	return ErrOverdue
 }
 
-// board joins the flight of a key or starts one. It returns nil if that flight waits for the caller.
+// board joins the flight of a key or starts one. It returns nil if that flight waits for the
+// caller.
 func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Context) (V, error)) (f *flight[V], started bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -203,8 +205,8 @@ func ended(ctx context.Context) bool {
 	return ctx.Err() != nil || set && !time.Now().Before(deadline)
 }
 
-// leave gives up waiting and returns the reason, or nil if the load is over. A load that nobody waits
-// for is cancelled, and nobody can join it. leave calls reason with g.mu held.
+// leave gives up waiting and returns the reason, or nil if the load is over. A load that nobody
+// waits for is cancelled, and nobody can join it. leave calls reason with g.mu held.
 func (g *Group[K, V]) leave(key K, f *flight[V], reason func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// maxNested is how often the same thing may be loaded within itself. Twice is one load by a loader that
-// fetches its own entry with another loader, one layer below. More than that is an endless recursion.
+// maxNested is how often the same thing may be loaded within itself. Twice is one load by a loader
+// that fetches its own entry with another loader, one layer below. More than that is an endless
+// recursion.
 const maxNested = 2
 
 // span is a load under way, as the context of its loader knows it.
@@ -34,9 +35,9 @@ func waiterOf(ctx context.Context) *node {
 	return nil
 }
 
-// Nested returns the context for a loader of the thing that id names. id must be comparable. It returns
-// false if the loads that this one is part of already load the same thing too often. It knows them from
-// the contexts that loaders pass on.
+// Nested returns the context for a loader of the thing that id names. id must be comparable. It
+// returns false if the loads that this one is part of already load the same thing too often. It
+// knows them from the contexts that loaders pass on.
 func Nested(ctx context.Context, id any) (context.Context, bool) {
 	parent, times := spanOf(ctx), 0
 	for s := parent; s != nil; s = s.parent {

@@ -38,8 +38,8 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Redacted names the type of the value and the functions on the stack. It leaves out the value and the
-// arguments of functions, which may hold data that must not be logged.
+// Redacted names the type of the value and the functions on the stack. It leaves out the value and
+// the arguments of functions, which may hold data that must not be logged.
 func (p *Panic) Redacted() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%T\n", p.value)

@@ -20,11 +20,11 @@ const (
 	maxFailures = 3
 	// pause is how long an open breaker lets no call pass before Redis is tried again.
 	pause = 500 * time.Millisecond
-	// minTrial is the least time in which Redis should answer. A caller that has less time left says
-	// nothing about Redis.
+	// minTrial is the least time in which Redis should answer. A caller that has less time left
+	// says nothing about Redis.
 	minTrial = 10 * time.Millisecond
-	// maxBreakers bounds their number. Further modules share one breaker for each access, because an
-	// application that has so many makes their names up.
+	// maxBreakers bounds their number. Further modules share one breaker for each access, because
+	// an application that has so many makes their names up.
 	maxBreakers = 3000
 	// anyModule is the name under which they share it.
 	anyModule = ""
@@ -38,7 +38,8 @@ var (
 	errNoOutcome  = errors.New("the caller did not wait for an answer, or it says nothing new")
 )
 
-// breaker stops calls to a Redis that does not serve, so that they do not cost each caller a timeout.
+// breaker stops calls to a Redis that does not serve, so that they do not cost each caller a
+// timeout.
 type breaker struct {
 	gate *gobreaker.TwoStepCircuitBreaker[struct{}]
 	// open is true from the last failure in a row until a trial succeeds.
@@ -71,8 +72,8 @@ type call struct {
 	timeout time.Duration // what Redis may take
 }
 
-// outcome returns what a call that ended with err says about Redis, nil if it is well. ctx is that of
-// the caller.
+// outcome returns what a call that ended with err says about Redis, nil if it is well. ctx is that
+// of the caller.
 func (b *breaker) outcome(ctx context.Context, c call, err error) error {
 	switch {
 	case errors.Is(err, registry.ErrUnreachable) || errors.Is(err, context.Canceled):
@@ -120,9 +121,9 @@ const (
 	Filling
 )
 
-// breakers has breakers for each module, since modules are spread over the nodes of a cluster, which
-// fail one by one. It has one for each access, since a replica answers reads only, and a full Redis
-// answers everything except fills.
+// breakers has breakers for each module, since modules are spread over the nodes of a cluster,
+// which fail one by one. It has one for each access, since a replica answers reads only, and a full
+// Redis answers everything except fills.
 type breakers struct {
 	byUse sync.Map
 	size  atomic.Int64

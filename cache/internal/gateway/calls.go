@@ -129,8 +129,8 @@ func (g *Gateway) Invalidate(ctx context.Context, module string, scope registry.
 	return err
 }
 
-// Modules lists the modules of the namespace, whatever the breakers say. With an error, the list may
-// be incomplete.
+// Modules lists the modules of the namespace, whatever the breakers say. With an error, the list
+// may be incomplete.
 func (g *Gateway) Modules(ctx context.Context) (modules []string, err error) {
 	err = g.doUnguarded(ctx, "", "", func(ctx context.Context) error {
 		modules, err = g.config.Store.Modules(ctx, g.config.Namespace)

@@ -66,8 +66,8 @@ func (s *fencedStore) LeaseLocked(ctx context.Context, key registry.Key, lock ti
 	return lookup, err
 }
 
-// fenced calls read, and calls it once more if another server may have answered it. With an error, the
-// caller must not use what was read.
+// fenced calls read, and calls it once more if another server may have answered it. With an error,
+// the caller must not use what was read.
 func (s *fencedStore) fenced(ctx context.Context, slot registry.Slot, read func() error) error {
 	for range 2 {
 		pass, err := s.guard.Enter(ctx, slot)

@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gateway is the only way of a Client to Redis. Each call passes a circuit breaker, is bounded
-// in time, and has its panics turned into errors. Four hooks tell the Client what happened.
+// Package gateway is the only way of a Client to Redis. Each call passes a circuit breaker, is
+// bounded in time, and has its panics turned into errors. Four hooks tell the Client what happened.
 package gateway
 
 import (
@@ -127,15 +127,15 @@ func budget(ctx context.Context, timeout time.Duration) time.Duration {
 	return timeout
 }
 
-// contained turns a panic over an answer of Redis into an error. Neither a caller nor a goroutine that
-// has none may panic over it.
+// contained turns a panic over an answer of Redis into an error. Neither a caller nor a goroutine
+// that has none may panic over it.
 func contained(call func() error) (err error) {
 	defer contain.Panic(&err, registry.ErrMisbehaves)
 	return call()
 }
 
-// doUnguarded makes a call whatever the breakers say, in the time for an invalidation, and reports a
-// failure. An invalidation must not be lost to save time.
+// doUnguarded makes a call whatever the breakers say, in the time for an invalidation, and reports
+// a failure. An invalidation must not be lost to save time.
 func (g *Gateway) doUnguarded(ctx context.Context, module, operation string, call func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, g.config.InvalidationTimeout)
 	defer cancel()
@@ -178,9 +178,9 @@ func (g *Gateway) startTrial(u use, breaker *breaker) bool {
 	return started
 }
 
-// trial makes a call of the access that changes nothing, because it names no operation. A read finds
-// nothing, and the library rejects the others (cw_get, cw_set). Whatever stops leases or fills in Redis
-// stops this call, too, and a user that may make those may make this one.
+// trial makes a call of the access that changes nothing, because it names no operation. A read
+// finds nothing, and the library rejects the others (cw_get, cw_set). Whatever stops leases or
+// fills in Redis stops this call, too, and a user that may make those may make this one.
 func (g *Gateway) trial(ctx context.Context, u use) (err error) {
 	nothing := registry.Key{Slot: g.Slot(u.module)}
 	switch u.access {

@@ -19,8 +19,8 @@ const (
 	reclaimPause = time.Millisecond
 )
 
-// reclaims is the set of modules whose memory this process frees. Redis knows what is left to free, so
-// the next invalidation, or the operator, frees the rest if this process stops.
+// reclaims is the set of modules whose memory this process frees. Redis knows what is left to free,
+// so the next invalidation, or the operator, frees the rest if this process stops.
 type reclaims struct {
 	mu    sync.Mutex
 	again map[string]bool // by the modules under way: whether there was another invalidation

@@ -1,17 +1,18 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package heads follows the heads of modules in Redis. So a process knows which of the entries that it
-// keeps are valid, without a call.
+// Package heads follows the heads of modules in Redis. So a process knows which of the entries that
+// it keeps are valid, without a call.
 //
-// A Tracker reads the heads of one module on a connection with tracking. On another connection, Redis
-// reports that what was read there may have changed. Then no Stamp with that head is valid until the head
-// was read again and holds the same value. Leases touch heads without changing them, and epochs never
-// repeat. When either connection is lost, or silent for too long, no Stamp is valid. The Trackers of all
-// modules that a node serves share these two connections, which are a link.
+// A Tracker reads the heads of one module on a connection with tracking. On another connection,
+// Redis reports that what was read there may have changed. Then no Stamp with that head is valid
+// until the head was read again and holds the same value. Leases touch heads without changing them,
+// and epochs never repeat. When either connection is lost, or silent for too long, no Stamp is
+// valid. The Trackers of all modules that a node serves share these two connections, which are a
+// link.
 //
-// Redis answers a ping after it has reported all changes before that ping. So a Stamp is never valid for
-// longer than maxSilence after a change that covers it.
+// Redis answers a ping after it has reported all changes before that ping. So a Stamp is never
+// valid for longer than maxSilence after a change that covers it.
 package heads
 
 import (
@@ -27,7 +28,8 @@ const (
 	// Pauses before connecting again.
 	firstReconnect = 20 * time.Millisecond
 	maxReconnect   = 2 * time.Second
-	// unfitPause is the pause if the connections cannot be used, unless the address leads elsewhere later.
+	// unfitPause is the pause if the connections cannot be used, unless the address leads elsewhere
+	// later.
 	unfitPause = 5 * time.Second
 	// batch is how many heads one MGET reads.
 	batch = 256
@@ -48,8 +50,8 @@ type Tracker struct {
 	newPolicy bool
 }
 
-// head is what is known of one head. Its state is even while the value is known, and odd while the value
-// must be read.
+// head is what is known of one head. Its state is even while the value is known, and odd while the
+// value must be read.
 type head struct {
 	key   string
 	state atomic.Uint64
@@ -70,10 +72,10 @@ const (
 	policyKey     = ":policy"
 )
 
-// New returns a Tracker of the module whose slot has the key cw:{<namespace>/<module>}. It follows at most
-// limit heads; when asked for more, it drops all and starts over. It calls policy to read the module's
-// policy before it returns any Stamp, and whenever the policy may have changed. If that fails, it starts
-// over, too. No two Trackers of a slot share Links.
+// New returns a Tracker of the module whose slot has the key cw:{<namespace>/<module>}. It follows
+// at most limit heads; when asked for more, it drops all and starts over. It calls policy to read
+// the module's policy before it returns any Stamp, and whenever the policy may have changed. If
+// that fails, it starts over, too. No two Trackers of a slot share Links.
 func New(links *Links, slot string, limit int, policy func(context.Context) error) *Tracker {
 	return &Tracker{
 		links: links, slot: slot, limit: limit, policy: policy,
@@ -89,9 +91,9 @@ type Stamp struct {
 	n      int
 }
 
-// Stamp returns the state of the heads of an entry. Take it before the entry is read from Redis. The
-// entry may be served as long as the Stamp is valid. A Stamp with heads that were not followed so far is
-// not valid. The Tracker follows them from then on.
+// Stamp returns the state of the heads of an entry. Take it before the entry is read from Redis.
+// The entry may be served as long as the Stamp is valid. A Stamp with heads that were not followed
+// so far is not valid. The Tracker follows them from then on.
 func (t *Tracker) Stamp(operation, user string) Stamp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,8 +119,8 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 	return stamp
 }
 
-// Valid reports whether nothing that covers the entry has changed since the Stamp was taken, as far as
-// Redis has reported.
+// Valid reports whether nothing that covers the entry has changed since the Stamp was taken, as far
+// as Redis has reported.
 func (s *Stamp) Valid(now time.Time) bool {
 	if s.n == 0 || now.UnixNano() >= s.link.trusted.Load() || s.link.since != s.link.generation() {
 		return false
@@ -131,8 +133,8 @@ func (s *Stamp) Valid(now time.Time) bool {
 	return true
 }
 
-// Suspect says that this process may have changed a head: that of an operation, of a user or, if both
-// are empty, of the module.
+// Suspect says that this process may have changed a head: that of an operation, of a user or, if
+// both are empty, of the module.
 func (t *Tracker) Suspect(operation, user string) {
 	name := moduleHead
 	switch {
@@ -188,8 +190,8 @@ func (t *Tracker) follow(name string) *head {
 	return h
 }
 
-// changed records that a key may have changed. If it is a head, Stamps with it are invalid until it was
-// read again.
+// changed records that a key may have changed. If it is a head, Stamps with it are invalid until it
+// was read again.
 func (t *Tracker) changed(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -229,8 +231,8 @@ type pending struct {
 	changes int
 }
 
-// take returns some of the heads that must be read. Stamps wait meanwhile, so it does not go through all
-// heads.
+// take returns some of the heads that must be read. Stamps wait meanwhile, so it does not go
+// through all heads.
 func (t *Tracker) take() (keys []string, taken []pending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

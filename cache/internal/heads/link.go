@@ -30,8 +30,8 @@ const (
 	never = math.MinInt64
 )
 
-// link is two connections to a node: one that reads, and one on which Redis reports each change of what
-// was read. It ends when either is lost, and is not used again.
+// link is two connections to a node: one that reads, and one on which Redis reports each change of
+// what was read. It ends when either is lost, and is not used again.
 type link struct {
 	node       *redis.Client
 	since      uint64 // the generation in which it was opened
@@ -139,8 +139,8 @@ func unfit(err error) error {
 	return err
 }
 
-// onePrimary returns an error unless both connections lead to one primary. Each server numbers its clients
-// itself, so the id of a client at one server means nothing at another.
+// onePrimary returns an error unless both connections lead to one primary. Each server numbers its
+// clients itself, so the id of a client at one server means nothing at another.
 func onePrimary(reporter, reader registry.Server) error {
 	switch {
 	case reporter.Incarnation != reader.Incarnation:
@@ -154,8 +154,8 @@ func onePrimary(reporter, reader registry.Server) error {
 
 var errReconnected = errors.New("the connection was lost, and with it reports of changes")
 
-// dial returns a client with one connection, for which it calls ready first. It speaks RESP2, in which
-// Redis reports changes as messages to a subscription. go-redis passes these on at once.
+// dial returns a client with one connection, for which it calls ready first. It speaks RESP2, in
+// which Redis reports changes as messages to a subscription. go-redis passes these on at once.
 func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Client {
 	as := l.node.Options()
 	var connected atomic.Bool
@@ -210,7 +210,8 @@ func (l *link) tryReader() error {
 
 var errAnotherServer = errors.New("another server may answer reads than the one that reports changes")
 
-// beat pings both connections. It pings the reader first, because Redis reports nothing once that is gone.
+// beat pings both connections. It pings the reader first, because Redis reports nothing once that
+// is gone.
 func (l *link) beat(subscription *redis.PubSub) error {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
@@ -233,8 +234,8 @@ func (l *link) beat(subscription *redis.PubSub) error {
 	}
 }
 
-// receive handles messages. It returns an error for any other message, such as the one after a flush of
-// all data.
+// receive handles messages. It returns an error for any other message, such as the one after a
+// flush of all data.
 func (l *link) receive(subscription *redis.PubSub) error {
 	for {
 		message, err := respguard.Receive(l.ctx, subscription, maxSilence)
@@ -253,14 +254,15 @@ func (l *link) receive(subscription *redis.PubSub) error {
 			}
 			l.trustUntil(asked + int64(maxSilence))
 		default:
-			// Such as a new subscription: go-redis has reconnected, and reports in between are lost.
+			// Such as a new subscription: go-redis has reconnected, and reports in between are
+			// lost.
 			return fmt.Errorf("an unexpected message, a %T", message)
 		}
 	}
 }
 
-// changed passes a key on to the tracker of its slot. The slot ends with the first closing brace, because
-// names of modules have none.
+// changed passes a key on to the tracker of its slot. The slot ends with the first closing brace,
+// because names of modules have none.
 func (l *link) changed(key string) {
 	slot := key[:strings.IndexByte(key, '}')+1]
 	l.mu.Lock()

@@ -12,11 +12,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Links are the connections on which the nodes of one Redis report changes. The Trackers of all modules
-// that a node serves share two connections, which are closed when no Tracker is left.
+// Links are the connections on which the nodes of one Redis report changes. The Trackers of all
+// modules that a node serves share two connections, which are closed when no Tracker is left.
 type Links struct {
-	// ReadsReplicas, if set, reports whether connections of the client lead to replicas. Their answers may
-	// be older than the heads.
+	// ReadsReplicas, if set, reports whether connections of the client lead to replicas. Their
+	// answers may be older than the heads.
 	ReadsReplicas func() bool
 
 	client     redis.UniversalClient
@@ -26,8 +26,9 @@ type Links struct {
 	open map[string]*link // by the address of the node
 }
 
-// NewLinks returns the Links of a client that Supports accepts. generation changes each time another server
-// may answer reads than before. Then no Stamp is valid, and the connections are opened again.
+// NewLinks returns the Links of a client that Supports accepts. generation changes each time
+// another server may answer reads than before. Then no Stamp is valid, and the connections are
+// opened again.
 func NewLinks(client redis.UniversalClient, generation func() uint64) *Links {
 	return &Links{client: client, generation: generation, open: make(map[string]*link)}
 }
@@ -40,8 +41,8 @@ func (ls *Links) fit() error {
 	return nil
 }
 
-// join returns a link to a node, opened in this generation. It reports changes to the tracker until that
-// leaves.
+// join returns a link to a node, opened in this generation. It reports changes to the tracker until
+// that leaves.
 func (ls *Links) join(ctx context.Context, node *redis.Client, since uint64, t *Tracker) (*link, error) {
 	err := ls.fit()
 	if err != nil {

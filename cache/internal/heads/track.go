@@ -54,8 +54,8 @@ func (t *Tracker) track(ctx context.Context) error {
 	return fmt.Errorf("following the heads of %s: %w", t.slot, t.readChanges(ctx, l))
 }
 
-// readChanges reads the policy and the heads that may have changed. It reads them from the node that reports
-// changes, because only its answers are in order with its reports.
+// readChanges reads the policy and the heads that may have changed. It reads them from the node
+// that reports changes, because only its answers are in order with its reports.
 func (t *Tracker) readChanges(ctx context.Context, l *link) error {
 	for {
 		select {
@@ -88,8 +88,8 @@ func (t *Tracker) takeNewPolicy() bool {
 	return taken
 }
 
-// readPolicy reads the policy, after an MGET that makes Redis report its next change. MGET itself returns
-// no value, because the policy is a hash.
+// readPolicy reads the policy, after an MGET that makes Redis report its next change. MGET itself
+// returns no value, because the policy is a hash.
 func (t *Tracker) readPolicy(ctx context.Context, l *link) error {
 	if _, err := l.read(ctx, t.slot+policyKey); err != nil {
 		return fmt.Errorf("following the policy of %s: %w", t.slot, err)

@@ -55,8 +55,8 @@ func (c *Cache) follow(slot registry.Slot) {
 	}
 }
 
-// keeps returns how long an entry of an operation may be kept, 0 if it must not be. Call it after the
-// entry's stamp was taken: a policy that changes later ends the stamp.
+// keeps returns how long an entry of an operation may be kept, 0 if it must not be. Call it after
+// the entry's stamp was taken: a policy that changes later ends the stamp.
 func (m *module) keeps(operation string) time.Duration {
 	local, set := (*m.localTTL.Load())[operation]
 	switch {
@@ -69,8 +69,8 @@ func (m *module) keeps(operation string) time.Duration {
 	}
 }
 
-// obey puts the localTTLs of a policy in force. Entries of operations whose localTTL changed are read
-// from Redis again, so that a hit need not look at the policy.
+// obey puts the localTTLs of a policy in force. Entries of operations whose localTTL changed are
+// read from Redis again, so that a hit need not look at the policy.
 func (m *module) obey(policy registry.Policy) {
 	now := make(map[string]time.Duration)
 	for _, operation := range policy.Operations {

@@ -144,8 +144,8 @@ func (c *Cache) Serves(key Key, entry *Entry) bool {
 }
 
 // Stamp returns the state of the heads that cover an entry. Take it before the entry is read from
-// Redis, and pass it to Put. It is the zero Stamp if the heads are not known or the entry must not be
-// kept.
+// Redis, and pass it to Put. It is the zero Stamp if the heads are not known or the entry must not
+// be kept.
 func (c *Cache) Stamp(key registry.Key) heads.Stamp {
 	if c == nil {
 		return heads.Stamp{}
@@ -186,7 +186,8 @@ func (c *Cache) Put(key Key, slot registry.Slot, out any, hit registry.Lookup, s
 	c.entries.Set(key, entry)
 }
 
-// Changed stops serving what an invalidation by this process covers, before Redis reports the change.
+// Changed stops serving what an invalidation by this process covers, before Redis reports the
+// change.
 func (c *Cache) Changed(slot registry.Slot, operation, user string) {
 	if c == nil {
 		return
@@ -204,8 +205,8 @@ func (c *Cache) Size() (entries int, bytes int64) {
 	return c.entries.EstimatedSize(), int64(c.entries.WeightedSize()) //nolint:gosec // MaxBytes bounds it
 }
 
-// Close ends the goroutine that frees expired entries. Close Config.Background first: without what it
-// runs, nothing is kept.
+// Close ends the goroutine that frees expired entries. Close Config.Background first: without what
+// it runs, nothing is kept.
 func (c *Cache) Close() {
 	if c != nil {
 		c.entries.StopAllGoroutines()

@@ -19,8 +19,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Pauses between attempts to deliver. Each is jittered, and the next one is longer, for a Redis that
-// stays away.
+// Pauses between attempts to deliver. Each is jittered, and the next one is longer, for a Redis
+// that stays away.
 const (
 	firstPause = 50 * time.Millisecond
 	maxPause   = 5 * time.Second
@@ -39,8 +39,8 @@ type item struct {
 	waiting
 }
 
-// Close tries once more to deliver everything. Its error says which modules have entries that should
-// have been invalidated. Close the background first.
+// Close tries once more to deliver everything. Its error says which modules have entries that
+// should have been invalidated. Close the background first.
 func (o *Outbox) Close(ctx context.Context) error {
 	if !o.isWaiting.Load() {
 		return nil
@@ -75,7 +75,8 @@ func (o *Outbox) deliver(ctx context.Context) {
 	}
 }
 
-// backoff waits for a pause. A wakeup shortens it, though not below the first one: Redis may be back.
+// backoff waits for a pause. A wakeup shortens it, though not below the first one: Redis may be
+// back.
 func (o *Outbox) backoff(ctx context.Context, pause time.Duration) {
 	first := min(pause, firstPause)
 	background.Sleep(ctx, first)
@@ -110,8 +111,8 @@ func (o *Outbox) deliverOnce(ctx context.Context) (progress bool) {
 	return arrived.Load()
 }
 
-// deliverItem contains panics, such as those of the application's failure hook: the other items must
-// still be delivered.
+// deliverItem contains panics, such as those of the application's failure hook: the other items
+// must still be delivered.
 func (o *Outbox) deliverItem(ctx context.Context, it item) (err error) {
 	defer contain.Panic(&err, registry.ErrMisbehaves)
 	if it.module != EveryModule {

@@ -115,8 +115,9 @@ func (o *Outbox) Enqueue(module string, scope Scope, mode registry.Mode) {
 	}
 }
 
-// Coalesce joins an invalidation to one that waits and covers it, and reports whether there is one. It
-// speeds up the next attempt to deliver that one. A closed Outbox joins nothing, as it delivers nothing.
+// Coalesce joins an invalidation to one that waits and covers it, and reports whether there is one.
+// It speeds up the next attempt to deliver that one. A closed Outbox joins nothing, as it delivers
+// nothing.
 func (o *Outbox) Coalesce(module string, scope Scope, mode registry.Mode) bool {
 	if o.background.Closed() || !o.renew(module, scope, mode) {
 		return false

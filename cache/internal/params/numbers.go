@@ -17,9 +17,10 @@ var (
 	errNumber  = errors.New("a number in them has an exponent that is too large")
 )
 
-// exact rewrites JSON so that different numbers have different canonical forms. By RFC 8785, they have the
-// same form if they round to the same double. cache.ID documents how such numbers are written. It also rejects the escape
-// that json.Marshal writes for bytes that are not UTF-8, because all such bytes get the same one.
+// exact rewrites JSON so that different numbers have different canonical forms. By RFC 8785, they
+// have the same form if they round to the same double. cache.ID documents how such numbers are
+// written. It also rejects the escape that json.Marshal writes for bytes that are not UTF-8,
+// because all such bytes get the same one.
 func exact(text []byte) ([]byte, error) {
 	out := make([]byte, 0, len(text)+16)
 	for i := 0; i < len(text); {

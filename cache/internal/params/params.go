@@ -20,8 +20,8 @@ import (
 // practice. They encode to 24 characters without padding.
 const idBytes = 18
 
-// ID returns the first idBytes of the SHA-256 of the canonical JSON of params, in base64url. cache.ID
-// documents the details. The message of an error says what is wrong and quotes no value.
+// ID returns the first idBytes of the SHA-256 of the canonical JSON of params, in base64url.
+// cache.ID documents the details. The message of an error says what is wrong and quotes no value.
 func ID(params any) (string, error) {
 	if canonical, ok := plainJSON(params); ok {
 		return digest(canonical), nil

@@ -61,8 +61,8 @@ func unexportedInStruct(v reflect.Value) string {
 	return ""
 }
 
-// isEmbeddedStruct reports whether JSON includes the exported fields of an embedded field. It does so
-// even if the type of that field is not exported.
+// isEmbeddedStruct reports whether JSON includes the exported fields of an embedded field. It does
+// so even if the type of that field is not exported.
 func isEmbeddedStruct(field reflect.StructField) bool {
 	t := field.Type
 	if t.Kind() == reflect.Pointer {

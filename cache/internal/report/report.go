@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxOperations bounds the operations whose counts wait to be sent. The counts of further ones are
-	// lost.
+	// maxOperations bounds the operations whose counts wait to be sent. The counts of further ones
+	// are lost.
 	maxOperations = 1000
 	// flushTimeout bounds the sending of all of them.
 	flushTimeout = 5 * time.Second
@@ -139,8 +139,8 @@ func (r *Reporter) merge(key operation, more registry.Counters) bool {
 	return true
 }
 
-// Flush sends all counts. It keeps those that it could not send, and returns the last error. After a
-// module has failed, it sends no more counts of that module.
+// Flush sends all counts. It keeps those that it could not send, and returns the last error. After
+// a module has failed, it sends no more counts of that module.
 func (r *Reporter) Flush(ctx context.Context) error {
 	var failure error
 	failed, inARow := map[string]bool{}, 0
@@ -179,7 +179,8 @@ func (r *Reporter) keep(key operation, counters registry.Counters) {
 	r.merge(key, counters)
 }
 
-// Close ends the goroutine and sends the remaining counts. It returns an error if ctx ends before that.
+// Close ends the goroutine and sends the remaining counts. It returns an error if ctx ends before
+// that.
 func (r *Reporter) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true

@@ -16,7 +16,8 @@ import (
 // ErrDown is the error of a Redis that is down.
 var ErrDown = errors.Join(registry.ErrUnreachable, errors.New("connection refused"))
 
-// Store is a gateway.Store that counts calls. By default reads miss, leases are given, and fills are stored and forgotten.
+// Store is a gateway.Store that counts calls. By default reads miss, leases are given, and fills
+// are stored and forgotten.
 type Store struct {
 	mu    sync.Mutex
 	calls map[string]int
