@@ -86,7 +86,8 @@ func (a Audit) check() error {
 		return fmt.Errorf("WithAudit: the share must be more than 0 and at most 1, not %v", a.Share)
 	}
 	if slices.ContainsFunc(a.Operations, func(o Operation) bool { return o.Module == "" }) {
-		return errors.New("WithAudit: an operation has no module; leave Operations empty to audit all of them")
+		return errors.New("WithAudit: an operation has no module; " +
+			"leave Operations empty to audit all of them")
 	}
 	return positive("WithAudit: Grace", a.Grace)
 }

@@ -43,7 +43,9 @@ type served interface {
 }
 
 // auditHit audits a fresh hit in Redis, if it is drawn.
-func (a *auditor) auditHit(ctx context.Context, key Key, entry registry.Key, hit registry.Lookup, out any, load loadFunc) {
+func (a *auditor) auditHit(
+	ctx context.Context, key Key, entry registry.Key, hit registry.Lookup, out any, load loadFunc,
+) {
 	if hit.Stale {
 		return
 	}
@@ -53,7 +55,9 @@ func (a *auditor) auditHit(ctx context.Context, key Key, entry registry.Key, hit
 }
 
 // auditNear audits a hit in the near cache, if it is drawn.
-func (a *auditor) auditNear(ctx context.Context, key Key, nearKey near.Key, out any, load loadFunc) {
+func (a *auditor) auditNear(
+	ctx context.Context, key Key, nearKey near.Key, out any, load loadFunc,
+) {
 	rule := a.sampler.draw(key)
 	if rule == nil {
 		return
@@ -64,7 +68,9 @@ func (a *auditor) auditNear(ctx context.Context, key Key, nearKey near.Key, out 
 }
 
 // start audits in the background, unless too many audits run.
-func (a *auditor) start(ctx context.Context, rule *Audit, key Key, entry served, out any, load loadFunc) {
+func (a *auditor) start(
+	ctx context.Context, rule *Audit, key Key, entry served, out any, load loadFunc,
+) {
 	if !a.sampler.begin() {
 		return
 	}
@@ -72,7 +78,9 @@ func (a *auditor) start(ctx context.Context, rule *Audit, key Key, entry served,
 	started := a.background.Start(ctx, func(ctx context.Context) {
 		defer a.sampler.end()
 		operation := Operation{key.Module, key.Operation}
-		result := a.contained(operation, func() AuditResult { return a.audit(ctx, rule, entry, as, load) })
+		result := a.contained(operation, func() AuditResult {
+			return a.audit(ctx, rule, entry, as, load)
+		})
 		a.sampler.count(operation, result)
 		if a.observer != nil {
 			a.observer.Audited(ctx, key.Module, key.Operation, result)
@@ -91,7 +99,8 @@ func (a *auditor) contained(operation Operation, audit func() AuditResult) (resu
 	defer func() {
 		if value := recover(); value != nil {
 			result = AuditInconclusive
-			a.failures.add(operation.Module, operation.Name, redact.Panic("the loader, or Equal, panicked in an audit", value))
+			err := redact.Panic("the loader, or Equal, panicked in an audit", value)
+			a.failures.add(operation.Module, operation.Name, err)
 		}
 	}()
 	return audit()
@@ -101,7 +110,9 @@ func (a *auditor) contained(operation Operation, audit func() AuditResult) (resu
 // entry was live all the time. Then no invalidation followed the change that the first load saw.
 // One load is not enough: its invalidation may be on its way, and it may come from a replica that
 // lags.
-func (a *auditor) audit(ctx context.Context, rule *Audit, entry served, as reflect.Type, load loadFunc) AuditResult {
+func (a *auditor) audit(
+	ctx context.Context, rule *Audit, entry served, as reflect.Type, load loadFunc,
+) AuditResult {
 	if !entry.live(ctx) {
 		return AuditInconclusive
 	}
@@ -125,7 +136,9 @@ func (a *auditor) audit(ctx context.Context, rule *Audit, entry served, as refle
 	return AuditInconsistent
 }
 
-func (a *auditor) sameAsSource(ctx context.Context, rule *Audit, entry served, as reflect.Type, load loadFunc) (bool, error) {
+func (a *auditor) sameAsSource(
+	ctx context.Context, rule *Audit, entry served, as reflect.Type, load loadFunc,
+) (bool, error) {
 	loaded, missing, err := a.load(ctx, load)
 	if err != nil {
 		return false, err
@@ -145,7 +158,9 @@ func (a *auditor) sameAsSource(ctx context.Context, rule *Audit, entry served, a
 }
 
 // load returns what the source has, encoded, or that it has nothing.
-func (a *auditor) load(ctx context.Context, load loadFunc) (payload []byte, missing bool, err error) {
+func (a *auditor) load(
+	ctx context.Context, load loadFunc,
+) (payload []byte, missing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.loadTimeout)
 	defer cancel()
 	value, err := load(ctx)

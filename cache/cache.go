@@ -118,7 +118,9 @@ type Cache interface {
 //
 // What Fetch returns from the cache was encoded and decoded. With the default codec, a T should be
 // a type that survives JSON.
-func Fetch[T any](ctx context.Context, c Cache, key Key, load func(context.Context) (T, error)) (T, error) {
+func Fetch[T any](
+	ctx context.Context, c Cache, key Key, load func(context.Context) (T, error),
+) (T, error) {
 	var value T
 	err := c.Fetch(ctx, key, &value, func(ctx context.Context) (any, error) { return load(ctx) })
 	if err != nil {

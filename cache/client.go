@@ -48,8 +48,8 @@ type Client struct {
 // connections that leave its pool.
 func New(client redis.UniversalClient, namespace string, opts ...Option) (*Client, error) {
 	if !obeysDeadlines(client) {
-		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis client, " +
-			"so that a Redis that hangs cannot hold up the application")
+		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis " +
+			"client, so that a Redis that hangs cannot hold up the application")
 	}
 	o, err := newOptions(namespace, opts)
 	if err != nil {
@@ -61,15 +61,18 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	}
 	failures := newFailures(o.logger, o.failureHook)
 	guard := fence.New(client, store, o.fenceWait, func(err error) { failures.report("", "", err) })
-	return newClient(gateway.Fenced(store, guard), o, failures, func(config near.Config) (*near.Cache, error) {
-		config.Client, config.Generation, config.ReadsReplicas = client, guard.Generation, guard.ReadsReplicas
+	openNear := func(config near.Config) (*near.Cache, error) {
+		config.Client = client
+		config.Generation, config.ReadsReplicas = guard.Generation, guard.ReadsReplicas
 		return near.New(config)
-	})
+	}
+	return newClient(gateway.Fenced(store, guard), o, failures, openNear)
 }
 
 // newClient returns a Client over a store. openNear opens the near cache, if the options want one.
 func newClient(
-	store gateway.Store, o options, failures *failures, openNear func(near.Config) (*near.Cache, error),
+	store gateway.Store, o options, failures *failures,
+	openNear func(near.Config) (*near.Cache, error),
 ) (*Client, error) {
 	c := &Client{background: background.New(failures.panicked), unwatch: func() {}}
 	known := &modules{}
@@ -80,10 +83,12 @@ func newClient(
 		InvalidationTimeout: o.invalidationTimeout,
 		Background:          c.background,
 		Hooks: gateway.Hooks{
-			Failed:  failures.add,
-			Filled:  observedFills(o.observer),
-			Leased:  known.add,
-			Changed: func(slot registry.Slot, operation, user string) { c.near.Changed(slot, operation, user) },
+			Failed: failures.add,
+			Filled: observedFills(o.observer),
+			Leased: known.add,
+			Changed: func(slot registry.Slot, operation, user string) {
+				c.near.Changed(slot, operation, user)
+			},
 		},
 	})
 	known.gateway = c.gateway
@@ -92,12 +97,14 @@ func newClient(
 	c.reports = report.New(c.statistics.send, o.reportInterval)
 	failures.reports, c.statistics.reports = c.reports, c.reports
 	c.invalidator = &invalidator{
-		gateway: c.gateway, modules: known, failures: failures, observer: o.observer, timeout: o.timeout,
+		gateway: c.gateway, modules: known, failures: failures,
+		observer: o.observer, timeout: o.timeout,
 	}
 	c.outbox = outbox.New(c.invalidator.deliver, known.all, c.background)
 	c.invalidator.outbox = c.outbox
 	if err := c.openNear(o, failures, openNear); err != nil {
-		return nil, errors.Join(fmt.Errorf("cache: WithNearCache: %w", err), c.Close(context.Background()))
+		err = fmt.Errorf("cache: WithNearCache: %w", err)
+		return nil, errors.Join(err, c.Close(context.Background()))
 	}
 	c.loader = c.newLoader(o, failures)
 	if o.observer != nil {
@@ -106,7 +113,9 @@ func newClient(
 	return c, nil
 }
 
-func (c *Client) openNear(o options, failures *failures, open func(near.Config) (*near.Cache, error)) (err error) {
+func (c *Client) openNear(
+	o options, failures *failures, open func(near.Config) (*near.Cache, error),
+) (err error) {
 	if o.nearCache == nil {
 		return nil
 	}
@@ -123,7 +132,8 @@ func (c *Client) openNear(o options, failures *failures, open func(near.Config) 
 func (c *Client) newLoader(o options, failures *failures) *loader {
 	early := &headStarts{beta: o.earlyRefresh}
 	loads := &loads{
-		gateway: c.gateway, outbox: c.outbox, background: c.background, failures: failures, codec: o.codec, early: early,
+		gateway: c.gateway, outbox: c.outbox, background: c.background, failures: failures,
+		codec: o.codec, early: early,
 		waiter: waiter{gateway: c.gateway, loadWait: o.loadWait, timeout: o.timeout},
 	}
 	loads.flights.MaxWait = o.sharedLoadWait
@@ -133,12 +143,14 @@ func (c *Client) newLoader(o options, failures *failures) *loader {
 		observer: o.observer, codec: o.codec, timeout: o.timeout, loadWait: o.loadWait,
 		loads: loads,
 		refresher: &refresher{
-			gateway: c.gateway, background: c.background, failures: failures, loads: loads, early: early,
+			gateway: c.gateway, background: c.background, failures: failures,
+			loads: loads, early: early,
 			timeout: o.timeout, refreshTimeout: o.refreshTimeout,
 		},
 		auditor: &auditor{
-			sampler: newSampler(o.audits), gateway: c.gateway, outbox: c.outbox, near: c.near, background: c.background,
-			failures: failures, codec: o.codec, observer: o.observer, loadTimeout: o.refreshTimeout,
+			sampler: newSampler(o.audits), gateway: c.gateway, outbox: c.outbox, near: c.near,
+			background: c.background,
+			failures:   failures, codec: o.codec, observer: o.observer, loadTimeout: o.refreshTimeout,
 		},
 	}
 }
@@ -158,9 +170,13 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 
 // figures returns what the observer may ask for.
 func (c *Client) figures() Figures {
-	figures := Figures{QueuedInvalidations: c.outbox.Len(), Breakers: breakerFigures(c.gateway.Breakers())}
-	figures.NearEntries, figures.NearBytes = c.near.Size()
-	return figures
+	entries, bytes := c.near.Size()
+	return Figures{
+		NearEntries:         entries,
+		NearBytes:           bytes,
+		QueuedInvalidations: c.outbox.Len(),
+		Breakers:            breakerFigures(c.gateway.Breakers()),
+	}
 }
 
 // Close ends the work in the background, including the contexts of loads of stale entries. It tries
@@ -177,7 +193,9 @@ func (c *Client) Close(ctx context.Context) error {
 
 // Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
 // the value of load cannot be assigned to it.
-func (c *Client) Fetch(ctx context.Context, key Key, out any, load func(context.Context) (any, error)) error {
+func (c *Client) Fetch(
+	ctx context.Context, key Key, out any, load func(context.Context) (any, error),
+) error {
 	return c.loader.fetch(ctx, key, out, load)
 }
 

@@ -17,14 +17,17 @@ func (l *loader) get(ctx context.Context, key Key, out any) (found bool, err err
 		_, found, err = l.read(ctx, key, out)
 		return found, err
 	}
-	ctx, done := l.observer.StartRequest(ctx, Request{Verb: VerbGet, Module: key.Module, Operation: key.Operation})
+	request := Request{Verb: VerbGet, Module: key.Module, Operation: key.Operation}
+	ctx, done := l.observer.StartRequest(ctx, request)
 	outcome, found, err := l.read(ctx, key, out)
 	done(outcome, err)
 	return found, err
 }
 
 // read reads an entry without loading it.
-func (l *loader) read(ctx context.Context, key Key, out any) (outcome Outcome, found bool, err error) {
+func (l *loader) read(
+	ctx context.Context, key Key, out any,
+) (outcome Outcome, found bool, err error) {
 	if err := dest.Check(out); err != nil {
 		return OutcomeError, false, err
 	}

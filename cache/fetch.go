@@ -42,7 +42,8 @@ func (l *loader) fetch(ctx context.Context, key Key, out any, load loadFunc) (er
 		_, err = l.serve(ctx, key, out, load)
 		return err
 	}
-	ctx, done := l.observer.StartRequest(ctx, Request{Verb: VerbFetch, Module: key.Module, Operation: key.Operation})
+	request := Request{Verb: VerbFetch, Module: key.Module, Operation: key.Operation}
+	ctx, done := l.observer.StartRequest(ctx, request)
 	outcome, err := OutcomeMiss, errNoReturn
 	defer func() { done(outcome, err) }()
 	outcome, err = l.serve(ctx, key, out, observedLoad(l.observer, key, load))
@@ -89,7 +90,8 @@ func (l *loader) serve(ctx context.Context, key Key, out any, load loadFunc) (Ou
 	if err := ctx.Err(); err != nil {
 		return OutcomeError, err
 	}
-	return outcomeOfMiss(lookup), l.load(ctx, miss{key: entry, lookup: lookup, left: left}, out, load)
+	m := miss{key: entry, lookup: lookup, left: left}
+	return outcomeOfMiss(lookup), l.load(ctx, m, out, load)
 }
 
 // load gets the value of an entry that neither the near cache nor Redis has. If the load of another
@@ -166,7 +168,9 @@ func (l *loader) use(key registry.Key, hit registry.Lookup, out any) bool {
 
 // countHit counts a hit, and refreshes an entry that is stale or close to its end. Redis counts a
 // stale hit itself when it leases the entry for a refresh.
-func (l *loader) countHit(ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc) {
+func (l *loader) countHit(
+	ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc,
+) {
 	if !hit.Stale {
 		l.refresher.refreshEarly(ctx, key, hit, load)
 	}
@@ -190,7 +194,9 @@ func (l *loader) getNear(key near.Key, out any) (found bool, err error) {
 
 // putNear keeps what out holds after a hit. It keeps an entry that is refreshed early for less time
 // than it has left, so that this process reads Redis again before the end.
-func (l *loader) putNear(key near.Key, entry registry.Key, out any, hit registry.Lookup, stamp heads.Stamp) {
+func (l *loader) putNear(
+	key near.Key, entry registry.Key, out any, hit registry.Lookup, stamp heads.Stamp,
+) {
 	if l.near == nil {
 		return
 	}

@@ -27,7 +27,8 @@ var (
 	errNoUser      = errors.New("cache: the user is empty; name one, or invalidate the module")
 )
 
-var errCoalesced = fmt.Errorf("%w: %w: one that covers it waits already", ErrQueued, registry.ErrUnreachable)
+var errCoalesced = fmt.Errorf("%w: %w: one that covers it waits already",
+	ErrQueued, registry.ErrUnreachable)
 
 // invalidator invalidates entries. What does not reach Redis goes to the outbox.
 type invalidator struct {
@@ -73,7 +74,9 @@ func (i *invalidator) userEverywhere(ctx context.Context, user string, mode regi
 
 // modulesOrQueue returns the modules of the namespace. If their list is out of reach, it queues the
 // invalidation for every module and returns the modules that it knows.
-func (i *invalidator) modulesOrQueue(ctx context.Context, scope outbox.Scope, mode registry.Mode) ([]string, error) {
+func (i *invalidator) modulesOrQueue(
+	ctx context.Context, scope outbox.Scope, mode registry.Mode,
+) ([]string, error) {
 	if i.modules.unlisted.Load() {
 		if err := i.coalesce(outbox.EveryModule, scope, mode); err != nil {
 			return i.modules.known(), err
@@ -83,7 +86,9 @@ func (i *invalidator) modulesOrQueue(ctx context.Context, scope outbox.Scope, mo
 	return modules, i.enqueue(err, outbox.EveryModule, scope, mode)
 }
 
-func (i *invalidator) userIn(ctx context.Context, user string, modules []string, mode registry.Mode) error {
+func (i *invalidator) userIn(
+	ctx context.Context, user string, modules []string, mode registry.Mode,
+) error {
 	failed := make([]error, len(modules))
 	var group errgroup.Group
 	group.SetLimit(maxInvalidations)
@@ -104,11 +109,14 @@ func (i *invalidator) userIn(ctx context.Context, user string, modules []string,
 
 // invalidate tries Redis whatever the breakers say, because an invalidation must not be lost to
 // save time. It does not try if one that covers it waits already.
-func (i *invalidator) invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
+func (i *invalidator) invalidate(
+	ctx context.Context, module string, scope registry.Scope, mode registry.Mode,
+) error {
 	if module == "" {
 		return errNoModule
 	}
-	return observed(ctx, i.observer, invalidationOf(module, scope, mode), func(ctx context.Context) error {
+	invalidation := invalidationOf(module, scope, mode)
+	return observed(ctx, i.observer, invalidation, func(ctx context.Context) error {
 		queued := outbox.Scope{Operation: scope.Operation, User: scope.User}
 		if err := i.coalesce(module, queued, mode); err != nil {
 			return err
@@ -130,13 +138,16 @@ func (i *invalidator) entry(ctx context.Context, key Key) error {
 		if err := i.coalesce(entry.Module, queued, registry.ModeHard); err != nil {
 			return err
 		}
-		return i.enqueue(i.gateway.Remove(ctx, i.timeout, entry), entry.Module, queued, registry.ModeHard)
+		err := i.gateway.Remove(ctx, i.timeout, entry)
+		return i.enqueue(err, entry.Module, queued, registry.ModeHard)
 	})
 }
 
 // enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to its error. It
 // does not queue what Redis rejects, which would never succeed.
-func (i *invalidator) enqueue(err error, module string, scope outbox.Scope, mode registry.Mode) error {
+func (i *invalidator) enqueue(
+	err error, module string, scope outbox.Scope, mode registry.Mode,
+) error {
 	if err == nil || errors.Is(err, registry.ErrRejected) {
 		return err
 	}
@@ -155,11 +166,14 @@ func (i *invalidator) coalesce(module string, scope outbox.Scope, mode registry.
 }
 
 // deliver is how the outbox reaches Redis.
-func (i *invalidator) deliver(ctx context.Context, module string, scope outbox.Scope, mode registry.Mode) error {
+func (i *invalidator) deliver(
+	ctx context.Context, module string, scope outbox.Scope, mode registry.Mode,
+) error {
 	if scope.ID != "" {
 		return i.gateway.RemoveUnguarded(ctx, registry.Key{
 			Slot: i.gateway.Slot(module), Operation: scope.Operation, User: scope.User, ID: scope.ID,
 		})
 	}
-	return i.gateway.Invalidate(ctx, module, registry.Scope{Operation: scope.Operation, User: scope.User}, mode)
+	covered := registry.Scope{Operation: scope.Operation, User: scope.User}
+	return i.gateway.Invalidate(ctx, module, covered, mode)
 }

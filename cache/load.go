@@ -135,7 +135,9 @@ func loadUnnamed(ctx context.Context, out any, load loadFunc) error {
 
 // loadAndFill loads and stores a value. It releases the load lock, if the ticket has it, however
 // the load ends. Redis releases the lock itself in a fill that it stores or fences.
-func (s *loads) loadAndFill(ctx context.Context, key registry.Key, t ticket, load loadFunc) (result loaded, err error) {
+func (s *loads) loadAndFill(
+	ctx context.Context, key registry.Key, t ticket, load loadFunc,
+) (result loaded, err error) {
 	defer func() {
 		if t.locked {
 			s.background.Start(ctx, func(ctx context.Context) { s.gateway.Unlock(ctx, key) })
@@ -162,8 +164,8 @@ func (s *loads) loadAndFill(ctx context.Context, key registry.Key, t ticket, loa
 func (s *loads) load(ctx context.Context, key registry.Key, load loadFunc) (any, error) {
 	ctx, ok := flight.Nested(ctx, nestedKey{s, key})
 	if !ok {
-		err := fmt.Errorf("%w: an entry of %s, operation %s: give one of them another operation or other params, "+
-			"or read the source in the loader", ErrLoadCycle, key.Slot, key.Operation)
+		err := fmt.Errorf("%w: an entry of %s, operation %s: give one of them another operation or "+
+			"other params, or read the source in the loader", ErrLoadCycle, key.Slot, key.Operation)
 		s.failures.add(key.Module, key.Operation, err)
 		return nil, err
 	}
@@ -178,7 +180,9 @@ type nestedKey struct {
 
 // fill encodes and stores a loaded value, even if all callers have left. The payload is nil if the
 // value cannot be encoded. The outcome is 0 if Redis did not answer or lacks an invalidation.
-func (s *loads) fill(ctx context.Context, key registry.Key, t ticket, value any) ([]byte, registry.Outcome) {
+func (s *loads) fill(
+	ctx context.Context, key registry.Key, t ticket, value any,
+) ([]byte, registry.Outcome) {
 	payload, err := encode(s.codec, value)
 	if err != nil {
 		s.failures.add(key.Module, key.Operation, err)
@@ -187,7 +191,8 @@ func (s *loads) fill(ctx context.Context, key registry.Key, t ticket, value any)
 	if s.outbox.Covers(key) {
 		return payload, 0
 	}
-	outcome, _ := s.gateway.Set(context.WithoutCancel(ctx), t.left, key, payload, t.token) // it reports failures
+	// The gateway reports failures.
+	outcome, _ := s.gateway.Set(context.WithoutCancel(ctx), t.left, key, payload, t.token)
 	if outcome == registry.Refused {
 		s.failures.add(key.Module, key.Operation, refusal(key, len(payload)))
 	}
@@ -199,7 +204,7 @@ func (s *loads) fillNegative(ctx context.Context, key registry.Key, t ticket) re
 	if s.outbox.Covers(key) {
 		return 0
 	}
-	outcome, _ := s.gateway.SetNegative(context.WithoutCancel(ctx), t.left, key, t.token) // it reports failures
+	outcome, _ := s.gateway.SetNegative(context.WithoutCancel(ctx), t.left, key, t.token)
 	return outcome
 }
 
@@ -222,7 +227,8 @@ func refusal(key registry.Key, size int) error {
 func (s *loads) stuck(key registry.Key) error {
 	err := fmt.Errorf("%w: an entry of %s, operation %s: give the load a deadline; "+
 		"if its loader uses the cache, pass on the context that it gets; "+
-		"if loads take longer than %s, raise WithSharedLoadWait", ErrLoadStuck, key.Slot, key.Operation, s.flights.MaxWait)
+		"if loads take longer than %s, raise WithSharedLoadWait",
+		ErrLoadStuck, key.Slot, key.Operation, s.flights.MaxWait)
 	s.failures.add(key.Module, key.Operation, err)
 	return err
 }
@@ -235,5 +241,6 @@ func (s *loads) orphanPanicked(key flightKey, value *flight.Panic) {
 			s.failures.panicked(value)
 		}
 	}()
-	s.failures.add(key.Module, key.Operation, redact.Panic("a loader panicked after its caller had left", value))
+	err := redact.Panic("a loader panicked after its caller had left", value)
+	s.failures.add(key.Module, key.Operation, err)
 }

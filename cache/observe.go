@@ -52,7 +52,10 @@ func fillOf(outcome registry.Outcome, err error) Fill {
 
 // observed does an invalidation that the application asked for. The observer, if there is one, sees
 // it.
-func observed(ctx context.Context, observer Observer, invalidation Invalidation, invalidate func(context.Context) error) error {
+func observed(
+	ctx context.Context, observer Observer, invalidation Invalidation,
+	invalidate func(context.Context) error,
+) error {
 	if observer == nil {
 		return invalidate(ctx)
 	}
@@ -70,7 +73,9 @@ func invalidationOf(module string, scope registry.Scope, mode registry.Mode) Inv
 	case scope.Operation != "":
 		extent = ExtentOperation
 	}
-	return Invalidation{Module: module, Operation: scope.Operation, Extent: extent, Soft: mode == registry.ModeSoft}
+	return Invalidation{
+		Module: module, Operation: scope.Operation, Extent: extent, Soft: mode == registry.ModeSoft,
+	}
 }
 
 func breakerFigures(states []gateway.BreakerState) []BreakerFigure {

@@ -63,7 +63,9 @@ const (
 // refreshStale refreshes a stale entry in the background and returns true. It returns false if a
 // refresh is under way, was tried a moment ago, or too many others are. Without a token it asks
 // Redis whether this process must do it.
-func (r *refresher) refreshStale(ctx context.Context, key registry.Key, token registry.Token, load loadFunc) bool {
+func (r *refresher) refreshStale(
+	ctx context.Context, key registry.Key, token registry.Token, load loadFunc,
+) bool {
 	return r.start(ctx, key, key, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
 		if token != "" {
 			return token, refreshDone
@@ -73,7 +75,9 @@ func (r *refresher) refreshStale(ctx context.Context, key registry.Key, token re
 }
 
 // refreshEarly refreshes a fresh entry in the background if it is close to its end.
-func (r *refresher) refreshEarly(ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc) {
+func (r *refresher) refreshEarly(
+	ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc,
+) {
 	if r.early.beta == 0 || hit.Negative || hit.Remaining > r.early.headStart(key.Module, key.Operation) {
 		return
 	}
@@ -88,7 +92,9 @@ func (r *refresher) refreshEarly(ctx context.Context, key registry.Key, hit regi
 	})
 }
 
-func (r *refresher) claimStale(ctx context.Context, key registry.Key) (registry.Token, refreshOutcome) {
+func (r *refresher) claimStale(
+	ctx context.Context, key registry.Key,
+) (registry.Token, refreshOutcome) {
 	lookup, err := r.gateway.Lease(ctx, r.timeout, key, r.refreshTimeout)
 	switch {
 	case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
@@ -102,7 +108,9 @@ func (r *refresher) claimStale(ctx context.Context, key registry.Key) (registry.
 
 // start refreshes an entry in the background if this process gets the claim. The claim holds the
 // load lock of a key: that of the entry, which its fill releases, or another one.
-func (r *refresher) start(ctx context.Context, key, lock registry.Key, load loadFunc, claim claim) bool {
+func (r *refresher) start(
+	ctx context.Context, key, lock registry.Key, load loadFunc, claim claim,
+) bool {
 	if !r.refreshes.begin(key) {
 		return false
 	}
@@ -128,7 +136,9 @@ func (r *refresher) start(ctx context.Context, key, lock registry.Key, load load
 	return started
 }
 
-func (r *refresher) try(ctx context.Context, key registry.Key, load loadFunc, claim claim) refreshOutcome {
+func (r *refresher) try(
+	ctx context.Context, key registry.Key, load loadFunc, claim claim,
+) refreshOutcome {
 	defer r.refreshes.end()
 	token, outcome := claim(ctx)
 	if token == "" {
@@ -145,7 +155,9 @@ func (r *refresher) try(ctx context.Context, key registry.Key, load loadFunc, cl
 
 // load loads and stores an entry within the time for a refresh. A panic of the loader becomes an
 // error, because there is no caller to panic in.
-func (r *refresher) load(ctx context.Context, key flightKey, token registry.Token, load loadFunc) (err error) {
+func (r *refresher) load(
+	ctx context.Context, key flightKey, token registry.Token, load loadFunc,
+) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.refreshTimeout)
 	defer cancel()
 	defer func() {

@@ -54,7 +54,8 @@ var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 func newOptions(namespace string, opts []Option) (options, error) {
 	if !namespaceName.MatchString(namespace) {
-		return options{}, fmt.Errorf("the namespace %.70q must consist of 1 to 63 letters, digits, '.', '_' and '-'", namespace)
+		return options{}, fmt.Errorf("the namespace %.70q must consist of 1 to 63 letters, "+
+			"digits, '.', '_' and '-'", namespace)
 	}
 	o := options{
 		namespace:           namespace,
@@ -71,7 +72,8 @@ func newOptions(namespace string, opts []Option) (options, error) {
 		option(&o)
 	}
 	if o.codec == nil || o.logger == nil {
-		return options{}, errors.New("WithCodec and WithLogger: nil; leave them out, or discard with slog.DiscardHandler")
+		return options{}, errors.New("WithCodec and WithLogger: nil; leave them out, " +
+			"or discard with slog.DiscardHandler")
 	}
 	return o, errors.Join(
 		positive("WithTimeout", o.timeout),

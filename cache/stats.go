@@ -105,15 +105,20 @@ func (s *statistics) ofModule(ctx context.Context, module string) (ModuleStats, 
 	stats := ModuleStats{Module: module, Keys: found.Keys}
 	for operation, o := range found.Operations {
 		stats.Operations = append(stats.Operations, OperationStats{
-			Operation: operation, TTL: o.TTL, Keys: o.Keys, Hits: o.Hits, Stale: o.Stale, Misses: o.Misses, Errors: o.Errors,
+			Operation: operation, TTL: o.TTL, Keys: o.Keys,
+			Hits: o.Hits, Stale: o.Stale, Misses: o.Misses, Errors: o.Errors,
 		})
 	}
-	slices.SortFunc(stats.Operations, func(a, b OperationStats) int { return cmp.Compare(a.Operation, b.Operation) })
+	slices.SortFunc(stats.Operations, func(a, b OperationStats) int {
+		return cmp.Compare(a.Operation, b.Operation)
+	})
 	return stats, nil
 }
 
 // send is how the reporter reaches Redis. It drops counts that Redis rejects.
-func (s *statistics) send(ctx context.Context, module, operation string, counters registry.Counters) error {
+func (s *statistics) send(
+	ctx context.Context, module, operation string, counters registry.Counters,
+) error {
 	err := s.gateway.Report(ctx, module, operation, counters)
 	if err != nil {
 		s.failures.reportContained(module, operation, err)

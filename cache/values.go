@@ -34,7 +34,8 @@ func decode(codec Codec, payload []byte, out any) error {
 		return nil
 	}
 	dest.Clear(out)
-	message := fmt.Sprintf("%v: a stored entry cannot be decoded by %T into a %T: it was made from another type", ErrCodec, codec, out)
+	message := fmt.Sprintf("%v: a stored entry cannot be decoded by %T into a %T: "+
+		"it was made from another type", ErrCodec, codec, out)
 	return redact.New(message, ErrCodec, err)
 }
 

@@ -40,7 +40,9 @@ func (w waiter) limit(ctx context.Context, lock time.Duration) time.Duration {
 // wait waits until another process has stored an entry, or the limit is reached. It returns the
 // hit, or the lease to load with. That is the miss of the caller or, if the other process stored
 // nothing, a lease with the load lock.
-func (w waiter) wait(ctx context.Context, key registry.Key, miss registry.Lookup, limit time.Duration) registry.Lookup {
+func (w waiter) wait(
+	ctx context.Context, key registry.Key, miss registry.Lookup, limit time.Duration,
+) registry.Lookup {
 	end := time.Now().Add(limit)
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
 		left := time.Until(end)
@@ -66,7 +68,9 @@ func (w waiter) wait(ctx context.Context, key registry.Key, miss registry.Lookup
 
 // takeOver asks for the load lock, which no process seemed to hold. The wait goes on if another
 // process was faster.
-func (w waiter) takeOver(ctx context.Context, key registry.Key, miss registry.Lookup) (lookup registry.Lookup, ended bool) {
+func (w waiter) takeOver(
+	ctx context.Context, key registry.Key, miss registry.Lookup,
+) (lookup registry.Lookup, ended bool) {
 	lookup, err := w.gateway.Lease(ctx, w.timeout, key, w.loadWait)
 	switch {
 	case err != nil:

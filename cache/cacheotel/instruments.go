@@ -29,8 +29,12 @@ type instruments struct {
 
 // A hit in memory takes less than a microsecond, a hit in Redis tens of them, a load up to seconds.
 var (
-	requestBuckets = []float64{1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
-	loadBuckets    = []float64{1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 7.5e-2, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	requestBuckets = []float64{
+		1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+	}
+	loadBuckets = []float64{
+		1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 7.5e-2, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+	}
 )
 
 func newInstruments(meter metric.Meter) (i instruments, err error) {
@@ -59,7 +63,9 @@ func newInstruments(meter metric.Meter) (i instruments, err error) {
 }
 
 // watch reports the figures whenever they are collected, until stop is called.
-func (i instruments) watch(meter metric.Meter, namespace attribute.KeyValue, figures func() cache.Figures) (stop func(), err error) {
+func (i instruments) watch(
+	meter metric.Meter, namespace attribute.KeyValue, figures func() cache.Figures,
+) (stop func(), err error) {
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		now := figures()
 		at := metric.WithAttributes(namespace)

@@ -93,7 +93,9 @@ func (o *Observer) Watch(namespace string, figures func() cache.Figures) (stop f
 }
 
 // StartRequest implements cache.Observer.
-func (o *Observer) StartRequest(ctx context.Context, r cache.Request) (context.Context, func(cache.Outcome, error)) {
+func (o *Observer) StartRequest(
+	ctx context.Context, r cache.Request,
+) (context.Context, func(cache.Outcome, error)) {
 	began := time.Now()
 	ctx, span := o.start(ctx, "cache."+string(r.Verb), r.Module, r.Operation)
 	return ctx, func(outcome cache.Outcome, err error) {
@@ -105,7 +107,9 @@ func (o *Observer) StartRequest(ctx context.Context, r cache.Request) (context.C
 }
 
 // StartLoad implements cache.Observer.
-func (o *Observer) StartLoad(ctx context.Context, module, operation string) (context.Context, func(error)) {
+func (o *Observer) StartLoad(
+	ctx context.Context, module, operation string,
+) (context.Context, func(error)) {
 	began := time.Now()
 	ctx, span := o.start(ctx, "cache.load", module, operation)
 	return ctx, func(err error) {
@@ -115,7 +119,9 @@ func (o *Observer) StartLoad(ctx context.Context, module, operation string) (con
 }
 
 // StartInvalidation implements cache.Observer.
-func (o *Observer) StartInvalidation(ctx context.Context, i cache.Invalidation) (context.Context, func(error)) {
+func (o *Observer) StartInvalidation(
+	ctx context.Context, i cache.Invalidation,
+) (context.Context, func(error)) {
 	ctx, span := o.start(ctx, "cache.invalidate", i.Module, i.Operation)
 	extent, soft := extentKey.String(string(i.Extent)), softKey.Bool(i.Soft)
 	span.SetAttributes(extent, soft)
@@ -131,12 +137,16 @@ func (o *Observer) Filled(ctx context.Context, module, operation string, fill ca
 }
 
 // Audited implements cache.Observer.
-func (o *Observer) Audited(ctx context.Context, module, operation string, result cache.AuditResult) {
+func (o *Observer) Audited(
+	ctx context.Context, module, operation string, result cache.AuditResult,
+) {
 	o.metrics.audits.Add(ctx, 1, o.attributes(module, operation, nil, auditKey.String(string(result))))
 }
 
 // start begins a span, named after the verb and the operation.
-func (o *Observer) start(ctx context.Context, verb, module, operation string) (context.Context, trace.Span) {
+func (o *Observer) start(
+	ctx context.Context, verb, module, operation string,
+) (context.Context, trace.Span) {
 	name := verb + " " + module
 	if operation != "" {
 		name += "." + operation
@@ -152,7 +162,9 @@ func end(span trace.Span, err error) {
 	span.End()
 }
 
-func (o *Observer) attributes(module, operation string, err error, more ...attribute.KeyValue) metric.MeasurementOption {
+func (o *Observer) attributes(
+	module, operation string, err error, more ...attribute.KeyValue,
+) metric.MeasurementOption {
 	all := append(o.names(module, operation), more...)
 	if isFailure(err) {
 		all = append(all, errorType(err))

@@ -26,7 +26,9 @@ type loaded struct {
 }
 
 // Fetch implements cache.Cache.
-func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(context.Context) (any, error)) error {
+func (f *Fake) Fetch(
+	ctx context.Context, key cache.Key, out any, load func(context.Context) (any, error),
+) error {
 	failure := f.record(keyCall("Fetch", key))
 	if err := dest.Check(out); err != nil {
 		return err
@@ -65,7 +67,9 @@ func (f *Fake) Fetch(ctx context.Context, key cache.Key, out any, load func(cont
 	return err
 }
 
-func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load func(context.Context) (any, error)) error {
+func (f *Fake) loadTogether(
+	ctx context.Context, key flightKey, out any, load func(context.Context) (any, error),
+) error {
 	result, started, err := f.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
 		return f.loadAndFill(ctx, key, load)
 	})
@@ -83,7 +87,9 @@ func (f *Fake) loadTogether(ctx context.Context, key flightKey, out any, load fu
 	}
 }
 
-func (f *Fake) loadAndFill(ctx context.Context, key flightKey, load func(context.Context) (any, error)) (loaded, error) {
+func (f *Fake) loadAndFill(
+	ctx context.Context, key flightKey, load func(context.Context) (any, error),
+) (loaded, error) {
 	value, err := f.load(ctx, key.entryKey, load)
 	if errors.Is(err, cache.ErrNotFound) {
 		f.fillNegative(key)
@@ -130,7 +136,9 @@ func (f *Fake) endRefresh(key entryKey, failed bool) {
 }
 
 // load calls the loader, unless that loads its own entry within itself over and over.
-func (f *Fake) load(ctx context.Context, key entryKey, load func(context.Context) (any, error)) (any, error) {
+func (f *Fake) load(
+	ctx context.Context, key entryKey, load func(context.Context) (any, error),
+) (any, error) {
 	ctx, ok := flight.Nested(ctx, nestedKey{f, key})
 	if !ok {
 		return nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module, key.operation)
@@ -144,7 +152,9 @@ type nestedKey struct {
 	key  entryKey
 }
 
-func (f *Fake) loadAlone(ctx context.Context, key entryKey, out any, load func(context.Context) (any, error)) error {
+func (f *Fake) loadAlone(
+	ctx context.Context, key entryKey, out any, load func(context.Context) (any, error),
+) error {
 	return loadUnnamed(ctx, out, func(ctx context.Context) (any, error) { return f.load(ctx, key, load) })
 }
 
@@ -219,24 +229,6 @@ func (f *Fake) fillNegative(key flightKey) {
 	if !f.storeNegative(key.entryKey, key.token) && key.token == f.tokenOf(key.entryKey) {
 		f.remove(key.entryKey)
 	}
-}
-
-func (f *Fake) encode(value any) ([]byte, error) {
-	payload, err := f.codec.Marshal(value)
-	if err != nil {
-		return nil, fmt.Errorf("%w: a %T cannot be encoded: %w", cache.ErrCodec, value, err)
-	}
-	return payload, nil
-}
-
-// decode replaces what out holds. After an error, out holds nothing.
-func (f *Fake) decode(payload []byte, out any) error {
-	dest.Clear(out)
-	err := f.codec.Unmarshal(payload, out)
-	if err != nil {
-		dest.Clear(out)
-	}
-	return err
 }
 
 func refusal(key entryKey, reason string) error {

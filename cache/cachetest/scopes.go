@@ -44,7 +44,9 @@ func (f *Fake) InvalidateSoftly(_ context.Context, s cache.Scope) error {
 	return f.invalidate(failure, f.softEpochs, scope{module: s.Module, operation: s.Operation, user: s.User}, s.Module)
 }
 
-func (f *Fake) invalidateUser(failure error, epochs map[scope]int, user string, modules []string) error {
+func (f *Fake) invalidateUser(
+	failure error, epochs map[scope]int, user string, modules []string,
+) error {
 	if user == "" {
 		return errEmptyName
 	}

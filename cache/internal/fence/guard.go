@@ -28,7 +28,8 @@ import (
 
 // ErrUnfenced says that Redis may have lost invalidations of a module, and may still hold what they
 // covered.
-var ErrUnfenced = errors.New("redis was restarted, failed over or resharded, and the module is not fenced yet; it is loaded from the source")
+var ErrUnfenced = errors.New("redis was restarted, failed over or resharded, " +
+	"and the module is not fenced yet; it is loaded from the source")
 
 const (
 	// checkTimeout bounds a check of a fence, even if the caller that needs it first has less time.
@@ -91,7 +92,9 @@ type Pass struct {
 
 // New returns a Guard of the connections of a *redis.Client or a *redis.ClusterClient. Those of
 // other clients are not watched. It calls report when the server does not say who it is.
-func New(client redis.UniversalClient, fences Fences, wait time.Duration, report func(error)) *Guard {
+func New(
+	client redis.UniversalClient, fences Fences, wait time.Duration, report func(error),
+) *Guard {
 	g := &Guard{
 		fences: fences, wait: wait, report: report,
 		current: map[string]registry.Incarnation{},
@@ -128,7 +131,7 @@ func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
 	if err != nil {
 		return Pass{}, err
 	}
-	if pass := g.passOf(slot); pass.clean != nil && pass.clean.node == node && g.generation.Load() == pass.clean.generation {
+	if pass := g.passOf(slot); pass.clean != nil && g.isCurrent(pass.clean, node) {
 		return pass, nil
 	}
 	done := g.flights.DoChan(slot.String(), func() (any, error) {
@@ -153,7 +156,11 @@ func (g *Guard) Holds(ctx context.Context, pass Pass) bool {
 		return g.disabled.Load()
 	}
 	node, err := g.node(ctx, pass.slot)
-	return err == nil && node == pass.clean.node && g.generation.Load() == pass.clean.generation
+	return err == nil && g.isCurrent(pass.clean, node)
+}
+
+func (g *Guard) isCurrent(found *clean, node *redis.Client) bool {
+	return found.node == node && found.generation == g.generation.Load()
 }
 
 func unanswered(slot registry.Slot, err error) error {

@@ -73,7 +73,9 @@ type flight[V any] struct {
 // The error is the loader's, or that of a context that ended while waiting, or ErrNothingToShare,
 // or one of the reasons not to wait. A panic of load becomes a panic of the caller that started it,
 // with a *Panic. runtime.Goexit does the same.
-func (g *Group[K, V]) Do(ctx context.Context, key K, load func(context.Context) (V, error)) (value V, started bool, err error) {
+func (g *Group[K, V]) Do(
+	ctx context.Context, key K, load func(context.Context) (V, error),
+) (value V, started bool, err error) {
 	f, started := g.board(ctx, key, load)
 	if f == nil {
 		return value, false, ErrCycle
@@ -141,7 +143,9 @@ func (g *Group[K, V]) declareOverdue(key K, f *flight[V]) error {
 
 // board joins the flight of a key or starts one. It returns nil if that flight waits for the
 // caller.
-func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Context) (V, error)) (f *flight[V], started bool) {
+func (g *Group[K, V]) board(
+	ctx context.Context, key K, load func(context.Context) (V, error),
+) (f *flight[V], started bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f, underway := g.flights[key]; underway {
@@ -163,7 +167,9 @@ func (g *Group[K, V]) board(ctx context.Context, key K, load func(context.Contex
 }
 
 // fly runs the loader, however it ends.
-func (g *Group[K, V]) fly(ctx context.Context, key K, f *flight[V], load func(context.Context) (V, error)) {
+func (g *Group[K, V]) fly(
+	ctx context.Context, key K, f *flight[V], load func(context.Context) (V, error),
+) {
 	f.exited = true // until load is seen to return or to panic
 	defer func() {
 		if f.exited {

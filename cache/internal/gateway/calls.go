@@ -20,7 +20,9 @@ func (g *Gateway) Read(ctx context.Context, key registry.Key) (lookup registry.L
 }
 
 // ReadLocked reads an entry and, after a miss, reports whether another process is loading it.
-func (g *Gateway) ReadLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error) {
+func (g *Gateway) ReadLocked(
+	ctx context.Context, key registry.Key,
+) (lookup registry.Lookup, locked bool, err error) {
 	err = g.doKey(ctx, g.config.Timeout, Reading, key, func(ctx context.Context) error {
 		lookup, locked, err = g.config.Store.ReadLocked(ctx, key)
 		return err
@@ -29,7 +31,9 @@ func (g *Gateway) ReadLocked(ctx context.Context, key registry.Key) (lookup regi
 }
 
 // Inspect reads an entry for an audit. It reports no failure, because no caller is affected.
-func (g *Gateway) Inspect(ctx context.Context, key registry.Key) (lookup registry.Lookup, version registry.Version, err error) {
+func (g *Gateway) Inspect(
+	ctx context.Context, key registry.Key,
+) (lookup registry.Lookup, version registry.Version, err error) {
 	err = g.do(ctx, Reading, key.Module, func(ctx context.Context) error {
 		lookup, version, err = g.config.Store.Inspect(ctx, key)
 		return err
@@ -115,7 +119,9 @@ func (g *Gateway) RemoveUnguarded(ctx context.Context, key registry.Key) error {
 
 // Invalidate invalidates a scope of a module, whatever the breakers say. The memory is freed in the
 // background.
-func (g *Gateway) Invalidate(ctx context.Context, module string, scope registry.Scope, mode registry.Mode) error {
+func (g *Gateway) Invalidate(
+	ctx context.Context, module string, scope registry.Scope, mode registry.Mode,
+) error {
 	slot := g.Slot(module)
 	var invalidated registry.Invalidated
 	err := g.doUnguarded(ctx, module, scope.Operation, func(ctx context.Context) (err error) {
@@ -150,13 +156,17 @@ func (g *Gateway) Policy(ctx context.Context, module string) (policy registry.Po
 
 // PolicyUnguarded reads a policy whatever the breakers say, and sets no time limit. The near cache
 // calls it, for which no caller waits.
-func (g *Gateway) PolicyUnguarded(ctx context.Context, slot registry.Slot) (registry.Policy, error) {
+func (g *Gateway) PolicyUnguarded(
+	ctx context.Context, slot registry.Slot,
+) (registry.Policy, error) {
 	policy, _, err := g.config.Store.Policy(ctx, slot)
 	return policy, err
 }
 
 // Report adds to the counts of an operation. It reports no failure.
-func (g *Gateway) Report(ctx context.Context, module, operation string, counters registry.Counters) error {
+func (g *Gateway) Report(
+	ctx context.Context, module, operation string, counters registry.Counters,
+) error {
 	return g.do(ctx, Writing, module, func(ctx context.Context) error {
 		return g.config.Store.Report(ctx, g.Slot(module), operation, counters)
 	})

@@ -22,7 +22,9 @@ type fencedStore struct {
 func Fenced(store Store, guard *fence.Guard) Store { return &fencedStore{Store: store, guard: guard} }
 
 // Read implements Store.
-func (s *fencedStore) Read(ctx context.Context, key registry.Key) (lookup registry.Lookup, err error) {
+func (s *fencedStore) Read(
+	ctx context.Context, key registry.Key,
+) (lookup registry.Lookup, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
 		lookup, err = s.Store.Read(ctx, key)
 		return err
@@ -31,7 +33,9 @@ func (s *fencedStore) Read(ctx context.Context, key registry.Key) (lookup regist
 }
 
 // ReadLocked implements Store.
-func (s *fencedStore) ReadLocked(ctx context.Context, key registry.Key) (lookup registry.Lookup, locked bool, err error) {
+func (s *fencedStore) ReadLocked(
+	ctx context.Context, key registry.Key,
+) (lookup registry.Lookup, locked bool, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
 		lookup, locked, err = s.Store.ReadLocked(ctx, key)
 		return err
@@ -40,7 +44,9 @@ func (s *fencedStore) ReadLocked(ctx context.Context, key registry.Key) (lookup 
 }
 
 // Inspect implements Store.
-func (s *fencedStore) Inspect(ctx context.Context, key registry.Key) (lookup registry.Lookup, version registry.Version, err error) {
+func (s *fencedStore) Inspect(
+	ctx context.Context, key registry.Key,
+) (lookup registry.Lookup, version registry.Version, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
 		lookup, version, err = s.Store.Inspect(ctx, key)
 		return err
@@ -49,7 +55,9 @@ func (s *fencedStore) Inspect(ctx context.Context, key registry.Key) (lookup reg
 }
 
 // Lease implements Store.
-func (s *fencedStore) Lease(ctx context.Context, key registry.Key) (lookup registry.Lookup, err error) {
+func (s *fencedStore) Lease(
+	ctx context.Context, key registry.Key,
+) (lookup registry.Lookup, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
 		lookup, err = s.Store.Lease(ctx, key)
 		return err
@@ -58,7 +66,9 @@ func (s *fencedStore) Lease(ctx context.Context, key registry.Key) (lookup regis
 }
 
 // LeaseLocked implements Store.
-func (s *fencedStore) LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (lookup registry.Lookup, err error) {
+func (s *fencedStore) LeaseLocked(
+	ctx context.Context, key registry.Key, lock time.Duration,
+) (lookup registry.Lookup, err error) {
 	err = s.fenced(ctx, key.Slot, func() error {
 		lookup, err = s.Store.LeaseLocked(ctx, key, lock)
 		return err

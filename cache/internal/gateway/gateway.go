@@ -17,7 +17,8 @@ import (
 )
 
 // ErrPaused says that an open breaker let a call not pass.
-var ErrPaused = fmt.Errorf("%w: it did not serve lately, and is not asked again for up to %s", registry.ErrUnreachable, pause)
+var ErrPaused = fmt.Errorf("%w: it did not serve lately, and is not asked again for up to %s",
+	registry.ErrUnreachable, pause)
 
 // Config says how a Gateway works, and whom it informs. All fields are needed.
 type Config struct {
@@ -73,7 +74,8 @@ func (g *Gateway) Breakers() []BreakerState {
 	var states []BreakerState
 	g.breakers.byUse.Range(func(key, found any) bool {
 		u := key.(use)
-		states = append(states, BreakerState{Module: u.module, Access: u.access, Open: found.(*breaker).paused()})
+		open := found.(*breaker).paused()
+		states = append(states, BreakerState{Module: u.module, Access: u.access, Open: open})
 		return true
 	})
 	return states
@@ -81,7 +83,8 @@ func (g *Gateway) Breakers() []BreakerState {
 
 // doKey makes a call about one entry, and reports a failure.
 func (g *Gateway) doKey(
-	ctx context.Context, timeout time.Duration, access Access, key registry.Key, call func(context.Context) error,
+	ctx context.Context, timeout time.Duration, access Access, key registry.Key,
+	call func(context.Context) error,
 ) error {
 	err := g.doWithin(ctx, timeout, use{key.Module, access}, call)
 	if err != nil && ctx.Err() == nil {
@@ -91,11 +94,15 @@ func (g *Gateway) doKey(
 }
 
 // do makes a call about a module. The caller reports a failure.
-func (g *Gateway) do(ctx context.Context, access Access, module string, call func(context.Context) error) error {
+func (g *Gateway) do(
+	ctx context.Context, access Access, module string, call func(context.Context) error,
+) error {
 	return g.doWithin(ctx, g.config.Timeout, use{module, access}, call)
 }
 
-func (g *Gateway) doWithin(ctx context.Context, timeout time.Duration, u use, call func(context.Context) error) error {
+func (g *Gateway) doWithin(
+	ctx context.Context, timeout time.Duration, u use, call func(context.Context) error,
+) error {
 	breaker, err := g.admit(u)
 	if err != nil {
 		return err
@@ -104,7 +111,9 @@ func (g *Gateway) doWithin(ctx context.Context, timeout time.Duration, u use, ca
 }
 
 // execute makes a call and tells the breaker its outcome.
-func (g *Gateway) execute(ctx context.Context, breaker *breaker, timeout time.Duration, do func(context.Context) error) error {
+func (g *Gateway) execute(
+	ctx context.Context, breaker *breaker, timeout time.Duration, do func(context.Context) error,
+) error {
 	done, err := breaker.gate.Allow()
 	if err != nil {
 		return ErrPaused
@@ -136,7 +145,9 @@ func contained(call func() error) (err error) {
 
 // doUnguarded makes a call whatever the breakers say, in the time for an invalidation, and reports
 // a failure. An invalidation must not be lost to save time.
-func (g *Gateway) doUnguarded(ctx context.Context, module, operation string, call func(context.Context) error) error {
+func (g *Gateway) doUnguarded(
+	ctx context.Context, module, operation string, call func(context.Context) error,
+) error {
 	bounded, cancel := context.WithTimeout(ctx, g.config.InvalidationTimeout)
 	defer cancel()
 	err := contained(func() error { return call(bounded) })

@@ -18,7 +18,9 @@ type Store interface {
 	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
 	SetNegative(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
 	Delete(ctx context.Context, key registry.Key) (bool, error)
-	Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string) (registry.Invalidated, error)
+	Invalidate(
+		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
+	) (registry.Invalidated, error)
 	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
 	Modules(ctx context.Context, namespace string) ([]string, error)
 	Policy(ctx context.Context, slot registry.Slot) (registry.Policy, bool, error)

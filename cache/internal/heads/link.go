@@ -129,7 +129,8 @@ func (l *link) serve() error {
 }
 
 // ErrUnfit says that heads cannot be followed on such connections, however often they are opened.
-var ErrUnfit = errors.New("a near cache needs an address that leads to one primary, which says who it is by INFO")
+var ErrUnfit = errors.New("a near cache needs an address that leads to one primary, " +
+	"which says who it is by INFO")
 
 // unfit adds ErrUnfit to the error of a server that does not say who it is.
 func unfit(err error) error {
@@ -161,7 +162,8 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 	var connected atomic.Bool
 	return redis.NewClient(&redis.Options{
 		// Address and credentials only: go-redis writes to some of the other options.
-		Network: as.Network, Addr: as.Addr, Dialer: respguard.Dialer(as.Dialer, respguard.Application), TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
+		Network: as.Network, Addr: as.Addr, TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
+		Dialer:   respguard.Dialer(as.Dialer, respguard.Application),
 		Username: as.Username, Password: as.Password, CredentialsProvider: as.CredentialsProvider,
 		CredentialsProviderContext: as.CredentialsProviderContext, StreamingCredentialsProvider: as.StreamingCredentialsProvider,
 		DB: as.DB, ClientName: as.ClientName, DisableIdentity: as.DisableIdentity, IdentitySuffix: as.IdentitySuffix,

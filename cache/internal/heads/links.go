@@ -43,7 +43,9 @@ func (ls *Links) fit() error {
 
 // join returns a link to a node, opened in this generation. It reports changes to the tracker until
 // that leaves.
-func (ls *Links) join(ctx context.Context, node *redis.Client, since uint64, t *Tracker) (*link, error) {
+func (ls *Links) join(
+	ctx context.Context, node *redis.Client, since uint64, t *Tracker,
+) (*link, error) {
 	err := ls.fit()
 	if err != nil {
 		return nil, err
@@ -113,7 +115,8 @@ func (ls *Links) refresh(ctx context.Context) {
 	}
 }
 
-var errReplicas = errors.New("the near cache needs reads from primaries, whose changes it follows: a replica may answer with old data; " +
+var errReplicas = errors.New("the near cache needs reads from primaries, whose changes it follows: " +
+	"a replica may answer with old data; " +
 	"leave ReadOnly, RouteByLatency and RouteRandomly off")
 
 // Supports returns an error if heads cannot be followed with such a client.

@@ -67,7 +67,9 @@ type Outbox struct {
 
 // New returns an empty Outbox. It calls send for each invalidation, in the background, until that
 // succeeds. modules lists the modules of the namespace.
-func New(send Send, modules func(context.Context) ([]string, error), runner *background.Runner) *Outbox {
+func New(
+	send Send, modules func(context.Context) ([]string, error), runner *background.Runner,
+) *Outbox {
 	return &Outbox{
 		send: send, modules: modules, background: runner,
 		wakeup:    make(chan struct{}, 1),

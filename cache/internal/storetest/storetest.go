@@ -75,7 +75,9 @@ func (s *Store) ReadLocked(ctx context.Context, key registry.Key) (registry.Look
 }
 
 // Inspect implements gateway.Store.
-func (s *Store) Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error) {
+func (s *Store) Inspect(
+	ctx context.Context, key registry.Key,
+) (registry.Lookup, registry.Version, error) {
 	s.count("inspect")
 	lookup, err := s.OnRead(ctx, key)
 	return lookup, "version", err
@@ -91,7 +93,9 @@ func (s *Store) Lease(ctx context.Context, key registry.Key) (registry.Lookup, e
 }
 
 // LeaseLocked implements gateway.Store.
-func (s *Store) LeaseLocked(ctx context.Context, key registry.Key, _ time.Duration) (registry.Lookup, error) {
+func (s *Store) LeaseLocked(
+	ctx context.Context, key registry.Key, _ time.Duration,
+) (registry.Lookup, error) {
 	s.count("locked")
 	return s.Lease(ctx, key)
 }
@@ -103,7 +107,9 @@ func (s *Store) Unlock(context.Context, registry.Key) error {
 }
 
 // Set implements gateway.Store.
-func (s *Store) Set(ctx context.Context, key registry.Key, _ []byte, token registry.Token) (registry.Filled, error) {
+func (s *Store) Set(
+	ctx context.Context, key registry.Key, _ []byte, token registry.Token,
+) (registry.Filled, error) {
 	s.count("set")
 	s.fill(token)
 	if s.OnSet == nil {
@@ -113,7 +119,9 @@ func (s *Store) Set(ctx context.Context, key registry.Key, _ []byte, token regis
 }
 
 // SetNegative implements gateway.Store.
-func (s *Store) SetNegative(ctx context.Context, key registry.Key, _ []byte, _ registry.Token) (registry.Filled, error) {
+func (s *Store) SetNegative(
+	ctx context.Context, key registry.Key, _ []byte, _ registry.Token,
+) (registry.Filled, error) {
 	s.count("setNegative")
 	if s.OnSet == nil {
 		return registry.Filled{Outcome: registry.Stored}, nil
@@ -131,7 +139,9 @@ func (s *Store) Delete(_ context.Context, key registry.Key) (bool, error) {
 }
 
 // Invalidate implements gateway.Store.
-func (s *Store) Invalidate(ctx context.Context, slot registry.Slot, scope registry.Scope, _ registry.Mode, _ string) (registry.Invalidated, error) {
+func (s *Store) Invalidate(
+	ctx context.Context, slot registry.Slot, scope registry.Scope, _ registry.Mode, _ string,
+) (registry.Invalidated, error) {
 	s.count("invalidate " + slot.Module)
 	if s.OnInvalidate == nil {
 		return registry.Invalidated{Pending: s.Pending}, nil
@@ -140,7 +150,9 @@ func (s *Store) Invalidate(ctx context.Context, slot registry.Slot, scope regist
 }
 
 // Reclaim implements gateway.Store.
-func (s *Store) Reclaim(ctx context.Context, slot registry.Slot, _ int) (registry.Reclaimed, error) {
+func (s *Store) Reclaim(
+	ctx context.Context, slot registry.Slot, _ int,
+) (registry.Reclaimed, error) {
 	s.count("reclaim " + slot.Module)
 	return s.OnReclaim(ctx, slot)
 }
@@ -159,7 +171,9 @@ func (s *Store) Policy(context.Context, registry.Slot) (registry.Policy, bool, e
 }
 
 // Report implements gateway.Store.
-func (s *Store) Report(ctx context.Context, slot registry.Slot, operation string, counters registry.Counters) error {
+func (s *Store) Report(
+	ctx context.Context, slot registry.Slot, operation string, counters registry.Counters,
+) error {
 	s.count("report")
 	if s.OnReport == nil {
 		return nil
