@@ -18,6 +18,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/metrics"
+	"github.com/cachewright/cachewright/controllers/internal/resource"
+	"github.com/cachewright/cachewright/controllers/internal/stats"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/recovery"
+	"github.com/cachewright/cachewright/controllers/stores/storetest"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -26,28 +35,28 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	var (
 		on         *stage
-		store      *brittleStore
-		stores     *oneStore
-		events     *eventLog
+		store      *controllertest.BrittleStore
+		stores     *storetest.Provider
+		events     *controllertest.EventLog
 		clock      *clocktesting.FakePassiveClock
-		reconciler *CacheInvalidationReconciler
+		reconciler *cacheinvalidation.Reconciler
 	)
 
 	BeforeEach(func(ctx SpecContext) {
 		on = newStage(ctx)
-		store, events = newBrittleStore(on.cache), &eventLog{}
-		stores = &oneStore{store: store, address: on.server.Addr()}
+		store, events = controllertest.NewBrittleStore(on.cache), &controllertest.EventLog{}
+		stores = &storetest.Provider{Store: store, Address: on.server.Addr()}
 		clock = clocktesting.NewFakePassiveClock(time.Now())
-		reconciler = &CacheInvalidationReconciler{
-			Journal: newJournal(),
-			Client:  k8s, Reader: k8s, Stores: stores, Events: events, Metrics: NewMetrics(), Clock: clock,
+		reconciler = &cacheinvalidation.Reconciler{
+			Journal: recovery.NewJournal(),
+			Client:  k8s, Reader: k8s, Stores: stores, Events: events, Metrics: metrics.New(stats.NewSnapshot()), Clock: clock,
 			ReclaimSlice: time.Second,
 		}
 		for _, module := range []string{"users", "posts"} {
-			policy := usersPolicy()
+			policy := controllertest.UsersPolicy()
 			policy.Name, policy.Spec.Module = module, module
 			on.create(ctx, policy)
-			_, err := on.cache.ApplyPolicy(ctx, on.slot(module), policyOf(&policy.Spec))
+			_, err := on.cache.ApplyPolicy(ctx, on.slot(module), convert.Policy(&policy.Spec))
 			Expect(err).NotTo(HaveOccurred())
 		}
 	})
@@ -96,29 +105,29 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	It("looks at the modules of the namespace only where it has to", func(ctx SpecContext) {
 		fillAll(ctx)
-		step(ctx, purgeOf(v1.InvalidationTarget{Module: "users", Operation: "list"}))
-		Expect(store.count("Modules")).To(BeZero(), "it was told the module")
+		step(ctx, controllertest.Purge(v1.InvalidationTarget{Module: "users", Operation: "list"}))
+		Expect(store.Count("Modules")).To(BeZero(), "it was told the module")
 
-		step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{All: true}))
-		Expect(store.count("Modules")).To(Equal(1), "both targets reach all")
+		step(ctx, controllertest.Purge(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{All: true}))
+		Expect(store.Count("Modules")).To(Equal(1), "both targets reach all")
 	})
 
 	DescribeTable("purges exactly what a target names",
 		func(ctx SpecContext, target v1.InvalidationTarget, wantKeys, wantModules int, wantSummary string, wantLeft []string) {
 			fillAll(ctx)
 
-			purge := step(ctx, purgeOf(target))
+			purge := step(ctx, controllertest.Purge(target))
 
 			Expect(left(ctx)).To(Equal(wantLeft))
 			Expect(purge.Status.State).To(Equal(v1.StateComplete))
-			Expect(how(purge.Status.Conditions, v1.ConditionComplete)).To(Equal("True Invalidated"))
+			Expect(controllertest.Condition(purge.Status.Conditions, v1.ConditionComplete)).To(Equal("True Invalidated"))
 			Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(wantKeys))
 			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(wantKeys))
 			Expect(purge.Status.Targets).To(HaveExactElements(HaveField("Modules", BeEquivalentTo(wantModules))))
 			Expect(purge.Status.TargetSummary).To(Equal(wantSummary))
 			Expect(purge.Status.EffectiveTime.Time).To(BeTemporally("~", clock.Now(), time.Microsecond))
 			Expect(purge.Status.Duration).NotTo(BeEmpty())
-			Expect(events.take()).To(ConsistOf(fmt.Sprintf("Normal Invalidated: keys invalidated: %d", wantKeys)))
+			Expect(events.Take()).To(ConsistOf(fmt.Sprintf("Normal Invalidated: keys invalidated: %d", wantKeys)))
 		},
 		Entry("a module", v1.InvalidationTarget{Module: "users"}, 10, 1, "users",
 			[]string{"posts list ", "posts list " + alice}),
@@ -137,7 +146,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 	It("reports each of several targets", func(ctx SpecContext) {
 		fillAll(ctx)
 
-		purge := step(ctx, purgeOf(
+		purge := step(ctx, controllertest.Purge(
 			v1.InvalidationTarget{Module: "users", Operation: "list"},
 			v1.InvalidationTarget{Module: "users", Operation: "nonsense"},
 			v1.InvalidationTarget{UserID: alice},
@@ -153,12 +162,12 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 	})
 
 	It("knows modules that only Redis knows", func(ctx SpecContext) {
-		spec := usersPolicy().Spec
-		_, err := on.cache.ApplyPolicy(ctx, on.slot("retained"), policyOf(&spec))
+		spec := controllertest.UsersPolicy().Spec
+		_, err := on.cache.ApplyPolicy(ctx, on.slot("retained"), convert.Policy(&spec))
 		Expect(err).NotTo(HaveOccurred())
 		on.fill(ctx, "retained", "list", alice, 2)
 
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}))
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{UserID: alice}))
 
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
 	})
@@ -167,7 +176,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		on.fill(ctx, "users", "list", alice, 2)
 		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Val()).To(BeEquivalentTo(1))
 
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{UserID: bob}, v1.InvalidationTarget{Module: "users"}))
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{UserID: bob}, v1.InvalidationTarget{Module: "users"}))
 
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
 
@@ -175,20 +184,20 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		Expect(purge.Status.Targets[0].Message).To(HavePrefix("Redis has no list"))
 		Expect(purge.Status.Targets[1].Message).To(And(HavePrefix("no module of namespace"), ContainSubstring("Redis has no list")))
 		Expect(purge.Status.Targets[2].Message).NotTo(ContainSubstring("Redis has no list"))
-		Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("Redis has no list"))
-		Expect(events.take()).To(ContainElement(ContainSubstring("Redis has no list")))
+		Expect(status.Ready(purge.Status.Conditions).Message).To(ContainSubstring("Redis has no list"))
+		Expect(events.Take()).To(ContainElement(ContainSubstring("Redis has no list")))
 	})
 
 	It("counts in a dry run and changes nothing", func(ctx SpecContext) {
 		fillAll(ctx)
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.DryRun = true
 
 		purge = step(ctx, purge)
 
 		Expect(left(ctx)).To(HaveLen(len(entries)))
-		Expect(ready(purge.Status.Conditions)).To(Equal("True Counted"))
-		Expect(how(purge.Status.Conditions, v1.ConditionComplete)).To(Equal("True Counted"))
+		Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("True Counted"))
+		Expect(controllertest.Condition(purge.Status.Conditions, v1.ConditionComplete)).To(Equal("True Counted"))
 		Expect(purge.Status.State).To(Equal(v1.StateCounted), "it looks like a purge")
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(10))
 		Expect(purge.Status.EffectiveTime).To(BeNil())
@@ -197,14 +206,14 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	It("makes entries stale in mode Soft, and frees none", func(ctx SpecContext) {
 		fillAll(ctx)
-		purge := purgeOf(v1.InvalidationTarget{Module: "users", Operation: "list"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users", Operation: "list"})
 		purge.Spec.Mode = v1.ModeSoft
 
 		purge = step(ctx, purge)
 
 		Expect(left(ctx)).To(HaveLen(len(entries)))
-		Expect(ready(purge.Status.Conditions)).To(Equal("True Invalidated"))
-		Expect(readyOf(purge.Status.Conditions).Message).To(Equal("keys made stale: 6"))
+		Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("True Invalidated"))
+		Expect(status.Ready(purge.Status.Conditions).Message).To(Equal("keys made stale: 6"))
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(6))
 		Expect(purge.Status.EffectiveTime).NotTo(BeNil())
 		Expect(purge.Status.KeysReclaimed).To(BeNil())
@@ -216,10 +225,10 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 	})
 
 	It("says why nothing matched", func(ctx SpecContext) {
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "usrs"}))
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{Module: "usrs"}))
 
-		Expect(ready(purge.Status.Conditions)).To(Equal("True NothingMatched"))
-		Expect(readyOf(purge.Status.Conditions).Message).To(And(ContainSubstring("declares usrs"), ContainSubstring("posts, users")))
+		Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("True NothingMatched"))
+		Expect(status.Ready(purge.Status.Conditions).Message).To(And(ContainSubstring("declares usrs"), ContainSubstring("posts, users")))
 	})
 
 	Describe("exactly once", func() {
@@ -238,11 +247,11 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 					return c.SubResource(sub).Update(ctx, obj, o...)
 				},
 			})
-			purge := purgeOf(list)
+			purge := controllertest.Purge(list)
 			on.create(ctx, purge)
 			_, err := reconcileOne(ctx, purge)
 			Expect(err).To(MatchError(ContainSubstring("the API server is away")))
-			Expect(events.take()).To(BeEmpty())
+			Expect(events.Take()).To(BeEmpty())
 
 			refuse = false
 			on.fill(ctx, "users", "list", "", 3)
@@ -255,12 +264,12 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 		It("repeats nothing when the answer of Redis was lost", func(ctx SpecContext) {
 			on.fill(ctx, "users", "list", "", 3)
-			store.failAfter("Invalidate", errLost)
-			purge := step(ctx, purgeOf(list))
+			store.FailAfter("Invalidate", controllertest.ErrLost)
+			purge := step(ctx, controllertest.Purge(list))
 			Expect(purge.Status.State).To(Equal(v1.StatePending))
-			Expect(ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
+			Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
 
-			store.failAfter("Invalidate", nil)
+			store.FailAfter("Invalidate", nil)
 			on.fill(ctx, "users", "list", "", 3)
 			purge = step(ctx, purge)
 
@@ -269,11 +278,11 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		})
 
 		It("does nothing once it is complete, whatever the cache says", func(ctx SpecContext) {
-			purge := purgeOf(list)
+			purge := controllertest.Purge(list)
 			on.create(ctx, purge)
 			stale := current(ctx, purge)
 			purge = step(ctx, purge)
-			Expect(store.count("Invalidate")).To(Equal(1))
+			Expect(store.Count("Invalidate")).To(Equal(1))
 			reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
 				Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
 					stale.DeepCopyInto(obj.(*v1.CacheInvalidation))
@@ -283,13 +292,13 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 			again := step(ctx, purge)
 
-			Expect(store.count("Invalidate")).To(Equal(1))
+			Expect(store.Count("Invalidate")).To(Equal(1))
 			Expect(again.ResourceVersion).To(Equal(purge.ResourceVersion))
 		})
 
 		It("leaves alone what a successor wrote while it was held up", func(ctx SpecContext) {
 			on.fill(ctx, "users", "list", "", 3)
-			purge := purgeOf(list)
+			purge := controllertest.Purge(list)
 			on.create(ctx, purge)
 			successor := *reconciler
 			var completed *v1.CacheInvalidation
@@ -310,7 +319,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			Expect(completed.Status.State).To(Equal(v1.StateComplete))
 			Expect(*completed.Status.KeysInvalidated).To(BeEquivalentTo(3))
 			Expect(purge.ResourceVersion).To(Equal(completed.ResourceVersion))
-			Expect(events.take()).To(HaveLen(1), "the purge was told of twice")
+			Expect(events.Take()).To(HaveLen(1), "the purge was told of twice")
 		})
 	})
 
@@ -321,19 +330,19 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		BeforeEach(func(ctx SpecContext) {
 			on.fill(ctx, "users", "list", "", keys)
 			reconciler.ReclaimSlice = 0
-			purge = step(ctx, purgeOf(v1.InvalidationTarget{Module: "users"}))
+			purge = step(ctx, controllertest.Purge(v1.InvalidationTarget{Module: "users"}))
 		})
 
 		It("is in effect at once, and reclaims in steps", func(ctx SpecContext) {
 			Expect(on.cached(ctx, "users", "list", "", keys)).To(BeZero())
 			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
-			Expect(ready(purge.Status.Conditions)).To(Equal("False Reclaiming"))
+			Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("False Reclaiming"))
 			Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(keys))
 			Expect(*purge.Status.KeysReclaimed).To(BeZero())
 			Expect(purge.Status.Targets[0].KeysPending).To(BeEquivalentTo(keys))
 
 			purge = step(ctx, purge)
-			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(reclaimChunk))
+			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(200), "one chunk")
 
 			for purge.Status.State == v1.StateReclaiming {
 				before := *purge.Status.KeysReclaimed
@@ -342,19 +351,19 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			}
 			Expect(purge.Status.State).To(Equal(v1.StateComplete))
 			Expect(*purge.Status.KeysReclaimed).To(BeEquivalentTo(keys))
-			Expect(store.count("Invalidate")).To(Equal(1))
-			Expect(events.take()).To(HaveExactElements(
+			Expect(store.Count("Invalidate")).To(Equal(1))
+			Expect(events.Take()).To(HaveExactElements(
 				ContainSubstring("Normal Reclaiming"), ContainSubstring("Normal Invalidated")))
 		})
 
 		It("waits for a store that is lost meanwhile", func(ctx SpecContext) {
-			store.failBefore("Reclaim", errDown)
+			store.FailBefore("Reclaim", controllertest.ErrDown)
 			purge = step(ctx, purge)
 			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
-			Expect(ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
-			Expect(readyOf(purge.Status.Conditions).Message).To(HavePrefix("in effect"))
+			Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
+			Expect(status.Ready(purge.Status.Conditions).Message).To(HavePrefix("in effect"))
 
-			store.failBefore("Reclaim", nil)
+			store.FailBefore("Reclaim", nil)
 			reconciler.ReclaimSlice = time.Minute
 			Expect(step(ctx, purge).Status.State).To(Equal(v1.StateComplete))
 		})
@@ -364,12 +373,12 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		var purge *v1.CacheInvalidation
 
 		BeforeEach(func() {
-			purge = purgeOf(v1.InvalidationTarget{Module: "users"})
+			purge = controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 			purge.Spec.ActiveDeadlineSeconds = new(int64(60))
 		})
 
 		It("fails a purge that did not take effect in time", func(ctx SpecContext) {
-			stores.err = errDown
+			stores.Err = controllertest.ErrDown
 			on.create(ctx, purge)
 			clock.SetTime(purge.CreationTimestamp.Add(59500 * time.Millisecond))
 			result, err := reconcileOne(ctx, purge)
@@ -380,15 +389,15 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			purge = step(ctx, purge)
 
 			Expect(purge.Status.State).To(Equal(v1.StateFailed))
-			Expect(how(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True DeadlineExceeded"))
-			Expect(readyOf(purge.Status.Conditions).Message).To(And(
+			Expect(controllertest.Condition(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True DeadlineExceeded"))
+			Expect(status.Ready(purge.Status.Conditions).Message).To(And(
 				ContainSubstring("not known to be in effect 60 seconds after creation"), ContainSubstring("connection refused"),
 				Not(ContainSubstring("tried again"))))
 
 			By("being final, even if the store comes back")
-			stores.err = nil
+			stores.Err = nil
 			Expect(step(ctx, purge).ResourceVersion).To(Equal(purge.ResourceVersion))
-			Expect(store.count("Invalidate")).To(BeZero())
+			Expect(store.Count("Invalidate")).To(BeZero())
 		})
 
 		It("counts the time that the operator was away", func(ctx SpecContext) {
@@ -396,7 +405,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			clock.SetTime(purge.CreationTimestamp.Add(time.Hour))
 
 			Expect(step(ctx, purge).Status.State).To(Equal(v1.StateFailed))
-			Expect(store.count("Invalidate")).To(BeZero())
+			Expect(store.Count("Invalidate")).To(BeZero())
 		})
 
 		It("completes a purge that is in effect when the store is lost", func(ctx SpecContext) {
@@ -404,20 +413,20 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			purge = step(ctx, purge)
 			Expect(purge.Status.State).To(Equal(v1.StateReclaiming))
 
-			stores.err = errDown
+			stores.Err = controllertest.ErrDown
 			clock.SetTime(purge.CreationTimestamp.Add(time.Minute))
 			purge = step(ctx, purge)
 
 			Expect(purge.Status.State).To(Equal(v1.StateComplete))
-			Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("the rest expires by itself"))
+			Expect(status.Ready(purge.Status.Conditions).Message).To(ContainSubstring("the rest expires by itself"))
 		})
 	})
 
 	It("forgets no target that took effect when a later attempt gets less far", func(ctx SpecContext) {
 		on.fill(ctx, "users", "list", "", 3)
 		on.fill(ctx, "posts", "list", "", 2)
-		store.failOnce("Invalidate", errDamaged)
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{Module: "posts"}))
+		store.FailOnce("Invalidate", controllertest.ErrDamaged)
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{Module: "posts"}))
 		Expect(purge.Status.State).To(Equal(v1.StatePending))
 		Expect(on.cached(ctx, "posts", "list", "", 2)).To(BeZero(), "the other target held it up")
 		Expect(purge.Status.Targets).To(HaveExactElements(
@@ -425,7 +434,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 			v1.TargetResult{Modules: 1, KeysInvalidated: 2}))
 
 		By("losing the store before any target")
-		store.failBefore("Invalidate", errDown)
+		store.FailBefore("Invalidate", controllertest.ErrDown)
 		held := purge.Status.Targets
 		purge = step(ctx, purge)
 		Expect(purge.Status.State).To(Equal(v1.StatePending))
@@ -433,7 +442,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		Expect(*purge.Status.KeysInvalidated).To(BeEquivalentTo(2))
 
 		By("completing with the counts of the first time")
-		store.failBefore("Invalidate", nil)
+		store.FailBefore("Invalidate", nil)
 		purge = step(ctx, purge)
 		Expect(purge.Status.State).To(Equal(v1.StateComplete))
 		Expect(purge.Status.Targets).To(HaveExactElements(
@@ -442,16 +451,16 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	It("tries the other targets until they are done, though one was refused", func(ctx SpecContext) {
 		on.fill(ctx, "posts", "list", "", 2)
-		store.failOnce("Invalidate", errRefused)
-		store.failBefore("Invalidate", errDown)
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{Module: "posts"}))
+		store.FailOnce("Invalidate", controllertest.ErrRefused)
+		store.FailBefore("Invalidate", controllertest.ErrDown)
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{Module: "posts"}))
 		Expect(purge.Status.State).To(Equal(v1.StatePending), "the second target was never tried")
-		Expect(ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
+		Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("False StoreUnreachable"))
 
-		store.failOnce("Invalidate", errRefused)
-		store.failBefore("Invalidate", nil)
+		store.FailOnce("Invalidate", controllertest.ErrRefused)
+		store.FailBefore("Invalidate", nil)
 		purge = step(ctx, purge)
-		Expect(how(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True Rejected"))
+		Expect(controllertest.Condition(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True Rejected"))
 		Expect(on.cached(ctx, "posts", "list", "", 2)).To(BeZero())
 		Expect(purge.Status.Targets).To(HaveExactElements(
 			HaveField("Message", ContainSubstring("refused")), v1.TargetResult{Modules: 1, KeysInvalidated: 2}))
@@ -459,11 +468,11 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	It("fails a target that the library refuses, and purges the others", func(ctx SpecContext) {
 		on.fill(ctx, "users", "list", "", 3)
-		store.failOnce("Invalidate", errRefused)
+		store.FailOnce("Invalidate", controllertest.ErrRefused)
 
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{Module: "users", UserID: alice}, v1.InvalidationTarget{Module: "users"}))
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{Module: "users", UserID: alice}, v1.InvalidationTarget{Module: "users"}))
 
-		Expect(how(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True Rejected"))
+		Expect(controllertest.Condition(purge.Status.Conditions, v1.ConditionFailed)).To(Equal("True Rejected"))
 		Expect(meta.IsStatusConditionTrue(purge.Status.Conditions, v1.ConditionComplete)).To(BeFalse())
 		Expect(purge.Status.Targets[0].Message).To(ContainSubstring("revision must be a string"))
 		Expect(purge.Status.Targets[1].KeysInvalidated).To(BeEquivalentTo(3))
@@ -473,17 +482,17 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 
 	It("reports the counts of the first time, however long other targets take", func(ctx SpecContext) {
 		on.fill(ctx, "users", "list", "", 3)
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{UserID: alice})
-		store.failBefore("Modules", errLost)
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{UserID: alice})
+		store.FailBefore("Modules", controllertest.ErrLost)
 		purge = step(ctx, purge)
 		Expect(purge.Status.State).To(Equal(v1.StatePending))
 		Expect(purge.Status.Targets).To(HaveExactElements(v1.TargetResult{Modules: 1, KeysInvalidated: 3}, v1.TargetResult{}))
 
 		By("Redis having forgotten, as it does after a day")
-		request := "cw:{" + on.slot("users").String() + "}:r:" + requestOf(purge, 0)
+		request := "cw:{" + on.slot("users").String() + "}:r:" + resource.RequestID(purge, 0)
 		Expect(on.redis.Del(ctx, request).Val()).To(BeEquivalentTo(1))
 		on.fill(ctx, "users", "list", "", 1)
-		store.failBefore("Modules", nil)
+		store.FailBefore("Modules", nil)
 		purge = step(ctx, purge)
 
 		Expect(purge.Status.State).To(Equal(v1.StateComplete))
@@ -496,7 +505,7 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		var purge *v1.CacheInvalidation
 
 		BeforeEach(func() {
-			purge = purgeOf(v1.InvalidationTarget{Module: "users"})
+			purge = controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 			purge.Spec.TTLSecondsAfterFinished = new(int32(100))
 		})
 
@@ -516,9 +525,9 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		})
 
 		It("keeps a purge that a GitOps tool would create again, and says so", func(ctx SpecContext) {
-			purge.Annotations = map[string]string{argoTrackingAnnotation: "app:cachewright.io/CacheInvalidation:shop/x"}
+			purge.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "app:cachewright.io/CacheInvalidation:shop/x"}
 			purge = step(ctx, purge)
-			Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("Argo CD would create it again"))
+			Expect(status.Ready(purge.Status.Conditions).Message).To(ContainSubstring("Argo CD would create it again"))
 
 			clock.SetTime(clock.Now().Add(time.Hour))
 			result, err := reconcileOne(ctx, purge)
@@ -530,20 +539,20 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 	})
 
 	It("names no user where others can read", func(ctx SpecContext) {
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{Module: "users", UserID: alice}))
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{UserID: alice}, v1.InvalidationTarget{Module: "users", UserID: alice}))
 
-		Expect(fmt.Sprint(events.take(), purge.Status.Conditions, purge.Status.Targets)).NotTo(ContainSubstring(alice))
+		Expect(fmt.Sprint(events.Take(), purge.Status.Conditions, purge.Status.Targets)).NotTo(ContainSubstring(alice))
 	})
 
 	It("leaves a purge alone that is being deleted", func(ctx SpecContext) {
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Finalizers = []string{"example.com/hold"}
 		on.create(ctx, purge)
 		Expect(k8s.Delete(ctx, purge)).To(Succeed())
 
 		purge = step(ctx, purge)
 
-		Expect(store.count("Invalidate")).To(BeZero())
+		Expect(store.Count("Invalidate")).To(BeZero())
 		purge.Finalizers = nil
 		Expect(k8s.Update(ctx, purge)).To(Succeed())
 	})
@@ -552,10 +561,10 @@ var _ = Describe("CacheInvalidationReconciler", func() {
 		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
 		Expect(k8s.DeleteAllOf(ctx, &v1.CachePolicy{}, client.InNamespace(on.namespace))).To(Succeed())
 
-		purge := step(ctx, purgeOf(v1.InvalidationTarget{UserID: alice}))
+		purge := step(ctx, controllertest.Purge(v1.InvalidationTarget{UserID: alice}))
 
-		Expect(ready(purge.Status.Conditions)).To(Equal("True NothingMatched"))
-		Expect(readyOf(purge.Status.Conditions).Message).To(ContainSubstring("has no module"))
+		Expect(controllertest.Ready(purge.Status.Conditions)).To(Equal("True NothingMatched"))
+		Expect(status.Ready(purge.Status.Conditions).Message).To(ContainSubstring("has no module"))
 		_, err := on.cache.Modules(ctx, on.namespace)
 		Expect(err).To(MatchError(registry.ErrModulesUnknown))
 	})

@@ -18,6 +18,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cachepolicy"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/stats"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/stores/storetest"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -25,20 +31,20 @@ import (
 var _ = Describe("CachePolicyReconciler", func() {
 	var (
 		on         *stage
-		store      *brittleStore
-		stores     *oneStore
-		events     *eventLog
+		store      *controllertest.BrittleStore
+		stores     *storetest.Provider
+		events     *controllertest.EventLog
 		clock      *clocktesting.FakePassiveClock
-		reconciler *CachePolicyReconciler
+		reconciler *cachepolicy.Reconciler
 	)
 
 	BeforeEach(func(ctx SpecContext) {
 		on = newStage(ctx)
-		store, events = newBrittleStore(on.cache), &eventLog{}
-		stores = &oneStore{store: store, address: on.server.Addr()}
+		store, events = controllertest.NewBrittleStore(on.cache), &controllertest.EventLog{}
+		stores = &storetest.Provider{Store: store, Address: on.server.Addr()}
 		clock = clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second))
-		reconciler = &CachePolicyReconciler{
-			Client: k8s, Reader: k8s, Stores: stores, Events: events, Metrics: NewMetrics(), Clock: clock,
+		reconciler = &cachepolicy.Reconciler{
+			Client: k8s, Reader: k8s, Stores: stores, Events: events, Snapshot: stats.NewSnapshot(), Clock: clock,
 			StatsInterval: time.Minute, WithdrawTimeout: time.Minute,
 		}
 	})
@@ -62,9 +68,9 @@ var _ = Describe("CachePolicyReconciler", func() {
 	// count does what the store's monitor does now and then.
 	count := func(ctx context.Context, policy *v1.CachePolicy) {
 		GinkgoHelper()
-		stats, err := on.cache.Stats(ctx, slotOf(policy))
+		counted, err := on.cache.Stats(ctx, convert.Slot(policy))
 		Expect(err).NotTo(HaveOccurred())
-		reconciler.Metrics.observe(policy, stats)
+		reconciler.Snapshot.Put(policy, counted)
 	}
 	update := func(ctx context.Context, policy *v1.CachePolicy, change func(*v1.CachePolicySpec)) {
 		GinkgoHelper()
@@ -74,17 +80,17 @@ var _ = Describe("CachePolicyReconciler", func() {
 	}
 
 	It("puts a policy in force and says so once", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 
 		policy = settle(ctx, policy)
 
-		Expect(ready(policy.Status.Conditions)).To(Equal("True Applied"))
-		Expect(how(policy.Status.Conditions, v1.ConditionAccepted)).To(Equal("True Accepted"))
+		Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal("True Applied"))
+		Expect(controllertest.Condition(policy.Status.Conditions, v1.ConditionAccepted)).To(Equal("True Accepted"))
 		Expect(policy.Finalizers).To(ConsistOf(v1.CachePolicyFinalizer))
 		Expect(inRedis(ctx, "users").TTL("list")).To(Equal(3 * time.Minute))
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("users"))
-		Expect(events.take()).To(ConsistOf("Normal Applied: the policy of module users is in force"))
+		Expect(events.Take()).To(ConsistOf("Normal Applied: the policy of module users is in force"))
 
 		By("writing and pushing nothing more at rest")
 		reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{
@@ -97,8 +103,8 @@ var _ = Describe("CachePolicyReconciler", func() {
 			},
 		})
 		Expect(settle(ctx, policy).ResourceVersion).To(Equal(policy.ResourceVersion))
-		Expect(store.count("ApplyPolicy")).To(Equal(1))
-		Expect(events.take()).To(BeEmpty())
+		Expect(store.Count("ApplyPolicy")).To(Equal(1))
+		Expect(events.Take()).To(BeEmpty())
 	})
 
 	It("says of a policy in force that it caches nothing", func(ctx SpecContext) {
@@ -107,44 +113,44 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 		policy = settle(ctx, policy)
 
-		Expect(ready(policy.Status.Conditions)).To(Equal("True CachesNothing"))
-		Expect(events.take()).To(ConsistOf("Normal CachesNothing: the policy of module orders is in force, and caches nothing: it has neither a defaultTTL nor operations"))
+		Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal("True CachesNothing"))
+		Expect(events.Take()).To(ConsistOf("Normal CachesNothing: the policy of module orders is in force, and caches nothing: it has neither a defaultTTL nor operations"))
 
 		By("caching something")
-		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.DefaultTTL = new(minutes(1)) })
-		Expect(ready(settle(ctx, policy).Status.Conditions)).To(Equal("True Applied"))
+		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.DefaultTTL = new(controllertest.Minutes(1)) })
+		Expect(controllertest.Ready(settle(ctx, policy).Status.Conditions)).To(Equal("True Applied"))
 	})
 
 	It("pushes a changed spec", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		before := settle(ctx, policy)
-		events.take()
+		events.Take()
 
-		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = minutes(1) })
+		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = controllertest.Minutes(1) })
 		after := settle(ctx, policy)
 
 		Expect(inRedis(ctx, "users").TTL("list")).To(Equal(time.Minute))
 		Expect(after.Status.AppliedHash).NotTo(Equal(before.Status.AppliedHash))
 		Expect(after.Status.ObservedGeneration).To(Equal(after.Generation))
-		Expect(events.take()).To(ConsistOf(ContainSubstring("Normal Applied")))
+		Expect(events.Take()).To(ConsistOf(ContainSubstring("Normal Applied")))
 	})
 
 	It("puts a policy in force again that Redis lost", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		settle(ctx, policy)
-		events.take()
+		events.Take()
 		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
 
 		settle(ctx, policy)
 
 		Expect(inRedis(ctx, "users").TTL("list")).To(Equal(3 * time.Minute))
-		Expect(events.take()).To(ConsistOf(ContainSubstring("Warning Restored")))
+		Expect(events.Take()).To(ConsistOf(ContainSubstring("Warning Restored")))
 	})
 
 	It("writes all modules of the namespace where one is pushed", func(ctx SpecContext) {
-		users, posts := usersPolicy(), usersPolicy()
+		users, posts := controllertest.UsersPolicy(), controllertest.UsersPolicy()
 		posts.Name, posts.Spec.Module = "posts", "posts"
 		on.create(ctx, users)
 		on.create(ctx, posts)
@@ -152,32 +158,32 @@ var _ = Describe("CachePolicyReconciler", func() {
 		settle(ctx, users)
 
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("posts", "users"))
-		Expect(store.count("AddModules")).To(Equal(1))
+		Expect(store.Count("AddModules")).To(Equal(1))
 
 		By("adding no more than a module to the list where there is one")
-		carts := usersPolicy()
+		carts := controllertest.UsersPolicy()
 		carts.Name, carts.Spec.Module = "carts", "carts"
 		on.create(ctx, carts)
 		settle(ctx, carts)
-		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = minutes(7) })
+		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = controllertest.Minutes(7) })
 		settle(ctx, users)
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("carts", "posts", "users"))
-		Expect(store.count("AddModules")).To(Equal(1), "all modules were written again")
+		Expect(store.Count("AddModules")).To(Equal(1), "all modules were written again")
 
 		By("writing all again where Redis evicted it")
 		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Err()).To(Succeed())
-		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = minutes(8) })
+		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = controllertest.Minutes(8) })
 		settle(ctx, users)
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("carts", "posts", "users"))
 	})
 
 	It("purges the module once when the revision changes", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		policy.Spec.Revision = "41"
 		on.create(ctx, policy)
 		settle(ctx, policy)
 		on.fill(ctx, "users", "list", "", 3)
-		events.take()
+		events.Take()
 
 		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Revision = "42" })
 		policy = settle(ctx, policy)
@@ -185,7 +191,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		Expect(on.cached(ctx, "users", "list", "", 3)).To(BeZero())
 		Expect(policy.Status.AppliedRevision).To(Equal("42"))
 		Expect(policy.Status.LastPurgeTime.Time).To(BeTemporally("==", clock.Now()))
-		Expect(events.take()).To(ContainElement(ContainSubstring(`Normal Purged: spec.revision changed to "42"`)))
+		Expect(events.Take()).To(ContainElement(ContainSubstring(`Normal Purged: spec.revision changed to "42"`)))
 
 		By("leaving alone what was cached since")
 		on.fill(ctx, "users", "list", "", 3)
@@ -196,16 +202,16 @@ var _ = Describe("CachePolicyReconciler", func() {
 	})
 
 	It("notes a purge that it did not live to note", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		policy.Spec.Revision = "41"
 		on.create(ctx, policy)
 		settle(ctx, policy)
 		on.fill(ctx, "users", "list", "", 3)
 		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Revision = "42" })
 
-		store.failAfter("ApplyPolicy", errLost)
+		store.FailAfter("ApplyPolicy", controllertest.ErrLost)
 		Expect(settle(ctx, policy).Status.LastPurgeTime).To(BeNil())
-		store.failAfter("ApplyPolicy", nil)
+		store.FailAfter("ApplyPolicy", nil)
 		policy = settle(ctx, policy)
 
 		Expect(policy.Status.LastPurgeTime).NotTo(BeNil())
@@ -213,19 +219,19 @@ var _ = Describe("CachePolicyReconciler", func() {
 	})
 
 	It("leaves Redis alone while suspended", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		settle(ctx, policy)
 
-		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Suspend, spec.Operations[1].TTL = true, minutes(1) })
+		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Suspend, spec.Operations[1].TTL = true, controllertest.Minutes(1) })
 		policy = settle(ctx, policy)
 
-		Expect(ready(policy.Status.Conditions)).To(Equal("True Suspended"))
+		Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal("True Suspended"))
 		Expect(inRedis(ctx, "users").TTL("list")).To(Equal(3 * time.Minute))
 
 		update(ctx, policy, func(spec *v1.CachePolicySpec) { spec.Suspend = false })
 		policy = settle(ctx, policy)
-		Expect(ready(policy.Status.Conditions)).To(Equal("True Applied"))
+		Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal("True Applied"))
 		Expect(inRedis(ctx, "users").TTL("list")).To(Equal(time.Minute))
 	})
 
@@ -233,22 +239,22 @@ var _ = Describe("CachePolicyReconciler", func() {
 		var older, younger *v1.CachePolicy
 
 		BeforeEach(func(ctx SpecContext) {
-			older, younger = usersPolicy(), usersPolicy()
+			older, younger = controllertest.UsersPolicy(), controllertest.UsersPolicy()
 			// Created within a second: then the name decides.
 			older.Name, younger.Name = "a-users", "b-users"
-			younger.Spec.Operations[1].TTL = minutes(1)
+			younger.Spec.Operations[1].TTL = controllertest.Minutes(1)
 			on.create(ctx, older)
 			on.create(ctx, younger)
 			older, younger = settle(ctx, older), settle(ctx, younger)
 		})
 
 		It("lets the older govern, and tells the other", func() {
-			Expect(ready(older.Status.Conditions)).To(Equal("True Applied"))
-			Expect(ready(younger.Status.Conditions)).To(Equal("False Conflicted"))
-			Expect(how(younger.Status.Conditions, v1.ConditionAccepted)).To(Equal("False Conflicted"))
-			Expect(how(younger.Status.Conditions, v1.ConditionStalled)).To(Equal("True Conflicted"))
-			Expect(readyOf(younger.Status.Conditions).Message).To(ContainSubstring("CachePolicy a-users"))
-			Expect(store.count("ApplyPolicy")).To(Equal(1))
+			Expect(controllertest.Ready(older.Status.Conditions)).To(Equal("True Applied"))
+			Expect(controllertest.Ready(younger.Status.Conditions)).To(Equal("False Conflicted"))
+			Expect(controllertest.Condition(younger.Status.Conditions, v1.ConditionAccepted)).To(Equal("False Conflicted"))
+			Expect(controllertest.Condition(younger.Status.Conditions, v1.ConditionStalled)).To(Equal("True Conflicted"))
+			Expect(status.Ready(younger.Status.Conditions).Message).To(ContainSubstring("CachePolicy a-users"))
+			Expect(store.Count("ApplyPolicy")).To(Equal(1))
 		})
 
 		It("keeps the winner's policy and entries when the loser goes", func(ctx SpecContext) {
@@ -271,8 +277,8 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 			younger = settle(ctx, younger)
 
-			Expect(ready(younger.Status.Conditions)).To(Equal("True Applied"))
-			Expect(how(younger.Status.Conditions, v1.ConditionAccepted)).To(Equal("True Accepted"))
+			Expect(controllertest.Ready(younger.Status.Conditions)).To(Equal("True Applied"))
+			Expect(controllertest.Condition(younger.Status.Conditions, v1.ConditionAccepted)).To(Equal("True Accepted"))
 			Expect(inRedis(ctx, "users").TTL("list")).To(Equal(time.Minute))
 			Expect(on.cached(ctx, "users", "getById", "", 3)).To(Equal(3))
 		})
@@ -309,11 +315,11 @@ var _ = Describe("CachePolicyReconciler", func() {
 		}
 
 		BeforeEach(func(ctx SpecContext) {
-			policy = usersPolicy()
+			policy = controllertest.UsersPolicy()
 			on.create(ctx, policy)
 			policy = settle(ctx, policy)
 			on.fill(ctx, "users", "list", "", 1500)
-			events.take()
+			events.Take()
 		})
 
 		It("withdraws policy and entries", func(ctx SpecContext) {
@@ -324,7 +330,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(inRedis(ctx, "users").Operations).To(BeEmpty())
 			Expect(on.cached(ctx, "users", "list", "", 10)).To(BeZero())
 			Expect(on.redis.DBSize(ctx).Val()).To(BeZero(), "something was left in Redis")
-			Expect(events.take()).To(ConsistOf(ContainSubstring("Normal Withdrawn")))
+			Expect(events.Take()).To(ConsistOf(ContainSubstring("Normal Withdrawn")))
 		})
 
 		It("leaves both with Retain", func(ctx SpecContext) {
@@ -338,7 +344,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(isGone(ctx)).To(BeTrue())
 			Expect(inRedis(ctx, "users").TTL("list")).To(Equal(3 * time.Minute))
 			Expect(on.cached(ctx, "users", "list", "", 10)).To(Equal(10))
-			Expect(reconciler.Metrics.modules).To(BeEmpty(), "its figures are still shown")
+			Expect(reconciler.Snapshot.Len()).To(BeZero(), "its statistics are still shown")
 		})
 
 		It("leaves the policy in Redis where Retain came just before the deletion", func(ctx SpecContext) {
@@ -348,32 +354,32 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 			Expect(err).NotTo(HaveOccurred())
 			Expect(isGone(ctx)).To(BeTrue())
-			Expect(events.take()).To(ContainElement(ContainSubstring("Normal Retained")))
+			Expect(events.Take()).To(ContainElement(ContainSubstring("Normal Retained")))
 			Expect(on.cached(ctx, "users", "list", "", 10)).To(Equal(10))
 		})
 
 		It("says so while entries are being removed", func(ctx SpecContext) {
 			on.fill(ctx, "users", "getById", "", 5000)
-			stores.store = dawdlingStore{on.cache, clock}
+			stores.Store = storetest.Slow{SessionStore: on.cache, Clock: clock}
 
 			_, err := remove(ctx)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(ready(current(ctx, policy).Status.Conditions)).To(Equal("False Deleting"))
+			Expect(controllertest.Ready(current(ctx, policy).Status.Conditions)).To(Equal("False Deleting"))
 
-			stores.store = on.cache
+			stores.Store = on.cache
 			_, err = reconcileOne(ctx, policy)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(isGone(ctx)).To(BeTrue())
 		})
 
 		It("waits for a store that is down, but not for ever", func(ctx SpecContext) {
-			stores.err = errDown
+			stores.Err = controllertest.ErrDown
 			result, err := remove(ctx)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(result.RequeueAfter).To(BeNumerically(">", 0))
 			policy = current(ctx, policy)
-			Expect(ready(policy.Status.Conditions)).To(Equal("False StoreUnreachable"))
-			events.take()
+			Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal("False StoreUnreachable"))
+			events.Take()
 			clock.SetTime(policy.DeletionTimestamp.Add(59500 * time.Millisecond))
 			result, err = reconcileOne(ctx, policy)
 			Expect(err).NotTo(HaveOccurred())
@@ -384,7 +390,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 
 			Expect(err).NotTo(HaveOccurred())
 			Expect(isGone(ctx)).To(BeTrue())
-			Expect(events.take()).To(ConsistOf(And(
+			Expect(events.Take()).To(ConsistOf(And(
 				ContainSubstring("Warning Abandoned"),
 				ContainSubstring("redis-cli FCALL cw_policy_delete 1 'cw:{%s/users}'", on.namespace),
 				ContainSubstring(on.server.Addr()),
@@ -393,26 +399,26 @@ var _ = Describe("CachePolicyReconciler", func() {
 		})
 
 		It("does not wait for a CacheStore that is not there", func(ctx SpecContext) {
-			policy = usersPolicy()
+			policy = controllertest.UsersPolicy()
 			policy.Name, policy.Spec.Module, policy.Spec.StoreRef = "orphans", "orphans", &v1.StoreReference{Name: "gone"}
 			on.create(ctx, policy)
 			policy = settle(ctx, policy)
 			Expect(policy.Finalizers).To(ConsistOf(v1.CachePolicyFinalizer))
-			events.take()
-			stores.err = errStoreNotFound
+			events.Take()
+			stores.Err = status.ErrStoreNotFound
 
 			_, err := remove(ctx)
 
 			Expect(err).NotTo(HaveOccurred())
 			Expect(isGone(ctx)).To(BeTrue())
-			Expect(events.take()).To(ConsistOf(ContainSubstring("Warning Abandoned")))
+			Expect(events.Take()).To(ConsistOf(ContainSubstring("Warning Abandoned")))
 		})
 	})
 
 	DescribeTable("holds no policy of which nothing was written to Redis",
 		func(ctx SpecContext, trouble error, change func(*v1.CachePolicySpec)) {
-			stores.err = trouble
-			policy := usersPolicy()
+			stores.Err = trouble
+			policy := controllertest.UsersPolicy()
 			change(&policy.Spec)
 			on.create(ctx, policy)
 
@@ -423,15 +429,15 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(policy.Status.Conditions).NotTo(BeEmpty())
 			Expect(policy.Finalizers).To(BeEmpty())
 		},
-		Entry("the store is down", errDown, func(*v1.CachePolicySpec) {}),
-		Entry("there is no store", errStoreNotFound, func(spec *v1.CachePolicySpec) { spec.StoreRef = &v1.StoreReference{Name: "nowhere"} }),
+		Entry("the store is down", controllertest.ErrDown, func(*v1.CachePolicySpec) {}),
+		Entry("there is no store", status.ErrStoreNotFound, func(spec *v1.CachePolicySpec) { spec.StoreRef = &v1.StoreReference{Name: "nowhere"} }),
 		Entry("it is suspended", nil, func(spec *v1.CachePolicySpec) { spec.Suspend = true }),
 	)
 
 	DescribeTable("says what is wrong with the store",
 		func(ctx SpecContext, err error, wantReady, wantProgress, wantMessage string) {
-			stores.err = err
-			policy := usersPolicy()
+			stores.Err = err
+			policy := controllertest.UsersPolicy()
 			on.create(ctx, policy)
 
 			result, reconcileErr := reconcileOne(ctx, policy)
@@ -439,38 +445,38 @@ var _ = Describe("CachePolicyReconciler", func() {
 			policy = current(ctx, policy)
 
 			Expect(result.RequeueAfter).To(BeNumerically(">=", time.Second))
-			Expect(ready(policy.Status.Conditions)).To(Equal(wantReady))
+			Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal(wantReady))
 			Expect(meta.IsStatusConditionTrue(policy.Status.Conditions, wantProgress)).To(BeTrue())
-			Expect(readyOf(policy.Status.Conditions).Message).To(And(ContainSubstring(wantMessage), ContainSubstring(on.server.Addr())))
+			Expect(status.Ready(policy.Status.Conditions).Message).To(And(ContainSubstring(wantMessage), ContainSubstring(on.server.Addr())))
 			Expect(policy.Status.ObservedGeneration).To(Equal(policy.Generation))
-			Expect(events.take()).To(ConsistOf(ContainSubstring("Warning")))
+			Expect(events.Take()).To(ConsistOf(ContainSubstring("Warning")))
 
 			By("recovering")
-			stores.err = nil
-			Expect(ready(settle(ctx, policy).Status.Conditions)).To(Equal("True Applied"))
+			stores.Err = nil
+			Expect(controllertest.Ready(settle(ctx, policy).Status.Conditions)).To(Equal("True Applied"))
 		},
-		Entry("unreachable", errDown, "False StoreUnreachable", v1.ConditionReconciling, "REDIS_HOST"),
-		Entry("unauthorized", errPassword, "False StoreUnauthorized", v1.ConditionReconciling, "REDIS_PASSWORD"),
-		Entry("too old", errOld, "False StoreUnsupported", v1.ConditionStalled, "Redis 6.2.14"),
+		Entry("unreachable", controllertest.ErrDown, "False StoreUnreachable", v1.ConditionReconciling, "REDIS_HOST"),
+		Entry("unauthorized", controllertest.ErrPassword, "False StoreUnauthorized", v1.ConditionReconciling, "REDIS_PASSWORD"),
+		Entry("too old", controllertest.ErrOld, "False StoreUnsupported", v1.ConditionStalled, "Redis 6.2.14"),
 	)
 
 	It("gives up on a policy that the library refuses, until it is changed", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
-		store.failBefore("ApplyPolicy", errRefused)
+		store.FailBefore("ApplyPolicy", controllertest.ErrRefused)
 
 		_, err := reconcileOne(ctx, policy)
 
 		Expect(err).To(MatchError(reconcile.TerminalError(nil)))
 		policy = current(ctx, policy)
-		Expect(ready(policy.Status.Conditions)).To(Equal("False Rejected"))
-		Expect(how(policy.Status.Conditions, v1.ConditionStalled)).To(Equal("True Rejected"))
+		Expect(controllertest.Ready(policy.Status.Conditions)).To(Equal("False Rejected"))
+		Expect(controllertest.Condition(policy.Status.Conditions, v1.ConditionStalled)).To(Equal("True Rejected"))
 		Expect(policy.Status.ObservedGeneration).To(Equal(policy.Generation))
-		Expect(readyOf(policy.Status.Conditions).Message).To(ContainSubstring("revision must be a string"))
+		Expect(status.Ready(policy.Status.Conditions).Message).To(ContainSubstring("revision must be a string"))
 	})
 
 	It("writes figures when they changed, and at most once an interval", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		policy = settle(ctx, policy)
 		Expect(policy.Status.Stats.Keys).To(BeZero())
@@ -490,11 +496,11 @@ var _ = Describe("CachePolicyReconciler", func() {
 		clock.SetTime(clock.Now().Add(time.Hour))
 		count(ctx, policy)
 		Expect(settle(ctx, policy).ResourceVersion).To(Equal(late.ResourceVersion))
-		Expect(store.count("Stats")).To(Equal(1), "it counts by itself only what it just put in force")
+		Expect(store.Count("Stats")).To(Equal(1), "it counts by itself only what it just put in force")
 	})
 
 	It("reclaims what others left behind", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		settle(ctx, policy)
 		on.fill(ctx, "users", "list", "", 3000)
@@ -505,13 +511,13 @@ var _ = Describe("CachePolicyReconciler", func() {
 		count(ctx, policy)
 		settle(ctx, policy)
 
-		stats, err := on.cache.Stats(ctx, on.slot("users"))
+		counted, err := on.cache.Stats(ctx, on.slot("users"))
 		Expect(err).NotTo(HaveOccurred())
-		Expect(stats.Pending).To(BeZero())
+		Expect(counted.Pending).To(BeZero())
 	})
 
 	It("never changes the spec", func(ctx SpecContext) {
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		policy.Spec.DefaultTTL = &metav1.Duration{Duration: time.Hour}
 		on.create(ctx, policy)
 		// As a person wrote it: "1h" must not become "1h0m0s".

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -50,11 +51,11 @@ var _ = Describe("CacheStore of a cluster whose members change", func() {
 		on.operate(adminConfig, on.quick(nil))
 		cluster = redistest.StartCluster(GinkgoTB(), 3)
 		onCluster()
-		store := storeTo("main", "")
+		store := controllertest.StoreTo("main", "")
 		store.Spec.Mode, store.Spec.Addresses = v1.StoreCluster, addressesOf(cluster.Addrs()...)
 		on.create(ctx, store)
 		for _, module := range modules {
-			policy := usersPolicyIn("main")
+			policy := controllertest.UsersPolicyIn("main")
 			policy.Name, policy.Spec.Module = module, module
 			on.create(ctx, policy)
 			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
@@ -66,7 +67,7 @@ var _ = Describe("CacheStore of a cluster whose members change", func() {
 		added := cluster.AddPrimary()
 		Expect(version(ctx, added)()).To(BeZero())
 
-		cluster.MoveSlotTo(on.key("users"), added) // before, no client is told of it
+		cluster.MoveSlotTo(on.key("users"), added) // before, no client sees it
 
 		Eventually(version(ctx, added)).Should(Equal(registry.LibraryVersion))
 		Eventually(func() int32 { return on.store(ctx, "main")(Default).Status.Servers }).Should(BeEquivalentTo(4))

@@ -14,6 +14,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -29,7 +31,7 @@ func addressesOf(addresses ...string) []v1.StoreAddress {
 // purged waits until a purge of a module of the store main took effect.
 func (s *stage) purged(ctx context.Context, module string) *v1.CacheInvalidation {
 	GinkgoHelper()
-	purge := purgeOf(v1.InvalidationTarget{Module: module})
+	purge := controllertest.Purge(v1.InvalidationTarget{Module: module})
 	purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 	s.create(ctx, purge)
 	Eventually(s.purge(ctx, purge)).Should(beIn(v1.StateComplete))
@@ -47,10 +49,10 @@ var _ = Describe("CacheStore of each kind", func() {
 
 	It("is followed by its sentinels to another primary", func(ctx SpecContext) {
 		group := redistest.StartSentinel(GinkgoTB(), 1, 3)
-		store := storeTo("main", "")
+		store := controllertest.StoreTo("main", "")
 		store.Spec.Mode, store.Spec.MasterName, store.Spec.Addresses = v1.StoreSentinel, redistest.MasterName, addressesOf(group.Addrs()...)
 		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
 		next := group.Failover()
@@ -64,19 +66,19 @@ var _ = Describe("CacheStore of each kind", func() {
 	})
 
 	It("is not ready while Redis takes no writes, and says so in the words of Redis", func(ctx SpecContext) {
-		on.create(ctx, storeTo("main", on.server.Addr()))
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 
 		Expect(on.redis.ConfigSet(ctx, "min-replicas-to-write", "1").Err()).To(Succeed())
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, purge)
 		Eventually(on.store(ctx, "main")).Should(beReady("False StoreRefusesWrites"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreRefusesWrites"))
 		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreRefusesWrites"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("NOREPLICAS"))
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("NOREPLICAS"))
 
 		Expect(on.redis.ConfigSet(ctx, "min-replicas-to-write", "0").Err()).To(Succeed())
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
@@ -86,18 +88,18 @@ var _ = Describe("CacheStore of each kind", func() {
 
 	It("has the library on every primary of a cluster", func(ctx SpecContext) {
 		cluster := redistest.StartCluster(GinkgoTB(), 3)
-		store := storeTo("main", "")
+		store := controllertest.StoreTo("main", "")
 		store.Spec.Mode, store.Spec.Addresses = v1.StoreCluster, addressesOf(cluster.Addrs()[0])
 		on.create(ctx, store)
 		modules := []string{"users", "posts", "comments", "carts"}
 		for _, module := range modules {
-			policy := usersPolicyIn("main")
+			policy := controllertest.UsersPolicyIn("main")
 			policy.Name, policy.Spec.Module = module, module
 			on.create(ctx, policy)
 			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
 		}
-		status := func() v1.CacheStoreStatus { return on.store(ctx, "main")(Default).Status }
-		Eventually(status).Should(And(
+		next := func() v1.CacheStoreStatus { return on.store(ctx, "main")(Default).Status }
+		Eventually(next).Should(And(
 			HaveField("Servers", BeEquivalentTo(3)), HaveField("Mode", "cluster"), HaveField("Modules", BeEquivalentTo(len(modules))),
 		))
 
@@ -110,10 +112,10 @@ var _ = Describe("CacheStore of each kind", func() {
 
 	It("slows no other while it hangs", func(ctx SpecContext) {
 		frozen := redistest.Start(GinkgoTB())
-		on.create(ctx, storeTo("main", on.server.Addr()))
-		on.create(ctx, storeTo("frozen", frozen.Addr()))
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
+		on.create(ctx, controllertest.StoreTo("frozen", frozen.Addr()))
 		for _, module := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
-			policy := usersPolicyIn("frozen")
+			policy := controllertest.UsersPolicyIn("frozen")
 			policy.Name, policy.Spec.Module = module, module
 			on.create(ctx, policy)
 			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
@@ -133,7 +135,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		for _, module := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 			on.retune(ctx, module)
 		}
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Expect(timedOut).NotTo(Receive(), "the store that hangs was waited for")
 
@@ -143,12 +145,12 @@ var _ = Describe("CacheStore of each kind", func() {
 
 	It("slows no other for long when it begins to hang", func(ctx SpecContext) {
 		frozen := redistest.Start(GinkgoTB())
-		on.create(ctx, storeTo("main", on.server.Addr()))
-		on.create(ctx, storeTo("frozen", frozen.Addr()))
-		modules := make([]string, 2*fairLimits.workers)
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
+		on.create(ctx, controllertest.StoreTo("frozen", frozen.Addr()))
+		modules := make([]string, 48) // twice as many as there are workers
 		for i := range modules {
 			modules[i] = fmt.Sprintf("m%d", i)
-			policy := usersPolicyIn("frozen")
+			policy := controllertest.UsersPolicyIn("frozen")
 			policy.Name, policy.Spec.Module = modules[i], modules[i]
 			on.create(ctx, policy)
 		}
@@ -165,12 +167,12 @@ var _ = Describe("CacheStore of each kind", func() {
 		go func() { timedOut <- hanging.Ping(ctx).Err() }()
 		for _, module := range modules {
 			on.retune(ctx, module)
-			purge := purgeOf(v1.InvalidationTarget{Module: module})
+			purge := controllertest.Purge(v1.InvalidationTarget{Module: module})
 			purge.Spec.StoreRef = &v1.StoreReference{Name: "frozen"}
 			on.create(ctx, purge)
 		}
-		on.create(ctx, usersPolicyIn("main"))
-		other := purgeOf(v1.InvalidationTarget{All: true})
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
+		other := controllertest.Purge(v1.InvalidationTarget{All: true})
 		other.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, other)
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))

@@ -21,24 +21,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cachestore"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/stores"
+	"github.com/cachewright/cachewright/controllers/stores/storetest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// storeTo is a CacheStore for a standalone server.
-func storeTo(name, address string) *v1.CacheStore {
-	return &v1.CacheStore{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       v1.CacheStoreSpec{Addresses: []v1.StoreAddress{v1.StoreAddress(address)}},
-	}
-}
-
-// usersPolicyIn is usersPolicy in a CacheStore.
-func usersPolicyIn(store string) *v1.CachePolicy {
-	policy := usersPolicy()
-	policy.Spec.StoreRef = &v1.StoreReference{Name: store}
-	return policy
-}
 
 // secret is a Secret of text.
 func secret(name string, data map[string]string) *corev1.Secret {
@@ -107,12 +97,12 @@ var _ = Describe("CacheStore", func() {
 			password := "of-" + s.namespace
 			addOperator(s.server, password)
 			s.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": password}))
-			store := storeTo("main", s.server.Addr())
+			store := controllertest.StoreTo("main", s.server.Addr())
 			store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
 			s.create(ctx, store)
-			s.create(ctx, usersPolicyIn("main"))
+			s.create(ctx, controllertest.UsersPolicyIn("main"))
 		}
-		inOwn := usersPolicy()
+		inOwn := controllertest.UsersPolicy()
 		inOwn.Name = "users-in-default"
 		on.create(ctx, inOwn)
 		for _, s := range stages {
@@ -129,18 +119,18 @@ var _ = Describe("CacheStore", func() {
 		}
 
 		By("saying what the store is")
-		status := on.store(ctx, "main")(Default).Status
-		Expect(status.ServerVersion).To(HavePrefix("7."))
-		Expect(status.Mode).To(Equal("standalone"))
-		Expect(status.Role).To(Equal("primary"))
-		Expect(status.EvictionPolicy).To(Equal("noeviction"))
-		Expect(status.LibraryVersion).To(BeEquivalentTo(registry.LibraryVersion))
-		Expect(status.Servers).To(BeEquivalentTo(1))
-		Expect(status.Memory.UsedBytes).To(BeNumerically(">", 0))
+		next := on.store(ctx, "main")(Default).Status
+		Expect(next.ServerVersion).To(HavePrefix("7."))
+		Expect(next.Mode).To(Equal("standalone"))
+		Expect(next.Role).To(Equal("primary"))
+		Expect(next.EvictionPolicy).To(Equal("noeviction"))
+		Expect(next.LibraryVersion).To(BeEquivalentTo(registry.LibraryVersion))
+		Expect(next.Servers).To(BeEquivalentTo(1))
+		Expect(next.Memory.UsedBytes).To(BeNumerically(">", 0))
 		Eventually(on.told(ctx, "main")).Should(ContainElement("Normal Connected"))
 
 		By("purging in one of them")
-		purge := purgeOf(v1.InvalidationTarget{All: true})
+		purge := controllertest.Purge(v1.InvalidationTarget{All: true})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, purge)
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
@@ -151,7 +141,7 @@ var _ = Describe("CacheStore", func() {
 		other.server.Kill()
 		Eventually(other.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
 		Eventually(other.policy(ctx, "users")).Should(beReady("False StoreUnreachable"))
-		Expect(readyOf(other.policy(ctx, "users")(Default).Status.Conditions).Message).
+		Expect(status.Ready(other.policy(ctx, "users")(Default).Status.Conditions).Message).
 			To(And(ContainSubstring("CacheStore main"), ContainSubstring(other.server.Addr()), ContainSubstring("spec.addresses")))
 		on.retune(ctx, "users")
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
@@ -161,15 +151,15 @@ var _ = Describe("CacheStore", func() {
 	It("mends within seconds a policy whose store appears later", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
 		other := redistest.Start(GinkgoTB())
-		on.create(ctx, usersPolicyIn("late"))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, controllertest.UsersPolicyIn("late"))
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "late"}
 		on.create(ctx, purge)
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
 		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
 		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning StoreNotFound"))
 
-		on.create(ctx, storeTo("late", other.Addr()))
+		on.create(ctx, controllertest.StoreTo("late", other.Addr()))
 
 		Eventually(on.policy(ctx, "users")).WithTimeout(10 * time.Second).Should(beReady("True Applied"))
 		Eventually(on.purge(ctx, purge)).WithTimeout(10 * time.Second).Should(beIn(v1.StateComplete))
@@ -180,17 +170,17 @@ var _ = Describe("CacheStore", func() {
 
 	It("is needed where the operator has no Redis of its own", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())
-		on.create(ctx, usersPolicy())
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, controllertest.UsersPolicy())
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, purge)
 
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreRequired"))
-		Expect(readyOf(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring("spec.storeRef"))
-		Expect(how(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreRequired"))
+		Expect(status.Ready(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring("spec.storeRef"))
+		Expect(controllertest.Condition(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreRequired"))
 		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreRequired")))
 
-		on.create(ctx, storeTo("main", on.server.Addr()))
-		policy := usersPolicyIn("main")
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
+		policy := controllertest.UsersPolicyIn("main")
 		policy.Name = "users-in-main"
 		on.create(ctx, policy)
 		Eventually(on.policy(ctx, "users-in-main")).Should(beReady("True Applied"))
@@ -198,15 +188,15 @@ var _ = Describe("CacheStore", func() {
 
 	It("follows a changed Secret without a restart", func(ctx SpecContext) {
 		options := withoutDefault()
-		options.SecretInterval = 100 * time.Millisecond
+		options.secretInterval = 100 * time.Millisecond
 		o := on.operate(adminConfig, options)
 		addOperator(on.server, "first-secret")
 		auth := secret("redis-auth", map[string]string{"username": "cachewright\n", "password": "first-secret\r\n"}) // from files
 		on.create(ctx, auth)
-		store := storeTo("main", on.server.Addr())
+		store := controllertest.StoreTo("main", on.server.Addr())
 		store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
 		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		rotate := func(password string) {
 			fresh := current(ctx, auth)
@@ -222,7 +212,7 @@ var _ = Describe("CacheStore", func() {
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 		before := on.seen.readings(ctx, store)
 		rotate("second-secret")
-		Eventually(o.logs.String).Should(ContainSubstring("Connected anew"))
+		Eventually(o.logs.String).Should(ContainSubstring("Reconnected"))
 		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "<first-secret").Err()).To(Succeed())
 		on.retune(ctx, "users")
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
@@ -232,7 +222,7 @@ var _ = Describe("CacheStore", func() {
 		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "resetpass", ">third-secret").Err()).To(Succeed())
 		Expect(on.redis.Do(ctx, "CLIENT", "KILL", "USER", "cachewright").Err()).To(Succeed())
 		Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnauthorized"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("spec.credentialsSecretRef"))
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("spec.credentialsSecretRef"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnauthorized"))
 		rotate("third-secret")
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
@@ -241,7 +231,7 @@ var _ = Describe("CacheStore", func() {
 		By("losing the Secret")
 		Expect(k8s.Delete(ctx, auth)).To(Succeed())
 		Eventually(on.store(ctx, "main")).Should(beReady("False StoreSecretInvalid"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("there is no Secret redis-auth"))
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("there is no Secret redis-auth"))
 		on.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": "third-secret"}))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
@@ -257,22 +247,22 @@ var _ = Describe("CacheStore", func() {
 	It("connects anew when its spec changes", func(ctx SpecContext) {
 		next := redistest.Start(GinkgoTB())
 		on.operate(adminConfig, withoutDefault())
-		on.create(ctx, storeTo("main", on.server.Addr()))
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
 		on.patch(ctx, on.store(ctx, "main")(Default), `{"spec":{"addresses":["`+next.Addr()+`"]}}`)
 
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring(next.Addr()))
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring(next.Addr()))
 		Eventually(func() ([]string, error) { return registry.New(next.Client()).Modules(ctx, on.namespace) }).Should(ConsistOf("users"))
 	})
 
 	It("stays until nothing refers to it", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())
-		store := storeTo("main", on.server.Addr())
+		store := controllertest.StoreTo("main", on.server.Addr())
 		on.create(ctx, store)
-		policy := usersPolicyIn("main")
+		policy := controllertest.UsersPolicyIn("main")
 		on.create(ctx, policy)
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		on.fill(ctx, "users", "list", "", 3)
@@ -280,12 +270,12 @@ var _ = Describe("CacheStore", func() {
 		Expect(k8s.Delete(ctx, store)).To(Succeed())
 
 		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).
 			To(And(ContainSubstring("1 CachePolicies and 0 unfinished CacheInvalidations"), ContainSubstring("CachePolicy users")))
 		Eventually(on.told(ctx, "main")).Should(ContainElement("Normal InUse"))
 
 		By("working meanwhile")
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, purge)
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
@@ -301,7 +291,7 @@ var _ = Describe("CacheStore", func() {
 	It("stays until a purge is over that waits for it", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())
 		on.server.Kill()
-		store, purge := storeTo("main", on.server.Addr()), purgeOf(v1.InvalidationTarget{Module: "users"})
+		store, purge := controllertest.StoreTo("main", on.server.Addr()), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, store)
 		on.create(ctx, purge)
@@ -310,7 +300,7 @@ var _ = Describe("CacheStore", func() {
 		Expect(k8s.Delete(ctx, store)).To(Succeed())
 
 		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).
 			To(And(ContainSubstring("0 CachePolicies and 1 unfinished CacheInvalidations"), ContainSubstring(purge.Name)))
 		Expect(k8s.Delete(ctx, purge)).To(Succeed())
 		Eventually(getting(ctx, store)).Should(beGone())
@@ -318,9 +308,9 @@ var _ = Describe("CacheStore", func() {
 
 	It("does not wait for ever for a purge that waits for a dead Redis", func(ctx SpecContext) {
 		options := withoutDefault()
-		options.WithdrawTimeout = 2 * time.Second
+		options.withdrawTimeout = 2 * time.Second
 		on.operate(adminConfig, options)
-		store, policy, purge := storeTo("main", on.server.Addr()), usersPolicyIn("main"), purgeOf(v1.InvalidationTarget{Module: "users"})
+		store, policy, purge := controllertest.StoreTo("main", on.server.Addr()), controllertest.UsersPolicyIn("main"), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, store)
 		on.create(ctx, policy)
@@ -333,7 +323,7 @@ var _ = Describe("CacheStore", func() {
 
 		By("staying for a policy that nobody deletes")
 		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
-		Consistently(getting(ctx, store), 2*options.WithdrawTimeout).Should(Succeed())
+		Consistently(getting(ctx, store), 2*options.withdrawTimeout).Should(Succeed())
 
 		By("going without that")
 		Expect(k8s.Delete(ctx, policy)).To(Succeed())
@@ -345,12 +335,12 @@ var _ = Describe("CacheStore", func() {
 	DescribeTable("lets all that refers to it go, and goes, whatever is wrong with it",
 		func(ctx SpecContext, wantReason, wantFarewell string, harm func(ctx context.Context)) {
 			options := withoutDefault()
-			options.WithdrawTimeout = time.Second
-			options.SecretInterval = 100 * time.Millisecond
+			options.withdrawTimeout = time.Second
+			options.secretInterval = 100 * time.Millisecond
 			on.operate(adminConfig, options)
 			addOperator(on.server, "secret")
 			on.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": "secret"}))
-			store, policy, purge := storeTo("main", on.server.Addr()), usersPolicyIn("main"), purgeOf(v1.InvalidationTarget{Module: "users"})
+			store, policy, purge := controllertest.StoreTo("main", on.server.Addr()), controllertest.UsersPolicyIn("main"), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 			store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
 			on.create(ctx, store)
 			on.create(ctx, policy)
@@ -392,9 +382,9 @@ var _ = Describe("CacheStore", func() {
 
 	It("need not be there for what refers to it to go", func(ctx SpecContext) {
 		options := withoutDefault()
-		options.WithdrawTimeout = time.Second
+		options.withdrawTimeout = time.Second
 		on.operate(adminConfig, options)
-		policy, purge := usersPolicyIn("never-there"), purgeOf(v1.InvalidationTarget{Module: "users"})
+		policy, purge := controllertest.UsersPolicyIn("never-there"), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "never-there"}
 		on.create(ctx, policy)
 		on.create(ctx, purge)
@@ -410,9 +400,9 @@ var _ = Describe("CacheStore", func() {
 
 	It("may vanish with its finalizer taken off by force", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())
-		store := storeTo("main", on.server.Addr())
+		store := controllertest.StoreTo("main", on.server.Addr())
 		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
 		Expect(k8s.Delete(ctx, store)).To(Succeed())
@@ -425,31 +415,30 @@ var _ = Describe("CacheStore", func() {
 	DescribeTable("warns of what endangers users, while it does",
 		func(ctx SpecContext, danger registry.Primary, wantReason, wantMessage string) {
 			danger.Addr, danger.Version, danger.EvictionPolicy = "r:6379", "7.0.15", "noeviction"
-			store := storeTo("main", "r:6379")
+			store := controllertest.StoreTo("main", "r:6379")
 			on.create(ctx, store)
 			clock := clocktesting.NewFakeClock(time.Now().Truncate(time.Second))
-			stores := newStores(surroundings{Reader: k8s, Metrics: NewMetrics(), Clock: clock}, k8s)
-			monitor := stores.declare(store)
-			events := &eventLog{}
-			reconciler := &CacheStoreReconciler{
-				Client: k8s, Reader: k8s, Stores: stores, Events: events, Clock: clock, StatsInterval: time.Minute,
+			monitors := &storetest.Monitors{}
+			events := &controllertest.EventLog{}
+			reconciler := &cachestore.Reconciler{
+				Client: k8s, Reader: k8s, Stores: monitors, Events: events, Clock: clock, StatsInterval: time.Minute,
 			}
 			found := func(primary registry.Primary) []metav1.Condition {
-				monitor.note(finding{generation: editionOf(store), health: registry.Health{Version: "7.0.15", Primaries: []registry.Primary{primary}}})
+				monitors.Last = &stores.ProbeResult{Version: stores.VersionOf(store), Health: registry.Health{Version: "7.0.15", Primaries: []registry.Primary{primary}}}
 				_, err := reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(store)})
 				Expect(err).NotTo(HaveOccurred())
 				return current(ctx, store).Status.Conditions
 			}
 
 			conditions := found(danger)
-			Expect(ready(conditions)).To(Equal("True Connected"))
-			Expect(how(conditions, v1.ConditionAtRisk)).To(Equal("True " + wantReason))
+			Expect(controllertest.Ready(conditions)).To(Equal("True Connected"))
+			Expect(controllertest.Condition(conditions, v1.ConditionAtRisk)).To(Equal("True " + wantReason))
 			Expect(meta.FindStatusCondition(conditions, v1.ConditionAtRisk).Message).To(ContainSubstring(wantMessage))
-			Expect(events.take()).To(ContainElement(And(HavePrefix("Warning "+wantReason), ContainSubstring(wantMessage))))
+			Expect(events.Take()).To(ContainElement(And(HavePrefix("Warning "+wantReason), ContainSubstring(wantMessage))))
 			found(danger)
-			Expect(events.take()).To(BeEmpty())
+			Expect(events.Take()).To(BeEmpty())
 
-			Expect(how(found(registry.Primary{Addr: "r:6379", Version: "7.0.15"}), v1.ConditionAtRisk)).To(Equal("absent"))
+			Expect(controllertest.Condition(found(registry.Primary{Addr: "r:6379", Version: "7.0.15"}), v1.ConditionAtRisk)).To(Equal("absent"))
 		},
 		Entry("a replica", registry.Primary{IsReplica: true}, "NotPrimary", "takes no writes"),
 		Entry("full", registry.Primary{UsedMemory: 100, MaxMemory: 100}, "MemoryFull", "raise maxmemory"),
@@ -473,13 +462,13 @@ var _ = Describe("CacheStore", func() {
 			"no-pem":   {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{CASecretRef: named("no-pem")} }, "hold no PEM certificate"},
 			"no-certs": {func(s *v1.CacheStoreSpec) { s.TLS = &v1.StoreTLS{ClientCertificateSecretRef: named("no-pem")} }, "has no key tls.crt"},
 		} {
-			store := storeTo(name, on.server.Addr())
+			store := controllertest.StoreTo(name, on.server.Addr())
 			test.change(&store.Spec)
 			on.create(ctx, store)
 			Eventually(on.store(ctx, name)).Should(beReady("False StoreSecretInvalid"))
-			Expect(readyOf(on.store(ctx, name)(Default).Status.Conditions).Message).To(ContainSubstring(test.says))
+			Expect(status.Ready(on.store(ctx, name)(Default).Status.Conditions).Message).To(ContainSubstring(test.says))
 		}
-		on.create(ctx, usersPolicyIn("missing"))
+		on.create(ctx, controllertest.UsersPolicyIn("missing"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreSecretInvalid"))
 	})
 })

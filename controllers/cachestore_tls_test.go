@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
@@ -23,7 +25,7 @@ type behindTLS struct {
 
 func standaloneTLS(certificates *redistest.Certificates) behindTLS {
 	server := redistest.StartTLS(GinkgoTB(), certificates)
-	return behindTLS{spec: storeTo("main", server.Addr()).Spec, servers: []*redistest.Server{server}}
+	return behindTLS{spec: controllertest.StoreTo("main", server.Addr()).Spec, servers: []*redistest.Server{server}}
 }
 
 func sentinelTLS(certificates *redistest.Certificates) behindTLS {
@@ -74,7 +76,7 @@ var _ = Describe("CacheStore behind TLS", func() {
 		GinkgoHelper()
 		on.create(ctx, secret("redis-ca", map[string]string{"ca.crt": contentOf(certificates.CAFile)}))
 		on.create(ctx, clientCertificate(certificates))
-		store := storeTo("main", "")
+		store := controllertest.StoreTo("main", "")
 		store.Spec = spec
 		store.Spec.TLS = &v1.StoreTLS{
 			CASecretRef:                &v1.SecretReference{Name: "redis-ca"},
@@ -82,7 +84,7 @@ var _ = Describe("CacheStore behind TLS", func() {
 			ServerName:                 redistest.ServerName,
 		}
 		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		return store
 	}
@@ -96,7 +98,7 @@ var _ = Describe("CacheStore behind TLS", func() {
 			By("refusing the certificate")
 			certificates.RenewClient(redis.servers, redis.sentinels)
 			Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
-			refused := purgeOf(v1.InvalidationTarget{Module: "users"})
+			refused := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 			refused.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 			on.create(ctx, refused)
 
@@ -107,7 +109,7 @@ var _ = Describe("CacheStore behind TLS", func() {
 			Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 			Eventually(on.purge(ctx, refused)).Should(beIn(v1.StateComplete))
 			on.purged(ctx, "users")
-			Expect(operator.logs.String()).To(ContainSubstring("Connected anew, as Secrets or the resource changed"))
+			Expect(operator.logs.String()).To(ContainSubstring("Reconnected, as Secrets or the resource changed"))
 		},
 		Entry("Standalone", standaloneTLS),
 		Entry("Sentinel", sentinelTLS),
@@ -118,6 +120,6 @@ var _ = Describe("CacheStore behind TLS", func() {
 		store := use(ctx, standaloneTLS(certificates).spec)
 		on.patch(ctx, store, `{"spec":{"tls":{"serverName":"elsewhere.test"}}}`)
 		Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
-		Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("elsewhere.test"))
+		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("elsewhere.test"))
 	})
 })

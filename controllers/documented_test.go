@@ -27,11 +27,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 )
 
 // The page of each kind lists the conditions, reasons and events that people meet, with their meaning
-// and remedy. What it lists and what specs produced, in the whole suite, is held against each other: so
-// nothing is said without being tested, and nothing happens without being said.
+// and remedy. The suite compares what it lists with what specs produced. So nothing is documented
+// without being tested, and nothing happens without being documented.
 
 // pageOf names the page of a kind.
 var pageOf = map[string]string{
@@ -86,10 +87,14 @@ func hear(seen runtime.Object) {
 	gossip.Lock()
 	defer gossip.Unlock()
 	kind := gossip.byKind[kindOf(seen)]
-	for _, condition := range conditionedOf(seen.(client.Object)).conditions {
+	for _, condition := range controllertest.ConditionedOf(seen.(client.Object)).Conditions {
 		kind.conditions.Insert(condition.Type)
 		kind.reasons.Insert(condition.Reason)
 	}
+}
+
+func init() {
+	controllertest.Heard = func(about runtime.Object, reason string) { hearEvent(kindOf(about), reason) }
 }
 
 func hearEvent(kind, reason string) {
@@ -143,12 +148,7 @@ var quoted = regexp.MustCompile("`([A-Z][A-Za-z]+)`")
 func declaredEvents() sets.Set[string] {
 	GinkgoHelper()
 	reasons := sets.New[string]()
-	paths, err := filepath.Glob("*.go")
-	Expect(err).NotTo(HaveOccurred())
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
+	for _, path := range sources() {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		Expect(err).NotTo(HaveOccurred())
 		ast.Inspect(file, func(n ast.Node) bool {
@@ -156,8 +156,8 @@ func declaredEvents() sets.Set[string] {
 			case *ast.ValueSpec:
 				reasons.Insert(reasonsOf(n)...)
 			case *ast.CompositeLit:
-				if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "notice" && len(n.Elts) > 1 {
-					Expect(n.Elts[1]).NotTo(BeAssignableToTypeOf(&ast.BasicLit{}), "%s: the reason of an event is to be a constant reason…", path)
+				for _, reason := range reasonsIn(n) {
+					Expect(reason).NotTo(BeAssignableToTypeOf(&ast.BasicLit{}), "%s: the reason of an event is to be a constant reason…", path)
 				}
 			}
 			return true
@@ -167,9 +167,45 @@ func declaredEvents() sets.Set[string] {
 	return reasons
 }
 
+// sources are the files of all packages below, without tests.
+func sources() (paths []string) {
+	GinkgoHelper()
+	Expect(filepath.WalkDir(".", func(path string, _ os.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			paths = append(paths, path)
+		}
+		return err
+	})).To(Succeed())
+	return paths
+}
+
+// reasonsIn returns the reason in a literal of an event.
+func reasonsIn(literal *ast.CompositeLit) (reasons []ast.Expr) {
+	name := ""
+	switch kind := literal.Type.(type) {
+	case *ast.Ident:
+		name = kind.Name
+	case *ast.SelectorExpr:
+		name = kind.Sel.Name
+	}
+	if name != "Event" {
+		return nil
+	}
+	for i, element := range literal.Elts {
+		pair, keyed := element.(*ast.KeyValueExpr)
+		switch {
+		case !keyed && i == 1:
+			reasons = append(reasons, element)
+		case keyed && pair.Key.(*ast.Ident).Name == "Reason":
+			reasons = append(reasons, pair.Value)
+		}
+	}
+	return reasons
+}
+
 func reasonsOf(declared *ast.ValueSpec) (reasons []string) {
 	for i, name := range declared.Names {
-		if !strings.HasPrefix(name.Name, "reason") || i >= len(declared.Values) {
+		if !strings.HasPrefix(strings.ToLower(name.Name), "reason") || i >= len(declared.Values) {
 			continue
 		}
 		if literal, ok := declared.Values[i].(*ast.BasicLit); ok {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -40,13 +41,13 @@ func (s *stage) changes(ctx context.Context, count int) (took []time.Duration) {
 	const often = 2 * time.Millisecond
 	for i := range count {
 		began := time.Now()
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		s.create(ctx, purge)
 		Eventually(s.purge(ctx, purge)).WithPolling(often).Should(beIn(v1.StateComplete))
 		took = append(took, time.Since(began))
 
 		began = time.Now()
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		policy.Namespace = s.namespace
 		s.patch(ctx, policy, fmt.Sprintf(`{"spec":{"defaultTTL":"%ds"}}`, i+1))
 		Eventually(s.policy(ctx, "users")).WithPolling(often).Should(And(beReady("True Applied")))
@@ -64,7 +65,7 @@ func (s *stage) flood(ctx context.Context, count int, store *v1.StoreReference, 
 		targets[i] = target(i)
 	}
 	for range count {
-		purge := purgeOf(targets...)
+		purge := controllertest.Purge(targets...)
 		purge.Spec.StoreRef = store
 		s.create(ctx, purge)
 	}
@@ -90,9 +91,9 @@ var _ = Describe("Time that is shared", func() {
 		options.StoreCheckInterval, options.StatsInterval = time.Second, time.Minute
 		other.operate(adminConfig, options, ofStages(slow, other))
 		distant := redistest.StartDistant(GinkgoTB(), slow.server.Addr())
-		slow.create(ctx, storeTo("main", distant.Addr()))
+		slow.create(ctx, controllertest.StoreTo("main", distant.Addr()))
 		Eventually(slow.store(ctx, "main")).Should(beReady("True Connected"))
-		other.create(ctx, usersPolicy())
+		other.create(ctx, controllertest.UsersPolicy())
 		Eventually(other.policy(ctx, "users")).Should(beReady("True Applied"))
 		count := scaled(20, 500)
 		alone := other.changes(ctx, count)
@@ -100,7 +101,7 @@ var _ = Describe("Time that is shared", func() {
 		const delay = 1500 * time.Millisecond
 		distant.Delay(delay)
 		for i := range scaled(40, 200) {
-			policy := usersPolicyIn("main")
+			policy := controllertest.UsersPolicyIn("main")
 			policy.Name, policy.Spec.Module = fmt.Sprint("m", i), fmt.Sprint("m", i)
 			slow.create(ctx, policy)
 		}
@@ -129,12 +130,12 @@ var _ = Describe("Time that is shared", func() {
 		})
 		before := flooded.complete(ctx)
 		began := time.Now()
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		other.create(ctx, purge)
 		Eventually(other.purge(ctx, purge)).WithPolling(2 * time.Millisecond).Should(beIn(v1.StateComplete))
 		took, after := time.Since(began), flooded.complete(ctx)
 		AddReportEntry("beside a flood", fmt.Sprintf("%s; of %d purges %d were complete before and %d after", took, size, before, after))
 		Expect(after-before).To(BeNumerically("<=", max(size/3, 3)), "it waited for the flood")
-		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * patience).Should(Equal(size))
+		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * controllertest.Patience).Should(Equal(size))
 	})
 })

@@ -30,6 +30,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/stores/calls"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -60,11 +63,11 @@ type operator struct {
 }
 
 // quick are the options of specs: intervals that make a spec fast.
-func (s *stage) quick(store Store) Options {
+func (s *stage) quick(store calls.Store) Options {
 	return Options{
 		Store: store, StoreAddress: s.server.Addr(), Cluster: ourCluster,
-		StoreCheckInterval: 50 * time.Millisecond, StatsInterval: 200 * time.Millisecond, ReclaimSlice: 5 * time.Millisecond,
-		ReplayMargin: time.Millisecond,
+		StoreCheckInterval: 50 * time.Millisecond, StatsInterval: 200 * time.Millisecond, reclaimSlice: 5 * time.Millisecond,
+		replayMargin: time.Millisecond,
 	}
 }
 
@@ -120,11 +123,11 @@ func (s *stage) purge(ctx context.Context, purge *v1.CacheInvalidation) func(Gom
 
 func beReady(want string) OmegaMatcher {
 	return WithTransform(func(obj client.Object) string {
-		c := conditionedOf(obj)
-		if c.observedGeneration != c.generation {
-			return fmt.Sprintf("generation %d not observed", c.generation)
+		c := controllertest.ConditionedOf(obj)
+		if c.ObservedGeneration != c.Generation {
+			return fmt.Sprintf("generation %d not observed", c.Generation)
 		}
-		return ready(c.conditions)
+		return controllertest.Ready(c.Conditions)
 	}, Equal(want))
 }
 
@@ -154,7 +157,7 @@ var _ = Describe("The operator", func() {
 
 	It("plays the main story", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 
 		By("putting the policy in force")
@@ -164,7 +167,7 @@ var _ = Describe("The operator", func() {
 
 		By("obeying a changed TTL at the next fill")
 		policy = current(ctx, policy)
-		policy.Spec.Operations[1].TTL = minutes(1)
+		policy.Spec.Operations[1].TTL = controllertest.Minutes(1)
 		Expect(k8s.Update(ctx, policy)).To(Succeed())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		lease, err := on.cache.Lease(ctx, registry.Key{Slot: on.slot("users"), Operation: "list", ID: "new"})
@@ -174,7 +177,7 @@ var _ = Describe("The operator", func() {
 		Expect(filled.TTL).To(Equal(time.Minute))
 
 		By("purging one user and nobody else")
-		purge := purgeOf(v1.InvalidationTarget{UserID: "u1"})
+		purge := controllertest.Purge(v1.InvalidationTarget{UserID: "u1"})
 		on.create(ctx, purge)
 		kubectl(ctx, "wait", "--for=condition=Complete", "cinv/"+purge.Name, "-n", on.namespace, "--timeout=60s")
 		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(5))
@@ -195,9 +198,9 @@ var _ = Describe("The operator", func() {
 
 	It("reaches modules whose policy was retained, though Redis evicted the list of modules", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		retained := usersPolicy()
+		retained := controllertest.UsersPolicy()
 		retained.Name, retained.Spec.Module, retained.Spec.DeletionPolicy = "retained", "retained", v1.DeletionRetain
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		on.create(ctx, retained)
 		Eventually(on.policy(ctx, "retained")).Should(beReady("True Applied"))
 		on.fill(ctx, "retained", "list", "u1", 5)
@@ -206,7 +209,7 @@ var _ = Describe("The operator", func() {
 
 		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Val()).To(BeEquivalentTo(1))
 		Eventually(func() ([]string, error) { return on.cache.Modules(ctx, on.namespace) }).Should(ConsistOf("users"), "not written anew")
-		purge := purgeOf(v1.InvalidationTarget{UserID: "u1"})
+		purge := controllertest.Purge(v1.InvalidationTarget{UserID: "u1"})
 		on.create(ctx, purge)
 
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
@@ -215,8 +218,8 @@ var _ = Describe("The operator", func() {
 
 	It("tells of policies that are not ready, and of purges that are pending, while they are", func(ctx SpecContext) {
 		operator := on.operate(adminConfig, on.quick(nil))
-		on.create(ctx, usersPolicyIn("main"))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, purge)
 		names := []string{"cachewright_policies_not_ready", "cachewright_pending_invalidations", "cachewright_oldest_pending_invalidation_seconds"}
@@ -224,7 +227,7 @@ var _ = Describe("The operator", func() {
 			Eventually(operator.series).WithArguments(name, "").ShouldNot(BeEmpty(), name)
 		}
 
-		on.create(ctx, storeTo("main", on.server.Addr()))
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
 
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		for _, name := range names {
@@ -234,7 +237,7 @@ var _ = Describe("The operator", func() {
 
 	It("begins the counters of a namespace at 0 where it finds all policies in place", func(ctx SpecContext) {
 		first := on.operate(adminConfig, on.quick(on.cache))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		first.stop()
 
@@ -244,9 +247,9 @@ var _ = Describe("The operator", func() {
 
 	It("forgets a namespace in which there is nothing any more", func(ctx SpecContext) {
 		operator := on.operate(adminConfig, on.quick(on.cache))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, purge)
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
 		told := func() string {
@@ -266,9 +269,9 @@ var _ = Describe("The operator", func() {
 
 	It("obeys the TTL of a purge from when no GitOps tool manages it", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.TTLSecondsAfterFinished = new(int32(0))
-		purge.Labels = map[string]string{fluxKustomizationLabel: "apps"}
+		purge.Labels = map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}
 		on.create(ctx, purge)
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
 
@@ -290,13 +293,13 @@ var _ = Describe("The operator", func() {
 
 	It("goes on when Redis is killed and comes back empty", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
 		on.server.Kill()
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnreachable"))
-		Expect(readyOf(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring(on.server.Addr()))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		Expect(status.Ready(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring(on.server.Addr()))
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, purge)
 		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreUnreachable")))
 
@@ -312,7 +315,7 @@ var _ = Describe("The operator", func() {
 		options.StatsInterval = time.Hour // the sweep alone must find out
 		on.operate(adminConfig, options)
 		for _, module := range []string{"users", "posts"} {
-			policy := usersPolicy()
+			policy := controllertest.UsersPolicy()
 			policy.Name, policy.Spec.Module = module, module
 			on.create(ctx, policy)
 			Eventually(on.policy(ctx, module)).Should(beReady("True Applied"))
@@ -341,11 +344,11 @@ var _ = Describe("The operator", func() {
 		})
 		DeferCleanup(wrongClient.Close)
 		o := on.operate(adminConfig, on.quick(registry.New(wrongClient)))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnauthorized"))
 		policy := on.policy(ctx, "users")(Default)
-		Expect(readyOf(policy.Status.Conditions).Message).To(And(ContainSubstring("REDIS_PASSWORD"), ContainSubstring(on.server.Addr())))
+		Expect(status.Ready(policy.Status.Conditions).Message).To(And(ContainSubstring("REDIS_PASSWORD"), ContainSubstring(on.server.Addr())))
 		Eventually(on.told(ctx, "users")).Should(ConsistOf("Warning StoreUnauthorized"))
 
 		By("mending it at the server")
@@ -359,22 +362,22 @@ var _ = Describe("The operator", func() {
 	})
 
 	It("stalls on a Redis that is too old, and goes on once it is replaced", func(ctx SpecContext) {
-		store := newBrittleStore(on.cache)
-		store.failBefore("Check", errOld)
+		store := controllertest.NewBrittleStore(on.cache)
+		store.FailBefore("Check", controllertest.ErrOld)
 		on.operate(adminConfig, on.quick(store))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnsupported"))
-		Expect(how(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreUnsupported"))
+		Expect(controllertest.Condition(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreUnsupported"))
 
-		store.failBefore("Check", nil)
+		store.FailBefore("Check", nil)
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 	})
 
 	It("writes nothing at rest", func(ctx SpecContext) {
-		store := newBrittleStore(on.cache)
+		store := controllertest.NewBrittleStore(on.cache)
 		on.operate(adminConfig, on.quick(store))
-		on.create(ctx, usersPolicy())
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, controllertest.UsersPolicy())
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, purge)
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
@@ -383,9 +386,9 @@ var _ = Describe("The operator", func() {
 		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(20)))
 		policyBefore, purgeBefore := on.policy(ctx, "users")(Default), current(ctx, purge)
 
-		looks, checks := store.count("StatsOf"), store.count("Check")
-		Eventually(func() int { return store.count("StatsOf") - looks }).Should(BeNumerically(">=", 5))
-		Eventually(func() int { return store.count("Check") - checks }).Should(BeNumerically(">=", 20))
+		looks, checks := store.Count("StatsOf"), store.Count("Check")
+		Eventually(func() int { return store.Count("StatsOf") - looks }).Should(BeNumerically(">=", 5))
+		Eventually(func() int { return store.Count("Check") - checks }).Should(BeNumerically(">=", 20))
 
 		Expect(on.policy(ctx, "users")(Default).ResourceVersion).To(Equal(policyBefore.ResourceVersion))
 		Expect(current(ctx, purge).ResourceVersion).To(Equal(purgeBefore.ResourceVersion))
@@ -393,13 +396,13 @@ var _ = Describe("The operator", func() {
 
 	It("purges a user with 5,000 entries and leaves the others", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		on.fill(ctx, "users", "getById", "heavy", 5000)
 		on.fill(ctx, "users", "getById", "light", 50)
 		on.fill(ctx, "users", "getById", "", 50)
 
-		purge := purgeOf(v1.InvalidationTarget{UserID: "heavy"})
+		purge := controllertest.Purge(v1.InvalidationTarget{UserID: "heavy"})
 		on.create(ctx, purge)
 
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
@@ -414,11 +417,11 @@ var _ = Describe("The operator", func() {
 		options := on.quick(on.cache)
 		options.StatsInterval = time.Hour // the purge alone must reclaim
 		o := on.operate(adminConfig, options)
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		on.fill(ctx, "users", "list", "", 20000)
 
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, purge)
 
 		Eventually(on.purge(ctx, purge)).Should(HaveField("Status.EffectiveTime", Not(BeNil())))
@@ -426,12 +429,12 @@ var _ = Describe("The operator", func() {
 		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
 		Expect(*current(ctx, purge).Status.KeysReclaimed).To(BeEquivalentTo(20000))
 		Eventually(func() int { return on.seen.versionsOf(purge.Name) }).Should(BeNumerically(">=", 4), "no progress was seen")
-		Expect(o.series("cachewright_invalidated_keys_total", "")).To(Equal("20000"))
+		Eventually(o.series).WithArguments("cachewright_invalidated_keys_total", "").Should(Equal("20000"))
 	})
 
 	It("deletes a purge that asks for it", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.TTLSecondsAfterFinished = new(int32(0))
 		on.create(ctx, purge)
 
@@ -441,7 +444,7 @@ var _ = Describe("The operator", func() {
 
 	It("promotes a policy when the one that governs goes", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		older, younger := usersPolicy(), usersPolicy()
+		older, younger := controllertest.UsersPolicy(), controllertest.UsersPolicy()
 		older.Name, younger.Name = "a-users", "b-users"
 		on.create(ctx, older)
 		on.create(ctx, younger)
@@ -455,36 +458,36 @@ var _ = Describe("The operator", func() {
 
 	It("takes up, after a pause, what happened meanwhile, and doubles nothing", func(ctx SpecContext) {
 		first := on.operate(adminConfig, on.quick(on.cache))
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		done := purgeOf(v1.InvalidationTarget{Module: "users"})
+		done := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, done)
 		Eventually(on.purge(ctx, done)).Should(beIn(v1.StateComplete))
 		doneBefore := current(ctx, done)
 		first.stop()
 
 		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
-		missed := purgeOf(v1.InvalidationTarget{Module: "users"})
+		missed := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, missed)
-		late := purgeOf(v1.InvalidationTarget{Module: "users"})
+		late := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		late.Spec.ActiveDeadlineSeconds = new(int64(1))
 		on.create(ctx, late)
 		Eventually(time.Now).Should(BeTemporally(">", late.CreationTimestamp.Add(time.Second)))
 
-		store := newBrittleStore(on.cache)
+		store := controllertest.NewBrittleStore(on.cache)
 		on.operate(adminConfig, on.quick(store))
 
 		Eventually(on.purge(ctx, missed)).Should(beIn(v1.StateComplete))
 		Eventually(on.purge(ctx, late)).Should(beIn(v1.StateFailed))
 		Eventually(func() ([]string, error) { return on.cache.PolicyHashes(ctx, []registry.Slot{on.slot("users")}) }).
 			Should(HaveEach(Not(BeEmpty())))
-		Expect(store.count("Invalidate")).To(Equal(1))
+		Expect(store.Count("Invalidate")).To(Equal(1))
 		Expect(current(ctx, done).ResourceVersion).To(Equal(doneBefore.ResourceVersion))
 	})
 
 	It("counts for Prometheus", func(ctx SpecContext) {
 		o := on.operate(adminConfig, on.quick(on.cache))
-		policy := usersPolicy()
+		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		on.fill(ctx, "users", "list", "", 7)

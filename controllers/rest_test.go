@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
@@ -26,12 +27,12 @@ var _ = Describe("Rest", func() {
 		small, large := on.server, redistest.Start(GinkgoTB())
 		first := on.operate(adminConfig, on.quick(nil))
 		for name, server := range map[string]*redistest.Server{"small": small, "large": large} {
-			on.create(ctx, storeTo(name, server.Addr()))
+			on.create(ctx, controllertest.StoreTo(name, server.Addr()))
 		}
 		for i := range few + many {
-			policy := usersPolicyIn("large")
+			policy := controllertest.UsersPolicyIn("large")
 			if i < few {
-				policy = usersPolicyIn("small")
+				policy = controllertest.UsersPolicyIn("small")
 			}
 			policy.Name, policy.Spec.Module = fmt.Sprintf("m%d", i), fmt.Sprintf("m%d", i)
 			on.create(ctx, policy)

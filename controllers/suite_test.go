@@ -25,13 +25,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// patience is how long a test waits for what must happen; it is long because machines are busy.
-const patience = time.Minute
 
 var (
 	environment *envtest.Environment
@@ -46,7 +44,7 @@ func TestControllers(t *testing.T) {
 		t.Skip("needs an API server, which -short leaves out")
 	}
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyTimeout(controllertest.Patience)
 	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	RunSpecs(t, "Controllers")
 }
@@ -66,8 +64,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	listen(context.WithoutCancel(ctx), k8s)
 })
 
-// stage is what a spec plays on: a namespace of its own, whose every change is held against the
-// rules of kstatus, and a Redis of its own.
+// stage is what a spec uses: a namespace of its own, and a Redis of its own. Every change in the
+// namespace is checked by the rules of kstatus.
 type stage struct {
 	namespace string
 	seen      *observer
@@ -149,45 +147,6 @@ func (s *stage) cached(ctx context.Context, module, operation, user string, entr
 		}
 	}
 	return hits
-}
-
-// usersPolicy is the policy that most specs use.
-func usersPolicy() *v1.CachePolicy {
-	return &v1.CachePolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "users"},
-		Spec: v1.CachePolicySpec{
-			Module: "users",
-			Operations: []v1.OperationPolicy{
-				{Name: "getById", TTL: minutes(5)},
-				{Name: "list", TTL: minutes(3)},
-				{Name: "create", TTL: minutes(0)},
-			},
-		},
-	}
-}
-
-func minutes(n int) metav1.Duration {
-	return metav1.Duration{Duration: time.Duration(n) * time.Minute}
-}
-
-// purgeOf is a CacheInvalidation of targets.
-func purgeOf(targets ...v1.InvalidationTarget) *v1.CacheInvalidation {
-	return &v1.CacheInvalidation{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "purge-"},
-		Spec:       v1.CacheInvalidationSpec{Targets: targets},
-	}
-}
-
-// ready is how Ready reads, for example "True Applied".
-func ready(conditions []metav1.Condition) string { return how(conditions, v1.ConditionReady) }
-
-func how(conditions []metav1.Condition, conditionType string) string {
-	for _, condition := range conditions {
-		if condition.Type == conditionType {
-			return string(condition.Status) + " " + condition.Reason
-		}
-	}
-	return "absent"
 }
 
 // current reads an object live.

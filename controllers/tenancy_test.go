@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -101,7 +102,7 @@ func arbitraryStoreRef(t *rapid.T, other string) *v1.StoreReference {
 }
 
 func arbitraryPolicy(t *rapid.T, other string) *v1.CachePolicy {
-	policy := usersPolicy()
+	policy := controllertest.UsersPolicy()
 	policy.Name, policy.GenerateName = "", "any-"
 	policy.Spec.Module = rapid.OneOf(rapid.StringMatching(`[a-z][a-z._-]{0,8}[a-z]`), hostile(other)).Draw(t, "module")
 	policy.Spec.Revision = hostile(other).Draw(t, "revision")
@@ -114,7 +115,7 @@ var _ = Describe("A namespace", func() {
 		on := newStage(ctx)
 		neighbour := newStage(ctx)
 		other := neighbour.namespace
-		neighbour.create(ctx, storeTo("theirs", neighbour.server.Addr()))
+		neighbour.create(ctx, controllertest.StoreTo("theirs", neighbour.server.Addr()))
 		keys := &keyLog{}
 		watched := redis.NewClient(&redis.Options{
 			Addr: on.server.Addr(), MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -127,7 +128,7 @@ var _ = Describe("A namespace", func() {
 		var purges, astray []*v1.CacheInvalidation
 		policies := 0
 		rapid.Check(GinkgoTB(), func(t *rapid.T) {
-			purge, policy := purgeOf(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
+			purge, policy := controllertest.Purge(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
 			policy.Namespace, purge.Namespace = on.namespace, on.namespace
 			policy.Spec.StoreRef, purge.Spec.StoreRef = arbitraryStoreRef(t, other), arbitraryStoreRef(t, other)
 			if k8s.Create(ctx, policy) == nil {
@@ -165,12 +166,12 @@ var _ = Describe("A namespace", func() {
 		options := on.quick(nil)
 		options.StoreAddress = "" // it has no Redis of its own
 		on.operate(adminConfig, options, ofStages(on, neighbour))
-		on.create(ctx, storeTo("main", on.server.Addr()))
+		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 
 		accepted := 0
 		for i, name := range []string{"theirs", other + "/theirs", "../" + other + "/theirs", other + "%2ftheirs", other + ".theirs"} {
-			astray := storeTo(fmt.Sprint("astray-", i), neighbour.server.Addr())
+			astray := controllertest.StoreTo(fmt.Sprint("astray-", i), neighbour.server.Addr())
 			astray.Namespace = on.namespace
 			astray.Spec.CredentialsSecretRef = &v1.SecretReference{Name: name}
 			if k8s.Create(ctx, astray) == nil {
@@ -181,7 +182,7 @@ var _ = Describe("A namespace", func() {
 		Expect(accepted).To(BeNumerically(">", 0), "the API server refused all: this tries nothing")
 
 		rapid.Check(GinkgoTB(), func(t *rapid.T) {
-			purge, policy := purgeOf(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
+			purge, policy := controllertest.Purge(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
 			policy.Namespace, purge.Namespace = on.namespace, on.namespace
 			policy.Spec.StoreRef, purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}, &v1.StoreReference{Name: "main"}
 			_, _ = k8s.Create(ctx, policy), k8s.Create(ctx, purge)

@@ -14,6 +14,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/metrics"
+	"github.com/cachewright/cachewright/controllers/internal/stats"
+	"github.com/cachewright/cachewright/controllers/recovery"
+	"github.com/cachewright/cachewright/controllers/stores/storetest"
 )
 
 // What is cheap is read from the cache, what a predecessor may have done is read live.
@@ -21,13 +28,13 @@ var _ = Describe("A tenure", func() {
 	var (
 		on         *stage
 		liveReads  int
-		reconciler *CacheInvalidationReconciler
+		reconciler *cacheinvalidation.Reconciler
 	)
 	users := v1.InvalidationTarget{Module: "users"}
 
 	BeforeEach(func(ctx SpecContext) {
 		on, liveReads = newStage(ctx), 0
-		_, err := on.cache.ApplyPolicy(ctx, on.slot("users"), policyOf(&usersPolicy().Spec))
+		_, err := on.cache.ApplyPolicy(ctx, on.slot("users"), convert.Policy(&controllertest.UsersPolicy().Spec))
 		Expect(err).NotTo(HaveOccurred())
 		counting := interceptor.NewClient(k8s, interceptor.Funcs{
 			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, o ...client.GetOption) error {
@@ -35,10 +42,10 @@ var _ = Describe("A tenure", func() {
 				return c.Get(ctx, key, obj, o...)
 			},
 		})
-		reconciler = &CacheInvalidationReconciler{
-			Journal: newJournal(),
-			Client:  k8s, Reader: counting, Stores: &oneStore{store: on.cache, address: on.server.Addr()}, Events: &eventLog{}, Metrics: NewMetrics(),
-			Clock: clock.RealClock{}, tenure: newTenure(k8s),
+		reconciler = &cacheinvalidation.Reconciler{
+			Journal: recovery.NewJournal(),
+			Client:  k8s, Reader: counting, Stores: &storetest.Provider{Store: on.cache, Address: on.server.Addr()}, Events: &controllertest.EventLog{}, Metrics: metrics.New(stats.NewSnapshot()),
+			Clock: clock.RealClock{}, Epoch: cacheinvalidation.NewLeaderEpoch(k8s),
 		}
 	})
 
@@ -54,23 +61,23 @@ var _ = Describe("A tenure", func() {
 	}
 
 	It("reads live what was there before, and from the cache what came later", func(ctx SpecContext) {
-		Expect(complete(ctx, purgeOf(users)).Status.State).To(Equal(v1.StateComplete))
+		Expect(complete(ctx, controllertest.Purge(users)).Status.State).To(Equal(v1.StateComplete))
 		Expect(liveReads).To(Equal(1))
 
-		Expect(complete(ctx, purgeOf(users)).Status.State).To(Equal(v1.StateComplete))
+		Expect(complete(ctx, controllertest.Purge(users)).Status.State).To(Equal(v1.StateComplete))
 		Expect(liveReads).To(Equal(1))
 	})
 
 	It("does not repeat what a predecessor did and the cache does not show, even if Redis forgot it", func(ctx SpecContext) {
-		purge := purgeOf(users)
+		purge := controllertest.Purge(users)
 		on.create(ctx, purge)
 		stale := current(ctx, purge)
 		predecessor := *reconciler
-		predecessor.tenure = nil
+		predecessor.Epoch = nil
 		_, err := predecessor.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
-		_, err = on.cache.ApplyPolicy(ctx, on.slot("users"), policyOf(&usersPolicy().Spec))
+		_, err = on.cache.ApplyPolicy(ctx, on.slot("users"), convert.Policy(&controllertest.UsersPolicy().Spec))
 		Expect(err).NotTo(HaveOccurred())
 		on.fill(ctx, "users", "list", "", 3)
 		reconciler.Client = interceptor.NewClient(k8s, interceptor.Funcs{

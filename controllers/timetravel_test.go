@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -86,7 +87,7 @@ var _ = Describe("A store that goes back in time", func() {
 	inUse := func(ctx context.Context, options Options, change ...func(*manager.Options)) *operator {
 		GinkgoHelper()
 		o := on.operate(adminConfig, options, change...)
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
 		on.fill(ctx, "users", "list", "", 5)
@@ -95,7 +96,7 @@ var _ = Describe("A store that goes back in time", func() {
 	}
 	purge := func(ctx context.Context, target v1.InvalidationTarget) *v1.CacheInvalidation {
 		GinkgoHelper()
-		made := purgeOf(target)
+		made := controllertest.Purge(target)
 		on.create(ctx, made)
 		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
 		return current(ctx, made)
@@ -133,7 +134,7 @@ var _ = Describe("A store that goes back in time", func() {
 
 	It("has modules invalidated whose policy was retained", func(ctx SpecContext) {
 		operator := inUse(ctx, on.quick(on.cache))
-		other := usersPolicy()
+		other := controllertest.UsersPolicy()
 		other.Name, other.Spec.Module, other.Spec.DeletionPolicy = "retained", "retained", v1.DeletionRetain
 		on.create(ctx, other)
 		Eventually(on.policy(ctx, "retained")).Should(beReady("True Applied"))
@@ -152,7 +153,7 @@ var _ = Describe("A store that goes back in time", func() {
 	})
 
 	It("has modules invalidated that no policy governed then", func(ctx SpecContext) {
-		store := newBrittleStore(on.cache)
+		store := controllertest.NewBrittleStore(on.cache)
 		operator := inUse(ctx, on.quick(store))
 		on.server.Save()
 		policy := on.policy(ctx, "users")(Default)
@@ -162,11 +163,11 @@ var _ = Describe("A store that goes back in time", func() {
 		health, err := on.cache.Check(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		Eventually(operator.logs.String).Should(ContainSubstring(health.RunIDs[0]))
-		checks := store.count("Check")
-		Eventually(func() int { return store.count("Check") - checks }).Should(BeNumerically(">=", 2))
+		checks := store.Count("Check")
+		Eventually(func() int { return store.Count("Check") - checks }).Should(BeNumerically(">=", 2))
 		Expect(count(ctx, "list")()).To(Equal(5))
 
-		on.create(ctx, usersPolicy())
+		on.create(ctx, controllertest.UsersPolicy())
 
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
@@ -231,7 +232,7 @@ var _ = Describe("A store that goes back in time", func() {
 		inUse(ctx, replaying(), record.onPurges)
 		signed(ctx)
 		on.server.Save()
-		made := purgeOf(v1.InvalidationTarget{Module: "users", Operation: "list"})
+		made := controllertest.Purge(v1.InvalidationTarget{Module: "users", Operation: "list"})
 		on.create(ctx, made)
 		Eventually(record.reached).Should(BeClosed())
 		Expect(count(ctx, "list")()).To(BeZero())
@@ -279,7 +280,7 @@ var _ = Describe("A store that goes back in time", func() {
 		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning DataLoss"))
 	})
 
-	// sentinels has an operator, and a policy in a CacheStore of which Sentinels name the primary.
+	// sentinels has an operator, and a policy in a CacheStore with Sentinels.
 	sentinels := func(ctx context.Context) *redistest.SentinelGroup {
 		GinkgoHelper()
 		group := redistest.StartSentinel(GinkgoTB(), 1, 1)
@@ -299,7 +300,7 @@ var _ = Describe("A store that goes back in time", func() {
 			store.Spec.Addresses = append(store.Spec.Addresses, v1.StoreAddress(addr))
 		}
 		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn("main"))
+		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
 		on.fill(ctx, "users", "list", "", 5)
@@ -308,7 +309,7 @@ var _ = Describe("A store that goes back in time", func() {
 	}
 	purgeInMain := func(ctx context.Context) {
 		GinkgoHelper()
-		made := purgeOf(v1.InvalidationTarget{Module: "users"})
+		made := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		made.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, made)
 		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))

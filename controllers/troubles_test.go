@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -29,8 +31,8 @@ var _ = DescribeTable("Trouble with a CacheStore",
 		on.operate(adminConfig, options)
 		store := declare(ctx, on)
 		on.create(ctx, store)
-		on.create(ctx, usersPolicyIn(store.Name))
-		purge := purgeOf(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, controllertest.UsersPolicyIn(store.Name))
+		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
 		purge.Spec.StoreRef = &v1.StoreReference{Name: store.Name}
 		on.create(ctx, purge)
 
@@ -39,20 +41,20 @@ var _ = DescribeTable("Trouble with a CacheStore",
 		Eventually(on.purge(ctx, purge)).Should(beReady("False " + reason))
 	},
 	Entry("its Secret is missing", v1.ReasonStoreSecretInvalid, func(_ context.Context, on *stage) *v1.CacheStore {
-		store := storeTo("main", on.server.Addr())
+		store := controllertest.StoreTo("main", on.server.Addr())
 		store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "nowhere"}
 		return store
 	}),
 	Entry("it wants a password", v1.ReasonStoreUnauthorized, func(ctx context.Context, _ *stage) *v1.CacheStore {
 		guarded := newStage(ctx)
 		Expect(guarded.redis.ConfigSet(ctx, "requirepass", "correct-horse").Err()).To(Succeed())
-		return storeTo("main", guarded.server.Addr())
+		return controllertest.StoreTo("main", guarded.server.Addr())
 	}),
 	Entry("it is too old", v1.ReasonStoreUnsupported, func(_ context.Context, on *stage) *v1.CacheStore {
-		return storeTo("main", aged(on.server.Addr()))
+		return controllertest.StoreTo("main", aged(on.server.Addr()))
 	}),
 	Entry("its address is not allowed", v1.ReasonStoreAddressNotAllowed, func(context.Context, *stage) *v1.CacheStore {
-		return storeTo("main", "169.254.169.254:80")
+		return controllertest.StoreTo("main", "169.254.169.254:80")
 	}),
 )
 
@@ -60,13 +62,13 @@ var _ = DescribeTable("Trouble with a CacheStore",
 var _ = It("A CacheStore whose server does not know INFO is Ready, and AtRisk", func(ctx SpecContext) {
 	on := newStage(ctx)
 	on.operate(adminConfig, on.quick(on.cache))
-	on.create(ctx, storeTo("main", redistest.Start(GinkgoTB(), "--rename-command", "INFO", "renamed").Addr()))
-	on.create(ctx, usersPolicyIn("main"))
+	on.create(ctx, controllertest.StoreTo("main", redistest.Start(GinkgoTB(), "--rename-command", "INFO", "renamed").Addr()))
+	on.create(ctx, controllertest.UsersPolicyIn("main"))
 
 	Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 	Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 	Eventually(func(g Gomega) string {
-		return how(on.store(ctx, "main")(g).Status.Conditions, v1.ConditionAtRisk)
+		return controllertest.Condition(on.store(ctx, "main")(g).Status.Conditions, v1.ConditionAtRisk)
 	}).Should(Equal("True LossUnseen"))
 })
 
@@ -76,12 +78,12 @@ var _ = It("A CacheStore whose user lacks INFO says what to allow", func(ctx Spe
 	on.operate(adminConfig, on.quick(on.cache))
 	on.server.AddUser("mute", "secret", "~*", "+@all", "-info")
 	on.create(ctx, secret("mute", map[string]string{"username": "mute", "password": "secret"}))
-	store := storeTo("main", on.server.Addr())
+	store := controllertest.StoreTo("main", on.server.Addr())
 	store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "mute"}
 	on.create(ctx, store)
 
 	Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnauthorized"))
-	Expect(readyOf(on.store(ctx, "main")(Default).Status.Conditions).Message).To(And(ContainSubstring("'info'"), ContainSubstring("Extend the ACL")))
+	Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(And(ContainSubstring("'info'"), ContainSubstring("Extend the ACL")))
 })
 
 // A store of another kind than it is declared to be says so, and what to change.
@@ -96,13 +98,13 @@ var _ = It("A CacheStore that is misdeclared says what to change", func(ctx Spec
 	}{
 		"no-cluster":     {v1.CacheStoreSpec{Mode: v1.StoreCluster, Addresses: []v1.StoreAddress{server}}, "set spec.mode: Standalone"},
 		"no-sentinel":    {v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: "main", Addresses: []v1.StoreAddress{server}}, "it is no Sentinel"},
-		"no-such-master": {v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: "mine", Addresses: []v1.StoreAddress{sentinel}}, "mend spec.masterName"},
+		"no-such-master": {v1.CacheStoreSpec{Mode: v1.StoreSentinel, MasterName: "mine", Addresses: []v1.StoreAddress{sentinel}}, "correct spec.masterName"},
 		"a-sentinel":     {v1.CacheStoreSpec{Addresses: []v1.StoreAddress{sentinel}}, "is a Sentinel"},
-		"no-such-db":     {v1.CacheStoreSpec{DB: 99, Addresses: []v1.StoreAddress{server}}, "mend spec.db"},
+		"no-such-db":     {v1.CacheStoreSpec{DB: 99, Addresses: []v1.StoreAddress{server}}, "correct spec.db"},
 	} {
 		on.create(ctx, &v1.CacheStore{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: test.spec})
 		Eventually(func(g Gomega) string {
-			ready := readyOf(on.store(ctx, name)(g).Status.Conditions)
+			ready := status.Ready(on.store(ctx, name)(g).Status.Conditions)
 			g.Expect(ready).NotTo(BeNil())
 			return ready.Message
 		}).Should(And(ContainSubstring("CacheStore "+name), ContainSubstring(test.says)))

@@ -29,7 +29,8 @@ const module = "github.com/cachewright/cachewright"
 
 // unshipped are the trees of this module that only tests, the demo and the bench use.
 var unshipped = []string{
-	"/examples", "/hack", "/internal/detached", "/internal/kubetest", "/internal/operatortest", "/internal/redistest", "/internal/shipped",
+	"/controllers/internal/controllertest", "/controllers/stores/storetest", "/examples", "/hack", "/internal/detached",
+	"/internal/kubetest", "/internal/operatortest", "/internal/redistest", "/internal/shipped",
 }
 
 // source is a package that is shipped.

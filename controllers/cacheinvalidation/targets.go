@@ -1,0 +1,208 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cacheinvalidation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/resource"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/stores/calls"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// namespaceView is what is known of the modules of a namespace.
+type namespaceView struct {
+	name string
+	// policies that govern, by module.
+	policies map[string]*v1.CachePolicySpec
+	// modules, sorted: those with a policy here or in the store.
+	modules []string
+	// unlisted: the store has no list of modules, so that only those with a policy here are known.
+	unlisted bool
+}
+
+// viewOf returns the view of an invalidation's namespace, which is read at most once.
+func viewOf(ctx context.Context, reader client.Reader, store calls.InvalidationStore, invalidation *v1.CacheInvalidation) viewer {
+	return sync.OnceValues(func() (*namespaceView, error) { return viewNamespace(ctx, reader, store, invalidation) })
+}
+
+// viewNamespace reads the policies of an invalidation's namespace that refer to its store, and the modules
+// that the store knows. Those include modules whose policy was deleted and retained, or is managed
+// without Kubernetes.
+func viewNamespace(
+	ctx context.Context, reader client.Reader, store calls.InvalidationStore, invalidation *v1.CacheInvalidation,
+) (*namespaceView, error) {
+	namespace := invalidation.Namespace
+	policies, err := resource.PoliciesIn(ctx, reader, namespace, resource.StoreIDOf(namespace, invalidation.Spec.StoreRef))
+	if err != nil {
+		return nil, err
+	}
+	stored, err := store.Modules(ctx, namespace)
+	if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
+		return nil, err
+	}
+	view := &namespaceView{name: namespace, policies: map[string]*v1.CachePolicySpec{}, unlisted: err != nil}
+	for module, rivals := range resource.ByModule(policies) {
+		if governor := resource.Governing(rivals); governor != nil {
+			view.policies[module] = &governor.Spec
+		}
+	}
+	view.modules = append(resource.ModulesOf(policies), stored...)
+	slices.Sort(view.modules)
+	view.modules = slices.Compact(view.modules)
+	return view, nil
+}
+
+// viewer reads the view of a namespace when it is needed. Most invalidations name their modules and match
+// something, so they need none.
+type viewer func() (*namespaceView, error)
+
+// slots returns the slots that a target reaches.
+func (view viewer) slots(namespace string, target v1.InvalidationTarget) ([]registry.Slot, error) {
+	if target.Module != "" {
+		return []registry.Slot{{Namespace: namespace, Module: target.Module}}, nil
+	}
+	known, err := view()
+	if err != nil {
+		return nil, err
+	}
+	slots := make([]registry.Slot, len(known.modules))
+	for i, module := range known.modules {
+		slots[i] = registry.Slot{Namespace: namespace, Module: module}
+	}
+	return slots, nil
+}
+
+// mayHaveMissed says why a target may not have reached all modules; empty: it has.
+func (view viewer) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
+	if target.Module != "" {
+		return "", nil
+	}
+	known, err := view()
+	if err != nil || !known.unlisted {
+		return "", err
+	}
+	return missedModules, nil
+}
+
+// missedModules is the message for an invalidation of all modules where Redis has evicted their list.
+const missedModules = "Redis has no list of the namespace's modules: those that had neither a CachePolicy since the operator started, nor were listed, " +
+	"were not reached, if there are any; purge them by name"
+
+// explain says what a person should know of the result of a target: what prevents it, why nothing matched,
+// and what it may have missed.
+func (view viewer) explain(target v1.InvalidationTarget, result v1.TargetResult, met *status.ClassifiedError) (string, error) {
+	if met != nil {
+		return status.Shown(met.String()), nil
+	}
+	missed, err := view.mayHaveMissed(target)
+	if err != nil {
+		return "", err
+	}
+	if result.KeysInvalidated > 0 {
+		return status.Shown(missed), nil
+	}
+	known, err := view()
+	if err != nil {
+		return "", err
+	}
+	return status.Shown(sentences(known.explainNothing(target), missed)), nil
+}
+
+// explainNothing says why a target matched no entry. It names no user.
+func (v *namespaceView) explainNothing(target v1.InvalidationTarget) string {
+	switch {
+	case len(v.modules) == 0:
+		return fmt.Sprintf("namespace %s has no module: no CachePolicy declares one and Redis knows none", v.name)
+	case target.Module != "" && !slices.Contains(v.modules, target.Module):
+		return fmt.Sprintf("no such module: no CachePolicy of namespace %s declares %s and Redis does not know it; there are: %s",
+			v.name, target.Module, firstNames(v.modules))
+	case target.Operation != "":
+		return v.explainOperation(target)
+	case target.UserID != "" && target.Module != "":
+		return fmt.Sprintf("module %s has no entries of that user", target.Module)
+	case target.UserID != "":
+		return fmt.Sprintf("no module of namespace %s has entries of that user", v.name)
+	case target.Module != "":
+		return fmt.Sprintf("nothing is cached for module %s", target.Module)
+	default:
+		return fmt.Sprintf("nothing is cached in namespace %s", v.name)
+	}
+}
+
+func (v *namespaceView) explainOperation(target v1.InvalidationTarget) string {
+	if spec := v.policies[target.Module]; spec != nil {
+		policy := convert.Policy(spec)
+		listed := slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool { return o.Name == target.Operation })
+		switch {
+		case policy.TTL(target.Operation) > 0:
+		case listed:
+			return fmt.Sprintf("operation %s of module %s is not cached: its ttl is 0", target.Operation, target.Module)
+		default:
+			return fmt.Sprintf("no such operation: the policy of module %s has no %s and caches none it does not list; there are: %s",
+				target.Module, target.Operation, firstNames(operationsOf(spec)))
+		}
+	}
+	if target.UserID != "" {
+		return fmt.Sprintf("operation %s of module %s has no entries of that user", target.Operation, target.Module)
+	}
+	return fmt.Sprintf("nothing is cached for operation %s of module %s", target.Operation, target.Module)
+}
+
+func operationsOf(spec *v1.CachePolicySpec) []string {
+	var names []string
+	for _, operation := range spec.Operations {
+		names = append(names, operation.Name)
+	}
+	return names
+}
+
+// firstNames lists the first names.
+func firstNames(names []string) string {
+	const maxNames = 5
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > maxNames:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), len(names)-maxNames)
+	default:
+		return strings.Join(names, ", ")
+	}
+}
+
+// maxTargetSummary is what the API allows.
+const maxTargetSummary = 512
+
+// summarizeTargets names the first target and how many more there are.
+func summarizeTargets(targets []v1.InvalidationTarget) string {
+	summary := summarizeTarget(targets[0])
+	if more := len(targets) - 1; more > 0 {
+		summary += fmt.Sprintf(" and %d more", more)
+	}
+	return status.Clip(summary, maxTargetSummary)
+}
+
+func summarizeTarget(target v1.InvalidationTarget) string {
+	var parts []string
+	if target.All {
+		parts = append(parts, "all")
+	}
+	if target.Module != "" {
+		parts = append(parts, strings.TrimSuffix(target.Module+"/"+target.Operation, "/"))
+	}
+	if target.UserID != "" {
+		parts = append(parts, "user "+target.UserID)
+	}
+	return strings.Join(parts, " ")
+}

@@ -1,0 +1,41 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/stats"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Names of operations come from stores. Prometheus panics over a label that is no UTF-8, in a goroutine of its own.
+func TestANameThatIsNoLabelHoldsUpNoOtherFigure(t *testing.T) {
+	snapshot := stats.NewSnapshot()
+	metrics := New(snapshot)
+	policy := controllertest.UsersPolicy()
+	snapshot.Put(policy, registry.Stats{Operations: map[string]registry.OperationStats{"\xff": {Keys: 1}, "list": {Keys: 1}}})
+	purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+	purge.Status.KeysInvalidated = new(int64(-5))
+	metrics.CountFinished(purge)
+	gathered := prometheus.NewRegistry()
+	gathered.MustRegister(metrics)
+	families, err := gathered.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	for _, family := range families {
+		if family.GetName() == "cachewright_operation_keys" {
+			keys += len(family.GetMetric())
+		}
+	}
+	if keys != 1 {
+		t.Errorf("%d operations have figures, want 1", keys)
+	}
+}

@@ -1,0 +1,59 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package recovery
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/registry"
+)
+
+func TestOneLossIsToldToABoundedNumberOfPolicies(t *testing.T) {
+	policies := make([]v1.CachePolicy, maxLossEvents+50)
+	loss := dataLoss{}
+	for i := range policies {
+		policies[i] = *controllertest.UsersPolicy()
+		policies[i].Namespace, policies[i].Spec.Module = "shop", fmt.Sprint("m", i)
+		loss.invalidated = append(loss.invalidated, registry.Fence{Slot: convert.Slot(&policies[i]), Covered: registry.Invalidated{Keys: 1}})
+	}
+	if told := len(affectedPolicies(policies, loss)); told != maxLossEvents {
+		t.Errorf("told %d policies, want %d", told, maxLossEvents)
+	}
+}
+
+// signLog remembers where signs of life were left.
+type signLog struct {
+	Store
+
+	left []registry.Slot
+}
+
+func (l *signLog) Alive(_ context.Context, slots []registry.Slot, _ time.Time) error {
+	l.left = append(l.left, slots...)
+	return nil
+}
+
+func TestASignOfLifeIsLeftOnEachPrimaryInASlotOfItsOwn(t *testing.T) {
+	g := NewWithT(t)
+	log := &signLog{}
+	p := &pass{
+		Fencer: &Fencer{FencerConfig: FencerConfig{Clock: clocktesting.NewFakeClock(time.Now())}},
+		Target: Target{Store: log, OnDataLoss: v1.DataLossReplay},
+	}
+	slots := []registry.Slot{{Namespace: "shop", Module: "a"}, {Namespace: "shop", Module: "b"}, {Namespace: "shop", Module: "c"}, {Namespace: "shop", Module: "d"}}
+	serving := []registry.Incarnation{"one", "two", "one", ""}
+	p.known.inPlace = map[registry.Slot]registry.Incarnation{slots[0]: "one", slots[1]: "two", slots[2]: "one"}
+
+	g.Expect(p.heartbeat(t.Context(), slots, serving)).To(Succeed())
+	g.Expect(log.left).To(ConsistOf(slots[0], slots[1]))
+}

@@ -1,0 +1,42 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package recovery
+
+import (
+	"context"
+	"fmt"
+
+	toolscache "k8s.io/client-go/tools/cache"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+)
+
+// Watch makes informers note invalidations that are recorded or deleted.
+func (j *Journal) Watch(informers ctrlcache.Cache) error {
+	// The manager's context is not there yet, and nothing is waited for.
+	informer, err := informers.GetInformer(context.Background(), &v1.CacheInvalidation{}, ctrlcache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching CacheInvalidations: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(_, obj any) {
+			if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
+				j.Done(invalidation)
+			}
+		},
+		DeleteFunc: func(obj any) {
+			if unknown, missed := obj.(toolscache.DeletedFinalStateUnknown); missed {
+				obj = unknown.Obj
+			}
+			if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
+				j.Deleted(invalidation)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watching CacheInvalidations: %w", err)
+	}
+	return nil
+}

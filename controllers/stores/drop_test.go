@@ -1,0 +1,52 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package stores
+
+import (
+	"context"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// hangingStore answers a look only when it is let go.
+type hangingStore struct {
+	*controllertest.ScriptedStore
+	asked, answer chan struct{}
+}
+
+func (s hangingStore) Check(ctx context.Context) (registry.Health, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return s.ScriptedStore.Check(ctx)
+}
+
+// A server that hangs delays no deletion, and what a look finds that was under way leaves no series behind.
+func TestADroppedStoreLeavesNoSeries(t *testing.T) {
+	store := hangingStore{&controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, make(chan struct{}), make(chan struct{})}
+	monitor, _ := monitorOf(t, store.ScriptedStore, true)
+	monitor.connection.connector = givenStore{store: store, location: status.Location{Address: "r:6379"}}
+	stores := NewManager(monitor.Deps)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	stores.monitors[monitor.id] = &watched{monitor: monitor, stop: func() {}} // the worst case: it notices nothing yet
+	looked := make(chan error)
+	go func() { looked <- monitor.Probe(ctx) }()
+	<-store.asked
+	stores.Drop(ctx, monitor.id)
+	close(store.answer)
+	if err := <-looked; err != nil {
+		t.Fatal(err)
+	}
+	gathered := prometheus.NewRegistry()
+	gathered.MustRegister(monitor.Metrics)
+	families, err := gathered.Gather()
+	if err != nil || len(families) > 0 {
+		t.Errorf("there are series of it: %v (%v)", families, err)
+	}
+}

@@ -1,0 +1,148 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package stores
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/registry"
+)
+
+func TestAConnectionEndsWithItsLastUser(t *testing.T) {
+	store := &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}
+	monitor, _ := monitorOf(t, store, false)
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	closed := false
+	monitor.connection.link.close = func() { closed = true }
+	first, second := monitor.Open(), monitor.Open()
+
+	monitor.connection.disconnect()
+	first.Close(nil)
+	if closed {
+		t.Fatal("closed while somebody used it")
+	}
+	second.Close(nil)
+	if !closed {
+		t.Error("not closed by its last user")
+	}
+}
+
+// Who meets an error keeps all others from meeting it, too, until the store was looked at.
+func TestDoubtHoldsBackUntilTheNextLook(t *testing.T) {
+	store := &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}
+	monitor, _ := monitorOf(t, store, true)
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	clock := monitor.Clock.(*clocktesting.FakeClock)
+	clock.Step(recheckAfter)
+	meets := monitor.Open()
+	if meets.Err() != nil {
+		t.Fatal(meets.Err())
+	}
+	meets.Close(status.Classify(controllertest.ErrLost, meets.Location()))
+
+	if err := monitor.Open().Err(); !errors.Is(err, status.ErrStorePending) {
+		t.Errorf("in doubt: %v; want that the others wait", err)
+	}
+	select {
+	case <-monitor.wakeup:
+	default:
+		t.Error("the monitor was not told to look at once")
+	}
+
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := monitor.Open().Err(); err != nil {
+		t.Errorf("after a look that found it well: %v", err)
+	}
+
+	clock.Step(recheckAfter)
+	monitor.Open().Close(status.Classify(controllertest.ErrLost, meets.Location()))
+	store.Answer(registry.Health{}, controllertest.ErrDown)
+	_ = monitor.Probe(t.Context())
+	if err := monitor.Open().Err(); !errors.Is(err, controllertest.ErrDown) {
+		t.Errorf("after a look that found it down: %v", err)
+	}
+}
+
+func TestWhatIsNotTheStoresFaultRaisesNoDoubt(t *testing.T) {
+	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	monitor.Clock.(*clocktesting.FakeClock).Step(recheckAfter)
+	for _, err := range []error{nil, controllertest.ErrRefused, controllertest.ErrForbidden, controllertest.ErrDamaged, controllertest.ErrFull, context.Canceled, errors.New("the API server is away")} {
+		session := monitor.Open()
+		session.Close(status.Classify(err, session.Location()))
+		if err := monitor.Open().Err(); err != nil {
+			t.Errorf("%v: %v", err, err)
+		}
+	}
+}
+
+// What a look does not find raises no doubt again at once, or others would be turned away all the time.
+func TestAStoreThatWasJustFoundWellIsTrusted(t *testing.T) {
+	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	session := monitor.Open()
+	session.Close(status.Classify(controllertest.ErrLost, session.Location()))
+	if err := monitor.Open().Err(); err != nil {
+		t.Errorf("it is in doubt: %v", err)
+	}
+	select {
+	case <-monitor.wakeup:
+		t.Error("it is looked at again")
+	default:
+	}
+}
+
+// Who was turned away while the store was in doubt, or before it was looked at, waits for the look and no longer.
+func TestWhoWasTurnedAwayIsWokenByTheLook(t *testing.T) {
+	monitor, woken := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
+	clock := monitor.Clock.(*clocktesting.FakeClock)
+	monitor.waker.Referrers.Reader, monitor.syncer.Referrers.Reader = controllertest.FakeCache(t), controllertest.FakeCache(t)
+	monitor.collector.Referrers.Reader = controllertest.FakeCache(t) // nobody is woken for another reason
+	turnAway := func() {
+		t.Helper()
+		session := monitor.Open()
+		if !errors.Is(session.Err(), status.ErrStorePending) {
+			t.Fatalf("it was let in: %v", session.Err())
+		}
+		f := status.Classify(session.Err(), session.Location())
+		session.Close(f)
+		session.WakeAfterProbe(controllertest.UsersPolicy(), f)
+	}
+	for i, reason := range []string{"nobody looked yet", "it is in doubt"} {
+		turnAway()
+		if woken() != i {
+			t.Errorf("%s: woken before the look", reason)
+		}
+		if err := monitor.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		controllertest.WaitFor(t, reason+": not woken by the look", func() bool { return woken() == i+1 })
+		clock.Step(recheckAfter)
+		session := monitor.Open()
+		session.Close(status.Classify(controllertest.ErrLost, session.Location()))
+	}
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if woken() != 2 {
+		t.Errorf("woken %d times, want once each", woken())
+	}
+}

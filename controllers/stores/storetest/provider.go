@@ -1,0 +1,52 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package storetest
+
+import (
+	"context"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/resource"
+	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/stores"
+	"github.com/cachewright/cachewright/controllers/stores/calls"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Monitors found what a test says.
+type Monitors struct{ Last *stores.ProbeResult }
+
+// Follow implements cachestore.Monitors.
+func (m *Monitors) Follow(store *v1.CacheStore) (*stores.ProbeResult, status.Location) {
+	return m.Last, status.LocationOf(store)
+}
+
+// Drop implements cachestore.Monitors.
+func (*Monitors) Drop(context.Context, resource.StoreID) {}
+
+// Provider is the store for everybody, and as well as a test says.
+type Provider struct {
+	Store   calls.SessionStore
+	Address string
+	Err     error
+}
+
+// Open implements stores.Provider.
+func (s *Provider) Open(_ context.Context, id resource.StoreID) *stores.Session {
+	return stores.NewSession(s.Store, status.Location{ID: id, Address: s.Address}, s.Err)
+}
+
+// Slow takes long to reclaim.
+type Slow struct {
+	calls.SessionStore
+	Clock *clocktesting.FakePassiveClock
+}
+
+// Reclaim implements calls.Store.
+func (s Slow) Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error) {
+	defer func() { s.Clock.SetTime(s.Clock.Now().Add(calls.DefaultReclaimSlice)) }()
+	return s.SessionStore.Reclaim(ctx, slot, limit)
+}
