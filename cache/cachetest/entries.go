@@ -80,7 +80,7 @@ func (f *Fake) loadTogether(
 		return err
 	case started:
 		return dest.Set(out, result.value)
-	case result.shared && f.decode(result.payload, out) == nil:
+	case result.shared && decode(f.codec, result.payload, out) == nil:
 		return nil
 	default:
 		return f.loadAlone(ctx, key.entryKey, out, load)
@@ -185,7 +185,7 @@ func (f *Fake) read(key entryKey, out any) hit {
 		return hit{}
 	}
 	if !e.negative {
-		if err := f.decode(e.payload, out); err != nil {
+		if err := decode(f.codec, e.payload, out); err != nil {
 			f.count(key, counts{errors: 1})
 			f.remove(key)
 			return hit{}
@@ -210,7 +210,7 @@ func (f *Fake) lease(key entryKey) (token, bool) {
 
 // fill stores a loaded value. After an error, the value must not be shared either.
 func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
-	payload, err := f.encode(value)
+	payload, err := encode(f.codec, value)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
@@ -261,7 +261,7 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 	if err != nil {
 		return err
 	}
-	payload, err := f.encode(value)
+	payload, err := encode(f.codec, value)
 	if err = errors.Join(err, failure); err != nil {
 		return err
 	}

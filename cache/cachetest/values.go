@@ -10,8 +10,8 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/dest"
 )
 
-func (f *Fake) encode(value any) ([]byte, error) {
-	payload, err := f.codec.Marshal(value)
+func encode(codec cache.Codec, value any) ([]byte, error) {
+	payload, err := codec.Marshal(value)
 	if err != nil {
 		return nil, fmt.Errorf("%w: a %T cannot be encoded: %w", cache.ErrCodec, value, err)
 	}
@@ -19,9 +19,9 @@ func (f *Fake) encode(value any) ([]byte, error) {
 }
 
 // decode replaces what out holds. After an error, out holds nothing.
-func (f *Fake) decode(payload []byte, out any) error {
+func decode(codec cache.Codec, payload []byte, out any) error {
 	dest.Clear(out)
-	err := f.codec.Unmarshal(payload, out)
+	err := codec.Unmarshal(payload, out)
 	if err != nil {
 		dest.Clear(out)
 	}
