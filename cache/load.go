@@ -79,29 +79,30 @@ type loaded struct {
 // shared joins the load of other callers, or begins one that they may join. The error is
 // flight.ErrOverdue if the load of another caller takes too long to wait for.
 func (s *loads) shared(ctx context.Context, m miss, out any, load loadFunc) error {
-	limit := s.waiter.limit(ctx, m.lookup.Wait)
-	key := flightKey{m.key, headsOf(m.lookup.Token)}
-	result, started, err := s.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		lookup := s.waiter.wait(ctx, m.key, m.lookup, limit)
+	key, leased, left := m.key, m.lookup, m.left // m itself would move to the heap
+	limit := s.waiter.limit(ctx, leased.Wait)
+	flown := flightKey{key, headsOf(leased.Token)}
+	result, started, err := s.flights.Do(ctx, flown, func(ctx context.Context) (loaded, error) {
+		lookup := s.waiter.wait(ctx, key, leased, limit)
 		if lookup.Hit {
 			return loaded{payload: lookup.Payload, shared: true, foreign: true}, errorOf(lookup)
 		}
 		locked := s.waiter.loadWait > 0 && lookup.Wait == 0
-		return s.loadAndFill(ctx, m.key, ticket{token: lookup.Token, locked: locked, left: m.left}, load)
+		return s.loadAndFill(ctx, key, ticket{token: lookup.Token, locked: locked, left: left}, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrCycle):
-		return s.alone(ctx, m.key, out, load)
+		return s.alone(ctx, key, out, load)
 	case errors.Is(err, flight.ErrStuck):
-		return s.stuck(m.key)
+		return s.stuck(key)
 	case err != nil:
 		return err
 	case started && !result.foreign:
 		return dest.Set(out, result.value)
-	case result.shared && s.decode(m.key, result.payload, out):
+	case result.shared && s.decode(key, result.payload, out):
 		return nil
 	default:
-		return s.alone(ctx, m.key, out, load)
+		return s.alone(ctx, key, out, load)
 	}
 }
 
