@@ -186,7 +186,7 @@ func TestWorkOfCountingIsBoundedWhileEntriesExpire(t *testing.T) {
 	if _, err := r.Stats(t.Context(), users); err != nil {
 		t.Fatal(err)
 	}
-	// On a slow machine the entries are spread over more slices, each of which takes some commands.
+	// On a slow machine the entries are spread over more slices, and each slice takes some commands.
 	// To look at up to 64 members of each operation would take 3,200.
 	if took := commandsRun(t, client) - before; took > 700+20*operations {
 		t.Errorf("statistics take %d commands", took)

@@ -24,8 +24,8 @@ const (
 
 // newInformer returns an informer that notices within two seconds that the API server is back.
 //
-// Informers of client-go wait up to twice as long after each failure, so that a policy that people
-// change after a short outage would not be seen for as long as the outage took, or longer.
+// Informers of client-go wait up to twice as long after each failure. A change after a short outage
+// would not be seen for as long as the outage took, or longer.
 func newInformer(
 	objects toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
