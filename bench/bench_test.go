@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// tinyScale proves that everything runs; its figures mean nothing. Its large purge is one that is reclaimed later.
+// tinyScale proves that everything runs. Its figures mean nothing. Its large purge is large enough
+// to need cw_reclaim.
 func tinyScale() scale {
 	return scale{
 		quick: true, payload: text(64), smallPayload: text(16),
@@ -24,7 +25,7 @@ func tinyScale() scale {
 	}
 }
 
-// promises are the rows that readers of results.json rely on, and the figures each of them has.
+// promises lists the rows and figures that readers of results.json rely on.
 var promises = map[string][]string{
 	"plain-get":         {"opsPerSec", "p50Micros", "ratioToPlainGet"},
 	"hit":               {"opsPerSec", "p50Micros", "ratioToPlainGet"},
@@ -50,7 +51,7 @@ var promises = map[string][]string{
 	"lua-purge-stall":     {"longestMicros"},
 }
 
-// largePurges are those of a full run.
+// largePurges lists the rows that only a full run has.
 var largePurges = []string{"purge-1000", "purge-100000", "purge-1000000", "gocache-purge-100000", "laravel-purge-100000", "lua-purge-100000"}
 
 func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
@@ -70,11 +71,11 @@ func TestPublishedResultsKeepTheirPromises(t *testing.T) {
 		requireRows(t, rows, map[string][]string{name: {"p50Micros"}})
 	}
 	if rows["quick"] != nil {
-		t.Error("a quick run is not for the record")
+		t.Error("the results are those of a quick run")
 	}
 }
 
-// The goals that docs/benchmarks.md names are met by what is published.
+// The published results meet the goals of docs/benchmarks.md.
 func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 	rows := readRows(t, "results.json")
 	for _, goal := range []struct {
@@ -107,7 +108,8 @@ func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 
 type row map[string]any
 
-// readRows returns the rows by name, and fails where two have the same. A row "quick" stands for a quick run.
+// readRows returns the rows by name, and fails where two have the same. A row "quick" stands for a
+// quick run.
 func readRows(t *testing.T, path string) map[string]row {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -129,7 +131,7 @@ func readRows(t *testing.T, path string) map[string]row {
 		}
 	}
 	if document.Method == "" {
-		t.Error("the method is not said")
+		t.Error("the file does not say how it was measured")
 	}
 	rows := map[string]row{}
 	for _, r := range document.Results {
@@ -157,7 +159,7 @@ func requireRows(t *testing.T, rows map[string]row, wanted map[string][]string) 
 }
 
 func TestRatioIsThatOfTheMedianRound(t *testing.T) {
-	// The machine halted in the second round, for one of them only.
+	// The machine halted in the second round, while only one of the two was running.
 	of := &figures{opsPerSec: []float64{50, 5, 60}}
 	to := &figures{opsPerSec: []float64{100, 100, 100}}
 	if got := ratio(of, to); got != 0.5 {

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// ownCPU returns what this process has used so far.
+// ownCPU returns the CPU time that this process has used.
 func ownCPU() time.Duration {
 	var usage syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage) // fails for other arguments only
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage) // cannot fail with these arguments
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// redisCPU returns what the lab's servers have used so far. All but the one that is measured are at rest.
+// redisCPU returns the CPU time that the lab's servers have used. Only the measured one is busy.
 func (l *lab) redisCPU(ctx context.Context) (time.Duration, error) {
 	var total time.Duration
 	for _, client := range l.clocks {

@@ -18,11 +18,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// lab has the servers of one comparison: one for each subject, all configured alike.
+// lab has the servers of one comparison: one for each subject, with the same configuration.
 type lab struct {
 	dir     string
 	closers []func()
-	// clocks are asked for the CPU that the servers have used.
+	// clocks are the clients that read the CPU time of the servers.
 	clocks []*redis.Client
 }
 
@@ -34,7 +34,7 @@ func newLab() (*lab, error) {
 	return &lab{dir: dir}, nil
 }
 
-// close ends clients and servers, the last one first.
+// close closes clients and servers, the last one first.
 func (l *lab) close() {
 	for i := len(l.closers) - 1; i >= 0; i-- {
 		l.closers[i]()
@@ -46,7 +46,7 @@ func (l *lab) onClose(fn func()) { l.closers = append(l.closers, fn) }
 
 func (l *lab) server(ctx context.Context) (*redistest.Server, error) {
 	dir := filepath.Join(l.dir, strconv.Itoa(len(l.closers)))
-	// Calls of more than a millisecond are kept, for their times as Redis sees them.
+	// Log calls of more than a millisecond: the log has the duration without the network.
 	server, err := redistest.Run(ctx, dir, 0, "--slowlog-log-slower-than", "1000", "--slowlog-max-len", "1024")
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (l *lab) server(ctx context.Context) (*redistest.Server, error) {
 	return server, nil
 }
 
-// client returns a client with a connection for each goroutine, so that none waits for another's.
+// client returns a client with a connection for each goroutine, so that none waits for another.
 func (l *lab) client(server *redistest.Server) *redis.Client {
 	client := redis.NewClient(&redis.Options{
 		Addr:                     server.Addr(),
@@ -69,7 +69,7 @@ func (l *lab) client(server *redistest.Server) *redis.Client {
 	return client
 }
 
-// freshClient is the client of a new server.
+// freshClient returns a client of a new server.
 func (l *lab) freshClient(ctx context.Context) (*redis.Client, error) {
 	server, err := l.server(ctx)
 	if err != nil {
@@ -78,7 +78,7 @@ func (l *lab) freshClient(ctx context.Context) (*redis.Client, error) {
 	return l.client(server), nil
 }
 
-// pipelined returns a client that sends what goroutines call at the same time in one go.
+// pipelined returns a client that sends concurrent calls in one pipeline.
 func pipelined(client *redis.Client) (*redis.AutoPipeliner, error) {
 	return client.AutoPipelineWithOptions(autoPipelining())
 }
@@ -87,7 +87,7 @@ var slot = registry.Slot{Namespace: "bench", Module: "items"}
 
 const operation = "getById"
 
-// install gives a server the function library and a policy that caches everything for an hour.
+// install gives a server the function library and the policy everything.
 func install(ctx context.Context, client *redis.Client) (*registry.Registry, error) {
 	r := registry.New(client)
 	if _, err := r.Install(ctx); err != nil {
@@ -101,7 +101,8 @@ func install(ctx context.Context, client *redis.Client) (*registry.Registry, err
 
 const entryTTL = time.Hour
 
-// everything is cached for an hour: the operation that is measured by a rule of its own, as usual, others by default.
+// everything caches all operations for an hour. As usual, the measured operation has its own rule,
+// and others use the default.
 func everything() registry.Policy {
 	return registry.Policy{
 		DefaultTTL: new(entryTTL),
@@ -113,7 +114,7 @@ func entry(operation, id string) registry.Key {
 	return registry.Key{Slot: slot, Operation: operation, ID: id}
 }
 
-// leaseFor takes the token that fills of an operation use.
+// leaseFor takes the token for fills of an operation.
 func leaseFor(ctx context.Context, r *registry.Registry, operation string) (registry.Token, error) {
 	lookup, err := r.Lease(ctx, entry(operation, "token"))
 	if err != nil {
@@ -133,7 +134,7 @@ func fill(ctx context.Context, r *registry.Registry, key registry.Key, payload [
 	return nil
 }
 
-// fillMany fills so many entries of an operation, as fast as it can.
+// fillMany fills a number of entries of an operation, as fast as it can.
 func fillMany(ctx context.Context, client *redis.Client, operation string, count int, id func(int) string, payload []byte) error {
 	pipe, err := pipelined(client)
 	if err != nil {
@@ -147,12 +148,12 @@ func fillMany(ctx context.Context, client *redis.Client, operation string, count
 	return spread(count, func(i int) error { return fill(ctx, r, entry(operation, id(i)), payload, token) })
 }
 
-// longID is as long as those that package cache makes: an index holds them.
+// longID returns an id as long as those of package cache, because the index stores ids.
 func longID(n int) string { return fmt.Sprintf("%024d", n) }
 
 func id(n int) string { return "item-" + strconv.Itoa(n) }
 
-// spread calls fn with 0 to count-1 from many goroutines, and returns an error if there was one.
+// spread calls fn with 0 to count-1 from several goroutines, and returns one of the errors.
 func spread(count int, fn func(i int) error) error {
 	errs := make(chan error, maxGoroutines)
 	for worker := range maxGoroutines {

@@ -1,8 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench compares Cachewright with plain Redis clients, with its peers and with their tag protocols: in
-// one run, on loopback, taking turns. docs/benchmarks.md says how and what came out.
+// Command bench compares Cachewright with plain Redis clients, with its peers and with their tag
+// protocols. All take turns in one run on loopback. docs/benchmarks.md describes the method and the
+// results.
 package main
 
 import (
@@ -16,22 +17,22 @@ import (
 	"time"
 )
 
-// scale is how much is measured.
+// scale says how much is measured.
 type scale struct {
 	quick bool
-	// payload of an entry, and that of the largest purge.
+	// payload of an entry, and of an entry in the largest purge.
 	payload, smallPayload []byte
-	// keys that readers and fills go round over.
+	// keys is the number of entries that readers and fills use in turn.
 	keys int
-	// rounds in which subjects take turns, a lap each.
+	// rounds is the number of laps that each subject runs.
 	rounds int
 	lap    time.Duration
-	// samples of what is restored and purged each time.
+	// samples is how often the server is restored and purged.
 	samples int
-	// purges by the number of keys; peers have theirs up to largeKeys.
+	// purges lists numbers of keys. Peers purge at most largeKeys.
 	purges    []int
 	largeKeys int
-	// expiringTTL is the TTL of what is purged while it expires.
+	// expiringTTL is the TTL of entries that expire during a purge.
 	expiringTTL time.Duration
 }
 
@@ -51,10 +52,10 @@ func quickScale() scale {
 	return s
 }
 
-// text of so many bytes that does not compress.
+// text returns a number of bytes that do not compress.
 func text(bytes int) []byte {
 	random := make([]byte, bytes)
-	_, _ = rand.Read(random) // never fails
+	_, _ = rand.Read(random) // cannot fail
 	return []byte(base64.StdEncoding.EncodeToString(random)[:bytes])
 }
 

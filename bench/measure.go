@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// subject is one way to do a thing, on a Redis of its own.
+// subject is one thing to measure, with its own Redis.
 type subject struct {
 	name string
-	// do is called by many goroutines, with a number that no other call of the subject has.
+	// do is called by many goroutines. No two calls of a subject have the same number.
 	do func(ctx context.Context, n int) error
 
-	next [maxGoroutines]int // for each goroutine, how often it has called
+	next [maxGoroutines]int // the number of calls of each goroutine
 }
 
-// figures of one subject over the rounds.
+// figures holds the results of one subject, one for each round.
 type figures struct {
 	opsPerSec []float64
 	p50Micros []float64
-	// CPU of an operation. It hardly depends on what else the machine does.
+	// CPU time of an operation. Other work on the machine hardly changes it.
 	clientMicros []float64
 	redisMicros  []float64
 }
 
 const (
 	maxGoroutines = 64
-	// Reading the clock costs as much as a hit in process: only one operation in so many is timed.
+	// Reading the clock takes as long as a hit in process, so only some operations are timed.
 	timedEvery = 8
 )
 
-// compare lets the subjects take turns, in an order that is reversed with each round, so that whatever else
-// the machine does hits all of them alike.
+// compare lets the subjects take turns. Each round reverses the order, so that other work on the
+// machine affects all of them equally.
 func compare(ctx context.Context, l *lab, subjects []*subject, goroutines, rounds int, lap time.Duration) (map[string]*figures, error) {
 	all := map[string]*figures{}
 	for _, s := range subjects {
 		all[s.name] = &figures{}
 	}
-	for round := -1; round < rounds; round++ { // the first one warms up
+	for round := -1; round < rounds; round++ { // the first round warms up
 		for _, s := range subjects {
 			length := lap
 			if round < 0 {
@@ -63,7 +63,7 @@ func compare(ctx context.Context, l *lab, subjects []*subject, goroutines, round
 	return all, nil
 }
 
-// lap is what came of one.
+// lap is the result of one lap.
 type lap struct {
 	ops           int
 	took          time.Duration
@@ -78,9 +78,9 @@ func (f *figures) add(ran lap) {
 	f.redisMicros = append(f.redisMicros, micros(ran.redis)/float64(ran.ops))
 }
 
-// runLap also says what CPU it took.
+// runLap runs a lap and measures its CPU time.
 func (l *lab) runLap(ctx context.Context, s *subject, goroutines int, length time.Duration) (lap, error) {
-	runtime.GC() // nobody pays for another's garbage
+	runtime.GC() // the garbage of the lap before does not count
 	redisBefore, err := l.redisCPU(ctx)
 	if err != nil {
 		return lap{}, err
@@ -120,7 +120,7 @@ func runAll(ctx context.Context, s *subject, goroutines int, length time.Duratio
 }
 
 func work(ctx context.Context, s *subject, until time.Time, worker int) (latencies []float64, ops int, err error) {
-	ctx, cancel := context.WithCancel(ctx) // one of its own, as requests have: else they would meet at its lock
+	ctx, cancel := context.WithCancel(ctx) // requests have their own, too; a shared one would be a shared lock
 	defer cancel()
 	next := &s.next[worker]
 	for {
@@ -141,7 +141,7 @@ func work(ctx context.Context, s *subject, until time.Time, worker int) (latenci
 	}
 }
 
-// ratio is the median of what the rounds say, each of which ran both within a second or two.
+// ratio returns the median of the rounds' ratios. In each round, both ran within seconds.
 func ratio(of, to *figures) float64 {
 	ratios := make([]float64, len(of.opsPerSec))
 	for i := range ratios {

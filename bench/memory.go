@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// indexBytes returns what the server keeps for each entry beside the entry itself: the memory that is given
-// back when everything but entries is deleted.
+// indexBytes returns the bytes that the server keeps for each entry beside the entry itself. It
+// measures the memory that is freed when everything but the entries is deleted.
 func indexBytes(ctx context.Context, client *redis.Client, isEntry func(key string) bool, entries int) (float64, error) {
 	before, err := usedMemory(ctx, client)
 	if err != nil {
@@ -47,7 +47,7 @@ func usedMemory(ctx context.Context, client *redis.Client) (float64, error) {
 	return strconv.ParseFloat(info.Item("Memory", "used_memory"), 64)
 }
 
-// indexBytes restores the server and measures, and leaves it without its index.
+// indexBytes restores the server, measures, and leaves the server without its index.
 func (f *filled) indexBytes(ctx context.Context, p purger, isEntry func(string) bool, entries int) (float64, error) {
 	client, err := f.restore(ctx, p)
 	if err != nil {
@@ -56,13 +56,13 @@ func (f *filled) indexBytes(ctx context.Context, p purger, isEntry func(string) 
 	return indexBytes(ctx, client, isEntry, entries)
 }
 
-// bytesInAll returns what a server that was just filled uses for each entry, payload and all.
+// bytesInAll returns the memory that a freshly filled server uses for each entry, payload included.
 func bytesInAll(ctx context.Context, l *lab, fill func(*redis.Client) error, entries int) (float64, error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return 0, err
 	}
-	// The connections that will be there count too: first those.
+	// Open all connections first, because their buffers count as memory, too.
 	if err := spread(maxGoroutines, func(int) error { return client.Ping(ctx).Err() }); err != nil {
 		return 0, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// bench collects results. Each part of it runs in a lab of its own.
+// bench collects results. Each part runs in its own lab.
 type bench struct {
 	scale
 
@@ -20,7 +20,7 @@ type bench struct {
 
 func (b *bench) add(r result) { b.results = append(b.results, r) }
 
-// throughput adds a row for each subject, twice: by many goroutines, and by one.
+// throughput adds two rows for each subject: by many goroutines, and by one.
 func (b *bench) throughput(ctx context.Context, l *lab, subjects []*subject, rate func(r *result, of *figures, all map[string]*figures)) error {
 	for _, goroutines := range []int{maxGoroutines, 1} {
 		all, err := compare(ctx, l, subjects, goroutines, b.rounds, b.lap)
@@ -55,7 +55,7 @@ func (b *bench) reads(ctx context.Context, l *lab) error {
 	return b.throughput(ctx, l, subjects, toPlainGet)
 }
 
-// nearReads leaves plain GET out of the results: it is there once more for the ratios only.
+// nearReads removes plain GET from its results: it is measured again for the ratios only.
 func (b *bench) nearReads(ctx context.Context, l *lab) error {
 	subjects, err := subjectsOf(ctx, l, b.scale, nearReaders)
 	if err != nil {
@@ -113,7 +113,7 @@ func (b *bench) purges(ctx context.Context, l *lab) error {
 	return nil
 }
 
-// expiringPurge purges when a quarter of what it filled has expired, and the rest is about to.
+// expiringPurge purges when a quarter of the entries has expired and the others are about to.
 func (b *bench) expiringPurge(ctx context.Context, l *lab) error {
 	p := expiring(b.expiringTTL)
 	f, err := newFilled(ctx, l, p, b.largeKeys, b.smallPayload)
@@ -129,7 +129,7 @@ func (b *bench) expiringPurge(ctx context.Context, l *lab) error {
 	return b.purgeFilled(ctx, f, p, b.largeKeys, b.samples)
 }
 
-// purgeSamples has more of the small ones, which cost nothing.
+// purgeSamples takes more samples of small purges, which are cheap.
 func (b *bench) purgeSamples(count int) int {
 	if count < b.largeKeys {
 		return 3 * b.samples
@@ -156,7 +156,7 @@ func (b *bench) purge(ctx context.Context, l *lab, p purger, count int, payload 
 	if err != nil {
 		return err
 	}
-	defer f.server.Kill() // gives back its memory before the next one is filled
+	defer f.server.Kill() // its memory is free before the next one is filled
 	return b.purgeFilled(ctx, f, p, count, samples)
 }
 
@@ -180,7 +180,7 @@ func (b *bench) addStall(ctx context.Context, f *filled, p purger, samples int) 
 	return nil
 }
 
-// large measures what goes on around a large purge of ours.
+// large measures the effects of a large purge by Cachewright on other clients and on memory.
 func (b *bench) large(ctx context.Context, l *lab) error {
 	f, err := newFilled(ctx, l, ours, b.largeKeys, b.payload)
 	if err != nil {
@@ -201,7 +201,7 @@ func (b *bench) large(ctx context.Context, l *lab) error {
 	return b.addMemory(ctx, l, f)
 }
 
-// addIdle says what the longest GET takes where nothing is purged: what is the machine's own.
+// addIdle adds the longest GET where nothing is purged, which shows the stalls of the machine.
 func (b *bench) addIdle(ctx context.Context, f *filled) error {
 	var longest []float64
 	for range b.samples {
@@ -245,7 +245,8 @@ func (b *bench) addMemory(ctx context.Context, l *lab, f *filled) error {
 	return nil
 }
 
-// peerLarge does the same for tag protocols. gocache's purge takes so long that once has to do.
+// peerLarge does the same for the tag protocols. The purge of gocache takes so long that it runs
+// only once.
 func (b *bench) peerLarge(ctx context.Context, l *lab) error {
 	for _, p := range []struct {
 		purger

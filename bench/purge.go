@@ -14,13 +14,13 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// purger invalidates all entries of an operation, or of the tag of that name.
+// purger invalidates all entries of an operation, or of the tag with the same name.
 type purger struct {
 	name  string
-	state string // of what is purged, if that is not the usual one: ends the row's name
+	state string // a suffix of the row's name if the entries are in an unusual state
 	fill  func(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error
 	purge func(ctx context.Context, client *redis.Client, operation string) error
-	// reclaim gives back the memory of what was purged, where purge leaves that for later.
+	// reclaim frees the memory of purged entries, if purge does not free it.
 	reclaim func(ctx context.Context, client *redis.Client) error
 }
 
@@ -46,7 +46,8 @@ var ours = purger{
 	},
 }
 
-// expiring is ours where entries expire all the time, from half of the TTL on after they were filled.
+// expiring returns a purger of ours whose entries expire at different times, the first after half
+// of the TTL.
 func expiring(ttl time.Duration) purger {
 	p := ours
 	p.state = "-expiring"
@@ -70,7 +71,7 @@ func expiring(ttl time.Duration) purger {
 var (
 	gocachePurger = purger{name: "gocache-", fill: fillTagged(gocacheSet), purge: gocachePurge}
 	laravelPurger = purger{name: "laravel-", fill: fillTagged(laravelSet), purge: laravelPurge}
-	// The script goes over the same sets as gocache keeps.
+	// The script uses the sets that gocache keeps.
 	luaPurger = purger{
 		name: "lua-", fill: fillTagged(gocacheSet),
 		purge: func(ctx context.Context, client *redis.Client, tag string) error {
@@ -94,7 +95,7 @@ func fillTagged(set tagSetter) func(context.Context, *redis.Client, string, int,
 	}
 }
 
-// filled is a server that was filled once and comes back as it was, however often it is purged.
+// filled is a server that is filled once. Each purge begins with the same data.
 type filled struct {
 	lab    *lab
 	server *redistest.Server
@@ -115,7 +116,7 @@ func newFilled(ctx context.Context, l *lab, p purger, count int, payload []byte)
 	return &filled{lab: l, server: server}, client.Save(ctx).Err()
 }
 
-// restore starts the server again with what was saved, and warms client and server up.
+// restore restarts the server with the saved data, and warms up client and server.
 func (f *filled) restore(ctx context.Context, p purger) (*redis.Client, error) {
 	f.server.Restart()
 	client := f.lab.client(f.server)
@@ -131,8 +132,8 @@ func (f *filled) restore(ctx context.Context, p purger) (*redis.Client, error) {
 	return client, nil
 }
 
-// timesToEffect returns how long purges take, in microseconds: from the call to its answer, after which no
-// reader finds an entry.
+// timesToEffect returns the microseconds from the call of a purge to its answer. After the answer,
+// no reader finds an entry.
 func (f *filled) timesToEffect(ctx context.Context, p purger, samples int) ([]float64, error) {
 	var times []float64
 	for range samples {
@@ -149,10 +150,10 @@ func (f *filled) timesToEffect(ctx context.Context, p purger, samples int) ([]fl
 	return times, nil
 }
 
-// stall is what another client goes through while entries are purged and their memory is given back.
+// stall is the delay of another client's calls during a purge and the reclaim of its memory.
 type stall struct {
 	longestMicros []float64
-	slowestMicros []float64 // of the calls, as Redis sees them
+	slowestMicros []float64 // of the purge's calls, measured by Redis
 }
 
 const probe = "stall-probe"
@@ -207,7 +208,8 @@ func probing(ctx context.Context, client *redis.Client, fn func() error) (longes
 	}
 }
 
-// slowestCall returns the time of the slowest call in the log of those over a millisecond, 0 if there was none.
+// slowestCall returns the time of the slowest call in the slow log, or 0 if all took less than a
+// millisecond.
 func slowestCall(ctx context.Context, client *redis.Client) (float64, error) {
 	entries, err := client.SlowLogGet(ctx, -1).Result()
 	if err != nil {

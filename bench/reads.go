@@ -20,11 +20,11 @@ import (
 
 var errMiss = errors.New("a miss, where everything was filled")
 
-// autoPipelining is what was fastest on loopback, which go-redis' documentation predicts: where a round trip
-// costs nothing, full duplex has nothing to overlap.
+// autoPipelining returns the options that are fastest on loopback, as the documentation of go-redis
+// predicts. Where a round trip costs nothing, full duplex has nothing to overlap.
 func autoPipelining() *redis.AutoPipelineOptions { return redis.DefaultBlockingAutoPipelineOptions() }
 
-// reader makes a subject that reads entries which are there.
+// reader makes a subject that reads existing entries.
 type reader struct {
 	name string
 	make func(ctx context.Context, l *lab, s scale) (func(ctx context.Context, id string) error, error)
@@ -42,7 +42,7 @@ var networkReaders = []reader{
 	{"rueidisaside-hit", readRueidisAside(true)},
 }
 
-// nearReaders keep what they read in process too.
+// nearReaders also keep entries in process.
 var nearReaders = []reader{
 	{"plain-get", readPlain},
 	{"hit-near", readCache(cache.WithNearCache(cache.NearCache{MaxEntries: nearEntries, MaxBytes: nearBytes}))},
@@ -50,7 +50,7 @@ var nearReaders = []reader{
 	{"rueidisaside-hit-near", readRueidisAside(false)},
 }
 
-// Room for all that is read.
+// Enough room for all entries.
 const (
 	nearEntries = 100_000
 	nearBytes   = 256 << 20
@@ -74,7 +74,7 @@ func subjectsOf(ctx context.Context, l *lab, s scale, readers []reader) ([]*subj
 	return subjects, nil
 }
 
-// plainKey of an entry of those who keep no more than that.
+// plainKey returns the key of an entry for clients that store nothing else.
 func plainKey(id string) string { return "bench:items:" + operation + ":" + id }
 
 func fillPlain(ctx context.Context, client *redis.Client, s scale) error {
@@ -140,7 +140,7 @@ func readRegistryPipelined(duplex registry.Duplex) func(context.Context, *lab, s
 	}
 }
 
-// rawCodec keeps the bytes as they are, as the peers do.
+// rawCodec stores the bytes unchanged, as the peers do.
 type rawCodec struct{}
 
 func (rawCodec) Marshal(value any) ([]byte, error) { return value.([]byte), nil }
@@ -152,7 +152,8 @@ func (rawCodec) Unmarshal(data []byte, out any) error {
 
 // readCache reads as an application does, through package cache.
 func readCache(opts ...cache.Option) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
-	// On a machine that halts for a moment, the default timeout would call the loader, which is not to be measured.
+	// On a machine that halts for a moment, the default timeout would call the loader, which must
+	// not be measured.
 	opts = append(opts, cache.WithCodec(rawCodec{}), cache.WithTimeout(time.Minute))
 	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 		client, err := l.freshClient(ctx)
@@ -181,7 +182,7 @@ func readGoRedisCache(local gocache.LocalCache) func(context.Context, *lab, scal
 		client, err := plainServer(ctx, l, s)
 		peer := gocache.New(&gocache.Options{Redis: client, LocalCache: local})
 		return func(ctx context.Context, id string) error {
-			var value []byte // which this library stores as it is
+			var value []byte // this library stores it unchanged
 			return peer.Get(ctx, plainKey(id), &value)
 		}, err
 	}

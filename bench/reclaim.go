@@ -12,10 +12,10 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// chunk is what one call reclaims, and what one pipeline of UNLINK frees.
+// chunk is the number of keys that one call reclaims, and that one pipeline of UNLINK frees.
 const chunk = 200
 
-// reclaimAll gives back the memory of all that waits in the slot.
+// reclaimAll frees the memory of everything that was purged in the slot.
 func reclaimAll(ctx context.Context, r *registry.Registry) (freed int64, err error) {
 	for {
 		reclaimed, err := r.Reclaim(ctx, slot, chunk)
@@ -40,8 +40,8 @@ func (f *filled) reclaimRate(ctx context.Context) (float64, error) {
 	return float64(freed) / time.Since(began).Seconds(), err
 }
 
-// unlinkRate fills a server with plain keys of the same values and returns how many of them are freed in a
-// second by pipelines of single UNLINKs.
+// unlinkRate fills a server with plain keys of the same values and frees them by pipelines of
+// single UNLINKs. It returns the number of keys a second.
 func unlinkRate(ctx context.Context, client *redis.Client, count int, payload []byte) (float64, error) {
 	pipe, err := pipelined(client)
 	if err != nil {
@@ -66,7 +66,7 @@ func unlinkRate(ctx context.Context, client *redis.Client, count int, payload []
 	return float64(count) / time.Since(began).Seconds(), nil
 }
 
-// compareReclaim returns keys per second by cw_reclaim and by UNLINK, in turns.
+// compareReclaim measures the keys a second of cw_reclaim and of UNLINK, in turns.
 func compareReclaim(ctx context.Context, l *lab, f *filled, s scale) (reclaim, unlink *figures, err error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {

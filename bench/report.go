@@ -17,11 +17,11 @@ import (
 	"github.com/cachewright/cachewright/bench/internal/results"
 )
 
-// report is what is written to the file.
+// report is the data plane's part of the results file.
 type report struct {
 	Machine machine
 	Method  string
-	Quick   bool // fewer and smaller: for a look, not for the record
+	Quick   bool // fewer and smaller measurements, not to be published
 	Seconds float64
 	Results []result
 }
@@ -36,7 +36,7 @@ type machine struct {
 	Date      string            `json:"date"`
 }
 
-// result is one row. What does not apply to it is left out.
+// result is one row. Figures that do not apply to it are left out.
 type result struct {
 	Name                  string  `json:"name"`
 	Goroutines            int     `json:"goroutines,omitempty"`
@@ -91,7 +91,7 @@ func describeMachine(ctx context.Context) (machine, error) {
 	return m, err
 }
 
-// write puts the results into the file, beside those of the other part.
+// write puts the results into the file and keeps those of the other part.
 func (r report) write(path string) error {
 	part := results.Part{Members: map[string]any{"machine": r.Machine, "method": r.Method, "seconds": r.Seconds, "quick": nil}}
 	if r.Quick {

@@ -14,13 +14,14 @@ import (
 	"github.com/cachewright/cachewright/bench/internal/turns"
 )
 
-// measurement is one row that can be measured again and again, each time by itself.
+// measurement is one row that can be measured repeatedly, independently of others.
 type measurement struct {
 	turns.Row
 	take func(ctx context.Context) (float64, error)
 }
 
-// servedPart prepares the rows of Cachewright's own in one part of the benchmark. Peers are the same in both builds.
+// servedPart prepares the rows of a part that measure Cachewright. Peers are the same in both
+// builds.
 type servedPart func(ctx context.Context, l *lab, s scale) ([]measurement, error)
 
 var servedParts = map[string]servedPart{
@@ -32,8 +33,8 @@ var servedParts = map[string]servedPart{
 	"reclaim":    servedReclaim,
 }
 
-// serve measures on request, so that builds can take turns lap by lap. It prints the rows of a part, then reads
-// the name of a row from each line and prints its figure.
+// serve measures on request, so that builds can take turns lap by lap. It prints the rows of a
+// part. Then it reads the name of a row from each line and prints its figure.
 func serve(ctx context.Context, s scale, part string, in io.Reader, out io.Writer) error {
 	prepare := servedParts[part]
 	if prepare == nil {
@@ -71,7 +72,7 @@ func serve(ctx context.Context, s scale, part string, in io.Reader, out io.Write
 	})
 }
 
-// isOwn says whether a row measures Cachewright, not a peer.
+// isOwn reports whether a row measures Cachewright, not a peer.
 func isOwn(name string) bool {
 	for _, prefix := range []string{"hit", "fill", "miss"} {
 		if name == prefix || strings.HasPrefix(name, prefix+"-") {
@@ -125,7 +126,7 @@ func laps(l *lab, s scale, subjects []*subject) []measurement {
 	return rows
 }
 
-// servedPurges makes a row of each size: the microseconds until a purge is in effect.
+// servedPurges makes a row for each size: the microseconds until a purge is in effect.
 func servedPurges(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 	var rows []measurement
 	for _, count := range s.purges {
@@ -145,7 +146,7 @@ func servedPurges(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 	return rows, nil
 }
 
-// servedReclaim makes the rows of memory that is freed, and of what a slot takes.
+// servedReclaim makes the rows for freed memory and for the size of a slot.
 func servedReclaim(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 	f, err := newFilled(ctx, l, ours, s.largeKeys, s.payload)
 	return []measurement{

@@ -10,9 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Tag protocols, command for command as their libraries issue them.
+// Tag protocols, command by command as their libraries send them.
 
-// gocacheSet is SetWithTags of eko/gocache's Redis store.
+// gocacheSet does what SetWithTags does in the Redis store of eko/gocache.
 func gocacheSet(ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string) error {
 	if err := c.Set(ctx, key, value, entryTTL).Err(); err != nil {
 		return err
@@ -28,7 +28,7 @@ func gocacheSet(ctx context.Context, c redis.Cmdable, key string, value []byte, 
 
 func gocacheTag(tag string) string { return "gocache_tag_" + tag }
 
-// gocachePurge reads the whole set, then deletes one key after the other.
+// gocachePurge reads the whole set, then deletes the keys one by one.
 func gocachePurge(ctx context.Context, client *redis.Client, tag string) error {
 	keys, err := client.SMembers(ctx, gocacheTag(tag)).Result()
 	if err != nil {
@@ -42,7 +42,8 @@ func gocachePurge(ctx context.Context, client *redis.Client, tag string) error {
 	return client.Del(ctx, gocacheTag(tag)).Err()
 }
 
-// laravelSet is what Laravel's tagged cache does to put: the tags first, scored by expiry.
+// laravelSet does what a put into the tagged cache of Laravel does: it adds to the tags first,
+// scored by expiry.
 func laravelSet(ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string) error {
 	expiry := float64(time.Now().Add(entryTTL).Unix())
 	for _, tag := range tags {
@@ -55,7 +56,7 @@ func laravelSet(ctx context.Context, c redis.Cmdable, key string, value []byte, 
 
 func laravelTag(tag string) string { return "tag:" + tag + ":entries" }
 
-// laravelPurge goes through the set a thousand members at a time.
+// laravelPurge deletes the set's members in batches of a thousand.
 func laravelPurge(ctx context.Context, client *redis.Client, tag string) error {
 	cursor := uint64(0)
 	for {
@@ -70,7 +71,7 @@ func laravelPurge(ctx context.Context, client *redis.Client, tag string) error {
 	}
 }
 
-// laravelDelete is given members and scores in turn.
+// laravelDelete takes a list that alternates members and scores.
 func laravelDelete(ctx context.Context, client *redis.Client, tag string, found []string) error {
 	if len(found) == 0 {
 		return nil
@@ -85,7 +86,7 @@ func laravelDelete(ctx context.Context, client *redis.Client, tag string, found 
 	return client.ZRem(ctx, laravelTag(tag), members...).Err()
 }
 
-// luaPurge is one script over the members of a tag's set.
+// luaPurge deletes the members of a tag's set in one script.
 var luaPurge = redis.NewScript(`
 local keys = redis.call('SMEMBERS', KEYS[1])
 for i = 1, #keys, 5000 do

@@ -22,7 +22,7 @@ type writer struct {
 	make func(ctx context.Context, l *lab, s scale) (func(ctx context.Context, id string) error, error)
 }
 
-// fillWriters go round over as many entries as readers read.
+// fillWriters write the same number of entries as the readers read, again and again.
 var fillWriters = []writer{
 	{"plain-set", writePlain},
 	{"fill", writeRegistry},
@@ -32,7 +32,7 @@ var fillWriters = []writer{
 	{"laravel-set", writeLaravel},
 }
 
-// missWriters find nothing, and fill: each entry is asked for once.
+// missWriters find nothing and fill. Each entry is requested once.
 var missWriters = []writer{
 	{"plain-get-and-set", missPlain},
 	{"miss", missRegistry},
@@ -103,7 +103,7 @@ func writeGoRedisCache(ctx context.Context, l *lab, s scale) (func(context.Conte
 	}, err
 }
 
-// tagsOf an entry: its module, its operation, and one of ten owners.
+// tagsOf returns the tags of an entry: its module, its operation, and one of ten owners.
 func tagsOf(id string) []string { return []string{slot.Module, operation, "owner-" + id[len(id)-1:]} }
 
 func writeGocache(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
@@ -130,8 +130,8 @@ func missPlain(ctx context.Context, l *lab, s scale) (func(context.Context, stri
 	}, err
 }
 
-// missRegistry takes a lease and fills, and leaves the read that finds nothing out: a caller who expects a
-// miss begins with the lease.
+// missRegistry takes a lease and fills. It skips the read that finds nothing, because a caller who
+// expects a miss begins with the lease.
 func missRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
@@ -165,7 +165,7 @@ func missRueidisAside(ctx context.Context, l *lab, s scale) (func(context.Contex
 	if err != nil {
 		return nil, err
 	}
-	peer, err := newRueidisAside(l, server.Addr(), false) // its lock needs the tracking that its local cache brings
+	peer, err := newRueidisAside(l, server.Addr(), false) // its lock needs tracking, which comes with its local cache
 	return func(ctx context.Context, id string) error {
 		_, err := peer.Get(ctx, entryTTL, plainKey(id), func(context.Context, string) (string, error) { return string(s.payload), nil })
 		return err

@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// builds are the benchmark's binaries: the same benchmark, once over this checkout and once over the reference.
+// builds holds the benchmark's binaries: the same benchmark, built with this checkout and with the
+// reference.
 type builds struct {
 	dir string
 	// root of this checkout, and of the reference.
@@ -21,7 +22,8 @@ type builds struct {
 	candidate, reference string
 }
 
-// newBuilds checks the reference out beside this checkout, and builds both. The caller removes them.
+// newBuilds checks out the reference in a directory of its own, and builds both. The caller removes
+// them.
 func newBuilds(ctx context.Context, reference string) (b *builds, err error) {
 	b = &builds{}
 	if b.root, err = run(ctx, ".", "git", "rev-parse", "--show-toplevel"); err != nil {
@@ -48,7 +50,7 @@ func newBuilds(ctx context.Context, reference string) (b *builds, err error) {
 	return b, nil
 }
 
-// build compiles this checkout's benchmark over the packages of the module in root.
+// build compiles this checkout's benchmark with the packages of the module in root.
 func (b *builds) build(ctx context.Context, name, root string) (string, error) {
 	bench := filepath.Join(b.root, "bench")
 	modfile := filepath.Join(b.dir, name+".mod")
@@ -77,7 +79,7 @@ func (b *builds) remove() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// run runs a command and returns what it printed, without the line's end.
+// run runs a command and returns its output without the final newline.
 func run(ctx context.Context, dir, name string, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = dir

@@ -1,8 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command compare measures this checkout beside another commit: three processes take turns, lap by lap, in one run. Two of
-// them are the other commit, so that what the machine itself does to a row is seen too. docs/benchmarks.md says how to read it.
+// Command compare measures this checkout beside another commit. Three processes take turns, lap by
+// lap. Two of them are the other commit, to show the noise of the machine. docs/benchmarks.md says
+// how to read the result.
 package main
 
 import (
@@ -20,16 +21,16 @@ import (
 )
 
 const (
-	// tolerance is by how much a row may be worse, beyond what the reference shows against itself.
+	// tolerance is how much worse a row may be, beyond the noise of the reference.
 	tolerance = 0.05
-	// defaultRounds are the turns that each build takes of a lap.
+	// defaultRounds is the number of turns that each build takes for a row.
 	defaultRounds = 33
 )
 
-// parts of the benchmark, in the order in which they are compared.
+// parts of the benchmark, in the order of their comparison.
 var parts = []string{"reads", "near-reads", "fills", "misses", "purges", "reclaim"}
 
-// errWorse says that a row is worse than the reference.
+// errWorse reports a row that is worse than the reference.
 var errWorse = errors.New("worse than the reference")
 
 func main() {
@@ -51,7 +52,7 @@ func main() {
 	}
 }
 
-// comparison of this checkout with a commit.
+// comparison compares this checkout with a commit.
 type comparison struct {
 	rounds   int
 	parts    []string
@@ -85,7 +86,7 @@ func (c comparison) run(ctx context.Context, reference string) error {
 	return report(c.out, verdicts)
 }
 
-// comparePart has the three processes of a part take turns.
+// comparePart lets the three processes of a part take turns.
 func (c comparison) comparePart(ctx context.Context, b *builds, part string) (verdicts []turns.Verdict, err error) {
 	var all []*process
 	defer func() {
@@ -100,7 +101,7 @@ func (c comparison) comparePart(ctx context.Context, b *builds, part string) (ve
 		}
 		all = append(all, p)
 	}
-	for _, row := range all[1].rows { // the reference says what there is to hold on to
+	for _, row := range all[1].rows { // compare all rows that the reference has
 		figures, err := c.takeTurns(all, row)
 		if err != nil {
 			return nil, err
@@ -114,7 +115,8 @@ func (c comparison) comparePart(ctx context.Context, b *builds, part string) (ve
 	return verdicts, nil
 }
 
-// takeTurns measures a row by each process in each round, in an order that moves on with the rounds. The first round warms up.
+// takeTurns measures a row by each process in each round. The order changes with each round. The
+// first round warms up.
 func (c comparison) takeTurns(all []*process, row turns.Row) (figures [3][]float64, err error) {
 	rounds, warmUp := row.Samples, 0
 	if rounds == 0 {
@@ -135,7 +137,7 @@ func (c comparison) takeTurns(all []*process, row turns.Row) (figures [3][]float
 	return figures, nil
 }
 
-// report prints a line a row, and fails with errWorse where one is worse.
+// report prints a line for each row, and fails with errWorse if one is worse.
 func report(out io.Writer, verdicts []turns.Verdict) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "name\tto reference\treference to itself\t\t")

@@ -14,10 +14,10 @@ import (
 	"github.com/cachewright/cachewright/bench/internal/turns"
 )
 
-// operatorRounds are whole runs of the operator's benchmark by each build.
+// operatorRounds is the number of complete runs by each build.
 const operatorRounds = 3
 
-// operatorRows are compared, by the figure named.
+// operatorRows lists the rows and figures to compare.
 var operatorRows = []struct {
 	turns.Row
 	figure string
@@ -27,8 +27,8 @@ var operatorRows = []struct {
 	{turns.Row{Name: "policy-propagation"}, "p50Millis"},
 }
 
-// compareOperators lets each tree run its own operator's benchmark in turns, as whole short runs: the operator is a binary, so its
-// laps cannot be shorter.
+// compareOperators lets each checkout run its own benchmark of the operator, in turns. A turn is a
+// complete short run, because the operator's binary cannot measure single laps.
 func compareOperators(ctx context.Context, b *builds) ([]turns.Verdict, error) {
 	roots := []string{b.root, b.referenceRoot, b.referenceRoot}
 	figures := map[string]*[3][]float64{}
@@ -62,7 +62,7 @@ func compareOperators(ctx context.Context, b *builds) ([]turns.Verdict, error) {
 	return verdicts, nil
 }
 
-// runOperatorBench makes a short run in a tree, and returns the figures of the rows that are compared.
+// runOperatorBench makes a short run in a checkout, and returns the figures to compare.
 func runOperatorBench(ctx context.Context, root, out string) (map[string]float64, error) {
 	if err := os.RemoveAll(out); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func runOperatorBench(ctx context.Context, root, out string) (map[string]float64
 }
 
 func readOperatorRows(path string) (map[string]float64, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // what runOperatorBench wrote
+	text, err := os.ReadFile(path) //nolint:gosec // written by the run above
 	if err != nil {
 		return nil, err
 	}

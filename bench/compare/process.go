@@ -23,7 +23,7 @@ type process struct {
 	rows     []turns.Row
 }
 
-// start runs a build, and waits until it has prepared the part.
+// start runs a build and waits until it has prepared the part.
 func start(ctx context.Context, binary, part string) (*process, error) {
 	p := &process{command: exec.CommandContext(ctx, binary, "-serve", part)} //nolint:gosec // a binary that newBuilds made
 	p.command.Stderr = os.Stderr
@@ -57,7 +57,7 @@ func (p *process) measure(row string) (float64, error) {
 	return figure.Value, nil
 }
 
-// end closes the requests, after which the process removes its servers and ends.
+// end closes the requests. Then the process removes its servers and ends.
 func (p *process) end() error {
 	return errors.Join(p.requests.Close(), p.command.Wait())
 }

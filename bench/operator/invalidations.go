@@ -21,7 +21,7 @@ const (
 	purgesNamespace = "purges"
 	purgesModule    = "items"
 	entriesOfUser   = 3
-	// creators create a burst.
+	// creators is the number of goroutines that create a burst.
 	creators = 16
 )
 
@@ -35,7 +35,7 @@ type bench struct {
 // contestant completes invalidations: the operator, or the reference.
 type contestant struct {
 	client client.WithWatch
-	// prepare makes a purge worth while.
+	// prepare caches something for the purge to delete.
 	prepare func(ctx context.Context, purge int) error
 }
 
@@ -55,7 +55,7 @@ func (b *bench) contestants(ctx context.Context) (operator, reference contestant
 	return operator, reference, nil
 }
 
-// inForce waits until a policy is in Redis.
+// inForce waits until Redis has a policy.
 func (l *lab) inForce(ctx context.Context, namespace, module string) error {
 	slots := []registry.Slot{{Namespace: namespace, Module: module}}
 	return eventually(ctx, "policy "+module+" in force", 20*time.Millisecond, func() (bool, error) {
@@ -66,7 +66,7 @@ func (l *lab) inForce(ctx context.Context, namespace, module string) error {
 
 func userOf(purge int) string { return fmt.Sprintf("user-%d", purge) }
 
-// fillUser caches what a purge takes away.
+// fillUser caches the entries that a purge will delete.
 func (l *lab) fillUser(ctx context.Context, purge int) error {
 	key := registry.Key{
 		Slot: registry.Slot{Namespace: purgesNamespace, Module: purgesModule}, Operation: "getById", User: userOf(purge), ID: "0",
@@ -91,14 +91,14 @@ func purgeOf(n int) *v1.CacheInvalidation {
 	}
 }
 
-// latency measures create → Complete as a watch sees it, one at a time, in turns.
+// latency times purges as a watch sees them, from create to Complete. The contestants take turns.
 func (b *bench) latency(ctx context.Context) error {
 	operator, reference, err := b.contestants(ctx)
 	if err != nil {
 		return err
 	}
 	var latencies [2][]time.Duration
-	for i, c := range []contestant{operator, reference} { // warm
+	for i, c := range []contestant{operator, reference} { // warm-up
 		if _, err := c.completeOne(ctx, i); err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (b *bench) latency(ctx context.Context) error {
 	return b.purged(ctx)
 }
 
-// purged checks that the purges did what they reported.
+// purged checks that the purges deleted what they reported.
 func (b *bench) purged(ctx context.Context) error {
 	stats, err := b.lab.own().Stats(ctx, registry.Slot{Namespace: purgesNamespace, Module: purgesModule})
 	if err == nil && stats.Keys > 0 {
@@ -133,7 +133,7 @@ func (b *bench) purged(ctx context.Context) error {
 	return err
 }
 
-// completeOne returns how long one purge took, and removes it.
+// completeOne returns how long one purge took, and deletes it.
 func (c contestant) completeOne(ctx context.Context, n int) (time.Duration, error) {
 	if err := c.prepare(ctx, n); err != nil {
 		return 0, err
@@ -156,21 +156,21 @@ func (c contestant) completeOne(ctx context.Context, n int) (time.Duration, erro
 	return took, c.client.Delete(ctx, purge)
 }
 
-// completions are the purges that a watch saw Complete.
+// completions collects the purges that a watch saw become Complete.
 type completions struct {
 	client client.WithWatch
 	events watch.Interface
 	names  map[string]bool
 }
 
-// watch begins to watch purges.
+// watch starts a watch for purges.
 func (c contestant) watch(ctx context.Context) (*completions, error) {
 	completed := &completions{client: c.client, names: map[string]bool{}}
 	err := completed.begin(ctx)
 	return completed, err
 }
 
-// begin watches from what there is now.
+// begin watches from the present state.
 func (c *completions) begin(ctx context.Context) (err error) {
 	if c.events, err = c.client.Watch(ctx, &v1.CacheInvalidationList{}, client.InNamespace(purgesNamespace)); err != nil {
 		return err
@@ -179,7 +179,8 @@ func (c *completions) begin(ctx context.Context) (err error) {
 	return nil
 }
 
-// wait waits for so many purges. The API server ends the watches of those who cannot keep up; then another begins.
+// wait waits for a number of purges. The API server ends the watch of a client that cannot keep up,
+// so wait may start another.
 func (c *completions) wait(ctx context.Context, count int) error {
 	for len(c.names) < count {
 		event, open := <-c.events.ResultChan()
@@ -201,7 +202,7 @@ func (c *completions) wait(ctx context.Context, count int) error {
 	return nil
 }
 
-// throughput measures bursts, from the first create until the last one is seen Complete.
+// throughput times bursts, from the first create until the last purge is seen to be Complete.
 func (b *bench) throughput(ctx context.Context) error {
 	l := b.lab
 	contestants := []contestant{

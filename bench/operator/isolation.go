@@ -12,15 +12,15 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// isolation measures a namespace's purges and policy changes beside stores of another namespace that misbehave in every
-// way there is, against what they took just before.
+// isolation times purges and policy changes in one namespace, alone and then beside hostile stores
+// of another namespace. The stores misbehave in every way that package redistest knows.
 func (b *bench) isolation(ctx context.Context) error {
 	l := b.lab
 	tenant, err := operatortest.NewTenant(ctx, l.k8s, "neighbour", l.own().Registry)
 	if err != nil {
 		return err
 	}
-	if _, err := tenant.Measure(ctx, max(1, b.scale.neighbourly/10)); err != nil { // it warms up
+	if _, err := tenant.Measure(ctx, max(1, b.scale.neighbourly/10)); err != nil { // warm-up
 		return err
 	}
 	alone, err := tenant.Measure(ctx, b.scale.neighbourly)
@@ -52,7 +52,7 @@ func (b *bench) isolation(ctx context.Context) error {
 	return hostiles.Delete(ctx)
 }
 
-// misbehave adds hostile stores, with a Redis of their own behind them.
+// misbehave adds hostile stores, which share a Redis that nothing else uses.
 func (b *bench) misbehave(ctx context.Context, hostiles *operatortest.Hostiles) error {
 	l := b.lab
 	server, err := redistest.Run(ctx, filepath.Join(l.dir, "redis-hostile"), 0)

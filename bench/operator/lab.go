@@ -30,25 +30,25 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// store is a Redis of its own.
+// store is a Redis server and its registry.
 type store struct {
 	address string
 	redis   *redis.Client
 	*registry.Registry
 }
 
-// lab has what is measured: an API server, some Redis servers, the operator and the reference.
+// lab holds the API server, the Redis servers, the operator and the reference.
 type lab struct {
 	dir        string
 	kubeconfig string
 	config     *rest.Config
-	// stores has the operator's own first, then those that CacheStores declare.
+	// stores holds the operator's own store first, then those that CacheStores declare.
 	stores   []*store
-	stats    time.Duration // the operator's --stats-interval
+	stats    time.Duration // the value of the operator's flag --stats-interval
 	binary   string
 	operator *operatortest.Process
 
-	// k8s has our kinds, reference the reference's.
+	// k8s knows the operator's kinds, reference those of the reference controller.
 	k8s, reference client.WithWatch
 	closers        []func()
 }
@@ -73,7 +73,7 @@ func newLab(ctx context.Context, s scale) (l *lab, err error) {
 	return l, errors.Join(l.startOperator(), l.startReference())
 }
 
-// close ends everything, the last one first.
+// close runs the cleanups, the last one first.
 func (l *lab) close() {
 	for i := len(l.closers) - 1; i >= 0; i-- {
 		l.closers[i]()
@@ -127,10 +127,10 @@ func (l *lab) startStores(ctx context.Context, count int) error {
 	return nil
 }
 
-// own is the operator's own store.
+// own returns the operator's own store.
 func (l *lab) own() *store { return l.stores[0] }
 
-// startOperator starts the operator as config/default does, without what needs ports.
+// startOperator starts the operator with the flags of config/default, except those that need ports.
 func (l *lab) startOperator() error {
 	host, port, err := net.SplitHostPort(l.own().address)
 	if err != nil {
@@ -145,14 +145,14 @@ func (l *lab) startOperator() error {
 	return err
 }
 
-// lastWords are the end of what the operator logged.
+// lastWords returns the end of the operator's log.
 func (l *lab) lastWords() string {
 	const enough = 4000
 	output := l.operator.Output()
 	return output[max(0, len(output)-enough):]
 }
 
-// startReference runs this program as the reference.
+// startReference runs this program as the reference controller.
 func (l *lab) startReference() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -165,7 +165,7 @@ func (l *lab) startReference() error {
 		return err
 	}
 	l.onClose(func() {
-		_ = reference.Process.Kill() // fails only when it is gone already
+		_ = reference.Process.Kill() // fails only when it has already ended
 		_ = reference.Wait()
 	})
 	return nil
@@ -175,7 +175,7 @@ func (l *lab) createNamespace(ctx context.Context, name string) error {
 	return l.k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
-// ownStore is the name of a namespace's own store.
+// ownStore names the store of each namespace that has one.
 const ownStore = "main"
 
 func (l *lab) createStore(ctx context.Context, namespace string, s *store) error {
@@ -185,7 +185,7 @@ func (l *lab) createStore(ctx context.Context, namespace string, s *store) error
 	})
 }
 
-// policyFor is a policy as users write them.
+// policyFor returns a policy of the kind that users write.
 func policyFor(namespace, module string) *v1.CachePolicy {
 	return &v1.CachePolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: module},
@@ -200,10 +200,10 @@ func policyFor(namespace, module string) *v1.CachePolicy {
 	}
 }
 
-// patience is how long anything may take.
+// patience limits each wait.
 const patience = 10 * time.Minute
 
-// eventually asks until the answer is yes, every few milliseconds.
+// eventually polls until the answer is yes.
 func eventually(ctx context.Context, what string, interval time.Duration, ask func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -1,8 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command operator measures the operator: the binary that users run, on a real API server and a real Redis, beside a
-// reference controller that only patches a status field. docs/benchmarks.md says how and what came out.
+// Command operator measures the operator: the binary that users run, on a real API server and a
+// real Redis. Its reference is a controller that only patches a status field. docs/benchmarks.md
+// describes the method and the results.
 package main
 
 import (
@@ -17,29 +18,31 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// scale is how much is measured.
+// scale says how much is measured.
 type scale struct {
 	quick bool
-	// latencies measured of each of the two, one at a time and in turns.
+	// latencies is the number of purges timed for each contestant, one at a time and in turns.
 	latencies int
-	// bursts of each of the two, in turns, and the purges in a burst.
+	// bursts of each contestant, in turns, and the purges in a burst.
 	bursts, burst int
-	// policies, spread evenly over so many namespaces, of which so many have a store of their own.
+	// policies are spread evenly over the namespaces. The first namespaces have stores of their
+	// own.
 	policies, namespaces, stores int
-	// propagations measured.
+	// The number of policy changes to time.
 	propagations int
-	// neighbourly are the purges and policy changes that are measured alone, and beside about so many hostile stores.
+	// neighbourly is the number of purges and policy changes timed, alone and beside hostile
+	// stores. hostiles is roughly the number of these stores.
 	neighbourly, hostiles int
-	// idle is for how long nothing is asked of the operator.
+	// idle is how long the operator is left alone.
 	idle time.Duration
-	// stats is the operator's --stats-interval.
+	// stats is the value of the operator's flag --stats-interval.
 	stats time.Duration
 }
 
 func fullScale() scale {
 	return scale{
 		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, stores: 20, propagations: 300, idle: time.Minute,
-		neighbourly: 500, hostiles: 1000, // all there are
+		neighbourly: 500, hostiles: 1000, // more than there are, so all
 		stats: time.Minute, // the default
 	}
 }

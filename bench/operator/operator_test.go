@@ -18,7 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// TestMain lets the test's binary be the reference, too, as the program itself is.
+// TestMain lets the test binary be the reference controller, too, as the program itself does.
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	if len(os.Args) == 3 && os.Args[1] == "-reference" {
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tinyScale proves that everything runs; its figures mean nothing.
+// tinyScale proves that everything runs. Its figures mean nothing.
 func tinyScale() scale {
 	return scale{
 		quick: true, latencies: 3, bursts: 1, burst: 20, policies: 20, namespaces: 4, stores: 2, propagations: 3, idle: time.Second,
@@ -40,8 +40,8 @@ func tinyScale() scale {
 	}
 }
 
-// promises are the rows that readers of results.json rely on, and the figures each of them has; policies stands for
-// their number.
+// promises lists the rows and figures that readers of results.json rely on. policies is the number
+// in the rows' names.
 func promises(policies int) map[string][]string {
 	return map[string][]string{
 		"invalidation-latency":                 {"ratioToReference", "p50Millis", "p99Millis"},
@@ -65,7 +65,7 @@ func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
 	}
 	rows, described := readRows(t, out)
 	if !described {
-		t.Error("how it was measured is not said")
+		t.Error("the file does not say how it was measured")
 	}
 	requireRows(t, rows, promises(s.policies))
 	for _, name := range []string{"idle-writes", fmt.Sprintf("cold-start-%d", s.policies)} {
@@ -78,12 +78,12 @@ func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
 func TestPublishedResultsKeepTheirPromises(t *testing.T) {
 	rows, described := readRows(t, filepath.Join("..", "results.json"))
 	if !described {
-		t.Error("how it was measured is not said")
+		t.Error("the file does not say how it was measured")
 	}
 	requireRows(t, rows, promises(fullScale().policies))
 }
 
-// The goals that docs/benchmarks.md names are met by what is published.
+// The published results meet the goals of docs/benchmarks.md.
 func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 	rows, _ := readRows(t, filepath.Join("..", "results.json"))
 	policies := fullScale().policies

@@ -24,7 +24,8 @@ func (b *bench) namespaceOf(policy int) string {
 	return fmt.Sprintf("team-%d", policy%b.scale.namespaces)
 }
 
-// storeOf returns the index of a policy's store: the first namespaces have one each, all others the operator's own.
+// storeOf returns the index of a policy's store. The first namespaces have one each, all others use
+// the operator's own.
 func (b *bench) storeOf(policy int) int {
 	if namespace := policy % b.scale.namespaces; namespace < b.scale.stores {
 		return 1 + namespace
@@ -32,7 +33,7 @@ func (b *bench) storeOf(policy int) int {
 	return 0
 }
 
-// policy is one of the many.
+// policy returns the policy with a number.
 func (b *bench) policy(n int) *v1.CachePolicy {
 	policy := policyFor(b.namespaceOf(n), moduleOf(n))
 	if b.storeOf(n) > 0 {
@@ -43,7 +44,7 @@ func (b *bench) policy(n int) *v1.CachePolicy {
 
 func moduleOf(policy int) string { return fmt.Sprintf("module-%d", policy) }
 
-// rollout measures how long many new policies take until all of them are Ready.
+// rollout measures how long it takes until many new policies are all Ready.
 func (b *bench) rollout(ctx context.Context) error {
 	l := b.lab
 	err := spread(b.scale.namespaces, func(n int) error {
@@ -62,7 +63,8 @@ func (b *bench) rollout(ctx context.Context) error {
 		return err
 	}
 	created := time.Since(began)
-	// To list ten thousand every second would slow the API server; Redis is asked at little cost, and knows most of the answer.
+	// Poll Redis, which is cheap and knows most of the answer. Listing ten thousand policies every
+	// second would slow the API server.
 	if err := eventually(ctx, "all policies in force", time.Second, func() (bool, error) { return b.allInForce(ctx) }); err != nil {
 		return err
 	}
@@ -106,7 +108,8 @@ func (b *bench) allReady(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// allCounted says whether the status of each store shows its modules, which it does with a delay: it is to change no more.
+// allCounted reports whether the status of each store shows all its modules. It shows them with a
+// delay, and idle must not measure that write.
 func (b *bench) allCounted(ctx context.Context) (bool, error) {
 	wanted := map[string]int{}
 	for n := range b.scale.policies {
@@ -126,8 +129,8 @@ func (b *bench) allCounted(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// coldStart measures how long an operator that begins takes until it knows that all policies are in place, and what
-// it writes although they are.
+// coldStart measures how long a new operator takes until it knows that all policies are in place.
+// It also counts the writes, although there is nothing to change.
 func (b *bench) coldStart(ctx context.Context) error {
 	l := b.lab
 	l.operator.Stop()
@@ -139,7 +142,7 @@ func (b *bench) coldStart(ctx context.Context) error {
 	if err := l.startOperator(); err != nil {
 		return err
 	}
-	all := b.scale.policies + 1 // with the one of the purges
+	all := b.scale.policies + 1 // and the one for purges
 	err = eventually(ctx, "all policies known to be in place", 5*time.Millisecond, func() (bool, error) {
 		select {
 		case <-l.operator.Ended():
@@ -165,7 +168,8 @@ func (b *bench) coldStart(ctx context.Context) error {
 	return nil
 }
 
-// policiesInPlace reads in the operator's log how many policies are in place, in all stores; each tells when that becomes so.
+// policiesInPlace reads from the operator's log how many policies are in place. Each store logs its
+// own number.
 func policiesInPlace(log string) int {
 	inPlace := map[string]int{}
 	for line := range strings.Lines(log) {
@@ -184,8 +188,8 @@ func policiesInPlace(log string) int {
 	return total
 }
 
-// settle waits until the operator has done what there was to do: nothing is written any more, and Redis is asked for no
-// more than at rest.
+// settle waits until the operator is at rest: nothing is written any more, and Redis receives no
+// more calls than usual.
 func (b *bench) settle(ctx context.Context) error {
 	const span = 3 * time.Second
 	writes, calls := -1, -1
@@ -201,7 +205,8 @@ func (b *bench) settle(ctx context.Context) error {
 	})
 }
 
-// propagation measures the time from kubectl apply, so to speak, until Redis obeys, with all policies in place.
+// propagation measures the time from a change of a policy until Redis has it, with all policies in
+// place.
 func (b *bench) propagation(ctx context.Context) error {
 	var took []time.Duration
 	for n := range b.scale.propagations {
@@ -235,7 +240,7 @@ func (b *bench) propagateOne(ctx context.Context, policy int, ttl time.Duration)
 	return time.Since(began), err
 }
 
-// spread calls fn with 0 to count-1 from all creators, and returns an error if there was one.
+// spread calls fn with 0 to count-1 from several goroutines, and returns one of the errors.
 func spread(count int, fn func(i int) error) error {
 	errs := make(chan error, creators)
 	for worker := range creators {

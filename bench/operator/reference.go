@@ -24,11 +24,11 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// referenceVersion is the group of the reference's own kind: CacheInvalidation with another name, so that both cost
-// the API server the same and each controller sees nothing of the other's.
+// referenceVersion is the group of the reference's own kind, a CacheInvalidation under another
+// name. Both kinds cost the API server the same, and neither controller sees the other's objects.
 var referenceVersion = schema.GroupVersion{Group: "reference.cachewright.io", Version: "v1"}
 
-// referenceWorkers are as many as the operator has for invalidations.
+// referenceWorkers equals the operator's number of workers for invalidations.
 const referenceWorkers = 8
 
 func referenceScheme() *runtime.Scheme {
@@ -38,7 +38,7 @@ func referenceScheme() *runtime.Scheme {
 	return scheme
 }
 
-// referenceCRD is that of CacheInvalidation under the other name.
+// referenceCRD returns the CRD of CacheInvalidation under the other name.
 func referenceCRD(crds []*apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
 	for _, crd := range crds {
 		if crd.Spec.Names.Kind != "CacheInvalidation" {
@@ -54,8 +54,8 @@ func referenceCRD(crds []*apiextensionsv1.CustomResourceDefinition) (*apiextensi
 	return nil, fmt.Errorf("no CRD of CacheInvalidation among %d", len(crds))
 }
 
-// runReference is the least a controller can do: it sees that an object was created, and patches one field of its
-// status.
+// runReference is the least that a controller can do: it watches for new objects and patches one
+// field of their status.
 func runReference(ctx context.Context, kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {

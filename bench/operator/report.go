@@ -21,7 +21,7 @@ import (
 // part names this program's rows in the file.
 const part = "operator"
 
-// report is what is written to the file.
+// report is the operator's part of the results file.
 type report struct {
 	Machine machine `json:"machine"`
 	Method  string  `json:"method"`
@@ -40,7 +40,7 @@ type machine struct {
 	Date       string `json:"date"`
 }
 
-// row is one line of figures. What does not apply to it is left out.
+// row is one line of figures. Figures that do not apply to it are left out.
 type row struct {
 	Name             string  `json:"name"`
 	RatioToReference float64 `json:"ratioToReference,omitempty"`
@@ -96,7 +96,7 @@ func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duratio
 	return r, nil
 }
 
-// write puts the results into the file, beside those of the other part.
+// write puts the results into the file and keeps those of the other part.
 func (r report) write(path string) error {
 	p := results.Part{Name: part, Members: map[string]any{part: r}}
 	for _, row := range r.rows {

@@ -15,9 +15,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// writes counts what was written to the API server since it started, by whomever: requests that create, change or delete
-// anything of any group. Not counted are leases, by which replicas and API servers say that they live, and the event of
-// the core group that names a lease's holder; the operator's own events are of events.k8s.io.
+// writes counts all writes to the API server since it started: requests that create, change or
+// delete an object. It skips leases, which replicas and API servers renew all the time. It also
+// skips events of the core group, which name a lease's holder. The operator's own events are of
+// events.k8s.io.
 func (l *lab) writes(ctx context.Context) (int, error) {
 	api, err := kubernetes.NewForConfig(l.config)
 	if err != nil {
@@ -64,11 +65,11 @@ func label(labels, name string) string {
 	return value
 }
 
-// memory returns what the operator holds of the machine's memory now, and the most that it ever did, in MiB.
+// memory returns the operator's resident memory, now and at its peak, in MiB.
 func (l *lab) memory() (now, peak float64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.operator.PID()))
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading the operator's memory, which only Linux tells: %w", err)
+		return 0, 0, fmt.Errorf("reading the operator's memory, which only Linux shows: %w", err)
 	}
 	return kibibytes(string(status), "VmRSS") / 1024, kibibytes(string(status), "VmHWM") / 1024, nil
 }
@@ -80,7 +81,7 @@ func kibibytes(status, name string) float64 {
 	return number
 }
 
-// idle measures what the operator costs while nothing is asked of it.
+// idle measures what the operator costs while it has nothing to do.
 func (b *bench) idle(ctx context.Context) error {
 	l := b.lab
 	if err := b.settle(ctx); err != nil {
@@ -120,7 +121,7 @@ func (b *bench) idle(ctx context.Context) error {
 	return nil
 }
 
-// redisCalls counts the commands that the stores were sent so far.
+// redisCalls counts the commands that the stores have received.
 func (l *lab) redisCalls(ctx context.Context) (total int, err error) {
 	for _, s := range l.stores {
 		info := s.redis.InfoMap(ctx, "stats")

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package results keeps the file that the parts of the benchmark write to, each of them its own rows.
+// Package results maintains the results file. Each part of the benchmark writes its own rows.
 package results
 
 import (
@@ -15,19 +15,20 @@ import (
 	"strings"
 )
 
-// Part is what one program measured.
+// Part is the result of one program.
 type Part struct {
-	// Name is in the field "part" of each row; empty: rows without that field.
+	// Name is the field "part" of each row. If empty, the rows have no such field.
 	Name string
-	// Members of the file that describe the part, such as how and where it was measured. A nil one is removed.
+	// Members describe the part, such as how and where it was measured. A nil member is removed.
 	Members map[string]any
-	// Rows of figures, each of them marshalled to an object with a field "name".
+	// Rows of figures. Each is marshalled to an object with a field "name".
 	Rows []any
 }
 
 const rowsMember = "results"
 
-// Merge writes the part into the file: in place of the rows that the part wrote before, beside those of others.
+// Merge writes the part into the file. It replaces the part's former rows and keeps those of
+// others.
 func (p Part) Merge(path string) error {
 	file, err := read(path)
 	if err != nil {
@@ -53,10 +54,10 @@ func (p Part) Merge(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // for all to read
+	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // everyone may read it
 }
 
-// read returns the members of the file, none where there is no file yet.
+// read returns the members of the file, or none if there is no file yet.
 func read(path string) (map[string]json.RawMessage, error) {
 	file := map[string]json.RawMessage{}
 	text, err := os.ReadFile(path)
@@ -72,7 +73,7 @@ func read(path string) (map[string]json.RawMessage, error) {
 	return file, nil
 }
 
-// rowsBeside returns the others' rows of the file and then those of the part.
+// rowsBeside returns the other parts' rows of the file, then those of this part.
 func (p Part) rowsBeside(before json.RawMessage) ([]json.RawMessage, error) {
 	var rows []json.RawMessage
 	if before != nil {
@@ -108,7 +109,7 @@ func (p Part) mark(row any) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// CPUModel is what Linux says; elsewhere the architecture has to do.
+// CPUModel returns the model that Linux reports. On other systems, it returns the architecture.
 func CPUModel() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package turns has what two builds say to each other's judge while they take turns: the rows that a build can measure, and
-// the figure of one turn.
+// Package turns has the messages between benchmark builds and the program that compares them. A
+// build sends the rows that it can measure, and then the figure of each turn.
 package turns
 
 import (
@@ -11,11 +11,11 @@ import (
 	"slices"
 )
 
-// Row is what a build can measure on request.
+// Row is a row that a build can measure on request.
 type Row struct {
 	Name           string `json:"name"`
 	HigherIsBetter bool   `json:"higherIsBetter,omitempty"`
-	// Samples is how many turns to take; 0: as many as there are rounds.
+	// Samples is the number of turns to take. 0 means one for each round.
 	Samples int `json:"samples,omitempty"`
 }
 
@@ -24,14 +24,15 @@ type Figure struct {
 	Value float64 `json:"value"`
 }
 
-// Verdict compares the turns of a row. Ratios are medians of what the rounds say; above 1 is better.
+// Verdict compares the turns of a row. Its ratios are medians over the rounds; above 1 is better.
 type Verdict struct {
 	Row
-	// ToReference is the new build to the reference, Noise the reference to itself.
+	// ToReference compares the new build with the reference, Noise the reference with itself.
 	ToReference, Noise float64
 }
 
-// Judge compares what three builds measured in the same rounds: the new one, the reference, and the reference again.
+// Judge compares the figures of three builds from the same rounds: the new one, and the reference
+// twice.
 func Judge(row Row, candidate, reference, again []float64) (Verdict, error) {
 	if len(candidate) == 0 || len(candidate) != len(reference) || len(reference) != len(again) {
 		return Verdict{}, fmt.Errorf("%s: %d, %d and %d figures: each build must take as many turns", row.Name, len(candidate), len(reference), len(again))
@@ -39,8 +40,8 @@ func Judge(row Row, candidate, reference, again []float64) (Verdict, error) {
 	return Verdict{Row: row, ToReference: row.ratio(candidate, reference), Noise: row.ratio(again, reference)}, nil
 }
 
-// Worse says whether the new build is worse than the reference by more than a share (0.05: 5 %), beyond what the
-// reference shows against itself.
+// Worse reports whether the new build is worse than the reference by more than a share (0.05: 5 %)
+// plus the noise of the reference.
 func (v Verdict) Worse(share float64) bool {
 	return 1-v.ToReference > math.Abs(1-v.Noise)+share
 }
@@ -57,7 +58,7 @@ func (r Row) ratio(of, to []float64) float64 {
 	return ratios[len(ratios)/2]
 }
 
-// quotient of two figures; where both are 0 they are alike.
+// quotient divides two figures. It returns 1 if both are 0.
 func quotient(a, b float64) float64 {
 	if a == b {
 		return 1
