@@ -10,10 +10,10 @@ import (
 	"github.com/cachewright/cachewright/cache"
 )
 
-// answers counts the reads that a cache answered, by where from, as its clients tell.
+// answers counts the reads that Redis and near caches answered, as the clients report them.
 type answers struct{ redis, memory atomic.Int64 }
 
-// atLeast says whether there were so many.
+// atLeast reports whether both counts are reached.
 func (a *answers) atLeast(redis, memory int64) bool {
 	return a.redis.Load() >= redis && a.memory.Load() >= memory
 }
@@ -32,7 +32,7 @@ func (a *answers) StartRequest(ctx context.Context, _ cache.Request) (context.Co
 	return ctx, a.count
 }
 
-// Watch implements cache.Observer. What follows counts nothing either.
+// Watch implements cache.Observer. It counts nothing, like the methods below.
 func (*answers) Watch(string, func() cache.Figures) func() { return func() {} }
 
 // StartLoad implements cache.Observer.

@@ -1,9 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package chaos disturbs a cache in use, and holds every read against the history.
+// Package chaos disturbs a cache in use and checks every read against the history of invalidations.
 //
-// "go test" runs it for seconds, "make chaos" for minutes (CHAOS_READS says how many reads).
+// "go test" runs it for seconds, "make chaos" for minutes (CHAOS_READS sets the number of reads).
 package chaos
 
 import (
@@ -34,14 +34,15 @@ const (
 	namespace  = "shop"
 	module     = "users"
 	operations = 4
-	userIDs    = 3 // and the entries that all share
+	userIDs    = 3 // and the entries without a user
 	ids        = 20
-	clients    = 4 // as many processes' worth: see members
+	clients    = 4 // each stands for a process: see members
 	readers    = 8 // goroutines of each client
-	// ahead is how many reads those of near caches may be ahead of the others: they are so much faster.
+	// ahead is how many reads those of near caches may be ahead of the others, because they are
+	// faster.
 	ahead = 1000
-	// patience is how long a client waits for Redis. Machines are busy, and Redis slow to answer is not what is tried
-	// here: with less, such a machine would have next to all reads loaded, without a question to Redis.
+	// patience is how long a client waits for Redis. With less, a busy machine would load nearly
+	// all values without a call to Redis, and the test would prove little.
 	patience = 500 * time.Millisecond
 )
 
@@ -52,17 +53,17 @@ type run struct {
 	history  history
 	registry *registry.Registry
 
-	reads      atomic.Int64 // through clients without a near cache
-	nearReads  atomic.Int64 // through clients with one
+	reads      atomic.Int64 // by clients without a near cache
+	nearReads  atomic.Int64 // by clients with one
 	answers    answers
-	foreign    atomic.Int64 // hits of reads as another language's client makes them
+	foreign    atomic.Int64 // hits of reads without the Go client
 	loads      atomic.Int64
 	violations atomic.Int64
-	late       atomic.Int64 // reads of near caches that would be violations were there no grace
-	latest     atomic.Int64 // in nanoseconds
+	late       atomic.Int64 // reads of near caches that are correct only because of grace
+	latest     atomic.Int64 // the longest lateness, in nanoseconds
 }
 
-// member is a client, and the number by which the history knows it.
+// member is a client and its number in the history.
 type member struct {
 	number int
 	client *cache.Client
@@ -77,7 +78,8 @@ func randomKey() cache.Key {
 	return key
 }
 
-// randomScope is small most of the time, else there would be next to nothing to read.
+// randomScope returns a small scope most of the time. Otherwise too few entries would remain to
+// read.
 func randomScope() scope {
 	key := randomKey()
 	switch dice := rand.IntN(40); {
@@ -94,7 +96,8 @@ func randomScope() scope {
 	}
 }
 
-// read is one read through the cache, held against the history. The value is when its load began.
+// read makes one read through the cache and checks it against the history. A value is the tick at
+// which its load began.
 func (r *run) read(ctx context.Context, m *member) error {
 	key, now := randomKey(), time.Now()
 	exact := r.history.floor(key, false, everybody)
@@ -125,7 +128,8 @@ func (r *run) wasLate(by time.Duration) {
 	}
 }
 
-// readRedis reads as a client in another language does, and knows fresh from stale.
+// readRedis reads as a client in another language does, which can tell fresh entries from stale
+// ones.
 func (r *run) readRedis(ctx context.Context) {
 	key := randomKey()
 	hard, soft := r.history.floor(key, false, everybody), r.history.floor(key, true, everybody)
@@ -182,7 +186,7 @@ func (r *run) invalidateBy(ctx context.Context, m *member) {
 	}
 }
 
-// loop runs do in a goroutine until ctx ends.
+// loop calls do repeatedly in a goroutine until ctx ends.
 func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do func()) {
 	group.Go(func() {
 		for ctx.Err() == nil {
@@ -194,7 +198,7 @@ func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do fu
 	})
 }
 
-// quiet drops what the Redis client prints: that Redis is away is what these tests are about.
+// quiet discards the log of the Redis client. These tests make Redis unavailable on purpose.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
@@ -206,26 +210,28 @@ func TestMain(m *testing.M) {
 
 type dialer = func(context.Context, string, string) (net.Conn, error)
 
-// store is a Redis server, or a cluster of them, that is to be disturbed.
+// store is a Redis server or a cluster that the test disturbs.
 type store []string
 
 func storeOf(server *redistest.Server) store { return store{server.Addr()} }
 
-// open returns a client of the store, with a dialer of its own or nil.
+// open returns a client of the store. dial may be nil.
 func (s store) open(t *testing.T, dial dialer) redis.UniversalClient {
 	t.Helper()
 	client := redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: s, ContextTimeoutEnabled: true, Dialer: dial,
-		// What is pipelined shares a connection, which is not to hang for long.
+		// Pipelined calls share a connection, which must not hang for long.
 		ReadTimeout: patience,
-		// The client races with itself over these when it makes connections at once.
+		// Disable maintenance notifications: concurrent connections of go-redis have a data race
+		// there.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// policy has operations of each sort: plain, soon stale, kept near for a moment only, and not at all.
+// policy has one operation of each kind: plain, soon stale, briefly in near caches, and never in
+// near caches.
 func policy() registry.Policy {
 	return registry.Policy{DefaultTTL: new(time.Minute), Operations: []registry.OperationPolicy{
 		{Name: "op1", TTL: 200 * time.Millisecond, StaleFor: 10 * time.Second, JitterPercent: 50},
@@ -234,8 +240,8 @@ func policy() registry.Policy {
 	}}
 }
 
-// members opens the clients: every other one has a near cache; the second half refreshes early and pipelines, each in
-// another way.
+// members opens the clients. Every second one has a near cache. The second half refreshes early and
+// uses pipelines, each in another mode.
 func (r *run) members(t *testing.T, store store, dial dialer) []*member {
 	t.Helper()
 	all := make([]*member, clients)
@@ -260,7 +266,8 @@ func (r *run) members(t *testing.T, store store, dial dialer) []*member {
 
 var duplexes = [...]registry.Duplex{registry.HalfDuplex, registry.FullDuplex}
 
-// inTime leaves the test the time to tell what was read, where it was not enough.
+// inTime ends the run a minute before the test's deadline, so that the test can still report its
+// counts.
 func inTime(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Helper()
 	if end, limited := t.Deadline(); limited {
@@ -269,7 +276,7 @@ func inTime(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())
 }
 
-// start lets readers, invalidations and the part of the operator run until it is enough.
+// start runs readers, invalidations and the operator's part until there is enough.
 func (r *run) start(t *testing.T, store store, members []*member, enough func() bool, disturb func()) {
 	t.Helper()
 	ctx, cancel := inTime(t)
@@ -283,7 +290,7 @@ func (r *run) start(t *testing.T, store store, members []*member, enough func() 
 		for range readers {
 			loop(ctx, &group, 0, func() {
 				if err := r.read(ctx, m); err != nil && ctx.Err() == nil {
-					t.Error("the cache made a read fail:", err)
+					t.Error("a read failed:", err)
 					cancel()
 				}
 				r.count(m)
@@ -297,7 +304,7 @@ func (r *run) start(t *testing.T, store store, members []*member, enough func() 
 	loop(ctx, &group, 100*time.Millisecond, func() { r.invalidate(ctx) })
 	loop(ctx, &group, time.Millisecond, func() { r.readRedis(ctx) })
 	loop(ctx, &group, 50*time.Millisecond, func() {
-		// The operator's part: what Redis lost is put back.
+		// Do the operator's part: restore a policy that Redis lost.
 		if hashes, err := r.registry.PolicyHashes(ctx, []registry.Slot{slot}); err == nil && hashes[0] == "" {
 			_, _ = r.registry.ApplyPolicy(ctx, slot, policy())
 		}
@@ -307,20 +314,21 @@ func (r *run) start(t *testing.T, store store, members []*member, enough func() 
 		loop(ctx, &group, 500*time.Millisecond, disturb)
 	}
 	group.Wait()
-	t.Logf("%d reads, %d of them of near caches: %d answered by Redis and %d from memory, %d loads; and %d hits of another client's; %d violations; %d reads of near caches were late, by %s at most",
+	t.Logf("%d reads, %d of them with near caches: %d answered by Redis and %d from memory, %d loads; %d hits of another client; %d violations; %d reads of near caches were late, by at most %s",
 		r.total(), r.nearReads.Load(), r.answers.redis.Load(), r.answers.memory.Load(), r.loads.Load(), r.foreign.Load(), r.violations.Load(),
 		r.late.Load(), time.Duration(r.latest.Load()).Round(10*time.Microsecond))
 }
 
 func (r *run) total() int64 { return r.reads.Load() + r.nearReads.Load() }
 
-// enough is so many reads, and a good part of them answered by the cache: loads show nothing.
+// enough means a number of reads, with a good part of them answered by the cache. Loads prove
+// nothing.
 func (r *run) enough(reads int64) func() bool {
 	return func() bool { return r.total() >= reads && r.answers.atLeast(reads/10, reads/200) }
 }
 
-// unlessStarved has something done only when the cache has answered again since the last time, however long that takes
-// on a busy machine.
+// unlessStarved calls do only if the cache has answered reads since the last call. On a busy
+// machine, that may take long.
 func (r *run) unlessStarved(do func()) func() {
 	var byRedis, fromMemory int64
 	return func() {
@@ -331,13 +339,13 @@ func (r *run) unlessStarved(do func()) func() {
 	}
 }
 
-// aViolation is enough for a check that must find one; it has time for it.
+// aViolation is enough for a check that must find one. It gives up after a minute.
 func (r *run) aViolation() func() bool {
 	end := time.Now().Add(time.Minute)
 	return func() bool { return r.violations.Load() > 0 || time.Now().After(end) }
 }
 
-// count counts a read. Those of near caches keep step with the others.
+// count counts a read. Reads of near caches keep pace with the others.
 func (r *run) count(m *member) {
 	if !m.near {
 		r.reads.Add(1)
@@ -361,8 +369,8 @@ func readsWanted(t *testing.T, short int64) int64 {
 	return reads
 }
 
-// While Redis is killed, frozen and restarted, connections are cut and everything is invalidated all the
-// time, no read returns what it must not (see history), and none fails.
+// Redis is killed, frozen and restarted, connections break, and everything is invalidated all the
+// time. Still no read breaks the rules of history, and none fails.
 func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 	server := redistest.Start(t)
 	r := &run{}
@@ -383,14 +391,14 @@ func TestNoReadReturnsWhatWasInvalidatedBefore(t *testing.T) {
 		}
 	}))
 	if n := r.violations.Load(); n > 0 {
-		t.Errorf("%d reads returned what they must not", n)
+		t.Errorf("%d reads returned a value that was too old", n)
 	}
 	if !r.enough(wanted)() || r.foreign.Load() == 0 {
-		t.Error("next to nothing was read from the cache: the test shows nothing")
+		t.Error("too little was read from the cache: the test proves nothing")
 	}
 }
 
-// The same holds for a module of a cluster, while its node, and others, are killed and frozen.
+// The same holds for a module of a cluster while nodes are killed and frozen, its own among them.
 func TestNoReadOfAClusterReturnsWhatWasInvalidatedBefore(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	r := &run{}
@@ -410,18 +418,18 @@ func TestNoReadOfAClusterReturnsWhatWasInvalidatedBefore(t *testing.T) {
 		}
 	}))
 	if n := r.violations.Load(); n > 0 {
-		t.Errorf("%d reads returned what they must not", n)
+		t.Errorf("%d reads returned a value that was too old", n)
 	}
 	if !r.enough(wanted)() || r.foreign.Load() == 0 {
-		t.Error("next to nothing was read from the cache: the test shows nothing")
+		t.Error("too little was read from the cache: the test proves nothing")
 	}
 }
 
-// The same check finds violations when fills are not fenced: it can fail.
+// The check finds violations when fills are not fenced, so it can fail.
 func TestTheCheckFindsViolationsWithoutTheFence(t *testing.T) {
 	fence := regexp.MustCompile(`(?m)^local function is_fenced\(.*\bheads\b.*\)$`)
 	if !fence.MatchString(registry.Library) {
-		t.Fatal("the library has no fence to take out")
+		t.Fatal("the test did not find the fence in the library")
 	}
 	unfenced := fence.ReplaceAllString(registry.Library, "$0\n  do return heads.missing end")
 	unfenced = strings.Replace(unfenced, fmt.Sprintf("local VERSION = %d\n", registry.LibraryVersion), "local VERSION = 1000000\n", 1)
@@ -432,16 +440,16 @@ func TestTheCheckFindsViolationsWithoutTheFence(t *testing.T) {
 	r := &run{}
 	r.start(t, storeOf(server), r.members(t, storeOf(server), nil), r.aViolation(), nil)
 	if r.violations.Load() == 0 {
-		t.Error("fills were not fenced, and the check found nothing")
+		t.Error("fills were not fenced, but the check found nothing")
 	}
 }
 
-// It also finds them when near caches follow the heads of another module than theirs.
+// The check also finds violations when near caches follow the heads of a wrong module.
 func TestTheCheckFindsViolationsOfNearCachesThatAreNotTold(t *testing.T) {
 	server := redistest.Start(t)
 	r := &run{}
 	r.start(t, storeOf(server), r.members(t, storeOf(server), dialDeaf), r.aViolation(), nil)
 	if r.violations.Load() == 0 {
-		t.Error("near caches were not told of invalidations, and the check found nothing")
+		t.Error("near caches received no invalidations, but the check found nothing")
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"net"
 )
 
-// dialDeaf connects to Redis so that who asks to be told of changes is told of those of another module.
+// dialDeaf connects to Redis. A client that tracks changes receives those of another module
+// instead.
 func dialDeaf(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 	return &deaf{Conn: conn}, err
@@ -24,7 +25,8 @@ type deaf struct {
 func (d *deaf) Write(command []byte) (int, error) {
 	d.tracks = d.tracks || bytes.Contains(command, []byte("TRACKING"))
 	if d.tracks {
-		// What it reads is what it is told of. As long as the right name, so that all lengths stay true.
+		// Replace the module in all its calls. The other name has the same length, so the lengths
+		// in the protocol stay correct.
 		command = bytes.ReplaceAll(command, []byte("{"+slot.String()+"}"), []byte("{"+namespace+"/other}"))
 	}
 	return d.Conn.Write(command)

@@ -12,33 +12,36 @@ import (
 	"github.com/cachewright/cachewright/cache"
 )
 
-// history is what is known of invalidations. Its clock only counts; a value is the tick at which its load
-// began, so a value is too old for a read if it is less than the tick at which an invalidation began that
-// counts for the read. An invalidation counts for the reads that it covers:
+// history records invalidations. Its clock only counts. A value is the tick at which its load
+// began. A value is too old for a read if an invalidation that counts for the read began after that
+// tick.
 //
-//  1. hard, for all reads that begin after it has completed;
-//  2. but for reads through a near cache, if another client made it, only grace after it has completed: that is how
-//     long a connection may be silent, and a process not know, before nothing of its near cache is served. (Nearly
-//     always it knows within milliseconds. The test says how late the latest was.)
-//  3. also one that is queued, for Redis cannot be reached, for the reads through the client that made it;
-//  4. soft, for reads that begin after it has completed and return the value as fresh.
+// An invalidation counts for the reads that it covers, under these rules:
 //
-// One that failed may have taken effect or not, so it counts for nothing.
+//  1. A hard one counts for all reads that begin after it has completed.
+//  2. For reads through the near cache of another client, it counts only after grace. A process may
+//     not notice a silent connection for that long. Then it stops serving from its near cache.
+//     (Usually it learns of an invalidation within milliseconds. The test logs the latest.)
+//  3. A queued one, made while Redis cannot be reached, counts for reads through the same client.
+//  4. A soft one counts for reads that begin after it has completed and return the value as fresh.
+//
+// A failed one may or may not have taken effect, so it does not count.
 type history struct {
 	clock atomic.Int64
-	marks sync.Map // of cover
+	marks sync.Map // by cover
 }
 
-// grace is how late an invalidation by another process may be obeyed by a near cache, and no more: rule 2.
+// grace is how late a near cache may learn of another process' invalidation: rule 2.
 const grace = time.Second
 
-// nobody is a reader or an invalidator without a client of its own: the operator, say.
+// nobody stands for whatever reads or invalidates without a client, such as the operator.
 const nobody = -1
 
-// scope is what an invalidation covers; what is empty is all.
+// scope is what an invalidation covers. An empty field means all.
 type scope struct{ operation, user, id string }
 
-// cover is the scope of invalidations, their mode, and by whom they were; everybody's are kept together, too.
+// cover identifies invalidations by their scope, their mode and their client. The marks of
+// everybody include those of all clients.
 type cover struct {
 	scope
 	soft bool
@@ -49,14 +52,14 @@ const everybody = -2
 
 func (h *history) tick() int64 { return h.clock.Add(1) }
 
-// completed takes note of an invalidation that began at a tick and is over.
+// completed records an invalidation that began at a tick and has completed.
 func (h *history) completed(s scope, soft bool, by int, began int64) {
 	now := time.Now()
 	h.marksOf(cover{s, soft, everybody}).add(began, now)
 	h.obeyedBy(s, soft, by, began)
 }
 
-// obeyedBy takes note of one that is over for one client.
+// obeyedBy records an invalidation that only counts for one client so far.
 func (h *history) obeyedBy(s scope, soft bool, by int, began int64) {
 	h.marksOf(cover{s, soft, by}).add(began, time.Time{})
 }
@@ -71,10 +74,10 @@ func (h *history) marksOf(c cover) *marks {
 
 // marks are the invalidations of one cover.
 type marks struct {
-	latest atomic.Int64 // when the latest began that is over
+	latest atomic.Int64 // when the latest completed one began
 
 	mu     sync.Mutex
-	old    int64  // when the latest began that was over grace ago
+	old    int64  // when the latest one began that completed more than grace ago
 	recent []mark // the others
 }
 
@@ -95,7 +98,7 @@ func (m *marks) add(began int64, over time.Time) {
 	m.recent = append(m.recent, mark{began, over})
 }
 
-// settle requires m.mu.
+// settle moves marks that are older than grace to old. The caller holds m.mu.
 func (m *marks) settle(now time.Time) {
 	for len(m.recent) > 0 && now.Sub(m.recent[0].over) > grace {
 		m.old = max(m.old, m.recent[0].began)
@@ -110,8 +113,8 @@ func (m *marks) overGraceAgo(now time.Time) int64 {
 	return m.old
 }
 
-// lateness is how long ago the first invalidation was over for which a value is too old; 0 if for none that is
-// recent.
+// lateness returns how long ago the first invalidation completed for which a value is too old. It
+// only knows recent ones, and returns 0 if there is none.
 func (m *marks) lateness(value int64, now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,7 +125,7 @@ func (m *marks) lateness(value int64, now time.Time) time.Duration {
 	return now.Sub(m.recent[i].over)
 }
 
-// covers are those of the invalidations that a read of a key must obey.
+// covers returns the covers of all invalidations that a read of a key must obey.
 func covers(key cache.Key, soft bool, by int) []cover {
 	id := key.Params.(string)
 	scopes := []scope{{}, {operation: key.Operation}, {operation: key.Operation, user: key.User, id: id}}
@@ -136,7 +139,7 @@ func covers(key cache.Key, soft bool, by int) []cover {
 	return all
 }
 
-// floor is how old a load may be, at the least, for a read that begins now: rule 1.
+// floor returns the smallest tick that a read may return if it begins now: rule 1.
 func (h *history) floor(key cache.Key, soft bool, by int) (latest int64) {
 	for _, c := range covers(key, soft, by) {
 		if found, ok := h.marks.Load(c); ok {
@@ -146,7 +149,7 @@ func (h *history) floor(key cache.Key, soft bool, by int) (latest int64) {
 	return latest
 }
 
-// nearFloor is that for a read through the near cache of a client: rules 2 and 3.
+// nearFloor returns the same for a read through the near cache of a client: rules 2 and 3.
 func (h *history) nearFloor(key cache.Key, by int, now time.Time) int64 {
 	latest := h.floor(key, false, by)
 	for _, c := range covers(key, false, everybody) {

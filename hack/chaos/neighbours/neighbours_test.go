@@ -33,9 +33,10 @@ import (
 )
 
 const (
-	// mostMemory is what the operator may take, of the 256 MiB that its manifest allows it.
+	// mostMemory is the limit for the operator, below the 256 MiB of its manifest.
 	mostMemory = 200 << 20
-	// enough is what every machine may take for a purge, or a change of a policy, however fast it is alone.
+	// enough is the time that a purge or a change of a policy may always take, however fast it is
+	// alone.
 	enough = 100 * time.Millisecond
 )
 
@@ -49,8 +50,9 @@ type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// Whatever servers answer that a tenant chose: the operator stays up and small, other namespaces notice nothing, what is
-// said of these servers can be shown, and their resources can be deleted.
+// Tenants choose servers that answer anything. The operator keeps running within its memory, and
+// other namespaces notice nothing. What it shows of these servers is printable, and their resources
+// can be deleted.
 func TestHostileStoresHarmNobody(t *testing.T) {
 	samples := often(t, "CHAOS_SAMPLES", 60)
 	w := newWorld(t, samples)
@@ -58,7 +60,7 @@ func TestHostileStoresHarmNobody(t *testing.T) {
 	go func() { <-w.operator.Ended(); cancel(errors.New("the operator ended")) }()
 	tenant, err := operatortest.NewTenant(ctx, w.k8s, "neighbour", registry.New(w.redis.Client()))
 	w.must(err)
-	_, err = tenant.Measure(ctx, samples/10) // it warms up
+	_, err = tenant.Measure(ctx, samples/10) // warm-up
 	w.must(err)
 	alone, err := tenant.Measure(ctx, samples)
 	w.must(err)
@@ -70,7 +72,7 @@ func TestHostileStoresHarmNobody(t *testing.T) {
 	w.checkAlive()
 }
 
-// world is an API server, the operator, its own Redis and the one that is behind the hostile servers.
+// world is an API server, the operator, its own Redis, and the Redis behind the hostile servers.
 type world struct {
 	t               *testing.T
 	k8s             client.WithWatch
@@ -108,13 +110,14 @@ func newWorld(t *testing.T, samples int) *world {
 		if t.Failed() {
 			const most = 6000
 			output := w.operator.Output()
-			t.Logf("the end of what the operator logged:\n%s", output[max(0, len(output)-most):])
+			t.Logf("end of the operator's log:\n%s", output[max(0, len(output)-most):])
 		}
 	})
 	return w
 }
 
-// besideMisbehaving times a neighbour beside servers that answer wrongly, in one call after the other.
+// besideMisbehaving times a neighbour beside servers that answer wrongly, in one call after the
+// other.
 func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
 	w.t.Helper()
 	hostiles, err := operatortest.NewHostiles(ctx, w.k8s, "hostile")
@@ -142,7 +145,7 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 	}
 }
 
-// besideHanging times a neighbour beside servers that take each connection, and never answer.
+// besideHanging times a neighbour beside servers that accept connections and never answer.
 func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
 	w.t.Helper()
 	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", often(w.t, "CHAOS_HANGING", 60))
@@ -157,8 +160,8 @@ func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, 
 	}
 }
 
-// intervals are the operator's own where the 99th percentile counts, and shorter ones where that is
-// not looked at, so that each store is asked everything sooner.
+// intervals returns no flags where the 99th percentile counts, so the operator uses its defaults.
+// Otherwise it shortens the intervals, so that the operator makes all its calls sooner.
 func intervals(samples int) []string {
 	if samples >= tellingSamples {
 		return nil
@@ -174,10 +177,10 @@ func (w *world) must(err error) {
 	}
 }
 
-// tellingSamples are enough for a 99th percentile; with fewer, that would be the one time at which the machine did something else.
+// tellingSamples is enough for a 99th percentile. With fewer, a single slow sample would decide.
 const tellingSamples = 500
 
-// compare holds what a neighbour's calls took against what they took alone.
+// compare compares the latencies of a neighbour with those of the same neighbour alone.
 func (w *world) compare(where string, alone, beside operatortest.Latencies) {
 	w.t.Helper()
 	w.compareOne("purges "+where, alone.Purges, beside.Purges)
@@ -199,9 +202,9 @@ func (w *world) compareOne(what string, alone, beside []time.Duration) {
 	}
 }
 
-// awaitAsked gives servers time to be asked for what they misbehave in: some calls are made only
-// after others went well. In long runs it also lets the burst pass in which all resources change at
-// once, because bursts have a bound and a test of their own.
+// awaitAsked waits until the operator has made the calls in which servers misbehave. Some calls are
+// made only after others succeeded. In long runs it also waits until the burst is over in which all
+// resources change. Bursts have a test with its own bound.
 func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
 	w.t.Helper()
 	patience, burst := 5*time.Second, time.Duration(0)
@@ -212,16 +215,16 @@ func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
 	for len(hostiles.Unasked()) > 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}
-	w.t.Logf("%d servers were not asked for what they misbehave in yet", len(hostiles.Unasked()))
+	w.t.Logf("%d servers have not yet received the call in which they misbehave", len(hostiles.Unasked()))
 	time.Sleep(burst)
 }
 
-// checkMemory looks at the most memory that the operator has had, where the system tells.
+// checkMemory checks the operator's peak memory, if the system reports it.
 func (w *world) checkMemory() {
 	w.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.operator.PID()))
 	if err != nil {
-		w.t.Logf("the memory of the operator is not known: %v", err)
+		w.t.Logf("reading the memory of the operator: %v", err)
 		return
 	}
 	peak := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`).FindSubmatch(status)
@@ -230,16 +233,16 @@ func (w *world) checkMemory() {
 	}
 	kibibytes, err := strconv.Atoi(string(peak[1]))
 	w.must(err)
-	w.t.Logf("the operator had up to %d MiB", kibibytes>>10)
+	w.t.Logf("the operator used up to %d MiB", kibibytes>>10)
 	if kibibytes<<10 > mostMemory {
-		w.t.Errorf("the operator had up to %d MiB of memory", kibibytes>>10)
+		w.t.Errorf("the operator used up to %d MiB of memory", kibibytes>>10)
 	}
 }
 
-// refusedWrite is how the API server refuses a write that breaks a rule of the schema.
+// refusedWrite matches the log of a write that the API server refused because of a schema rule.
 var refusedWrite = regexp.MustCompile(`"error":"(?:[^"\\]|\\.)* is invalid: (?:[^"\\]|\\.)*"`)
 
-// checkWrites looks for writes that the API server refused: what a server says must fit into a status.
+// checkWrites fails if the API server refused a write: texts of servers must fit into a status.
 func (w *world) checkWrites() {
 	w.t.Helper()
 	if refused := refusedWrite.FindString(w.operator.Output()); refused != "" {
@@ -247,7 +250,7 @@ func (w *world) checkWrites() {
 	}
 }
 
-// checkAlive finds out whether the operator has ended.
+// checkAlive fails the test if the operator has ended.
 func (w *world) checkAlive() {
 	w.t.Helper()
 	select {
@@ -257,17 +260,17 @@ func (w *world) checkAlive() {
 	}
 }
 
-// unshowable is JSON of text that no terminal, and no page, may be given.
+// Matches JSON of text that must not reach a terminal or a web page.
 var unshowable = regexp.MustCompile(`\\u(00[01][0-9a-f]|007f|00[89][0-9a-f]|fffd)|\x{fffd}|[\x{80}-\x{9f}]`)
 
-// checkSaid looks at what people are shown of hostile stores.
+// checkSaid checks the texts that people see about hostile stores.
 func (w *world) checkSaid(hostiles *operatortest.Hostiles) {
 	w.t.Helper()
 	said, err := hostiles.Said(w.t.Context())
 	w.must(err)
 	for object, text := range said {
 		if strings.Contains(text, redistest.Canary) {
-			w.t.Errorf("%s shows what a foreign service said: %s", object, text)
+			w.t.Errorf("%s shows the answer of a foreign service: %s", object, text)
 		}
 		if at := unshowable.FindStringIndex(text); at != nil {
 			w.t.Errorf("%s shows control bytes: %s", object, text[max(0, at[0]-300):min(len(text), at[1]+100)])
@@ -275,7 +278,7 @@ func (w *world) checkSaid(hostiles *operatortest.Hostiles) {
 	}
 }
 
-// often is a number that the environment may raise.
+// often returns a number that the environment may raise.
 func often(t *testing.T, variable string, little int) int {
 	t.Helper()
 	text := os.Getenv(variable)

@@ -18,17 +18,18 @@ import (
 	"github.com/cachewright/cachewright/cache"
 )
 
-// application reads one value through the Go client all the time, with a near cache in half of its readers. A read that
-// began after the purge of a change was seen to be Complete must not return what was before; but near caches have
-// the second that docs/architecture.md gives them. It is never given an error, whatever is disturbed.
+// application reads one value through the Go client all the time. Half of its readers have a near
+// cache. A read must not return an old value if it began after the purge was seen to be Complete.
+// Near caches may be late by the second that docs/architecture.md grants them. Reads must not fail,
+// whatever is disturbed.
 type application struct {
 	w       *world
-	source  atomic.Int64 // the value
-	floor   atomic.Int64 // the least that a read may return
-	since   atomic.Int64 // from when on, in Unix nanoseconds
+	source  atomic.Int64 // the current value
+	floor   atomic.Int64 // the smallest value that a read may return
+	since   atomic.Int64 // when floor was set, in Unix nanoseconds
 	reads   atomic.Int64
 	changes sync.WaitGroup
-	// changing says that a purge of what it reads is under way.
+	// changing means that a purge of the value is under way.
 	changing atomic.Bool
 	cancel   func()
 	readers  sync.WaitGroup
@@ -36,9 +37,9 @@ type application struct {
 
 const (
 	watched = "watched"
-	// grace of near caches.
+	// grace is how late near caches may be.
 	grace = time.Second
-	// pause between two reads of one reader: others need the machine, too.
+	// pause is the time between two reads of a reader, which leaves CPU time to others.
 	pause = 2 * time.Millisecond
 )
 
@@ -84,7 +85,7 @@ func (a *application) read(ctx context.Context, cached *cache.Client, near bool)
 	a.reads.Add(1)
 }
 
-// change changes the value and asks for a purge of the one before, unless such a purge is under way.
+// change changes the value and creates a purge, unless such a purge is under way.
 func (a *application) change() {
 	if !a.changing.CompareAndSwap(false, true) {
 		return
@@ -110,7 +111,7 @@ func (a *application) purge(ctx context.Context) error {
 	}
 	err := eventually(ctx, "end", func(ctx context.Context) error {
 		if err := a.w.k8s.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil || object.Status.State != v1.StateComplete {
-			return fmt.Errorf("it is %q (%w)", object.Status.State, err)
+			return fmt.Errorf("the state is %q (%w)", object.Status.State, err)
 		}
 		return nil
 	})
@@ -121,7 +122,7 @@ func (a *application) purge(ctx context.Context) error {
 	return err
 }
 
-// settle waits until no purge of what it reads is under way.
+// settle waits until no purge of the value is under way.
 func (a *application) settle() { a.changes.Wait() }
 
 func (a *application) end() {

@@ -18,28 +18,29 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// ledger has all purges that were asked for, and holds each against these rules:
+// ledger holds all purges of a test and checks these rules:
 //
-//   - Nothing is lost. It is Complete in the end, and from when it is first seen to be, no read finds an entry that was
-//     there when it was created; after a soft one, none that is fresh.
-//   - Nothing is doubled. What is filled from then on stays, and the library counted one invalidation.
-//   - The counts are those of the first execution: exactly the entries that were there, once and for all.
+//   - Nothing is lost. Each purge becomes Complete in the end. From then on, no read finds an entry
+//     that was there when it was created. After a soft purge, no read finds such an entry fresh.
+//   - Nothing is doubled. Entries filled after that stay, and the library counted one invalidation.
+//   - The counts are exact. They cover the entries of the first execution and never change.
 //
 // A dry run counts, and changes nothing.
 //
-// A Redis that may have gone back in time has all its modules invalidated, which is no purge of the ledger: then fewer
-// entries may be counted, and those stay that were filled afterwards.
+// If Redis may have gone back in time, the operator invalidates all its modules. That is no purge
+// of the ledger: then fewer entries may be counted, and entries filled afterwards stay.
 type ledger struct {
 	k8s   client.WithWatch
 	cache *registry.Registry
-	// store is the CacheStore that purges name; nil: the operator's own.
+	// store is the CacheStore that purges name, or nil for the operator's own store.
 	store *v1.CacheStoreSpec
-	// forgetful: Redis loses what it was told, so that its counters tell nothing, and what it still has is of worth only
-	// once it is fenced, as for the Go client.
+	// forgetful means that Redis loses data. Then its counters prove nothing, and its entries only
+	// count once their module is fenced, as for the Go client.
 	forgetful bool
 
 	mu sync.Mutex
-	// replacements of Redis by another process, and how many of them all modules are known to be fenced in.
+	// replacements counts how often another process took the place of Redis. fences is the number
+	// of them after which all modules are known to be fenced.
 	replacements, fences int
 	purges               map[string]*purge // by name
 	open                 int
@@ -66,7 +67,7 @@ func (l *ledger) prepare(ctx context.Context, number int) (*purge, error) {
 	return p, nil
 }
 
-// create asks the operator for a purge.
+// create creates the object of a purge.
 func (l *ledger) create(ctx context.Context, p *purge) error {
 	l.mu.Lock()
 	l.purges[p.name()] = p
@@ -94,7 +95,7 @@ func (l *ledger) storeRef() *v1.StoreReference {
 	return &v1.StoreReference{Name: storeName}
 }
 
-// fill stores an entry, as soon as Redis can be used and has the policy.
+// fill stores an entry. It retries until Redis is available and has the policy.
 func (l *ledger) fill(ctx context.Context, key registry.Key) error {
 	return eventually(ctx, "fill of "+key.Operation, func(ctx context.Context) error {
 		lookup, err := l.cache.Lease(ctx, key)
@@ -103,13 +104,13 @@ func (l *ledger) fill(ctx context.Context, key registry.Key) error {
 		}
 		filled, err := l.cache.Set(ctx, key, []byte("value"), lookup.Token)
 		if err == nil && filled.Outcome != registry.Stored {
-			err = fmt.Errorf("it was %s", filled.Outcome)
+			err = fmt.Errorf("the outcome is %s", filled.Outcome)
 		}
 		return err
 	})
 }
 
-// follow looks at all purges again and again, until the context ends.
+// follow checks all purges repeatedly until the context ends.
 func (l *ledger) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.look(ctx)
@@ -120,11 +121,11 @@ func (l *ledger) follow(ctx context.Context) {
 	}
 }
 
-// look holds those against the rules that are seen to be Complete for the first time.
+// look checks the purges that are Complete for the first time.
 func (l *ledger) look(ctx context.Context) {
 	list := &v1.CacheInvalidationList{}
 	if l.k8s.List(ctx, list) != nil {
-		return // the API server is away
+		return // the API server is not available
 	}
 	for i := range list.Items {
 		l.note(ctx, &list.Items[i])
@@ -156,7 +157,7 @@ func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 	}
 }
 
-// didAsItSays looks at what was there: all of it is gone, or nothing after a dry run.
+// didAsItSays checks that all entries of before are gone, or that a dry run left them.
 func (l *ledger) didAsItSays(ctx context.Context, p *purge) {
 	for i := range p.entries {
 		err := eventually(ctx, "read", func(ctx context.Context) error {
@@ -177,7 +178,7 @@ func (l *ledger) didAsItSays(ctx context.Context, p *purge) {
 	}
 }
 
-// nothingIsBack is an error while an entry of before is there.
+// nothingIsBack returns an error while a purged entry can be read.
 func (l *ledger) nothingIsBack(ctx context.Context) error {
 	for _, p := range l.purges {
 		if p.kind == dryRun {
@@ -185,20 +186,21 @@ func (l *ledger) nothingIsBack(ctx context.Context) error {
 		}
 		for i := range p.entries {
 			if isThere, err := l.isThere(ctx, p, i); err != nil || isThere {
-				return fmt.Errorf("an entry of %s is there (%w)", p.name(), err)
+				return fmt.Errorf("an entry of %s can be read (%w)", p.name(), err)
 			}
 		}
 	}
 	return nil
 }
 
-// isThere says whether an entry that the purge covers is read as if it were not purged.
+// isThere reports whether a read finds an entry of the purge as if it had not been purged.
 func (l *ledger) isThere(ctx context.Context, p *purge, i int) (bool, error) {
 	found, err := l.cache.Read(ctx, p.before(i))
 	return err == nil && found.Hit && (!p.soft || !found.Stale), err
 }
 
-// isThereAndFenced is isThere, but where Redis is forgetful, an error if the module is not fenced there.
+// isThereAndFenced does what isThere does. If Redis is forgetful, it fails until the module is
+// fenced.
 func (l *ledger) isThereAndFenced(ctx context.Context, p *purge, i int) (bool, error) {
 	if !l.forgetful {
 		return l.isThere(ctx, p, i)
@@ -213,7 +215,7 @@ func (l *ledger) isThereAndFenced(ctx context.Context, p *purge, i int) (bool, e
 	}
 	after, err := l.fenceOf(ctx, p.before(i).Slot)
 	if err == nil && after.Incarnation != before.Incarnation {
-		err = errors.New("another Redis has come in between")
+		err = errors.New("another Redis took over during the read")
 	}
 	return isThere, err
 }
@@ -226,14 +228,14 @@ func (l *ledger) fenceOf(ctx context.Context, slot registry.Slot) (registry.Fenc
 	return fences[0], err
 }
 
-// replaced takes note that Redis is about to be another process.
+// replaced records that another process is about to take the place of Redis.
 func (l *ledger) replaced() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.replacements++
 }
 
-// untilFenced waits until all modules are fenced in the Redis that is there now.
+// untilFenced waits until all modules are fenced in the present Redis.
 func (w *world) untilFenced() {
 	w.t.Helper()
 	w.must(eventually(w.t.Context(), "fences", func(ctx context.Context) error {
@@ -255,7 +257,7 @@ func (l *ledger) fencesInPlace() int {
 	return l.fences
 }
 
-// mayMiss says that entries may be gone that nobody purged.
+// mayMiss reports whether entries may be gone without a purge.
 func (l *ledger) mayMiss() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -275,7 +277,7 @@ func (l *ledger) wasCounted(p *purge, keys *int64) {
 	l.open--
 }
 
-// close waits until all purges are Complete, and holds them against the rules once more.
+// close waits until all purges are Complete, and checks the rules once more.
 func (l *ledger) close(ctx context.Context) error {
 	if err := l.settle(ctx); err != nil {
 		return err
@@ -303,13 +305,13 @@ func (l *ledger) close(ctx context.Context) error {
 func (l *ledger) settle(ctx context.Context) error {
 	return eventually(ctx, "end of all purges", func(context.Context) error {
 		if open, _ := l.unfinished(); open > 0 {
-			return fmt.Errorf("%d are not Complete", open)
+			return fmt.Errorf("%d purges are not Complete", open)
 		}
 		return nil
 	})
 }
 
-// unfinished returns how many purges are not Complete, and how many of these an operator has begun with.
+// unfinished returns how many purges are not Complete, and how many of these an operator works on.
 func (l *ledger) unfinished() (open, begun int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -337,7 +339,7 @@ func (l *ledger) wasDoneOnce(ctx context.Context) error {
 			}
 		}
 		if p.fencesAfter < l.fences {
-			continue // it is gone with all the module
+			continue // a fence has invalidated the whole module
 		}
 		if found, err := l.cache.Read(ctx, p.after()); err != nil || !found.Hit || found.Stale {
 			l.find("%s: doubled: what was filled when it was Complete is %+v (%v)", p.name(), found, err)
@@ -352,7 +354,7 @@ func (l *ledger) find(format string, args ...any) {
 	l.findings = append(l.findings, fmt.Sprintf(format, args...))
 }
 
-// unsettled are the purges that were not seen to be Complete.
+// unsettled returns the purges that were not seen to be Complete.
 func (l *ledger) unsettled() (purges []*purge) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,11 +16,11 @@ import (
 	"github.com/cachewright/cachewright/internal/operatortest"
 )
 
-// binary is the operator.
+// binary is the path of the operator.
 var binary string
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{}) // it tells of each connection that is cut
+	redis.SetLogger(quiet{}) // it would log each broken connection
 	log.SetLogger(logr.Discard())
 	os.Exit(run(m))
 }

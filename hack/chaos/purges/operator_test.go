@@ -23,11 +23,11 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// batch is how many purges are asked for at a time: more than the operator carries out at once.
+// batch is the number of purges created together: more than the operator's workers.
 const batch = 10
 
-// However often the operator dies over its work: at any point of it, when Redis has just done it, and when Redis has
-// done it but the operator was not told.
+// The operator is killed at random moments, just after Redis carried out purges, and while Redis'
+// answers are lost.
 func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 	server := redistest.Start(t)
 	network := newProxy(t, server.Addr())
@@ -42,7 +42,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 		func() { w.untilCounted(w.ask(batch), patience) },
 		func() {
 			prepared := w.prepare(batch)
-			w.must(w.settle(t.Context())) // it is there and at rest
+			w.must(w.settle(t.Context())) // the operator is idle
 			network.mute()
 			w.create(prepared)
 			w.untilCounted(prepared, away)
@@ -57,17 +57,17 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 		operator = w.operate()
 	}
 	w.check()
-	t.Logf("killed, it left %d purges that Redis had counted and no status told of", unrecorded)
+	t.Logf("the kills left %d purges that Redis had counted and no status showed", unrecorded)
 	if unrecorded == 0 {
-		t.Error("all that Redis had counted was recorded whenever the operator was killed: the test shows nothing")
+		t.Error("no kill came between a count and its status: the test proves nothing")
 	}
 }
 
-// missesForgiven: a machine that is very busy lets kills that are aimed come too late.
+// missesForgiven is by how much more kills a test may need. On a busy machine, some come too late.
 const missesForgiven = 5
 
-// untilCounted returns as soon as Redis counted the first purge of an operation. It does not rest: there are moments
-// until an operator has written the status.
+// untilCounted returns as soon as Redis has counted the first purge of an operation. It polls
+// without a pause: the operator writes the status within moments.
 func (w *world) untilCounted(purges []*purge, atMost time.Duration) {
 	w.t.Helper()
 	p := purges[slices.IndexFunc(purges, func(p *purge) bool { return p.kind == operation })]
@@ -80,7 +80,8 @@ func (w *world) untilCounted(purges []*purge, atMost time.Duration) {
 	}
 }
 
-// unrecorded is how many purges Redis counted of which no status says so. No operator may be running.
+// unrecorded returns how many purges Redis has counted although their status does not say so. It
+// requires that no operator runs.
 func (w *world) unrecorded() (purges int) {
 	w.t.Helper()
 	ctx, list := w.t.Context(), &v1.CacheInvalidationList{}
@@ -99,13 +100,14 @@ func (w *world) unrecorded() (purges int) {
 	return purges
 }
 
-// timesCounted is how often Redis counted a purge on its first module. Purges of users it does not tell from each other.
+// timesCounted returns how often Redis counted a purge on its first module. The counts of purges of
+// users are not separate.
 func (l *ledger) timesCounted(ctx context.Context, p *purge) (int64, error) {
 	stats, err := l.cache.Stats(ctx, p.slots()[0])
 	return stats.Operations[p.operation()].Invalidations, err
 }
 
-// A leader that is held up, by whatever, loses its lease to another, wakes up and goes on.
+// A leader is paused, loses its lease to another replica, and resumes.
 func TestNoPurgeIsLostOrDoubledWhenALeaderIsHeldUp(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, server.Addr(), clientOf(t, server))
@@ -122,7 +124,7 @@ func TestNoPurgeIsLostOrDoubledWhenALeaderIsHeldUp(t *testing.T) {
 		w.untilLeads(other)
 		w.ask(batch)
 		w.must(leader.Resume())
-		<-leader.Ended() // it found out
+		<-leader.Ended() // it has lost its lease
 		leader = other
 	}
 	w.check()
@@ -132,13 +134,13 @@ func (w *world) untilLeads(operator *operatortest.Process) {
 	w.t.Helper()
 	w.must(eventually(w.t.Context(), "lease", func(context.Context) error {
 		if !strings.Contains(operator.Output(), "uccessfully acquired lease") {
-			return errors.New("it does not lead")
+			return errors.New("it is not the leader")
 		}
 		return nil
 	}))
 }
 
-// Others write to purges all the time, so that the operator's writes meet conflicts, and the API server is away now and
+// Others write to purges all the time, which causes conflicts, and the API server restarts now and
 // then.
 func TestNoPurgeIsLostOrDoubledWhenTheAPIServerRestarts(t *testing.T) {
 	server := redistest.Start(t)
@@ -150,20 +152,20 @@ func TestNoPurgeIsLostOrDoubledWhenTheAPIServerRestarts(t *testing.T) {
 	for range often(t, "CHAOS_RESTARTS", 1) {
 		w.ask(batch)
 		w.untilBegun()
-		conflicts += w.conflicts() // the next API server begins to count anew
+		conflicts += w.conflicts() // the counter starts at 0 after a restart
 		w.must(w.environment.ControlPlane.APIServer.Stop())
 		w.must(w.environment.ControlPlane.APIServer.Start())
 	}
 	w.ask(batch)
 	w.check()
 	conflicts += w.conflicts()
-	t.Logf("the API server refused %d writes of a status for a conflict", conflicts)
+	t.Logf("the API server refused %d writes of a status because of conflicts", conflicts)
 	if conflicts == 0 {
-		t.Error("nobody's write met a conflict: that others write shows nothing")
+		t.Error("no write of a status met a conflict: the test proves nothing")
 	}
 	select {
 	case <-operator.Ended():
-		t.Error("the operator ended because the API server was away for a moment")
+		t.Error("the operator ended because of a short outage of the API server")
 	default:
 	}
 }
@@ -179,7 +181,7 @@ func (w *world) meddle() {
 				object := &v1.CacheInvalidation{}
 				object.Namespace, object.Name = p.namespace(), p.name()
 				label := []byte(`{"metadata":{"labels":{"meddled":"` + strconv.Itoa(rand.Int()) + `"}}}`)
-				_ = w.k8s.Patch(ctx, object, client.RawPatch(types.MergePatchType, label)) // it may not be there
+				_ = w.k8s.Patch(ctx, object, client.RawPatch(types.MergePatchType, label)) // it may not exist yet
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -187,7 +189,8 @@ func (w *world) meddle() {
 	w.t.Cleanup(func() { cancel(); <-done })
 }
 
-// conflictsOf finds in the figures of an API server how many updates of the status of a purge it refused for a conflict.
+// conflictsOf finds the number of status updates of purges that an API server refused with a
+// conflict.
 var conflictsOf = regexp.MustCompile(`(?m)^apiserver_request_total\{code="409",.*resource="cacheinvalidations",.*subresource="status",.*\} (\d+)$`)
 
 func (w *world) conflicts() (conflicts int) {

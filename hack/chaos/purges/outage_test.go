@@ -16,11 +16,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// outage is long enough for clients that wait twice as long after each failure to wait for longer.
+// outage is long enough that clients with exponential backoff would wait for longer afterwards.
 const outage = 15 * time.Second
 
-// A policy that changes once the API server is back is in force soon: within the time that the API
-// server was away, not after a multiple of it.
+// After an outage of the API server, a changed policy is in force soon: within the length of the
+// outage.
 func TestAChangeAfterAnOutageIsInForceSoon(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, server.Addr(), clientOf(t, server))
@@ -33,9 +33,9 @@ func TestAChangeAfterAnOutageIsInForceSoon(t *testing.T) {
 	time.Sleep(outage)
 	w.must(w.environment.ControlPlane.APIServer.Start())
 	took := w.change(slot, 2*time.Minute)
-	t.Logf("a change after %s without API server was in force after %s", outage, took)
+	t.Logf("a change after %s without the API server was in force after %s", outage, took)
 	if took > outage {
-		t.Errorf("a change after %s without API server was in force after %s", outage, took)
+		t.Errorf("a change after %s without the API server was in force after %s", outage, took)
 	}
 }
 

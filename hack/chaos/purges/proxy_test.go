@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// proxy stands before a server on loopback and can part it from its clients as a network does: connections stay, and
-// nothing passes until it heals, or nothing that the server answers.
+// proxy forwards to a server on loopback and can simulate a broken network. Connections stay open,
+// but nothing passes until it heals. It can also block only the answers.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -45,7 +45,7 @@ func (p *proxy) part() {
 	p.parted = true
 }
 
-// mute lets what clients ask pass, and no answer.
+// mute lets requests pass and blocks all answers.
 func (p *proxy) mute() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +59,7 @@ func (p *proxy) heal() {
 	p.healed.Broadcast()
 }
 
-// sever ends all connections, with what was held up on them, and lets new ones be whole.
+// sever closes all connections, discards what they held, and heals the network for new ones.
 func (p *proxy) sever() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *proxy) copy(to gate, from net.Conn) {
 	p.mu.Lock()
 	p.streams[from] = true
 	p.mu.Unlock()
-	_, _ = io.Copy(to, from) // ends when either side does
+	_, _ = io.Copy(to, from) // ends when either side closes
 	_ = to.Close()
 	_ = from.Close()
 	p.mu.Lock()
@@ -106,7 +106,7 @@ func (p *proxy) copy(to gate, from net.Conn) {
 	p.mu.Unlock()
 }
 
-// gate lets writes pass while the network is whole.
+// gate lets writes pass unless the network is broken.
 type gate struct {
 	net.Conn
 	p       *proxy

@@ -10,29 +10,29 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// purge is one of the ledger. It has entries that no other covers.
+// purge is one purge of the ledger. No other purge covers its entries.
 type purge struct {
 	number  int
 	kind    kind
 	entries int
 	soft    bool
-	// begun: an operator was seen at work on it.
+	// begun means that an operator was seen to work on it.
 	begun bool
-	// fencesBefore and fencesAfter are how often its modules were fenced when its entries were filled, and when it was
-	// seen to be Complete.
+	// fencesBefore and fencesAfter count the fences of its modules: when its entries were filled,
+	// and when it was first seen to be Complete.
 	fencesBefore, fencesAfter int
-	// counted is what it reported when it was first seen to be Complete.
+	// counted is the number of entries in its status when it was first seen to be Complete.
 	counted *int64
 }
 
-// kind is what a purge aims at.
+// kind is the kind of a purge's targets.
 type kind int
 
 const (
 	operation kind = iota
 	user
 	operationOfUser
-	// wholeModule and wholeNamespace have modules, and a namespace, of their own.
+	// wholeModule and wholeNamespace purge modules and namespaces that no other purge uses.
 	wholeModule
 	severalTargets
 	wholeNamespace
@@ -42,17 +42,18 @@ const (
 
 const (
 	namespace = "shop"
-	// modules share the operations: a module may have a thousand.
+	// modules is the number of modules for the other kinds. They hold the entries of many purges.
 	modules = 4
-	// wholes is how many purges can have a module, or a namespace, of their own. Each takes a policy.
+	// wholes is the number of purges that get their own module or namespace. Each of these needs a
+	// policy.
 	wholes = 6
-	// few entries are freed with the invalidation, many afterwards, in more than one step.
+	// few entries are freed with the invalidation. many are freed afterwards, in several steps.
 	few, many = 20, 500
 	manyEvery = 8
 	softEvery = 5
 )
 
-// kindOf spreads the kinds evenly, as far as there are modules and namespaces.
+// kindOf distributes the kinds evenly while there are unused modules and namespaces.
 func kindOf(number int) kind {
 	k := kind(number % int(kinds))
 	if (k == wholeModule || k == wholeNamespace) && number/int(kinds) >= wholes {
@@ -65,7 +66,7 @@ func moduleName(n int) string         { return fmt.Sprintf("items-%d", n%modules
 func wholeModuleName(n int) string    { return fmt.Sprintf("whole-%d", n) }
 func wholeNamespaceName(n int) string { return fmt.Sprintf("%s-%d", namespace, n) }
 
-// declared are all slots that have policies.
+// declared returns all slots that have policies.
 func declared() (slots []registry.Slot) {
 	for n := range modules {
 		slots = append(slots, registry.Slot{Namespace: namespace, Module: moduleName(n)})
@@ -87,7 +88,7 @@ func (p *purge) name() string { return fmt.Sprintf("purge-%d", p.number) }
 
 func (p *purge) namespace() string { return p.slots()[0].Namespace }
 
-// slots that it reaches.
+// slots returns the slots that the purge covers.
 func (p *purge) slots() []registry.Slot {
 	own := p.number / int(kinds)
 	switch p.kind {
@@ -118,7 +119,7 @@ func (p *purge) targets() (targets []v1.InvalidationTarget) {
 	return targets
 }
 
-// operation of its entries. Those of users share one.
+// operation returns the operation of its entries. All purges of users share one.
 func (p *purge) operation() string {
 	if p.kind == user {
 		return "profile"
@@ -133,7 +134,7 @@ func (p *purge) user() string {
 	return ""
 }
 
-// times is how often the library is to be told of it.
+// times returns how many invalidations the library must count for it.
 func (p *purge) times() int64 {
 	if p.kind == dryRun {
 		return 0
@@ -141,13 +142,13 @@ func (p *purge) times() int64 {
 	return 1
 }
 
-// before is an entry that is there when the purge is created.
+// before returns an entry that is filled before the purge is created.
 func (p *purge) before(i int) registry.Key {
 	slots := p.slots()
 	return p.key(slots[i%len(slots)], fmt.Sprintf("before-%d", i))
 }
 
-// after is an entry that is filled when the purge is seen to be Complete.
+// after returns an entry that is filled once the purge is seen to be Complete.
 func (p *purge) after() registry.Key { return p.key(p.slots()[0], "after") }
 
 func (p *purge) key(slot registry.Slot, id string) registry.Key {

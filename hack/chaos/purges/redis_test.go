@@ -10,17 +10,17 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// away is how long Redis cannot be reached: longer than the operator waits for an answer.
+// away is how long Redis cannot be reached, which is longer than the operator waits for an answer.
 const away = 3 * time.Second
 
-// Redis does not answer for a while, and nobody knows whether it did what it was asked.
+// Redis does not answer for a while. Nobody knows whether it carried out the calls.
 func TestNoPurgeIsLostOrDoubledWhenRedisFreezes(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, server.Addr(), clientOf(t, server))
 	w.disturbed(server.Pause, server.Resume)
 }
 
-// The operator loses sight of a Redis that applications see.
+// The operator cannot reach Redis, but applications can.
 func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsPartedFromRedis(t *testing.T) {
 	server := redistest.Start(t)
 	network := newProxy(t, server.Addr())
@@ -28,7 +28,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsPartedFromRedis(t *testing.T) {
 	w.disturbed(network.part, network.heal)
 }
 
-// Redis dies with all that it holds, and is empty when it comes back.
+// Redis is killed, loses everything, and is empty after its restart.
 func TestNoPurgeIsLostWhenRedisIsKilled(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, server.Addr(), clientOf(t, server))
@@ -36,7 +36,8 @@ func TestNoPurgeIsLostWhenRedisIsKilled(t *testing.T) {
 	w.disturbed(server.Kill, server.Restart)
 }
 
-// Redis dies in the middle of purges, and knows when it comes back what it did and answered.
+// Redis is killed in the middle of purges. After its restart, it still has everything that it
+// answered.
 func TestNoPurgeIsLostOrDoubledWhenRedisIsKilledAndRemembers(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	network := newProxy(t, server.Addr())
@@ -52,7 +53,7 @@ func TestNoPurgeIsLostOrDoubledWhenRedisIsKilledAndRemembers(t *testing.T) {
 		w.create(amidst)
 		w.untilCounted(amidst, away)
 		server.Kill()
-		network.sever() // the answers are lost with it
+		network.sever() // the answers are lost
 		w.replaced()
 		server.Restart()
 		w.untilFenced()
@@ -61,8 +62,8 @@ func TestNoPurgeIsLostOrDoubledWhenRedisIsKilledAndRemembers(t *testing.T) {
 	w.check()
 }
 
-// disturbed asks for purges before Redis is disturbed, so that some are under way then, and for more once it is: these
-// wait for the operator's calls that meet it. What Redis was asked meanwhile, it may do in the end.
+// disturbed creates purges before and during a disturbance of Redis. The first ones are under way
+// when it begins. Redis may still carry out calls afterwards that it received before.
 func (w *world) disturbed(begin, end func()) {
 	w.t.Helper()
 	w.begin()

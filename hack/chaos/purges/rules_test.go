@@ -20,7 +20,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// The ledger finds purges that break its rules: it can fail. An operator that does not keep them is played by hand.
+// The ledger finds purges that break its rules, so it can fail. The test does the operator's work,
+// with mistakes.
 func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, "", clientOf(t, server))
@@ -60,12 +61,12 @@ func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 		executed:   "it was a dry run, and took an entry away",
 	} {
 		if all := strings.Join(w.findings, "\n"); !strings.Contains(all, p.name()+": "+finding) {
-			t.Errorf("%s: nobody found %q in:\n%s", p.name(), finding, all)
+			t.Errorf("%s: %q is not among the findings:\n%s", p.name(), finding, all)
 		}
 	}
 }
 
-// So does the application.
+// The application finds reads of old values, too.
 func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
 	server := redistest.Start(t)
 	w := &world{t: t, ledger: newLedger(nil, registry.New(server.Client()))}
@@ -82,23 +83,23 @@ func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
 		a.read(ctx, cached, false)
 		stats, err := w.cache.Stats(ctx, registry.Slot{Namespace: namespace, Module: moduleName(0)})
 		if err == nil && stats.Operations[watched].Keys == 0 {
-			err = errors.New("nothing was filled")
+			err = errors.New("nothing has been filled")
 		}
 		return err
 	}))
 	if len(w.findings) > 0 {
-		t.Errorf("nothing was purged, and it found %q", w.findings)
+		t.Errorf("nothing was purged, but the findings are %q", w.findings)
 	}
 
 	a.source.Store(2)
 	a.floor.Store(2) // as if the purge were Complete
 	a.read(t.Context(), cached, false)
 	if all := strings.Join(w.findings, "\n"); !strings.Contains(all, "lost: the application read 1") {
-		t.Errorf("the value before was read, and it found %q", all)
+		t.Errorf("an old value was read, but the findings are %q", all)
 	}
 }
 
-// invalidate carries a purge out, even a dry run.
+// invalidate carries out a purge, even if it is a dry run.
 func (l *ledger) invalidate(ctx context.Context, p *purge) error {
 	mode := registry.ModeHard
 	if p.soft {
@@ -113,7 +114,7 @@ func (l *ledger) invalidate(ctx context.Context, p *purge) error {
 	return nil
 }
 
-// complete writes the status of a purge that was carried out.
+// complete writes the status of a finished purge.
 func (l *ledger) complete(ctx context.Context, p *purge, keys int) error {
 	status := fmt.Appendf(nil, `{"status":{"state":"Complete","keysInvalidated":%d}}`, keys)
 	return l.k8s.Status().Patch(ctx, l.objectOf(p), client.RawPatch(types.MergePatchType, status))

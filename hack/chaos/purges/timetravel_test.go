@@ -13,7 +13,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// eachPolicy runs a test with each of the ways to answer a loss of data.
+// eachPolicy runs a test with each value of onDataLoss.
 func eachPolicy(t *testing.T, test func(t *testing.T, onDataLoss v1.DataLossPolicy)) {
 	t.Helper()
 	for _, onDataLoss := range []v1.DataLossPolicy{v1.DataLossInvalidateAll, v1.DataLossReplay} {
@@ -21,8 +21,8 @@ func eachPolicy(t *testing.T, test func(t *testing.T, onDataLoss v1.DataLossPoli
 	}
 }
 
-// A replica is promoted that never heard of purges that are Complete, while others are under way. Before the operator
-// has repeated them, nobody who reads by the Go client gets what was purged; then nobody at all.
+// A replica is promoted that lacks Complete purges, while others are under way. Readers with the Go
+// client never get purged entries. Once the operator has repeated the purges, no reader does.
 func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, onDataLoss v1.DataLossPolicy) {
 		group := redistest.StartSentinel(t, 1, 3)
@@ -55,7 +55,7 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 	})
 }
 
-// A replica is promoted that has all that its primary was told, while purges are under way.
+// A replica with all of its primary's data is promoted while purges are under way.
 func TestNoPurgeIsLostOrDoubledWhenAReplicaIsPromoted(t *testing.T) {
 	group := redistest.StartSentinel(t, 1, 3)
 	w := newWorld(t, "", group.Client())
@@ -83,7 +83,7 @@ func TestNoPurgeIsLostOrDoubledWhenAReplicaIsPromoted(t *testing.T) {
 	w.check()
 }
 
-// Redis begins anew with a snapshot that is older than purges that are Complete, while others are under way.
+// Redis restarts with a snapshot that lacks Complete purges, while others are under way.
 func TestNoPurgeIsLostWhenRedisIsRestoredFromAnOldSnapshot(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, onDataLoss v1.DataLossPolicy) {
 		server := redistest.Start(t)
@@ -128,11 +128,11 @@ func (w *world) rest() {
 	w.application.settle()
 }
 
-// wantToComeBack fails the test if a server with an older state has nothing of what was purged.
+// wantToComeBack fails the test if a server with an older state has none of the purged entries.
 func (w *world) wantToComeBack(older redis.UniversalClient) {
 	w.t.Helper()
 	state := ledger{cache: registry.New(older), purges: w.purges}
 	if state.nothingIsBack(w.t.Context()) == nil {
-		w.t.Error("the older state has nothing of what was purged: the test shows nothing")
+		w.t.Error("the older state has none of the purged entries: the test proves nothing")
 	}
 }

@@ -32,11 +32,11 @@ import (
 
 const (
 	poll = 20 * time.Millisecond
-	// patience with everything that has to happen in the end, on a machine that does much else.
+	// patience limits each wait. It is long, because the machine may be busy.
 	patience = 3 * time.Minute
 )
 
-// eventually tries until it works.
+// eventually retries until there is no error.
 func eventually(ctx context.Context, what string, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -53,25 +53,25 @@ func eventually(ctx context.Context, what string, try func(context.Context) erro
 	}
 }
 
-// world is an API server, the operator and a ledger of purges. Redis is the test's.
+// world is an API server, the operator and a ledger of purges. Each test starts its own Redis.
 type world struct {
 	*ledger
 
 	t           *testing.T
 	environment *envtest.Environment
 	kubeconfig  string
-	redisAddr   string // where the operator finds its own Redis; empty: it has none
+	redisAddr   string // of the operator's own Redis; empty: it has none
 	redis       redis.UniversalClient
 	application *application
 	prepared    int
 }
 
-// newWorld makes the world of a test, which goes on beside others.
+// newWorld starts what a test needs. Tests run in parallel.
 func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient) *world {
 	t.Helper()
 	t.Parallel()
 	w := &world{t: t, redisAddr: redisAddr, redis: applications, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	certificates := t.TempDir() // of its own, so that they outlive a restart
+	certificates := t.TempDir() // keeps the certificates over a restart
 	var err error
 	w.environment, err = kubetest.Start(func(e *envtest.Environment) {
 		e.ControlPlane.GetAPIServer().CertDir = certificates
@@ -95,8 +95,8 @@ func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient
 	return w
 }
 
-// clientOf is a client of a server, set up as applications need it. Left to find out whether the server announces its
-// maintenance, connections of go-redis race for what they found.
+// clientOf returns a client with the settings that applications need. It disables notifications of
+// maintenance, because concurrent connections of go-redis have a data race there.
 func clientOf(t *testing.T, server *redistest.Server) *redis.Client {
 	t.Helper()
 	redisClient := redis.NewClient(&redis.Options{
@@ -107,7 +107,7 @@ func clientOf(t *testing.T, server *redistest.Server) *redis.Client {
 	return redisClient
 }
 
-// createNamespace creates a namespace with the store that its resources name.
+// createNamespace creates a namespace and the store that its resources name.
 func (w *world) createNamespace(name string) {
 	w.t.Helper()
 	w.must(w.k8s.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
@@ -125,7 +125,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// begin creates the policies, starts an application, and follows the purges from now on.
+// begin creates the policies, starts an application, and begins to follow the purges.
 func (w *world) begin() {
 	w.t.Helper()
 	w.createNamespace(namespace)
@@ -169,13 +169,13 @@ func (w *world) operate(args ...string) *operatortest.Process {
 		if w.t.Failed() {
 			const enough = 3000
 			output := operator.Output()
-			w.t.Logf("the end of what operator %d logged:\n%s", operator.PID(), output[max(0, len(output)-enough):])
+			w.t.Logf("end of the log of operator %d:\n%s", operator.PID(), output[max(0, len(output)-enough):])
 		}
 	})
 	return operator
 }
 
-// ask prepares and creates so many purges, and has the application change what it reads.
+// ask prepares and creates a number of purges. It also lets the application change its value.
 func (w *world) ask(purges int) (asked []*purge) {
 	w.t.Helper()
 	for range purges {
@@ -186,7 +186,7 @@ func (w *world) ask(purges int) (asked []*purge) {
 	return asked
 }
 
-// create asks for purges that are prepared.
+// create creates prepared purges.
 func (w *world) create(prepared []*purge) {
 	w.t.Helper()
 	for _, p := range prepared {
@@ -194,7 +194,7 @@ func (w *world) create(prepared []*purge) {
 	}
 }
 
-// prepare fills the entries of so many purges.
+// prepare fills the entries of a number of purges.
 func (w *world) prepare(purges int) (prepared []*purge) {
 	w.t.Helper()
 	for range purges {
@@ -206,7 +206,7 @@ func (w *world) prepare(purges int) (prepared []*purge) {
 	return prepared
 }
 
-// untilBegun waits until an operator is at work on a purge that is not Complete, or on none any more.
+// untilBegun waits until an operator works on one of the open purges, or until none is open.
 func (w *world) untilBegun() {
 	w.t.Helper()
 	w.must(eventually(w.t.Context(), "begin of a purge", func(context.Context) error {
@@ -217,7 +217,7 @@ func (w *world) untilBegun() {
 	}))
 }
 
-// check closes the ledger.
+// check closes the ledger and reports its findings.
 func (w *world) check() {
 	w.t.Helper()
 	w.must(w.close(w.t.Context()))
@@ -228,7 +228,7 @@ func (w *world) check() {
 	w.t.Logf("%d purges, %d reads of the application, %d findings", len(w.purges), w.application.reads.Load(), len(w.findings))
 }
 
-// often is how often a test disturbs: as the environment says, or a little.
+// often returns how often a test disturbs, which the environment may raise.
 func often(t *testing.T, variable string, little int) int {
 	t.Helper()
 	text := os.Getenv(variable)
