@@ -16,9 +16,9 @@ import (
 var errNoModule = errors.New("this is not run inside the cachewright repository: there is no hack/control-plane.sh " +
 	"in the working directory or above")
 
-// AssetsDir is the absolute path of the directory that has kube-apiserver, etcd and kubectl: KUBEBUILDER_ASSETS where
-// that is set and complete, else what hack/control-plane.sh finds, downloads or builds. Building takes minutes the
-// first time and shows its progress on standard error.
+// AssetsDir returns the absolute path of a directory with kube-apiserver, etcd and kubectl. It is
+// KUBEBUILDER_ASSETS if that is set and complete. Otherwise hack/control-plane.sh finds, downloads
+// or builds the files. The first build takes minutes and shows its progress on standard error.
 func AssetsDir() (string, error) {
 	root, err := ModuleRoot()
 	if err != nil {
@@ -33,7 +33,7 @@ func AssetsDir() (string, error) {
 	return strings.TrimSpace(string(output)), nil
 }
 
-// ModuleRoot is the absolute path of the root of the repository that the working directory is in.
+// ModuleRoot returns the absolute path of the root of the repository around the working directory.
 func ModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

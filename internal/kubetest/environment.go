@@ -12,15 +12,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// processTimeout is generous: on a busy machine with few cores the API server needs far more than its usual seconds.
+// processTimeout is long: on a busy machine with few cores, the API server needs far more than its
+// usual seconds.
 const processTimeout = 2 * time.Minute
 
-// WithoutCRDs leaves the API server without the CRDs of this repository, for those who install them in a way of their own.
+// WithoutCRDs starts the API server without the CRDs of this repository, for callers that install
+// them.
 func WithoutCRDs(e *envtest.Environment) { e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false }
 
-// Start runs etcd and kube-apiserver on free loopback ports, with the CRDs of this repository in place. The
-// environment's Config reaches it as administrator, KubeConfig is the same for kubectl, whose path is
-// ControlPlane.KubectlPath. The caller ends it with Stop. configure may change the environment before it is started.
+// Start runs etcd and kube-apiserver on free loopback ports, with the CRDs of this repository.
+// Config of the environment connects as administrator. KubeConfig does the same for kubectl, whose
+// path is ControlPlane.KubectlPath. configure may change the environment before its start. The
+// caller ends it with Stop.
 func Start(configure ...func(*envtest.Environment)) (*envtest.Environment, error) {
 	root, err := ModuleRoot()
 	if err != nil {

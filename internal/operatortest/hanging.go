@@ -18,8 +18,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// Hanging are CacheStores of one namespace, each with a policy and a purge, whose server takes each
-// connection and never answers.
+// Hanging are CacheStores of one namespace, each with a policy and a purge. Their server accepts
+// connections and never answers.
 type Hanging struct {
 	k8s       client.Client
 	namespace string
@@ -29,7 +29,7 @@ type Hanging struct {
 	conns []net.Conn
 }
 
-// NewHanging creates the namespace and so many stores in it. The caller closes it.
+// NewHanging creates the namespace and count stores in it. The caller closes it.
 func NewHanging(ctx context.Context, k8s client.Client, namespace string, count int) (*Hanging, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +57,7 @@ func (h *Hanging) create(ctx context.Context, name string) error {
 		}}),
 		h.k8s.Create(ctx, &v1.CachePolicy{ObjectMeta: named, Spec: v1.CachePolicySpec{
 			Module: name, StoreRef: reference, DefaultTTL: &metav1.Duration{Duration: time.Minute},
-			DeletionPolicy: v1.DeletionRetain, // so that deleting it waits for nobody
+			DeletionPolicy: v1.DeletionRetain, // its deletion need not wait for the store
 		}}),
 		h.k8s.Create(ctx, &v1.CacheInvalidation{ObjectMeta: named, Spec: v1.CacheInvalidationSpec{
 			StoreRef: reference, Targets: []v1.InvalidationTarget{{Module: name}},
@@ -77,17 +77,17 @@ func (h *Hanging) accept() {
 	}
 }
 
-// Connections returns how many there were.
+// Connections returns the number of connections so far.
 func (h *Hanging) Connections() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.conns)
 }
 
-// Delete deletes all resources of the namespace and returns when they are gone.
+// Delete deletes all resources of the namespace and waits until they are gone.
 func (h *Hanging) Delete(ctx context.Context) error { return deleteAll(ctx, h.k8s, h.namespace) }
 
-// Close ends the server and its connections.
+// Close closes the server and its connections.
 func (h *Hanging) Close() {
 	_ = h.listener.Close()
 	h.mu.Lock()

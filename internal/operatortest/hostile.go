@@ -19,17 +19,18 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// Credentials that hostile servers want, of a user of the Redis behind them.
+// Hostile servers require these credentials, which belong to a user of the Redis behind them.
 const (
 	HostileUser     = "tenant"
 	HostilePassword = "secret"
 
 	credentials = "credentials"
-	// creators create resources at the same time.
+	// creators is the number of goroutines that create resources.
 	creators = 8
 )
 
-// Hostiles are servers that misbehave. Each has a CacheStore in one namespace, with a policy and a purge.
+// Hostiles are servers that misbehave. Each has a CacheStore in one namespace, with a policy and a
+// purge.
 type Hostiles struct {
 	k8s       client.Client
 	namespace string
@@ -46,7 +47,7 @@ type hostile struct {
 	turn   int
 }
 
-// NewHostiles makes a namespace without servers in it.
+// NewHostiles creates a namespace, still without servers.
 func NewHostiles(ctx context.Context, k8s client.Client, namespace string) (*Hostiles, error) {
 	err := k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	if err == nil {
@@ -58,7 +59,8 @@ func NewHostiles(ctx context.Context, k8s client.Client, namespace string) (*Hos
 	return &Hostiles{k8s: k8s, namespace: namespace}, err
 }
 
-// Learn returns what the operator asks servers of each role that behave, from the creation of resources to their deletion.
+// Learn returns the calls that the operator makes to well-behaved servers of each role, from the
+// creation of resources to their deletion.
 func (h *Hostiles) Learn(ctx context.Context, upstream string) (map[redistest.Role][]string, error) {
 	faults := map[redistest.Role][]redistest.Fault{}
 	for _, role := range redistest.Roles() {
@@ -81,7 +83,7 @@ func (h *Hostiles) Learn(ctx context.Context, upstream string) (map[redistest.Ro
 	return calls, nil
 }
 
-// allWell says whether policies are Ready, with figures, and purges Complete.
+// allWell returns an error unless policies are Ready, with figures, and purges are Complete.
 func (h *Hostiles) allWell(ctx context.Context) error {
 	policies, purges := &v1.CachePolicyList{}, &v1.CacheInvalidationList{}
 	err := errors.Join(h.k8s.List(ctx, policies, client.InNamespace(h.namespace)), h.k8s.List(ctx, purges, client.InNamespace(h.namespace)))
@@ -98,8 +100,9 @@ func (h *Hostiles) allWell(ctx context.Context) error {
 	return err
 }
 
-// Add makes a server for each way in which one of each role can misbehave, but about so many at the most, in front of the
-// Redis at an address. Each misbehaves in another call at first.
+// Add starts hostile servers in front of the Redis at upstream: one for each role and each way to
+// misbehave. If these are more than most, it starts only about that many. Each begins to misbehave in
+// a different call.
 func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, most int) error {
 	var all []*hostile
 	for _, role := range redistest.Roles() {
@@ -121,7 +124,7 @@ func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistes
 	return each(added, func(server *hostile) error { return h.create(ctx, server) })
 }
 
-// byWay groups faults, those of one way in a group.
+// byWay groups faults by their way.
 func byWay(faults []redistest.Fault) [][]redistest.Fault {
 	var groups [][]redistest.Fault
 	for _, fault := range faults {
@@ -137,7 +140,8 @@ func byWay(faults []redistest.Fault) [][]redistest.Fault {
 
 func (s *hostile) fault() redistest.Fault { return s.faults[s.turn%len(s.faults)] }
 
-// Rotate has each server misbehave in its next call, and asks for another purge and another policy of each.
+// Rotate lets each server misbehave in its next call. It changes each policy and creates another
+// purge for each.
 func (h *Hostiles) Rotate(ctx context.Context) error {
 	return each(h.servers, func(server *hostile) error {
 		server.turn++
@@ -151,7 +155,8 @@ func (h *Hostiles) Rotate(ctx context.Context) error {
 	})
 }
 
-// Turns is how often Rotate has to be called until each server has misbehaved in each of its calls.
+// Turns returns how many calls of Rotate it takes until each server has misbehaved in each of its
+// calls.
 func (h *Hostiles) Turns() (turns int) {
 	for _, server := range h.servers {
 		turns = max(turns, len(server.faults))
@@ -159,7 +164,7 @@ func (h *Hostiles) Turns() (turns int) {
 	return turns - 1
 }
 
-// Unasked are the faults of now that no server was asked for yet.
+// Unasked returns the present faults of servers that have not yet received the call in question.
 func (h *Hostiles) Unasked() (faults []string) {
 	for _, server := range h.servers {
 		if server.Misbehaved() == 0 {
@@ -169,10 +174,10 @@ func (h *Hostiles) Unasked() (faults []string) {
 	return faults
 }
 
-// Count is how many servers there are.
+// Count returns the number of servers.
 func (h *Hostiles) Count() int { return len(h.servers) }
 
-// Close ends all servers.
+// Close closes all servers.
 func (h *Hostiles) Close() {
 	for _, server := range h.servers {
 		server.Close()
@@ -180,7 +185,7 @@ func (h *Hostiles) Close() {
 	h.servers = nil
 }
 
-// each does something for all servers, some at a time.
+// each calls do for all servers, for several at a time.
 func each(servers []*hostile, do func(*hostile) error) error {
 	queue := make(chan *hostile)
 	var group sync.WaitGroup

@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// create creates what a server has in the namespace.
+// create creates the resources of a server.
 func (h *Hostiles) create(ctx context.Context, server *hostile) error {
 	for _, object := range []client.Object{h.store(server), h.policy(server), h.purge(server)} {
 		if err := h.k8s.Create(ctx, object); err != nil {
@@ -73,12 +73,12 @@ func (h *Hostiles) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: h.namespace, Name: name}
 }
 
-// lists are the kinds of which the namespace has resources, in the order in which they are deleted.
+// lists returns the kinds of resources in the namespace, in the order of their deletion.
 func lists() []client.ObjectList {
 	return []client.ObjectList{&v1.CacheInvalidationList{}, &v1.CachePolicyList{}, &v1.CacheStoreList{}}
 }
 
-// Delete deletes all resources of the namespace and returns when they are gone.
+// Delete deletes all resources of the namespace and waits until they are gone.
 func (h *Hostiles) Delete(ctx context.Context) error { return deleteAll(ctx, h.k8s, h.namespace) }
 
 func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
@@ -97,14 +97,15 @@ func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
 	})
 }
 
-// Said are all texts that people are shown of the namespace: status of resources and events, each as JSON, by who it is of.
+// Said returns the texts that people see of the namespace: status and events, each as JSON. The keys
+// name the object and the way in which its server misbehaves.
 func (h *Hostiles) Said(ctx context.Context) (map[string]string, error) {
 	said, ways := map[string]string{}, map[string]string{}
 	for _, server := range h.servers {
 		ways[server.name] = server.fault().Way.Name
 	}
 	err := visit(ctx, h.k8s, h.namespace, slices.Concat(lists(), []client.ObjectList{&eventsv1.EventList{}}), func(object client.Object) {
-		text, _ := json.Marshal(object) // it was JSON before
+		text, _ := json.Marshal(object) // cannot fail: it was JSON before
 		said[fmt.Sprintf("%T %s (%s)", object, object.GetName(), ways[object.GetName()])] = string(text)
 	})
 	return said, err

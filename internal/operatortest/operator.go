@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operatortest runs the operator as users do: the binary, in a process of its own that can be killed and paused.
+// Package operatortest runs the operator as users do: the binary in its own process, which tests
+// can kill and pause.
 package operatortest
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/internal/kubetest"
 )
 
-// Build compiles the operator of this repository and puts it into dir. It returns the path of the binary.
+// Build compiles the operator of this repository into dir and returns the path of the binary.
 func Build(ctx context.Context, dir string) (string, error) {
 	root, err := kubetest.ModuleRoot()
 	if err != nil {
@@ -39,8 +40,8 @@ type Process struct {
 	ended   chan struct{}
 }
 
-// Start runs a binary that Build made. The process has nothing in its environment but env; the caller ends it with
-// Kill or Stop.
+// Start runs a binary that Build made. env is the whole environment of the process. The caller ends
+// it with Kill or Stop.
 func Start(binary string, env []string, args ...string) (*Process, error) {
 	p := &Process{command: exec.Command(binary, args...), ended: make(chan struct{})}
 	p.command.Env = append([]string{"HOME=" + filepath.Dir(binary)}, env...)
@@ -56,31 +57,31 @@ func Start(binary string, env []string, args ...string) (*Process, error) {
 	return p, nil
 }
 
-// Kill ends the operator with SIGKILL and waits until it is gone. Killing it again does nothing.
+// Kill ends the operator with SIGKILL and waits for its end. Repeated calls do nothing.
 func (p *Process) Kill() {
-	_ = p.command.Process.Kill() // fails only when it is gone already
+	_ = p.command.Process.Kill() // fails only when it has already ended
 	<-p.ended
 }
 
-// Stop ends the operator with SIGTERM, as Kubernetes does, and waits until it is gone.
+// Stop ends the operator with SIGTERM, as Kubernetes does, and waits for its end.
 func (p *Process) Stop() {
-	_ = p.command.Process.Signal(syscall.SIGTERM) // fails only when it is gone already
+	_ = p.command.Process.Signal(syscall.SIGTERM) // fails only when it has already ended
 	<-p.ended
 }
 
-// Pause stops the operator with SIGSTOP: it keeps its connections and notices nothing.
+// Pause stops the operator with SIGSTOP. Its connections stay open.
 func (p *Process) Pause() error { return p.command.Process.Signal(syscall.SIGSTOP) }
 
-// Resume lets a paused operator go on.
+// Resume continues a paused operator.
 func (p *Process) Resume() error { return p.command.Process.Signal(syscall.SIGCONT) }
 
-// Ended is closed when the operator is gone.
+// Ended returns a channel that is closed when the operator has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// PID is its process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.command.Process.Pid }
 
-// Output is what it logged so far.
+// Output returns what the operator has logged so far.
 func (p *Process) Output() string { return p.output.String() }
 
 type output struct {

@@ -20,15 +20,16 @@ import (
 )
 
 const (
-	// patience with what must happen in the end, on a machine that does much else.
+	// patience limits each wait. It is long, because the machine may be busy.
 	patience = 5 * time.Minute
-	// look is how often it is looked whether a policy is in force.
+	// look is the interval of polling whether a policy is in force.
 	look = time.Millisecond
 
 	tenantModule, tenantOperation = "items", "list"
 )
 
-// Tenant is a namespace on the operator's own store, whose purges and policy changes are timed.
+// Tenant is a namespace that uses the operator's own store. Its purges and policy changes are
+// timed.
 type Tenant struct {
 	k8s       client.WithWatch
 	namespace string
@@ -36,17 +37,17 @@ type Tenant struct {
 	asked     int
 }
 
-// Latencies are what purges (create until a watch sees Complete) and changes of a policy (patch until it is in force in
-// Redis) took.
+// Latencies are the durations of purges and of policy changes. A purge takes from its creation
+// until a watch sees it Complete, a change from the patch until Redis has it.
 type Latencies struct{ Purges, Policies []time.Duration }
 
-// Percentile is the time that so many percent of the durations do not exceed.
+// Percentile returns the duration that the given percentage of the durations does not exceed.
 func Percentile(took []time.Duration, percent int) time.Duration {
 	sorted := slices.Sorted(slices.Values(took))
 	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
 
-// NewTenant makes a namespace with a policy, which is in force when it returns.
+// NewTenant creates a namespace with a policy, and returns when the policy is in force.
 func NewTenant(ctx context.Context, k8s client.WithWatch, namespace string, store *registry.Registry) (*Tenant, error) {
 	t := &Tenant{k8s: k8s, namespace: namespace, store: store}
 	if err := k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
@@ -70,7 +71,7 @@ func (t *Tenant) policy() *v1.CachePolicy {
 	}
 }
 
-// Measure times so many purges and as many changes of the policy, in turns, one at a time.
+// Measure times count purges and as many policy changes, in turns, one at a time.
 func (t *Tenant) Measure(ctx context.Context, count int) (took Latencies, err error) {
 	for range count {
 		t.asked++
@@ -142,7 +143,7 @@ func (t *Tenant) inForce(ctx context.Context, ttl time.Duration) error {
 	})
 }
 
-// eventually tries until it works.
+// eventually retries until there is no error.
 func eventually(ctx context.Context, interval time.Duration, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

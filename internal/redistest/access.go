@@ -17,13 +17,13 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Commands is a set of commands, in lower case, a subcommand as in client|id.
+// Commands is a set of commands in lower case. A subcommand is written as in client|id.
 type Commands map[string]bool
 
-// Add adds those of another set.
+// Add adds the commands of another set.
 func (c Commands) Add(others Commands) { maps.Copy(c, others) }
 
-// Without are those that another set lacks, sorted.
+// Without returns the commands that another set lacks, sorted.
 func (c Commands) Without(others Commands) []string {
 	return slices.Sorted(func(yield func(string) bool) {
 		for command := range c {
@@ -34,7 +34,7 @@ func (c Commands) Without(others Commands) []string {
 	})
 }
 
-// ACLOf returns the lines of a page, given by its path, that make a user of the ACL.
+// ACLOf returns the lines of a page that create a user of the ACL. page is the path of the file.
 func ACLOf(tb testing.TB, page, username string) []string {
 	tb.Helper()
 	file, err := os.Open(page)
@@ -54,8 +54,8 @@ func ACLOf(tb testing.TB, page, username string) []string {
 	return lines
 }
 
-// ApplyACL runs lines as ACLOf returns them. Those that name a command which this server does not have are left out:
-// what is not there cannot be called.
+// ApplyACL runs lines that ACLOf returned. It omits lines with commands that this server does not
+// have, because nobody can call them.
 func (s *Server) ApplyACL(lines []string) {
 	for _, line := range lines {
 		if s.hasCommandsOf(line) {
@@ -75,8 +75,8 @@ func (s *Server) hasCommandsOf(line string) bool {
 	return true
 }
 
-// Granted are the commands that the ACL allows a user. The server may sum up what it was told one by one: "+@transaction
-// -discard" for all but one of them.
+// Granted returns the commands that the ACL allows a user. The server may abbreviate a list, for
+// example "+@transaction -discard" for all but one of a category.
 func (s *Server) Granted(username string) Commands {
 	user, _ := s.ask("ACL", "GETUSER", username).(map[any]any)
 	rules, _ := user["commands"].(string)
@@ -97,8 +97,8 @@ func (s *Server) Granted(username string) Commands {
 	return granted
 }
 
-// CalledBy are the commands that the server was asked for while something was done, by anybody, and those that
-// functions called for it; but not those that everybody may call, whatever the ACL says.
+// CalledBy returns the commands that the server received from all clients during do. It includes
+// those that functions called. It omits commands that everyone may call, whatever the ACL says.
 func (s *Server) CalledBy(do func()) Commands {
 	s.ask("CONFIG", "RESETSTAT")
 	do()
@@ -109,13 +109,13 @@ func (s *Server) CalledBy(do func()) Commands {
 			called[name] = true
 		}
 	}
-	for _, free := range []string{"auth", "hello", "config|resetstat"} { // the last is our own
+	for _, free := range []string{"auth", "hello", "config|resetstat"} { // the last one resets the counts above
 		delete(called, free)
 	}
 	return called
 }
 
-// CalledBy is Server.CalledBy of all servers.
+// CalledBy does what Server.CalledBy does, for all servers.
 func (c *Cluster) CalledBy(do func()) Commands {
 	called := Commands{}
 	for _, server := range c.servers {
@@ -126,7 +126,7 @@ func (c *Cluster) CalledBy(do func()) Commands {
 	return called
 }
 
-// Refused tells what the ACL refused: to whom, and which command, key or channel.
+// Refused returns what the ACL refused: the user, and the command, key or channel.
 func (s *Server) Refused() []string {
 	var refused []string
 	entries, _ := s.ask("ACL", "LOG", "128").([]any)
@@ -137,7 +137,7 @@ func (s *Server) Refused() []string {
 	return refused
 }
 
-// ask runs a command as the default user, by a client that calls nothing else.
+// ask runs a command as the default user. Its client sends nothing else.
 func (s *Server) ask(args ...any) any {
 	options := s.options("", "")
 	options.DisableIdentity = true

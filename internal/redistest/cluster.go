@@ -23,22 +23,23 @@ const (
 	electionTime   = 500 * time.Millisecond
 )
 
-// Cluster is a Redis Cluster, at the start of primaries that share the slots evenly; it has replicas and further
-// primaries once it is given some.
+// Cluster is a Redis Cluster. At first, it has only primaries, which share the slots evenly. Tests
+// may add replicas and further primaries.
 type Cluster struct {
 	tb      testing.TB
 	tls     *Certificates // nil: without TLS
 	servers []*Server
 }
 
-// StartCluster runs a Redis Cluster of so many primaries on loopback until the test ends. It returns when every
-// server knows all others and calls the cluster ok.
+// StartCluster runs a Redis Cluster with a number of primaries on loopback until the test ends. It
+// returns when every server knows all others and reports the cluster as ok.
 func StartCluster(tb testing.TB, primaries int) *Cluster {
 	tb.Helper()
 	return startCluster(&Cluster{tb: tb}, primaries)
 }
 
-// StartClusterTLS is StartCluster of servers as those of StartTLS, which also speak TLS with each other.
+// StartClusterTLS does what StartCluster does, with the TLS of StartTLS. The servers use it among
+// themselves, too.
 func StartClusterTLS(tb testing.TB, certificates *Certificates, primaries int) *Cluster {
 	tb.Helper()
 	return startCluster(&Cluster{tb: tb, tls: certificates}, primaries)
@@ -61,13 +62,14 @@ func (c *Cluster) start() *Server {
 	return start(c.tb, launch{dir: c.tb.TempDir(), cluster: true, tls: c.tls})
 }
 
-// AddPrimary runs another server, which is a primary without slots. It returns when all know each other.
+// AddPrimary runs another server, a primary without slots. It returns when all servers know each
+// other.
 func (c *Cluster) AddPrimary() *Server {
 	c.tb.Helper()
 	return c.add()
 }
 
-// AddReplica runs a replica of a server. It returns when that can be promoted.
+// AddReplica runs a replica of a server. It returns when the replica can be promoted.
 func (c *Cluster) AddReplica(primary *Server) *Server {
 	c.tb.Helper()
 	replica := c.add()
@@ -94,7 +96,8 @@ func (c *Cluster) add() *Server {
 	return server
 }
 
-// Failover kills a primary, which leaves the cluster, and promotes a replica of it. It returns when all say so.
+// Failover kills a primary, removes it from the cluster, and promotes one of its replicas. It
+// returns when all servers agree.
 func (c *Cluster) Failover(primary, replica *Server) {
 	c.tb.Helper()
 	primary.Kill()
@@ -110,7 +113,7 @@ func (c *Cluster) Failover(primary, replica *Server) {
 	c.WaitReady()
 }
 
-// Addrs is where the servers listen, each as host:port.
+// Addrs returns the addresses of the servers as host:port.
 func (c *Cluster) Addrs() []string {
 	addrs := make([]string, len(c.servers))
 	for i, server := range c.servers {
@@ -119,11 +122,11 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Servers are the members: at the start in the order of the slots they hold, those that were added at the end. After
-// restarting one, call WaitReady.
+// Servers returns the members. The first ones are in the order of the slots that they had at the
+// start; added ones follow. After restarting one, call WaitReady.
 func (c *Cluster) Servers() []*Server { return c.servers }
 
-// Client returns a new client of the cluster. It is closed when the test ends.
+// Client returns a new client of the cluster, which is closed when the test ends.
 func (c *Cluster) Client() *redis.ClusterClient {
 	options := &redis.ClusterOptions{Addrs: c.Addrs()}
 	if c.tls != nil {
@@ -134,8 +137,8 @@ func (c *Cluster) Client() *redis.ClusterClient {
 	return client
 }
 
-// WaitReady waits until every server knows all others and calls the cluster ok, and fails the test when that takes
-// longer than a minute.
+// WaitReady waits until every server knows all others and reports the cluster as ok. It fails the
+// test after a minute.
 func (c *Cluster) WaitReady() {
 	c.tb.Helper()
 	for _, server := range c.servers {
@@ -143,7 +146,7 @@ func (c *Cluster) WaitReady() {
 	}
 }
 
-// await tries until there is no error.
+// await retries until there is no error.
 func (c *Cluster) await(what string, try func() error) {
 	c.tb.Helper()
 	for deadline := time.Now().Add(clusterTimeout); ; time.Sleep(clusterPoll) {
@@ -157,8 +160,8 @@ func (c *Cluster) await(what string, try func() error) {
 	}
 }
 
-// form gives each server its share of the slots and a configuration epoch of its own, which saves the time to settle
-// a collision, and introduces them to the first.
+// form gives each server its share of the slots and introduces it to the first one. Each also gets
+// its own configuration epoch, because resolving a collision would take time.
 func (c *Cluster) form() error {
 	for i, server := range c.servers {
 		first, last := i*clusterSlots/len(c.servers), (i+1)*clusterSlots/len(c.servers)-1

@@ -84,7 +84,8 @@ func TestSentinelPromotesAReplicaThatLacksWhatWasWrittenWhilePaused(t *testing.T
 	}
 }
 
-// Ten times what Sentinels wait for an answer is the longest that they allow a replica by themselves.
+// Sentinels refuse replicas that were disconnected for more than ten times their timeout, unless
+// Failover raises it.
 func TestSentinelPromotesAReplicaThatWasCutOffForLong(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t, 1, 1)
@@ -92,7 +93,7 @@ func TestSentinelPromotesAReplicaThatWasCutOffForLong(t *testing.T) {
 	primary.PauseReplication()
 	time.Sleep(7 * time.Second)
 	if promoted := group.Failover(); promoted == primary {
-		t.Error("nobody was promoted")
+		t.Error("no replica was promoted")
 	}
 }
 
@@ -127,7 +128,7 @@ func TestTLSServerWantsAClientCertificate(t *testing.T) {
 		options.Addr = server.Addr()
 		client := redis.NewClient(options)
 		if err := client.Ping(t.Context()).Err(); err == nil {
-			t.Errorf("%s: it answered", name)
+			t.Errorf("%s: the server answered", name)
 		}
 		_ = client.Close()
 	}

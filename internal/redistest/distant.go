@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Distant leads to a Redis whose answers arrive late, as those of a slow or distant one do. What it is asked arrives at once,
-// and answers do not wait for one another.
+// Distant is a proxy for a Redis that seems slow or far away. Requests pass at once. Answers arrive
+// late, but do not wait for one another.
 type Distant struct {
 	listener net.Listener
 	upstream string
@@ -22,7 +22,8 @@ type Distant struct {
 	conns []net.Conn
 }
 
-// StartDistant starts a Distant before the Redis at an address, until the test ends. Its answers are in time at first.
+// StartDistant runs a Distant for the Redis at upstream until the test ends. At first, answers are
+// not delayed.
 func StartDistant(tb testing.TB, upstream string) *Distant {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,10 +36,10 @@ func StartDistant(tb testing.TB, upstream string) *Distant {
 	return d
 }
 
-// Addr returns where it listens, host:port.
+// Addr returns the address of the proxy as host:port.
 func (d *Distant) Addr() string { return d.listener.Addr().String() }
 
-// Delay makes answers arrive so much later from now on.
+// Delay delays all further answers by a duration.
 func (d *Distant) Delay(delay time.Duration) { d.delay.Store(int64(delay)) }
 
 func (d *Distant) accept() {
@@ -60,7 +61,7 @@ func (d *Distant) accept() {
 	}
 }
 
-// parcel is what arrived, and when it is to be handed on.
+// parcel holds received bytes, and the time to forward them.
 type parcel struct {
 	bytes []byte
 	due   time.Time

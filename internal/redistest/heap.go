@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// PeakHeap returns the most memory in objects of the heap, in bytes, while something is done. It samples every millisecond.
+// PeakHeap returns the largest size of objects on the heap, in bytes, during do. It samples every
+// millisecond.
 func PeakHeap(do func()) uint64 {
 	const heap = "/memory/classes/heap/objects:bytes"
 	debug.FreeOSMemory()

@@ -15,14 +15,14 @@ import (
 	"testing"
 )
 
-// Fault is a way to misbehave in one call. The zero Fault is none.
+// Fault is a way to misbehave in one call. The zero Fault means none.
 type Fault struct {
 	// Call as Hostile.Calls names it, for example "INFO", "CLUSTER SLOTS" or "FCALL cw_get".
 	Call string
 	Way  Way
 }
 
-// String names the fault in a line.
+// String describes the fault in one line.
 func (f Fault) String() string {
 	if f.Call == "" {
 		return "well"
@@ -30,27 +30,27 @@ func (f Fault) String() string {
 	return f.Call + ": " + f.Way.Name
 }
 
-// Role is what a Hostile server claims to be.
+// Role is the kind of server that a Hostile claims to be.
 type Role int
 
 // The roles.
 const (
 	Standalone Role = iota
-	// WithoutHello is a standalone server that knows no HELLO, so that clients use AUTH and SELECT.
+	// WithoutHello is a standalone server without HELLO, so that clients use AUTH and SELECT.
 	WithoutHello
-	// ClusterNode has all slots of a cluster.
+	// ClusterNode is a node that owns all slots.
 	ClusterNode
-	// Sentinel watches SentinelMaster, which it is itself.
+	// Sentinel watches SentinelMaster, which is the server itself.
 	Sentinel
 )
 
-// String names the role.
+// String returns the name of the role.
 func (r Role) String() string {
 	return [...]string{"standalone", "without HELLO", "cluster", "Sentinel"}[r]
 }
 
-// Hostile is a server that hands each call on to a real Redis and its answer back, but for those of one call, which it
-// answers as its fault says. So it does all that clients need until they make that call.
+// Hostile is a server that forwards calls to a real Redis and returns its answers. Only one call
+// gets the answer of its fault. So clients get what they need until they make that call.
 type Hostile struct {
 	listener net.Listener
 	upstream string
@@ -60,12 +60,13 @@ type Hostile struct {
 	fault  Fault
 	calls  map[string]int
 	faults int
-	conns  map[net.Conn]struct{} // nil: closed
+	conns  map[net.Conn]struct{} // nil after Close
 	served sync.WaitGroup
 	closed chan struct{}
 }
 
-// RunHostile runs a Hostile server on a free loopback port in front of the Redis at an address, until it is closed.
+// RunHostile runs a Hostile server on a free loopback port in front of the Redis at upstream, until
+// Close.
 func RunHostile(upstream string, role Role, fault Fault) (*Hostile, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
@@ -79,7 +80,7 @@ func RunHostile(upstream string, role Role, fault Fault) (*Hostile, error) {
 	return h, nil
 }
 
-// StartHostile is RunHostile until the test ends.
+// StartHostile does what RunHostile does, until the test ends.
 func StartHostile(tb testing.TB, upstream string, role Role, fault Fault) *Hostile {
 	tb.Helper()
 	h, err := RunHostile(upstream, role, fault)
@@ -90,7 +91,7 @@ func StartHostile(tb testing.TB, upstream string, role Role, fault Fault) *Hosti
 	return h
 }
 
-// Addr is where it listens, as host:port.
+// Addr returns the address of the server as host:port.
 func (h *Hostile) Addr() string { return h.listener.Addr().String() }
 
 // Misbehave replaces the fault, from the next call on.
@@ -100,21 +101,21 @@ func (h *Hostile) Misbehave(fault Fault) {
 	h.fault = fault
 }
 
-// Calls are the names of what it was asked so far, sorted.
+// Calls returns the names of all calls so far, sorted.
 func (h *Hostile) Calls() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Sorted(maps.Keys(h.calls))
 }
 
-// Misbehaved is how many calls it answered as its fault says.
+// Misbehaved returns how many calls got the answer of the fault.
 func (h *Hostile) Misbehaved() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.faults
 }
 
-// Close ends all connections and returns when nothing of the server is left.
+// Close closes all connections and waits until the server has ended.
 func (h *Hostile) Close() {
 	h.mu.Lock()
 	conns := h.conns
@@ -147,7 +148,7 @@ func (h *Hostile) accept() {
 	}
 }
 
-// admit takes note of a connection, to end it when the server is closed; false: it is.
+// admit registers a connection, so that Close can end it. It returns false if the server is closed.
 func (h *Hostile) admit(conn net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -164,7 +165,7 @@ func (h *Hostile) dismiss(conn net.Conn) {
 	delete(h.conns, conn)
 }
 
-// serve answers the calls of one client, until it or the server goes.
+// serve answers the calls of one client until either side closes.
 func (h *Hostile) serve(client net.Conn) {
 	redis, err := net.Dial("tcp", h.upstream)
 	if err != nil || !h.admit(redis) {
@@ -190,7 +191,7 @@ func (h *Hostile) serve(client net.Conn) {
 	}
 }
 
-// due says whether the fault concerns a call, and takes note of both.
+// due records a call and reports whether the fault applies to it.
 func (h *Hostile) due(call string) (Way, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,12 +9,13 @@ import (
 	"strings"
 )
 
-// waysOfSome are answers that only some calls can have: of the right form, with something in them that is odd.
+// waysOfSome are answers that only some calls can have. Their form is right, but something in them
+// is odd.
 func waysOfSome() []Way {
 	return slices.Concat(waysOfInfo(), waysOfCluster(), waysOfSentinel(), waysOfSubscription(), waysOfFunctions())
 }
 
-// info is an INFO that has what its readers need.
+// info is a reply to INFO with all fields that clients need.
 const info = "# Server\r\nredis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:0123456789012345678901234567890123456789\r\n" +
 	"uptime_in_seconds:1000\r\n# Replication\r\nrole:master\r\nmaster_replid:9876543210987654321098765432109876543210\r\n" +
 	"master_replid2:0000000000000000000000000000000000000000\r\n"
@@ -140,13 +141,13 @@ func waysOfFunctions() []Way {
 	}
 }
 
-// functionWay concerns both ways to call a function.
+// functionWay applies a way to both commands that call a function.
 func functionWay(way Way, function string) Way {
 	way.Calls = []string{"FCALL " + function, "FCALL_RO " + function}
 	return way
 }
 
-// manyOperations are figures of a million operations, each another.
+// manyOperations returns figures of a million different operations.
 func manyOperations() Way {
 	return Way{Name: "10^6 operations of different names", answer: func(e *exchange) error {
 		if err := e.stream("*2000000\r\n", "", 0); err != nil {

@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// errSilent ends a conversation without ending the connection: the client hears nothing more.
-var errSilent = errors.New("the rest is silence")
+// errSilent ends a conversation and keeps the connection open. The client receives nothing more.
+var errSilent = errors.New("no further answers")
 
 // errGone ends a conversation and the connection.
 var errGone = errors.New("the server is gone")
 
-// conversation is one connection of a Hostile server, with the one to Redis that is behind it.
+// conversation is one connection of a Hostile server, with its connection to Redis.
 type conversation struct {
 	server  *Hostile
 	client  net.Conn
 	redis   net.Conn
-	replies chan []byte   // of Redis, while one is awaited
-	over    chan struct{} // closed when the client is gone
+	replies chan []byte   // of Redis, while a call waits for one
+	over    chan struct{} // closed when the client has disconnected
 
 	mu      sync.Mutex
-	awaited int // replies of Redis
+	awaited int // the number of replies that calls wait for
 }
 
-// answer answers one call. Without an error the conversation goes on.
+// answer answers one call. If it returns no error, the conversation continues.
 func (c *conversation) answer(request []string) error {
 	call := callOf(request)
 	if way, due := c.server.due(call); due {
@@ -46,7 +46,7 @@ func (c *conversation) answer(request []string) error {
 	return c.write(reply)
 }
 
-// forward has Redis answer a call.
+// forward sends a call to Redis and returns the reply.
 func (c *conversation) forward(request []string) ([]byte, error) {
 	c.mu.Lock()
 	c.awaited++
@@ -65,7 +65,8 @@ func (c *conversation) forward(request []string) ([]byte, error) {
 	}
 }
 
-// relay hands each reply of Redis to who awaits it, and to the client what nobody does: messages and pushes.
+// relay passes each reply of Redis to the call that waits for it. Messages and pushes go to the
+// client.
 func (c *conversation) relay() {
 	defer close(c.replies)
 	replies := bufio.NewReader(c.redis)
@@ -103,14 +104,14 @@ func (c *conversation) write(reply []byte) error {
 	return err
 }
 
-// exchange is a call that is to be answered in a way of its own.
+// exchange is a call to which the fault applies.
 type exchange struct {
 	*conversation
 
 	request []string
 }
 
-// real is what Redis, or a well-behaved server of the role, answers.
+// real returns the answer of Redis, or of a well-behaved server of the role.
 func (e *exchange) real() ([]byte, error) {
 	if reply, own := e.server.ownAnswer(callOf(e.request)); own {
 		return []byte(reply), nil
@@ -118,7 +119,7 @@ func (e *exchange) real() ([]byte, error) {
 	return e.forward(e.request)
 }
 
-// pause returns errGone where the server was closed meanwhile.
+// pause waits for a duration. It returns errGone if the server is closed meanwhile.
 func (e *exchange) pause(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -131,16 +132,17 @@ func (e *exchange) pause(d time.Duration) error {
 }
 
 const (
-	// most bounds what one answer takes: far more than anybody should read.
+	// most limits the bytes of one answer to far more than any client should read.
 	most = 1 << 30
-	// brisk is how much of an answer comes as fast as it is read. The rest comes slower, so that a server which never ends
-	// leaves the machine to those whom it is to disturb.
+	// brisk is how many bytes of an answer are sent at full speed. The rest is sent slower, so that
+	// an endless answer leaves CPU time to the tests.
 	brisk      = 64 << 20
 	briskPiece = 256 << 10
 	slowPause  = 10 * time.Millisecond
 )
 
-// stream writes a beginning, then a piece again and again, so many times or until much is written.
+// stream writes a beginning, then a piece repeatedly: the given number of times, or until the
+// limit.
 func (e *exchange) stream(beginning, piece string, times int) error {
 	out := bufio.NewWriterSize(e.client, 1<<16)
 	if _, err := io.WriteString(out, beginning); err != nil {

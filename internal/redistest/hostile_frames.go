@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// families are commands that are told apart by their first argument.
+// families are the commands whose first argument tells them apart.
 var families = map[string]bool{"ACL": true, "CLIENT": true, "CLUSTER": true, "CONFIG": true, "FUNCTION": true, "SENTINEL": true}
 
 // callOf names a request: the command, with its subcommand or the name of the function.
@@ -30,7 +30,7 @@ func callOf(request []string) string {
 	}
 }
 
-// readRequest reads a call as clients send it, an array of strings.
+// readRequest reads a call, which clients send as an array of strings.
 func readRequest(r *bufio.Reader) ([]string, error) {
 	count, err := readHeader(r, '*')
 	if err != nil {
@@ -58,7 +58,7 @@ func readHeader(r *bufio.Reader, kind byte) (int, error) {
 	}
 	number, err := strconv.Atoi(strings.TrimSpace(line[1:]))
 	if line[0] != kind || err != nil || kind == '*' && number < 1 {
-		return 0, fmt.Errorf("a request that begins with %q", line)
+		return 0, fmt.Errorf("unexpected start of a request: %q", line)
 	}
 	return number, nil
 }
@@ -72,7 +72,7 @@ func encodeRequest(request []string) []byte {
 	return b.Bytes()
 }
 
-// readFrame returns the bytes of one reply of Redis, which is trusted.
+// readFrame returns the bytes of one reply. It trusts Redis.
 func readFrame(r *bufio.Reader) ([]byte, error) {
 	var frame bytes.Buffer
 	for open := 1; open > 0; open-- {

@@ -11,7 +11,8 @@ import (
 // SentinelMaster is the name under which a Hostile Sentinel watches itself.
 const SentinelMaster = "main"
 
-// ownAnswer is what the server answers to a call that it does not hand on: about itself, as its role wants.
+// ownAnswer returns the answer to a call about the server itself, as its role requires. Such calls
+// are not forwarded.
 func (h *Hostile) ownAnswer(call string) (reply string, own bool) {
 	host, port, _ := net.SplitHostPort(h.Addr())
 	switch {
@@ -28,7 +29,7 @@ func (h *Hostile) ownAnswer(call string) (reply string, own bool) {
 	}
 }
 
-// slotsReply is a CLUSTER SLOTS of one node.
+// slotsReply returns the reply to CLUSTER SLOTS of one node.
 func slotsReply(first, last int, host, port string) string {
 	return arrayOf(shardOf(first, last, host, port))
 }

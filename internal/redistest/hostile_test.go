@@ -63,7 +63,7 @@ func TestHostileServerMisbehavesInItsCallAlone(t *testing.T) {
 	}
 }
 
-// A table that lacks a way tests nothing by it.
+// Each way has a name of its own and answers, and some calls have further ways.
 func TestEachCallIsAnsweredInEachWay(t *testing.T) {
 	upstream, request := Start(t).Addr(), "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
 	names := map[string]bool{}

@@ -66,7 +66,7 @@ func (e *exchange) drip(reply []byte) error {
 	return nil
 }
 
-// push is what Redis sends by itself.
+// push is a message that Redis sends without a request.
 const push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n"
 
 // waysOfOrder send more than the answer.
@@ -83,7 +83,7 @@ func waysOfOrder() []Way {
 	}
 }
 
-// before is the real answer after something else.
+// before sends something else before the real answer.
 func before(name, piece string, times int) Way {
 	return Way{Name: name, answer: func(e *exchange) error {
 		if err := e.stream("", piece, times); err != nil {

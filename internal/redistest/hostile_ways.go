@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// Canary is in what Hostile servers answer in place of a service that is no Redis. It stands for a secret of that
-// service, so nothing may show it.
+// Canary is in the answers of Hostile servers that imitate a service other than Redis. It stands
+// for a secret of that service, so it must never be shown.
 const Canary = "token=canary"
 
-// odd is text that nobody may show as it is: it moves the cursor of a terminal, and is no UTF-8.
+// odd is text that must not be shown as it is: it moves the cursor of a terminal, and is not UTF-8.
 const odd = "\x1b[31m\x00\x07\x9b\xff"
 
 // Way is a way to answer a call.
 type Way struct {
 	Name string
-	// Calls that can be answered so; none: all.
+	// Calls that can have this answer. Empty means all.
 	Calls []string
 
 	redirects bool
 	answer    func(*exchange) error
 }
 
-// Faults are all ways to misbehave in each of the calls.
+// Faults returns all ways to misbehave in each of the calls.
 func Faults(calls []string) []Fault {
 	var faults []Fault
 	ways := slices.Concat(waysOfEach(), waysOfSome())
@@ -40,11 +40,12 @@ func Faults(calls []string) []Fault {
 	return faults
 }
 
-// Roles are all roles, those first whose clients make the calls that others make, too.
+// Roles returns all roles. A role follows those with which it shares calls.
 func Roles() []Role { return []Role{Standalone, WithoutHello, ClusterNode, Sentinel} }
 
-// FaultsOf are the faults that servers of each role can have, given the calls that they are asked. A fault that is the same
-// whatever the role is that of the first one; redirections are of a cluster's nodes again, as their clients follow them.
+// FaultsOf returns the faults that servers of each role can have, given the calls that they
+// receive. A call that several roles receive counts for the first one only. Redirections also count
+// for cluster nodes, because only their clients follow them.
 func FaultsOf(calls map[Role][]string) map[Role][]Fault {
 	faults, met := map[Role][]Fault{}, map[string]bool{}
 	for _, role := range Roles() {
@@ -58,8 +59,8 @@ func FaultsOf(calls map[Role][]string) map[Role][]Fault {
 	return faults
 }
 
-// Sample is one in so many faults, so that each call is met by some ways and each way by some calls; but all faults that
-// only some calls can have.
+// Sample returns one in oneIn faults, so that each call and each way occur in some of them. It
+// keeps all faults that only some calls can have.
 func Sample(faults []Fault, oneIn int) []Fault {
 	var sample []Fault
 	for i, fault := range faults {
@@ -70,17 +71,17 @@ func Sample(faults []Fault, oneIn int) []Fault {
 	return sample
 }
 
-// whole is a reply after which the conversation goes on.
+// whole returns a reply after which the conversation continues.
 func whole(name, reply string, calls ...string) Way {
 	return Way{Name: name, Calls: calls, answer: func(e *exchange) error { return e.write([]byte(reply)) }}
 }
 
-// broken is a reply after which there is silence.
+// broken returns a reply after which the server is silent.
 func broken(name, reply string) Way {
 	return streamed(name, reply, "", 0)
 }
 
-// streamed is a reply that repeats a piece, after which there is silence.
+// streamed returns a reply that repeats a piece and then falls silent.
 func streamed(name, beginning, piece string, times int, calls ...string) Way {
 	return Way{Name: name, Calls: calls, answer: func(e *exchange) error {
 		if err := e.stream(beginning, piece, times); err != nil {
@@ -93,9 +94,9 @@ func streamed(name, beginning, piece string, times int, calls ...string) Way {
 const (
 	endless = most
 	million = 1_000_000
-	// slow is what a store may take that answers each call in the end.
+	// slow is a delay that the operator must accept from a store that answers each call.
 	slow = 1500 * time.Millisecond
-	// dripInterval is between two bytes of an answer that comes a byte at a time.
+	// dripInterval is the pause between two bytes of a slow answer.
 	dripInterval = 20 * time.Millisecond
 )
 
@@ -103,7 +104,7 @@ func waysOfEach() []Way {
 	return slices.Concat(waysOfLength(), waysOfType(), waysOfText(), waysOfTime(), waysOfOrder())
 }
 
-// waysOfLength claim or send more than anybody wants.
+// waysOfLength claim to send, or send, more than any client wants.
 func waysOfLength() []Way {
 	chunk := strings.Repeat("x", 1<<14)
 	return []Way{
@@ -137,7 +138,7 @@ func waysOfLength() []Way {
 	}
 }
 
-// waysOfType answer something else than is expected, well-formed or not.
+// waysOfType answer with another type than expected, well-formed or not.
 func waysOfType() []Way {
 	return []Way{
 		whole("nil", "$-1\r\n"), whole("nil array", "*-1\r\n"), whole("null", "_\r\n"),
@@ -160,7 +161,7 @@ func waysOfType() []Way {
 	}
 }
 
-// waysOfText answer errors and what services that are no Redis say.
+// waysOfText answer with errors, or like services that are not Redis.
 func waysOfText() []Way {
 	return []Way{
 		broken("HTTP", "HTTP/1.1 400 Bad Request "+Canary+"\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+Canary+"\r\n"),

@@ -28,20 +28,21 @@ const (
 
 var errPortTaken = errors.New("port is taken")
 
-// launch says how to start a redis-server; run fills in the ports that it chose.
+// launch says how to start a redis-server. run fills in the ports that it chose.
 type launch struct {
 	dir     string
 	port    int // 0: any
-	busPort int // of a cluster node
+	busPort int // of a node of a cluster
 	cluster bool
 	tls     *Certificates // nil: without TLS
-	// sentinel, if not nil, writes the configuration of a Sentinel that listens as the directives say, and returns its file.
+	// sentinel, if not nil, writes the configuration of a Sentinel with the given directives and
+	// returns the path of the file.
 	sentinel func(listening [][2]string) (string, error)
 	config   []string
 }
 
-// run starts the server and waits until it accepts connections. Another process may take a port between its choice
-// and its use: then another is chosen.
+// run starts the server and waits until it accepts connections. If another process takes a port
+// before the server does, run chooses another one.
 func (l *launch) run() (*process, error) {
 	if l.port != 0 {
 		return l.runOnce()
@@ -120,7 +121,7 @@ func (l *launch) args() []string {
 	return append(args, l.config...)
 }
 
-// listening are the directives, each with its value, that say where and how to listen.
+// listening returns the directives for ports and TLS, each with its value.
 func (l *launch) listening() [][2]string {
 	if l.tls != nil {
 		return l.tls.directives(l.port)
@@ -128,8 +129,9 @@ func (l *launch) listening() [][2]string {
 	return [][2]string{{"port", strconv.Itoa(l.port)}}
 }
 
-// freePort looks below the ports that systems hand to outgoing connections. A client that keeps dialling a killed
-// server's port among those would sooner or later be given it as its own, connect to itself and hold it.
+// freePort chooses ports below those that systems use for outgoing connections. Above that limit, a
+// client that retries the port of a killed server could get it as its own. It would then connect to
+// itself and block the port.
 func freePort() (int, error) {
 	for range portAttempts {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
@@ -138,18 +140,18 @@ func freePort() (int, error) {
 			return port, listener.Close()
 		}
 	}
-	return 0, fmt.Errorf("no free port on %s, looked %d times between %d and %d", loopback, portAttempts, lowestPort, highestPort)
+	return 0, fmt.Errorf("no free port on %s after %d attempts between %d and %d", loopback, portAttempts, lowestPort, highestPort)
 }
 
-// process is one life of a server.
+// process is one run of a server.
 type process struct {
 	cmd    *exec.Cmd
 	log    logBuffer
-	exited chan struct{} // closed when it is gone
+	exited chan struct{} // closed when the process has ended
 }
 
-// waitReady goes by the log, not by a connection: it holds whatever authentication the server wants, and never takes
-// another server on the same port for this one.
+// waitReady reads the log instead of connecting. That works with all kinds of authentication, and
+// does not mistake another server on the same port for this one.
 func (p *process) waitReady(port int) error {
 	select {
 	case <-p.log.ready:
@@ -167,16 +169,16 @@ func (p *process) waitReady(port int) error {
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails only when it is gone already
+	_ = p.cmd.Process.Kill() // fails only when it has already ended
 	<-p.exited
 }
 
-// logBuffer keeps what the server logs and closes ready when it says that it is.
+// logBuffer keeps the server's log and closes ready when the log says that the server is ready.
 type logBuffer struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
 	ready chan struct{}
-	says  string // when it is ready
+	says  string // the text to wait for
 	said  bool
 }
 

@@ -58,7 +58,7 @@ func TestPausedServerKeepsConnectionsAndAnswersLater(t *testing.T) {
 	select {
 	case err := <-answered:
 		t.Errorf("a paused server answered: %v", err)
-	case <-time.After(100 * time.Millisecond): // cannot be waited for: nothing is to happen
+	case <-time.After(100 * time.Millisecond): // there is no event to wait for, because nothing must happen
 	}
 
 	server.Resume()

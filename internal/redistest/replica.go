@@ -17,7 +17,8 @@ const (
 	replicationPoll    = 10 * time.Millisecond
 )
 
-// StartReplica runs a replica of a server until the test ends. It returns when it has all of the server's data.
+// StartReplica runs a replica of a server until the test ends. It returns when the replica has all
+// data.
 func StartReplica(tb testing.TB, primary *Server, config ...string) *Server {
 	tb.Helper()
 	config = append([]string{"--replicaof", fmt.Sprintf("%s %d", loopback, primary.launch.port)}, config...)
@@ -26,19 +27,19 @@ func StartReplica(tb testing.TB, primary *Server, config ...string) *Server {
 	return replica
 }
 
-// PauseReplication cuts a primary's replicas off, while all else goes on: what is written from now on reaches none of
-// them. It does so by the ACL of the default user, as which replicas log in.
+// PauseReplication disconnects a primary's replicas. Later writes reach none of them, while
+// everything else works. It changes the ACL of the default user, which replicas log in with.
 func (s *Server) PauseReplication() {
 	s.do("ACL", "SETUSER", "default", "-psync", "-sync")
 	s.do("CLIENT", "KILL", "TYPE", "replica")
 	s.wait("has no replica", func(info string) bool { return strings.Contains(info, "connected_slaves:0") })
 }
 
-// ResumeReplication lets replicas connect again. SYNC stays forbidden: a replica that was refused a PSYNC tries it next,
-// and one that is admitted so never tells what it has.
+// ResumeReplication lets replicas connect again. SYNC stays forbidden. A replica whose PSYNC was
+// refused would try SYNC next, and then never report its offset.
 func (s *Server) ResumeReplication() { s.do("ACL", "SETUSER", "default", "+psync") }
 
-// WaitReplicated waits until all that was written has reached every replica that is connected.
+// WaitReplicated waits until all writes have reached every connected replica.
 func (s *Server) WaitReplicated() {
 	s.wait("has replicas that have everything", func(info string) bool {
 		offset := field(info, "master_repl_offset")
@@ -47,18 +48,18 @@ func (s *Server) WaitReplicated() {
 	})
 }
 
-// cutOffFor is for how long a replica has not heard of its primary.
+// cutOffFor returns how long ago a replica last heard from its primary.
 func (s *Server) cutOffFor() time.Duration {
 	client := s.newClient("", "")
 	defer func() { _ = client.Close() }()
 	seconds, err := strconv.Atoi(field(client.Info(context.Background(), "replication").Val(), "master_link_down_since_seconds"))
 	if err != nil {
-		return 0 // it is connected, or not even there
+		return 0 // it is connected, or not running
 	}
 	return time.Duration(seconds+1) * time.Second
 }
 
-// wait waits until INFO replication says what is wanted.
+// wait waits until INFO replication meets a condition.
 func (s *Server) wait(what string, done func(info string) bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), replicationTimeout)
 	defer cancel()

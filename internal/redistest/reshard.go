@@ -12,24 +12,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// moveTimeoutMs bounds the migration of a slot's keys.
+// moveTimeoutMs limits the migration of a slot's keys.
 const moveTimeoutMs = 10_000
 
-// move is of a hash slot, from one server to another.
+// move moves a hash slot from one server to another.
 type move struct {
 	c        *Cluster
 	slot     int
 	from, to *Server
 }
 
-// MoveSlot moves the hash slot of a key, with all that is in it, to another server of the cluster, as a
-// reshard does. Clients find out by themselves.
+// MoveSlot moves the hash slot of a key, with its content, to another server of the cluster. Clients
+// learn of it from redirections, as after any such move.
 func (c *Cluster) MoveSlot(key string) {
 	c.tb.Helper()
 	c.MoveSlotTo(key, c.neighbour(c.Owner(key)))
 }
 
-// MoveSlotTo is MoveSlot to a given server.
+// MoveSlotTo does what MoveSlot does, to a given server.
 func (c *Cluster) MoveSlotTo(key string, to *Server) {
 	c.tb.Helper()
 	m := c.beginMove(key, to)
@@ -42,13 +42,14 @@ func (c *Cluster) MoveSlotTo(key string, to *Server) {
 	}
 }
 
-// BeginMove is MoveSlot that got stuck: clients are sent to the other server, one call at a time, for what is not where it was.
+// BeginMove starts to move the hash slot of a key and leaves the move unfinished. For missing keys,
+// servers redirect single calls to the other server.
 func (c *Cluster) BeginMove(key string) {
 	c.tb.Helper()
 	c.beginMove(key, c.neighbour(c.Owner(key)))
 }
 
-// Owner is the server that has the hash slot of a key.
+// Owner returns the server that has the hash slot of a key.
 func (c *Cluster) Owner(key string) *Server {
 	c.tb.Helper()
 	slot := int(c.servers[0].ask("CLUSTER", "KEYSLOT", key).(int64))
@@ -61,7 +62,7 @@ func (c *Cluster) Owner(key string) *Server {
 			return c.primaryOf(shard)
 		}
 	}
-	c.tb.Fatalf("nobody has hash slot %d", slot)
+	c.tb.Fatalf("no server has hash slot %d", slot)
 	return nil
 }
 
@@ -74,7 +75,7 @@ func (c *Cluster) primaryOf(shard redis.ClusterShard) *Server {
 			}
 		}
 	}
-	c.tb.Fatalf("no server of the cluster is a primary of %+v", shard)
+	c.tb.Fatalf("no server of the cluster is the primary of %+v", shard)
 	return nil
 }
 

@@ -16,33 +16,34 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// MasterName is what the Sentinels of a SentinelGroup call their primary.
+// MasterName is the name that the Sentinels of a SentinelGroup use for their primary.
 const MasterName = "main"
 
 const (
-	sentinelDownAfter       = 500    // ms without an answer until a server counts as down that is to be replaced
-	sentinelPatience        = 30_000 // the same else: a machine that is very busy is no reason for a failover
+	sentinelDownAfter       = 500    // ms without an answer until a failover that a test wants
+	sentinelPatience        = 30_000 // the same otherwise, because a busy machine must not cause a failover
 	sentinelFailoverTimeout = 5000
 	failoverTimeout         = 60 * time.Second
 	failoverPoll            = 20 * time.Millisecond
 )
 
-// SentinelGroup is a primary and its replicas, watched by Sentinels that promote a replica within seconds when the
-// primary is gone.
+// SentinelGroup is a primary and its replicas with Sentinels. If the primary ends, the Sentinels
+// promote a replica within seconds.
 type SentinelGroup struct {
 	tb        testing.TB
 	servers   []*Server // the first was the primary at the start
 	sentinels []*Server
 }
 
-// StartSentinel runs a primary, its replicas and Sentinels on loopback until the test ends. It returns when all know
-// of each other. config are further directives of the servers.
+// StartSentinel runs a primary, its replicas and Sentinels on loopback until the test ends. It
+// returns when they all know each other. config holds further directives for the servers.
 func StartSentinel(tb testing.TB, replicas, sentinels int, config ...string) *SentinelGroup {
 	tb.Helper()
 	return startSentinelGroup(tb, Start(tb, config...), replicas, sentinels, config)
 }
 
-// StartSentinelTLS is StartSentinel of servers as those of StartTLS, which also speak TLS with each other.
+// StartSentinelTLS does what StartSentinel does, with the TLS of StartTLS. The servers use it among
+// themselves, too.
 func StartSentinelTLS(tb testing.TB, certificates *Certificates, replicas, sentinels int) *SentinelGroup {
 	tb.Helper()
 	return startSentinelGroup(tb, StartTLS(tb, certificates), replicas, sentinels, nil)
@@ -68,7 +69,7 @@ func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 	return start(tb, launch{dir: dir, tls: primary.launch.tls, sentinel: func(listening [][2]string) (string, error) {
 		file := filepath.Join(dir, "sentinel.conf")
 		if _, err := os.Stat(file); err == nil {
-			return file, nil // a Sentinel that is restarted remembers
+			return file, nil // a restarted Sentinel reads its former state
 		}
 		config := fmt.Sprintf("bind %[1]s\ndir %[2]s\nsentinel monitor %[3]s %[1]s %[4]d %[5]d\n"+
 			"sentinel down-after-milliseconds %[3]s %[6]d\nsentinel failover-timeout %[3]s %[7]d\n",
@@ -80,7 +81,7 @@ func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 	}})
 }
 
-// Addrs is where the Sentinels listen, each as host:port.
+// Addrs returns the addresses of the Sentinels as host:port.
 func (g *SentinelGroup) Addrs() []string {
 	addrs := make([]string, len(g.sentinels))
 	for i, sentinel := range g.sentinels {
@@ -89,10 +90,10 @@ func (g *SentinelGroup) Addrs() []string {
 	return addrs
 }
 
-// Servers are the Redis servers, whatever their role.
+// Servers returns the Redis servers of all roles.
 func (g *SentinelGroup) Servers() []*Server { return g.servers }
 
-// Replicas are the servers but the primary.
+// Replicas returns all servers except the primary.
 func (g *SentinelGroup) Replicas() (replicas []*Server) {
 	g.tb.Helper()
 	primary := g.Primary()
@@ -104,10 +105,10 @@ func (g *SentinelGroup) Replicas() (replicas []*Server) {
 	return replicas
 }
 
-// Sentinels are the Sentinels' processes.
+// Sentinels returns the servers that run the Sentinels.
 func (g *SentinelGroup) Sentinels() []*Server { return g.sentinels }
 
-// Client returns a new client of whatever server is the primary. It is closed when the test ends.
+// Client returns a new client, which follows the primary. It is closed when the test ends.
 func (g *SentinelGroup) Client() *redis.Client {
 	options := &redis.FailoverOptions{
 		MasterName: MasterName, SentinelAddrs: g.Addrs(), ContextTimeoutEnabled: true, // which applications need
@@ -120,7 +121,7 @@ func (g *SentinelGroup) Client() *redis.Client {
 	return client
 }
 
-// Primary is the server that the first Sentinel calls the primary.
+// Primary returns the server that the first Sentinel considers the primary.
 func (g *SentinelGroup) Primary() *Server {
 	g.tb.Helper()
 	primary, err := g.primary(context.Background())
@@ -130,7 +131,8 @@ func (g *SentinelGroup) Primary() *Server {
 	return primary
 }
 
-// Failover kills the primary and returns the one that was promoted, once all Sentinels name it and it takes writes.
+// Failover kills the primary and returns the promoted server, once all Sentinels name it and it
+// accepts writes.
 func (g *SentinelGroup) Failover() *Server {
 	g.tb.Helper()
 	before := g.Primary()
@@ -139,8 +141,8 @@ func (g *SentinelGroup) Failover() *Server {
 	return g.successor(before)
 }
 
-// Rejoin starts a server that Failover killed again, as a replica of the present primary, and returns when the next
-// failover can come.
+// Rejoin restarts a server that Failover killed, as a replica of the present primary. It returns
+// when the next failover is possible.
 func (g *SentinelGroup) Rejoin(former *Server) {
 	g.tb.Helper()
 	primary := g.Primary()
@@ -150,8 +152,8 @@ func (g *SentinelGroup) Rejoin(former *Server) {
 	g.await("the Sentinels know that it is back", g.settled)
 }
 
-// admitLaggards makes the Sentinels as impatient as they can be and yet promote replicas that were cut off for as long as
-// these are: they promote none that was cut off for more than ten times what they wait for an answer.
+// admitLaggards sets the shortest timeout with which the Sentinels still promote these replicas.
+// They refuse a replica that was disconnected for more than ten times this timeout.
 func (g *SentinelGroup) admitLaggards(primary *Server) {
 	downAfter := sentinelDownAfter
 	for _, server := range g.servers {
@@ -162,15 +164,16 @@ func (g *SentinelGroup) admitLaggards(primary *Server) {
 	g.waitForAnswers(downAfter)
 }
 
-// waitForAnswers says for how many milliseconds the Sentinels do so.
+// waitForAnswers sets the milliseconds that the Sentinels wait for an answer of a server.
 func (g *SentinelGroup) waitForAnswers(downAfter int) {
 	for _, sentinel := range g.sentinels {
 		sentinel.do("SENTINEL", "SET", MasterName, "down-after-milliseconds", strconv.Itoa(downAfter))
 	}
 }
 
-// Split parts the primary from its replicas and the Sentinels, as a network would, and returns it when they have promoted
-// another. Clients that log in as another user than the default one reach it still.
+// Split disconnects the primary from its replicas and the Sentinels, as a network failure would. It
+// returns the former primary when another server is promoted. Clients can still reach the former
+// primary if they log in as another user than default.
 func (g *SentinelGroup) Split() (former *Server) {
 	g.tb.Helper()
 	former = g.Primary()
@@ -181,7 +184,7 @@ func (g *SentinelGroup) Split() (former *Server) {
 	return former
 }
 
-// Heal ends what Split began. It returns when the former primary is a replica of the one that was promoted.
+// Heal reverses Split. It returns when the former primary is a replica of the promoted one.
 func (g *SentinelGroup) Heal(former *Server) {
 	g.tb.Helper()
 	former.do("ACL", "SETUSER", "default", "+ping", "+info")
@@ -189,7 +192,7 @@ func (g *SentinelGroup) Heal(former *Server) {
 	g.await("the former primary is a replica", func(ctx context.Context) error { return wantRole(ctx, former, "slave") })
 }
 
-// successor waits until all Sentinels name another primary, which takes writes.
+// successor waits until all Sentinels name another primary that accepts writes.
 func (g *SentinelGroup) successor(before *Server) (after *Server) {
 	g.tb.Helper()
 	g.await("another server is the primary", func(ctx context.Context) error {
@@ -198,7 +201,7 @@ func (g *SentinelGroup) successor(before *Server) (after *Server) {
 			return err
 		}
 		if after == before {
-			return fmt.Errorf("it is %s still", before.Addr())
+			return fmt.Errorf("it is still %s", before.Addr())
 		}
 		return wantRole(ctx, after, "master")
 	})
@@ -233,7 +236,7 @@ func (g *SentinelGroup) serverAt(port string) *Server {
 	return nil
 }
 
-// settled says that a failover would succeed.
+// settled returns an error unless a failover would succeed.
 func (g *SentinelGroup) settled(ctx context.Context) error {
 	for _, sentinel := range g.sentinels {
 		client := redis.NewSentinelClient(sentinel.options("", ""))
@@ -255,12 +258,12 @@ func wantRole(ctx context.Context, server *Server, want string) error {
 	defer func() { _ = client.Close() }()
 	info, err := client.Info(ctx, "replication").Result()
 	if err == nil && field(info, "role") != want {
-		err = fmt.Errorf("%s is no %s:\n%s", server.Addr(), want, info)
+		err = fmt.Errorf("%s is not a %s:\n%s", server.Addr(), want, info)
 	}
 	return err
 }
 
-// await tries until there is no error.
+// await retries until there is no error.
 func (g *SentinelGroup) await(what string, try func(context.Context) error) {
 	g.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), failoverTimeout)

@@ -18,26 +18,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Server is a redis-server process that can be killed, restarted, paused and resumed. Its methods may be called
-// concurrently. They fail the test that started it; a server of Run panics instead.
+// Server is a redis-server process that tests can kill, restart, pause and resume. Its methods may
+// be called concurrently. If they fail, they fail the test, or panic for a server of Run.
 type Server struct {
 	launch launch
-	tb     testing.TB // nil: started by Run
+	tb     testing.TB // nil if Run started it
 
 	mu      sync.Mutex
-	process *process // nil: killed
+	process *process // nil after Kill
 }
 
-// Start runs a redis-server on a free loopback port, without persistence, until the test ends. config are further
-// directives as on the command line, for example "--maxmemory", "10mb". It fails the test when the server does not
-// come up, and shows its log when the test fails. With -short it skips the test.
+// Start runs a redis-server on a free loopback port, without persistence, until the test ends.
+// config holds further directives as on the command line, for example "--maxmemory", "10mb". Start
+// fails the test if the server does not start, and shows its log if the test fails. It skips the
+// test if -short is set.
 func Start(tb testing.TB, config ...string) *Server {
 	tb.Helper()
 	return start(tb, launch{dir: tb.TempDir(), config: config})
 }
 
-// Run runs a redis-server as Start does, for programs that are not tests: until ctx is done or Kill is called, in
-// dir (created when missing), on port (0: a free one).
+// Run runs a redis-server as Start does, for programs that are not tests. The server ends when ctx
+// is done or Kill is called. dir is created if it does not exist, and port 0 means a free port.
 func Run(ctx context.Context, dir string, port int, config ...string) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("creating the directory of redis-server: %w", err)
@@ -69,16 +70,17 @@ func start(tb testing.TB, l launch) *Server {
 	return server
 }
 
-// Addr is where the server listens, as host:port. It stays the same over restarts.
+// Addr returns the address of the server as host:port. Restarts do not change it.
 func (s *Server) Addr() string {
 	return net.JoinHostPort(loopback, strconv.Itoa(s.launch.port))
 }
 
-// Client returns a new client of the server, without credentials (to a server with TLS, with the client's certificate).
-// It is closed when the test ends; for a server of Run, by the caller.
+// Client returns a new client of the server without credentials. To a server with TLS, it shows the
+// client's certificate. The client is closed when the test ends. Callers of Run close it
+// themselves.
 func (s *Server) Client() *redis.Client { return s.ClientAs("", "") }
 
-// ClientAs returns a new client as Client does, which logs in as a user of the ACL.
+// ClientAs does what Client does, and logs in as a user of the ACL.
 func (s *Server) ClientAs(username, password string) *redis.Client {
 	client := s.newClient(username, password)
 	if s.tb != nil {
@@ -99,15 +101,16 @@ func (s *Server) options(username, password string) *redis.Options {
 	return options
 }
 
-// AddUser makes a user of the ACL, with rules as for ACL SETUSER, such as "~cw:{shop/*", "+@all". A restart forgets it.
+// AddUser creates a user of the ACL, with rules as for ACL SETUSER, such as "~cw:{shop/*", "+@all".
+// A restart removes the user.
 func (s *Server) AddUser(username, password string, rules ...string) {
 	s.do(append([]string{"ACL", "SETUSER", username, "on", ">" + password}, rules...)...)
 }
 
-// Save writes a snapshot, which later restarts begin with.
+// Save writes a snapshot, which restarts load.
 func (s *Server) Save() { s.do("SAVE") }
 
-// StartFromSnapshot runs another server, which begins with a copy of what was saved last, until the test ends.
+// StartFromSnapshot runs another server with a copy of the last snapshot until the test ends.
 func (s *Server) StartFromSnapshot() *Server {
 	s.tb.Helper()
 	dir := s.tb.TempDir()
@@ -117,10 +120,10 @@ func (s *Server) StartFromSnapshot() *Server {
 	return start(s.tb, launch{dir: dir})
 }
 
-// PauseWrites holds up all calls that may write, for a minute.
+// PauseWrites delays all calls that may write, for a minute.
 func (s *Server) PauseWrites() { s.do("CLIENT", "PAUSE", "60000", "WRITE") }
 
-// Kill ends the server with SIGKILL and waits until it is gone. All that was not saved is lost. Killing it again does
+// Kill ends the server with SIGKILL and waits for its end. Unsaved data is lost. Repeated calls do
 // nothing.
 func (s *Server) Kill() {
 	s.mu.Lock()
@@ -131,8 +134,8 @@ func (s *Server) Kill() {
 	}
 }
 
-// Restart kills the server if it runs and starts it again on the same port: with what was saved last, else empty. It
-// returns when the server answers.
+// Restart kills the server if it runs, and starts it again on the same port. It loads the last
+// snapshot, if there is one. Restart returns when the server answers.
 func (s *Server) Restart() {
 	s.Kill()
 	if err := s.start(); err != nil {
@@ -140,13 +143,13 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the server with SIGSTOP: connections stay open, nothing is answered.
+// Pause stops the server with SIGSTOP. Connections stay open, but calls get no answer.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
-// do runs a command and fails the test where that fails.
+// do runs a command and fails the test on an error.
 func (s *Server) do(args ...string) {
 	client := s.newClient("", "")
 	defer func() { _ = client.Close() }()
@@ -173,7 +176,7 @@ func (s *Server) start() error {
 func (s *Server) signal(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := errors.New("it was killed: call Restart first")
+	err := errors.New("the server was killed: call Restart first")
 	if s.process != nil {
 		err = s.process.cmd.Process.Signal(sig)
 	}

@@ -23,10 +23,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ServerName is the name in the certificate of a server with TLS, beside its address.
+// ServerName is a name in the certificate of a server with TLS, beside its address.
 const ServerName = "redis.test"
 
-// Certificates are PEM files of an authority, of a server that it vouches for, and of a client that another one vouches for.
+// Certificates are PEM files: an authority, a server's certificate that it issued, and a client's
+// certificate from another authority.
 type Certificates struct {
 	CAFile                        string
 	ServerCertFile, ServerKeyFile string
@@ -40,20 +41,21 @@ type Certificates struct {
 	client      tls.Certificate
 }
 
-// NewCertificates makes authorities and certificates that are valid for an hour.
+// NewCertificates creates authorities and certificates that are valid for an hour.
 func NewCertificates(tb testing.TB) *Certificates {
 	tb.Helper()
 	ca := newAuthority(tb)
 	c := &Certificates{tb: tb, ca: ca, CAFile: ca.file(), authorities: x509.NewCertPool()}
 	c.authorities.AddCert(ca.certificate)
-	// Servers of a cluster, replicas and Sentinels are clients of each other.
+	// Servers of a cluster, replicas and Sentinels also connect to each other as clients.
 	c.ServerCertFile, c.ServerKeyFile = ca.issue("server", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 	c.TrustFile = filepath.Join(tb.TempDir(), "trusted.crt")
 	c.renewClient()
 	return c
 }
 
-// renewClient makes a client's certificate of an authority of its own, the only one to be trusted beside that of servers.
+// renewClient issues a client's certificate from a new authority. Servers then trust only that one
+// and the authority of servers.
 func (c *Certificates) renewClient() {
 	ca := newAuthority(c.tb)
 	c.ClientCertFile, c.ClientKeyFile = ca.issue("client", x509.ExtKeyUsageClientAuth)
@@ -67,11 +69,11 @@ func (c *Certificates) renewClient() {
 	}
 }
 
-// RenewClient replaces the client's certificate. From then on the servers refuse the one before, whose connections they
-// end. Sentinels are restarted for that.
+// RenewClient replaces the client's certificate. From then on, servers refuse the former one and
+// close its connections. Sentinels restart for that.
 func (c *Certificates) RenewClient(servers, sentinels []*Server) {
 	c.tb.Helper()
-	clients := make([]*redis.Conn, len(servers)) // with the certificate that is accepted still
+	clients := make([]*redis.Conn, len(servers)) // with the certificate that is still accepted
 	for i, server := range servers {
 		clients[i] = server.Client().Conn()
 		if err := clients[i].Ping(context.Background()).Err(); err != nil {
@@ -94,7 +96,7 @@ func (c *Certificates) RenewClient(servers, sentinels []*Server) {
 	}
 }
 
-// directives of a server, each with its value.
+// directives returns the directives of a server, each with its value.
 func (c *Certificates) directives(port int) [][2]string {
 	return [][2]string{
 		{"port", "0"},
@@ -107,7 +109,7 @@ func (c *Certificates) directives(port int) [][2]string {
 	}
 }
 
-// Config is what a client needs, its certificate included.
+// Config returns the configuration of a client, including its certificate.
 func (c *Certificates) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, RootCAs: c.authorities, ServerName: ServerName,
@@ -115,7 +117,7 @@ func (c *Certificates) Config() *tls.Config {
 	}
 }
 
-// StartTLS runs a redis-server as Start does, which speaks TLS only, and with clients that show a certificate.
+// StartTLS does what Start does, for a server that accepts only TLS with a client's certificate.
 func StartTLS(tb testing.TB, certificates *Certificates, config ...string) *Server {
 	tb.Helper()
 	return start(tb, launch{dir: tb.TempDir(), tls: certificates, config: config})
