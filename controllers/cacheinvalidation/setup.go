@@ -8,7 +8,6 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -43,14 +42,9 @@ func storeOfInvalidation(reader client.Reader) func(context.Context, reconcile.R
 // changesHands lets through what begins or ends the management of an invalidation by a GitOps tool: its
 // TTL is obeyed only without one.
 func changesHands() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		DeleteFunc:  func(event.DeleteEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, was := e.ObjectOld.(*v1.CacheInvalidation)
-			after, is := e.ObjectNew.(*v1.CacheInvalidation)
-			return was && is && resource.GitOpsTool(before) != resource.GitOpsTool(after)
-		},
-	}
+	return queue.OnUpdate(func(before, after client.Object) bool {
+		former, was := before.(*v1.CacheInvalidation)
+		latter, is := after.(*v1.CacheInvalidation)
+		return was && is && resource.GitOpsTool(former) != resource.GitOpsTool(latter)
+	})
 }

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -46,14 +45,9 @@ func storeOfPolicy(reader client.Reader) func(context.Context, reconcile.Request
 
 // takesOver lets through what a person says about another owner of the module.
 func takesOver() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		DeleteFunc:  func(event.DeleteEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetAnnotations()[v1.TakeOverFromAnnotation] != e.ObjectNew.GetAnnotations()[v1.TakeOverFromAnnotation]
-		},
-	}
+	return queue.OnUpdate(func(before, after client.Object) bool {
+		return before.GetAnnotations()[v1.TakeOverFromAnnotation] != after.GetAnnotations()[v1.TakeOverFromAnnotation]
+	})
 }
 
 // rivals maps a policy to the others for its module: when one comes or goes, another may govern.

@@ -4,23 +4,16 @@
 package recovery
 
 import (
-	"context"
-	"fmt"
-
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/resource"
 )
 
 // Watch makes informers note invalidations that are recorded or deleted.
 func (j *Journal) Watch(informers ctrlcache.Cache) error {
-	// The manager's context is not there yet, and nothing is waited for.
-	informer, err := informers.GetInformer(context.Background(), &v1.CacheInvalidation{}, ctrlcache.BlockUntilSynced(false))
-	if err != nil {
-		return fmt.Errorf("watching CacheInvalidations: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+	return resource.Watch(informers, &v1.CacheInvalidation{}, toolscache.ResourceEventHandlerFuncs{
 		UpdateFunc: func(_, obj any) {
 			if invalidation, ok := obj.(*v1.CacheInvalidation); ok {
 				j.Done(invalidation)
@@ -35,8 +28,4 @@ func (j *Journal) Watch(informers ctrlcache.Cache) error {
 			}
 		},
 	})
-	if err != nil {
-		return fmt.Errorf("watching CacheInvalidations: %w", err)
-	}
-	return nil
 }

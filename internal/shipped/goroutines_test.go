@@ -48,11 +48,9 @@ var unguarded = map[string]string{
 
 	"controllers/cachepolicy: Reconciler.SetupWithManager: EnqueueRequestsFromMapFunc": ofKubernetes,
 	"controllers/cachestore: Reconciler.SetupWithManager: EnqueueRequestsFromMapFunc":  ofKubernetes,
-	"controllers/internal/metrics: Metrics.watchBacklogs: Informer.AddEventHandler":    ofKubernetes,
-	"controllers/internal/metrics: Metrics.watchNamespaces: Informer.AddEventHandler":  ofKubernetes,
 	"controllers/internal/queue: newTurnQueue: go":                                     "what may panic in it recovers (turnQueue.containedStoreOf); the rest handles requests of this process",
+	"controllers/internal/resource: Watch: Informer.AddEventHandler":                   ofKubernetes,
 	"controllers/internal/resource: IndexFields: FieldIndexer.IndexField":              ofKubernetes,
-	"controllers/recovery: Journal.Watch: Informer.AddEventHandler":                    ofKubernetes,
 	"controllers/stores: Manager.start: WaitGroup.Go":                                  "each probe of a monitor recovers (Monitor.Probe); what is around it only waits",
 	"controllers: Setup: Manager.Add":                                                  "it starts and stops monitors, and waits",
 	"controllers: Setup: Manager.AddReadyzCheck":                                       "the HTTP server recovers",

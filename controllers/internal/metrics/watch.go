@@ -5,7 +5,6 @@ package metrics
 
 import (
 	"context"
-	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -18,20 +17,18 @@ import (
 
 // Watch makes informers keep what the metrics count of resources.
 func (m *Metrics) Watch(informers ctrlcache.Cache) error {
-	// The manager's context is not there yet, and nothing is waited for.
-	ctx := context.Background()
-	if err := m.watchNamespaces(ctx, informers); err != nil {
+	if err := m.watchNamespaces(informers); err != nil {
 		return err
 	}
-	return m.watchBacklogs(ctx, informers)
+	return m.watchBacklogs(informers)
 }
 
 // watchNamespaces begins the counters of a namespace with its first policy in the operator's own Redis.
 // It deletes them when its last policy and invalidation are gone.
-func (m *Metrics) watchNamespaces(ctx context.Context, informers ctrlcache.Cache) error {
+func (m *Metrics) watchNamespaces(informers ctrlcache.Cache) error {
 	deleted := func(obj any) {
 		key, err := toolscache.DeletionHandlingObjectToName(obj)
-		if err == nil && isDeserted(ctx, informers, key.Namespace) {
+		if err == nil && isDeserted(context.Background(), informers, key.Namespace) {
 			m.forgetNamespace(key.Namespace)
 		}
 	}
@@ -41,12 +38,9 @@ func (m *Metrics) watchNamespaces(ctx context.Context, informers ctrlcache.Cache
 		}
 	}
 	for _, kind := range []client.Object{&v1.CachePolicy{}, &v1.CacheInvalidation{}} {
-		informer, err := informers.GetInformer(ctx, kind, ctrlcache.BlockUntilSynced(false))
-		if err == nil {
-			_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: added, DeleteFunc: deleted})
-		}
-		if err != nil {
-			return fmt.Errorf("watching namespaces for metrics: %w", err)
+		handlers := toolscache.ResourceEventHandlerFuncs{AddFunc: added, DeleteFunc: deleted}
+		if err := resource.Watch(informers, kind, handlers); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -64,19 +58,16 @@ func isDeserted(ctx context.Context, reader client.Reader, namespace string) boo
 }
 
 // watchBacklogs keeps the backlogs current.
-func (m *Metrics) watchBacklogs(ctx context.Context, informers ctrlcache.Cache) error {
+func (m *Metrics) watchBacklogs(informers ctrlcache.Cache) error {
 	for _, watched := range []struct {
 		kind client.Object
 		by   *backlog
 	}{{&v1.CachePolicy{}, m.notReady}, {&v1.CacheInvalidation{}, m.pending}} {
-		informer, err := informers.GetInformer(ctx, watched.kind, ctrlcache.BlockUntilSynced(false))
-		if err == nil {
-			_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-				AddFunc: watched.by.see, UpdateFunc: func(_, obj any) { watched.by.see(obj) }, DeleteFunc: watched.by.forget,
-			})
-		}
+		err := resource.Watch(informers, watched.kind, toolscache.ResourceEventHandlerFuncs{
+			AddFunc: watched.by.see, UpdateFunc: func(_, obj any) { watched.by.see(obj) }, DeleteFunc: watched.by.forget,
+		})
 		if err != nil {
-			return fmt.Errorf("watching what waits for metrics: %w", err)
+			return err
 		}
 	}
 	return nil
