@@ -79,8 +79,8 @@ func TestPublishedResultsKeepTheirPromises(t *testing.T) {
 func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 	rows := readRows(t, "results.json")
 	for _, goal := range []struct {
-		row, figure   string
-		atLeast, most float64
+		row, figure     string
+		atLeast, atMost float64
 	}{
 		{"hit", "ratioToPlainGet", 0.85, math.Inf(1)},
 		{"hit-autopipelined", "ratioToPlainGet", 1.5, math.Inf(1)},
@@ -92,8 +92,8 @@ func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 		{"index-bytes", "bytesPerEntry", 0, 64},
 	} {
 		figure, ok := rows[goal.row][goal.figure].(float64)
-		if !ok || figure < goal.atLeast || figure > goal.most {
-			t.Errorf("%s: %s is %v, want %v to %v", goal.row, goal.figure, rows[goal.row][goal.figure], goal.atLeast, goal.most)
+		if !ok || figure < goal.atLeast || figure > goal.atMost {
+			t.Errorf("%s: %s is %v, want %v to %v", goal.row, goal.figure, rows[goal.row][goal.figure], goal.atLeast, goal.atMost)
 		}
 	}
 	var purges []float64

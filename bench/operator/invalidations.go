@@ -138,7 +138,7 @@ func (c contestant) completeOne(ctx context.Context, n int) (time.Duration, erro
 	if err := c.prepare(ctx, n); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	completed, err := c.watch(ctx)
 	if err != nil {
@@ -234,7 +234,7 @@ func (c contestant) completeBurst(ctx context.Context, count int) (time.Duration
 	if err := spread(count, func(n int) error { return c.prepare(ctx, n) }); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	completed, err := c.watch(ctx)
 	if err != nil {

@@ -200,12 +200,12 @@ func policyFor(namespace, module string) *v1.CachePolicy {
 	}
 }
 
-// patience limits each wait.
-const patience = 10 * time.Minute
+// timeout limits each wait.
+const timeout = 10 * time.Minute
 
 // eventually polls until the answer is yes.
 func eventually(ctx context.Context, what string, interval time.Duration, ask func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -216,7 +216,7 @@ func eventually(ctx context.Context, what string, interval time.Duration, ask fu
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %s", what, patience)
+			return fmt.Errorf("%s: not within %s", what, timeout)
 		}
 	}
 }

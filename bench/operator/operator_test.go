@@ -88,8 +88,8 @@ func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 	rows, _ := readRows(t, filepath.Join("..", "results.json"))
 	policies := fullScale().policies
 	for _, goal := range []struct {
-		row, figure   string
-		atLeast, most float64
+		row, figure     string
+		atLeast, atMost float64
 	}{
 		{"invalidation-latency", "ratioToReference", 0, 2},
 		{"invalidation-throughput", "ratioToReference", 0.7, math.Inf(1)},
@@ -100,8 +100,8 @@ func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 		{"isolation", "ratioToAlone", 0, 3},
 	} {
 		figure, ok := rows[goal.row][goal.figure].(float64)
-		if !ok || figure < goal.atLeast || figure > goal.most {
-			t.Errorf("%s: %s is %v, want %v to %v", goal.row, goal.figure, rows[goal.row][goal.figure], goal.atLeast, goal.most)
+		if !ok || figure < goal.atLeast || figure > goal.atMost {
+			t.Errorf("%s: %s is %v, want %v to %v", goal.row, goal.figure, rows[goal.row][goal.figure], goal.atLeast, goal.atMost)
 		}
 	}
 }

@@ -173,12 +173,12 @@ func (b *bench) coldStart(ctx context.Context) error {
 func policiesInPlace(log string) int {
 	inPlace := map[string]int{}
 	for line := range strings.Lines(log) {
-		var told struct {
+		var entry struct {
 			Msg, At  string
 			Policies int
 		}
-		if json.Unmarshal([]byte(line), &told) == nil && told.Msg == "Every policy is in place" {
-			inPlace[told.At] = told.Policies
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "Every policy is in place" {
+			inPlace[entry.At] = entry.Policies
 		}
 	}
 	total := 0

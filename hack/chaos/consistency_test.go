@@ -41,9 +41,9 @@ const (
 	// ahead is how many reads those of near caches may be ahead of the others, because they are
 	// faster.
 	ahead = 1000
-	// patience is how long a client waits for Redis. With less, a busy machine would load nearly
+	// redisTimeout is how long a client waits for Redis. With less, a busy machine would load nearly
 	// all values without a call to Redis, and the test would prove little.
-	patience = 500 * time.Millisecond
+	redisTimeout = 500 * time.Millisecond
 )
 
 var slot = registry.Slot{Namespace: namespace, Module: module}
@@ -221,7 +221,7 @@ func (s store) open(t *testing.T, dial dialer) redis.UniversalClient {
 	client := redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: s, ContextTimeoutEnabled: true, Dialer: dial,
 		// Pipelined calls share a connection, which must not hang for long.
-		ReadTimeout: patience,
+		ReadTimeout: redisTimeout,
 		// Disable maintenance notifications: concurrent connections of go-redis have a data race
 		// there.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -247,7 +247,7 @@ func (r *run) members(t *testing.T, store store, dial dialer) []*member {
 	all := make([]*member, clients)
 	for i := range all {
 		all[i] = &member{number: i, near: i%2 == 1}
-		options := []cache.Option{cache.WithLogger(slog.New(slog.DiscardHandler)), cache.WithTimeout(patience), cache.WithObserver(&r.answers)}
+		options := []cache.Option{cache.WithLogger(slog.New(slog.DiscardHandler)), cache.WithTimeout(redisTimeout), cache.WithObserver(&r.answers)}
 		if all[i].near {
 			options = append(options, cache.WithNearCache(cache.NearCache{}))
 		}

@@ -101,9 +101,9 @@ func (h *Hostiles) allWell(ctx context.Context) error {
 }
 
 // Add starts hostile servers in front of the Redis at upstream: one for each role and each way to
-// misbehave. If these are more than most, it starts only about that many. Each begins to misbehave in
+// misbehave. If these are more than limit, it starts only about that many. Each begins to misbehave in
 // a different call.
-func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, most int) error {
+func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, limit int) error {
 	var all []*hostile
 	for _, role := range redistest.Roles() {
 		for _, faults := range byWay(faults[role]) {
@@ -111,7 +111,7 @@ func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistes
 		}
 	}
 	var added []*hostile
-	step := max(1, len(all)/max(1, most))
+	step := max(1, len(all)/max(1, limit))
 	for i := 0; i < len(all); i += step {
 		server := all[i]
 		server.name, server.turn = fmt.Sprint("hostile-", len(h.servers)), i

@@ -97,18 +97,18 @@ func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
 	})
 }
 
-// Said returns the texts that people see of the namespace: status and events, each as JSON. The keys
+// Texts returns the texts that people see of the namespace: status and events, each as JSON. The keys
 // name the object and the way in which its server misbehaves.
-func (h *Hostiles) Said(ctx context.Context) (map[string]string, error) {
-	said, ways := map[string]string{}, map[string]string{}
+func (h *Hostiles) Texts(ctx context.Context) (map[string]string, error) {
+	texts, ways := map[string]string{}, map[string]string{}
 	for _, server := range h.servers {
 		ways[server.name] = server.fault().Way.Name
 	}
 	err := visit(ctx, h.k8s, h.namespace, slices.Concat(lists(), []client.ObjectList{&eventsv1.EventList{}}), func(object client.Object) {
 		text, _ := json.Marshal(object) // cannot fail: it was JSON before
-		said[fmt.Sprintf("%T %s (%s)", object, object.GetName(), ways[object.GetName()])] = string(text)
+		texts[fmt.Sprintf("%T %s (%s)", object, object.GetName(), ways[object.GetName()])] = string(text)
 	})
-	return said, err
+	return texts, err
 }
 
 func visit(ctx context.Context, k8s client.Client, namespace string, of []client.ObjectList, do func(client.Object)) error {

@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	// patience limits each wait. It is long, because the machine may be busy.
-	patience = 5 * time.Minute
-	// look is the interval of polling whether a policy is in force.
-	look = time.Millisecond
+	// timeout limits each wait. It is long, because the machine may be busy.
+	timeout = 5 * time.Minute
+	// pollInterval is the interval of polling whether a policy is in force.
+	pollInterval = time.Millisecond
 
 	tenantModule, tenantOperation = "items", "list"
 )
@@ -89,7 +89,7 @@ func (t *Tenant) Measure(ctx context.Context, count int) (took Latencies, err er
 }
 
 func (t *Tenant) purge(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	events, err := t.k8s.Watch(ctx, &v1.CacheInvalidationList{}, client.InNamespace(t.namespace))
 	if err != nil {
@@ -134,7 +134,7 @@ func (t *Tenant) change(ctx context.Context, ttl time.Duration) (time.Duration, 
 }
 
 func (t *Tenant) inForce(ctx context.Context, ttl time.Duration) error {
-	return eventually(ctx, look, func(ctx context.Context) error {
+	return eventually(ctx, pollInterval, func(ctx context.Context) error {
 		policy, _, err := t.store.Policy(ctx, registry.Slot{Namespace: t.namespace, Module: tenantModule})
 		if err == nil && policy.TTL(tenantOperation) != ttl {
 			err = errors.New("the policy is not in force")
@@ -145,7 +145,7 @@ func (t *Tenant) inForce(ctx context.Context, ttl time.Duration) error {
 
 // eventually retries until there is no error.
 func eventually(ctx context.Context, interval time.Duration, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		err := try(ctx)

@@ -16,16 +16,16 @@ func PeakHeap(do func()) uint64 {
 	debug.FreeOSMemory()
 	done, peak := make(chan struct{}), make(chan uint64)
 	go func() {
-		var most uint64
+		var largest uint64
 		sample := []metrics.Sample{{Name: heap}}
 		for ticker := time.NewTicker(time.Millisecond); ; {
 			metrics.Read(sample)
-			most = max(most, sample[0].Value.Uint64())
+			largest = max(largest, sample[0].Value.Uint64())
 			select {
 			case <-ticker.C:
 			case <-done:
 				ticker.Stop()
-				peak <- most
+				peak <- largest
 				return
 			}
 		}

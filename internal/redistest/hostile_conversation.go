@@ -132,8 +132,8 @@ func (e *exchange) pause(d time.Duration) error {
 }
 
 const (
-	// most limits the bytes of one answer to far more than any client should read.
-	most = 1 << 30
+	// maxAnswer limits the bytes of one answer to far more than any client should read.
+	maxAnswer = 1 << 30
 	// brisk is how many bytes of an answer are sent at full speed. The rest is sent slower, so that
 	// an endless answer leaves CPU time to the tests.
 	brisk      = 64 << 20
@@ -149,7 +149,7 @@ func (e *exchange) stream(beginning, piece string, times int) error {
 		return err
 	}
 	paused := brisk
-	for written := 0; times > 0 && written < most; times-- {
+	for written := 0; times > 0 && written < maxAnswer; times-- {
 		n, err := io.WriteString(out, piece)
 		if err != nil {
 			return err

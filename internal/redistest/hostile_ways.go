@@ -92,7 +92,7 @@ func streamed(name, beginning, piece string, times int, calls ...string) Way {
 }
 
 const (
-	endless = most
+	endless = maxAnswer
 	million = 1_000_000
 	// slow is a delay that the operator must accept from a store that answers each call.
 	slow = 1500 * time.Millisecond

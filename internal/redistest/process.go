@@ -79,16 +79,16 @@ func (l *launch) runOnce() (*process, error) {
 		return nil, fmt.Errorf("redis-server is not on the PATH: run hack/redis.sh, or install the package "+
 			"redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew): %w", err)
 	}
-	args, says := l.args(), "Ready to accept connections"
+	args, readyText := l.args(), "Ready to accept connections"
 	if l.sentinel != nil {
 		file, err := l.sentinel(l.listening())
 		if err != nil {
 			return nil, err
 		}
-		args, says = append([]string{file, "--sentinel"}, l.config...), "Sentinel ID is"
+		args, readyText = append([]string{file, "--sentinel"}, l.config...), "Sentinel ID is"
 	}
 	p := &process{cmd: exec.Command(path, args...), exited: make(chan struct{})}
-	p.log.ready, p.log.says = make(chan struct{}), says
+	p.log.ready, p.log.readyText = make(chan struct{}), readyText
 	p.cmd.Dir = l.dir
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = detached.Attributes()
@@ -175,19 +175,19 @@ func (p *process) kill() {
 
 // logBuffer keeps the server's log and closes ready when the log says that the server is ready.
 type logBuffer struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	ready chan struct{}
-	says  string // the text to wait for
-	said  bool
+	mu        sync.Mutex
+	text      bytes.Buffer
+	ready     chan struct{}
+	readyText string // the text to wait for
+	isReady   bool
 }
 
 func (b *logBuffer) Write(chunk []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, err := b.text.Write(chunk)
-	if !b.said && bytes.Contains(b.text.Bytes(), []byte(b.says)) {
-		b.said = true
+	if !b.isReady && bytes.Contains(b.text.Bytes(), []byte(b.readyText)) {
+		b.isReady = true
 		close(b.ready)
 	}
 	return n, err

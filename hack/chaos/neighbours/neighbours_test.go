@@ -54,7 +54,7 @@ func (quiet) Printf(context.Context, string, ...any) {}
 // other namespaces notice nothing. What it shows of these servers is printable, and their resources
 // can be deleted.
 func TestHostileStoresHarmNobody(t *testing.T) {
-	samples := often(t, "CHAOS_SAMPLES", 60)
+	samples := fromEnv(t, "CHAOS_SAMPLES", 60)
 	w := newWorld(t, samples)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-w.operator.Ended(); cancel(errors.New("the operator ended")) }()
@@ -108,9 +108,9 @@ func newWorld(t *testing.T, samples int) *world {
 	t.Cleanup(func() {
 		w.operator.Kill()
 		if t.Failed() {
-			const most = 6000
+			const tail = 6000
 			output := w.operator.Output()
-			t.Logf("end of the operator's log:\n%s", output[max(0, len(output)-most):])
+			t.Logf("end of the operator's log:\n%s", output[max(0, len(output)-tail):])
 		}
 	})
 	return w
@@ -127,15 +127,15 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 	w.must(err)
 	faults := redistest.FaultsOf(calls)
 	began := time.Now()
-	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, often(w.t, "CHAOS_STORES", 60)))
-	turns := min(often(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
+	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, fromEnv(w.t, "CHAOS_STORES", 60)))
+	turns := min(fromEnv(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
 	var beside operatortest.Latencies
 	for range turns + 1 {
 		w.awaitAsked(hostiles, samples)
 		took, err := tenant.Measure(ctx, max(samples/(turns+1), 1))
 		w.must(err)
 		beside.Purges, beside.Policies = append(beside.Purges, took.Purges...), append(beside.Policies, took.Policies...)
-		w.checkSaid(hostiles)
+		w.checkTexts(hostiles)
 		w.must(hostiles.Rotate(ctx))
 	}
 	w.t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
@@ -148,7 +148,7 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 // besideHanging times a neighbour beside servers that accept connections and never answer.
 func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
 	w.t.Helper()
-	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", often(w.t, "CHAOS_HANGING", 60))
+	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", fromEnv(w.t, "CHAOS_HANGING", 60))
 	w.must(err)
 	w.t.Cleanup(hanging.Close)
 	beside, err := tenant.Measure(ctx, samples)
@@ -163,7 +163,7 @@ func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, 
 // intervals returns no flags where the 99th percentile counts, so the operator uses its defaults.
 // Otherwise it shortens the intervals, so that the operator makes all its calls sooner.
 func intervals(samples int) []string {
-	if samples >= tellingSamples {
+	if samples >= samplesForP99 {
 		return nil
 	}
 	return []string{"--store-check-interval=1s", "--stats-interval=2s"}
@@ -177,8 +177,8 @@ func (w *world) must(err error) {
 	}
 }
 
-// tellingSamples is enough for a 99th percentile. With fewer, a single slow sample would decide.
-const tellingSamples = 500
+// samplesForP99 is enough for a 99th percentile. With fewer, a single slow sample would decide.
+const samplesForP99 = 500
 
 // compare compares the latencies of a neighbour with those of the same neighbour alone.
 func (w *world) compare(where string, alone, beside operatortest.Latencies) {
@@ -190,7 +190,7 @@ func (w *world) compare(where string, alone, beside operatortest.Latencies) {
 func (w *world) compareOne(what string, alone, beside []time.Duration) {
 	w.t.Helper()
 	percent := 99
-	if min(len(alone), len(beside)) < tellingSamples {
+	if min(len(alone), len(beside)) < samplesForP99 {
 		percent = 50
 	}
 	took, usual := operatortest.Percentile(beside, percent), operatortest.Percentile(alone, percent)
@@ -207,11 +207,11 @@ func (w *world) compareOne(what string, alone, beside []time.Duration) {
 // resources change. Bursts have a test with its own bound.
 func (w *world) awaitAsked(hostiles *operatortest.Hostiles, samples int) {
 	w.t.Helper()
-	patience, burst := 5*time.Second, time.Duration(0)
-	if samples >= tellingSamples {
-		patience, burst = 40*time.Second, 10*time.Second
+	timeout, burst := 5*time.Second, time.Duration(0)
+	if samples >= samplesForP99 {
+		timeout, burst = 40*time.Second, 10*time.Second
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for len(hostiles.Unasked()) > 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -263,12 +263,12 @@ func (w *world) checkAlive() {
 // Matches JSON of text that must not reach a terminal or a web page.
 var unshowable = regexp.MustCompile(`\\u(00[01][0-9a-f]|007f|00[89][0-9a-f]|fffd)|\x{fffd}|[\x{80}-\x{9f}]`)
 
-// checkSaid checks the texts that people see about hostile stores.
-func (w *world) checkSaid(hostiles *operatortest.Hostiles) {
+// checkTexts checks the texts that people see about hostile stores.
+func (w *world) checkTexts(hostiles *operatortest.Hostiles) {
 	w.t.Helper()
-	said, err := hostiles.Said(w.t.Context())
+	texts, err := hostiles.Texts(w.t.Context())
 	w.must(err)
-	for object, text := range said {
+	for object, text := range texts {
 		if strings.Contains(text, redistest.Canary) {
 			w.t.Errorf("%s shows the answer of a foreign service: %s", object, text)
 		}
@@ -278,8 +278,8 @@ func (w *world) checkSaid(hostiles *operatortest.Hostiles) {
 	}
 }
 
-// often returns a number that the environment may raise.
-func often(t *testing.T, variable string, little int) int {
+// fromEnv returns a number that the environment may raise.
+func fromEnv(t *testing.T, variable string, little int) int {
 	t.Helper()
 	text := os.Getenv(variable)
 	if text == "" {

@@ -113,7 +113,7 @@ func (l *ledger) fill(ctx context.Context, key registry.Key) error {
 // follow checks all purges repeatedly until the context ends.
 func (l *ledger) follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		l.look(ctx)
+		l.observe(ctx)
 		select {
 		case <-ctx.Done():
 		case <-time.After(poll):
@@ -121,8 +121,8 @@ func (l *ledger) follow(ctx context.Context) {
 	}
 }
 
-// look checks the purges that are Complete for the first time.
-func (l *ledger) look(ctx context.Context) {
+// observe checks the purges that are Complete for the first time.
+func (l *ledger) observe(ctx context.Context) {
 	list := &v1.CacheInvalidationList{}
 	if l.k8s.List(ctx, list) != nil {
 		return // the API server is not available
@@ -268,8 +268,8 @@ func (l *ledger) wasCounted(p *purge, keys *int64) {
 	if keys == nil {
 		keys = new(int64(-1))
 	}
-	if most := int64(p.entries); *keys > most || *keys < most && !l.mayMiss() {
-		l.find("%s: it counted %d of %d entries", p.name(), *keys, most)
+	if entries := int64(p.entries); *keys > entries || *keys < entries && !l.mayMiss() {
+		l.find("%s: it counted %d of %d entries", p.name(), *keys, entries)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

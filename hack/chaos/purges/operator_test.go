@@ -39,7 +39,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 			w.ask(batch)
 			time.Sleep(rand.N(100 * time.Millisecond))
 		},
-		func() { w.untilCounted(w.ask(batch), patience) },
+		func() { w.untilCounted(w.ask(batch), timeout) },
 		func() {
 			prepared := w.prepare(batch)
 			w.must(w.settle(t.Context())) // the operator is idle
@@ -48,7 +48,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 			w.untilCounted(prepared, away)
 		},
 	}
-	kills, unrecorded := often(t, "CHAOS_KILLS", 6), 0
+	kills, unrecorded := fromEnv(t, "CHAOS_KILLS", 6), 0
 	for kill := 0; kill < kills || unrecorded == 0 && kill < missesForgiven*kills; kill++ {
 		at[kill%len(at)]()
 		operator.Kill()
@@ -114,7 +114,7 @@ func TestNoPurgeIsLostOrDoubledWhenALeaderIsHeldUp(t *testing.T) {
 	w.begin()
 	elect := []string{"--leader-elect", "--leader-election-namespace=" + namespace}
 	leader := w.operate(elect...)
-	for range often(t, "CHAOS_HANDOVERS", 1) {
+	for range fromEnv(t, "CHAOS_HANDOVERS", 1) {
 		w.untilLeads(leader)
 		other := w.operate(elect...)
 		w.ask(batch)
@@ -149,7 +149,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheAPIServerRestarts(t *testing.T) {
 	operator := w.operate()
 	w.meddle()
 	conflicts := 0
-	for range often(t, "CHAOS_RESTARTS", 1) {
+	for range fromEnv(t, "CHAOS_RESTARTS", 1) {
 		w.ask(batch)
 		w.untilBegun()
 		conflicts += w.conflicts() // the counter starts at 0 after a restart

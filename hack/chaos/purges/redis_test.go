@@ -45,7 +45,7 @@ func TestNoPurgeIsLostOrDoubledWhenRedisIsKilledAndRemembers(t *testing.T) {
 	w.begin()
 	w.operate()
 	w.untilFenced()
-	for range often(t, "CHAOS_DISTURBANCES", 1) {
+	for range fromEnv(t, "CHAOS_DISTURBANCES", 1) {
 		amidst := w.prepare(batch)
 		w.ask(batch)
 		w.must(w.settle(t.Context()))
@@ -68,7 +68,7 @@ func (w *world) disturbed(begin, end func()) {
 	w.t.Helper()
 	w.begin()
 	w.operate()
-	for range often(w.t, "CHAOS_DISTURBANCES", 1) {
+	for range fromEnv(w.t, "CHAOS_DISTURBANCES", 1) {
 		amidst := w.prepare(batch)
 		w.ask(batch)
 		w.untilBegun()

@@ -30,7 +30,7 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 		w.forgetful, w.store = true, storeOf(group, onDataLoss)
 		w.begin()
 		w.operate()
-		disturbances := often(t, "CHAOS_DISTURBANCES", 1)
+		disturbances := fromEnv(t, "CHAOS_DISTURBANCES", 1)
 		for n := range disturbances {
 			w.ask(batch)
 			forgotten, amidst := w.prepare(batch), w.prepare(batch)
@@ -63,7 +63,7 @@ func TestNoPurgeIsLostOrDoubledWhenAReplicaIsPromoted(t *testing.T) {
 	w.begin()
 	w.operate()
 	w.untilFenced()
-	disturbances := often(t, "CHAOS_DISTURBANCES", 1)
+	disturbances := fromEnv(t, "CHAOS_DISTURBANCES", 1)
 	for n := range disturbances {
 		amidst := w.prepare(batch)
 		w.ask(batch)
@@ -94,7 +94,7 @@ func TestNoPurgeIsLostWhenRedisIsRestoredFromAnOldSnapshot(t *testing.T) {
 		}
 		w.begin()
 		w.operate()
-		for range often(t, "CHAOS_DISTURBANCES", 1) {
+		for range fromEnv(t, "CHAOS_DISTURBANCES", 1) {
 			w.ask(batch)
 			forgotten, amidst := w.prepare(batch), w.prepare(batch)
 			w.rest()

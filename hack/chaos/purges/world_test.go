@@ -32,13 +32,13 @@ import (
 
 const (
 	poll = 20 * time.Millisecond
-	// patience limits each wait. It is long, because the machine may be busy.
-	patience = 3 * time.Minute
+	// timeout limits each wait. It is long, because the machine may be busy.
+	timeout = 3 * time.Minute
 )
 
 // eventually retries until there is no error.
 func eventually(ctx context.Context, what string, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		err := try(ctx)
@@ -228,8 +228,8 @@ func (w *world) check() {
 	w.t.Logf("%d purges, %d reads of the application, %d findings", len(w.purges), w.application.reads.Load(), len(w.findings))
 }
 
-// often returns how often a test disturbs, which the environment may raise.
-func often(t *testing.T, variable string, little int) int {
+// fromEnv returns how often a test disturbs, which the environment may raise.
+func fromEnv(t *testing.T, variable string, little int) int {
 	t.Helper()
 	text := os.Getenv(variable)
 	if text == "" {
