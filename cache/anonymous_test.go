@@ -5,7 +5,6 @@ package cache_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,17 +17,6 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// infoWithoutIdentity is the INFO of a server that calls itself Redis and has neither run_id nor master_replid.
-func infoWithoutIdentity(t *testing.T) redistest.Fault {
-	t.Helper()
-	faults := redistest.Faults([]string{"INFO"})
-	i := slices.IndexFunc(faults, func(f redistest.Fault) bool { return f.Way.Name == "no identity" })
-	if i < 0 {
-		t.Fatal("there is no such way to answer INFO")
-	}
-	return faults[i]
-}
-
 func TestAServerThatDoesNotSayWhoItIsIsUsedAndThatIsSaidOnce(t *testing.T) {
 	for name, addrOf := range map[string]func(t *testing.T) (addr string, client *redis.Client){
 		"INFO renamed": func(t *testing.T) (string, *redis.Client) {
@@ -37,7 +25,7 @@ func TestAServerThatDoesNotSayWhoItIsIsUsedAndThatIsSaidOnce(t *testing.T) {
 		},
 		"INFO without run_id and master_replid": func(t *testing.T) (string, *redis.Client) {
 			server := redistest.Start(t)
-			return redistest.StartHostile(t, server.Addr(), redistest.Standalone, infoWithoutIdentity(t)).Addr(), server.Client()
+			return redistest.StartHostile(t, server.Addr(), redistest.Standalone, redistest.FaultOf(t, "INFO", "no identity")).Addr(), server.Client()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

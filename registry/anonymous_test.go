@@ -4,27 +4,15 @@
 package registry
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// infoWithoutIdentity is a way to answer INFO with neither run_id nor master_replid.
-func infoWithoutIdentity(t *testing.T) redistest.Fault {
-	t.Helper()
-	faults := redistest.Faults([]string{"INFO"})
-	i := slices.IndexFunc(faults, func(f redistest.Fault) bool { return f.Way.Name == "no identity" })
-	if i < 0 {
-		t.Fatal("there is no such way to answer INFO")
-	}
-	return faults[i]
-}
-
 func TestAServerThatDoesNotSayWhoItIsCanBeUsedAndIsWarnedOf(t *testing.T) {
 	renamed := redistest.Start(t, "--rename-command", "INFO", "renamed")
-	hostile := redistest.StartHostile(t, redistest.Start(t).Addr(), redistest.Standalone, infoWithoutIdentity(t))
+	hostile := redistest.StartHostile(t, redistest.Start(t).Addr(), redistest.Standalone, redistest.FaultOf(t, "INFO", "no identity"))
 	for name, addr := range map[string]string{
 		"INFO renamed":                          renamed.Addr(),
 		"INFO without run_id and master_replid": hostile.Addr(),

@@ -6,6 +6,7 @@ package redistest
 import (
 	"slices"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -57,6 +58,18 @@ func FaultsOf(calls map[Role][]string) map[Role][]Fault {
 		}
 	}
 	return faults
+}
+
+// FaultOf returns the fault of a name, in one call. It fails the test if there is none.
+func FaultOf(tb testing.TB, call, name string) Fault {
+	tb.Helper()
+	for _, fault := range Faults([]string{call}) {
+		if fault.Way.Name == name {
+			return fault
+		}
+	}
+	tb.Fatalf("there is no way %q to answer %s", name, call)
+	return Fault{}
 }
 
 // Sample returns one in oneIn faults, so that each call and each way occur in some of them. It
