@@ -26,6 +26,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -356,17 +357,10 @@ func (r *run) count(m *member) {
 	}
 }
 
-func readsWanted(t *testing.T, short int64) int64 {
+// readsWanted returns how many reads are checked at least.
+func readsWanted(t *testing.T, short int) int64 {
 	t.Helper()
-	text := os.Getenv("CHAOS_READS")
-	if text == "" {
-		return short
-	}
-	reads, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		t.Fatalf("CHAOS_READS must be a number: %v", err)
-	}
-	return reads
+	return int64(scale.FromEnv(t, "CHAOS_READS", short))
 }
 
 // Redis is killed, frozen and restarted, connections break, and everything is invalidated all the

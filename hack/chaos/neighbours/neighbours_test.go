@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -54,7 +55,7 @@ func (quiet) Printf(context.Context, string, ...any) {}
 // other namespaces notice nothing. What it shows of these servers is printable, and their resources
 // can be deleted.
 func TestHostileStoresHarmNobody(t *testing.T) {
-	samples := fromEnv(t, "CHAOS_SAMPLES", 60)
+	samples := scale.FromEnv(t, "CHAOS_SAMPLES", 60)
 	w := newWorld(t, samples)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-w.operator.Ended(); cancel(errors.New("the operator ended")) }()
@@ -127,8 +128,8 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 	w.must(err)
 	faults := redistest.FaultsOf(calls)
 	began := time.Now()
-	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, fromEnv(w.t, "CHAOS_STORES", 60)))
-	turns := min(fromEnv(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
+	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, scale.FromEnv(w.t, "CHAOS_STORES", 60)))
+	turns := min(scale.FromEnv(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
 	var beside operatortest.Latencies
 	for range turns + 1 {
 		w.awaitAsked(hostiles, samples)
@@ -148,7 +149,7 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 // besideHanging times a neighbour beside servers that accept connections and never answer.
 func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
 	w.t.Helper()
-	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", fromEnv(w.t, "CHAOS_HANGING", 60))
+	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", scale.FromEnv(w.t, "CHAOS_HANGING", 60))
 	w.must(err)
 	w.t.Cleanup(hanging.Close)
 	beside, err := tenant.Measure(ctx, samples)
@@ -276,18 +277,4 @@ func (w *world) checkTexts(hostiles *operatortest.Hostiles) {
 			w.t.Errorf("%s shows control bytes: %s", object, text[max(0, at[0]-300):min(len(text), at[1]+100)])
 		}
 	}
-}
-
-// fromEnv returns a number that the environment may raise.
-func fromEnv(t *testing.T, variable string, little int) int {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		return little
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("%s must be a number of at least 1, not %q", variable, text)
-	}
-	return n
 }

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
 )
@@ -48,7 +49,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheOperatorIsKilled(t *testing.T) {
 			w.untilCounted(prepared, away)
 		},
 	}
-	kills, unrecorded := fromEnv(t, "CHAOS_KILLS", 6), 0
+	kills, unrecorded := scale.FromEnv(t, "CHAOS_KILLS", 6), 0
 	for kill := 0; kill < kills || unrecorded == 0 && kill < missesForgiven*kills; kill++ {
 		at[kill%len(at)]()
 		operator.Kill()
@@ -114,7 +115,7 @@ func TestNoPurgeIsLostOrDoubledWhenALeaderIsHeldUp(t *testing.T) {
 	w.begin()
 	elect := []string{"--leader-elect", "--leader-election-namespace=" + namespace}
 	leader := w.operate(elect...)
-	for range fromEnv(t, "CHAOS_HANDOVERS", 1) {
+	for range scale.FromEnv(t, "CHAOS_HANDOVERS", 1) {
 		w.untilLeads(leader)
 		other := w.operate(elect...)
 		w.ask(batch)
@@ -149,7 +150,7 @@ func TestNoPurgeIsLostOrDoubledWhenTheAPIServerRestarts(t *testing.T) {
 	operator := w.operate()
 	w.meddle()
 	conflicts := 0
-	for range fromEnv(t, "CHAOS_RESTARTS", 1) {
+	for range scale.FromEnv(t, "CHAOS_RESTARTS", 1) {
 		w.ask(batch)
 		w.untilBegun()
 		conflicts += w.conflicts() // the counter starts at 0 after a restart

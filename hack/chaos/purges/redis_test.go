@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
@@ -45,7 +46,7 @@ func TestNoPurgeIsLostOrDoubledWhenRedisIsKilledAndRemembers(t *testing.T) {
 	w.begin()
 	w.operate()
 	w.untilFenced()
-	for range fromEnv(t, "CHAOS_DISTURBANCES", 1) {
+	for range scale.FromEnv(t, "CHAOS_DISTURBANCES", 1) {
 		amidst := w.prepare(batch)
 		w.ask(batch)
 		w.must(w.settle(t.Context()))
@@ -68,7 +69,7 @@ func (w *world) disturbed(begin, end func()) {
 	w.t.Helper()
 	w.begin()
 	w.operate()
-	for range fromEnv(w.t, "CHAOS_DISTURBANCES", 1) {
+	for range scale.FromEnv(w.t, "CHAOS_DISTURBANCES", 1) {
 		amidst := w.prepare(batch)
 		w.ask(batch)
 		w.untilBegun()

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -30,7 +31,7 @@ func TestNoPurgeIsLostWhenAReplicaThatLaggedIsPromoted(t *testing.T) {
 		w.forgetful, w.store = true, storeOf(group, onDataLoss)
 		w.begin()
 		w.operate()
-		disturbances := fromEnv(t, "CHAOS_DISTURBANCES", 1)
+		disturbances := scale.FromEnv(t, "CHAOS_DISTURBANCES", 1)
 		for n := range disturbances {
 			w.ask(batch)
 			forgotten, amidst := w.prepare(batch), w.prepare(batch)
@@ -63,7 +64,7 @@ func TestNoPurgeIsLostOrDoubledWhenAReplicaIsPromoted(t *testing.T) {
 	w.begin()
 	w.operate()
 	w.untilFenced()
-	disturbances := fromEnv(t, "CHAOS_DISTURBANCES", 1)
+	disturbances := scale.FromEnv(t, "CHAOS_DISTURBANCES", 1)
 	for n := range disturbances {
 		amidst := w.prepare(batch)
 		w.ask(batch)
@@ -94,7 +95,7 @@ func TestNoPurgeIsLostWhenRedisIsRestoredFromAnOldSnapshot(t *testing.T) {
 		}
 		w.begin()
 		w.operate()
-		for range fromEnv(t, "CHAOS_DISTURBANCES", 1) {
+		for range scale.FromEnv(t, "CHAOS_DISTURBANCES", 1) {
 			w.ask(batch)
 			forgotten, amidst := w.prepare(batch), w.prepare(batch)
 			w.rest()

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -226,18 +225,4 @@ func (w *world) check() {
 		w.t.Error(finding)
 	}
 	w.t.Logf("%d purges, %d reads of the application, %d findings", len(w.purges), w.application.reads.Load(), len(w.findings))
-}
-
-// fromEnv returns how often a test disturbs, which the environment may raise.
-func fromEnv(t *testing.T, variable string, little int) int {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		return little
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("%s must be a number of at least 1, not %q", variable, text)
-	}
-	return n
 }
