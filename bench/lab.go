@@ -47,7 +47,8 @@ func (l *lab) onClose(fn func()) { l.closers = append(l.closers, fn) }
 func (l *lab) server(ctx context.Context) (*redistest.Server, error) {
 	dir := filepath.Join(l.dir, strconv.Itoa(len(l.closers)))
 	// Log calls of more than a millisecond: the log has the duration without the network.
-	server, err := redistest.Run(ctx, dir, 0, "--slowlog-log-slower-than", "1000", "--slowlog-max-len", "1024")
+	server, err := redistest.Run(ctx, dir, 0, "--slowlog-log-slower-than", "1000", "--slowlog-max-len",
+		"1024")
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +124,9 @@ func leaseFor(ctx context.Context, r *registry.Registry, operation string) (regi
 	return lookup.Token, nil
 }
 
-func fill(ctx context.Context, r *registry.Registry, key registry.Key, payload []byte, token registry.Token) error {
+func fill(
+	ctx context.Context, r *registry.Registry, key registry.Key, payload []byte, token registry.Token,
+) error {
 	filled, err := r.Set(ctx, key, payload, token)
 	if err != nil {
 		return err
@@ -135,7 +138,10 @@ func fill(ctx context.Context, r *registry.Registry, key registry.Key, payload [
 }
 
 // fillMany fills a number of entries of an operation, as fast as it can.
-func fillMany(ctx context.Context, client *redis.Client, operation string, count int, id func(int) string, payload []byte) error {
+func fillMany(
+	ctx context.Context, client *redis.Client, operation string, count int, id func(int) string,
+	payload []byte,
+) error {
 	pipe, err := pipelined(client)
 	if err != nil {
 		return err
@@ -145,7 +151,9 @@ func fillMany(ctx context.Context, client *redis.Client, operation string, count
 	if err != nil {
 		return err
 	}
-	return spread(count, func(i int) error { return fill(ctx, r, entry(operation, id(i)), payload, token) })
+	return spread(count, func(i int) error {
+		return fill(ctx, r, entry(operation, id(i)), payload, token)
+	})
 }
 
 // longID returns an id as long as those of package cache, because the index stores ids.

@@ -40,7 +40,8 @@ func fullScale() scale {
 	return scale{
 		payload: text(1024), smallPayload: text(16),
 		keys: 10_000, rounds: 33, lap: 60 * time.Millisecond,
-		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000, expiringTTL: 2 * time.Minute,
+		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000,
+		expiringTTL: 2 * time.Minute,
 	}
 }
 
@@ -108,7 +109,10 @@ func run(ctx context.Context, s scale, out string) error {
 	if err != nil {
 		return err
 	}
-	report := report{Machine: machine, Method: method(s), Quick: s.quick, Seconds: round(time.Since(began).Seconds()), Results: b.results}
+	report := report{
+		Machine: machine, Method: method(s), Quick: s.quick, Seconds: round(time.Since(began).Seconds()),
+		Results: b.results,
+	}
 	report.print(os.Stdout)
 	return report.write(out)
 }

@@ -38,7 +38,9 @@ const (
 
 // compare lets the subjects take turns. Each round reverses the order, so that other work on the
 // machine affects all of them equally.
-func compare(ctx context.Context, l *lab, subjects []*subject, goroutines, rounds int, lap time.Duration) (map[string]*figures, error) {
+func compare(
+	ctx context.Context, l *lab, subjects []*subject, goroutines, rounds int, lap time.Duration,
+) (map[string]*figures, error) {
 	all := map[string]*figures{}
 	for _, s := range subjects {
 		all[s.name] = &figures{}
@@ -79,7 +81,9 @@ func (f *figures) add(ran lap) {
 }
 
 // runLap runs a lap and measures its CPU time.
-func (l *lab) runLap(ctx context.Context, s *subject, goroutines int, length time.Duration) (lap, error) {
+func (l *lab) runLap(
+	ctx context.Context, s *subject, goroutines int, length time.Duration,
+) (lap, error) {
 	runtime.GC() // the garbage of the lap before does not count
 	redisBefore, err := l.redisCPU(ctx)
 	if err != nil {
@@ -96,7 +100,9 @@ func (l *lab) runLap(ctx context.Context, s *subject, goroutines int, length tim
 	return ran, err
 }
 
-func runAll(ctx context.Context, s *subject, goroutines int, length time.Duration) (ran lap, err error) {
+func runAll(
+	ctx context.Context, s *subject, goroutines int, length time.Duration,
+) (ran lap, err error) {
 	var (
 		wg        sync.WaitGroup
 		mu        sync.Mutex
@@ -119,8 +125,11 @@ func runAll(ctx context.Context, s *subject, goroutines int, length time.Duratio
 	return ran, err
 }
 
-func work(ctx context.Context, s *subject, until time.Time, worker int) (latencies []float64, ops int, err error) {
-	ctx, cancel := context.WithCancel(ctx) // requests have their own, too; a shared one would be a shared lock
+func work(
+	ctx context.Context, s *subject, until time.Time, worker int,
+) (latencies []float64, ops int, err error) {
+	// requests have their own, too; a shared one would be a shared lock
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	next := &s.next[worker]
 	for {

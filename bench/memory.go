@@ -14,7 +14,9 @@ import (
 
 // indexBytes returns the bytes that the server keeps for each entry beside the entry itself. It
 // measures the memory that is freed when everything but the entries is deleted.
-func indexBytes(ctx context.Context, client *redis.Client, isEntry func(key string) bool, entries int) (float64, error) {
+func indexBytes(
+	ctx context.Context, client *redis.Client, isEntry func(key string) bool, entries int,
+) (float64, error) {
 	before, err := usedMemory(ctx, client)
 	if err != nil {
 		return 0, err
@@ -48,7 +50,9 @@ func usedMemory(ctx context.Context, client *redis.Client) (float64, error) {
 }
 
 // indexBytes restores the server, measures, and leaves the server without its index.
-func (f *filled) indexBytes(ctx context.Context, p purger, isEntry func(string) bool, entries int) (float64, error) {
+func (f *filled) indexBytes(
+	ctx context.Context, p purger, isEntry func(string) bool, entries int,
+) (float64, error) {
 	client, err := f.restore(ctx, p)
 	if err != nil {
 		return 0, err
@@ -57,7 +61,9 @@ func (f *filled) indexBytes(ctx context.Context, p purger, isEntry func(string) 
 }
 
 // bytesInAll returns the memory that a freshly filled server uses for each entry, payload included.
-func bytesInAll(ctx context.Context, l *lab, fill func(*redis.Client) error, entries int) (float64, error) {
+func bytesInAll(
+	ctx context.Context, l *lab, fill func(*redis.Client) error, entries int,
+) (float64, error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return 0, err

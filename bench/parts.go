@@ -21,7 +21,10 @@ type bench struct {
 func (b *bench) add(r result) { b.results = append(b.results, r) }
 
 // throughput adds two rows for each subject: by many goroutines, and by one.
-func (b *bench) throughput(ctx context.Context, l *lab, subjects []*subject, rate func(r *result, of *figures, all map[string]*figures)) error {
+func (b *bench) throughput(
+	ctx context.Context, l *lab, subjects []*subject, rate func(r *result, of *figures,
+		all map[string]*figures),
+) error {
 	for _, goroutines := range []int{maxGoroutines, 1} {
 		all, err := compare(ctx, l, subjects, goroutines, b.rounds, b.lap)
 		if err != nil {
@@ -30,8 +33,10 @@ func (b *bench) throughput(ctx context.Context, l *lab, subjects []*subject, rat
 		for _, s := range subjects {
 			of := all[s.name]
 			r := result{
-				Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)), P50Micros: tenths(median(of.p50Micros)),
-				ClientMicros: hundredths(median(of.clientMicros)), RedisMicros: hundredths(median(of.redisMicros)),
+				Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)),
+				P50Micros:    tenths(median(of.p50Micros)),
+				ClientMicros: hundredths(median(of.clientMicros)),
+				RedisMicros:  hundredths(median(of.redisMicros)),
 			}
 			if goroutines == 1 {
 				r.Name += "-1"
@@ -76,7 +81,9 @@ func (b *bench) nearReads(ctx context.Context, l *lab) error {
 }
 
 func (b *bench) fills(ctx context.Context, l *lab) error {
-	subjects, err := writing(ctx, l, b.scale, fillWriters, func(n int) string { return id(n % b.keys) })
+	subjects, err := writing(ctx, l, b.scale, fillWriters, func(n int) string {
+		return id(n % b.keys)
+	})
 	if err != nil {
 		return err
 	}
@@ -151,7 +158,9 @@ func (b *bench) peerPurges(ctx context.Context, l *lab) error {
 	return nil
 }
 
-func (b *bench) purge(ctx context.Context, l *lab, p purger, count int, payload []byte, samples int) error {
+func (b *bench) purge(
+	ctx context.Context, l *lab, p purger, count int, payload []byte, samples int,
+) error {
 	f, err := newFilled(ctx, l, p, count, payload)
 	if err != nil {
 		return err
@@ -165,7 +174,9 @@ func (b *bench) purgeFilled(ctx context.Context, f *filled, p purger, count, sam
 	if err != nil {
 		return err
 	}
-	b.add(result{Name: fmt.Sprintf("%spurge-%d%s", p.name, count, p.state), P50Micros: tenths(median(times))})
+	b.add(result{
+		Name: fmt.Sprintf("%spurge-%d%s", p.name, count, p.state), P50Micros: tenths(median(times)),
+	})
 	return nil
 }
 
@@ -175,7 +186,8 @@ func (b *bench) addStall(ctx context.Context, f *filled, p purger, samples int) 
 		return err
 	}
 	b.add(result{
-		Name: p.name + "purge-stall", LongestMicros: tenths(median(s.longestMicros)), SlowestCallMicros: tenths(median(s.slowestMicros)),
+		Name: p.name + "purge-stall", LongestMicros: tenths(median(s.longestMicros)),
+		SlowestCallMicros: tenths(median(s.slowestMicros)),
 	})
 	return nil
 }
@@ -197,7 +209,10 @@ func (b *bench) large(ctx context.Context, l *lab) error {
 		return err
 	}
 	b.add(result{Name: "unlink", OpsPerSec: round(median(unlink.opsPerSec)), RatioToUnlink: 1})
-	b.add(result{Name: "reclaim", OpsPerSec: round(median(reclaim.opsPerSec)), RatioToUnlink: hundredths(ratio(reclaim, unlink))})
+	b.add(result{
+		Name: "reclaim", OpsPerSec: round(median(reclaim.opsPerSec)),
+		RatioToUnlink: hundredths(ratio(reclaim, unlink)),
+	})
 	return b.addMemory(ctx, l, f)
 }
 
@@ -236,7 +251,9 @@ func (b *bench) addMemory(ctx context.Context, l *lab, f *filled) error {
 	}
 	b.add(result{Name: "entry-bytes", BytesPerEntry: tenths(all)})
 	plain, err := bytesInAll(ctx, l, func(client *redis.Client) error {
-		return spread(b.largeKeys, func(i int) error { return client.Set(ctx, plainKey(purged+longID(i)), b.payload, entryTTL).Err() })
+		return spread(b.largeKeys, func(i int) error {
+			return client.Set(ctx, plainKey(purged+longID(i)), b.payload, entryTTL).Err()
+		})
 	}, b.largeKeys)
 	if err != nil {
 		return err

@@ -18,7 +18,8 @@ import (
 type purger struct {
 	name  string
 	state string // a suffix of the row's name if the entries are in an unusual state
-	fill  func(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error
+	fill  func(ctx context.Context, client *redis.Client, operation string, count int,
+		payload []byte) error
 	purge func(ctx context.Context, client *redis.Client, operation string) error
 	// reclaim frees the memory of purged entries, if purge does not free it.
 	reclaim func(ctx context.Context, client *redis.Client) error
@@ -30,14 +31,17 @@ const (
 )
 
 var ours = purger{
-	fill: func(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error {
+	fill: func(ctx context.Context, client *redis.Client, operation string, count int,
+		payload []byte,
+	) error {
 		if _, err := install(ctx, client); err != nil {
 			return err
 		}
 		return fillMany(ctx, client, operation, count, longID, payload)
 	},
 	purge: func(ctx context.Context, client *redis.Client, operation string) error {
-		_, err := registry.New(client).Invalidate(ctx, slot, registry.Scope{Operation: operation}, registry.ModeHard, "")
+		_, err := registry.New(client).Invalidate(ctx, slot, registry.Scope{Operation: operation},
+			registry.ModeHard, "")
 		return err
 	},
 	reclaim: func(ctx context.Context, client *redis.Client) error {
@@ -51,7 +55,9 @@ var ours = purger{
 func expiring(ttl time.Duration) purger {
 	p := ours
 	p.state = "-expiring"
-	p.fill = func(ctx context.Context, client *redis.Client, operation string, count int, payload []byte) error {
+	p.fill = func(ctx context.Context, client *redis.Client, operation string, count int,
+		payload []byte,
+	) error {
 		r := registry.New(client)
 		if _, err := r.Install(ctx); err != nil {
 			return err
@@ -80,17 +86,21 @@ var (
 	}
 )
 
-type tagSetter func(ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string) error
+type tagSetter func(ctx context.Context, c redis.Cmdable, key string, value []byte,
+	tags []string) error
 
 func fillTagged(set tagSetter) func(context.Context, *redis.Client, string, int, []byte) error {
-	return func(ctx context.Context, client *redis.Client, tag string, count int, payload []byte) error {
+	return func(ctx context.Context, client *redis.Client, tag string, count int,
+		payload []byte,
+	) error {
 		pipe, err := pipelined(client)
 		if err != nil {
 			return err
 		}
 		return spread(count, func(i int) error {
 			id := longID(i)
-			return set(ctx, pipe, plainKey(tag+id), payload, []string{slot.Module, tag, "owner-" + id[len(id)-1:]})
+			return set(ctx, pipe, plainKey(tag+id), payload,
+				[]string{slot.Module, tag, "owner-" + id[len(id)-1:]})
 		})
 	}
 }
@@ -185,7 +195,9 @@ func (f *filled) stall(ctx context.Context, p purger, samples int) (stall, error
 }
 
 // probing returns the longest time that a plain GET took while fn ran.
-func probing(ctx context.Context, client *redis.Client, fn func() error) (longestMicros float64, err error) {
+func probing(
+	ctx context.Context, client *redis.Client, fn func() error,
+) (longestMicros float64, err error) {
 	if err := client.Set(ctx, probe, "x", 0).Err(); err != nil {
 		return 0, err
 	}

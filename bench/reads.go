@@ -45,7 +45,9 @@ var networkReaders = []reader{
 // nearReaders also keep entries in process.
 var nearReaders = []reader{
 	{"plain-get", readPlain},
-	{"hit-near", readCache(cache.WithNearCache(cache.NearCache{MaxEntries: nearEntries, MaxBytes: nearBytes}))},
+	{"hit-near", readCache(cache.WithNearCache(cache.NearCache{
+		MaxEntries: nearEntries, MaxBytes: nearBytes,
+	}))},
 	{"go-redis-cache-hit-near", readGoRedisCache(gocache.NewTinyLFU(nearEntries, time.Hour))},
 	{"rueidisaside-hit-near", readRueidisAside(false)},
 }
@@ -78,7 +80,9 @@ func subjectsOf(ctx context.Context, l *lab, s scale, readers []reader) ([]*subj
 func plainKey(id string) string { return "bench:items:" + operation + ":" + id }
 
 func fillPlain(ctx context.Context, client *redis.Client, s scale) error {
-	return spread(s.keys, func(i int) error { return client.Set(ctx, plainKey(id(i)), s.payload, entryTTL).Err() })
+	return spread(s.keys, func(i int) error {
+		return client.Set(ctx, plainKey(id(i)), s.payload, entryTTL).Err()
+	})
 }
 
 func plainServer(ctx context.Context, l *lab, s scale) (*redis.Client, error) {
@@ -91,10 +95,16 @@ func plainServer(ctx context.Context, l *lab, s scale) (*redis.Client, error) {
 
 func readPlain(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 	client, err := plainServer(ctx, l, s)
-	return func(ctx context.Context, id string) error { return client.Get(ctx, plainKey(id)).Err() }, err
+	return func(ctx context.Context,
+		id string,
+	) error {
+		return client.Get(ctx, plainKey(id)).Err()
+	}, err
 }
 
-func readPlainPipelined(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func readPlainPipelined(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := plainServer(ctx, l, s)
 	if err != nil {
 		return nil, err
@@ -124,12 +134,16 @@ func hitBy(r *registry.Registry) func(context.Context, string) error {
 	}
 }
 
-func readRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func readRegistry(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := ownServer(ctx, l, s)
 	return hitBy(registry.New(client)), err
 }
 
-func readRegistryPipelined(duplex registry.Duplex) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
+func readRegistryPipelined(
+	duplex registry.Duplex,
+) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
 	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 		client, err := ownServer(ctx, l, s)
 		if err != nil {
@@ -151,7 +165,9 @@ func (rawCodec) Unmarshal(data []byte, out any) error {
 }
 
 // readCache reads as an application does, through package cache.
-func readCache(opts ...cache.Option) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
+func readCache(
+	opts ...cache.Option,
+) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
 	// On a machine that halts for a moment, the default timeout would call the loader, which must
 	// not be measured.
 	opts = append(opts, cache.WithCodec(rawCodec{}), cache.WithTimeout(time.Minute))
@@ -168,16 +184,22 @@ func readCache(opts ...cache.Option) func(context.Context, *lab, scale) (func(co
 			return nil, err
 		}
 		l.onClose(func() { _ = c.Close(context.WithoutCancel(ctx)) })
-		key := func(id string) cache.Key { return cache.Key{Module: slot.Module, Operation: operation, Params: id} }
+		key := func(id string) cache.Key {
+			return cache.Key{Module: slot.Module, Operation: operation, Params: id}
+		}
 		err = spread(s.keys, func(i int) error { return c.Set(ctx, key(id(i)), s.payload) })
 		return func(ctx context.Context, id string) error {
-			_, err := cache.Fetch(ctx, c, key(id), func(context.Context) ([]byte, error) { return nil, errMiss })
+			_, err := cache.Fetch(ctx, c, key(id), func(context.Context) ([]byte, error) {
+				return nil, errMiss
+			})
 			return err
 		}, err
 	}
 }
 
-func readGoRedisCache(local gocache.LocalCache) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
+func readGoRedisCache(
+	local gocache.LocalCache,
+) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
 	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 		client, err := plainServer(ctx, l, s)
 		peer := gocache.New(&gocache.Options{Redis: client, LocalCache: local})
@@ -188,7 +210,9 @@ func readGoRedisCache(local gocache.LocalCache) func(context.Context, *lab, scal
 	}
 }
 
-func readRueidisAside(networkOnly bool) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
+func readRueidisAside(
+	networkOnly bool,
+) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
 	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 		client, err := plainServer(ctx, l, s)
 		if err != nil {
@@ -196,7 +220,9 @@ func readRueidisAside(networkOnly bool) func(context.Context, *lab, scale) (func
 		}
 		peer, err := newRueidisAside(l, client.Options().Addr, networkOnly)
 		return func(ctx context.Context, id string) error {
-			_, err := peer.Get(ctx, entryTTL, plainKey(id), func(context.Context, string) (string, error) { return "", errMiss })
+			_, err := peer.Get(ctx, entryTTL, plainKey(id), func(context.Context, string) (string, error) {
+				return "", errMiss
+			})
 			return err
 		}, err
 	}

@@ -42,12 +42,16 @@ func (f *filled) reclaimRate(ctx context.Context) (float64, error) {
 
 // unlinkRate fills a server with plain keys of the same values and frees them by pipelines of
 // single UNLINKs. It returns the number of keys a second.
-func unlinkRate(ctx context.Context, client *redis.Client, count int, payload []byte) (float64, error) {
+func unlinkRate(
+	ctx context.Context, client *redis.Client, count int, payload []byte,
+) (float64, error) {
 	pipe, err := pipelined(client)
 	if err != nil {
 		return 0, err
 	}
-	err = spread(count, func(i int) error { return pipe.Set(ctx, plainKey(id(i)), payload, entryTTL).Err() })
+	err = spread(count, func(i int) error {
+		return pipe.Set(ctx, plainKey(id(i)), payload, entryTTL).Err()
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -67,7 +71,9 @@ func unlinkRate(ctx context.Context, client *redis.Client, count int, payload []
 }
 
 // compareReclaim measures the keys a second of cw_reclaim and of UNLINK, in turns.
-func compareReclaim(ctx context.Context, l *lab, f *filled, s scale) (reclaim, unlink *figures, err error) {
+func compareReclaim(
+	ctx context.Context, l *lab, f *filled, s scale,
+) (reclaim, unlink *figures, err error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -59,22 +59,29 @@ func tenths(f float64) float64     { return math.Round(f*10) / 10 }
 func hundredths(f float64) float64 { return math.Round(f*100) / 100 }
 
 func method(s scale) string {
-	return fmt.Sprintf("Loopback; a redis-server of its own for each subject, all with the same configuration and without persistence; "+
-		"subjects take turns in %d rounds of %s each, in reversed order every other round. opsPerSec and p50Micros are medians over the rounds, "+
-		"ratios the median of the rounds' ratios. Values of %d bytes; purges of more than %d keys with %d bytes. A purged server is restored from a "+
-		"snapshot before each sample, %d samples or more. Names that end in -1 were measured with one goroutine, the others of their kind with %d.",
+	return fmt.Sprintf(
+		"Loopback; a redis-server of its own for each subject, all with the same configuration and "+
+			"without persistence; "+
+			"subjects take turns in %d rounds of %s each, in reversed order every other round. opsPerSec "+
+			"and p50Micros are medians over the rounds, "+
+			"ratios the median of the rounds' ratios. Values of %d bytes; purges of more than %d keys with "+
+			"%d bytes. A purged server is restored from a "+
+			"snapshot before each sample, %d samples or more. Names that end in -1 were measured with one "+
+			"goroutine, the others of their kind with %d.",
 		s.rounds, s.lap, len(s.payload), s.largeKeys, len(s.smallPayload), s.samples, maxGoroutines)
 }
 
 func describeMachine(ctx context.Context) (machine, error) {
 	m := machine{
-		CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
+		CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
+		Go:        runtime.Version(),
 		Libraries: map[string]string{}, Date: time.Now().UTC().Format(time.DateOnly),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dependency := range info.Deps {
 			switch dependency.Path {
-			case "github.com/redis/go-redis/v9", "github.com/go-redis/cache/v9", "github.com/redis/rueidis", "github.com/redis/rueidis/rueidisaside":
+			case "github.com/redis/go-redis/v9", "github.com/go-redis/cache/v9", "github.com/redis/rueidis",
+				"github.com/redis/rueidis/rueidisaside":
 				m.Libraries[dependency.Path] = dependency.Version
 			}
 		}
@@ -93,7 +100,11 @@ func describeMachine(ctx context.Context) (machine, error) {
 
 // write puts the results into the file and keeps those of the other part.
 func (r report) write(path string) error {
-	part := results.Part{Members: map[string]any{"machine": r.Machine, "method": r.Method, "seconds": r.Seconds, "quick": nil}}
+	part := results.Part{
+		Members: map[string]any{
+			"machine": r.Machine, "method": r.Method, "seconds": r.Seconds, "quick": nil,
+		},
+	}
 	if r.Quick {
 		part.Members["quick"] = true
 	}
@@ -104,13 +115,19 @@ func (r report) write(path string) error {
 }
 
 func (r report) print(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d cores, %s, Redis %s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Machine.Redis, r.Machine.Date)
+	fmt.Fprintf(w, "%s, %d cores, %s, Redis %s, %s\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Go,
+		r.Machine.Redis, r.Machine.Date)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto SET EX\tto gocache\tto GET+SET\tto UNLINK\tlongest µs\tslowest call µs\tbytes/entry\t")
+	fmt.Fprintln(table,
+		"name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto SET EX\tto gocache\tto "+
+			"GET+SET\tto UNLINK\tlongest µs\tslowest call µs\tbytes/entry\t")
 	for _, row := range r.Results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name, cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
-			cell(row.RatioToPlainGet), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet), cell(row.RatioToPlainGetAndSet),
-			cell(row.RatioToUnlink), cell(row.LongestMicros), cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
+			cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
+			cell(row.RatioToPlainGet), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet),
+			cell(row.RatioToPlainGetAndSet),
+			cell(row.RatioToUnlink), cell(row.LongestMicros), cell(row.SlowestCallMicros),
+			cell(row.BytesPerEntry))
 	}
 	_ = table.Flush()
 }

@@ -27,10 +27,11 @@ type servedPart func(ctx context.Context, l *lab, s scale) ([]measurement, error
 var servedParts = map[string]servedPart{
 	"reads":      servedReads(networkReaders),
 	"near-reads": servedReads(nearReaders),
-	"fills":      servedWrites(fillWriters, func(s scale) func(int) string { return func(n int) string { return id(n % s.keys) } }),
-	"misses":     servedWrites(missWriters, func(scale) func(int) string { return id }),
-	"purges":     servedPurges,
-	"reclaim":    servedReclaim,
+	"fills": servedWrites(fillWriters,
+		func(s scale) func(int) string { return func(n int) string { return id(n % s.keys) } }),
+	"misses":  servedWrites(missWriters, func(scale) func(int) string { return id }),
+	"purges":  servedPurges,
+	"reclaim": servedReclaim,
 }
 
 // serve measures on request, so that builds can take turns lap by lap. It prints the rows of a
@@ -117,10 +118,13 @@ func laps(l *lab, s scale, subjects []*subject) []measurement {
 			if goroutines == 1 {
 				name += "-1"
 			}
-			rows = append(rows, measurement{turns.Row{Name: name, HigherIsBetter: true}, func(ctx context.Context) (float64, error) {
-				ran, err := l.runLap(ctx, subject, goroutines, s.lap)
-				return float64(ran.ops) / ran.took.Seconds(), err
-			}})
+			rows = append(rows,
+				measurement{turns.Row{
+					Name: name, HigherIsBetter: true,
+				}, func(ctx context.Context) (float64, error) {
+					ran, err := l.runLap(ctx, subject, goroutines, s.lap)
+					return float64(ran.ops) / ran.took.Seconds(), err
+				}})
 		}
 	}
 	return rows
@@ -138,10 +142,13 @@ func servedPurges(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, measurement{turns.Row{Name: fmt.Sprint("purge-", count), Samples: 3 * s.samples}, func(ctx context.Context) (float64, error) {
-			times, err := f.timesToEffect(ctx, ours, 1)
-			return median(times), err
-		}})
+		rows = append(rows,
+			measurement{turns.Row{
+				Name: fmt.Sprint("purge-", count), Samples: 3 * s.samples,
+			}, func(ctx context.Context) (float64, error) {
+				times, err := f.timesToEffect(ctx, ours, 1)
+				return median(times), err
+			}})
 	}
 	return rows, nil
 }
@@ -151,7 +158,9 @@ func servedReclaim(ctx context.Context, l *lab, s scale) ([]measurement, error) 
 	f, err := newFilled(ctx, l, ours, s.largeKeys, s.payload)
 	return []measurement{
 		{turns.Row{Name: "reclaim", HigherIsBetter: true, Samples: s.samples}, f.reclaimRate},
-		{turns.Row{Name: "purge-stall", Samples: 3 * s.samples}, func(ctx context.Context) (float64, error) {
+		{turns.Row{
+			Name: "purge-stall", Samples: 3 * s.samples,
+		}, func(ctx context.Context) (float64, error) {
 			stalled, err := f.stall(ctx, ours, 1)
 			return median(stalled.longestMicros), err
 		}},

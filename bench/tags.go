@@ -13,7 +13,9 @@ import (
 // Tag protocols, command by command as their libraries send them.
 
 // gocacheSet does what SetWithTags does in the Redis store of eko/gocache.
-func gocacheSet(ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string) error {
+func gocacheSet(
+	ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string,
+) error {
 	if err := c.Set(ctx, key, value, entryTTL).Err(); err != nil {
 		return err
 	}
@@ -44,7 +46,9 @@ func gocachePurge(ctx context.Context, client *redis.Client, tag string) error {
 
 // laravelSet does what a put into the tagged cache of Laravel does: it adds to the tags first,
 // scored by expiry.
-func laravelSet(ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string) error {
+func laravelSet(
+	ctx context.Context, c redis.Cmdable, key string, value []byte, tags []string,
+) error {
 	expiry := float64(time.Now().Add(entryTTL).Unix())
 	for _, tag := range tags {
 		if err := c.ZAdd(ctx, laravelTag(tag), redis.Z{Score: expiry, Member: key}).Err(); err != nil {

@@ -40,7 +40,9 @@ var missWriters = []writer{
 	{"rueidisaside-miss", missRueidisAside},
 }
 
-func writing(ctx context.Context, l *lab, s scale, writers []writer, name func(n int) string) ([]*subject, error) {
+func writing(
+	ctx context.Context, l *lab, s scale, writers []writer, name func(n int) string,
+) ([]*subject, error) {
 	var subjects []*subject
 	for _, w := range writers {
 		write, err := w.make(ctx, l, s)
@@ -61,14 +63,18 @@ func writePlain(ctx context.Context, l *lab, s scale) (func(context.Context, str
 	}, err
 }
 
-func fillBy(ctx context.Context, r *registry.Registry, s scale) (func(context.Context, string) error, error) {
+func fillBy(
+	ctx context.Context, r *registry.Registry, s scale,
+) (func(context.Context, string) error, error) {
 	token, err := leaseFor(ctx, r, operation)
 	return func(ctx context.Context, id string) error {
 		return fill(ctx, r, entry(operation, id), s.payload, token)
 	}, err
 }
 
-func writeRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func writeRegistry(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return nil, err
@@ -80,7 +86,9 @@ func writeRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, 
 	return fillBy(ctx, r, s)
 }
 
-func writeRegistryPipelined(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func writeRegistryPipelined(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return nil, err
@@ -95,7 +103,9 @@ func writeRegistryPipelined(ctx context.Context, l *lab, s scale) (func(context.
 	return fillBy(ctx, r, s)
 }
 
-func writeGoRedisCache(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func writeGoRedisCache(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	peer := gocache.New(&gocache.Options{Redis: client})
 	return func(ctx context.Context, id string) error {
@@ -104,16 +114,24 @@ func writeGoRedisCache(ctx context.Context, l *lab, s scale) (func(context.Conte
 }
 
 // tagsOf returns the tags of an entry: its module, its operation, and one of ten owners.
-func tagsOf(id string) []string { return []string{slot.Module, operation, "owner-" + id[len(id)-1:]} }
+func tagsOf(
+	id string,
+) []string {
+	return []string{slot.Module, operation, "owner-" + id[len(id)-1:]}
+}
 
-func writeGocache(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func writeGocache(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	return func(ctx context.Context, id string) error {
 		return gocacheSet(ctx, client, plainKey(id), s.payload, tagsOf(id))
 	}, err
 }
 
-func writeLaravel(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func writeLaravel(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	return func(ctx context.Context, id string) error {
 		return laravelSet(ctx, client, plainKey(id), s.payload, tagsOf(id))
@@ -132,7 +150,9 @@ func missPlain(ctx context.Context, l *lab, s scale) (func(context.Context, stri
 
 // missRegistry takes a lease and fills. It skips the read that finds nothing, because a caller who
 // expects a miss begins with the lease.
-func missRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func missRegistry(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return nil, err
@@ -148,7 +168,9 @@ func missRegistry(ctx context.Context, l *lab, s scale) (func(context.Context, s
 	}, err
 }
 
-func missGoRedisCache(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func missGoRedisCache(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
 	peer := gocache.New(&gocache.Options{Redis: client})
 	return func(ctx context.Context, id string) error {
@@ -160,14 +182,19 @@ func missGoRedisCache(ctx context.Context, l *lab, s scale) (func(context.Contex
 	}, err
 }
 
-func missRueidisAside(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
+func missRueidisAside(
+	ctx context.Context, l *lab, s scale,
+) (func(context.Context, string) error, error) {
 	server, err := l.server(ctx)
 	if err != nil {
 		return nil, err
 	}
-	peer, err := newRueidisAside(l, server.Addr(), false) // its lock needs tracking, which comes with its local cache
+	// its lock needs tracking, which comes with its local cache
+	peer, err := newRueidisAside(l, server.Addr(), false)
 	return func(ctx context.Context, id string) error {
-		_, err := peer.Get(ctx, entryTTL, plainKey(id), func(context.Context, string) (string, error) { return string(s.payload), nil })
+		_, err := peer.Get(ctx, entryTTL, plainKey(id), func(context.Context, string) (string, error) {
+			return string(s.payload), nil
+		})
 		return err
 	}, err
 }

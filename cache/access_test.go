@@ -143,8 +143,8 @@ func (a *application) loadsThatFail() {
 	}
 }
 
-// The ACL of docs/operations.md for the applications of a namespace allows all that the client does. It is minimal: the
-// client calls each command that it allows.
+// The ACL of docs/operations.md for the applications of a namespace allows all that the client
+// does. It is minimal: the client calls each command that it allows.
 func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	server := redistest.Start(t)
 	server.ApplyACL(redistest.ACLOf(t, runbook, namespace))
@@ -168,8 +168,9 @@ func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	}
 }
 
-// calledWithoutTheLibrary returns the commands of a client that finds no library. It checks whether somebody has loaded it
-// since; it may not do so itself, and goes on without the cache until the operator has.
+// calledWithoutTheLibrary returns the commands of a client that finds no library. It checks whether
+// somebody has loaded it since; it may not do so itself, and goes on without the cache until the
+// operator has.
 func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 	t.Helper()
 	server := redistest.Start(t)
@@ -187,7 +188,8 @@ func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 	return called
 }
 
-// calledInACluster returns the commands by which a client finds its way in a cluster, also while a module moves.
+// calledInACluster returns the commands by which a client finds its way in a cluster, also while a
+// module moves.
 func calledInACluster(t *testing.T) redistest.Commands {
 	t.Helper()
 	cluster := redistest.StartCluster(t, 2)

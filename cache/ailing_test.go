@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// ailing is a proxy between clients and a real Redis that can make it fail. It passes on what a client sends when it connects.
+// ailing is a proxy between clients and a real Redis that can make it fail. It passes on what a
+// client sends when it connects.
 type ailing struct {
 	addr, upstream string
 
@@ -138,7 +139,8 @@ func (a *ailing) serve(ctx context.Context, client net.Conn) {
 	}
 }
 
-// readCommand returns the lower-case name of a RESP command, or of the function it calls, and its bytes.
+// readCommand returns the lower-case name of a RESP command, or of the function it calls, and its
+// bytes.
 func readCommand(in *bufio.Reader) (name string, command []byte, err error) {
 	var raw bytes.Buffer
 	line := func(prefix string) (n int, err error) {

@@ -66,7 +66,8 @@ const (
 	secondOfAudit = 3
 )
 
-// The result of an audit depends on when the source changes, and on whether an invalidation follows.
+// The result of an audit depends on when the source changes, and on whether an invalidation
+// follows.
 func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 	type scene struct {
 		cache  *cache.Client
@@ -229,8 +230,8 @@ func results(c *cache.Client) map[cache.AuditResult]int64 {
 	return sum
 }
 
-// Many readers and writers, every hit audited: if each change is followed by its invalidation, nothing is
-// inconsistent. If one writer forgets it, something is.
+// Many readers and writers, every hit audited: if each change is followed by its invalidation,
+// nothing is inconsistent. If one writer forgets it, something is.
 func TestAuditCountsWhatIsForgottenAndNothingElse(t *testing.T) {
 	for _, forgetful := range []bool{false, true} {
 		t.Run(fmt.Sprintf("forgetful %v", forgetful), func(t *testing.T) {

@@ -151,8 +151,8 @@ func TestCloseEndsAudits(t *testing.T) {
 	}, WithAudit(Audit{Share: 1}))
 }
 
-// An entry in memory was not live for the whole grace if that was cut short, whatever the loader does with its
-// context.
+// An entry in memory was not live for the whole grace if that was cut short, whatever the loader
+// does with its context.
 func TestCloseIsNoEvidenceAgainstWhatIsServed(t *testing.T) {
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		audited := make(chan AuditResult, 1)

@@ -239,8 +239,8 @@ func TestRejectionsDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
-// A Redis that is full answers everything except fills. Then misses take no lease either: nothing can be filled, and other
-// processes would wait for it.
+// A Redis that is full answers everything except fills. Then misses take no lease either: nothing
+// can be filled, and other processes would wait for it.
 func TestFullRedisIsReadButNotFilled(t *testing.T) {
 	for _, refusal := range []error{registry.ErrOutOfMemory, registry.ErrUnauthorized, registry.ErrUnreachable} {
 		full := true

@@ -19,8 +19,8 @@ import (
 // always makes each read refresh an entry, if loads of its operation were timed.
 const always = 1e12
 
-// One process replaces an entry that is fresh, while others, and readers in this one, still read it. A
-// deletion fences the refresh as it does any load.
+// One process replaces an entry that is fresh, while others, and readers in this one, still read
+// it. A deletion fences the refresh as it does any load.
 func TestOneProcessRefreshesAFreshEntryEarly(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())

@@ -49,8 +49,8 @@ func (e *ending) store() *stubStore {
 	}
 }
 
-// readFor reads the entry each 10 ms, and returns how often a reader waited for a load, and how many loads
-// there were.
+// readFor reads the entry each 10 ms, and returns how often a reader waited for a load, and how
+// many loads there were.
 func readFor(t *testing.T, c *Client, length, loadTime time.Duration) (waited, loads int) {
 	t.Helper()
 	var mu sync.Mutex

@@ -66,7 +66,8 @@ func (m *migration) finish() {
 	m.do(m.from, "CLUSTER", "SETSLOT", m.slot, "NODE", m.toID)
 }
 
-// While a module moves, an invalidation may reach the node that does not have it yet. What it covered then arrives live.
+// While a module moves, an invalidation may reach the node that does not have it yet. What it
+// covered then arrives live.
 func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
 	cluster := redistest.StartCluster(t, 2)
 	applyPolicy(t, cluster.Client(), "users", hour())

@@ -13,7 +13,8 @@ import (
 	"github.com/cachewright/cachewright/internal/respguard"
 )
 
-// A server may announce more bytes than the process has memory. A client that the application made must not trust it.
+// A server may announce more bytes than the process has memory. A client that the application made
+// must not trust it.
 func TestClientOfAnApplicationReadsNoReplyWithoutBounds(t *testing.T) {
 	server := redistest.Start(t)
 	for role, made := range map[redistest.Role]func(addr string) redis.UniversalClient{

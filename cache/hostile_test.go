@@ -27,8 +27,8 @@ const (
 	hostilePatience = 30 * time.Second
 	// hostileAtOnce is how many servers misbehave at a time.
 	hostileAtOnce = 8
-	// hostileHeap bounds what all of them may add to the heap. An application may read replies of a million elements, which
-	// take some 60 MiB once decoded, on a few connections at a time.
+	// hostileHeap bounds what all of them may add to the heap. An application may read replies of a
+	// million elements, which take some 60 MiB once decoded, on a few connections at a time.
 	hostileHeap = 384 << 20
 	// hostileSample is one in how many faults a test takes, if it does not take all.
 	hostileSample = 10
@@ -155,7 +155,8 @@ func (a hostileApplication) meet(t *testing.T, upstream string, faults []rediste
 	group.Wait()
 }
 
-// useAll makes every call to a server with a fault, all at the same time, and returns the names of the commands that it got.
+// useAll makes every call to a server with a fault, all at the same time, and returns the names of
+// the commands that it got.
 func (a hostileApplication) useAll(t *testing.T, upstream string, fault redistest.Fault) []string {
 	server := redistest.StartHostile(t, upstream, a.role, fault)
 	connection := a.client(server.Addr())

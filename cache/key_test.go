@@ -14,7 +14,8 @@ import (
 
 type unnamed struct{ secret string }
 
-// Package params tests which params have an ID. This tests the errors that an application gets for the rest.
+// Package params tests which params have an ID. This tests the errors that an application gets for
+// the rest.
 func TestIDNamesTheTypeOfParamsThatCannotNameAnEntry(t *testing.T) {
 	for want, params := range map[string]any{
 		"chan int":                        make(chan int),

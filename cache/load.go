@@ -221,7 +221,8 @@ func refusal(key registry.Key, size int) error {
 	if key.User == "" {
 		reason = "it has no user although the operation's scope is User, or " + reason
 	}
-	return fmt.Errorf("%w: an entry of %s, operation %s: %s", ErrRefused, key.Slot, key.Operation, reason)
+	return fmt.Errorf("%w: an entry of %s, operation %s: %s", ErrRefused, key.Slot, key.Operation,
+		reason)
 }
 
 // stuck returns the error of a caller that waited for two loads of others that did not end.

@@ -20,8 +20,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// balancer is one address that leads to several servers, as a Kubernetes Service that selects a primary and
-// its replica.
+// balancer is one address that leads to several servers, as a Kubernetes Service that selects a
+// primary and its replica.
 type balancer struct {
 	servers []*redistest.Server
 	next    func(n int64) int // to which of them the nth connection leads

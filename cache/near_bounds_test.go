@@ -20,7 +20,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// openNear returns a client with a near cache, and a function that fetches an entry of users.get until it is kept.
+// openNear returns a client with a near cache, and a function that fetches an entry of users.get
+// until it is kept.
 func openNear(t *testing.T, bounds NearCache) (c *Client, keep func(Key)) {
 	t.Helper()
 	server := redistest.Start(t)

@@ -19,7 +19,8 @@ import (
 
 var tracks = regexp.MustCompile(` flags=\w*[tP]`)
 
-// following returns how many connections there are that track, or that get the reports of another one.
+// following returns how many connections there are that track, or that get the reports of another
+// one.
 func following(t *testing.T, server *redistest.Server) int {
 	t.Helper()
 	list, err := server.Client().ClientList(t.Context()).Result()

@@ -19,7 +19,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// mutedNetwork drops, while it is muted, what Redis sends on the connections that report changes. All others work.
+// mutedNetwork drops, while it is muted, what Redis sends on the connections that report changes.
+// All others work.
 type mutedNetwork struct{ muted atomic.Bool }
 
 func (n *mutedNetwork) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -50,9 +51,9 @@ func (c *mutedConn) Read(b []byte) (int, error) {
 	}
 }
 
-// An invalidation elsewhere, and the loss of the connection that reports it, are obeyed as soon as they are seen. A
-// connection that is silent is trusted for a second. After that nothing that was invalidated is served, and nothing is
-// kept until Redis answers again.
+// An invalidation elsewhere, and the loss of the connection that reports it, are obeyed as soon as
+// they are seen. A connection that is silent is trusted for a second. After that nothing that was
+// invalidated is served, and nothing is kept until Redis answers again.
 func TestNearCacheObeysWhatItIsToldAtOnceAndBelievesSilenceForASecond(t *testing.T) {
 	const (
 		// longest is far more than a second, for a busy machine, and far less than entries live.

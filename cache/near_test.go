@@ -309,9 +309,10 @@ func (h *history) atLeast(key cache.Key, now time.Time, window time.Duration) in
 	return 0
 }
 
-// There are random invalidations from another process, connections are cut, and Redis restarts. What was
-// invalidated is no longer read once there was time to report that. The source is a version that is raised
-// before each invalidation. Each key has the version that was there when it was loaded.
+// There are random invalidations from another process, connections are cut, and Redis restarts.
+// What was invalidated is no longer read once there was time to report that. The source is a
+// version that is raised before each invalidation. Each key has the version that was there when it
+// was loaded.
 func TestNearCacheReturnsNothingThatWasInvalidated(t *testing.T) {
 	const (
 		// window is far more than a report takes, for a busy machine, and far less than MaxAge.

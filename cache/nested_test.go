@@ -142,8 +142,8 @@ func TestALoaderMayReadAStaleEntryWhileThatIsRefreshed(t *testing.T) {
 	})
 }
 
-// Loaders may fetch each other's entries, on any goroutines and from any client: each Fetch ends. The bubble fails
-// if one does not.
+// Loaders may fetch each other's entries, on any goroutines and from any client: each Fetch ends.
+// The bubble fails if one does not.
 func TestLoadersThatUseTheCacheInAnyWayNeverHang(t *testing.T) {
 	const seeds, keys, callers = 60, 4, 6
 	for seed := range uint64(seeds) {

@@ -158,7 +158,8 @@ func (p *patient) fallIll(addr string) {
 	}
 }
 
-// worsen reads until the breaker opens. It also reads new entries, because cached ones need only a read.
+// worsen reads until the breaker opens. It also reads new entries, because cached ones need only a
+// read.
 func (p *patient) worsen() {
 	if p.open == nil {
 		return
@@ -198,7 +199,8 @@ func (p *patient) p99() time.Duration {
 	return p.took[len(p.took)*99/100-1]
 }
 
-// check returns an error if a read of the last check took longer than most, or fewer than so many were hits.
+// check returns an error if a read of the last check took longer than most, or fewer than so many
+// were hits.
 func (p *patient) check(most time.Duration, hits int) error {
 	switch {
 	case (p.open == nil || p.readable) && p.hits < hits:
@@ -235,7 +237,8 @@ func (w ward) all(do func(*patient)) {
 	group.Wait()
 }
 
-// normal returns how long reads may take, and how many must be hits, by what the healthy patients did.
+// normal returns how long reads may take, and how many must be hits, by what the healthy patients
+// did.
 func (w ward) normal() (most time.Duration, hits int) {
 	most, hits = time.Millisecond, outageReads
 	for _, p := range w {
@@ -291,8 +294,8 @@ func (p *patient) openWith(client redis.UniversalClient) {
 	p.cache = newCache(p.t, client, append([]cache.Option{cache.WithTimeout(outageTimeout), cache.WithObserver(&p.witness)}, manners[p.manner]...)...)
 }
 
-// However Redis fails, and however it is used: once the breaker is open, Redis is not called, and delays no read. No read
-// fails: each loads, or gets what is cached.
+// However Redis fails, and however it is used: once the breaker is open, Redis is not called, and
+// delays no read. No read fails: each loads, or gets what is cached.
 func TestSickRedisCostsTheApplicationNothing(t *testing.T) {
 	server, full := redistest.Start(t), redistest.Start(t)
 	for _, s := range []*redistest.Server{server, full} {

@@ -57,7 +57,8 @@ func (q *queueing) fetch(key cache.Key, source string) (got string, loaded bool)
 	return got, loaded
 }
 
-// cached waits until an entry is served from the cache. Meanwhile reads must return what the source has.
+// cached waits until an entry is served from the cache. Meanwhile reads must return what the source
+// has.
 func (q *queueing) cached(key cache.Key, source string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		got, loaded := q.fetch(key, source)
@@ -94,8 +95,8 @@ func (q *queueing) settle() {
 	NewWithT(q.t).Eventually(func() int { return q.figures().QueuedInvalidations }).WithTimeout(patience).Should(BeZero())
 }
 
-// A node of a cluster that hangs, or is gone, gets the invalidations when it is back. Until then the processes that made
-// them read past it, and only past it.
+// A node of a cluster that hangs, or is gone, gets the invalidations when it is back. Until then
+// the processes that made them read past it, and only past it.
 func TestInvalidationsWaitForANodeOfACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	modules, sick := modulesByNode(t, cluster), cluster.Servers()[0]

@@ -138,7 +138,8 @@ func TestScopeOfAQueuedInvalidationIsBypassed(t *testing.T) {
 	}
 }
 
-// A value that was loaded before an invalidation is not stored, even if Redis does not have the invalidation yet.
+// A value that was loaded before an invalidation is not stored, even if Redis does not have the
+// invalidation yet.
 func TestLoadUnderWayIsNotStoredAfterAQueuedInvalidation(t *testing.T) {
 	redis := &outage{down: true}
 	store := redis.store()
@@ -173,7 +174,8 @@ func TestRejectedInvalidationIsNotQueued(t *testing.T) {
 	})
 }
 
-// A Redis that hangs costs the first caller a timeout, but not later ones that invalidate the same, or less.
+// A Redis that hangs costs the first caller a timeout, but not later ones that invalidate the same,
+// or less.
 func TestInvalidationThatIsCoveredByOneThatWaitsIsQueuedAtOnce(t *testing.T) {
 	redis := &outage{}
 	store := redis.store()

@@ -15,8 +15,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Without an operator, the memory of a large purge is freed by the process that purged. What one process leaves when
-// it ends, the next invalidation frees.
+// Without an operator, the memory of a large purge is freed by the process that purged. What one
+// process leaves when it ends, the next invalidation frees.
 func TestMemoryOfALargePurgeIsGivenBackWithoutTheOperator(t *testing.T) {
 	const entries = 5000
 	server := redistest.Start(t)

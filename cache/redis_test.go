@@ -35,7 +35,8 @@ var usersGet = cache.Key{Module: "users", Operation: "get", Params: 1}
 func redisOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr: addr, ContextTimeoutEnabled: true, ReadTimeout: -1, WriteTimeout: -1,
-		// As registry.ClientFromEnv does: otherwise connections that open at the same time race in go-redis.
+		// As registry.ClientFromEnv does: otherwise connections that open at the same time race in
+		// go-redis.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
@@ -179,7 +180,8 @@ func TestVerbsSayThatRedisIsDown(t *testing.T) {
 	}
 }
 
-// Redis hangs, so that its memory survives. The invalidations made meanwhile reach it when it is back.
+// Redis hangs, so that its memory survives. The invalidations made meanwhile reach it when it is
+// back.
 func TestInvalidationsThatCouldNotReachRedisAreDelivered(t *testing.T) {
 	for name, invalidate := range map[string]func(context.Context, cache.Cache, cache.Key) error{
 		"module": func(ctx context.Context, c cache.Cache, k cache.Key) error { return c.InvalidateModule(ctx, k.Module) },
@@ -335,7 +337,8 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 	g.Eventually(ours).WithTimeout(patience).Should(BeEmpty())
 }
 
-// goroutines returns the stacks of goroutines that run our code or that of our dependencies, except tests, by their number.
+// goroutines returns the stacks of goroutines that run our code or that of our dependencies, except
+// tests, by their number.
 func goroutines() map[string]string {
 	found := map[string]string{}
 	for stack := range strings.SplitSeq(stacks(), "\n\n") {

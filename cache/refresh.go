@@ -78,7 +78,8 @@ func (r *refresher) refreshStale(
 func (r *refresher) refreshEarly(
 	ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc,
 ) {
-	if r.early.beta == 0 || hit.Negative || hit.Remaining > r.early.headStart(key.Module, key.Operation) {
+	if r.early.beta == 0 || hit.Negative || hit.Remaining > r.early.headStart(key.Module,
+		key.Operation) {
 		return
 	}
 	lock := key
@@ -169,7 +170,8 @@ func (r *refresher) load(
 		return r.loads.loadAndFill(ctx, key.Key, ticket{token: token, left: r.timeout}, load)
 	})
 	switch {
-	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrOverdue), errors.Is(err, flight.ErrStuck):
+	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrOverdue),
+		errors.Is(err, flight.ErrStuck):
 		return nil // a caller loads it, and that load reports its failure
 	case !errors.Is(err, ErrNotFound):
 		return err
@@ -201,7 +203,8 @@ type refreshes struct {
 func (r *refreshes) begin(key registry.Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.known[key]; known || r.running >= maxRefreshes || len(r.known) >= maxKnownRefreshes {
+	if _, known := r.known[key]; known || r.running >= maxRefreshes ||
+		len(r.known) >= maxKnownRefreshes {
 		return false
 	}
 	if r.known == nil {

@@ -56,7 +56,8 @@ func TestStaleHitDoesNotWaitAndIsRefreshedOnce(t *testing.T) {
 	})
 }
 
-// The context of the caller ends with its request. The refresh goes on, with the values of that context.
+// The context of the caller ends with its request. The refresh goes on, with the values of that
+// context.
 func TestRefreshOutlivesItsCaller(t *testing.T) {
 	type traceID struct{}
 	withClient(t, staleStore(), func(t *testing.T, c *Client) {

@@ -66,8 +66,9 @@ func (n *network) client() redis.UniversalClient {
 	})
 }
 
-// A primary that is cut off together with some of its clients still serves them while Sentinels promote another. With
-// min-replicas-to-write it takes no invalidations then: they are kept, and delivered to the new primary.
+// A primary that is cut off together with some of its clients still serves them while Sentinels
+// promote another. With min-replicas-to-write it takes no invalidations then: they are kept, and
+// delivered to the new primary.
 func TestInvalidationsAtAPrimaryThatIsCutOff(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -280,7 +280,8 @@ type unnoticed struct{ context.Context }
 
 func (unnoticed) Done() <-chan struct{} { return nil }
 
-// A loader that uses its request's context, as closures do, may fail of it before its caller has noticed.
+// A loader that uses its request's context, as closures do, may fail of it before its caller has
+// noticed.
 func TestCallersAreNotFailedByAnotherCallersContext(t *testing.T) {
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -320,8 +321,8 @@ func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
 	}, WithFailureHook(func(f Failure) { reported <- f }))
 }
 
-// expectPanicToldOf checks that a Failure names the type of a panic's value and its place. The value itself often holds data of
-// the application.
+// expectPanicToldOf checks that a Failure names the type of a panic's value and its place. The
+// value itself often holds data of the application.
 func expectPanicToldOf(t *testing.T, f Failure, kind, where string) {
 	t.Helper()
 	if f.Module != usersGet.Module || f.Operation != usersGet.Operation {

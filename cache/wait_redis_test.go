@@ -19,10 +19,12 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// longWait is how long processes wait for another's load at most, in tests in which they are not to.
+// longWait is how long processes wait for another's load at most, in tests in which they are not
+// to.
 const longWait = time.Minute
 
-// newProcesses are clients of one Redis, each as another process has it, where entries are at most 20 bytes.
+// newProcesses are clients of one Redis, each as another process has it, where entries are at most
+// 20 bytes.
 func newProcesses(t *testing.T, n int) []*cache.Client {
 	t.Helper()
 	server := redistest.Start(t)
@@ -63,7 +65,8 @@ func returns(value string, err error) func() (string, error) {
 	return func() (string, error) { return value, err }
 }
 
-// A load may end and store nothing. A process that waits for it then loads itself, and not only when its wait is over.
+// A load may end and store nothing. A process that waits for it then loads itself, and not only
+// when its wait is over.
 func TestLoadThatStoresNothingIsNotWaitedForAnyLonger(t *testing.T) {
 	for name, load := range map[string]func(*cache.Client) (string, error){
 		"an error":                 func(*cache.Client) (string, error) { return "", errors.New("down") },
@@ -104,7 +107,8 @@ func TestLoadThatStoresNothingIsNotWaitedForAnyLonger(t *testing.T) {
 	}
 }
 
-// One of those who wait loads in place of a load that failed, the others wait for that one, and so on.
+// One of those who wait loads in place of a load that failed, the others wait for that one, and so
+// on.
 func TestWaitersLoadOneAtATimeAfterALoadThatFailed(t *testing.T) {
 	const failures = 2
 	processes := newProcesses(t, 5)

@@ -62,7 +62,8 @@ func (s *stage) retune(ctx context.Context, name string) {
 	s.patch(ctx, policy, `{"spec":{"defaultTTL":"1m"}}`)
 }
 
-// ofStages are the manager's options for an operator that looks after the namespaces of some stages.
+// ofStages are the manager's options for an operator that looks after the namespaces of some
+// stages.
 func ofStages(stages ...*stage) func(*manager.Options) {
 	return func(options *manager.Options) {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{}

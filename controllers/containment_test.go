@@ -125,7 +125,8 @@ func TestAReconcileThatPanicsOtherwiseSaysNothing(t *testing.T) {
 	}
 }
 
-// startLiar starts a server that greets as Redis does, and answers INFO by the beginning of an endless text.
+// startLiar starts a server that greets as Redis does, and answers INFO by the beginning of an
+// endless text.
 func startLiar() (address string) {
 	GinkgoHelper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -26,16 +26,18 @@
 //	    └──changes──→ recovery.Journal, metrics.Metrics (informers)
 //
 // Reconcilers write policies and invalidations into Redis through a stores.Session. They note each
-// invalidation in the journal before they call Redis, and read statistics from the snapshot. A session
-// reports errors of the store to the monitor. The monitor then probes the store, and wakes all that was
-// turned away meanwhile. Prometheus reads metrics.Metrics, which reads the snapshot.
+// invalidation in the journal before they call Redis, and read statistics from the snapshot. A
+// session reports errors of the store to the monitor. The monitor then probes the store, and wakes
+// all that was turned away meanwhile. Prometheus reads metrics.Metrics, which reads the snapshot.
 //
 // Each reconciler is a list of steps that gather findings. Pure functions turn the findings into a
 // status, and status.Finish writes it, records events and tells the queue when to come back.
-// status.Classify classifies each error once. What is due waits for its turn in package queue: stores
-// take turns, and in each store namespaces do. A panic over one store is an error of that store alone.
+// status.Classify classifies each error once. What is due waits for its turn in package queue:
+// stores take turns, and in each store namespaces do. A panic over one store is an error of that
+// store alone.
 //
-// Imports only point down, and the linter checks it: controllers → kinds → stores → recovery → internal.
+// Imports only point down, and the linter checks it: controllers → kinds → stores → recovery →
+// internal.
 // The packages of kinds never import each other.
 package controllers
 

@@ -30,9 +30,9 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 )
 
-// The page of each kind lists the conditions, reasons and events that people meet, with their meaning
-// and remedy. The suite compares what it lists with what specs produced. So nothing is documented
-// without being tested, and nothing happens without being documented.
+// The page of each kind lists the conditions, reasons and events that people meet, with their
+// meaning and remedy. The suite compares what it lists with what specs produced. So nothing is
+// documented without being tested, and nothing happens without being documented.
 
 // pageOf names the page of a kind.
 var pageOf = map[string]string{
@@ -144,7 +144,8 @@ func documented(page string) *told {
 
 var quoted = regexp.MustCompile("`([A-Z][A-Za-z]+)`")
 
-// declaredEvents are the reasons of events that the source declares, as constants named reason…; it may write them in no other way.
+// declaredEvents are the reasons of events that the source declares, as constants named reason…; it
+// may write them in no other way.
 func declaredEvents() sets.Set[string] {
 	GinkgoHelper()
 	reasons := sets.New[string]()

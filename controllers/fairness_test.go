@@ -35,7 +35,8 @@ func quantile(times []time.Duration, percent int) time.Duration {
 	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
 
-// changes makes purges and policy changes, one after the other, and returns how long each took until it was in effect.
+// changes makes purges and policy changes, one after the other, and returns how long each took
+// until it was in effect.
 func (s *stage) changes(ctx context.Context, count int) (took []time.Duration) {
 	GinkgoHelper()
 	const often = 2 * time.Millisecond

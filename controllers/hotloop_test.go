@@ -29,8 +29,9 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// A policy that Redis lost may not be put in force for a reason that no probe finds. It is retried at growing
-// intervals. Its failure triggers neither probes of the store nor reconciles again and again.
+// A policy that Redis lost may not be put in force for a reason that no probe finds. It is retried
+// at growing intervals. Its failure triggers neither probes of the store nor reconciles again and
+// again.
 func TestWhatALookDoesNotFindIsNotTriedAgainAndAgain(t *testing.T) {
 	for name, err := range map[string]error{
 		"of the store":  fmt.Errorf("cw_policy_apply of shop/users: %w: MISCONF Redis is configured to save RDB snapshots", registry.ErrUnreachable),

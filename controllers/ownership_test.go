@@ -60,7 +60,8 @@ var _ = Describe("A Redis that two clusters share", func() {
 		GinkgoHelper()
 		return settleBy(ctx, east, policy)
 	}
-	// theyApply has the other cluster's operator put its policy in force, and an application fill by it.
+	// theyApply has the other cluster's operator put its policy in force, and an application fill by
+	// it.
 	theyApply := func(ctx context.Context) {
 		GinkgoHelper()
 		_, err := on.cache.ApplyPolicyFor(ctx, theirs, registry.Policy{Revision: "theirs", DefaultTTL: new(time.Hour)})

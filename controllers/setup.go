@@ -42,13 +42,13 @@ type Options struct {
 	StoreAddress string
 	// OnDataLoss says what to do when that store went back to an older state. Default InvalidateAll.
 	OnDataLoss v1.DataLossPolicy
-	// StoreCheckInterval is the time between two probes of a store. A lost policy is put in force again
-	// within it.
+	// StoreCheckInterval is the time between two probes of a store. A lost policy is put in force
+	// again within it.
 	StoreCheckInterval time.Duration
 	// StatsInterval is the minimum time between two changes of the statistics in a status.
 	StatsInterval time.Duration
-	// InvalidationHistoryLimit is how many finished CacheInvalidations a namespace keeps, without those
-	// that Argo CD or Flux manages. The oldest are deleted first. 0: all are kept.
+	// InvalidationHistoryLimit is how many finished CacheInvalidations a namespace keeps, without
+	// those that Argo CD or Flux manages. The oldest are deleted first. 0: all are kept.
 	InvalidationHistoryLimit int
 	// DialCheck is asked before each connection to a server of a CacheStore; nil: any address will do.
 	// Store is the operator's own, and not checked.
@@ -78,10 +78,10 @@ const (
 	defaultWithdrawTimeout = time.Minute
 )
 
-// Setup adds the reconcilers and the monitors of stores to a manager. Where the operator has a store of
-// its own, it adds a readiness check named redis. The manager's client must read its own writes
-// (client.CacheOptions.EnableReadYourWritesConsistency). Otherwise a reconcile could take an older status
-// than it wrote for the present one.
+// Setup adds the reconcilers and the monitors of stores to a manager. Where the operator has a
+// store of its own, it adds a readiness check named redis. The manager's client must read its own
+// writes (client.CacheOptions.EnableReadYourWritesConsistency). Otherwise a reconcile could take an
+// older status than it wrote for the present one.
 func Setup(mgr manager.Manager, o Options) error {
 	snapshot := stats.NewSnapshot()
 	series := metrics.New(snapshot)
@@ -100,17 +100,22 @@ func Setup(mgr manager.Manager, o Options) error {
 	if err := series.Watch(mgr.GetCache()); err != nil {
 		return err
 	}
-	recorder := events.NewRecorder(mgr.GetEventRecorder(EventSource), mgr.GetScheme(), mgr.GetLogger().WithName("events"))
+	recorder := events.NewRecorder(mgr.GetEventRecorder(EventSource), mgr.GetScheme(),
+		mgr.GetLogger().WithName("events"))
 	if err := mgr.Add(recorder); err != nil {
 		return fmt.Errorf("adding the recorder of events: %w", err)
 	}
 	queues := queue.NewSet()
 	monitors := stores.NewManager(stores.Deps{
-		Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), Metrics: series, Snapshot: snapshot, Clock: clock.RealClock{},
-		Log: mgr.GetLogger().WithName("store"), Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval,
-		RenewInterval: cmp.Or(o.secretInterval, defaultSecretInterval), ReplayMargin: cmp.Or(o.replayMargin, recovery.DefaultReplayMargin),
-		Elected: mgr.Elected(), Events: recorder, Journal: journal, Cluster: o.Cluster, DialCheck: o.DialCheck,
-		Queues: queues,
+		Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), Metrics: series, Snapshot: snapshot,
+		Clock: clock.RealClock{},
+		Log:   mgr.GetLogger().WithName("store"), Interval: o.StoreCheckInterval,
+		StatsInterval: o.StatsInterval,
+		RenewInterval: cmp.Or(o.secretInterval, defaultSecretInterval),
+		ReplayMargin:  cmp.Or(o.replayMargin, recovery.DefaultReplayMargin),
+		Elected:       mgr.Elected(), Events: recorder, Journal: journal, Cluster: o.Cluster,
+		DialCheck: o.DialCheck,
+		Queues:    queues,
 	})
 	if err := mgr.Add(monitors); err != nil {
 		return fmt.Errorf("adding the monitors of stores: %w", err)
@@ -136,27 +141,34 @@ type parts struct {
 
 func setupReconcilers(mgr manager.Manager, o Options, p parts) error {
 	store := &cachestore.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events, Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events,
+		Clock:         clock.RealClock{},
 		StatsInterval: o.StatsInterval, WithdrawTimeout: o.withdrawTimeout,
 	}
 	if err := store.SetupWithManager(mgr, p.queues.Stores); err != nil {
 		return fmt.Errorf("setting up the CacheStore controller: %w", err)
 	}
 	policy := &cachepolicy.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events, Snapshot: p.snapshot,
-		Clock: clock.RealClock{}, StatsInterval: o.StatsInterval, WithdrawTimeout: o.withdrawTimeout, Cluster: o.Cluster,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events,
+		Snapshot: p.snapshot,
+		Clock:    clock.RealClock{}, StatsInterval: o.StatsInterval, WithdrawTimeout: o.withdrawTimeout,
+		Cluster: o.Cluster,
 	}
 	if err := policy.SetupWithManager(mgr, p.queues.Policies, p.monitors.IsSlow); err != nil {
 		return fmt.Errorf("setting up the CachePolicy controller: %w", err)
 	}
 	invalidation := &cacheinvalidation.Reconciler{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events, Metrics: p.series,
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events,
+		Metrics: p.series,
 		Journal: p.journal, Clock: clock.RealClock{}, ReclaimSlice: o.reclaimSlice,
 	}
-	if err := invalidation.SetupWithManager(mgr, p.queues.Invalidations, p.monitors.IsSlow); err != nil {
+	if err := invalidation.SetupWithManager(mgr, p.queues.Invalidations,
+		p.monitors.IsSlow); err != nil {
 		return fmt.Errorf("setting up the CacheInvalidation controller: %w", err)
 	}
-	history := &cacheinvalidation.HistoryReconciler{Client: mgr.GetClient(), Metrics: p.series, Limit: o.InvalidationHistoryLimit}
+	history := &cacheinvalidation.HistoryReconciler{
+		Client: mgr.GetClient(), Metrics: p.series, Limit: o.InvalidationHistoryLimit,
+	}
 	if err := history.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the history of CacheInvalidations: %w", err)
 	}

@@ -40,7 +40,8 @@ func (l *keyLog) note(commands ...redis.Cmder) {
 	}
 }
 
-// keyArgs leaves away the arguments of functions: text in them is a value, however much like a key it looks.
+// keyArgs leaves away the arguments of functions: text in them is a value, however much like a key
+// it looks.
 func keyArgs(args []any) []any {
 	if name, ok := args[0].(string); ok && strings.HasPrefix(name, "fcall") {
 		const firstKey = 3
@@ -92,7 +93,8 @@ func arbitraryTarget(t *rapid.T, other string) v1.InvalidationTarget {
 	return target
 }
 
-// arbitraryStoreRef is none, or leads to the store of another namespace if any of it were taken for a path.
+// arbitraryStoreRef is none, or leads to the store of another namespace if any of it were taken for
+// a path.
 func arbitraryStoreRef(t *rapid.T, other string) *v1.StoreReference {
 	name := rapid.SampledFrom([]string{"", "theirs", other + "/theirs", "../" + other + "/theirs", other}).Draw(t, "storeRef")
 	if name == "" || rapid.IntRange(0, 2).Draw(t, "in the operator's own Redis") == 0 {

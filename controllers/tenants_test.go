@@ -34,8 +34,9 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// shared is a Redis of three namespaces. Each has a policy for module users that is in force, as its status
-// says. The application of evil writes anything under its keys, and the operator's ACL forbids bank.
+// shared is a Redis of three namespaces. Each has a policy for module users that is in force, as
+// its status says. The application of evil writes anything under its keys, and the operator's ACL
+// forbids bank.
 type shared struct {
 	admin   redis.UniversalClient
 	store   *registry.Registry // as the operator
@@ -155,8 +156,8 @@ func (s *shared) reconcile(t *testing.T, namespace string) *v1.CachePolicy {
 	return policy
 }
 
-// What one tenant wrote, and what the ACL forbids in another's namespace, keeps no policy of a third from being repaired,
-// counted and fenced. Each says what is wrong with itself.
+// What one tenant wrote, and what the ACL forbids in another's namespace, keeps no policy of a
+// third from being repaired, counted and fenced. Each says what is wrong with itself.
 func TestOneTenantsKeysHoldUpNoOther(t *testing.T) {
 	s := newShared(t)
 	ctx := t.Context()

@@ -58,7 +58,8 @@ var _ = DescribeTable("Trouble with a CacheStore",
 	}),
 )
 
-// A server that does not say which state of its data it holds is used, and its users are told what that means.
+// A server that does not say which state of its data it holds is used, and its users are told what
+// that means.
 var _ = It("A CacheStore whose server does not know INFO is Ready, and AtRisk", func(ctx SpecContext) {
 	on := newStage(ctx)
 	on.operate(adminConfig, on.quick(on.cache))

@@ -45,8 +45,8 @@ func wantLeast(t *testing.T, server *redistest.Server, user string, called redis
 	}
 }
 
-// operatorAtWork does, as the user of the operator, what the operator does with a store. between is done by others, when there
-// is nothing to measure.
+// operatorAtWork does, as the user of the operator, what the operator does with a store. between is
+// done by others, when there is nothing to measure.
 type operatorAtWork struct {
 	*Registry
 	t      *testing.T
@@ -102,7 +102,8 @@ func (o *operatorAtWork) watch(ctx context.Context) {
 	o.must(o.Stats(ctx, users))
 }
 
-// fillFew has the tenant store what a call lists one by one, and leaves something that has expired in an index.
+// fillFew has the tenant store what a call lists one by one, and leaves something that has expired
+// in an index.
 func (o *operatorAtWork) fillFew() {
 	o.t.Helper()
 	key := entry("list", "a", "few")
@@ -152,8 +153,8 @@ func (o *operatorAtWork) doEverything() {
 	o.measure(func(ctx context.Context) { o.must(o.DeletePolicy(ctx, users)) })
 }
 
-// The ACL that docs/operations.md gives the operator suffices for all that it does with a store, and is minimal. (So is that of
-// applications: package cache.)
+// The ACL that docs/operations.md gives the operator suffices for all that it does with a store,
+// and is minimal. (So is that of applications: package cache.)
 func TestDocumentedACLSufficesForTheOperator(t *testing.T) {
 	server := redistest.Start(t)
 	documentedUsers(t, server)
@@ -187,8 +188,8 @@ func calledInACluster(t *testing.T) redistest.Commands {
 	return called
 }
 
-// The ACL in docs/operations.md for clients of Sentinels suffices and is minimal. Without one of its commands, Sentinels
-// refuse something.
+// The ACL in docs/operations.md for clients of Sentinels suffices and is minimal. Without one of
+// its commands, Sentinels refuse something.
 func TestDocumentedACLSufficesForSentinels(t *testing.T) {
 	group := redistest.StartSentinel(t, 1, 1)
 	sentinel := group.Sentinels()[0]
@@ -228,7 +229,8 @@ func TestDocumentedACLSufficesForSentinels(t *testing.T) {
 	}
 }
 
-// What a tenant asks for in another namespace is refused, whatever it asks by; and what would show or harm others is.
+// What a tenant asks for in another namespace is refused, whatever it asks by; and what would show
+// or harm others is.
 func TestDocumentedACLConfinesATenant(t *testing.T) {
 	server := redistest.Start(t)
 	documentedUsers(t, server)
@@ -272,8 +274,8 @@ func refusedByACL(err error) bool { return err != nil && strings.HasPrefix(err.E
 // What servers say of a command that the caller of a function may not call.
 var deniedInScript = regexp.MustCompile(`ACL failure in script|user executing the script can't`)
 
-// Redis checks the keys of a function's call, and each key that the function uses. A library that used other keys would
-// be refused.
+// Redis checks the keys of a function's call, and each key that the function uses. A library that
+// used other keys would be refused.
 func TestAFunctionCannotDoWhatTheACLForbids(t *testing.T) {
 	server := redistest.Start(t)
 	documentedUsers(t, server)

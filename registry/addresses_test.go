@@ -73,7 +73,8 @@ func TestListsOfAddressesThatAreNoneAreRefused(t *testing.T) {
 	}
 }
 
-// Each connection is checked where it leads, also one to what a Sentinel or a node of a cluster names.
+// Each connection is checked where it leads, also one to what a Sentinel or a node of a cluster
+// names.
 func TestAddressesAreCheckedAtEachConnection(t *testing.T) {
 	forbidden := answering(t, to("ping", "+PONG\r\n"))
 	_, port, _ := net.SplitHostPort(forbidden)

@@ -5,7 +5,8 @@ package registry
 
 import "testing"
 
-// What a hit and a fill allocate, go-redis' share included, is what they take from the application's garbage collector.
+// What a hit and a fill allocate, go-redis' share included, is what they take from the
+// application's garbage collector.
 func TestAllocationsOfAHitAndAFill(t *testing.T) {
 	const runs = 200
 	r, _ := newRegistry(t)

@@ -13,17 +13,18 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// batchKeys bounds a batch: about a hundred entries, which Redis answers in a fraction of a millisecond.
+// batchKeys bounds a batch: about a hundred entries, which Redis answers in a fraction of a
+// millisecond.
 const batchKeys = 128
 
-// readBatches combines concurrent reads of the same module into one MGET. It requests the heads that their entries share,
-// which are most of the keys of a read, only once.
+// readBatches combines concurrent reads of the same module into one MGET. It requests the heads
+// that their entries share, which are most of the keys of a read, only once.
 type readBatches struct {
 	client redis.UniversalClient
 
 	mu sync.Mutex
-	// collecting has the next batch of each slot, which is sent when the previous one is answered; nil: no read waits. Each
-	// slot in it has a goroutine that sends.
+	// collecting has the next batch of each slot, which is sent when the previous one is answered;
+	// nil: no read waits. Each slot in it has a goroutine that sends.
 	collecting map[Slot]*readBatch
 }
 
@@ -41,8 +42,11 @@ func newReadBatches(client redis.UniversalClient) *readBatches {
 	return &readBatches{client: client, collecting: map[Slot]*readBatch{}}
 }
 
-// read returns the values of an entry's read keys. The MGET begins after the call of read, and may outlive its context.
-func (b *readBatches) read(ctx context.Context, slot Slot, keys []string) (values []string, err error) {
+// read returns the values of an entry's read keys. The MGET begins after the call of read, and may
+// outlive its context.
+func (b *readBatches) read(
+	ctx context.Context, slot Slot, keys []string,
+) (values []string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -66,7 +70,8 @@ func (b *readBatches) read(ctx context.Context, slot Slot, keys []string) (value
 	return values, nil
 }
 
-// join adds keys to the batch of a slot. It returns the batch and the positions of the keys in it; nil: the batch is full.
+// join adds keys to the batch of a slot. It returns the batch and the positions of the keys in it;
+// nil: the batch is full.
 func (b *readBatches) join(slot Slot, keys []string, positions []int) (*readBatch, []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -55,7 +55,8 @@ func TestReadsOfAModuleAtTheSameTimeAreOneMGET(t *testing.T) {
 	for name, test := range map[string]struct {
 		readers, waiting, mgets int
 	}{
-		// The first is in progress. The others request an entry each, and in total a module's head, three of operations, two of users.
+		// The first is in progress. The others request an entry each, and in total a module's head, three
+		// of operations, two of users.
 		"those that fit": {readers: readers, waiting: readers - 1 + 6, mgets: 2},
 		"a full batch":   {readers: 10 * readers, waiting: batchKeys - 3, mgets: 10*readers - batchKeys/2},
 	} {

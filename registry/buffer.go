@@ -5,19 +5,21 @@ package registry
 
 import "sync"
 
-// A payload is sent with padding in place of its header, so that Redis need not copy it to prepend one. That costs the
-// client a copy. The copies use pooled buffers; otherwise fills would keep the garbage collector busy.
+// A payload is sent with padding in place of its header, so that Redis need not copy it to prepend
+// one. That costs the client a copy. The copies use pooled buffers; otherwise fills would keep the
+// garbage collector busy.
 
 // headerOverToken is how much longer a header is than the token of its load.
 const headerOverToken = 6
 
-// maxPooledBuffer is the size of the largest buffer that is pooled, so that a few large payloads do not hold memory.
+// maxPooledBuffer is the size of the largest buffer that is pooled, so that a few large payloads do
+// not hold memory.
 const maxPooledBuffer = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// padded copies a payload behind padding for its header. Release the copy, unless it may still be read after the call
-// was given up.
+// padded copies a payload behind padding for its header. Release the copy, unless it may still be
+// read after the call was given up.
 func padded(payload []byte, token Token) *[]byte {
 	padding := len(token) + headerOverToken
 	buffer := buffers.Get().(*[]byte)

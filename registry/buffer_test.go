@@ -15,7 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Many fills of all sizes, some of them given up, leave nothing in Redis that was not the payload of one.
+// Many fills of all sizes, some of them given up, leave nothing in Redis that was not the payload
+// of one.
 func TestFillsDoNotSeeEachOthersPayloads(t *testing.T) {
 	_, plain := newRegistry(t)
 	client := redis.NewClient(&redis.Options{Addr: plain.Options().Addr, ContextTimeoutEnabled: true})

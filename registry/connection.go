@@ -16,12 +16,13 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/connect"
 )
 
-// Connection says how to reach a Redis. Addresses is required. With neither MasterName nor Cluster it has the address of
-// one standalone server.
+// Connection says how to reach a Redis. Addresses is required. With neither MasterName nor Cluster
+// it has the address of one standalone server.
 type Connection struct {
 	// Addresses as host:port: of the server, of Sentinels, or of some nodes of a cluster.
 	Addresses []string
-	// MasterName is the name under which Sentinels watch the primary. If it is set, Addresses are those of Sentinels.
+	// MasterName is the name under which Sentinels watch the primary. If it is set, Addresses are
+	// those of Sentinels.
 	MasterName string
 	// Cluster says that Addresses are those of nodes of a Redis Cluster.
 	Cluster bool
@@ -31,24 +32,27 @@ type Connection struct {
 	Username, Password string
 	// SentinelUsername and SentinelPassword for the Sentinels; empty: none.
 	SentinelUsername, SentinelPassword string
-	// TLS of all connections, including those to Sentinels; nil: none. Without a ServerName, each server's certificate
-	// must be valid for the host that was dialed.
+	// TLS of all connections, including those to Sentinels; nil: none. Without a ServerName, each
+	// server's certificate must be valid for the host that was dialed.
 	TLS *tls.Config
-	// Role bounds what the servers may answer. Whatever exceeds the bounds is not read and fails with ErrMisbehaves.
+	// Role bounds what the servers may answer. Whatever exceeds the bounds is not read and fails with
+	// ErrMisbehaves.
 	Role Role
-	// Check is called before each connection, including those to Sentinels and cluster nodes; nil: every address is allowed.
+	// Check is called before each connection, including those to Sentinels and cluster nodes; nil:
+	// every address is allowed.
 	Check DialCheck
 }
 
-// DialCheck says whether a server may be connected to, given the requested host and its current IP address. It is called
-// for each connection, including those to servers that Sentinels or cluster nodes name. Its errors should say what to
-// change, and wrap ErrAddressNotAllowed.
+// DialCheck says whether a server may be connected to, given the requested host and its current IP
+// address. It is called for each connection, including those to servers that Sentinels or cluster
+// nodes name. Its errors should say what to change, and wrap ErrAddressNotAllowed.
 type DialCheck func(host string, ip netip.Addr) error
 
-// NewDialCheck returns a check that allows the addresses in a list only. The list has IP addresses, ranges such as
-// 10.0.0.0/8, and patterns of host names such as *.redis.example.com, where * stands for any text. An empty list allows
-// all addresses. Either way the check refuses link-local, metadata and unspecified addresses, unless an address or range in
-// the list contains them. The owner of a host name decides where it leads.
+// NewDialCheck returns a check that allows the addresses in a list only. The list has IP addresses,
+// ranges such as 10.0.0.0/8, and patterns of host names such as *.redis.example.com, where * stands
+// for any text. An empty list allows all addresses. Either way the check refuses link-local,
+// metadata and unspecified addresses, unless an address or range in the list contains them. The
+// owner of a host name decides where it leads.
 func NewDialCheck(allowed []string) (DialCheck, error) {
 	return connect.NewCheck(allowed)
 }
@@ -57,11 +61,13 @@ func NewDialCheck(allowed []string) (DialCheck, error) {
 type Role int
 
 const (
-	// RoleApplication reads entries: strings up to the largest maxEntryBytes, 64 MiB, and up to 256 MiB and 1,048,576
-	// elements per reply. The bounds of the first reply of a connection are those of RoleOperator.
+	// RoleApplication reads entries: strings up to the largest maxEntryBytes, 64 MiB, and up to 256
+	// MiB and 1,048,576 elements per reply. The bounds of the first reply of a connection are those of
+	// RoleOperator.
 	RoleApplication Role = iota
-	// RoleOperator reads policies and statistics: up to 4 MiB and 65,536 elements per reply. The first reply of a
-	// connection may have up to 64 KiB and 1,024 elements. There may be up to 64 pushes between two replies.
+	// RoleOperator reads policies and statistics: up to 4 MiB and 65,536 elements per reply. The first
+	// reply of a connection may have up to 64 KiB and 1,024 elements. There may be up to 64 pushes
+	// between two replies.
 	RoleOperator
 )
 
@@ -72,7 +78,8 @@ func (r Role) limits() respguard.Limits {
 	return respguard.Application
 }
 
-// Client returns a client for the connection. It does not connect yet. It follows up to 1,000 nodes of a cluster.
+// Client returns a client for the connection. It does not connect yet. It follows up to 1,000 nodes
+// of a cluster.
 func (c Connection) Client() redis.UniversalClient {
 	return connect.Config{
 		Addresses: c.Addresses, MasterName: c.MasterName, Cluster: c.Cluster, DB: c.DB,
@@ -97,8 +104,10 @@ func (c Connection) Client() redis.UniversalClient {
 //	                          PEM of a client certificate
 //	REDIS_TLS_SERVER_NAME     name to expect in the server's certificate
 //
-// It trims line ends around values, and does not connect. Errors name the variable, but not a value that may be secret.
-// Replies are bounded as for RoleApplication, including those of commands that the application itself sends.
+// It trims line ends around values, and does not connect. Errors name the variable, but not a value
+// that may be secret.
+// Replies are bounded as for RoleApplication, including those of commands that the application
+// itself sends.
 func ClientFromEnv(lookup func(string) (string, bool)) (redis.UniversalClient, error) {
 	return ClientFromEnvAs(RoleApplication, lookup)
 }
@@ -108,9 +117,10 @@ func ClientFromEnvAs(role Role, lookup func(string) (string, bool)) (redis.Unive
 	return connect.FromEnv(role.limits(), lookup)
 }
 
-// NewTLS returns the configuration for connections by TLS 1.2 or later. ca is PEM of the authorities to trust; empty: the
-// system's. certificate and key are PEM of the client's own; empty: none. serverName is expected in the server's
-// certificate; empty: the host that was dialed. Errors do not quote the key.
+// NewTLS returns the configuration for connections by TLS 1.2 or later. ca is PEM of the
+// authorities to trust; empty: the system's. certificate and key are PEM of the client's own;
+// empty: none. serverName is expected in the server's certificate; empty: the host that was dialed.
+// Errors do not quote the key.
 func NewTLS(ca, certificate, key []byte, serverName string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
 	if len(ca) > 0 {

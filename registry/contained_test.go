@@ -15,7 +15,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// panicking is a hook that makes the client panic over every reply to our commands, as it would over an unreadable one.
+// panicking is a hook that makes the client panic over every reply to our commands, as it would
+// over an unreadable one.
 // Commands that go-redis sends in its own goroutines get their replies.
 type panicking struct{}
 

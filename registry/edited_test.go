@@ -93,7 +93,8 @@ func TestEntriesObeyThePolicyThatReplacesAnEditedOne(t *testing.T) {
 	}
 }
 
-// A policy can be put in force even if any key of the slot has another type. Whatever is cached after that works.
+// A policy can be put in force even if any key of the slot has another type. Whatever is cached
+// after that works.
 func TestAPolicyMakesItsWayThroughDamage(t *testing.T) {
 	r, client := newRegistry(t)
 	ctx := t.Context()

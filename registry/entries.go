@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Token holds the heads that were in place when a load began. It fences the fill: after an invalidation that covers the
-// entry, the token is void. Opaque; ASCII.
+// Token holds the heads that were in place when a load began. It fences the fill: after an
+// invalidation that covers the entry, the token is void. Opaque; ASCII.
 type Token string
 
 // noLease is the token of an operation that is not cached.
@@ -24,30 +24,33 @@ type Lookup struct {
 	Payload []byte
 	// Negative says of a hit that the source had nothing. The payload is what the fill provided.
 	Negative bool
-	// Stale says of a hit that it is past its TTL or was invalidated softly: it may be served while one caller reloads it.
+	// Stale says of a hit that it is past its TTL or was invalidated softly: it may be served while
+	// one caller reloads it.
 	Stale bool
-	// Remaining is how long a hit stays fresh, never negative. Read measures it by this machine's clock, Lease by that of
-	// Redis.
+	// Remaining is how long a hit stays fresh, never negative. Read measures it by this machine's
+	// clock, Lease by that of Redis.
 	Remaining time.Duration
-	// Token to fill the entry with, after a miss, and after a stale hit for the one caller that is to reload it. Read takes
-	// none.
+	// Token to fill the entry with, after a miss, and after a stale hit for the one caller that is to
+	// reload it. Read takes none.
 	Token Token
-	// Wait is how long another caller keeps the load lock at most, after a miss of LeaseLocked. The token is valid anyway,
-	// for a caller that does not want to wait.
+	// Wait is how long another caller keeps the load lock at most, after a miss of LeaseLocked. The
+	// token is valid anyway, for a caller that does not want to wait.
 	Wait time.Duration
-	// Cacheable says, after a miss, that the policy caches the operation, so that a fill is worthwhile.
+	// Cacheable says, after a miss, that the policy caches the operation, so that a fill is
+	// worthwhile.
 	Cacheable bool
 }
 
-// Lease looks an entry up and, on a miss, takes a token to fill it with. Call it before loading. Redis counts the hit or
-// miss.
+// Lease looks an entry up and, on a miss, takes a token to fill it with. Call it before loading.
+// Redis counts the hit or miss.
 func (r *Registry) Lease(ctx context.Context, key Key) (Lookup, error) {
 	return r.lease(ctx, key)
 }
 
-// LeaseLocked is Lease that also takes the load lock of the entry on a miss, so that one process loads while others wait.
-// It takes the lock for up to the given time, at most 10 minutes. If another caller has it, Wait says for how long. A fill,
-// or Unlock, releases it.
+// LeaseLocked is Lease that also takes the load lock of the entry on a miss, so that one process
+// loads while others wait.
+// It takes the lock for up to the given time, at most 10 minutes. If another caller has it, Wait
+// says for how long. A fill, or Unlock, releases it.
 func (r *Registry) LeaseLocked(ctx context.Context, key Key, lock time.Duration) (Lookup, error) {
 	return r.lease(ctx, key, wholeMilliseconds(lock))
 }
@@ -132,7 +135,8 @@ const (
 	Disabled
 	// Fenced: an invalidation covered the entry after the token was taken.
 	Fenced
-	// Refused: the payload is larger than the policy allows, or the policy requires a user and the key has none.
+	// Refused: the payload is larger than the policy allows, or the policy requires a user and the key
+	// has none.
 	Refused
 )
 
@@ -159,24 +163,29 @@ type Filled struct {
 	TTL time.Duration
 }
 
-// Set stores a payload unless an invalidation has covered the entry since the token was taken. TTL, jitter and limits come
-// from the policy in Redis.
+// Set stores a payload unless an invalidation has covered the entry since the token was taken. TTL,
+// jitter and limits come from the policy in Redis.
 func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
 	return r.set(ctx, key, payload, token, "room")
 }
 
-// SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL. Without one, the outcome
-// is Disabled. The payload may be empty.
-func (r *Registry) SetNegative(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
+// SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL.
+// Without one, the outcome is Disabled. The payload may be empty.
+func (r *Registry) SetNegative(
+	ctx context.Context, key Key, payload []byte, token Token,
+) (Filled, error) {
 	return r.set(ctx, key, payload, token, "negative room")
 }
 
-func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token, options string) (Filled, error) {
+func (r *Registry) set(
+	ctx context.Context, key Key, payload []byte, token Token, options string,
+) (Filled, error) {
 	buffer := padded(payload, token)
 	if r.pipeline == nil {
 		defer release(buffer)
 	}
-	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *buffer, string(token), options)
+	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *buffer,
+		string(token), options)
 	if err != nil {
 		return Filled{}, err
 	}
@@ -195,7 +204,8 @@ func (r *Registry) set(ctx context.Context, key Key, payload []byte, token Token
 	}
 }
 
-// Delete removes one entry and fences loads of it that are in progress. It says whether the entry was live.
+// Delete removes one entry and fences loads of it that are in progress. It says whether the entry
+// was live.
 func (r *Registry) Delete(ctx context.Context, key Key) (bool, error) {
 	reply, err := r.call(ctx, "cw_delete", key.Slot, key.Operation, key.ID, key.User)
 	return reply == int64(1), err

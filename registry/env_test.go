@@ -51,7 +51,8 @@ func TestClientFromEnv(t *testing.T) {
 	}
 }
 
-// kubelet sets REDIS_PORT, and others, for a Service called redis, unless enableServiceLinks is false.
+// kubelet sets REDIS_PORT, and others, for a Service called redis, unless enableServiceLinks is
+// false.
 func TestClientFromEnvTakesThePortOfAServiceLink(t *testing.T) {
 	for _, test := range []struct{ host, port, addr string }{
 		{"redis", "tcp://10.96.0.7:6380", "redis:6380"},

@@ -16,7 +16,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Each kind of failure is distinguished, by errors.Is and by a message that names the slot but no argument.
+// Each kind of failure is distinguished, by errors.Is and by a message that names the slot but no
+// argument.
 func TestErrorsSayWhatIsWrong(t *testing.T) {
 	server := redistest.Start(t)
 	for _, user := range [][]any{

@@ -95,8 +95,8 @@ func TestEvictingAnyKeyOnlyCausesMisses(t *testing.T) {
 	}
 }
 
-// Whatever single key of a slot is evicted, a policy takes effect on what is cached. Nothing is served that it does not
-// permit, or for longer.
+// Whatever single key of a slot is evicted, a policy takes effect on what is cached. Nothing is
+// served that it does not permit, or for longer.
 func TestEvictingAnyKeyKeepsNoPolicyFromTakingEffect(t *testing.T) {
 	r, client := newRegistry(t)
 	list := OperationPolicy{Name: "list", TTL: time.Hour}
@@ -139,8 +139,8 @@ func TestEvictingAnyKeyKeepsNoPolicyFromTakingEffect(t *testing.T) {
 	}
 }
 
-// wantObeyed checks that a policy lets an entry be served for as long as it is. A TTL that was lowered does not reach
-// what an index does not list any more.
+// wantObeyed checks that a policy lets an entry be served for as long as it is. A TTL that was
+// lowered does not reach what an index does not list any more.
 func wantObeyed(t *testing.T, r *Registry, client *redis.Client, key Key, policy Policy, unlisted bool) {
 	t.Helper()
 	rule := OperationPolicy{}

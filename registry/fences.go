@@ -16,13 +16,15 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Fence says whether the content of a slot from before the current incarnation of its data has been invalidated.
+// Fence says whether the content of a slot from before the current incarnation of its data has been
+// invalidated.
 type Fence struct {
 	Slot
 
 	// Incarnation that serves the slot.
 	Incarnation Incarnation
-	// InPlace says that the slot was fenced in this incarnation: nothing that came back with an older state is live.
+	// InPlace says that the slot was fenced in this incarnation: nothing that came back with an older
+	// state is live.
 	InPlace bool
 	// Covered by the call of Registry.Fence that put the fence in place.
 	Covered Invalidated
@@ -31,8 +33,8 @@ type Fence struct {
 const (
 	// fenceBatch is the number of slots in one pipeline, during which other clients wait.
 	fenceBatch = 50
-	// fenceMemory is how long a fence is remembered after it was last read. Later, the slot may be fenced once more, which
-	// costs misses.
+	// fenceMemory is how long a fence is remembered after it was last read. Later, the slot may be
+	// fenced once more, which costs misses.
 	fenceMemory = 30 * 24 * time.Hour
 	// fenceMark is the library's answer to a fence that is in place: no keys, none pending.
 	fenceMark = "0 0"
@@ -40,14 +42,16 @@ const (
 
 func fenceRequest(incarnation Incarnation) string { return "fence/" + string(incarnation) }
 
-// Fences reads the fences of slots, in their order, in few round trips per primary. Its user needs INFO. SlotErrors are
-// of slots whose fences could not be read.
+// Fences reads the fences of slots, in their order, in few round trips per primary. Its user needs
+// INFO. SlotErrors are of slots whose fences could not be read.
 func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 	fences := make([]Fence, len(slots))
 	for i, slot := range slots {
 		fences[i].Slot = slot
 	}
-	err := r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation, fences []*Fence) error {
+	err := r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
+		fences []*Fence,
+	) error {
 		return onFences(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StringCmd {
 			return pipe.GetEx(ctx, fence.requestKey(fenceRequest(current)), fenceMemory)
 		}, func(fence *Fence, reply *redis.StringCmd) error {
@@ -61,21 +65,25 @@ func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 	return fences, err
 }
 
-// Fence invalidates the modules of fences, once per incarnation however many callers there are. It records in each that
-// it is in place and what it covered. If another incarnation serves a slot by now, it fails with ErrUnreachable; retry
-// from Fences. SlotErrors are of slots whose fence is not in place.
+// Fence invalidates the modules of fences, once per incarnation however many callers there are. It
+// records in each that it is in place and what it covered. If another incarnation serves a slot by
+// now, it fails with ErrUnreachable; retry from Fences. SlotErrors are of slots whose fence is not
+// in place.
 func (r *Registry) Fence(ctx context.Context, fences []Fence) error {
 	return r.withLibrary(ctx, func() error { return r.fence(ctx, fences) })
 }
 
 func (r *Registry) fence(ctx context.Context, fences []Fence) error {
-	return r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation, fences []*Fence) error {
+	return r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
+		fences []*Fence,
+	) error {
 		if err := requireCurrent(current, fences); err != nil {
 			return err
 		}
 		request := fenceRequest(current)
 		return onFences(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.Cmd {
-			call := pipe.FCall(ctx, "cw_invalidate", []string{fence.key()}, "", "", string(ModeHard), request)
+			call := pipe.FCall(ctx, "cw_invalidate", []string{fence.key()}, "", "", string(ModeHard),
+				request)
 			pipe.PExpire(ctx, fence.requestKey(request), fenceMemory)
 			return call
 		}, (*Fence).record)
@@ -95,10 +103,12 @@ func (f *Fence) record(reply *redis.Cmd) error {
 	return nil
 }
 
-// MarkFenced records that the fences are in place: the content that came back was invalidated otherwise, or there can be
-// none. Errors are as those of Fence.
+// MarkFenced records that the fences are in place: the content that came back was invalidated
+// otherwise, or there can be none. Errors are as those of Fence.
 func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {
-	return r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation, fences []*Fence) error {
+	return r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
+		fences []*Fence,
+	) error {
 		if err := requireCurrent(current, fences); err != nil {
 			return err
 		}
@@ -113,16 +123,20 @@ func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {
 func requireCurrent(current Incarnation, fences []*Fence) error {
 	for _, fence := range fences {
 		if fence.Incarnation != current {
-			return fmt.Errorf("fencing %s: %w: meanwhile another server, or another state of its data, serves it", fence.Slot, ErrUnreachable)
+			return fmt.Errorf(
+				"fencing %s: %w: meanwhile another server, or another state of its data, serves it", fence.Slot,
+				ErrUnreachable)
 		}
 	}
 	return nil
 }
 
-// eachPrimary passes each primary's slots to fn, in batches, with one connection and the incarnation behind it. Nobody
-// else answers on that connection. Primaries are handled concurrently, so one that fails does not delay others.
+// eachPrimary passes each primary's slots to fn, in batches, with one connection and the
+// incarnation behind it. Nobody else answers on that connection. Primaries are handled
+// concurrently, so one that fails does not delay others.
 func (r *Registry) eachPrimary(
-	ctx context.Context, fences []Fence, fn func(context.Context, *redis.Conn, Incarnation, []*Fence) error,
+	ctx context.Context, fences []Fence, fn func(context.Context, *redis.Conn, Incarnation,
+		[]*Fence) error,
 ) error {
 	nodes, err := r.primariesOf(ctx, fences)
 	if err != nil {
@@ -144,7 +158,8 @@ func (r *Registry) eachPrimary(
 }
 
 func onPrimary(
-	ctx context.Context, node *redis.Client, fences []*Fence, fn func(context.Context, *redis.Conn, Incarnation, []*Fence) error,
+	ctx context.Context, node *redis.Client, fences []*Fence, fn func(context.Context, *redis.Conn,
+		Incarnation, []*Fence) error,
 ) SlotErrors {
 	conn := node.Conn()
 	defer func() { _ = conn.Close() }()
@@ -167,7 +182,9 @@ func onPrimary(
 	return broken
 }
 
-func (r *Registry) primariesOf(ctx context.Context, fences []Fence) (map[*redis.Client][]*Fence, error) {
+func (r *Registry) primariesOf(
+	ctx context.Context, fences []Fence,
+) (map[*redis.Client][]*Fence, error) {
 	nodes := map[*redis.Client][]*Fence{}
 	for i := range fences {
 		node, err := r.primaryOf(ctx, fences[i].Slot)
@@ -196,7 +213,8 @@ func (r *Registry) primaryOf(ctx context.Context, slot Slot) (*redis.Client, err
 
 // onFences sends a command for each fence in one round trip, and passes the replies to receive.
 func onFences[C redis.Cmder](
-	ctx context.Context, conn *redis.Conn, fences []*Fence, send func(redis.Pipeliner, *Fence) C, receive func(*Fence, C) error,
+	ctx context.Context, conn *redis.Conn, fences []*Fence, send func(redis.Pipeliner, *Fence) C,
+	receive func(*Fence, C) error,
 ) error {
 	broken, err := pipelined(ctx, conn, "fencing", fences, send, func(i int, reply C) error {
 		return receive(fences[i], reply)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A lowered TTL bounds how long entries are fresh, too, though they may be there for nearly as long as before.
+// A lowered TTL bounds how long entries are fresh, too, though they may be there for nearly as long
+// as before.
 func TestALoweredTTLBoundsFreshness(t *testing.T) {
 	for name, test := range map[string]struct{ before, after OperationPolicy }{
 		"and stale for long": {

@@ -22,8 +22,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
-// Redis and callers may send anything. The result is a miss, a refusal or what the protocol specifies, never a crash and
-// never a false hit.
+// Redis and callers may send anything. The result is a miss, a refusal or what the protocol
+// specifies, never a crash and never a false hit.
 
 // naiveEntry is what docs/protocol.md says of an entry, read sentence by sentence.
 type naiveEntry struct {
@@ -73,8 +73,8 @@ const (
 	freshForever   = "\x00\x00\x10\x00\x00\x00\x00\x00"
 )
 
-// addEntries seeds the fuzzing of an entry and its heads with the conformance vectors. It adds bytes that are hard to
-// find: an entry whose epochs are in place.
+// addEntries seeds the fuzzing of an entry and its heads with the conformance vectors. It adds
+// bytes that are hard to find: an entry whose epochs are in place.
 func addEntries(f *testing.F) {
 	f.Helper()
 	for _, v := range loadVectors(f).Entries {
@@ -153,7 +153,8 @@ func checkDecoding(t *testing.T, value []byte, heads [][]byte) {
 	}
 }
 
-// The two readers, by MGET in Go and in the library, agree on any bytes. No bytes prevent the next load.
+// The two readers, by MGET in Go and in the library, agree on any bytes. No bytes prevent the next
+// load.
 func FuzzReadersAgree(f *testing.F) {
 	addEntries(f)
 	r, client := fuzzRegistry(f)
@@ -311,8 +312,8 @@ func parseEntryKey(t *testing.T, key string) Key {
 	return entry(operation, rest, user)
 }
 
-// A fill is stored if and only if a lease gave its token and nothing was invalidated since. The fuzzer chooses history and
-// token.
+// A fill is stored if and only if a lease gave its token and nothing was invalidated since. The
+// fuzzer chooses history and token.
 func FuzzToken(f *testing.F) {
 	for _, history := range []string{"", "l", "L", "lm", "li", "ldl", "lxl", "ldxL", "lil", "lsl", "lml", "loa", "lde", "led", "ldddddL", "Lu", "lSl"} {
 		for _, forgery := range []string{"", "rsome bytes", "r1", "r2", "t\x05", "t\x21", "x\x00\x03", "x\x01\x01", "x\x18\x80", "ax", "p\x0c\x01", "p\x17\x01", "i\x01\x00"} {
@@ -362,7 +363,8 @@ func FuzzToken(f *testing.F) {
 
 var otherSlot = Slot{Namespace: "shop", Module: "other"}
 
-// tokenBook keeps the tokens of a history and says, by the rules and not by the library, what they are worth.
+// tokenBook keeps the tokens of a history and says, by the rules and not by the library, what they
+// are worth.
 type tokenBook struct {
 	r      *Registry
 	client *redis.Client
@@ -549,7 +551,8 @@ func FuzzPolicyDocument(f *testing.F) {
 	})
 }
 
-// fuzzRegistry returns a Registry on a Redis of its own, with the library loaded, for all rounds of a fuzzer.
+// fuzzRegistry returns a Registry on a Redis of its own, with the library loaded, for all rounds of
+// a fuzzer.
 func fuzzRegistry(f *testing.F) (*Registry, *redis.Client) {
 	f.Helper()
 	client := redistest.Start(f).Client()

@@ -16,8 +16,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
-// A tenant may write anything into the keys of its modules, and functions run with its rights. Whatever stands there: each call
-// ends within its bound, and a purge takes effect.
+// A tenant may write anything into the keys of its modules, and functions run with its rights.
+// Whatever stands there: each call ends within its bound, and a purge takes effect.
 
 // impatient is a registry that gives up soon on a call that does not end.
 func impatient(t *testing.T) (*Registry, *redis.Client) {

@@ -37,7 +37,8 @@ type Health struct {
 
 // Primary is what one server reports about itself.
 type Primary struct {
-	// Addr is the address of the server, host:port; for a client that uses Sentinels, the name that go-redis gives.
+	// Addr is the address of the server, host:port; for a client that uses Sentinels, the name that
+	// go-redis gives.
 	Addr string
 	// Version of the server, for example "7.0.15".
 	Version string
@@ -48,15 +49,17 @@ type Primary struct {
 	// LibraryVersion that is loaded; 0: none.
 	LibraryVersion int
 
-	// ReplicationID names the history of the data. A server draws a new one when it starts or is promoted. It also does when
-	// its first replica connects, and when the last has been away for repl-backlog-ttl.
+	// ReplicationID names the history of the data. A server draws a new one when it starts or is
+	// promoted. It also does when its first replica connects, and when the last has been away for
+	// repl-backlog-ttl.
 	ReplicationID string
-	// FormerReplicationID names the history that it shares with its former primary; empty: it was not a replica.
+	// FormerReplicationID names the history that it shares with its former primary; empty: it was not
+	// a replica.
 	FormerReplicationID string
 	// Offset is the length of that history in bytes.
 	Offset int64
-	// Anonymous says that the server reports neither RunID nor ReplicationID, or does not know INFO. Its data has no
-	// Incarnation, so nobody can notice a loss of data. Check sets it.
+	// Anonymous says that the server reports neither RunID nor ReplicationID, or does not know INFO.
+	// Its data has no Incarnation, so nobody can notice a loss of data. Check sets it.
 	Anonymous bool
 	// IsReplica says that it takes no writes: it is not a primary, contrary to the configuration.
 	IsReplica bool
@@ -99,9 +102,9 @@ type Replica struct {
 	Behind int64
 }
 
-// Check checks every primary, in one round trip each. Its user needs INFO. If a server does not know INFO, for example
-// because it was renamed, only the version of the library is known. ErrUnsupported names the version of a server that is
-// too old.
+// Check checks every primary, in one round trip each. Its user needs INFO. If a server does not
+// know INFO, for example because it was renamed, only the version of the library is known.
+// ErrUnsupported names the version of a server that is too old.
 func (r *Registry) Check(ctx context.Context) (Health, error) {
 	var mu sync.Mutex
 	health := Health{LibraryVersion: -1}
@@ -119,7 +122,10 @@ func (r *Registry) Check(ctx context.Context) (Health, error) {
 		return Health{}, err
 	}
 	if len(health.Primaries) == 0 {
-		return Health{}, fmt.Errorf("%w: no node of the cluster has hash slots: assign them, or name nodes of another cluster", ErrUnreachable)
+		return Health{},
+			fmt.Errorf(
+				"%w: no node of the cluster has hash slots: assign them, or name nodes of another cluster",
+				ErrUnreachable)
 	}
 	slices.Sort(health.RunIDs)
 	slices.SortFunc(health.Primaries, func(a, b Primary) int { return cmp.Compare(a.Addr, b.Addr) })
@@ -164,7 +170,8 @@ func inspect(ctx context.Context, node *redis.Client) (Primary, error) {
 
 func requireFunctions(p Primary) error {
 	if p.Mode == "sentinel" {
-		return fmt.Errorf("%s is a Sentinel: %w: name the server that it watches, or the mode Sentinel", p.Addr, ErrUnsupported)
+		return fmt.Errorf("%s is a Sentinel: %w: name the server that it watches, or the mode Sentinel",
+			p.Addr, ErrUnsupported)
 	}
 	if numbers(p.Version)[0] >= minRedisMajor {
 		return nil

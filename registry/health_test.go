@@ -102,7 +102,8 @@ func TestCheckShowsReplicationMemoryAndPersistence(t *testing.T) {
 	}
 }
 
-// What a server began with decides whether something of a module can have come back that nobody asked for then.
+// What a server began with decides whether something of a module can have come back that nobody
+// asked for then.
 func TestCheckShowsWhetherAServerBeganEmpty(t *testing.T) {
 	one := func(t *testing.T, server *redistest.Server) *Registry {
 		t.Helper()

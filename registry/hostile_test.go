@@ -28,8 +28,9 @@ const (
 	hostileDeadline = time.Second
 	// hostileSample is one in so many faults that a test meets if it is not to meet all.
 	hostileSample = 8
-	// hostilePatience is when a call counts as one that never ends, on a machine that does much else. So long, too, it is tried
-	// until a server was asked what it misbehaves in: others may have loaded the library meanwhile.
+	// hostilePatience is when a call counts as one that never ends, on a machine that does much else.
+	// So long, too, it is tried until a server was asked what it misbehaves in: others may have loaded
+	// the library meanwhile.
 	hostilePatience = 30 * time.Second
 	// hostileAtOnce is how many servers misbehave at a time.
 	hostileAtOnce = 8
@@ -217,7 +218,8 @@ func askAll(t *testing.T, upstream string, role redistest.Role, faults []rediste
 	group.Wait()
 }
 
-// askEverything makes every call at a server with a fault, all at the same time, and returns what it was asked.
+// askEverything makes every call at a server with a fault, all at the same time, and returns what
+// it was asked.
 func askEverything(t *testing.T, upstream string, role redistest.Role, fault redistest.Fault) []string {
 	server, registry, closeAll := hostile(t, upstream, role, fault)
 	defer closeAll()

@@ -16,9 +16,10 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Incarnation names one life of a server's data: the process that holds it (its run id) and its history (its replication
-// id). While it stays the same, nothing that was written is lost. When it changes, an older state may have come back: by
-// a restart with a snapshot, or by the promotion of a replica that lagged.
+// Incarnation names one life of a server's data: the process that holds it (its run id) and its
+// history (its replication id). While it stays the same, nothing that was written is lost. When it
+// changes, an older state may have come back: by a restart with a snapshot, or by the promotion of
+// a replica that lagged.
 type Incarnation string
 
 // Incarnation of the data that a primary holds; empty: the primary does not tell.
@@ -29,8 +30,9 @@ func (p Primary) Incarnation() Incarnation {
 	return Incarnation(p.RunID + "/" + p.ReplicationID)
 }
 
-// ErrAnonymous says that the server does not tell which incarnation of its data it holds. INFO is forbidden or renamed, or
-// has neither run_id nor master_replid. Then nobody can see whether an older state of the data came back.
+// ErrAnonymous says that the server does not tell which incarnation of its data it holds. INFO is
+// forbidden or renamed, or has neither run_id nor master_replid. Then nobody can see whether an
+// older state of the data came back.
 var ErrAnonymous = errors.New("redis does not say by INFO which incarnation of its data it holds")
 
 // Server is what one server reports about itself.
@@ -64,9 +66,11 @@ func IncarnationOf(ctx context.Context, conn redis.Cmdable) (Incarnation, error)
 	return server.Incarnation, err
 }
 
-// Serving returns the incarnation that served each slot when Check found this health, in the order of the slots. It asks
-// no server. Empty: not known, for example because a primary has just joined.
-func (r *Registry) Serving(ctx context.Context, health Health, slots []Slot) ([]Incarnation, error) {
+// Serving returns the incarnation that served each slot when Check found this health, in the order
+// of the slots. It asks no server. Empty: not known, for example because a primary has just joined.
+func (r *Registry) Serving(
+	ctx context.Context, health Health, slots []Slot,
+) ([]Incarnation, error) {
 	serving := make([]Incarnation, len(slots))
 	incarnations := make(map[string]Incarnation, len(health.Primaries))
 	for _, p := range health.Primaries {
@@ -85,7 +89,8 @@ func (r *Registry) Serving(ctx context.Context, health Health, slots []Slot) ([]
 // heartbeatRequest names what Alive writes to a slot.
 const heartbeatRequest = "operator/alive"
 
-// Alive writes a heartbeat to slots, one of each primary. If a primary goes back in time, LastAlive tells how far.
+// Alive writes a heartbeat to slots, one of each primary. If a primary goes back in time, LastAlive
+// tells how far.
 // SlotErrors are of slots where it could not be written.
 func (r *Registry) Alive(ctx context.Context, slots []Slot, now time.Time) error {
 	const what = "writing a heartbeat"
@@ -93,19 +98,21 @@ func (r *Registry) Alive(ctx context.Context, slots []Slot, now time.Time) error
 	send := func(pipe redis.Pipeliner, slot Slot) *redis.StatusCmd {
 		return pipe.Set(ctx, slot.requestKey(heartbeatRequest), value, fenceMemory)
 	}
-	broken, err := pipelined(ctx, r.client, what, slots, send, func(i int, reply *redis.StatusCmd) error {
-		if err := reply.Err(); err != nil {
-			return callError(what, slots[i], err)
-		}
-		return nil
-	})
+	broken, err := pipelined(ctx, r.client, what, slots, send,
+		func(i int, reply *redis.StatusCmd) error {
+			if err := reply.Err(); err != nil {
+				return callError(what, slots[i], err)
+			}
+			return nil
+		})
 	if err != nil {
 		return err
 	}
 	return broken.of(len(slots))
 }
 
-// LastAlive returns the time of the last heartbeat in a slot; the zero time if there is none, or something else.
+// LastAlive returns the time of the last heartbeat in a slot; the zero time if there is none, or
+// something else.
 func (r *Registry) LastAlive(ctx context.Context, slot Slot) (time.Time, error) {
 	text, err := r.client.Get(ctx, slot.requestKey(heartbeatRequest)).Result()
 	if errors.Is(err, redis.Nil) || fault.IsWrongType(err) {

@@ -180,8 +180,8 @@ func TestCountsLeaveOutWhatAnEvictedHeadCovered(t *testing.T) {
 	}
 }
 
-// While entries expire, the count goes with them: never more than were there a moment ago, never fewer than are
-// there a moment later.
+// While entries expire, the count goes with them: never more than were there a moment ago, never
+// fewer than are there a moment later.
 func TestCountsFollowExpiry(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, Policy{Operations: []OperationPolicy{{Name: "list", TTL: time.Second, JitterPercent: 50}}})

@@ -5,8 +5,8 @@ package registry
 
 import "context"
 
-// Scope says what an invalidation covers: an operation, a user, an operation of a user or, if both are empty, the whole
-// module.
+// Scope says what an invalidation covers: an operation, a user, an operation of a user or, if both
+// are empty, the whole module.
 type Scope struct {
 	Operation string
 	User      string
@@ -32,12 +32,16 @@ type Invalidated struct {
 	Pending int64
 }
 
-// Invalidate makes all entries in scope invalid (ModeSoft: stale), in a time that does not depend on their number. It
-// fences loads in progress. If a user has more than 256 entries in the slot, invalidating an operation of that user
-// invalidates all of these. A request id (up to 128 bytes) makes the call idempotent for a day. A repetition changes
-// nothing and returns the first answer. It is rejected if it asks for something else. An empty one disables that.
-func (r *Registry) Invalidate(ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string) (Invalidated, error) {
-	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode), requestID)
+// Invalidate makes all entries in scope invalid (ModeSoft: stale), in a time that does not depend
+// on their number. It fences loads in progress. If a user has more than 256 entries in the slot,
+// invalidating an operation of that user invalidates all of these. A request id (up to 128 bytes)
+// makes the call idempotent for a day. A repetition changes nothing and returns the first answer.
+// It is rejected if it asks for something else. An empty one disables that.
+func (r *Registry) Invalidate(
+	ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string,
+) (Invalidated, error) {
+	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode),
+		requestID)
 	if err != nil {
 		return Invalidated{}, err
 	}
@@ -53,8 +57,9 @@ type Reclaimed struct {
 	Pending int64
 }
 
-// Reclaim frees the memory of up to limit entries of the slot that were invalidated, and shortens entries whose TTL was
-// lowered. The library examines up to 200 per call, in less than a millisecond. Call it until nothing is pending.
+// Reclaim frees the memory of up to limit entries of the slot that were invalidated, and shortens
+// entries whose TTL was lowered. The library examines up to 200 per call, in less than a
+// millisecond. Call it until nothing is pending.
 func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed, error) {
 	reply, err := r.call(ctx, "cw_reclaim", slot, limit)
 	if err != nil {

@@ -31,16 +31,17 @@ type InvalidationResult struct {
 }
 
 const (
-	// invalidationBatch is the number of invalidations in one pipeline, during which other clients wait. That takes about a
-	// millisecond, and little more if each of them frees entries.
+	// invalidationBatch is the number of invalidations in one pipeline, during which other clients
+	// wait. That takes about a millisecond, and little more if each of them frees entries.
 	invalidationBatch = 20
 	// lightBatch is the number after a batch that freed fewer than lightCall entries per call.
 	lightBatch = 128
 	lightCall  = 4
 )
 
-// InvalidateMany makes many calls of Invalidate in few round trips (to each node of a cluster), and returns the result of
-// each. The first round trip has 20 calls. After one that freed few entries, the next has 128, which takes Redis as long.
+// InvalidateMany makes many calls of Invalidate in few round trips (to each node of a cluster), and
+// returns the result of each. The first round trip has 20 calls. After one that freed few entries,
+// the next has 128, which takes Redis as long.
 // The calls of one slot are made in order.
 func (r *Registry) InvalidateMany(ctx context.Context, calls []Invalidation) []InvalidationResult {
 	results := make([]InvalidationResult, 0, len(calls))
@@ -95,7 +96,9 @@ func (r *Registry) invalidateBatch(ctx context.Context, calls []Invalidation) []
 	return results
 }
 
-func (r *Registry) invalidateTogether(ctx context.Context, calls []Invalidation) []InvalidationResult {
+func (r *Registry) invalidateTogether(
+	ctx context.Context, calls []Invalidation,
+) []InvalidationResult {
 	replies := make([]*redis.Cmd, len(calls))
 	err := fault.Unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, call := range calls {

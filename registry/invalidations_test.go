@@ -16,7 +16,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// The servers lack the library at first, and one slot is damaged: each call has its own result all the same.
+// The servers lack the library at first, and one slot is damaged: each call has its own result all
+// the same.
 func TestManyInvalidationsHaveAResultEach(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	for name, client := range map[string]redis.UniversalClient{"standalone": redistest.Start(t).Client(), "cluster": cluster.Client()} {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The keys that Go reads without the library. The library spells all keys. docs/protocol.md specifies these, and the
-// conformance vectors keep the two consistent.
+// The keys that Go reads without the library. The library spells all keys. docs/protocol.md
+// specifies these, and the conformance vectors keep the two consistent.
 
 // key names the slot; it is the only key passed to a function.
 func (s Slot) key() string { return "cw:{" + s.Namespace + "/" + s.Module + "}" }
@@ -32,11 +32,12 @@ func (s Slot) policyKey() string { return s.key() + ":policy" }
 // modulesKey is the set of the modules of a namespace that have a policy.
 func modulesKey(namespace string) string { return "cw:{" + namespace + "}:modules" }
 
-// appendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that cover it. They share one
-// string, because the client takes most of the time of a hit.
+// appendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that
+// cover it. They share one string, because the client takes most of the time of a hit.
 func (k Key) appendReadKeys(keys []string) []string {
 	var b strings.Builder
-	b.Grow(4*k.keyLen() + entryKeyOverhead + len(":m:o::u:") + 2*(len(k.Operation)+len(k.User)) + len(k.ID))
+	b.Grow(4*k.keyLen() + entryKeyOverhead + len(":m:o::u:") + 2*(len(k.Operation)+len(k.User)) +
+		len(k.ID))
 	k.writeEntryKey(&b)
 	entryEnd := b.Len()
 	k.writeKey(&b)
@@ -69,7 +70,8 @@ func (k Key) lockKey() string {
 
 const entryKeyOverhead = len(":e:128::256::")
 
-// writeEntryKey writes lengths before operation and user, so that the key is unambiguous for any bytes.
+// writeEntryKey writes lengths before operation and user, so that the key is unambiguous for any
+// bytes.
 func (k Key) writeEntryKey(b *strings.Builder) {
 	k.writeKey(b)
 	b.WriteString(":e:")

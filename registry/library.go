@@ -17,13 +17,14 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Library is the source of the function library: the files in lua, which "make library" concatenates.
+// Library is the source of the function library: the files in lua, which "make library"
+// concatenates.
 //
 //go:embed cachewright.lua
 var Library string
 
-// LibraryVersion is the version of Library. A higher version replaces a lower one, never the other way round: operators
-// and clients of several versions may share a Redis during an upgrade.
+// LibraryVersion is the version of Library. A higher version replaces a lower one, never the other
+// way round: operators and clients of several versions may share a Redis during an upgrade.
 var LibraryVersion = mustVersion(Library)
 
 var versionLine = regexp.MustCompile(`(?m)^local VERSION = (\d+)$`)
@@ -40,9 +41,9 @@ func mustVersion(source string) int {
 	return version
 }
 
-// Install ensures that every primary has the library, at this version or a higher one. It returns into how many primaries
-// it loaded the library. If it loads nothing, its user needs no permission to. It fails with ErrMisbehaves if a server
-// accepts the library but does not have it afterwards.
+// Install ensures that every primary has the library, at this version or a higher one. It returns
+// into how many primaries it loaded the library. If it loads nothing, its user needs no permission
+// to. It fails with ErrMisbehaves if a server accepts the library but does not have it afterwards.
 func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 	var mu sync.Mutex
 	err = r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
@@ -64,7 +65,8 @@ func (r *Registry) Install(ctx context.Context) (loaded int, err error) {
 	return loaded, err
 }
 
-// requireLoaded checks that a node has the library it accepted. Otherwise callers would load it endlessly.
+// requireLoaded checks that a node has the library it accepted. Otherwise callers would load it
+// endlessly.
 func requireLoaded(ctx context.Context, node *redis.Client) error {
 	version, err := loadedVersion(ctx, node)
 	if err == nil && version < LibraryVersion {
@@ -94,9 +96,11 @@ func (r *Registry) withLibrary(ctx context.Context, calls func() error) error {
 	return calls()
 }
 
-// forEachPrimary runs do on every primary, concurrently in a cluster. A panic becomes an error: in a cluster it would be
-// in a goroutine of go-redis, where no caller can recover it.
-func (r *Registry) forEachPrimary(ctx context.Context, do func(context.Context, *redis.Client) error) error {
+// forEachPrimary runs do on every primary, concurrently in a cluster. A panic becomes an error: in
+// a cluster it would be in a goroutine of go-redis, where no caller can recover it.
+func (r *Registry) forEachPrimary(
+	ctx context.Context, do func(context.Context, *redis.Client) error,
+) error {
 	fn := func(ctx context.Context, node *redis.Client) error {
 		return fault.Contain(func() error { return do(ctx, node) })
 	}
@@ -120,7 +124,8 @@ func (r *Registry) forEachPrimary(ctx context.Context, do func(context.Context, 
 }
 
 func unsupportedClient(client redis.UniversalClient) error {
-	return fmt.Errorf("%w: a client of type %T: use redis.Client or redis.ClusterClient", ErrUnsupported, client)
+	return fmt.Errorf("%w: a client of type %T: use redis.Client or redis.ClusterClient",
+		ErrUnsupported, client)
 }
 
 // loadedVersion returns the version of a node's library; 0: none.
@@ -132,7 +137,8 @@ func versionIn(addr string, reply *redis.Cmd) (int, error) {
 	version, err := reply.Int()
 	switch {
 	case err == nil && version < 0:
-		return 0, fmt.Errorf("asking %s for its function library: %w: a negative version", addr, ErrUnexpected)
+		return 0, fmt.Errorf("asking %s for its function library: %w: a negative version", addr,
+			ErrUnexpected)
 	case err == nil:
 		return version, nil
 	case fault.IsFunctionMissing(err):

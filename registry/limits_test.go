@@ -30,7 +30,8 @@ func vmMemory(t *testing.T, client *redis.Client) int64 {
 
 const maxVMMemory = 16 << 20
 
-// Names are as long as Kubernetes allows, and no longer: others are refused before anything is remembered of them.
+// Names are as long as Kubernetes allows, and no longer: others are refused before anything is
+// remembered of them.
 func TestNamesAreBoundedAsKubernetesBoundsThem(t *testing.T) {
 	r, client := newRegistry(t)
 	long := strings.Repeat("n", 63)
@@ -92,8 +93,8 @@ func libraryWith(t *testing.T, figures ...string) (*Registry, *redis.Client) {
 	return New(client), client
 }
 
-// A slice of an index whose chunks are all full goes on in narrower ones, so that no chunk grows without a bound. With the
-// figures of the library that takes 33 million entries.
+// A slice of an index whose chunks are all full goes on in narrower ones, so that no chunk grows
+// without a bound. With the figures of the library that takes 33 million entries.
 func TestAFullSliceGoesOnInNarrowerOnes(t *testing.T) {
 	const chunk = 16
 	r, client := libraryWith(t, "local CHUNK_MEMBERS = 512", fmt.Sprint("local CHUNK_MEMBERS = ", chunk), "local MAX_CHUNK = 65535", "local MAX_CHUNK = 1")
@@ -132,7 +133,8 @@ func TestAFullSliceGoesOnInNarrowerOnes(t *testing.T) {
 	}
 }
 
-// One operation of a user with many entries is invalidated with all that the user has: a bounded call, and nothing stale.
+// One operation of a user with many entries is invalidated with all that the user has: a bounded
+// call, and nothing stale.
 func TestAnOperationOfALargeUserIsInvalidatedWithTheUser(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())

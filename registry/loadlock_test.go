@@ -81,7 +81,8 @@ func TestALoadLockEndsWithItsFillHoweverThatEnded(t *testing.T) {
 	}
 }
 
-// The deletion of another entry, or a change of the rule, does not fence the load: others go on waiting for it.
+// The deletion of another entry, or a change of the rule, does not fence the load: others go on
+// waiting for it.
 func TestALoadLockOutlastsWhatDoesNotFenceItsLoad(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *Registry) error{
 		"a deletion of another entry": func(t *testing.T, r *Registry) error {
@@ -133,7 +134,8 @@ func TestALoadLockEndsWithTheDeletionOfItsEntry(t *testing.T) {
 	set(t, r, key, next.Token)
 }
 
-// A lock that others wrote does not count, and no lock makes anybody wait for longer than a lock can last.
+// A lock that others wrote does not count, and no lock makes anybody wait for longer than a lock
+// can last.
 func TestAStrangeLoadLockIsNone(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// What an entry of 1 KiB costs in all: its key, the header and the payload by MEMORY USAGE, and what lies beside it.
+// What an entry of 1 KiB costs in all: its key, the header and the payload by MEMORY USAGE, and
+// what lies beside it.
 func BenchmarkMemoryOfAnEntry(b *testing.B) {
 	const entries = 100_000
 	r, client := benchRegistry(b)

@@ -21,7 +21,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
-// answering is a server that answers each command as answer says; empty: with +OK. It returns its address.
+// answering is a server that answers each command as answer says; empty: with +OK. It returns its
+// address.
 func answering(t *testing.T, answer func(command []string) string) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -86,7 +87,8 @@ func readCommand(in *bufio.Reader) ([]string, error) {
 	return command, nil
 }
 
-// to answers one command, named by its first words, with a reply, and HELLO as servers that speak RESP2 only.
+// to answers one command, named by its first words, with a reply, and HELLO as servers that speak
+// RESP2 only.
 func to(words, reply string) func([]string) string {
 	return func(command []string) string {
 		switch {

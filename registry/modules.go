@@ -15,16 +15,18 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Modules lists the modules of a namespace that have a policy, up to 10,000, sorted. It omits what cannot be a module.
-// ErrModulesUnknown: there is no list, because there are no modules or because Redis evicted it. The operator writes it
-// again.
+// Modules lists the modules of a namespace that have a policy, up to 10,000, sorted. It omits what
+// cannot be a module.
+// ErrModulesUnknown: there is no list, because there are no modules or because Redis evicted it.
+// The operator writes it again.
 func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, error) {
 	modules, err := r.client.SMembers(ctx, modulesKey(namespace)).Result()
 	if err != nil {
 		return nil, fault.Classify("listing the modules of "+namespace, err)
 	}
 	if len(modules) > maxModules {
-		return nil, fmt.Errorf("listing the modules of %s: %w: it has more than %d", namespace, ErrMisbehaves, maxModules)
+		return nil, fmt.Errorf("listing the modules of %s: %w: it has more than %d", namespace,
+			ErrMisbehaves, maxModules)
 	}
 	modules = slices.DeleteFunc(modules, func(module string) bool { return !isModuleName(module) })
 	if len(modules) == 0 {
@@ -34,7 +36,8 @@ func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, err
 	return modules, nil
 }
 
-// AddModules adds to the list of the modules of a namespace. Name all modules at once if the list may have been evicted.
+// AddModules adds to the list of the modules of a namespace. Name all modules at once if the list
+// may have been evicted.
 // An invalidation of a user does not reach a module that the list lacks.
 func (r *Registry) AddModules(ctx context.Context, namespace string, modules ...string) error {
 	err := r.ensureListed(ctx, map[string][]string{namespace: modules})
@@ -48,7 +51,8 @@ func (r *Registry) AddModules(ctx context.Context, namespace string, modules ...
 // modulesBatch is the number of namespaces whose lists are written in one pipeline.
 const modulesBatch = 500
 
-// AddAllModules does what AddModules does for many namespaces, in a round trip per 500 of them (and node of a cluster).
+// AddAllModules does what AddModules does for many namespaces, in a round trip per 500 of them (and
+// node of a cluster).
 // SlotErrors are of namespaces whose lists could not be written.
 func (r *Registry) AddAllModules(ctx context.Context, modules map[string][]string) error {
 	return r.ensureListed(ctx, modules)
@@ -67,7 +71,9 @@ func (r *Registry) ensureListed(ctx context.Context, modules map[string][]string
 	return broken.OrNil()
 }
 
-func (r *Registry) addModulesOf(ctx context.Context, namespaces []string, modules map[string][]string) error {
+func (r *Registry) addModulesOf(
+	ctx context.Context, namespaces []string, modules map[string][]string,
+) error {
 	replies := make([]*redis.IntCmd, len(namespaces))
 	err := fault.Unsent(r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, namespace := range namespaces {
@@ -101,9 +107,10 @@ func (r *Registry) replaceList(ctx context.Context, namespace string, modules []
 	return err
 }
 
-// JoinModules adds a module to the list of the modules of its namespace, and says whether the list has it now. It does not
-// create a list, because that would lack the other modules. If it returns false, because there is no list or because
-// others write it at the same time, name all modules with AddModules. Its cost does not depend on the number of modules.
+// JoinModules adds a module to the list of the modules of its namespace, and says whether the list
+// has it now. It does not create a list, because that would lack the other modules. If it returns
+// false, because there is no list or because others write it at the same time, name all modules
+// with AddModules. Its cost does not depend on the number of modules.
 func (r *Registry) JoinModules(ctx context.Context, slot Slot) (joined bool, err error) {
 	key := modulesKey(slot.Namespace)
 	if joined, err = r.client.SIsMember(ctx, key, slot.Module).Result(); err == nil && !joined {
@@ -115,7 +122,8 @@ func (r *Registry) JoinModules(ctx context.Context, slot Slot) (joined bool, err
 	return joined, nil
 }
 
-// joinList adds to a list if it exists. Redis may evict the list at any moment, which makes the transaction fail.
+// joinList adds to a list if it exists. Redis may evict the list at any moment, which makes the
+// transaction fail.
 func (r *Registry) joinList(ctx context.Context, key, module string) (joined bool, err error) {
 	err = r.client.Watch(ctx, func(tx *redis.Tx) error {
 		lists, err := tx.Exists(ctx, key).Result()

@@ -32,7 +32,8 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// A list with some of the modules of a namespace would hide the others from an invalidation of a user.
+// A list with some of the modules of a namespace would hide the others from an invalidation of a
+// user.
 func TestAModuleJoinsAListAndBeginsNone(t *testing.T) {
 	r, _ := newRegistry(t)
 	join := func(module string, want bool) {

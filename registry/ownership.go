@@ -14,13 +14,14 @@ import (
 // MaxOwnerBytes bounds the name of an owner.
 const MaxOwnerBytes = 512
 
-// Claim names the owner that writes, renews or deletes the policy of a slot. An owner holds a policy for a
-// day after its last claim. A claim that meets another owner changes nothing and fails with a ContendedError.
+// Claim names the owner that writes, renews or deletes the policy of a slot. An owner holds a
+// policy for a day after its last claim. A claim that meets another owner changes nothing and fails
+// with a ContendedError.
 type Claim struct {
 	Slot
 
-	// Owner that claims the policy: 1 to 512 printable ASCII characters without spaces. Empty: the call claims nothing, and
-	// ignores the present owner.
+	// Owner that claims the policy: 1 to 512 printable ASCII characters without spaces. Empty: the
+	// call claims nothing, and ignores the present owner.
 	Owner string
 	// Over names another owner that loses the policy to this claim. Empty: none.
 	Over string
@@ -34,7 +35,8 @@ func (c Claim) arguments() []any {
 	return []any{c.Owner, c.Over}
 }
 
-// ContendedError says that the policy of a slot belongs to another owner, and that the call changed nothing.
+// ContendedError says that the policy of a slot belongs to another owner, and that the call changed
+// nothing.
 type ContendedError struct {
 	Slot Slot
 	// Owner of the policy, as in Claim. Anyone who may write to Redis can have forged it.
@@ -66,9 +68,12 @@ func contended(call string, slot Slot, owner any) error {
 }
 
 // ApplyPolicyFor is ApplyPolicy for an owner. It claims the policy in the same step.
-func (r *Registry) ApplyPolicyFor(ctx context.Context, claim Claim, policy Policy) (Applied, error) {
+func (r *Registry) ApplyPolicyFor(
+	ctx context.Context, claim Claim, policy Policy,
+) (Applied, error) {
 	const call = "cw_policy_apply"
-	reply, err := r.call(ctx, call, claim.Slot, append([]any{policy.document()}, claim.arguments()...)...)
+	reply, err := r.call(ctx, call, claim.Slot, append([]any{policy.document()},
+		claim.arguments()...)...)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -97,15 +102,18 @@ func (r *Registry) DeletePolicyFor(ctx context.Context, claim Claim) (bool, erro
 	return existed == 1, r.removeModule(ctx, claim.Slot)
 }
 
-// claimBatch is the number of claims in one pipeline, during which other clients wait: less than a millisecond.
+// claimBatch is the number of claims in one pipeline, during which other clients wait: less than a
+// millisecond.
 const claimBatch = 50
 
-// OwnPolicies claims policies, or renews claims, and changes nothing else, in a round trip per 50 of them (and node of a
-// cluster). It skips claims without an owner. SlotErrors are of slots where it failed: a ContendedError if the policy
-// belongs to another owner.
+// OwnPolicies claims policies, or renews claims, and changes nothing else, in a round trip per 50
+// of them (and node of a cluster). It skips claims without an owner. SlotErrors are of slots where
+// it failed: a ContendedError if the policy belongs to another owner.
 func (r *Registry) OwnPolicies(ctx context.Context, claims []Claim) error {
 	const call = "cw_policy_own"
-	owned := slices.DeleteFunc(slices.Clone(claims), func(claim Claim) bool { return claim.Owner == "" })
+	owned := slices.DeleteFunc(slices.Clone(claims), func(claim Claim) bool {
+		return claim.Owner == ""
+	})
 	send := func(pipe redis.Pipeliner, claim Claim) *redis.Cmd {
 		return pipe.FCall(ctx, call, []string{claim.key()}, claim.arguments()...)
 	}

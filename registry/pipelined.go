@@ -15,26 +15,27 @@ import (
 type Duplex int
 
 const (
-	// HalfDuplex sends together what was called while the previous replies were outstanding, and the reads of a module as
-	// one command. It has the highest throughput if Redis is near.
+	// HalfDuplex sends together what was called while the previous replies were outstanding, and the
+	// reads of a module as one command. It has the highest throughput if Redis is near.
 	HalfDuplex Duplex = iota
-	// FullDuplex sends without waiting for replies, which overlaps round trips. It is for a Redis that is far, and slower
-	// than HalfDuplex if Redis is near.
+	// FullDuplex sends without waiting for replies, which overlaps round trips. It is for a Redis that
+	// is far, and slower than HalfDuplex if Redis is near.
 	FullDuplex
 )
 
-// pipelineQueue bounds the calls that wait to be sent, and so the memory they take if Redis does not answer. Further calls
-// fail with ErrUnreachable.
+// pipelineQueue bounds the calls that wait to be sent, and so the memory they take if Redis does
+// not answer. Further calls fail with ErrUnreachable.
 const pipelineQueue = 10_000
 
-// NewPipelined returns a Registry that pipelines concurrent calls of many goroutines on one connection per primary: Read,
-// Inspect, Lease, LeaseLocked, Set, SetNegative and Unlock. With HalfDuplex, the reads of a module are one MGET on a
-// connection of the pool instead. Other calls are as those of New. Pipelining helps with many goroutines, and costs latency
-// with few.
+// NewPipelined returns a Registry that pipelines concurrent calls of many goroutines on one
+// connection per primary: Read, Inspect, Lease, LeaseLocked, Set, SetNegative and Unlock. With
+// HalfDuplex, the reads of a module are one MGET on a connection of the pool instead. Other calls
+// are as those of New. Pipelining helps with many goroutines, and costs latency with few.
 //
-// A call ends with its context. But the pipeline, or the reads of a module, block while a connection hangs, as long as the
-// client's ReadTimeout and retries permit. So ReadTimeout must be set. A call that was given up may still take effect; that
-// is as harmless as a lost reply. Pipelining ends with the client, which must be a *redis.Client or a *redis.ClusterClient.
+// A call ends with its context. But the pipeline, or the reads of a module, block while a
+// connection hangs, as long as the client's ReadTimeout and retries permit. So ReadTimeout must be
+// set. A call that was given up may still take effect; that is as harmless as a lost reply.
+// Pipelining ends with the client, which must be a *redis.Client or a *redis.ClusterClient.
 func NewPipelined(client redis.UniversalClient, duplex Duplex) (*Registry, error) {
 	if err := checkPipelined(client); err != nil {
 		return nil, err
@@ -45,7 +46,8 @@ func NewPipelined(client redis.UniversalClient, duplex Duplex) (*Registry, error
 	options := redis.DefaultAutoPipelineOptions()
 	options.MaxQueuedCommands = pipelineQueue
 	options.FullDuplex = duplex == FullDuplex
-	// Each caller waits for its own call, so order does not matter. But full duplex assigns replies by order.
+	// Each caller waits for its own call, so order does not matter. But full duplex assigns replies by
+	// order.
 	options.Unordered = duplex == HalfDuplex
 	pipeline, err := pipelining.AsyncAutoPipelineWithOptions(options)
 	if err != nil {
@@ -66,7 +68,9 @@ func checkPipelined(client redis.UniversalClient) error {
 	case *redis.ClusterClient:
 		return checkReadTimeout(client.Options().ReadTimeout > 0)
 	default:
-		return fmt.Errorf("%w: automatic pipelining needs a *redis.Client or a *redis.ClusterClient, not a %T", ErrUnsupported, client)
+		return fmt.Errorf(
+			"%w: automatic pipelining needs a *redis.Client or a *redis.ClusterClient, not a %T",
+			ErrUnsupported, client)
 	}
 }
 
@@ -78,8 +82,8 @@ func checkReadTimeout(isSet bool) error {
 	return nil
 }
 
-// processTogether sends a command together with those of other callers, if the Registry pipelines. After an error of the
-// context, the command must not be read: it may still be in progress.
+// processTogether sends a command together with those of other callers, if the Registry pipelines.
+// After an error of the context, the command must not be read: it may still be in progress.
 func (r *Registry) processTogether(ctx context.Context, cmd redis.Cmder) error {
 	if r.pipeline == nil {
 		return r.client.Process(ctx, cmd)

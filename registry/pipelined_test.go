@@ -28,7 +28,8 @@ func newPipelined(t *testing.T, client redis.UniversalClient, duplex Duplex) *Re
 	return r
 }
 
-// Replies on a shared connection reach those who asked. The library, which is missing at first, is loaded on the way.
+// Replies on a shared connection reach those who asked. The library, which is missing at first, is
+// loaded on the way.
 func TestPipelinedCallersGetTheirOwn(t *testing.T) {
 	clients := map[string]func(*testing.T) redis.UniversalClient{
 		"standalone": func(t *testing.T) redis.UniversalClient { return redistest.Start(t).Client() },
@@ -90,8 +91,8 @@ func TestPipelinedFillIsFenced(t *testing.T) {
 	}
 }
 
-// The payload belongs to the caller again when Set returns, whatever the pipeline still does with its call; the race
-// detector sees to that.
+// The payload belongs to the caller again when Set returns, whatever the pipeline still does with
+// its call; the race detector sees to that.
 func TestPipelinedCallEndsWithItsContext(t *testing.T) {
 	for name, duplex := range duplexes {
 		t.Run(name, func(t *testing.T) {

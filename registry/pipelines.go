@@ -22,10 +22,12 @@ type located interface{ slot() Slot }
 
 func (s Slot) slot() Slot { return s }
 
-// pipelined sends a command for each item in one round trip, and passes the replies to receive. It returns the errors of
-// receive by slot. It fails as a whole if nothing was sent, or if the library is missing.
+// pipelined sends a command for each item in one round trip, and passes the replies to receive. It
+// returns the errors of receive by slot. It fails as a whole if nothing was sent, or if the library
+// is missing.
 func pipelined[T located, C redis.Cmder](
-	ctx context.Context, client commandSender, what string, items []T, send func(redis.Pipeliner, T) C, receive func(int, C) error,
+	ctx context.Context, client commandSender, what string, items []T, send func(redis.Pipeliner, T) C,
+	receive func(int, C) error,
 ) (SlotErrors, error) {
 	replies := make([]C, len(items))
 	err := fault.Unsent(client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -50,7 +52,8 @@ func pipelined[T located, C redis.Cmder](
 	return broken, nil
 }
 
-// callEach calls a function of the library for each item, in pipelines of limited size, and loads a missing library.
+// callEach calls a function of the library for each item, in pipelines of limited size, and loads a
+// missing library.
 func callEach[T located](
 	ctx context.Context, r *Registry, function string, items []T, batch int,
 	send func(redis.Pipeliner, T) *redis.Cmd, receive func(int, *redis.Cmd) error,
@@ -59,12 +62,13 @@ func callEach[T located](
 	for from := 0; from < len(items); from += batch {
 		part := items[from:min(from+batch, len(items))]
 		err := r.withLibrary(ctx, func() error {
-			failed, err := pipelined(ctx, r.client, function+" of many modules", part, send, func(i int, reply *redis.Cmd) error {
-				if err := callFailure(function, part[i].slot(), reply.Err()); err != nil {
-					return err
-				}
-				return receive(from+i, reply)
-			})
+			failed, err := pipelined(ctx, r.client, function+" of many modules", part, send,
+				func(i int, reply *redis.Cmd) error {
+					if err := callFailure(function, part[i].slot(), reply.Err()); err != nil {
+						return err
+					}
+					return receive(from+i, reply)
+				})
 			if err != nil {
 				return err
 			}

@@ -31,9 +31,11 @@ type OperationPolicy struct {
 	Name string
 	// TTL of entries, at most 720h; 0 disables caching and invalidates what is cached.
 	TTL time.Duration
-	// StaleFor is how long after its TTL an entry may be served while one caller reloads it; at most 720h. 0: not at all.
+	// StaleFor is how long after its TTL an entry may be served while one caller reloads it; at most
+	// 720h. 0: not at all.
 	StaleFor time.Duration
-	// NegativeTTL of entries that say that the source has nothing; at most 720h. 0: they are not stored.
+	// NegativeTTL of entries that say that the source has nothing; at most 720h. 0: they are not
+	// stored.
 	NegativeTTL time.Duration
 	// JitterPercent shortens each TTL by a random share of up to this percentage, 0 to 50.
 	JitterPercent int
@@ -41,8 +43,8 @@ type OperationPolicy struct {
 	Scope OperationScope
 	// MaxEntryBytes refuses larger payloads; at most 64 MiB. 0: 64 MiB.
 	MaxEntryBytes int64
-	// LocalTTL bounds how long applications keep entries in their own memory, at most 720h; 0: not at all; nil: as the
-	// application is configured.
+	// LocalTTL bounds how long applications keep entries in their own memory, at most 720h; 0: not at
+	// all; nil: as the application is configured.
 	LocalTTL *time.Duration
 }
 
@@ -134,7 +136,9 @@ func parsePolicy(text string) (policy Policy, ok bool) {
 	if err := json.Unmarshal([]byte(text), &document); err != nil || !document.isPlausible() {
 		return Policy{}, false
 	}
-	policy = Policy{Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds)}
+	policy = Policy{
+		Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds),
+	}
 	for _, o := range document.Operations {
 		policy.Operations = append(policy.Operations, OperationPolicy{
 			Name:          o.Name,
@@ -155,7 +159,8 @@ func (d policyDocument) isPlausible() bool {
 		return false
 	}
 	return !slices.ContainsFunc(d.Operations, func(o operationDocument) bool {
-		return !isOperationName(o.Name) || !isTTL(&o.TTLMs) || !isTTL(&o.StaleForMs) || !isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) ||
+		return !isOperationName(o.Name) || !isTTL(&o.TTLMs) || !isTTL(&o.StaleForMs) ||
+			!isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) ||
 			o.JitterPercent < 0 || o.JitterPercent > maxJitterPercent || !isCount(o.MaxEntryBytes)
 	})
 }
@@ -171,9 +176,10 @@ type Applied struct {
 	Purged bool
 }
 
-// ApplyPolicy puts a policy in force, from the next fill on. It invalidates operations that are no longer cached. If a TTL
-// was lowered, it shortens entries, large numbers of them through Reclaim. ErrRejected says which field is wrong; then
-// nothing changed. It ignores the owner of the policy: see ApplyPolicyFor.
+// ApplyPolicy puts a policy in force, from the next fill on. It invalidates operations that are no
+// longer cached. If a TTL was lowered, it shortens entries, large numbers of them through Reclaim.
+// ErrRejected says which field is wrong; then nothing changed. It ignores the owner of the policy:
+// see ApplyPolicyFor.
 func (r *Registry) ApplyPolicy(ctx context.Context, slot Slot, policy Policy) (Applied, error) {
 	return r.ApplyPolicyFor(ctx, Claim{Slot: slot}, policy)
 }
@@ -198,17 +204,20 @@ func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) 
 	return policy, true, nil
 }
 
-// hashBatch is the number of slots in one pipeline, during which other clients wait. The time grows with the number of
-// operations in the policies: half a millisecond if these have ten each.
+// hashBatch is the number of slots in one pipeline, during which other clients wait. The time grows
+// with the number of operations in the policies: half a millisecond if these have ten each.
 const hashBatch = 25
 
-// PolicyHashes returns the Hash of the policy in force in each slot, in a round trip per 25 of them (and node of a
-// cluster). A hash is empty if there is no policy, or if somebody edited it or restored only a
-// part. SlotErrors are of slots whose hash cannot be read, for example because a key has another type.
+// PolicyHashes returns the Hash of the policy in force in each slot, in a round trip per 25 of them
+// (and node of a cluster). A hash is empty if there is no policy, or if somebody edited it or
+// restored only a part. SlotErrors are of slots whose hash cannot be read, for example because a
+// key has another type.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
 	const call = "cw_policy_hash"
 	hashes := make([]string, len(slots))
-	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd { return pipe.FCallRO(ctx, call, []string{slot.key()}) }
+	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd {
+		return pipe.FCallRO(ctx, call, []string{slot.key()})
+	}
 	err := callEach(ctx, r, call, slots, hashBatch, send, func(i int, reply *redis.Cmd) error {
 		hash, err := reply.Text()
 		switch {
@@ -228,8 +237,8 @@ func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, er
 	return hashes, err
 }
 
-// DeletePolicy deletes the policy and the counters of the module, invalidates the module, and says whether there was a
-// policy.
+// DeletePolicy deletes the policy and the counters of the module, invalidates the module, and says
+// whether there was a policy.
 func (r *Registry) DeletePolicy(ctx context.Context, slot Slot) (bool, error) {
 	return r.DeletePolicyFor(ctx, Claim{Slot: slot})
 }

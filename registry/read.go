@@ -15,19 +15,20 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
-// Read looks an entry up with one MGET, and takes no lease on a miss. Redis does not count it: see Report.
+// Read looks an entry up with one MGET, and takes no lease on a miss. Redis does not count it: see
+// Report.
 func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 	lookup, _, err := r.read(ctx, key)
 	return lookup, err
 }
 
-// Version distinguishes an entry from earlier and later ones under the same key. It depends on the invalidations that the
-// entry outlived and on the time until which it stays fresh. Opaque.
+// Version distinguishes an entry from earlier and later ones under the same key. It depends on the
+// invalidations that the entry outlived and on the time until which it stays fresh. Opaque.
 type Version string
 
-// Inspect is Read that also returns the version of a hit. Two hits with the same version and payload found the same entry,
-// and no invalidation covered it in between. (Or it was deleted and stored again unchanged, within a millisecond.) It
-// serves those who watch an entry.
+// Inspect is Read that also returns the version of a hit. Two hits with the same version and
+// payload found the same entry, and no invalidation covered it in between. (Or it was deleted and
+// stored again unchanged, within a millisecond.) It serves those who watch an entry.
 func (r *Registry) Inspect(ctx context.Context, key Key) (Lookup, Version, error) {
 	lookup, value, err := r.read(ctx, key)
 	if err != nil || !lookup.Hit {
@@ -46,9 +47,12 @@ func (r *Registry) read(ctx context.Context, key Key) (lookup Lookup, value stri
 	return lookupOf(values), values[0], nil
 }
 
-// ReadLocked is Read that also says, on a miss, whether another caller holds the load lock of the entry, so that waiting
-// is worthwhile. It is for callers that must wait after LeaseLocked. It takes nothing, and Redis does not count it.
-func (r *Registry) ReadLocked(ctx context.Context, key Key) (lookup Lookup, locked bool, err error) {
+// ReadLocked is Read that also says, on a miss, whether another caller holds the load lock of the
+// entry, so that waiting is worthwhile. It is for callers that must wait after LeaseLocked. It
+// takes nothing, and Redis does not count it.
+func (r *Registry) ReadLocked(
+	ctx context.Context, key Key,
+) (lookup Lookup, locked bool, err error) {
 	var array [5]string
 	keys := append(key.appendReadKeys(array[:0]), key.lockKey())
 	values, err := r.readKeys(ctx, key.Slot, keys)
@@ -60,14 +64,16 @@ func (r *Registry) ReadLocked(ctx context.Context, key Key) (lookup Lookup, lock
 	return lookup, !lookup.Hit && isLockValid(values[last], values[1:last]), nil
 }
 
-// isLockValid compares a load lock with the heads. The lock is the token of its owner: a character, and the heads at that
-// time. A load that began under other heads will be fenced. A renewed fence in the operation's head does not matter: it
-// comes from the deletion of an entry, usually another one.
+// isLockValid compares a load lock with the heads. The lock is the token of its owner: a character,
+// and the heads at that time. A load that began under other heads will be fenced. A renewed fence
+// in the operation's head does not matter: it comes from the deletion of an entry, usually another
+// one.
 func isLockValid(lock string, heads []string) bool {
 	token := "-" + strings.Join(heads, "") // of a load that would begin now
 	fence := 1 + len(heads[0]) + wire.EpochLen
 	end := fence + wire.EpochLen
-	return len(lock) == len(token) && len(token) >= end && lock[1:fence] == token[1:fence] && lock[end:] == token[end:]
+	return len(lock) == len(token) && len(token) >= end && lock[1:fence] == token[1:fence] &&
+		lock[end:] == token[end:]
 }
 
 // lookupOf decodes the values of an entry's read keys.
@@ -94,8 +100,8 @@ func (r *Registry) readKeys(ctx context.Context, slot Slot, keys []string) ([]st
 	return mget(ctx, r.processTogether, keys)
 }
 
-// mget returns the values of keys, empty for those that are missing. It is redis.Client.MGet without the overhead of
-// values of any type.
+// mget returns the values of keys, empty for those that are missing. It is redis.Client.MGet
+// without the overhead of values of any type.
 func mget(ctx context.Context, process processor, keys []string) ([]string, error) {
 	args := make([]any, 1+len(keys))
 	args[0] = "mget"
@@ -113,7 +119,8 @@ func mget(ctx context.Context, process processor, keys []string) ([]string, erro
 	return values, nil
 }
 
-// bytesOf returns the bytes of a part of a reply without a copy. go-redis read the reply for this call alone.
+// bytesOf returns the bytes of a part of a reply without a copy. go-redis read the reply for this
+// call alone.
 func bytesOf(s string) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s)) //nolint:gosec // nothing else reads this part of the reply
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/onsi/gomega"
 )
 
-// A version belongs to one entry, as long as the entry exists. The next one under the key has another version, even with
-// the same payload.
+// A version belongs to one entry, as long as the entry exists. The next one under the key has
+// another version, even with the same payload.
 func TestVersionTellsEntriesApart(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, caching())

@@ -25,9 +25,11 @@ const (
 // errNoConnectionLeft is an error that a client misses if it writes before it reads.
 var errNoConnectionLeft = errors.New(noConnectionLeft)
 
-// orRejection returns why a server closed the connection, if the server says so on a new one that only listens.
+// orRejection returns why a server closed the connection, if the server says so on a new one that
+// only listens.
 func orRejection(ctx context.Context, node *redis.Client, err error) error {
-	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) &&
+		!errors.Is(err, io.EOF) {
 		return err
 	}
 	options := node.Options()

@@ -30,8 +30,9 @@ const (
 	refusedHello = "-ERR unknown command 'HELLO'\r\n"
 )
 
-// FuzzReplies lets a server answer each call with any bytes. The call ends with an error or a well-formed answer, and
-// takes no more memory than its bounds allow. call chooses among the calls of a Registry in the order of their names.
+// FuzzReplies lets a server answer each call with any bytes. The call ends with an error or a
+// well-formed answer, and takes no more memory than its bounds allow. call chooses among the calls
+// of a Registry in the order of their names.
 func FuzzReplies(f *testing.F) {
 	redis.SetLogger(silent{})
 	calls := slices.Sorted(maps.Keys(hostileCalls))
@@ -61,7 +62,8 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// FuzzTopology lets the node of a cluster say anything of the others. What it says is answered by all of them.
+// FuzzTopology lets the node of a cluster say anything of the others. What it says is answered by
+// all of them.
 func FuzzTopology(f *testing.F) {
 	redis.SetLogger(silent{})
 	for _, seed := range replySeeds {

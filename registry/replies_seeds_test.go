@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// replySeed is a reply that was, or may be, trouble to some calls. Those that fuzzing found are in testdata/fuzz.
+// replySeed is a reply that was, or may be, trouble to some calls. Those that fuzzing found are in
+// testdata/fuzz.
 type replySeed struct {
 	calls []string
 	reply string

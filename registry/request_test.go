@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// A request id stands for one invalidation. Used for another it is refused: the caller would take it for done.
+// A request id stands for one invalidation. Used for another it is refused: the caller would take
+// it for done.
 func TestARequestIDIsOfOneInvalidation(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, caching())

@@ -14,8 +14,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// The library remembers the rule of an operation with its head. No change of a policy is missed by it, and none that
-// leaves entries alone fences loads.
+// The library remembers the rule of an operation with its head. No change of a policy is missed by
+// it, and none that leaves entries alone fences loads.
 func TestALoadUnderWayIsFilledByTheRuleOfItsEnd(t *testing.T) {
 	const payload = 100
 	ruled := func(change func(o *OperationPolicy)) Policy {

@@ -16,7 +16,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// The protocol holds on every server that it is documented for, not only on the one that this machine has.
+// The protocol holds on every server that it is documented for, not only on the one that this
+// machine has.
 func TestEveryServerConforms(t *testing.T) {
 	for _, server := range otherServers(t) {
 		t.Run(nameOf(t, server), func(t *testing.T) {
@@ -56,7 +57,8 @@ func TestEveryServerConforms(t *testing.T) {
 	}
 }
 
-// otherServers are the programs that hack/servers.sh fetches. Where it cannot, the test is skipped and says why.
+// otherServers are the programs that hack/servers.sh fetches. Where it cannot, the test is skipped
+// and says why.
 func otherServers(t *testing.T) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// SlotErrors has the errors of single slots in a call on many. The results for the other slots are valid. A Slot without
-// a module stands for the list of the modules of a namespace.
+// SlotErrors has the errors of single slots in a call on many. The results for the other slots are
+// valid. A Slot without a module stands for the list of the modules of a namespace.
 type SlotErrors map[Slot]error
 
 // Error implements error.
@@ -46,7 +46,8 @@ func (e SlotErrors) OrNil() error {
 	return e
 }
 
-// of is OrNil for a call on so many slots. If every slot failed because of the store, it returns one such error.
+// of is OrNil for a call on so many slots. If every slot failed because of the store, it returns
+// one such error.
 func (e SlotErrors) of(slots int) error {
 	if len(e) > 0 && len(e) == slots && !slices.ContainsFunc(e.Unwrap(), isOfSlot) {
 		return e.first()
@@ -63,15 +64,16 @@ func (e SlotErrors) first() error {
 	})]
 }
 
-// ConcernsStore distinguishes an error of the store, or of the connection to it, from one of a single slot or call. The
-// latter do not concern other slots. Examples are keys that the library did not write, an ACL that forbids a key or a
-// command, and a call that was refused.
+// ConcernsStore distinguishes an error of the store, or of the connection to it, from one of a
+// single slot or call. The latter do not concern other slots. Examples are keys that the library
+// did not write, an ACL that forbids a key or a command, and a call that was refused.
 func ConcernsStore(err error) bool {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrForbidden):
 		return false
 	default:
-		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported) ||
+		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) ||
+			errors.Is(err, ErrUnsupported) ||
 			errors.Is(err, ErrMisbehaves) || errors.Is(err, ErrAddressNotAllowed)
 	}
 }

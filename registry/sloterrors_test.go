@@ -22,8 +22,8 @@ var (
 	damaged   = Slot{Namespace: "evil", Module: "users"}
 )
 
-// divided returns a registry that may not touch namespace bank, and its administrator. In its Redis, namespace evil wrote
-// other things than the library does.
+// divided returns a registry that may not touch namespace bank, and its administrator. In its
+// Redis, namespace evil wrote other things than the library does.
 func divided(t *testing.T) (*Registry, redis.UniversalClient) {
 	t.Helper()
 	server := redistest.Start(t)

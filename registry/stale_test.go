@@ -20,7 +20,8 @@ func softly(t testing.TB, r *Registry, scope Scope) Invalidated {
 	return result
 }
 
-// After its TTL an entry is stale for staleFor: each reader gets it, and one of them gets a token to reload it.
+// After its TTL an entry is stale for staleFor: each reader gets it, and one of them gets a token
+// to reload it.
 func TestStaleWhileRevalidate(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, Policy{Operations: []OperationPolicy{{Name: "list", TTL: 100 * time.Millisecond, StaleFor: time.Hour}}})

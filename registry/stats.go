@@ -20,7 +20,9 @@ type Counters struct {
 }
 
 // Report adds to the counters of an operation. It drops those of an operation that is not cached.
-func (r *Registry) Report(ctx context.Context, slot Slot, operation string, counters Counters) error {
+func (r *Registry) Report(
+	ctx context.Context, slot Slot, operation string, counters Counters,
+) error {
 	args := []any{operation}
 	add := func(counter string, n int64) {
 		if n > 0 {
@@ -74,15 +76,19 @@ func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
 	return parseStats(slot, reply)
 }
 
-// statsBatch is the number of slots in one pipeline, during which other clients wait: about a millisecond.
+// statsBatch is the number of slots in one pipeline, during which other clients wait: about a
+// millisecond.
 const statsBatch = 20
 
-// StatsOf returns the statistics of many slots, in their order, in a round trip per 20 of them (and node of a cluster).
+// StatsOf returns the statistics of many slots, in their order, in a round trip per 20 of them (and
+// node of a cluster).
 // SlotErrors are of slots that failed.
 func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 	const call = "cw_stats"
 	all := make([]Stats, len(slots))
-	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd { return pipe.FCallRO(ctx, call, []string{slot.key()}) }
+	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd {
+		return pipe.FCallRO(ctx, call, []string{slot.key()})
+	}
 	err := callEach(ctx, r, call, slots, statsBatch, send, func(i int, reply *redis.Cmd) (err error) {
 		all[i], err = parseStats(slots[i], reply.Val())
 		return err

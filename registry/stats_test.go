@@ -95,7 +95,8 @@ func TestTheNumberOfOperationsIsBounded(t *testing.T) {
 	}
 }
 
-// Operations that left the policy make room; those that are cached by its default keep their counters.
+// Operations that left the policy make room; those that are cached by its default keep their
+// counters.
 func TestOperationsThatAreNotCachedAnyMoreMakeRoom(t *testing.T) {
 	r, client := newRegistry(t)
 	for generation := range 5 {

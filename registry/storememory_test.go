@@ -13,7 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// heapOfClients returns what the connections of some clients keep in use, once each answered a call and a pipeline.
+// heapOfClients returns what the connections of some clients keep in use, once each answered a call
+// and a pipeline.
 func heapOfClients(t *testing.T, connection Connection) uint64 {
 	t.Helper()
 	const clients = 20
@@ -70,8 +71,8 @@ func TestNodesOfAClusterCostAnOperatorNoMoreThanOneServer(t *testing.T) {
 	}
 }
 
-// The operator reconciles six resources of a store at a time and looks at it besides. A transaction takes a connection for
-// itself, and another call within it a second one.
+// The operator reconciles six resources of a store at a time and looks at it besides. A transaction
+// takes a connection for itself, and another call within it a second one.
 func TestCallsOfOneStoreThatTakeTwoConnectionsDoNotWaitForEachOther(t *testing.T) {
 	const atOnce = 7
 	client := Connection{Addresses: []string{answering(t, to("get", "$1\r\na\r\n"))}, Role: RoleOperator}.Client()

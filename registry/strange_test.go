@@ -16,7 +16,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Invented counters of operations do not make statistics slower, and are dropped; those that are not numbers restart.
+// Invented counters of operations do not make statistics slower, and are dropped; those that are
+// not numbers restart.
 func TestStrangeCountersAreDropped(t *testing.T) {
 	r, client := impatient(t)
 	apply(t, r, users, caching())
@@ -44,7 +45,8 @@ func TestStrangeCountersAreDropped(t *testing.T) {
 	}
 }
 
-// A purge of a user, or of an operation of it, takes effect before anything else of the slot can be in its way.
+// A purge of a user, or of an operation of it, takes effect before anything else of the slot can be
+// in its way.
 func TestAUsersPurgeTakesEffectAmidGarbage(t *testing.T) {
 	for name, write := range map[string]func(*testing.T, *redis.Client, string){
 		"an index of another type": func(t *testing.T, c *redis.Client, index string) { damage(t, c, index) },
@@ -87,7 +89,8 @@ func TestAUsersPurgeTakesEffectAmidGarbage(t *testing.T) {
 	}
 }
 
-// Keys of another type, each key of a slot in its turn: each call makes its way, and what is cached after that works.
+// Keys of another type, each key of a slot in its turn: each call makes its way, and what is cached
+// after that works.
 func TestEachCallMakesItsWayThroughKeysOfAnotherType(t *testing.T) {
 	r, client := impatient(t)
 	ctx := t.Context()
@@ -140,7 +143,8 @@ func sortByKind(names []string) {
 	}
 }
 
-// A log of deletions that others wrote, or that is long, fences loads and stands in the way of nothing.
+// A log of deletions that others wrote, or that is long, fences loads and stands in the way of
+// nothing.
 func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 	for name, write := range map[string]func(redis.UniversalClient, string){
 		"a list of a million": func(c redis.UniversalClient, log string) {

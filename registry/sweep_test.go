@@ -54,7 +54,8 @@ func TestALoweredTTLReachesEveryOperation(t *testing.T) {
 	}
 }
 
-// Negative entries obey a lowered TTL of their own, and go when they are not stored any more. Others stay as they are.
+// Negative entries obey a lowered TTL of their own, and go when they are not stored any more.
+// Others stay as they are.
 func TestNegativeEntriesObeyALoweredNegativeTTL(t *testing.T) {
 	r, client := newRegistry(t)
 	policy := func(negative time.Duration) Policy {
@@ -93,7 +94,8 @@ func TestNegativeEntriesObeyALoweredNegativeTTL(t *testing.T) {
 	}
 }
 
-// What a sweep has emptied is no slice of the index any more: sizes that are estimated from a few slices would be too low.
+// What a sweep has emptied is no slice of the index any more: sizes that are estimated from a few
+// slices would be too low.
 func TestASweepLeavesNoEmptySlices(t *testing.T) {
 	r, client := newRegistry(t)
 	policy := func(ttl time.Duration) Policy {

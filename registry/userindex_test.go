@@ -52,7 +52,8 @@ func TestAUsersIndexForgetsWhatWasFreed(t *testing.T) {
 	}
 }
 
-// A lowered TTL counts in the indexes of users, too: by them, many entries are counted by when they expire.
+// A lowered TTL counts in the indexes of users, too: by them, many entries are counted by when they
+// expire.
 func TestAUsersIndexFollowsALoweredTTL(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)})

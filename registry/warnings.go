@@ -14,18 +14,20 @@ type WarningKind string
 const (
 	// WarnNotPrimary: the server is a replica and takes no writes.
 	WarnNotPrimary WarningKind = "NotPrimary"
-	// WarnMemoryFull: maxmemory is nearly reached and nothing may be evicted, so nothing more is stored.
+	// WarnMemoryFull: maxmemory is nearly reached and nothing may be evicted, so nothing more is
+	// stored.
 	WarnMemoryFull WarningKind = "MemoryFull"
 	// WarnReplicaLags: a failover to that replica would lose invalidations.
 	WarnReplicaLags WarningKind = "ReplicaLags"
-	// WarnLossUnseen: the server does not report which state of its data it holds, so nobody notices a loss.
+	// WarnLossUnseen: the server does not report which state of its data it holds, so nobody notices a
+	// loss.
 	WarnLossUnseen WarningKind = "LossUnseen"
 	// WarnRestoresOldState: a restart would bring back an older state from disk.
 	WarnRestoresOldState WarningKind = "RestoresOldState"
 )
 
-// Warning is one risk on one server. Its message contains no changing numbers, so that the same risk always has the same
-// message.
+// Warning is one risk on one server. Its message contains no changing numbers, so that the same
+// risk always has the same message.
 type Warning struct {
 	Kind WarningKind
 	// Addr of the server.
@@ -46,29 +48,36 @@ func (h Health) Warnings() []Warning {
 	var warnings []Warning
 	for _, p := range h.Primaries {
 		warn := func(kind WarningKind, format string, args ...any) {
-			warnings = append(warnings, Warning{Kind: kind, Addr: p.Addr, Message: p.Addr + " " + fmt.Sprintf(format, args...)})
+			warnings = append(warnings,
+				Warning{Kind: kind, Addr: p.Addr, Message: p.Addr + " " + fmt.Sprintf(format, args...)})
 		}
 		if p.IsReplica {
 			warn(WarnNotPrimary, "is a replica and takes no writes: nothing is cached or invalidated; "+
 				"name the primary, or the Sentinels")
 		}
 		if p.isFull() {
-			warn(WarnMemoryFull, "has reached maxmemory, and maxmemory-policy is noeviction: it stores nothing more; "+
-				"raise maxmemory, or choose allkeys-lru or allkeys-lfu")
+			warn(WarnMemoryFull,
+				"has reached maxmemory, and maxmemory-policy is noeviction: it stores nothing more; "+
+					"raise maxmemory, or choose allkeys-lru or allkeys-lfu")
 		}
 		for _, replica := range p.Replicas {
 			if replica.lags() {
-				warn(WarnReplicaLags, "has a replica, %s, that lags: after a failover to it, invalidations are lost and the "+
-					"content of the store is invalidated; check that replica and its network", replica.Addr)
+				warn(WarnReplicaLags,
+					"has a replica, %s, that lags: after a failover to it, invalidations are lost and the "+
+						"content of the store is invalidated; check that replica and its network", replica.Addr)
 			}
 		}
 		if p.Anonymous {
-			warn(WarnLossUnseen, "reports neither run_id nor master_replid in INFO, or does not know INFO: a restart from a snapshot, or "+
-				"a failover, may bring back invalidated entries, and nobody notices; make it answer INFO, or invalidate all modules after each")
+			warn(WarnLossUnseen,
+				"reports neither run_id nor master_replid in INFO, or does not know INFO: a restart from a "+
+					"snapshot, or "+
+					"a failover, may bring back invalidated entries, and nobody notices; make it answer INFO, or "+
+					"invalidate all modules after each")
 		}
 		if cause := p.restores(); cause != "" {
-			warn(WarnRestoresOldState, "%s: a restart would bring back entries that were invalidated since, which %s; "+
-				"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes", cause, p.afterLoss())
+			warn(WarnRestoresOldState,
+				"%s: a restart would bring back entries that were invalidated since, which %s; "+
+					"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes", cause, p.afterLoss())
 		}
 	}
 	return warnings
@@ -83,13 +92,14 @@ func (p Primary) afterLoss() string {
 }
 
 func (p Primary) isFull() bool {
-	return p.MaxMemory > 0 && p.EvictionPolicy == "noeviction" && p.UsedMemory >= p.MaxMemory/100*fullPercent
+	return p.MaxMemory > 0 && p.EvictionPolicy == "noeviction" &&
+		p.UsedMemory >= p.MaxMemory/100*fullPercent
 }
 
 func (r Replica) lags() bool { return r.Online && (r.Lag >= maxLag || r.Behind >= maxBehind) }
 
-// restores says which state a restart would bring back. INFO does not show the configuration, so this relies on what the
-// server did: it has written a snapshot, or started with one.
+// restores says which state a restart would bring back. INFO does not show the configuration, so
+// this relies on what the server did: it has written a snapshot, or started with one.
 func (p Primary) restores() string {
 	switch {
 	case p.AppendOnly:

@@ -112,7 +112,8 @@ func reclaimOnce(tb testing.TB, r *Registry) bool {
 	return reclaimed.Pending > 0
 }
 
-// wantWorkBounded does the large work and checks how many commands one call of each took at the most.
+// wantWorkBounded does the large work and checks how many commands one call of each took at the
+// most.
 func wantWorkBounded(t *testing.T, r *Registry, client *redis.Client, bound int) {
 	t.Helper()
 	for _, work := range largeWork {
@@ -132,7 +133,8 @@ func wantWorkBounded(t *testing.T, r *Registry, client *redis.Client, bound int)
 	}
 }
 
-// No call does more than its share, however many entries there are, so none blocks other clients for long.
+// No call does more than its share, however many entries there are, so none blocks other clients
+// for long.
 func TestWorkOfACallIsBounded(t *testing.T) {
 	const (
 		entries = 20_000 // many times what a call takes on
@@ -146,7 +148,8 @@ func TestWorkOfACallIsBounded(t *testing.T) {
 	wantWorkBounded(t, r, client, bound)
 }
 
-// A call that concerns many operations runs only a few commands for each, however many entries and slices they have.
+// A call that concerns many operations runs only a few commands for each, however many entries and
+// slices they have.
 func TestWorkOfACallIsBoundedByTheNumberOfOperations(t *testing.T) {
 	const operations, each = 50, 300
 	r, client := newRegistry(t)
@@ -162,7 +165,8 @@ func TestWorkOfACallIsBoundedByTheNumberOfOperations(t *testing.T) {
 	wantWorkBounded(t, r, client, 700+25*operations)
 }
 
-// Of members whose time is nearly over a call looks at few, one by one, however many operations have them.
+// Of members whose time is nearly over a call looks at few, one by one, however many operations
+// have them.
 func TestWorkOfCountingIsBoundedWhileEntriesExpire(t *testing.T) {
 	const operations, each = 50, 200
 	r, client := newRegistry(t)
@@ -220,7 +224,8 @@ func TestWorkOfACallIsBoundedHoweverMuchWaits(t *testing.T) {
 	}
 }
 
-// Indexes that have nothing left in them cost a call of reclaim, too: it does not walk through all of them at once.
+// Indexes that have nothing left in them cost a call of reclaim, too: it does not walk through all
+// of them at once.
 func TestEmptyWorkIsBounded(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())
@@ -261,8 +266,9 @@ func TestEmptyChunksAreWork(t *testing.T) {
 	}
 }
 
-// The slowest calls of the large work, by the clock of Redis. SLOWLOG would say the same of each call. But a log of
-// millions of commands takes time and memory itself, so only slow calls are looked up there.
+// The slowest calls of the large work, by the clock of Redis. SLOWLOG would say the same of each
+// call. But a log of millions of commands takes time and memory itself, so only slow calls are
+// looked up there.
 func BenchmarkSlowestCall(b *testing.B) {
 	for _, count := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {

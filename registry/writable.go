@@ -11,8 +11,8 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Writable checks whether every primary takes writes, in one round trip each, and changes nothing. ErrRefusesWrites quotes
-// the first that does not. It skips primaries without the library.
+// Writable checks whether every primary takes writes, in one round trip each, and changes nothing.
+// ErrRefusesWrites quotes the first that does not. It skips primaries without the library.
 func (r *Registry) Writable(ctx context.Context) error {
 	return r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
 		err := node.FCall(ctx, "cw_writable", nil).Err()

@@ -14,7 +14,8 @@ import (
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
 type CacheInvalidationSpec struct {
 	// targets lists what to purge, 1 to 100 targets.
-	// Each is one of: {module}, {module, operation}, {userID}, {module, userID}, {module, operation, userID}, {all: true}.
+	// Each is one of: {module}, {module, operation}, {userID}, {module, userID}, {module, operation,
+	// userID}, {all: true}.
 	//
 	// +required
 	// +listType=atomic
@@ -49,14 +50,16 @@ type CacheInvalidationSpec struct {
 	// ttlSecondsAfterFinished deletes this resource that many seconds after it completed or failed.
 	// 0 to 31536000 (a year).
 	// Absent: it is kept. If the namespace has too many finished ones, the oldest are deleted.
-	// Ignored for resources that Argo CD or Flux manages: they would create it again, and so purge again.
+	// Ignored for resources that Argo CD or Flux manages: they would create it again, and so purge
+	// again.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31536000
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
-	// activeDeadlineSeconds gives up (Failed) when the purge could not take effect within that many seconds of its creation.
+	// activeDeadlineSeconds gives up (Failed) when the purge could not take effect within that many
+	// seconds of its creation.
 	// 1 to 31536000 (a year).
 	// Absent: retried without a limit.
 	//
@@ -74,7 +77,8 @@ type CacheInvalidationSpec struct {
 // +kubebuilder:pruning:PreserveUnknownFields
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.operation), has(self.userID), has(self.all)].filter(set, set).size()",message="there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
 type InvalidationTarget struct {
-	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'. It begins and ends with a letter or digit.
+	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'. It begins and ends
+	// with a letter or digit.
 	//
 	// +optional
 	// +nullable
@@ -92,7 +96,8 @@ type InvalidationTarget struct {
 	Operation string `json:"operation,omitempty"`
 
 	// userID of the user whose entries to purge, 1 to 256 bytes.
-	// With a module (and operation) it covers only that user's entries there, otherwise those in every module of the namespace.
+	// With a module (and operation) it covers only that user's entries there, otherwise those in every
+	// module of the namespace.
 	// Shared entries stay.
 	//
 	// +optional
@@ -142,7 +147,8 @@ const (
 
 // CacheInvalidationStatus is the result of a purge.
 type CacheInvalidationStatus struct {
-	// observedGeneration is the generation of the spec that this status describes; -1 before the operator has seen the resource.
+	// observedGeneration is the generation of the spec that this status describes; -1 before the
+	// operator has seen the resource.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -170,7 +176,8 @@ type CacheInvalidationStatus struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// effectiveTime is when the last target took effect: no read that began later sees an entry that was covered.
+	// effectiveTime is when the last target took effect: no read that began later sees an entry that
+	// was covered.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -187,7 +194,8 @@ type CacheInvalidationStatus struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// duration is a lower bound of the time from creation to effect (creation times have whole seconds).
+	// duration is a lower bound of the time from creation to effect (creation times have whole
+	// seconds).
 	// For people, for example "3ms" or "<1ms".
 	//
 	// +optional

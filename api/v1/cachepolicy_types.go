@@ -7,7 +7,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TakeOverFromAnnotation on a CachePolicy names a cluster by the identity that a Contended condition shows.
+// TakeOverFromAnnotation on a CachePolicy names a cluster by the identity that a Contended
+// condition shows.
 // The policy takes its module over if that cluster has claimed it.
 // Unlike a switch, the annotation may be in the same manifest for both clusters.
 const TakeOverFromAnnotation = "cachewright.io/take-over-from"
@@ -18,8 +19,10 @@ const TakeOverFromAnnotation = "cachewright.io/take-over-from"
 // +kubebuilder:pruning:PreserveUnknownFields
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
 type CachePolicySpec struct {
-	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.', '_' and '-'.
-	// One policy governs a module of a namespace in a store: of two, the older governs and the other waits.
+	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.',
+	// '_' and '-'.
+	// One policy governs a module of a namespace in a store: of two, the older governs and the other
+	// waits.
 	// It cannot be changed.
 	//
 	// +required
@@ -47,7 +50,8 @@ type CachePolicySpec struct {
 	DefaultTTL *metav1.Duration `json:"defaultTTL,omitempty"`
 
 	// revision purges the module once each time it changes. Use it to purge with GitOps.
-	// Any string of 1 to 128 bytes, for example the release or the commit; quote it if it looks like a number.
+	// Any string of 1 to 128 bytes, for example the release or the commit; quote it if it looks like a
+	// number.
 	// Setting it for the first time is a change, too; removing it purges nothing.
 	//
 	// +optional
@@ -66,7 +70,8 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:MaxItems=128
 	Operations []OperationPolicy `json:"operations,omitempty"`
 
-	// suspend leaves what is in Redis as it is: the operator pushes no change of this resource until it is false again.
+	// suspend leaves what is in Redis as it is: the operator pushes no change of this resource until
+	// it is false again.
 	// Caching continues with the policy that was pushed last.
 	// Default false.
 	//
@@ -74,7 +79,8 @@ type CachePolicySpec struct {
 	// +kubebuilder:default=false
 	Suspend bool `json:"suspend,omitempty"`
 
-	// deletionPolicy says what happens to the policy and the module's entries in Redis when this resource is deleted.
+	// deletionPolicy says what happens to the policy and the module's entries in Redis when this
+	// resource is deleted.
 	// Delete: they are deleted with it.
 	// Retain: both stay.
 	// Default Delete.
@@ -89,7 +95,8 @@ type CachePolicySpec struct {
 // +kubebuilder:pruning:PreserveUnknownFields
 // +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.name), has(self.ttl), has(self.staleFor), has(self.negativeTTL), has(self.localTTL), has(self.jitterPercent), has(self.scope), has(self.maxEntryBytes)].filter(set, set).size()",message="there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
 type OperationPolicy struct {
-	// name of the operation, as applications call it, for example getById: 1 to 128 letters, digits, '.', '_', ':', '/' and '-'.
+	// name of the operation, as applications call it, for example getById: 1 to 128 letters, digits,
+	// '.', '_', ':', '/' and '-'.
 	//
 	// +required
 	// +kubebuilder:validation:MaxLength=128
@@ -98,7 +105,8 @@ type OperationPolicy struct {
 
 	// ttl is how long an entry lives, for example 300s.
 	// 0s to 720h, in h, m, s and ms.
-	// "0s" disables caching and invalidates what is cached. Use it as a kill switch, and for operations that write.
+	// "0s" disables caching and invalidates what is cached. Use it as a kill switch, and for
+	// operations that write.
 	//
 	// +required
 	// +kubebuilder:validation:Type=string
@@ -106,7 +114,8 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
 	TTL metav1.Duration `json:"ttl"`
 
-	// staleFor is how long after its TTL an entry may still be served, while one caller reloads it, or if that reload fails.
+	// staleFor is how long after its TTL an entry may still be served, while one caller reloads it, or
+	// if that reload fails.
 	// For example 30s.
 	// 0s to 720h, in h, m, s and ms.
 	// Absent: not at all.
@@ -117,7 +126,8 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 30s, 5m or 1h30m"
 	StaleFor *metav1.Duration `json:"staleFor,omitempty"`
 
-	// negativeTTL is how long the cache remembers that the source has nothing for an id, for example 10s.
+	// negativeTTL is how long the cache remembers that the source has nothing for an id, for example
+	// 10s.
 	// 0s to 720h, in h, m, s and ms.
 	// Absent: not at all.
 	//
@@ -131,7 +141,8 @@ type OperationPolicy struct {
 	// They obey invalidations there within milliseconds, too.
 	// 0s to 720h, in h, m, s and ms.
 	// "0s" switches that off for this operation.
-	// Only applications with a near cache keep entries, and never for longer than they are configured to.
+	// Only applications with a near cache keep entries, and never for longer than they are configured
+	// to.
 	// Absent: as each application is configured.
 	//
 	// +optional
@@ -196,7 +207,8 @@ const (
 
 // CachePolicyStatus is what the operator last saw of a policy.
 type CachePolicyStatus struct {
-	// observedGeneration is the generation of the spec that this status describes; -1 before the operator has seen the resource.
+	// observedGeneration is the generation of the spec that this status describes; -1 before the
+	// operator has seen the resource.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -278,7 +290,8 @@ type CacheStats struct {
 	// +optional
 	Misses int64 `json:"misses"`
 
-	// hitRatio is the percentage of reads that were hits, including stale ones, for example "93.1%"; empty before any read.
+	// hitRatio is the percentage of reads that were hits, including stale ones, for example "93.1%";
+	// empty before any read.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=8
@@ -327,17 +340,20 @@ type OperationStats struct {
 	// +optional
 	Fills int64 `json:"fills"`
 
-	// fencedFills is the number of fills refused since the counters began, because an invalidation came between load and fill.
+	// fencedFills is the number of fills refused since the counters began, because an invalidation
+	// came between load and fill.
 	//
 	// +optional
 	FencedFills int64 `json:"fencedFills"`
 
-	// invalidations is the number of invalidations that covered the whole operation since the counters began.
+	// invalidations is the number of invalidations that covered the whole operation since the counters
+	// began.
 	//
 	// +optional
 	Invalidations int64 `json:"invalidations"`
 
-	// hitRatio is the percentage of reads that were hits, including stale ones, for example "93.1%"; empty before any read.
+	// hitRatio is the percentage of reads that were hits, including stale ones, for example "93.1%";
+	// empty before any read.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=8

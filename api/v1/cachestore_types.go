@@ -54,13 +54,15 @@ type CacheStoreSpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	DB int32 `json:"db,omitempty"`
 
-	// credentialsSecretRef names the Secret with the user's credentials, in keys username (optional) and password.
+	// credentialsSecretRef names the Secret with the user's credentials, in keys username (optional)
+	// and password.
 	// Absent: none are sent.
 	//
 	// +optional
 	CredentialsSecretRef *SecretReference `json:"credentialsSecretRef,omitempty"`
 
-	// sentinelCredentialsSecretRef names the Secret with the credentials for the sentinels, in keys username (optional) and password.
+	// sentinelCredentialsSecretRef names the Secret with the credentials for the sentinels, in keys
+	// username (optional) and password.
 	// For mode Sentinel only.
 	// Absent: none are sent to them.
 	//
@@ -74,9 +76,11 @@ type CacheStoreSpec struct {
 	// +optional
 	TLS *StoreTLS `json:"tls,omitempty"`
 
-	// onDataLoss says what the operator does when the store went back to an old state, so that purged entries may exist again.
+	// onDataLoss says what the operator does when the store went back to an old state, so that purged
+	// entries may exist again.
 	// That happens in a failover to a replica that lagged, and in a restart from an old snapshot.
-	// Replay: the operator issues the CacheInvalidations again that took effect since the restored state.
+	// Replay: the operator issues the CacheInvalidations again that took effect since the restored
+	// state.
 	// InvalidateAll: it invalidates every module of the store.
 	// Default InvalidateAll.
 	//
@@ -128,7 +132,8 @@ type StoreTLS struct {
 	// +optional
 	CASecretRef *SecretReference `json:"caSecretRef,omitempty"`
 
-	// clientCertificateSecretRef names the Secret with the operator's certificate, as PEM in keys tls.crt and tls.key.
+	// clientCertificateSecretRef names the Secret with the operator's certificate, as PEM in keys
+	// tls.crt and tls.key.
 	// Absent: the operator presents none.
 	//
 	// +optional
@@ -167,12 +172,14 @@ type StoreReference struct {
 
 // CacheStoreStatus is what the operator last saw of a store.
 type CacheStoreStatus struct {
-	// observedGeneration is the generation of the spec that this status describes; -1 before the operator has seen the resource.
+	// observedGeneration is the generation of the spec that this status describes; -1 before the
+	// operator has seen the resource.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (the store can be used), and Reconciling, Stalled or AtRisk while they are true.
+	// conditions: Ready (the store can be used), and Reconciling, Stalled or AtRisk while they are
+	// true.
 	//
 	// +optional
 	// +listType=map
@@ -194,7 +201,8 @@ type CacheStoreStatus struct {
 	// +kubebuilder:validation:MaxLength=32
 	Mode string `json:"mode,omitempty"`
 
-	// role of the servers that are written to: primary, or replica if any of them is a replica and refuses writes.
+	// role of the servers that are written to: primary, or replica if any of them is a replica and
+	// refuses writes.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32

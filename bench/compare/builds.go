@@ -38,14 +38,16 @@ func newBuilds(ctx context.Context, reference string) (b *builds, err error) {
 		}
 	}()
 	b.referenceRoot = filepath.Join(b.dir, "reference")
-	if _, err := run(ctx, b.root, "git", "worktree", "add", "--detach", b.referenceRoot, reference); err != nil {
+	if _, err := run(ctx, b.root, "git", "worktree", "add", "--detach", b.referenceRoot,
+		reference); err != nil {
 		return nil, err
 	}
 	if b.candidate, err = b.build(ctx, "candidate", b.root); err != nil {
 		return nil, err
 	}
 	if b.reference, err = b.build(ctx, "reference-bench", b.referenceRoot); err != nil {
-		return nil, fmt.Errorf("building the benchmark over %s, whose Go API may be too old for it: %w", reference, err)
+		return nil, fmt.Errorf("building the benchmark over %s, whose Go API may be too old for it: %w",
+			reference, err)
 	}
 	return b, nil
 }
@@ -54,7 +56,9 @@ func newBuilds(ctx context.Context, reference string) (b *builds, err error) {
 func (b *builds) build(ctx context.Context, name, root string) (string, error) {
 	bench := filepath.Join(b.root, "bench")
 	modfile := filepath.Join(b.dir, name+".mod")
-	for from, to := range map[string]string{"go.mod": modfile, "go.sum": strings.TrimSuffix(modfile, ".mod") + ".sum"} {
+	for from, to := range map[string]string{
+		"go.mod": modfile, "go.sum": strings.TrimSuffix(modfile, ".mod") + ".sum",
+	} {
 		text, err := os.ReadFile(filepath.Join(bench, from)) //nolint:gosec // a file of this repository
 		if err != nil {
 			return "", err
@@ -75,7 +79,8 @@ func (b *builds) build(ctx context.Context, name, root string) (string, error) {
 // remove deletes the binaries and the checkout of the reference, also after an interrupt.
 func (b *builds) remove() {
 	ctx := context.Background()
-	_, _ = run(ctx, b.root, "git", "worktree", "remove", "--force", b.referenceRoot) // fails where it was never added
+	// fails where it was never added
+	_, _ = run(ctx, b.root, "git", "worktree", "remove", "--force", b.referenceRoot)
 	_ = os.RemoveAll(b.dir)
 }
 

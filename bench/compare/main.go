@@ -37,15 +37,19 @@ func main() {
 	reference := flag.String("ref", "", "commit to compare with (required)")
 	rounds := flag.Int("rounds", defaultRounds, "turns that each build takes")
 	only := flag.String("parts", strings.Join(parts, ","), "parts to compare")
-	operator := flag.Bool("operator", false, "compare the operator, too: three more runs of its benchmark for each of the three")
+	operator := flag.Bool("operator", false,
+		"compare the operator, too: three more runs of its benchmark for each of the three")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if *reference == "" || *rounds < 1 || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "compare: usage: compare -ref COMMIT [-rounds N] [-parts reads,fills] [-operator]")
+		fmt.Fprintln(os.Stderr,
+			"compare: usage: compare -ref COMMIT [-rounds N] [-parts reads,fills] [-operator]")
 		os.Exit(2)
 	}
-	c := comparison{rounds: *rounds, parts: strings.Split(*only, ","), operator: *operator, out: os.Stdout}
+	c := comparison{
+		rounds: *rounds, parts: strings.Split(*only, ","), operator: *operator, out: os.Stdout,
+	}
 	if err := c.run(ctx, *reference); err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
@@ -87,7 +91,9 @@ func (c comparison) run(ctx context.Context, reference string) error {
 }
 
 // comparePart lets the three processes of a part take turns.
-func (c comparison) comparePart(ctx context.Context, b *builds, part string) (verdicts []turns.Verdict, err error) {
+func (c comparison) comparePart(
+	ctx context.Context, b *builds, part string,
+) (verdicts []turns.Verdict, err error) {
 	var all []*process
 	defer func() {
 		for _, p := range all {
@@ -153,7 +159,8 @@ func report(out io.Writer, verdicts []turns.Verdict) error {
 		return err
 	}
 	if len(worse) > 0 {
-		return fmt.Errorf("%w by more than %.0f %% beyond its own noise: %s", errWorse, tolerance*100, strings.Join(worse, ", "))
+		return fmt.Errorf("%w by more than %.0f %% beyond its own noise: %s", errWorse, tolerance*100,
+			strings.Join(worse, ", "))
 	}
 	return nil
 }

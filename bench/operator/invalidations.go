@@ -51,7 +51,9 @@ func (b *bench) contestants(ctx context.Context) (operator, reference contestant
 		return operator, reference, err
 	}
 	operator = contestant{client: l.k8s, prepare: l.fillUser}
-	reference = contestant{client: l.reference, prepare: func(context.Context, int) error { return nil }}
+	reference = contestant{
+		client: l.reference, prepare: func(context.Context, int) error { return nil },
+	}
 	return operator, reference, nil
 }
 
@@ -69,7 +71,8 @@ func userOf(purge int) string { return fmt.Sprintf("user-%d", purge) }
 // fillUser caches the entries that a purge will delete.
 func (l *lab) fillUser(ctx context.Context, purge int) error {
 	key := registry.Key{
-		Slot: registry.Slot{Namespace: purgesNamespace, Module: purgesModule}, Operation: "getById", User: userOf(purge), ID: "0",
+		Slot: registry.Slot{Namespace: purgesNamespace, Module: purgesModule}, Operation: "getById",
+		User: userOf(purge), ID: "0",
 	}
 	lookup, err := l.own().Lease(ctx, key)
 	if err != nil {
@@ -87,7 +90,9 @@ func (l *lab) fillUser(ctx context.Context, purge int) error {
 func purgeOf(n int) *v1.CacheInvalidation {
 	return &v1.CacheInvalidation{
 		ObjectMeta: metav1.ObjectMeta{Namespace: purgesNamespace, Name: fmt.Sprintf("purge-%d", n)},
-		Spec:       v1.CacheInvalidationSpec{Targets: []v1.InvalidationTarget{{Module: purgesModule, UserID: userOf(n)}}},
+		Spec: v1.CacheInvalidationSpec{
+			Targets: []v1.InvalidationTarget{{Module: purgesModule, UserID: userOf(n)}},
+		},
 	}
 }
 
@@ -116,17 +121,22 @@ func (b *bench) latency(ctx context.Context) error {
 	b.rows = append(
 		b.rows,
 		row{
-			Name: "invalidation-latency", RatioToReference: hundredths(float64(median(ours)) / float64(median(theirs))),
-			P50Millis: millis(median(ours)), P99Millis: millis(percentile(ours, 99)),
+			Name:             "invalidation-latency",
+			RatioToReference: hundredths(float64(median(ours)) / float64(median(theirs))),
+			P50Millis:        millis(median(ours)), P99Millis: millis(percentile(ours, 99)),
 		},
-		row{Name: "reference-latency", P50Millis: millis(median(theirs)), P99Millis: millis(percentile(theirs, 99))},
+		row{
+			Name: "reference-latency", P50Millis: millis(median(theirs)),
+			P99Millis: millis(percentile(theirs, 99)),
+		},
 	)
 	return b.purged(ctx)
 }
 
 // purged checks that the purges deleted what they reported.
 func (b *bench) purged(ctx context.Context) error {
-	stats, err := b.lab.own().Stats(ctx, registry.Slot{Namespace: purgesNamespace, Module: purgesModule})
+	stats, err := b.lab.own().Stats(ctx,
+		registry.Slot{Namespace: purgesNamespace, Module: purgesModule})
 	if err == nil && stats.Keys > 0 {
 		return fmt.Errorf("%d entries are left that were reported as purged", stats.Keys)
 	}
@@ -172,7 +182,8 @@ func (c contestant) watch(ctx context.Context) (*completions, error) {
 
 // begin watches from the present state.
 func (c *completions) begin(ctx context.Context) (err error) {
-	if c.events, err = c.client.Watch(ctx, &v1.CacheInvalidationList{}, client.InNamespace(purgesNamespace)); err != nil {
+	if c.events, err = c.client.Watch(ctx, &v1.CacheInvalidationList{},
+		client.InNamespace(purgesNamespace)); err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, c.events.Stop)
@@ -224,7 +235,10 @@ func (b *bench) throughput(ctx context.Context) error {
 	}
 	b.rows = append(
 		b.rows,
-		row{Name: "invalidation-throughput", RatioToReference: hundredths(median(ratios)), OpsPerSec: tenths(median(perSecond[0]))},
+		row{
+			Name: "invalidation-throughput", RatioToReference: hundredths(median(ratios)),
+			OpsPerSec: tenths(median(perSecond[0])),
+		},
 		row{Name: "reference-throughput", OpsPerSec: tenths(median(perSecond[1]))},
 	)
 	return b.purged(ctx)
@@ -252,7 +266,8 @@ func (c contestant) completeBurst(ctx context.Context, count int) (time.Duration
 	if err := <-created; err != nil {
 		return 0, err
 	}
-	return took, c.client.DeleteAllOf(ctx, &v1.CacheInvalidation{}, client.InNamespace(purgesNamespace))
+	return took, c.client.DeleteAllOf(ctx, &v1.CacheInvalidation{},
+		client.InNamespace(purgesNamespace))
 }
 
 func median[T float64 | time.Duration](values []T) T { return percentile(values, 50) }

@@ -39,15 +39,17 @@ func (b *bench) isolation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	purges, policies := operatortest.Percentile(beside.Purges, 99), operatortest.Percentile(beside.Policies, 99)
+	purges, policies := operatortest.Percentile(beside.Purges,
+		99), operatortest.Percentile(beside.Policies, 99)
 	ratio := max(
 		purges.Seconds()/operatortest.Percentile(alone.Purges, 99).Seconds(),
 		policies.Seconds()/operatortest.Percentile(alone.Policies, 99).Seconds(),
 	)
 	b.rows = append(b.rows, row{
 		Name: "isolation", RatioToAlone: hundredths(ratio), P99Millis: millis(max(purges, policies)),
-		P50Millis: millis(max(operatortest.Percentile(beside.Purges, 50), operatortest.Percentile(beside.Policies, 50))),
-		Count:     new(hostiles.Count()),
+		P50Millis: millis(max(operatortest.Percentile(beside.Purges, 50),
+			operatortest.Percentile(beside.Policies, 50))),
+		Count: new(hostiles.Count()),
 	})
 	return hostiles.Delete(ctx)
 }
@@ -62,7 +64,8 @@ func (b *bench) misbehave(ctx context.Context, hostiles *operatortest.Hostiles) 
 	l.onClose(server.Kill)
 	client := server.Client()
 	defer func() { _ = client.Close() }()
-	if err := client.Do(ctx, "ACL", "SETUSER", operatortest.HostileUser, "on", ">"+operatortest.HostilePassword, "~*", "&*", "+@all").Err(); err != nil {
+	if err := client.Do(ctx, "ACL", "SETUSER", operatortest.HostileUser, "on",
+		">"+operatortest.HostilePassword, "~*", "&*", "+@all").Err(); err != nil {
 		return fmt.Errorf("making the user of hostile stores: %w", err)
 	}
 	calls, err := hostiles.Learn(ctx, server.Addr())

@@ -122,7 +122,8 @@ func (l *lab) startStores(ctx context.Context, count int) error {
 		l.onClose(server.Kill)
 		client := server.Client()
 		l.onClose(func() { _ = client.Close() })
-		l.stores = append(l.stores, &store{address: server.Addr(), redis: client, Registry: registry.New(client)})
+		l.stores = append(l.stores,
+			&store{address: server.Addr(), redis: client, Registry: registry.New(client)})
 	}
 	return nil
 }
@@ -136,7 +137,8 @@ func (l *lab) startOperator() error {
 	if err != nil {
 		return err
 	}
-	l.operator, err = operatortest.Start(l.binary, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port},
+	l.operator, err = operatortest.Start(l.binary,
+		[]string{"REDIS_HOST=" + host, "REDIS_PORT=" + port},
 		"--kubeconfig="+l.kubeconfig, "--leader-elect", "--leader-election-namespace=default",
 		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--stats-interval="+l.stats.String())
 	if err == nil {
@@ -204,7 +206,9 @@ func policyFor(namespace, module string) *v1.CachePolicy {
 const timeout = 10 * time.Minute
 
 // eventually polls until the answer is yes.
-func eventually(ctx context.Context, what string, interval time.Duration, ask func() (bool, error)) error {
+func eventually(
+	ctx context.Context, what string, interval time.Duration, ask func() (bool, error),
+) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ticker := time.NewTicker(interval)

@@ -41,7 +41,8 @@ type scale struct {
 
 func fullScale() scale {
 	return scale{
-		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, stores: 20, propagations: 300, idle: time.Minute,
+		latencies: 200, bursts: 5, burst: 1000, policies: 10_000, namespaces: 200, stores: 20,
+		propagations: 300, idle: time.Minute,
 		neighbourly: 500, hostiles: 1000, // more than there are, so all
 		stats: time.Minute, // the default
 	}
@@ -49,7 +50,8 @@ func fullScale() scale {
 
 func quickScale() scale {
 	return scale{
-		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, stores: 2, propagations: 30, idle: 5 * time.Second,
+		quick: true, latencies: 30, bursts: 1, burst: 200, policies: 500, namespaces: 10, stores: 2,
+		propagations: 30, idle: 5 * time.Second,
 		neighbourly: 30, hostiles: 60,
 		stats: 2 * time.Second,
 	}
@@ -57,7 +59,8 @@ func quickScale() scale {
 
 func main() {
 	out := flag.String("out", "results.json", "file to write the results to")
-	reference := flag.String("reference", "", "be the reference controller of the API server that this kubeconfig names")
+	reference := flag.String("reference", "",
+		"be the reference controller of the API server that this kubeconfig names")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -65,18 +65,22 @@ func (b *bench) rollout(ctx context.Context) error {
 	created := time.Since(began)
 	// Poll Redis, which is cheap and knows most of the answer. Listing ten thousand policies every
 	// second would slow the API server.
-	if err := eventually(ctx, "all policies in force", time.Second, func() (bool, error) { return b.allInForce(ctx) }); err != nil {
+	if err := eventually(ctx, "all policies in force", time.Second,
+		func() (bool, error) { return b.allInForce(ctx) }); err != nil {
 		return err
 	}
-	if err := eventually(ctx, "all policies ready", time.Second, func() (bool, error) { return b.allReady(ctx) }); err != nil {
+	if err := eventually(ctx, "all policies ready", time.Second,
+		func() (bool, error) { return b.allReady(ctx) }); err != nil {
 		return err
 	}
 	seconds := hundredths(time.Since(began).Seconds())
-	if err := eventually(ctx, "all modules counted", time.Second, func() (bool, error) { return b.allCounted(ctx) }); err != nil {
+	if err := eventually(ctx, "all modules counted", time.Second,
+		func() (bool, error) { return b.allCounted(ctx) }); err != nil {
 		return err
 	}
 	b.rows = append(b.rows, row{
-		Name: fmt.Sprintf("rollout-%d", b.scale.policies), Seconds: seconds, CreateSeconds: hundredths(created.Seconds()),
+		Name: fmt.Sprintf("rollout-%d", b.scale.policies), Seconds: seconds,
+		CreateSeconds: hundredths(created.Seconds()),
 	})
 	return nil
 }
@@ -85,7 +89,8 @@ func (b *bench) allInForce(ctx context.Context) (bool, error) {
 	slots := make([][]registry.Slot, len(b.lab.stores))
 	for n := range b.scale.policies {
 		store := b.storeOf(n)
-		slots[store] = append(slots[store], registry.Slot{Namespace: b.namespaceOf(n), Module: moduleOf(n)})
+		slots[store] = append(slots[store],
+			registry.Slot{Namespace: b.namespaceOf(n), Module: moduleOf(n)})
 	}
 	for i, store := range b.lab.stores {
 		if hashes, err := store.PolicyHashes(ctx, slots[i]); err != nil || slices.Contains(hashes, "") {
@@ -143,14 +148,15 @@ func (b *bench) coldStart(ctx context.Context) error {
 		return err
 	}
 	all := b.scale.policies + 1 // and the one for purges
-	err = eventually(ctx, "all policies known to be in place", 5*time.Millisecond, func() (bool, error) {
-		select {
-		case <-l.operator.Ended():
-			return false, errors.New("the operator ended")
-		default:
-			return policiesInPlace(l.operator.Output()) == all, nil
-		}
-	})
+	err = eventually(ctx, "all policies known to be in place", 5*time.Millisecond,
+		func() (bool, error) {
+			select {
+			case <-l.operator.Ended():
+				return false, errors.New("the operator ended")
+			default:
+				return policiesInPlace(l.operator.Output()) == all, nil
+			}
+		})
 	if err != nil {
 		return err
 	}
@@ -163,7 +169,8 @@ func (b *bench) coldStart(ctx context.Context) error {
 		return err
 	}
 	b.rows = append(b.rows, row{
-		Name: fmt.Sprintf("cold-start-%d", b.scale.policies), Seconds: hundredths(took.Seconds()), Count: new(after - before),
+		Name: fmt.Sprintf("cold-start-%d", b.scale.policies), Seconds: hundredths(took.Seconds()),
+		Count: new(after - before),
 	})
 	return nil
 }
@@ -216,17 +223,25 @@ func (b *bench) propagation(ctx context.Context) error {
 		}
 		took = append(took, t)
 	}
-	b.rows = append(b.rows, row{Name: "policy-propagation", P50Millis: millis(median(took)), P99Millis: millis(percentile(took, 99))})
+	b.rows = append(b.rows,
+		row{
+			Name: "policy-propagation", P50Millis: millis(median(took)),
+			P99Millis: millis(percentile(took, 99)),
+		})
 	return nil
 }
 
-func (b *bench) propagateOne(ctx context.Context, policy int, ttl time.Duration) (time.Duration, error) {
+func (b *bench) propagateOne(
+	ctx context.Context, policy int, ttl time.Duration,
+) (time.Duration, error) {
 	l := b.lab
 	object := b.policy(policy)
 	if err := l.k8s.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 		return 0, err
 	}
-	slot, store := registry.Slot{Namespace: object.Namespace, Module: object.Spec.Module}, l.stores[b.storeOf(policy)]
+	slot, store := registry.Slot{
+		Namespace: object.Namespace, Module: object.Spec.Module,
+	}, l.stores[b.storeOf(policy)]
 	patch := client.MergeFrom(object.DeepCopy())
 	object.Spec.Operations[0].TTL = metav1.Duration{Duration: ttl}
 	began := time.Now()

@@ -39,7 +39,9 @@ func referenceScheme() *runtime.Scheme {
 }
 
 // referenceCRD returns the CRD of CacheInvalidation under the other name.
-func referenceCRD(crds []*apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
+func referenceCRD(
+	crds []*apiextensionsv1.CustomResourceDefinition,
+) (*apiextensionsv1.CustomResourceDefinition, error) {
 	for _, crd := range crds {
 		if crd.Spec.Names.Kind != "CacheInvalidation" {
 			continue
@@ -73,7 +75,9 @@ func runReference(ctx context.Context, kubeconfig string) error {
 	err = builder.ControllerManagedBy(mgr).
 		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: referenceWorkers}).
-		Complete(reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+		Complete(reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result,
+			error,
+		) {
 			return reconcile.Result{}, complete(ctx, mgr.GetClient(), request.NamespacedName)
 		}))
 	if err != nil {

@@ -115,8 +115,14 @@ func (b *bench) idle(ctx context.Context) error {
 	b.rows = append(
 		b.rows,
 		row{Name: "idle-writes", Count: new(after - before)},
-		row{Name: "idle-redis-calls", OpsPerSec: tenths(float64(callsAfter-callsBefore) / b.scale.idle.Seconds())},
-		row{Name: fmt.Sprintf("rss-%d", b.scale.policies), Mebibytes: tenths(now), PeakMebibytes: tenths(peak)},
+		row{
+			Name:      "idle-redis-calls",
+			OpsPerSec: tenths(float64(callsAfter-callsBefore) / b.scale.idle.Seconds()),
+		},
+		row{
+			Name: fmt.Sprintf("rss-%d", b.scale.policies), Mebibytes: tenths(now),
+			PeakMebibytes: tenths(peak),
+		},
 	)
 	return nil
 }

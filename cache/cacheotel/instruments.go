@@ -30,7 +30,8 @@ type instruments struct {
 // A hit in memory takes less than a microsecond, a hit in Redis tens of them, a load up to seconds.
 var (
 	requestBuckets = []float64{
-		1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+		1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
+		2.5, 5, 10,
 	}
 	loadBuckets = []float64{
 		1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 7.5e-2, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
@@ -41,24 +42,31 @@ func newInstruments(meter metric.Meter) (i instruments, err error) {
 	var failures [9]error
 	i.requests, failures[0] = meter.Float64Histogram("cachewright.request.duration",
 		metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(requestBuckets...),
-		metric.WithDescription("Duration of reads by the application, including their loads, by where the answer came from."))
+		metric.WithDescription(
+			"Duration of reads by the application, including their loads, by where the answer came from."))
 	i.loads, failures[1] = meter.Float64Histogram("cachewright.load.duration",
 		metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(loadBuckets...),
-		metric.WithDescription("Duration of loads from the source: for callers, to refresh entries, and to audit them."))
+		metric.WithDescription(
+			"Duration of loads from the source: for callers, to refresh entries, and to audit them."))
 	i.fills, failures[2] = meter.Int64Counter("cachewright.fills",
 		metric.WithUnit("{fill}"), metric.WithDescription("Attempts to store a value, by their outcome."))
 	i.invalidations, failures[3] = meter.Int64Counter("cachewright.invalidations",
-		metric.WithUnit("{invalidation}"), metric.WithDescription("Invalidations by this process, one for each module."))
+		metric.WithUnit("{invalidation}"),
+		metric.WithDescription("Invalidations by this process, one for each module."))
 	i.audits, failures[4] = meter.Int64Counter("cachewright.audits",
-		metric.WithUnit("{audit}"), metric.WithDescription("Hits that were compared with the source, by the result."))
+		metric.WithUnit("{audit}"),
+		metric.WithDescription("Hits that were compared with the source, by the result."))
 	i.nearEntries, failures[5] = meter.Int64ObservableUpDownCounter("cachewright.near.entry.count",
 		metric.WithUnit("{entry}"), metric.WithDescription("Entries in the process' own memory."))
 	i.nearBytes, failures[6] = meter.Int64ObservableUpDownCounter("cachewright.near.size",
-		metric.WithUnit("By"), metric.WithDescription("Memory of these entries, estimated as for the bounds of the near cache."))
+		metric.WithUnit("By"),
+		metric.WithDescription("Memory of these entries, estimated as for the bounds of the near cache."))
 	i.queue, failures[7] = meter.Int64ObservableUpDownCounter("cachewright.invalidation.queue.length",
-		metric.WithUnit("{invalidation}"), metric.WithDescription("Invalidations that have not reached Redis yet."))
+		metric.WithUnit("{invalidation}"),
+		metric.WithDescription("Invalidations that have not reached Redis yet."))
 	i.breakers, failures[8] = meter.Int64ObservableGauge("cachewright.breaker.open",
-		metric.WithUnit("1"), metric.WithDescription("1 while Redis is not called because it did not serve, else 0."))
+		metric.WithUnit("1"),
+		metric.WithDescription("1 while Redis is not called because it did not serve, else 0."))
 	return i, errors.Join(failures[:]...)
 }
 

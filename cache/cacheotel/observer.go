@@ -101,7 +101,8 @@ func (o *Observer) StartRequest(
 	return ctx, func(outcome cache.Outcome, err error) {
 		span.SetAttributes(outcomeKey.String(string(outcome)))
 		end(span, err)
-		o.metrics.requests.Record(ctx, time.Since(began).Seconds(), o.attributes(r.Module, r.Operation, err,
+		o.metrics.requests.Record(ctx, time.Since(began).Seconds(), o.attributes(r.Module, r.Operation,
+			err,
 			verbKey.String(string(r.Verb)), outcomeKey.String(string(outcome))))
 	}
 }

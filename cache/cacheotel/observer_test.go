@@ -88,7 +88,8 @@ func (b *bench) collect(t *testing.T) []metricdata.Metrics {
 	return all.ScopeMetrics[0].Metrics
 }
 
-// points returns the data points of a metric by their attributes: values, and the counts of histograms.
+// points returns the data points of a metric by their attributes: values, and the counts of
+// histograms.
 func (b *bench) points(t *testing.T, name string) map[string]int64 {
 	t.Helper()
 	points := map[string]int64{}
@@ -279,7 +280,8 @@ func value(span sdktrace.ReadOnlySpan, key attribute.Key) (string, bool) {
 	return "", false
 }
 
-// saysNothingPrivate looks for params, users, values and the text of errors in all that is reported.
+// saysNothingPrivate looks for params, users, values and the text of errors in all that is
+// reported.
 func (b *bench) saysNothingPrivate(t *testing.T) {
 	t.Helper()
 	said := []any{b.collect(t)}

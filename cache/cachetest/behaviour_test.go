@@ -528,8 +528,8 @@ func TestWhatCannotBeStoredIsLoaded(t *testing.T) {
 	})
 }
 
-// A destination may be used for one entry after another. What it held is neither merged with what is read into it, nor
-// written to.
+// A destination may be used for one entry after another. What it held is neither merged with what
+// is read into it, nor written to.
 func TestDestinationIsReplacedNotMergedInto(t *testing.T) {
 	type profile struct {
 		Name  string          `json:"name"`

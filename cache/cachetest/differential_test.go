@@ -101,7 +101,8 @@ func (d *differential) setPolicy(t *rapid.T) {
 	d.redis.setPolicy(d.module, policy)
 }
 
-// fetch waits for a refresh in the background, which the fake does at once. A reader that comes while one ends begins none.
+// fetch waits for a refresh in the background, which the fake does at once. A reader that comes
+// while one ends begins none.
 func (d *differential) fetch(t *rapid.T) {
 	key, missing := d.key(t), rapid.IntRange(0, 3).Draw(t, "missing") == 0
 	before := d.redis.loads.Load()

@@ -62,7 +62,8 @@ func (f *Fake) Fetch(
 		err = f.loadTogether(ctx, flightKey{entry, token}, out, load)
 	}
 	if errors.Is(err, flight.ErrOverdue) || errors.Is(err, flight.ErrStuck) {
-		return fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadStuck, entry.module, entry.operation)
+		return fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadStuck, entry.module,
+			entry.operation)
 	}
 	return err
 }
@@ -111,9 +112,10 @@ func (f *Fake) refresh(ctx context.Context, key entryKey, load func(context.Cont
 	defer func() {
 		f.endRefresh(key, err != nil && !errors.Is(err, cache.ErrNotFound) || recover() != nil)
 	}()
-	_, _, err = f.flights.Do(context.WithoutCancel(ctx), flightKey{key, token}, func(ctx context.Context) (loaded, error) {
-		return f.loadAndFill(ctx, flightKey{key, token}, load)
-	})
+	_, _, err = f.flights.Do(context.WithoutCancel(ctx), flightKey{key, token},
+		func(ctx context.Context) (loaded, error) {
+			return f.loadAndFill(ctx, flightKey{key, token}, load)
+		})
 }
 
 func (f *Fake) beginRefresh(key entryKey) (token, bool) {
@@ -141,7 +143,8 @@ func (f *Fake) load(
 ) (any, error) {
 	ctx, ok := flight.Nested(ctx, nestedKey{f, key})
 	if !ok {
-		return nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module, key.operation)
+		return nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module,
+			key.operation)
 	}
 	return load(ctx)
 }
@@ -155,7 +158,9 @@ type nestedKey struct {
 func (f *Fake) loadAlone(
 	ctx context.Context, key entryKey, out any, load func(context.Context) (any, error),
 ) error {
-	return loadUnnamed(ctx, out, func(ctx context.Context) (any, error) { return f.load(ctx, key, load) })
+	return loadUnnamed(ctx, out, func(ctx context.Context) (any, error) {
+		return f.load(ctx, key, load)
+	})
 }
 
 func loadUnnamed(ctx context.Context, out any, load func(context.Context) (any, error)) error {
@@ -232,7 +237,8 @@ func (f *Fake) fillNegative(key flightKey) {
 }
 
 func refusal(key entryKey, reason string) error {
-	return fmt.Errorf("%w: an entry of %s, operation %s: %s", cache.ErrRefused, key.module, key.operation, reason)
+	return fmt.Errorf("%w: an entry of %s, operation %s: %s", cache.ErrRefused, key.module,
+		key.operation, reason)
 }
 
 // Get implements cache.Cache.

@@ -146,7 +146,8 @@ func (f *Fake) SetPolicy(module string, policy registry.Policy) {
 // change invalidates an operation if its new rule requires that, as docs/protocol.md says. It
 // requires f.mu.
 func (f *Fake) change(key entryKey, before registry.OperationPolicy, known bool) {
-	rule, operation := f.rule(key.module, key.operation), scope{module: key.module, operation: key.operation}
+	rule, operation := f.rule(key.module, key.operation),
+		scope{module: key.module, operation: key.operation}
 	narrowed := rule.Scope == registry.ScopeUser && (!known || before.Scope != registry.ScopeUser)
 	switch {
 	case rule.TTL <= 0 || narrowed:
@@ -184,5 +185,7 @@ func (f *Fake) record(call Call) error {
 }
 
 func keyCall(method string, key cache.Key) Call {
-	return Call{Method: method, Module: key.Module, Operation: key.Operation, Params: key.Params, User: key.User}
+	return Call{
+		Method: method, Module: key.Module, Operation: key.Operation, Params: key.Params, User: key.User,
+	}
 }

@@ -35,8 +35,8 @@ type subject struct {
 	elapse func(d time.Duration)
 }
 
-// forEachCache runs a test against the fake and against the client on a real Redis, so that the fake
-// can be trusted.
+// forEachCache runs a test against the fake and against the client on a real Redis, so that the
+// fake can be trusted.
 func forEachCache(t *testing.T, test func(t *testing.T, s subject)) {
 	t.Helper()
 	t.Run("fake", func(t *testing.T) { test(t, fakeSubject()) })

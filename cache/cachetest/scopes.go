@@ -26,7 +26,8 @@ func (f *Fake) InvalidateModule(_ context.Context, module string) error {
 // InvalidateOperation implements cache.Cache.
 func (f *Fake) InvalidateOperation(_ context.Context, module, operation string) error {
 	failure := f.record(Call{Method: "InvalidateOperation", Module: module, Operation: operation})
-	return f.invalidate(failure, f.epochs, scope{module: module, operation: operation}, module, operation)
+	return f.invalidate(failure, f.epochs, scope{module: module, operation: operation}, module,
+		operation)
 }
 
 // InvalidateUser implements cache.Cache. Without modules it covers those that the Fake knows.
@@ -37,11 +38,13 @@ func (f *Fake) InvalidateUser(_ context.Context, user string, modules ...string)
 
 // InvalidateSoftly implements cache.Cache.
 func (f *Fake) InvalidateSoftly(_ context.Context, s cache.Scope) error {
-	failure := f.record(Call{Method: "InvalidateSoftly", Module: s.Module, Operation: s.Operation, User: s.User})
+	failure := f.record(
+		Call{Method: "InvalidateSoftly", Module: s.Module, Operation: s.Operation, User: s.User})
 	if s.Module == "" && s.Operation == "" {
 		return f.invalidateUser(failure, f.softEpochs, s.User, nil)
 	}
-	return f.invalidate(failure, f.softEpochs, scope{module: s.Module, operation: s.Operation, user: s.User}, s.Module)
+	return f.invalidate(failure, f.softEpochs,
+		scope{module: s.Module, operation: s.Operation, user: s.User}, s.Module)
 }
 
 func (f *Fake) invalidateUser(
@@ -55,7 +58,8 @@ func (f *Fake) invalidateUser(
 	}
 	var failures []error
 	for _, module := range modules {
-		failures = append(failures, f.invalidate(failure, epochs, scope{module: module, user: user}, module))
+		failures = append(failures, f.invalidate(failure, epochs, scope{module: module, user: user},
+			module))
 	}
 	return errors.Join(failures...)
 }
@@ -124,7 +128,8 @@ func (f *Fake) moduleStats(module string) cache.ModuleStats {
 	for key, c := range f.counts {
 		if key.module == module {
 			byName[key.operation] = cache.OperationStats{
-				TTL: f.rule(module, key.operation).TTL, Hits: c.hits, Stale: c.stale, Misses: c.misses, Errors: c.errors,
+				TTL: f.rule(module, key.operation).TTL, Hits: c.hits, Stale: c.stale, Misses: c.misses,
+				Errors: c.errors,
 			}
 		}
 	}
@@ -141,6 +146,8 @@ func (f *Fake) moduleStats(module string) cache.ModuleStats {
 		o.Operation = operation
 		stats.Operations = append(stats.Operations, o)
 	}
-	slices.SortFunc(stats.Operations, func(a, b cache.OperationStats) int { return cmp.Compare(a.Operation, b.Operation) })
+	slices.SortFunc(stats.Operations, func(a, b cache.OperationStats) int {
+		return cmp.Compare(a.Operation, b.Operation)
+	})
 	return stats
 }

@@ -96,7 +96,9 @@ func (f *Fake) store(key entryKey, payload []byte, t token) error {
 		return refusal(key, "it is larger than maxEntryBytes allows")
 	case t == f.tokenOf(key):
 		fresh := f.now().Add(rule.TTL)
-		f.entries[key] = entry{payload: payload, fresh: fresh, expires: fresh.Add(rule.StaleFor), token: t}
+		f.entries[key] = entry{
+			payload: payload, fresh: fresh, expires: fresh.Add(rule.StaleFor), token: t,
+		}
 	}
 	return nil
 }

@@ -65,11 +65,14 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("operator", flag.ContinueOnError)
 	flags.SetOutput(output)
 	flags.Usage = func() {
-		fmt.Fprint(output, "Keeps CachePolicy resources in force in Redis and carries out CacheInvalidation resources.\n\nFlags:\n")
+		fmt.Fprint(output,
+			"Keeps CachePolicy resources in force in Redis and carries out CacheInvalidation "+
+				"resources.\n\nFlags:\n")
 		flags.PrintDefaults()
 		fmt.Fprint(output, environmentHelp)
 	}
-	flags.StringVar(&s.metricsAddress, "metrics-bind-address", ":8443", "Address to serve /metrics on. 0 disables it.")
+	flags.StringVar(&s.metricsAddress, "metrics-bind-address", ":8443",
+		"Address to serve /metrics on. 0 disables it.")
 	flags.BoolVar(&s.metricsSecure, "metrics-secure", true,
 		"Serve /metrics over HTTPS, to clients that the API server authenticates and allows to get it.")
 	flags.StringVar(&s.metricsCertDir, "metrics-cert-dir", "",
@@ -78,21 +81,28 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 		"Address to serve /healthz and /readyz on; /readyz/redis says what is wrong. 0 disables it.")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Let one replica of several do the work.")
 	flags.StringVar(&s.leaderElectionNamespace, "leader-election-namespace", "",
-		"Namespace of the lease that replicas compete for. Default: that of the pod. Required outside a cluster.")
+		"Namespace of the lease that replicas compete for. Default: that of the pod. Required outside "+
+			"a cluster.")
 	flags.StringVar(&s.clusterID, "cluster-id", "",
-		"Names this cluster beside each policy in Redis, so that two clusters that share a Redis keep each other's policies. "+
-			"Default: the UID of namespace kube-system; with --watch-namespaces, of the operator's own namespace.")
+		"Names this cluster beside each policy in Redis, so that two clusters that share a Redis keep "+
+			"each other's policies. "+
+			"Default: the UID of namespace kube-system; with --watch-namespaces, of the operator's own "+
+			"namespace.")
 	flags.Var(&s.watchNamespaces, "watch-namespaces",
-		"Namespaces to manage, `a,b`. The operator reads no others, and needs no permission outside these. Default: all.")
+		"Namespaces to manage, `a,b`. The operator reads no others, and needs no permission outside "+
+			"these. Default: all.")
 	flags.Var(&s.allowedAddresses, "allowed-store-addresses",
-		"Addresses that CacheStores may lead to: IP addresses, ranges and host patterns, `10.0.0.0/8,*.redis.example.com`. "+
-			"May be repeated. Default: all but link-local and metadata addresses, which only an address or a range allows.")
+		"Addresses that CacheStores may lead to: IP addresses, ranges and host patterns, "+
+			"`10.0.0.0/8,*.redis.example.com`. "+
+			"May be repeated. Default: all but link-local and metadata addresses, which only an address "+
+			"or a range allows.")
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics over HTTP/2, too.")
 	flags.BoolVar(&s.defaultStore, "default-store", true,
 		"Use the Redis of the environment for resources without storeRef. "+
 			"With false the environment is not read, and each resource must name a CacheStore.")
 	flags.StringVar(&s.onDataLoss, "on-data-loss", string(v1.DataLossInvalidateAll),
-		"What to do when the Redis of the environment went back to an older state: InvalidateAll, or Replay the purges since. "+
+		"What to do when the Redis of the environment went back to an older state: InvalidateAll, or "+
+			"Replay the purges since. "+
 			"A CacheStore sets it in spec.onDataLoss.")
 	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
 		"Time between two checks of Redis. A policy that Redis lost is in force again within this time.")
@@ -115,13 +125,17 @@ func (s settings) validate(rest []string) error {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only flags, see --help", rest[0])
 	case s.onDataLoss != string(v1.DataLossInvalidateAll) && s.onDataLoss != string(v1.DataLossReplay):
-		return fmt.Errorf("--on-data-loss must be %s or %s, not %q", v1.DataLossInvalidateAll, v1.DataLossReplay, s.onDataLoss)
+		return fmt.Errorf("--on-data-loss must be %s or %s, not %q", v1.DataLossInvalidateAll,
+			v1.DataLossReplay, s.onDataLoss)
 	case s.clusterID != "" && len(validation.IsValidLabelValue(s.clusterID)) > 0:
-		return fmt.Errorf("--cluster-id must have 1 to 63 letters, digits, '.', '_' and '-', and begin and end with a letter or digit; not %q", s.clusterID)
+		return fmt.Errorf(
+			"--cluster-id must have 1 to 63 letters, digits, '.', '_' and '-', and begin and end with a "+
+				"letter or digit; not %q", s.clusterID)
 	case s.historyLimit < 0:
 		return fmt.Errorf("--invalidation-history-limit must be 0 or more, not %d", s.historyLimit)
 	case s.storeCheckInterval < minInterval:
-		return fmt.Errorf("--store-check-interval must be at least %s, not %s", minInterval, s.storeCheckInterval)
+		return fmt.Errorf("--store-check-interval must be at least %s, not %s", minInterval,
+			s.storeCheckInterval)
 	case s.statsInterval < minInterval:
 		return fmt.Errorf("--stats-interval must be at least %s, not %s", minInterval, s.statsInterval)
 	default:

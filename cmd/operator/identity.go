@@ -23,7 +23,9 @@ const ownNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespac
 // clusterID returns the name of the cluster beside each policy in Redis: the flag, or the UID of a
 // namespace. That namespace exists as long as the cluster or the installation. The name is empty if
 // the operator may not read it. Then the operator claims no policy.
-func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.Logger) (string, error) {
+func clusterID(
+	ctx context.Context, reader client.Reader, s settings, log logr.Logger,
+) (string, error) {
 	if s.clusterID != "" {
 		return s.clusterID, nil
 	}
@@ -34,7 +36,8 @@ func clusterID(ctx context.Context, reader client.Reader, s settings, log logr.L
 		return "", fmt.Errorf("reading namespace %s, whose UID names the cluster: %w", name, err)
 	}
 	if namespace.UID == "" {
-		log.Info("The cluster has no identity, so no policy in Redis is claimed, and two clusters that share a Redis would undo "+
+		log.Info("The cluster has no identity, so no policy in Redis is claimed, and two clusters that "+
+			"share a Redis would undo "+
 			"each other's policies. Allow the operator to get this namespace, or set --cluster-id", "namespace", name)
 	}
 	return string(namespace.UID), nil

@@ -27,7 +27,8 @@ const (
 // Informers of client-go wait up to twice as long after each failure. A change after a short outage
 // would not be seen for as long as the outage took, or longer.
 func newInformer(
-	objects toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
+	objects toolscache.ListerWatcher, example runtime.Object, resync time.Duration,
+	indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
 	source := toolscache.ToListerWatcherWithContext(objects)
 	return toolscache.NewSharedIndexInformer(&toolscache.ListWatch{

@@ -104,12 +104,14 @@ func run(
 			return err
 		}
 		defer closeStore()
-		options.Store, options.StoreAddress, options.OnDataLoss = store, address, v1.DataLossPolicy(s.onDataLoss)
+		options.Store, options.StoreAddress, options.OnDataLoss = store, address, v1.DataLossPolicy(
+			s.onDataLoss)
 	}
 	if err := setUp(mgr, options); err != nil {
 		return err
 	}
-	log.Info("Starting", "version", versionText(), "redis", cmp.Or(options.StoreAddress, "CacheStores only"))
+	log.Info("Starting", "version", versionText(), "redis", cmp.Or(options.StoreAddress,
+		"CacheStores only"))
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
@@ -123,7 +125,9 @@ func surviveHandlers() { utilruntime.ReallyCrash = false }
 func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
 	cfg, err := config.GetConfig()
 	if err != nil {
-		return nil, fmt.Errorf("no access to Kubernetes: %w; check --kubeconfig, KUBECONFIG or the pod's service account", err)
+		return nil,
+			fmt.Errorf(
+				"no access to Kubernetes: %w; check --kubeconfig, KUBECONFIG or the pod's service account", err)
 	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
@@ -142,7 +146,9 @@ func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manag
 		Logger: log,
 		Cache:  cacheOptions(open),
 		// Reconcilers compare the desired status with the one they wrote last.
-		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
+		Client: client.Options{
+			Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)},
+		},
 		Metrics:                       metricsOptions(s),
 		HealthProbeBindAddress:        s.probeAddress,
 		LeaderElection:                s.leaderElect,
@@ -206,7 +212,9 @@ func wantCRDs(mapper meta.RESTMapper, host string) error {
 }
 
 func metricsOptions(s settings) metricsserver.Options {
-	o := metricsserver.Options{BindAddress: s.metricsAddress, SecureServing: s.metricsSecure, CertDir: s.metricsCertDir}
+	o := metricsserver.Options{
+		BindAddress: s.metricsAddress, SecureServing: s.metricsSecure, CertDir: s.metricsCertDir,
+	}
 	if s.metricsSecure {
 		o.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
@@ -219,7 +227,8 @@ func metricsOptions(s settings) metricsserver.Options {
 
 func setUp(mgr manager.Manager, options controllers.Options) error {
 	// Without any check, as without a default store, the paths of the probes would not be served.
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping",
+		healthz.Ping)); err != nil {
 		return fmt.Errorf("adding the health checks: %w", err)
 	}
 	return controllers.Setup(mgr, options)

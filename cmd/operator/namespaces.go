@@ -50,7 +50,8 @@ func newGate(cfg *rest.Config, options client.Options, s settings, log logr.Logg
 		reader: reader, log: log.WithName("namespaces"), interval: accessChecks * s.storeCheckInterval,
 		accessible: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_namespace_accessible",
-			Help: "1 if a namespace in --watch-namespaces lets the operator read its resources, else 0: the operator does not manage it.",
+			Help: "1 if a namespace in --watch-namespaces lets the operator read its resources, else 0: " +
+				"the operator does not manage it.",
 		}, []string{"namespace"}),
 		watched: s.watchNamespaces, refused: map[string]bool{},
 	}
@@ -73,7 +74,10 @@ func (g *gate) open(ctx context.Context) (namespaces, error) {
 		}
 	}
 	if len(g.watched) > 0 && len(opened) == 0 {
-		return nil, fmt.Errorf("no namespace in --watch-namespaces grants the operator access, apply config/watched-namespace there: %w", last)
+		return nil,
+			fmt.Errorf(
+				"no namespace in --watch-namespaces grants the operator access, apply config/watched-namespace "+
+					"there: %w", last)
 	}
 	return opened, nil
 }
@@ -95,7 +99,8 @@ func (g *gate) Start(ctx context.Context) error {
 		}
 		for _, namespace := range g.watched {
 			if g.check(ctx, namespace) == nil && ctx.Err() == nil && slices.Contains(g.shut, namespace) {
-				return fmt.Errorf("namespace %s grants the operator access now: restart the operator to manage it", namespace)
+				return fmt.Errorf(
+					"namespace %s grants the operator access now: restart the operator to manage it", namespace)
 			}
 		}
 	}
@@ -109,7 +114,9 @@ func (g *gate) check(ctx context.Context, namespace string) (err error) {
 	switch refused := err != nil; {
 	case refused == g.refused[namespace]:
 	case refused:
-		g.log.Error(err, "No access to a namespace in --watch-namespaces, apply config/watched-namespace there or remove it from the flag",
+		g.log.Error(err,
+			"No access to a namespace in --watch-namespaces, apply config/watched-namespace there or "+
+				"remove it from the flag",
 			"namespace", namespace)
 	default:
 		g.log.Info("Access to a namespace granted again", "namespace", namespace)
@@ -124,8 +131,11 @@ func (g *gate) check(ctx context.Context, namespace string) (err error) {
 }
 
 func (g *gate) read(ctx context.Context, namespace string) error {
-	for _, kind := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {
-		if err := g.reader.List(ctx, kind, client.InNamespace(namespace), client.Limit(1)); apierrors.IsForbidden(err) {
+	for _, kind := range []client.ObjectList{
+		&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{},
+	} {
+		if err := g.reader.List(ctx, kind, client.InNamespace(namespace),
+			client.Limit(1)); apierrors.IsForbidden(err) {
 			return err
 		}
 	}

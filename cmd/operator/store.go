@@ -16,7 +16,9 @@ import (
 
 // openStore returns the Redis of the environment, and its address without credentials. It does not
 // connect.
-func openStore(env func(string) (string, bool)) (store *registry.Registry, address string, closeStore func(), err error) {
+func openStore(
+	env func(string) (string, bool),
+) (store *registry.Registry, address string, closeStore func(), err error) {
 	client, err := registry.ClientFromEnvAs(registry.RoleOperator, env)
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("the environment does not say which Redis to use: %w", err)

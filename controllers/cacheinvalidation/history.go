@@ -27,15 +27,15 @@ import (
 )
 
 const (
-	// historyPause is between two reconciles of the history of a namespace, however many invalidations finish
-	// meanwhile.
+	// historyPause is between two reconciles of the history of a namespace, however many invalidations
+	// finish meanwhile.
 	historyPause = time.Second
 	// historyBatch bounds the invalidations of a namespace that one reconcile deletes.
 	historyBatch = 100
 )
 
-// HistoryReconciler deletes the oldest finished invalidations of a namespace where there are too many, so
-// that nobody can fill the cluster with them. Its requests name namespaces.
+// HistoryReconciler deletes the oldest finished invalidations of a namespace where there are too
+// many, so that nobody can fill the cluster with them. Its requests name namespaces.
 type HistoryReconciler struct {
 	Client  client.Client
 	Metrics *metrics.Metrics
@@ -44,7 +44,9 @@ type HistoryReconciler struct {
 }
 
 // Reconcile bounds the history of one namespace.
-func (r *HistoryReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (r *HistoryReconciler) Reconcile(
+	ctx context.Context, req reconcile.Request,
+) (reconcile.Result, error) {
 	own, err := r.list(ctx, req.Namespace, resource.HistoryOwn)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -71,9 +73,13 @@ func (r *HistoryReconciler) Reconcile(ctx context.Context, req reconcile.Request
 }
 
 // list reads from the cache, without copies.
-func (r *HistoryReconciler) list(ctx context.Context, namespace, history string) ([]*v1.CacheInvalidation, error) {
+func (r *HistoryReconciler) list(
+	ctx context.Context, namespace, history string,
+) ([]*v1.CacheInvalidation, error) {
 	finished := &v1.CacheInvalidationList{}
-	err := r.Client.List(ctx, finished, client.InNamespace(namespace), client.MatchingFields{resource.HistoryField: history}, resource.IgnoreOwnWrites, resource.ReadOnly)
+	err := r.Client.List(ctx, finished, client.InNamespace(namespace),
+		client.MatchingFields{resource.HistoryField: history}, resource.IgnoreOwnWrites,
+		resource.ReadOnly)
 	if err != nil {
 		return nil, fmt.Errorf("listing the finished invalidations of namespace %s: %w", namespace, err)
 	}
@@ -84,10 +90,11 @@ func (r *HistoryReconciler) list(ctx context.Context, namespace, history string)
 	return list, nil
 }
 
-// byEnd orders invalidations by when they finished. That is noted in whole seconds, and when they took
-// effect more finely.
+// byEnd orders invalidations by when they finished. That is noted in whole seconds, and when they
+// took effect more finely.
 func byEnd(a, b *v1.CacheInvalidation) int {
-	return cmp.Or(finishedAt(a).Compare(finishedAt(b)), effectiveAt(a).Compare(effectiveAt(b)), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(finishedAt(a).Compare(finishedAt(b)), effectiveAt(a).Compare(effectiveAt(b)),
+		cmp.Compare(a.Name, b.Name))
 }
 
 func effectiveAt(invalidation *v1.CacheInvalidation) time.Time {
@@ -113,12 +120,13 @@ func (r *HistoryReconciler) SetupWithManager(mgr manager.Manager) error {
 		Complete(r)
 }
 
-// historyEvents reconciles the namespace of each invalidation that finishes or is deleted, once for all
-// of historyPause.
+// historyEvents reconciles the namespace of each invalidation that finishes or is deleted, once for
+// all of historyPause.
 func historyEvents() handler.EventHandler {
 	type woken = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	enqueue := func(obj client.Object, q woken) {
-		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: obj.GetNamespace()}}, historyPause)
+		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: obj.GetNamespace()}},
+			historyPause)
 	}
 	enqueueIfFinished := func(obj client.Object, q woken) {
 		if invalidation, ok := obj.(*v1.CacheInvalidation); ok && resource.IsFinished(invalidation) {
@@ -126,8 +134,12 @@ func historyEvents() handler.EventHandler {
 		}
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q woken) { enqueueIfFinished(e.Object, q) },
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q woken) { enqueueIfFinished(e.ObjectNew, q) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q woken) {
+			enqueueIfFinished(e.Object, q)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q woken) {
+			enqueueIfFinished(e.ObjectNew, q)
+		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q woken) { enqueue(e.Object, q) },
 	}
 }

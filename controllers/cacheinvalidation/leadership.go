@@ -14,10 +14,10 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// LeaderEpoch is the time since this operator became the leader. A live read before each reconcile would
-// cost the API server more than the write of status. It is needed only for invalidations that a former
-// leader may have worked on. A cached version from this epoch already shows what that did, and the
-// cache shows the operator's own writes.
+// LeaderEpoch is the time since this operator became the leader. A live read before each reconcile
+// would cost the API server more than the write of status. It is needed only for invalidations that
+// a former leader may have worked on. A cached version from this epoch already shows what that did,
+// and the cache shows the operator's own writes.
 type LeaderEpoch struct {
 	reader client.Reader
 
@@ -25,8 +25,8 @@ type LeaderEpoch struct {
 	began string // the resource version that was current when it was first asked for; empty: not yet
 }
 
-// NewLeaderEpoch returns an epoch that begins when it is first asked about, which reconcilers do once
-// this operator leads.
+// NewLeaderEpoch returns an epoch that begins when it is first asked about, which reconcilers do
+// once this operator leads.
 func NewLeaderEpoch(reader client.Reader) *LeaderEpoch { return &LeaderEpoch{reader: reader} }
 
 // isFresh reports whether the cached version of an invalidation is of this epoch.
@@ -42,8 +42,8 @@ func (e *LeaderEpoch) isFresh(ctx context.Context, cached *v1.CacheInvalidation)
 	return err == nil && order > 0, nil // versions that cannot be compared prove nothing
 }
 
-// beginning asks for one namespace, as the operator may not be allowed to list others. Versions are those
-// of all namespaces.
+// beginning asks for one namespace, as the operator may not be allowed to list others. Versions are
+// those of all namespaces.
 func (e *LeaderEpoch) beginning(ctx context.Context, namespace string) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

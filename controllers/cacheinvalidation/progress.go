@@ -25,7 +25,8 @@ const (
 	// turnTime is how long an invalidation works before others have their turn. It makes at least one
 	// call.
 	turnTime = 250 * time.Millisecond
-	// callBatch is the number of calls between two looks at the clock. They take at most two round trips.
+	// callBatch is the number of calls between two looks at the clock. They take at most two round
+	// trips.
 	callBatch = 100
 	// maxUnderWay bounds the invalidations whose progress is remembered. One that is forgotten begins
 	// again, and gets its first answers.
@@ -128,10 +129,11 @@ func (u *underWay) gone(key client.ObjectKey) {
 	delete(u.progress, key)
 }
 
-// advance makes the calls of an invalidation, from where it stopped, until all are made or its turn is
-// over. It returns the progress also with an error, which all other calls would meet, too.
+// advance makes the calls of an invalidation, from where it stopped, until all are made or its turn
+// is over. It returns the progress also with an error, which all other calls would meet, too.
 func (r *Reconciler) advance(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, view viewer, found *findings,
+	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, view viewer,
+	found *findings,
 ) (*callProgress, error) {
 	progress, err := r.progressOf(ctx, invalidation, view, found.began)
 	if err != nil {
@@ -152,13 +154,15 @@ func (r *Reconciler) advance(
 	}
 }
 
-// progressOf returns the progress of an invalidation in earlier turns. Where the modules are not known,
-// the targets that need them wait; where the store is lost, those behind them, too.
+// progressOf returns the progress of an invalidation in earlier turns. Where the modules are not
+// known, the targets that need them wait; where the store is lost, those behind them, too.
 func (r *Reconciler) progressOf(
 	ctx context.Context, invalidation *v1.CacheInvalidation, view viewer, began time.Time,
 ) (*callProgress, error) {
 	targets := invalidation.Spec.Targets
-	progress := &callProgress{uid: invalidation.UID, began: began, targets: make([]targetProgress, len(targets))}
+	progress := &callProgress{
+		uid: invalidation.UID, began: began, targets: make([]targetProgress, len(targets)),
+	}
 	if slices.ContainsFunc(targets, reachesAll) {
 		known, err := view()
 		switch {
@@ -172,7 +176,8 @@ func (r *Reconciler) progressOf(
 			progress.modules = known.modules
 		}
 	}
-	if former := r.underWay.of(invalidation); former != nil && slices.Equal(former.modules, progress.modules) {
+	if former := r.underWay.of(invalidation); former != nil && slices.Equal(former.modules,
+		progress.modules) {
 		return former, nil
 	}
 	progress.plan(invalidation)
@@ -214,14 +219,15 @@ func (p *callProgress) plan(invalidation *v1.CacheInvalidation) {
 			module = p.modules[index-ends[i]+len(p.modules)]
 		}
 		return registry.Invalidation{
-			Slot: registry.Slot{Namespace: invalidation.Namespace, Module: module}, Scope: convert.Scope(targets[i]),
-			Mode: convert.Mode(invalidation.Spec), RequestID: resource.RequestID(invalidation, i),
+			Slot:  registry.Slot{Namespace: invalidation.Namespace, Module: module},
+			Scope: convert.Scope(targets[i]),
+			Mode:  convert.Mode(invalidation.Spec), RequestID: resource.RequestID(invalidation, i),
 		}, i
 	}
 }
 
-// makeCalls makes the next calls. By their request ids, a repetition after a crash or a failed write of
-// status returns the first answers and changes nothing.
+// makeCalls makes the next calls. By their request ids, a repetition after a crash or a failed
+// write of status returns the first answers and changes nothing.
 func (p *callProgress) makeCalls(ctx context.Context, store calls.InvalidationStore) error {
 	last := min(p.next+callBatch, p.total)
 	made, owners := make([]registry.Invalidation, 0, last-p.next), make([]int, 0, last-p.next)

@@ -87,7 +87,8 @@ func turn(t *testing.T, r *Reconciler, purge *v1.CacheInvalidation) reconcile.Re
 	return result
 }
 
-// A large purge lets others have their turn, goes on before others of its namespace begin, and makes no call twice.
+// A large purge lets others have their turn, goes on before others of its namespace begin, and
+// makes no call twice.
 func TestALargePurgeGoesOnWhereItStood(t *testing.T) {
 	r, store, purge := newToil(t)
 	const made, turns = 30*20 + 1, 7
@@ -142,7 +143,8 @@ func TestWhatTookEffectBeforeTheDeadlineIsTold(t *testing.T) {
 	}
 }
 
-// tediousStore takes a whole slice of time for each call, and has something left in each module the first time.
+// tediousStore takes a whole slice of time for each call, and has something left in each module the
+// first time.
 type tediousStore struct {
 	calls.SessionStore
 
@@ -160,7 +162,8 @@ func (s *tediousStore) Reclaim(_ context.Context, slot registry.Slot, _ int) (re
 	return registry.Reclaimed{Freed: 1}, nil
 }
 
-// A store that is slow holds a worker for no longer than its slice of time, and each module has its turn.
+// A store that is slow holds a worker for no longer than its slice of time, and each module has its
+// turn.
 func TestReclaimGoesOnWhereASlowStoreLeftIt(t *testing.T) {
 	clk := clocktesting.NewFakePassiveClock(time.Now())
 	store := &tediousStore{clock: clk, slice: time.Second, looked: map[registry.Slot]int{}}

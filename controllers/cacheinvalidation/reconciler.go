@@ -85,10 +85,12 @@ func (r *Reconciler) Reconcile(
 	return reconcile.Result{}, r.invalidate(ctx, invalidation, store, found)
 }
 
-// read returns an invalidation from the cache if it is finished there, which is final. It does so, too,
-// if the cache shows all that was done for it. Otherwise it reads it live: a former leader may have
-// carried it out, and the cache not know yet.
-func (r *Reconciler) read(ctx context.Context, key client.ObjectKey) (*v1.CacheInvalidation, error) {
+// read returns an invalidation from the cache if it is finished there, which is final. It does so,
+// too, if the cache shows all that was done for it. Otherwise it reads it live: a former leader may
+// have carried it out, and the cache not know yet.
+func (r *Reconciler) read(
+	ctx context.Context, key client.ObjectKey,
+) (*v1.CacheInvalidation, error) {
 	invalidation := &v1.CacheInvalidation{}
 	if err := r.Client.Get(ctx, key, invalidation); err != nil || resource.IsFinished(invalidation) {
 		return invalidation, err
@@ -100,9 +102,9 @@ func (r *Reconciler) read(ctx context.Context, key client.ObjectKey) (*v1.CacheI
 	return live, r.Reader.Get(ctx, key, live)
 }
 
-// invalidate makes every target take effect, or counts what it would cover, as far as one turn allows. An error
-// of one target holds up no other, unless the store cannot be used. It returns the first error that a
-// retry may overcome.
+// invalidate makes every target take effect, or counts what it would cover, as far as one turn
+// allows. An error of one target holds up no other, unless the store cannot be used. It returns the
+// first error that a retry may overcome.
 func (r *Reconciler) invalidate(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, found *findings,
 ) error {
@@ -124,7 +126,8 @@ func (r *Reconciler) invalidate(
 	found.results = done.resultsOf(invalidation)
 	var trouble error
 	for i := range invalidation.Spec.Targets {
-		trouble = cmp.Or(trouble, conclude(invalidation, store.Location(), view, i, done.targets[i].trouble, found))
+		trouble = cmp.Or(trouble, conclude(invalidation, store.Location(), view, i,
+			done.targets[i].trouble, found))
 	}
 	if trouble == nil {
 		found.effective = r.Clock.Now()
@@ -134,9 +137,11 @@ func (r *Reconciler) invalidate(
 
 // conclude explains what became of one target, and returns the error that a retry may overcome.
 func conclude(
-	invalidation *v1.CacheInvalidation, at status.Location, view viewer, index int, trouble error, found *findings,
+	invalidation *v1.CacheInvalidation, at status.Location, view viewer, index int, trouble error,
+	found *findings,
 ) error {
-	message, unexplained := view.explain(invalidation.Spec.Targets[index], found.results[index], status.Classify(trouble, at))
+	message, unexplained := view.explain(invalidation.Spec.Targets[index], found.results[index],
+		status.Classify(trouble, at))
 	if unexplained == nil {
 		found.results[index].Message = message
 	}
@@ -152,10 +157,11 @@ func endsAttempt(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || registry.ConcernsStore(err)
 }
 
-// worse returns the error that says more about a target: one of the store, then one that a retry may
-// overcome.
+// worse returns the error that says more about a target: one of the store, then one that a retry
+// may overcome.
 func worse(a, b error) error {
-	if a == nil || registry.ConcernsStore(b) || errors.Is(a, registry.ErrRejected) && !registry.ConcernsStore(a) {
+	if a == nil || registry.ConcernsStore(b) || errors.Is(a, registry.ErrRejected) &&
+		!registry.ConcernsStore(a) {
 		return b
 	}
 	return a
@@ -206,7 +212,8 @@ func (r *Reconciler) slotsToReclaim(
 
 // finish writes status, records events, and decides when to come back.
 func (r *Reconciler) finish(
-	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation, store *stores.Session, found *findings,
+	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
+	store *stores.Session, found *findings,
 	err error,
 ) (reconcile.Result, error) {
 	status.LogPanic(log.FromContext(ctx), err)
@@ -214,10 +221,12 @@ func (r *Reconciler) finish(
 	store.Close(found.fault)
 	store.WakeAfterProbe(invalidation, found.fault)
 	if found.more && !found.fault.KeepsStatus() {
-		return reconcile.Result{RequeueAfter: status.Immediately, Priority: new(queue.ResumePriority)}, nil
+		return reconcile.Result{RequeueAfter: status.Immediately, Priority: new(queue.ResumePriority)},
+			nil
 	}
 	return status.Finish(ctx, status.Ending{
-		Object: invalidation, Location: store.Location(), Met: found.fault, Write: patch.StatusIfUnchanged,
+		Object: invalidation, Location: store.Location(), Met: found.fault,
+		Write: patch.StatusIfUnchanged,
 		Update: func(now time.Time) ([]metav1.Condition, []status.Event) {
 			before := invalidation.Status
 			invalidation.Status = statusOf(invalidation, *found, now)
@@ -231,7 +240,8 @@ func (r *Reconciler) finish(
 
 // next decides when to come back.
 func (r *Reconciler) next(
-	invalidation *v1.CacheInvalidation, found *findings, result reconcile.Result, err error, now time.Time,
+	invalidation *v1.CacheInvalidation, found *findings, result reconcile.Result, err error,
+	now time.Time,
 ) (reconcile.Result, error) {
 	if resource.IsFinished(invalidation) {
 		r.Metrics.CountFinished(invalidation)
@@ -261,11 +271,14 @@ func (r *Reconciler) expire(
 	return reconcile.Result{}, err
 }
 
-// deleteAsSeen deletes the version that was read and no other: labels of a GitOps tool may have come since.
+// deleteAsSeen deletes the version that was read and no other: labels of a GitOps tool may have
+// come since.
 func deleteAsSeen(ctx context.Context, c client.Client, invalidation *v1.CacheInvalidation) error {
-	err := c.Delete(ctx, invalidation, client.Preconditions{UID: &invalidation.UID, ResourceVersion: &invalidation.ResourceVersion})
+	err := c.Delete(ctx, invalidation,
+		client.Preconditions{UID: &invalidation.UID, ResourceVersion: &invalidation.ResourceVersion})
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting CacheInvalidation %s: %w", client.ObjectKeyFromObject(invalidation), err)
+		return fmt.Errorf("deleting CacheInvalidation %s: %w", client.ObjectKeyFromObject(invalidation),
+			err)
 	}
 	return nil
 }

@@ -14,9 +14,9 @@ func resultsOf(invalidation *v1.CacheInvalidation) []v1.TargetResult {
 	return results
 }
 
-// further returns what is known of a target after another attempt. Redis gives its first answer for a day
-// only, and another Redis gives another one. So counts stay those of when the target took effect, and
-// grow only where it reaches more modules.
+// further returns what is known of a target after another attempt. Redis gives its first answer for
+// a day only, and another Redis gives another one. So counts stay those of when the target took
+// effect, and grow only where it reaches more modules.
 func further(recorded, result v1.TargetResult) v1.TargetResult {
 	if recorded.Modules >= result.Modules && recorded.Modules > 0 {
 		return recorded

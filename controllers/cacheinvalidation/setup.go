@@ -17,19 +17,25 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 )
 
-// SetupWithManager adds the reconciler to a manager. It also reconciles the invalidations that woken
-// names, and has those of slow stores take their turns beside the others.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool) error {
+// SetupWithManager adds the reconciler to a manager. It also reconciles the invalidations that
+// woken names, and has those of slow stores take their turns beside the others.
+func (r *Reconciler) SetupWithManager(
+	mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool,
+) error {
 	r.Epoch, r.underWay = NewLeaderEpoch(mgr.GetAPIReader()), newUnderWay()
 	return builder.ControllerManagedBy(mgr).
-		For(&v1.CacheInvalidation{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, changesHands()))).
+		For(&v1.CacheInvalidation{},
+			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, changesHands()))).
 		WatchesRawSource(woken.Source()).
 		WithOptions(queue.InTurns(queue.Options(), isSlow, storeOfInvalidation(mgr.GetCache()))).
 		Complete(r)
 }
 
-// storeOfInvalidation reads which store a request is for. An invalidation that is deleted needs none.
-func storeOfInvalidation(reader client.Reader) func(context.Context, reconcile.Request) resource.StoreID {
+// storeOfInvalidation reads which store a request is for. An invalidation that is deleted needs
+// none.
+func storeOfInvalidation(
+	reader client.Reader,
+) func(context.Context, reconcile.Request) resource.StoreID {
 	return func(ctx context.Context, request reconcile.Request) resource.StoreID {
 		invalidation := &v1.CacheInvalidation{}
 		if reader.Get(ctx, request.NamespacedName, invalidation, resource.ReadOnly) != nil {
@@ -39,8 +45,8 @@ func storeOfInvalidation(reader client.Reader) func(context.Context, reconcile.R
 	}
 }
 
-// changesHands lets through what begins or ends the management of an invalidation by a GitOps tool: its
-// TTL is obeyed only without one.
+// changesHands lets through what begins or ends the management of an invalidation by a GitOps tool:
+// its TTL is obeyed only without one.
 func changesHands() predicate.Predicate {
 	return queue.OnUpdate(func(before, after client.Object) bool {
 		former, was := before.(*v1.CacheInvalidation)

@@ -52,11 +52,14 @@ func statusOf(
 		next.Targets = found.results
 		next.KeysInvalidated = new(invalidatedBy(found.results))
 	}
-	if !found.effective.IsZero() && !invalidation.Spec.DryRun && found.refused < len(invalidation.Spec.Targets) {
+	if !found.effective.IsZero() && !invalidation.Spec.DryRun &&
+		found.refused < len(invalidation.Spec.Targets) {
 		next.EffectiveTime = &metav1.MicroTime{Time: found.effective}
-		next.Duration = humanDuration(leastDuration(invalidation.CreationTimestamp.Time, found.began, found.effective))
+		next.Duration = humanDuration(leastDuration(invalidation.CreationTimestamp.Time, found.began,
+			found.effective))
 	}
-	if next.EffectiveTime != nil && invalidation.Spec.Mode != v1.ModeSoft { // what is stale is there still
+	// what is stale is there still
+	if next.EffectiveTime != nil && invalidation.Spec.Mode != v1.ModeSoft {
 		next.KeysReclaimed = new(reclaimedSoFar(next, found.pending))
 	}
 	next.State = stateOf(invalidation, next, found)
@@ -89,8 +92,8 @@ func stateOf(
 	}
 }
 
-// pendingOf returns how many keys are yet to be reclaimed; before that was read, those that the targets
-// left.
+// pendingOf returns how many keys are yet to be reclaimed; before that was read, those that the
+// targets left.
 func pendingOf(next v1.CacheInvalidationStatus, read *int64) int64 {
 	if read != nil {
 		return *read
@@ -142,23 +145,30 @@ func failure(invalidation *v1.CacheInvalidation, found findings) status.Summary 
 	if found.refused > 0 && !found.effective.IsZero() {
 		return status.Summary{
 			Progress: status.Stalled, Reason: v1.ReasonRejected,
-			Message: fmt.Sprintf("%d of %d targets were refused by the function library in Redis: status.targets says why, "+
-				"and what became of the others", found.refused, len(invalidation.Spec.Targets)),
+			Message: fmt.Sprintf(
+				"%d of %d targets were refused by the function library in Redis: status.targets says why, "+
+					"and what became of the others", found.refused, len(invalidation.Spec.Targets)),
 		}
 	}
-	message := fmt.Sprintf("given up: not known to be in effect %d seconds after creation (spec.activeDeadlineSeconds)",
+	message := fmt.Sprintf(
+		"given up: not known to be in effect %d seconds after creation (spec.activeDeadlineSeconds)",
 		*invalidation.Spec.ActiveDeadlineSeconds)
 	if before := status.Ready(invalidation.Status.Conditions); before != nil {
 		message += ". " + status.WithoutPromise(before.Message)
 	}
-	return status.Summary{Progress: status.Stalled, Reason: v1.ReasonDeadlineExceeded, Message: message + ttlNote(invalidation)}
+	return status.Summary{
+		Progress: status.Stalled, Reason: v1.ReasonDeadlineExceeded, Message: message +
+			ttlNote(invalidation),
+	}
 }
 
 func completion(
 	invalidation *v1.CacheInvalidation, next v1.CacheInvalidationStatus, found findings,
 ) status.Summary {
 	keys := *next.KeysInvalidated
-	v := status.Summary{Ready: true, Reason: v1.ReasonInvalidated, Message: fmt.Sprintf("keys invalidated: %d", keys)}
+	v := status.Summary{
+		Ready: true, Reason: v1.ReasonInvalidated, Message: fmt.Sprintf("keys invalidated: %d", keys),
+	}
 	switch {
 	case invalidation.Spec.DryRun:
 		v.Reason = v1.ReasonCounted
@@ -169,7 +179,8 @@ func completion(
 	case invalidation.Spec.Mode == v1.ModeSoft:
 		v.Message = fmt.Sprintf("keys made stale: %d", keys)
 	case found.fault != nil:
-		v.Message += "; the store was lost before all their memory was given back: the rest expires by itself"
+		v.Message += "; the store was lost before all their memory was given back: the rest expires by " +
+			"itself"
 	}
 	if keys > 0 {
 		v.Message = sentences(v.Message, whatMissed(next.Targets))
@@ -181,7 +192,8 @@ func completion(
 // missesShown is how many of the targets that matched nothing are quoted; status.targets has all.
 const missesShown = 3
 
-// whatMissed names the targets that matched nothing, and says whether modules may not have been reached.
+// whatMissed names the targets that matched nothing, and says whether modules may not have been
+// reached.
 func whatMissed(results []v1.TargetResult) string {
 	var misses []string
 	unlisted := ""
@@ -221,7 +233,9 @@ func ttlNote(invalidation *v1.CacheInvalidation) string {
 	if invalidation.Spec.TTLSecondsAfterFinished == nil || tool == "" {
 		return ""
 	}
-	return fmt.Sprintf(". Kept in spite of spec.ttlSecondsAfterFinished: %s would create it again, and so purge again", tool)
+	return fmt.Sprintf(
+		". Kept in spite of spec.ttlSecondsAfterFinished: %s would create it again, and so purge again",
+		tool)
 }
 
 func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary {
@@ -232,7 +246,8 @@ func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary 
 	}
 	return status.Summary{
 		Progress: status.Reconciling, Reason: v1.ReasonReclaiming,
-		Message: fmt.Sprintf("in effect; keys invalidated: %d; their memory is being given back", *next.KeysInvalidated),
+		Message: fmt.Sprintf("in effect; keys invalidated: %d; their memory is being given back",
+			*next.KeysInvalidated),
 	}
 }
 
@@ -253,8 +268,9 @@ func setCompletion(next *v1.CacheInvalidationStatus, generation int64, now time.
 	next.CompletionTime = &metav1.Time{Time: now}
 }
 
-// leastDuration returns how long an invalidation took at least, from creation until it was in effect. The
-// API server cuts the time of creation to whole seconds; the reconcile knows its own time.
+// leastDuration returns how long an invalidation took at least, from creation until it was in
+// effect. The API server cuts the time of creation to whole seconds; the reconcile knows its own
+// time.
 func leastDuration(created, began, effective time.Time) time.Duration {
 	return max(effective.Sub(began), effective.Sub(created)-time.Second, 0)
 }

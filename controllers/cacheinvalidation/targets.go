@@ -33,18 +33,25 @@ type namespaceView struct {
 }
 
 // viewOf returns the view of an invalidation's namespace, which is read at most once.
-func viewOf(ctx context.Context, reader client.Reader, store calls.InvalidationStore, invalidation *v1.CacheInvalidation) viewer {
-	return sync.OnceValues(func() (*namespaceView, error) { return viewNamespace(ctx, reader, store, invalidation) })
+func viewOf(
+	ctx context.Context, reader client.Reader, store calls.InvalidationStore,
+	invalidation *v1.CacheInvalidation,
+) viewer {
+	return sync.OnceValues(func() (*namespaceView, error) {
+		return viewNamespace(ctx, reader, store, invalidation)
+	})
 }
 
-// viewNamespace reads the policies of an invalidation's namespace that refer to its store, and the modules
-// that the store knows. Those include modules whose policy was deleted and retained, or is managed
-// without Kubernetes.
+// viewNamespace reads the policies of an invalidation's namespace that refer to its store, and the
+// modules that the store knows. Those include modules whose policy was deleted and retained, or is
+// managed without Kubernetes.
 func viewNamespace(
-	ctx context.Context, reader client.Reader, store calls.InvalidationStore, invalidation *v1.CacheInvalidation,
+	ctx context.Context, reader client.Reader, store calls.InvalidationStore,
+	invalidation *v1.CacheInvalidation,
 ) (*namespaceView, error) {
 	namespace := invalidation.Namespace
-	policies, err := resource.PoliciesIn(ctx, reader, namespace, resource.StoreIDOf(namespace, invalidation.Spec.StoreRef))
+	policies, err := resource.PoliciesIn(ctx, reader, namespace, resource.StoreIDOf(namespace,
+		invalidation.Spec.StoreRef))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +59,9 @@ func viewNamespace(
 	if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
 		return nil, err
 	}
-	view := &namespaceView{name: namespace, policies: map[string]*v1.CachePolicySpec{}, unlisted: err != nil}
+	view := &namespaceView{
+		name: namespace, policies: map[string]*v1.CachePolicySpec{}, unlisted: err != nil,
+	}
 	for module, rivals := range resource.ByModule(policies) {
 		if governor := resource.Governing(rivals); governor != nil {
 			view.policies[module] = &governor.Spec
@@ -64,8 +73,8 @@ func viewNamespace(
 	return view, nil
 }
 
-// viewer reads the view of a namespace when it is needed. Most invalidations name their modules and match
-// something, so they need none.
+// viewer reads the view of a namespace when it is needed. Most invalidations name their modules and
+// match something, so they need none.
 type viewer func() (*namespaceView, error)
 
 // slots returns the slots that a target reaches.
@@ -96,13 +105,17 @@ func (view viewer) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
 	return missedModules, nil
 }
 
-// missedModules is the message for an invalidation of all modules where Redis has evicted their list.
-const missedModules = "Redis has no list of the namespace's modules: those that had neither a CachePolicy since the operator started, nor were listed, " +
+// missedModules is the message for an invalidation of all modules where Redis has evicted their
+// list.
+const missedModules = "Redis has no list of the namespace's modules: those that had neither a " +
+	"CachePolicy since the operator started, nor were listed, " +
 	"were not reached, if there are any; purge them by name"
 
-// explain says what a person should know of the result of a target: what prevents it, why nothing matched,
-// and what it may have missed.
-func (view viewer) explain(target v1.InvalidationTarget, result v1.TargetResult, met *status.ClassifiedError) (string, error) {
+// explain says what a person should know of the result of a target: what prevents it, why nothing
+// matched, and what it may have missed.
+func (view viewer) explain(
+	target v1.InvalidationTarget, result v1.TargetResult, met *status.ClassifiedError,
+) (string, error) {
 	if met != nil {
 		return status.Shown(met.String()), nil
 	}
@@ -124,9 +137,12 @@ func (view viewer) explain(target v1.InvalidationTarget, result v1.TargetResult,
 func (v *namespaceView) explainNothing(target v1.InvalidationTarget) string {
 	switch {
 	case len(v.modules) == 0:
-		return fmt.Sprintf("namespace %s has no module: no CachePolicy declares one and Redis knows none", v.name)
+		return fmt.Sprintf("namespace %s has no module: no CachePolicy declares one and Redis knows none",
+			v.name)
 	case target.Module != "" && !slices.Contains(v.modules, target.Module):
-		return fmt.Sprintf("no such module: no CachePolicy of namespace %s declares %s and Redis does not know it; there are: %s",
+		return fmt.Sprintf(
+			"no such module: no CachePolicy of namespace %s declares %s and Redis does not know it; there "+
+				"are: %s",
 			v.name, target.Module, firstNames(v.modules))
 	case target.Operation != "":
 		return v.explainOperation(target)
@@ -144,20 +160,27 @@ func (v *namespaceView) explainNothing(target v1.InvalidationTarget) string {
 func (v *namespaceView) explainOperation(target v1.InvalidationTarget) string {
 	if spec := v.policies[target.Module]; spec != nil {
 		policy := convert.Policy(spec)
-		listed := slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool { return o.Name == target.Operation })
+		listed := slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool {
+			return o.Name == target.Operation
+		})
 		switch {
 		case policy.TTL(target.Operation) > 0:
 		case listed:
-			return fmt.Sprintf("operation %s of module %s is not cached: its ttl is 0", target.Operation, target.Module)
+			return fmt.Sprintf("operation %s of module %s is not cached: its ttl is 0", target.Operation,
+				target.Module)
 		default:
-			return fmt.Sprintf("no such operation: the policy of module %s has no %s and caches none it does not list; there are: %s",
+			return fmt.Sprintf(
+				"no such operation: the policy of module %s has no %s and caches none it does not list; "+
+					"there are: %s",
 				target.Module, target.Operation, firstNames(operationsOf(spec)))
 		}
 	}
 	if target.UserID != "" {
-		return fmt.Sprintf("operation %s of module %s has no entries of that user", target.Operation, target.Module)
+		return fmt.Sprintf("operation %s of module %s has no entries of that user", target.Operation,
+			target.Module)
 	}
-	return fmt.Sprintf("nothing is cached for operation %s of module %s", target.Operation, target.Module)
+	return fmt.Sprintf("nothing is cached for operation %s of module %s", target.Operation,
+		target.Module)
 }
 
 func operationsOf(spec *v1.CachePolicySpec) []string {

@@ -12,8 +12,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/status"
 )
 
-// Reasons of events about policies, beside those of Ready. A test compares all constants that are named
-// like these with the pages of the kinds.
+// Reasons of events about policies, beside those of Ready. A test compares all constants that are
+// named like these with the pages of the kinds.
 const (
 	reasonRestored = "Restored"
 )
@@ -44,7 +44,11 @@ func eventsOf(before, after v1.CachePolicyStatus, found findings) []status.Event
 		})
 	}
 	if !after.LastPurgeTime.Equal(before.LastPurgeTime) {
-		list = append(list, status.Event{Type: corev1.EventTypeNormal, Reason: reasonPurged, Action: status.ActionApply, Message: whyPurged(after, found)})
+		list = append(list,
+			status.Event{
+				Type: corev1.EventTypeNormal, Reason: reasonPurged, Action: status.ActionApply,
+				Message: whyPurged(after, found),
+			})
 	}
 	if after.AppliedHash != before.AppliedHash && after.AppliedHash != "" ||
 		status.ReadyChanged(before.Conditions, after.Conditions) {
@@ -55,7 +59,8 @@ func eventsOf(before, after v1.CachePolicyStatus, found findings) []status.Event
 
 func whyPurged(next v1.CachePolicyStatus, found findings) string {
 	if found.restored {
-		return "Redis had lost the policy, and with it the revision that its entries were of: the module was purged"
+		return "Redis had lost the policy, and with it the revision that its entries were of: the " +
+			"module was purged"
 	}
 	return fmt.Sprintf("spec.revision changed to %q: the module was purged", next.AppliedRevision)
 }

@@ -16,9 +16,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// claiming makes a call that claims the policy. Where another owner yields, it makes the call again over
-// that owner.
-func (r *Reconciler) claiming(ctx context.Context, policy *v1.CachePolicy, call func(registry.Claim) error) error {
+// claiming makes a call that claims the policy. Where another owner yields, it makes the call again
+// over that owner.
+func (r *Reconciler) claiming(
+	ctx context.Context, policy *v1.CachePolicy, call func(registry.Claim) error,
+) error {
 	claim := resource.ClaimOf(r.Cluster, policy)
 	err := call(claim)
 	other, contended := resource.Contender(err)
@@ -36,8 +38,8 @@ func (r *Reconciler) claiming(ctx context.Context, policy *v1.CachePolicy, call 
 	return call(claim)
 }
 
-// yields reports whether an owner loses the module to the policy. It does if a person has said so, or if
-// it is a policy of this cluster that does not govern the module any more.
+// yields reports whether an owner loses the module to the policy. It does if a person has said so,
+// or if it is a policy of this cluster that does not govern the module any more.
 func (r *Reconciler) yields(ctx context.Context, other string, to *v1.CachePolicy) (bool, error) {
 	o, known := resource.ParseOwner(other)
 	switch {
@@ -52,8 +54,8 @@ func (r *Reconciler) yields(ctx context.Context, other string, to *v1.CachePolic
 	return !governs, err
 }
 
-// governs reports whether a policy of this cluster governs a module by another store than the claimed
-// one. In that store, the policy that claims the module governs.
+// governs reports whether a policy of this cluster governs a module by another store than the
+// claimed one. In that store, the policy that claims the module governs.
 func (r *Reconciler) governs(
 	ctx context.Context, name client.ObjectKey, slot registry.Slot, claimed resource.StoreID,
 ) (bool, error) {

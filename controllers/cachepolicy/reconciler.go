@@ -48,7 +48,9 @@ type Reconciler struct {
 }
 
 // Reconcile brings the store in line with one policy.
-func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (result reconcile.Result, err error) {
+func (r *Reconciler) Reconcile(
+	ctx context.Context, req reconcile.Request,
+) (result reconcile.Result, err error) {
 	policy := &v1.CachePolicy{}
 	if err := r.Client.Get(ctx, req.NamespacedName, policy); apierrors.IsNotFound(err) {
 		r.Snapshot.Forget(req.NamespacedName)
@@ -96,7 +98,8 @@ func (r *Reconciler) accept(ctx context.Context, policy *v1.CachePolicy, found *
 
 // push puts the policy in force, unless the store has it already.
 func (r *Reconciler) push(
-	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session, found *findings,
+	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session,
+	found *findings,
 ) error {
 	if err := store.Err(); err != nil {
 		return err
@@ -134,16 +137,20 @@ func (r *Reconciler) push(
 }
 
 // own claims a policy that is in place already.
-func (r *Reconciler) own(ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore) error {
+func (r *Reconciler) own(
+	ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore,
+) error {
 	return r.claiming(ctx, policy, func(claim registry.Claim) error {
 		return store.OwnPolicies(ctx, []registry.Claim{claim})
 	})
 }
 
 // listModules makes the store list the policy's module before ApplyPolicyFor writes the policy. A
-// missing list is written with all modules of the namespace at once. An invalidation in all modules must
-// never find a list with only some of them.
-func (r *Reconciler) listModules(ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore) error {
+// missing list is written with all modules of the namespace at once. An invalidation in all modules
+// must never find a list with only some of them.
+func (r *Reconciler) listModules(
+	ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore,
+) error {
 	if joined, err := store.JoinModules(ctx, convert.Slot(policy)); err != nil || joined {
 		return err
 	}
@@ -151,12 +158,13 @@ func (r *Reconciler) listModules(ctx context.Context, policy *v1.CachePolicy, st
 	if err != nil {
 		return err
 	}
-	return store.AddModules(ctx, policy.Namespace, resource.GovernedModules(policies)[policy.Namespace]...)
+	return store.AddModules(ctx, policy.Namespace,
+		resource.GovernedModules(policies)[policy.Namespace]...)
 }
 
-// observe takes the statistics that the store's monitor read. Of a policy that was just put in force
-// there may be none yet, so it reads those. It reclaims memory where some waits: a change of a policy
-// may leave entries to be freed.
+// observe takes the statistics that the store's monitor read. Of a policy that was just put in
+// force there may be none yet, so it reads those. It reclaims memory where some waits: a change of
+// a policy may leave entries to be freed.
 func (r *Reconciler) observe(
 	ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore, found *findings,
 ) (reconcile.Result, error) {
@@ -172,7 +180,8 @@ func (r *Reconciler) observe(
 	if found.stats == nil || found.stats.Pending == 0 {
 		return reconcile.Result{}, nil
 	}
-	_, pending, err := calls.Reclaim(ctx, store, []registry.Slot{slot}, r.Clock, calls.DefaultReclaimSlice)
+	_, pending, err := calls.Reclaim(ctx, store, []registry.Slot{slot}, r.Clock,
+		calls.DefaultReclaimSlice)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -184,7 +193,8 @@ func (r *Reconciler) observe(
 
 // finish writes status, records events, and decides when to come back.
 func (r *Reconciler) finish(
-	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session, found *findings,
+	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session,
+	found *findings,
 	result reconcile.Result, err error,
 ) (reconcile.Result, error) {
 	status.LogPanic(log.FromContext(ctx), err)
@@ -195,7 +205,8 @@ func (r *Reconciler) finish(
 	store.Close(found.fault)
 	store.WakeAfterProbe(policy, found.fault)
 	return status.Finish(ctx, status.Ending{
-		Object: policy, Location: store.Location(), Met: found.fault, Gone: found.gone, Result: result, Write: patch.Status,
+		Object: policy, Location: store.Location(), Met: found.fault, Gone: found.gone, Result: result,
+		Write: patch.Status,
 		Update: func(now time.Time) ([]metav1.Condition, []status.Event) {
 			before := policy.Status
 			policy.Status = statusOf(policy, *found, now, r.StatsInterval)

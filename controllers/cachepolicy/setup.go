@@ -22,9 +22,12 @@ import (
 
 // SetupWithManager adds the reconciler to a manager. It also reconciles the policies that woken
 // names, and has those of slow stores take their turns beside the others.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool) error {
+func (r *Reconciler) SetupWithManager(
+	mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool,
+) error {
 	return builder.ControllerManagedBy(mgr).
-		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, takesOver()))).
+		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{},
+			takesOver()))).
 		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(rivals(mgr.GetCache())),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(woken.Source()).

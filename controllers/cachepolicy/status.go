@@ -46,7 +46,9 @@ func (f findings) isOthers() bool {
 }
 
 // statusOf turns findings into status.
-func statusOf(policy *v1.CachePolicy, found findings, now time.Time, interval time.Duration) v1.CachePolicyStatus {
+func statusOf(
+	policy *v1.CachePolicy, found findings, now time.Time, interval time.Duration,
+) v1.CachePolicyStatus {
 	next := *policy.Status.DeepCopy()
 	next.ObservedGeneration = policy.Generation
 	summarize(policy, found).Write(&next.Conditions, policy.Generation, now)
@@ -68,9 +70,9 @@ func statusOf(policy *v1.CachePolicy, found findings, now time.Time, interval ti
 	return next
 }
 
-// purgedBy reports whether the revision purged the module. If the operator was stopped between the purge
-// and the write of status, the store only says that the revision is in force. Then the revision that
-// status has decides.
+// purgedBy reports whether the revision purged the module. If the operator was stopped between the
+// purge and the write of status, the store only says that the revision is in force. Then the
+// revision that status has decides.
 func purgedBy(policy *v1.CachePolicy, found findings) bool {
 	noted, wanted := policy.Status.AppliedRevision, policy.Spec.Revision
 	return found.purged || (noted != "" && wanted != "" && noted != wanted)
@@ -84,7 +86,8 @@ func summarize(policy *v1.CachePolicy, found findings) status.Summary {
 	case found.deleting:
 		return status.Summary{
 			Progress: status.Reconciling, Reason: v1.ReasonDeleting,
-			Message: fmt.Sprintf("the policy of module %s is withdrawn; its entries are being removed from Redis", module),
+			Message: fmt.Sprintf(
+				"the policy of module %s is withdrawn; its entries are being removed from Redis", module),
 		}
 	case found.governor != "":
 		v := acceptance(found)
@@ -93,12 +96,14 @@ func summarize(policy *v1.CachePolicy, found findings) status.Summary {
 	case found.suspended:
 		return status.Summary{
 			Ready: true, Reason: v1.ReasonSuspended,
-			Message: fmt.Sprintf("spec.suspend is true: what is in Redis for module %s stays as it is", module),
+			Message: fmt.Sprintf("spec.suspend is true: what is in Redis for module %s stays as it is",
+				module),
 		}
 	case cachesNothing(&policy.Spec):
 		return status.Summary{
 			Ready: true, Reason: v1.ReasonCachesNothing,
-			Message: fmt.Sprintf("the policy of module %s is in force, and caches nothing: %s", module, whyCachesNothing(&policy.Spec)),
+			Message: fmt.Sprintf("the policy of module %s is in force, and caches nothing: %s", module,
+				whyCachesNothing(&policy.Spec)),
 		}
 	default:
 		return status.Summary{
@@ -108,12 +113,13 @@ func summarize(policy *v1.CachePolicy, found findings) status.Summary {
 	}
 }
 
-// cachesNothing reports whether a policy lets nothing be cached. That may be meant, and is easily written
-// by mistake.
+// cachesNothing reports whether a policy lets nothing be cached. That may be meant, and is easily
+// written by mistake.
 func cachesNothing(spec *v1.CachePolicySpec) bool {
-	return (spec.DefaultTTL == nil || spec.DefaultTTL.Duration == 0) && !slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool {
-		return o.TTL.Duration > 0 || o.NegativeTTL != nil && o.NegativeTTL.Duration > 0
-	})
+	return (spec.DefaultTTL == nil || spec.DefaultTTL.Duration == 0) &&
+		!slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool {
+			return o.TTL.Duration > 0 || o.NegativeTTL != nil && o.NegativeTTL.Duration > 0
+		})
 }
 
 func whyCachesNothing(spec *v1.CachePolicySpec) string {
@@ -132,7 +138,8 @@ func acceptance(found findings) status.Summary {
 	if found.governor != "" {
 		return status.Summary{
 			Reason: v1.ReasonConflicted,
-			Message: fmt.Sprintf("CachePolicy %s of this namespace is older and governs the same module: delete one of the two",
+			Message: fmt.Sprintf(
+				"CachePolicy %s of this namespace is older and governs the same module: delete one of the two",
 				found.governor),
 		}
 	}

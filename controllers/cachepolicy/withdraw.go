@@ -25,9 +25,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// hold keeps a policy from being deleted before it is withdrawn. It is called before the first write to
-// the store: a policy that was never written can be deleted without the operator.
-func (r *Reconciler) hold(ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy) error {
+// hold keeps a policy from being deleted before it is withdrawn. It is called before the first
+// write to the store: a policy that was never written can be deleted without the operator.
+func (r *Reconciler) hold(
+	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy,
+) error {
 	if policy.Spec.DeletionPolicy == v1.DeletionRetain {
 		return nil
 	}
@@ -35,17 +37,20 @@ func (r *Reconciler) hold(ctx context.Context, patch *resource.Patcher, policy *
 }
 
 // releaseRetained lets a policy be deleted immediately, if that changes nothing in the store.
-func (r *Reconciler) releaseRetained(ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy) error {
+func (r *Reconciler) releaseRetained(
+	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy,
+) error {
 	if policy.Spec.DeletionPolicy != v1.DeletionRetain {
 		return nil
 	}
 	return patch.Finalizer(ctx, policy, v1.CachePolicyFinalizer, false)
 }
 
-// withdraw removes a deleted policy from the store and lets the resource be deleted. A store that stays
-// unreachable delays that for at most WithdrawTimeout.
+// withdraw removes a deleted policy from the store and lets the resource be deleted. A store that
+// stays unreachable delays that for at most WithdrawTimeout.
 func (r *Reconciler) withdraw(
-	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session, found *findings,
+	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session,
+	found *findings,
 ) (reconcile.Result, error) {
 	if !controllerutil.ContainsFinalizer(policy, v1.CachePolicyFinalizer) {
 		found.gone = true
@@ -101,13 +106,16 @@ func (r *Reconciler) withdrawFromStore(
 	if err != nil {
 		return status.Event{}, 0, err
 	}
-	_, pending, err := calls.Reclaim(ctx, store, []registry.Slot{slot}, r.Clock, calls.DefaultReclaimSlice)
+	_, pending, err := calls.Reclaim(ctx, store, []registry.Slot{slot}, r.Clock,
+		calls.DefaultReclaimSlice)
 	return withdrawn(policy), pending, err
 }
 
-// isHopeless reports whether there is no store to wait for. It reads the CacheStore live, as the cache may
-// not know of a new one.
-func (r *Reconciler) isHopeless(ctx context.Context, policy *v1.CachePolicy, err error) (bool, error) {
+// isHopeless reports whether there is no store to wait for. It reads the CacheStore live, as the
+// cache may not know of a new one.
+func (r *Reconciler) isHopeless(
+	ctx context.Context, policy *v1.CachePolicy, err error,
+) (bool, error) {
 	if errors.Is(err, status.ErrStoreRequired) {
 		return true, nil
 	}
@@ -133,8 +141,8 @@ func (r *Reconciler) isOverdue(policy *v1.CachePolicy) bool {
 	return r.Clock.Since(policy.DeletionTimestamp.Time) >= r.WithdrawTimeout
 }
 
-// isAbandoned reports whether a store that answers has had more than the time that freeing the memory
-// of any module takes. The rest expires.
+// isAbandoned reports whether a store that answers has had more than the time that freeing the
+// memory of any module takes. The rest expires.
 func (r *Reconciler) isAbandoned(policy *v1.CachePolicy) bool {
 	return r.Clock.Since(policy.DeletionTimestamp.Time) >= resource.AbandonAfter*r.WithdrawTimeout
 }
@@ -142,28 +150,33 @@ func (r *Reconciler) isAbandoned(policy *v1.CachePolicy) bool {
 func withdrawn(policy *v1.CachePolicy) status.Event {
 	return status.Event{
 		Type: corev1.EventTypeNormal, Reason: reasonWithdrawn, Action: status.ActionWithdraw,
-		Message: fmt.Sprintf("the policy of module %s was withdrawn from Redis; its entries are gone", policy.Spec.Module),
+		Message: fmt.Sprintf("the policy of module %s was withdrawn from Redis; its entries are gone",
+			policy.Spec.Module),
 	}
 }
 
 func retained(policy *v1.CachePolicy) status.Event {
 	return status.Event{
 		Type: corev1.EventTypeNormal, Reason: reasonRetained, Action: status.ActionWithdraw,
-		Message: fmt.Sprintf("spec.deletionPolicy is Retain: policy and entries of module %s stay in Redis", policy.Spec.Module),
+		Message: fmt.Sprintf(
+			"spec.deletionPolicy is Retain: policy and entries of module %s stay in Redis",
+			policy.Spec.Module),
 	}
 }
 
 func handedOver(policy, successor *v1.CachePolicy) status.Event {
 	return status.Event{
 		Type: corev1.EventTypeNormal, Reason: reasonHandedOver, Action: status.ActionWithdraw,
-		Message: fmt.Sprintf("module %s is governed by CachePolicy %s", policy.Spec.Module, successor.Name),
+		Message: fmt.Sprintf("module %s is governed by CachePolicy %s", policy.Spec.Module,
+			successor.Name),
 	}
 }
 
 func leftTo(policy *v1.CachePolicy, other string) status.Event {
 	return status.Event{
 		Type: corev1.EventTypeNormal, Reason: reasonHandedOver, Action: status.ActionWithdraw,
-		Message: fmt.Sprintf("the policy of module %s in Redis belongs to %s: it stays", policy.Spec.Module, status.DescribeOwner(other)),
+		Message: fmt.Sprintf("the policy of module %s in Redis belongs to %s: it stays",
+			policy.Spec.Module, status.DescribeOwner(other)),
 	}
 }
 
@@ -171,13 +184,16 @@ func abandoned(policy *v1.CachePolicy, f *status.ClassifiedError) status.Event {
 	if policy.Status.AppliedHash == "" {
 		return status.Event{
 			Type: corev1.EventTypeWarning, Reason: status.ReasonAbandoned, Action: status.ActionWithdraw,
-			Message: fmt.Sprintf("the policy of module %s is not known to have been in force, so nothing was withdrawn. %s",
+			Message: fmt.Sprintf(
+				"the policy of module %s is not known to have been in force, so nothing was withdrawn. %s",
 				policy.Spec.Module, status.WithoutPromise(f.String())),
 		}
 	}
 	return status.Event{
 		Type: corev1.EventTypeWarning, Reason: status.ReasonAbandoned, Action: status.ActionWithdraw,
-		Message: fmt.Sprintf("the policy of module %s could not be withdrawn and stays in Redis; to remove it later: "+
-			"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, convert.Slot(policy), status.WithoutPromise(f.String())),
+		Message: fmt.Sprintf(
+			"the policy of module %s could not be withdrawn and stays in Redis; to remove it later: "+
+				"redis-cli FCALL cw_policy_delete 1 'cw:{%s}'. %s", policy.Spec.Module, convert.Slot(
+				policy), status.WithoutPromise(f.String())),
 	}
 }

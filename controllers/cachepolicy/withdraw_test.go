@@ -23,7 +23,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Whatever keeps a policy from being withdrawn, its deletion is tried again, and ends when its time has come.
+// Whatever keeps a policy from being withdrawn, its deletion is tried again, and ends when its time
+// has come.
 func TestADeletionNeverHangs(t *testing.T) {
 	for name, trouble := range map[string]error{
 		"down": controllertest.ErrDown, "refused": controllertest.ErrRefused, "too old": controllertest.ErrOld, "forbidden": controllertest.ErrForbidden, "damaged": controllertest.ErrDamaged, "full": controllertest.ErrFull,

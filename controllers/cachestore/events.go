@@ -17,9 +17,14 @@ func eventsOf(before, after v1.CacheStoreStatus) []status.Event {
 	if status.ReadyChanged(before.Conditions, after.Conditions) {
 		list = append(list, status.ReadyEvent(after.Conditions, status.ActionConnect))
 	}
-	was, is := meta.FindStatusCondition(before.Conditions, v1.ConditionAtRisk), meta.FindStatusCondition(after.Conditions, v1.ConditionAtRisk)
+	was, is := meta.FindStatusCondition(before.Conditions,
+		v1.ConditionAtRisk), meta.FindStatusCondition(after.Conditions, v1.ConditionAtRisk)
 	if is != nil && (was == nil || was.Message != is.Message) {
-		list = append(list, status.Event{Type: corev1.EventTypeWarning, Reason: is.Reason, Action: status.ActionConnect, Message: is.Message})
+		list = append(list,
+			status.Event{
+				Type: corev1.EventTypeWarning, Reason: is.Reason, Action: status.ActionConnect,
+				Message: is.Message,
+			})
 	}
 	return list
 }

@@ -29,8 +29,8 @@ import (
 
 // Monitors watch the stores that CacheStores declare.
 type Monitors interface {
-	// Follow makes the monitor of a CacheStore follow what the resource says now. It returns the result
-	// of the last probe, nil before the first one, and the name of the store in messages.
+	// Follow makes the monitor of a CacheStore follow what the resource says now. It returns the
+	// result of the last probe, nil before the first one, and the name of the store in messages.
 	Follow(store *v1.CacheStore) (*stores.ProbeResult, status.Location)
 	// Drop ends the monitor of a CacheStore that is deleted.
 	Drop(ctx context.Context, id resource.StoreID)
@@ -48,12 +48,15 @@ type Reconciler struct {
 	Clock  clock.PassiveClock
 	// StatsInterval is the minimum time between two changes of the statistics in a status.
 	StatsInterval time.Duration
-	// WithdrawTimeout is how long after its deletion a CacheStore that cannot be used waits for invalidations.
+	// WithdrawTimeout is how long after its deletion a CacheStore that cannot be used waits for
+	// invalidations.
 	WithdrawTimeout time.Duration
 }
 
 // Reconcile brings the monitor of one CacheStore, and its status, up to date.
-func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (result reconcile.Result, err error) {
+func (r *Reconciler) Reconcile(
+	ctx context.Context, req reconcile.Request,
+) (result reconcile.Result, err error) {
 	store := &v1.CacheStore{}
 	if err := r.Client.Get(ctx, req.NamespacedName, store); apierrors.IsNotFound(err) {
 		r.Stores.Drop(ctx, req.NamespacedName)
@@ -74,10 +77,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (resu
 		return reconcile.Result{}, err
 	}
 	found.last, found.location = r.Stores.Follow(store)
-	return status.InBackground(min(wait.Jitter(r.StatsInterval, stats.Jitter), r.remaining(store))), nil
+	return status.InBackground(min(wait.Jitter(r.StatsInterval, stats.Jitter),
+		r.remaining(store))), nil
 }
 
-// remaining returns how long a deleted CacheStore still waits for invalidations, if it cannot be used.
+// remaining returns how long a deleted CacheStore still waits for invalidations, if it cannot be
+// used.
 func (r *Reconciler) remaining(store *v1.CacheStore) time.Duration {
 	if store.DeletionTimestamp.IsZero() || r.isOverdue(store) {
 		return r.StatsInterval * 2
@@ -89,8 +94,8 @@ func (r *Reconciler) isOverdue(store *v1.CacheStore) bool {
 	return r.Clock.Since(store.DeletionTimestamp.Time) >= r.WithdrawTimeout
 }
 
-// release lets a CacheStore be deleted once nothing refers to it that can come to an end. Invalidations
-// that wait for a Redis that cannot be used delay that for at most WithdrawTimeout.
+// release lets a CacheStore be deleted once nothing refers to it that can come to an end.
+// Invalidations that wait for a Redis that cannot be used delay that for at most WithdrawTimeout.
 func (r *Reconciler) release(
 	ctx context.Context, patch *resource.Patcher, store *v1.CacheStore, found *findings,
 ) error {
@@ -100,9 +105,11 @@ func (r *Reconciler) release(
 	}
 	last, at := r.Stores.Follow(store)
 	dead := r.isDead(store, last)
-	for _, reader := range []client.Reader{r.Client, r.Reader} { // the cache may not know yet of the latest ones
+	// the cache may not know yet of the latest ones
+	for _, reader := range []client.Reader{r.Client, r.Reader} {
 		var err error
-		if found.references, err = referencesTo(ctx, reader, store); err != nil || found.references.hold(dead) {
+		if found.references, err = referencesTo(ctx, reader, store); err != nil ||
+			found.references.hold(dead) {
 			return err
 		}
 	}
@@ -116,8 +123,8 @@ func (r *Reconciler) release(
 	return nil
 }
 
-// isDead reports whether a deleted CacheStore is of no use to invalidations: for some time it could not be
-// used, or they did not end.
+// isDead reports whether a deleted CacheStore is of no use to invalidations: for some time it could
+// not be used, or they did not end.
 func (r *Reconciler) isDead(store *v1.CacheStore, last *stores.ProbeResult) bool {
 	usable := last != nil && last.Err == nil && last.Version == stores.VersionOf(store)
 	if usable {
@@ -137,7 +144,9 @@ func reasonToGo(last *stores.ProbeResult, at status.Location) string {
 func abandonedBy(left references, reason string) status.Event {
 	return status.Event{
 		Type: corev1.EventTypeWarning, Reason: status.ReasonAbandoned, Action: status.ActionConnect,
-		Message: fmt.Sprintf("it is gone, and %d unfinished CacheInvalidations refer to it, for example %s: they wait for another CacheStore of its name. %s",
+		Message: fmt.Sprintf(
+			"it is gone, and %d unfinished CacheInvalidations refer to it, for example %s: they wait for "+
+				"another CacheStore of its name. %s",
 			left.invalidations, left.example, reason),
 	}
 }
@@ -155,7 +164,9 @@ func (r references) any() bool { return r.policies+r.invalidations > 0 }
 func (r references) hold(dead bool) bool { return r.policies > 0 || r.invalidations > 0 && !dead }
 
 // referencesTo counts the policies and the unfinished invalidations that refer to a store.
-func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStore) (references, error) {
+func referencesTo(
+	ctx context.Context, reader client.Reader, store *v1.CacheStore,
+) (references, error) {
 	id := client.ObjectKeyFromObject(store)
 	var counted references
 	policies, err := resource.PoliciesIn(ctx, reader, id.Namespace, id)
@@ -179,18 +190,20 @@ func referencesTo(ctx context.Context, reader client.Reader, store *v1.CacheStor
 	return counted, nil
 }
 
-// withoutKind drops the error of a list whose kind the API server does not know. Where the CRDs are being
-// deleted, no resource of a deleted one refers to a store any more.
+// withoutKind drops the error of a list whose kind the API server does not know. Where the CRDs are
+// being deleted, no resource of a deleted one refers to a store any more.
 func withoutKind(err error) error { return client.IgnoreNotFound(err) }
 
 // finish writes status, records events, and decides when to come back.
 func (r *Reconciler) finish(
-	ctx context.Context, patch *resource.Patcher, store *v1.CacheStore, found *findings, result reconcile.Result, err error,
+	ctx context.Context, patch *resource.Patcher, store *v1.CacheStore, found *findings,
+	result reconcile.Result, err error,
 ) (reconcile.Result, error) {
 	status.LogPanic(log.FromContext(ctx), err)
 	met := status.Classify(err, found.location)
 	return status.Finish(ctx, status.Ending{
-		Object: store, Location: found.location, Met: met, Gone: found.gone || met != nil, Result: result, Write: patch.Status,
+		Object: store, Location: found.location, Met: met, Gone: found.gone || met != nil, Result: result,
+		Write: patch.Status,
 		Update: func(now time.Time) ([]metav1.Condition, []status.Event) {
 			before := store.Status
 			store.Status = statusOf(store, *found, now)

@@ -19,7 +19,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 )
 
-// SetupWithManager adds the reconciler to a manager. It also reconciles the stores that woken names.
+// SetupWithManager adds the reconciler to a manager. It also reconciles the stores that woken
+// names.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager, woken queue.Enqueuer) error {
 	held := handler.EnqueueRequestsFromMapFunc(heldStore(mgr.GetCache()))
 	return builder.ControllerManagedBy(mgr).
@@ -44,7 +45,8 @@ func leaving() predicate.Predicate {
 	}
 }
 
-// heldStore maps a resource to its store, if that is being deleted and may only wait for the resource.
+// heldStore maps a resource to its store, if that is being deleted and may only wait for the
+// resource.
 func heldStore(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
 		var id resource.StoreID
@@ -55,7 +57,8 @@ func heldStore(reader client.Reader) handler.MapFunc {
 			id = resource.StoreIDOf(o.Namespace, o.Spec.StoreRef)
 		}
 		store := &v1.CacheStore{}
-		if id == resource.DefaultStore || reader.Get(ctx, id, store) != nil || store.DeletionTimestamp.IsZero() {
+		if id == resource.DefaultStore || reader.Get(ctx, id, store) != nil ||
+			store.DeletionTimestamp.IsZero() {
 			return nil
 		}
 		return []reconcile.Request{{NamespacedName: id}}

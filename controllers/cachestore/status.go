@@ -41,7 +41,8 @@ func statusOf(store *v1.CacheStore, found findings, now time.Time) v1.CacheStore
 		return next // after a start of the operator, what was found before stays
 	}
 	summarize(found).Write(&next.Conditions, store.Generation, now)
-	if found.last == nil && next.ObservedGeneration != store.Generation || found.last != nil && found.last.Err != nil {
+	if found.last == nil && next.ObservedGeneration != store.Generation || found.last != nil &&
+		found.last.Err != nil {
 		meta.RemoveStatusCondition(&next.Conditions, v1.ConditionAtRisk) // nobody knows
 	}
 	next.ObservedGeneration = store.Generation
@@ -65,15 +66,22 @@ func summarize(found findings) status.Summary {
 	case found.references.any():
 		return status.Summary{
 			Progress: status.Reconciling, Reason: v1.ReasonInUse,
-			Message: fmt.Sprintf("it is to be deleted, and %d CachePolicies and %d unfinished CacheInvalidations refer to it, for example %s: "+
-				"delete those, or wait for the purges", found.references.policies, found.references.invalidations, found.references.example),
+			Message: fmt.Sprintf(
+				"it is to be deleted, and %d CachePolicies and %d unfinished CacheInvalidations refer to it, "+
+					"for example %s: "+
+					"delete those, or wait for the purges", found.references.policies, found.references.invalidations, found.references.example),
 		}
 	case found.last == nil:
-		return status.Summary{Progress: status.Reconciling, Reason: v1.ReasonConnecting, Message: "connecting to " + found.location.Address}
+		return status.Summary{
+			Progress: status.Reconciling, Reason: v1.ReasonConnecting, Message: "connecting to " +
+				found.location.Address,
+		}
 	case found.last.Err != nil:
 		return status.SummaryOf(status.Classify(found.last.Err, found.location))
 	default:
-		return status.Summary{Ready: true, Reason: v1.ReasonConnected, Message: fmt.Sprintf("%s can be used", found.location)}
+		return status.Summary{
+			Ready: true, Reason: v1.ReasonConnected, Message: fmt.Sprintf("%s can be used", found.location),
+		}
 	}
 }
 
@@ -101,12 +109,17 @@ func show(next *v1.CacheStoreStatus, totals *stats.Totals) {
 }
 
 // warn sets AtRisk while something endangers users.
-func warn(conditions *[]metav1.Condition, warnings []registry.Warning, generation int64, now time.Time) {
+func warn(
+	conditions *[]metav1.Condition, warnings []registry.Warning, generation int64, now time.Time,
+) {
 	if len(warnings) == 0 {
 		meta.RemoveStatusCondition(conditions, v1.ConditionAtRisk)
 		return
 	}
-	v := status.Summary{Ready: true, Reason: convert.RiskReasons[warnings[0].Kind], Message: convert.WarningMessage(warnings)}
+	v := status.Summary{
+		Ready: true, Reason: convert.RiskReasons[warnings[0].Kind],
+		Message: convert.WarningMessage(warnings),
+	}
 	v.WriteAs(v1.ConditionAtRisk, conditions, generation, now)
 }
 

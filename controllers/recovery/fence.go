@@ -26,7 +26,8 @@ const fenceTimeout = time.Minute
 // Store is what a Fencer needs of a store.
 type Store interface {
 	// Serving asks no server.
-	Serving(ctx context.Context, health registry.Health, slots []registry.Slot) ([]registry.Incarnation, error)
+	Serving(ctx context.Context, health registry.Health,
+		slots []registry.Slot) ([]registry.Incarnation, error)
 	Fences(ctx context.Context, slots []registry.Slot) ([]registry.Fence, error)
 	Fence(ctx context.Context, fences []registry.Fence) error
 	MarkFenced(ctx context.Context, fences []registry.Fence) error
@@ -37,8 +38,8 @@ type Store interface {
 	InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult
 }
 
-// Fencer invalidates what an older state of a store brought back. That happens after a restart with a
-// snapshot, a failover to a replica that lagged, or a reshard.
+// Fencer invalidates what an older state of a store brought back. That happens after a restart with
+// a snapshot, a failover to a replica that lagged, or a reshard.
 type Fencer struct {
 	FencerConfig
 
@@ -69,7 +70,8 @@ type Target struct {
 	OnDataLoss v1.DataLossPolicy
 }
 
-// pass is one pass of a Fencer over a store. An error of one slot goes to broken and stops no other.
+// pass is one pass of a Fencer over a store. An error of one slot goes to broken and stops no
+// other.
 type pass struct {
 	*Fencer
 	Target
@@ -200,13 +202,16 @@ func (p *pass) retained(ctx context.Context) ([]registry.Slot, error) {
 
 // heartbeat leaves the time in one slot of each primary. A replay learns from it how far the store
 // went back.
-func (p *pass) heartbeat(ctx context.Context, slots []registry.Slot, serving []registry.Incarnation) error {
+func (p *pass) heartbeat(
+	ctx context.Context, slots []registry.Slot, serving []registry.Incarnation,
+) error {
 	if p.OnDataLoss != v1.DataLossReplay {
 		return nil
 	}
 	first := map[registry.Incarnation]registry.Slot{}
 	for i, slot := range slots {
-		if _, found := first[serving[i]]; !found && serving[i] != "" && p.known.inPlace[slot] == serving[i] {
+		if _, found := first[serving[i]]; !found && serving[i] != "" &&
+			p.known.inPlace[slot] == serving[i] {
 			first[serving[i]] = slot
 		}
 	}

@@ -55,7 +55,8 @@ const never registry.Incarnation = "never"
 // remember replaces what was known by what serves the slots now, without those whose fences are not
 // in place. Where it is not known what serves a slot, the former knowledge stays.
 func (k *knownFences) remember(
-	health registry.Health, slots []registry.Slot, serving []registry.Incarnation, broken registry.SlotErrors,
+	health registry.Health, slots []registry.Slot, serving []registry.Incarnation,
+	broken registry.SlotErrors,
 ) {
 	k.incarnations = make(map[registry.Incarnation]bool, len(health.Primaries))
 	for _, primary := range health.Primaries {

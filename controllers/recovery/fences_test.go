@@ -10,8 +10,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// At rest no fence is read. A new module is only marked, but fenced on a server that began with data. What
-// another incarnation serves is suspect.
+// At rest no fence is read. A new module is only marked, but fenced on a server that began with
+// data. What another incarnation serves is suspect.
 func TestFencesAreLookedAtWhereSomethingChanged(t *testing.T) {
 	users, posts, late := registry.Slot{Namespace: "shop", Module: "users"}, registry.Slot{Namespace: "shop", Module: "posts"},
 		registry.Slot{Namespace: "shop", Module: "late"}

@@ -21,8 +21,8 @@ import (
 // journalLen bounds the deleted invalidations that are remembered.
 const journalLen = 10_000
 
-// Journal knows the invalidations that took effect. They are recorded in CacheInvalidations, or this
-// operator has not recorded them yet, or their CacheInvalidation was deleted since it started.
+// Journal knows the invalidations that took effect. They are recorded in CacheInvalidations, or
+// this operator has not recorded them yet, or their CacheInvalidation was deleted since it started.
 type Journal struct {
 	mu       sync.Mutex
 	started  time.Time
@@ -126,7 +126,9 @@ func (j *Journal) covers(since time.Time) bool {
 }
 
 // since returns the invalidations of a store that took effect since a time, and those under way.
-func (j *Journal) since(ctx context.Context, of resource.Referrers, since time.Time) ([]effect, error) {
+func (j *Journal) since(
+	ctx context.Context, of resource.Referrers, since time.Time,
+) ([]effect, error) {
 	// Before the cache is read: one that gets recorded meanwhile is in both.
 	known := j.underWayIn(of.Store)
 	items, err := of.Invalidations(ctx)
@@ -150,7 +152,8 @@ func (j *Journal) since(ctx context.Context, of resource.Referrers, since time.T
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, invalidation := range j.deleted {
-		if resource.StoreIDOf(invalidation.Namespace, invalidation.Spec.StoreRef) == of.Store && tookEffect(invalidation, since) {
+		if resource.StoreIDOf(invalidation.Namespace, invalidation.Spec.StoreRef) == of.Store &&
+			tookEffect(invalidation, since) {
 			found = append(found, effect{CacheInvalidation: invalidation})
 		}
 	}

@@ -74,7 +74,8 @@ func TestTheJournalForgetsWhatTookEffectFirst(t *testing.T) {
 	}
 }
 
-// A purge that may have taken effect is known from before it is issued, without a gap, until there is no such purge.
+// A purge that may have taken effect is known from before it is issued, without a gap, until there
+// is no such purge.
 func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 	now := time.Now()
 	purgeWith := func(uid types.UID, change ...func(*v1.CacheInvalidation)) *v1.CacheInvalidation {

@@ -53,7 +53,8 @@ func repetitionOf(fence registry.Fence, invalidations []effect) repetition {
 // answer to that call, with the count.
 func callsAgain(invalidation effect, index int, fence registry.Fence) []registry.Invalidation {
 	call := registry.Invalidation{
-		Slot: fence.Slot, Scope: convert.Scope(invalidation.Spec.Targets[index]), Mode: convert.Mode(invalidation.Spec),
+		Slot: fence.Slot, Scope: convert.Scope(invalidation.Spec.Targets[index]),
+		Mode:      convert.Mode(invalidation.Spec),
 		RequestID: replayRequest(fence, invalidation.CacheInvalidation, index),
 	}
 	if !invalidation.underWay {

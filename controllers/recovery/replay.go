@@ -30,8 +30,8 @@ const (
 )
 
 // replay repeats the invalidations that took effect since the state that came back was current. It
-// invalidates the whole module if the journal does not cover that time, the policy is another one, or
-// there are too many to repeat.
+// invalidates the whole module if the journal does not cover that time, the policy is another one,
+// or there are too many to repeat.
 func (p *pass) replay(ctx context.Context, open []registry.Fence) error {
 	since, err := p.lastHeartbeat(ctx, open)
 	if err != nil {
@@ -91,9 +91,11 @@ func (p *pass) lastHeartbeat(ctx context.Context, open []registry.Fence) (time.T
 	return oldest, nil
 }
 
-// splitByPolicy separates the modules where the store has the policy that was in force. The others have
-// another policy, so that a revision may be missing, or none.
-func (p *pass) splitByPolicy(ctx context.Context, open []registry.Fence) (same, other []registry.Fence, err error) {
+// splitByPolicy separates the modules where the store has the policy that was in force. The others
+// have another policy, so that a revision may be missing, or none.
+func (p *pass) splitByPolicy(
+	ctx context.Context, open []registry.Fence,
+) (same, other []registry.Fence, err error) {
 	applied := map[registry.Slot]string{}
 	for _, policy := range resource.InForce(p.policies) {
 		applied[convert.Slot(policy)] = policy.Status.AppliedHash

@@ -82,7 +82,8 @@ func (s *replayedStore) Fence(_ context.Context, fences []registry.Fence) error 
 // targets of each purge of replayOf.
 const targets = 100
 
-// replayOf is a loss of a store with so many modules, after purges of so many users that took effect since.
+// replayOf is a loss of a store with so many modules, after purges of so many users that took
+// effect since.
 func replayOf(t *testing.T, modules, users int) (fencer *Fencer, store *replayedStore, policies []v1.CachePolicy, open []registry.Fence) {
 	t.Helper()
 	store = &replayedStore{
@@ -139,7 +140,8 @@ func TestAReplayTakesFewRoundTrips(t *testing.T) {
 	}
 }
 
-// What is done stays done: a replay that is cut off goes on with the rest, and a broken module holds up no other.
+// What is done stays done: a replay that is cut off goes on with the rest, and a broken module
+// holds up no other.
 func TestAReplayGoesOnWhereItEnded(t *testing.T) {
 	const modules, users = 20, 200
 	fencer, store, policies, open := replayOf(t, modules, users)
@@ -164,7 +166,8 @@ func TestAReplayGoesOnWhereItEnded(t *testing.T) {
 	}
 }
 
-// Where purges are too many, modules are invalidated, which is quick: a loss is over within its time in any case.
+// Where purges are too many, modules are invalidated, which is quick: a loss is over within its
+// time in any case.
 func TestAReplayOfTooMuchInvalidates(t *testing.T) {
 	for _, test := range []struct {
 		name           string
@@ -193,7 +196,8 @@ func TestAReplayOfTooMuchInvalidates(t *testing.T) {
 	}
 }
 
-// Purges are replayed from some time before the last sign of life on, so that is what must be known.
+// Purges are replayed from some time before the last sign of life on, so that is what must be
+// known.
 func TestAReplayIsHeldAgainstItsMargin(t *testing.T) {
 	for _, test := range []struct {
 		name     string

@@ -54,7 +54,10 @@ func (d *declaredStore) declare(store *v1.CacheStore) (changed bool) {
 	defer d.mu.Unlock()
 	changed = d.now.store == nil || d.now.version != VersionOf(store)
 	store = store.DeepCopy()
-	d.now = declaration{location: status.LocationOf(store), version: VersionOf(store), origin: originOf(store), store: store}
+	d.now = declaration{
+		location: status.LocationOf(store), version: VersionOf(store), origin: originOf(store),
+		store: store,
+	}
 	return changed
 }
 
@@ -66,7 +69,9 @@ func (d *declaredStore) declaration() declaration {
 
 func (d *declaredStore) onDataLoss() v1.DataLossPolicy { return d.declaration().store.Spec.OnDataLoss }
 
-func (d *declaredStore) connect(ctx context.Context, declared declaration, former *link) (*link, error) {
+func (d *declaredStore) connect(
+	ctx context.Context, declared declaration, former *link,
+) (*link, error) {
 	store, stays := declared.store, former.serves(declared)
 	if !store.DeletionTimestamp.IsZero() && stays {
 		// It only waits for its last policies to be withdrawn. Its Secrets may be gone already.

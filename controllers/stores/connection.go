@@ -61,7 +61,8 @@ type connection struct {
 	link     *link           // nil: not connected
 	modules  *calls.ModuleCache
 	renewed  time.Time // when the link was last held against the declaration
-	refusal  error     // why the store could not be connected as declared, when last known; nil: it could
+	// why the store could not be connected as declared, when last known; nil: it could
+	refusal error
 }
 
 // at names the store in messages.
@@ -71,9 +72,9 @@ func (c *connection) at() status.Location {
 	return c.location
 }
 
-// renew compares the link with the declaration where that is due. It is due if there is no link, the store
-// was declared otherwise, some time passed, or isSettled denies the declared version. renew returns
-// that version. Without an error there is a link that was made for it.
+// renew compares the link with the declaration where that is due. It is due if there is no link,
+// the store was declared otherwise, some time passed, or isSettled denies the declared version.
+// renew returns that version. Without an error there is a link that was made for it.
 func (c *connection) renew(ctx context.Context, isSettled func(Version) bool) (Version, error) {
 	declared := c.connector.declaration()
 	former, due := c.renewalDue(declared)
@@ -97,7 +98,8 @@ func (c *connection) renew(ctx context.Context, isSettled func(Version) bool) (V
 func (c *connection) renewalDue(declared declaration) (former *link, due bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.link, !c.link.serves(declared) || c.location != declared.location || c.clock.Since(c.renewed) >= c.renewInterval
+	return c.link, !c.link.serves(declared) || c.location != declared.location ||
+		c.clock.Since(c.renewed) >= c.renewInterval
 }
 
 // refused decides what becomes of the link when it could not be held against its declaration; nil:

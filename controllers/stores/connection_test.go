@@ -27,8 +27,8 @@ import (
 
 var errAway = errors.New("the API server is away")
 
-// declared is a CacheStore whose declaration, Secrets and API server a test changes, with its monitor. It remembers what each
-// connection was made for.
+// declared is a CacheStore whose declaration, Secrets and API server a test changes, with its
+// monitor. It remembers what each connection was made for.
 type declared struct {
 	*declaredStore
 
@@ -97,7 +97,8 @@ func (d *declared) recreate() {
 	})
 }
 
-// look takes a look of the monitor. It returns the message of its error, or where the connection leads that serves then.
+// look takes a look of the monitor. It returns the message of its error, or where the connection
+// leads that serves then.
 func (d *declared) look(ctx context.Context) string {
 	_ = d.monitor.Probe(ctx)
 	session := d.monitor.Open()
@@ -177,8 +178,8 @@ func TestAMissingSecretIsToldWhileTheAPIServerFails(t *testing.T) {
 	}
 }
 
-// A CacheStore, its Secrets and the API server may change in any order. Anyone who opens the store gets a
-// connection that was made for what is declared then, or none.
+// A CacheStore, its Secrets and the API server may change in any order. Anyone who opens the store
+// gets a connection that was made for what is declared then, or none.
 func TestNoConnectionServesAnotherDeclaration(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := newDeclared(t, storeWithSecret("auth"), "auth")

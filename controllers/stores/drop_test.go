@@ -26,7 +26,8 @@ func (s hangingStore) Check(ctx context.Context) (registry.Health, error) {
 	return s.ScriptedStore.Check(ctx)
 }
 
-// A server that hangs delays no deletion, and what a look finds that was under way leaves no series behind.
+// A server that hangs delays no deletion, and what a look finds that was under way leaves no series
+// behind.
 func TestADroppedStoreLeavesNoSeries(t *testing.T) {
 	store := hangingStore{&controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, make(chan struct{}), make(chan struct{})}
 	monitor, _ := monitorOf(t, store.ScriptedStore, true)

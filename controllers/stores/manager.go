@@ -23,8 +23,9 @@ import (
 type Manager struct {
 	deps Deps
 
-	mu       sync.Mutex
-	running  context.Context // nil: not started //nolint:containedctx // monitors come and go while it lasts
+	mu sync.Mutex
+	// nil: not started //nolint:containedctx // monitors come and go while it lasts
+	running  context.Context
 	monitors map[resource.StoreID]*watched
 	done     sync.WaitGroup
 }
@@ -74,9 +75,11 @@ func (m *Manager) Open(ctx context.Context, id resource.StoreID) *Session {
 	return w.monitor.Open()
 }
 
-// checkCurrent fails if a CacheStore has changed since its monitor heard of it. Nothing may be done any
-// more in a Redis that it does not name now.
-func (m *Manager) checkCurrent(ctx context.Context, id resource.StoreID, declared *declaredStore) error {
+// checkCurrent fails if a CacheStore has changed since its monitor heard of it. Nothing may be done
+// any more in a Redis that it does not name now.
+func (m *Manager) checkCurrent(
+	ctx context.Context, id resource.StoreID, declared *declaredStore,
+) error {
 	if declared == nil {
 		return nil
 	}
@@ -87,7 +90,8 @@ func (m *Manager) checkCurrent(ctx context.Context, id resource.StoreID, declare
 	switch {
 	case declared.declaration().version == VersionOf(store):
 		return nil
-	case !store.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(store, v1.CacheStoreFinalizer):
+	case !store.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(store,
+		v1.CacheStoreFinalizer):
 		return status.ErrStoreNotFound // others hold it, its monitor does not follow it any more
 	default:
 		return status.ErrStorePending
@@ -119,15 +123,17 @@ func readError(id resource.StoreID, err error) error {
 }
 
 // Give adds a store that is there for as long as the operator runs.
-func (m *Manager) Give(id resource.StoreID, store calls.Store, address string, loss v1.DataLossPolicy) *Monitor {
+func (m *Manager) Give(
+	id resource.StoreID, store calls.Store, address string, loss v1.DataLossPolicy,
+) *Monitor {
 	given := givenStore{store: store, location: status.Location{ID: id, Address: address}, loss: loss}
 	w := &watched{monitor: newMonitor(id, given, m.deps)}
 	m.add(id, w)
 	return w.monitor
 }
 
-// Follow makes the monitor of a CacheStore follow what the resource says now. It returns the result of
-// the last probe, nil before the first one, and the name of the store in messages.
+// Follow makes the monitor of a CacheStore follow what the resource says now. It returns the result
+// of the last probe, nil before the first one, and the name of the store in messages.
 func (m *Manager) Follow(store *v1.CacheStore) (*ProbeResult, status.Location) {
 	return m.declare(store).Report()
 }

@@ -23,7 +23,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/status"
 )
 
-// declaredStores are stores among which one CacheStore is declared, that was looked at and found well.
+// declaredStores are stores among which one CacheStore is declared, that was looked at and found
+// well.
 func declaredStores(t *testing.T, resources client.WithWatch, store *v1.CacheStore) (*Manager, *Monitor) {
 	t.Helper()
 	stores := NewManager(Deps{
@@ -134,7 +135,8 @@ func TestAConnectionOutlivesTheAPIServerOnlyAsDeclared(t *testing.T) {
 	}
 }
 
-// A store that is to be deleted keeps its connection without Secrets, unless it was declared otherwise before.
+// A store that is to be deleted keeps its connection without Secrets, unless it was declared
+// otherwise before.
 func TestADeletedStoreKeepsItsOwnConnection(t *testing.T) {
 	store := controllertest.MadeStore("a", "127.0.0.1:1")
 	store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "auth"}

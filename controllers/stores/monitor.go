@@ -28,8 +28,8 @@ const (
 )
 
 // Monitor does for all resources of a store what has to be done once for the store. It probes the
-// store at intervals that grow while it is down. Where this replica leads and the store can be used,
-// each probe is followed by three steps: fencing, comparing policies, and reading statistics.
+// store at intervals that grow while it is down. Where this replica leads and the store can be
+// used, each probe is followed by three steps: fencing, comparing policies, and reading statistics.
 type Monitor struct {
 	Deps
 
@@ -58,7 +58,9 @@ func newMonitor(id resource.StoreID, c connector, deps Deps) *Monitor {
 		Deps: deps, id: id, series: deps.Metrics.ForStore(id),
 		wakeup: make(chan struct{}, 1), lastLogged: map[string]string{},
 		// Those that refer to a CacheStore may have been turned away before there was one.
-		state: &state{clock: deps.Clock, wakeOnFirstProbe: id != resource.DefaultStore, waiting: map[waiter]struct{}{}},
+		state: &state{
+			clock: deps.Clock, wakeOnFirstProbe: id != resource.DefaultStore, waiting: map[waiter]struct{}{},
+		},
 		waker: waker{Referrers: refer, Set: deps.Queues, Log: deps.Log},
 		fencer: &recovery.Fencer{FencerConfig: recovery.FencerConfig{
 			Referrers: refer, Journal: deps.Journal, Events: deps.Events, Clock: deps.Clock, Log: deps.Log,
@@ -112,7 +114,8 @@ func (m *Monitor) run(ctx context.Context) {
 
 func (m *Monitor) newBackoff() wait.Backoff {
 	return wait.Backoff{
-		Duration: min(time.Second, m.Interval), Factor: 2, Steps: 100, Cap: max(maxCheckInterval, m.Interval),
+		Duration: min(time.Second, m.Interval), Factor: 2, Steps: 100, Cap: max(maxCheckInterval,
+			m.Interval),
 	}
 }
 

@@ -159,7 +159,8 @@ func TestMonitorLogsTransitionsOnly(t *testing.T) {
 	}
 }
 
-// No resource stands for the operator's own Redis: what endangers its users is told by a metric and in the log.
+// No resource stands for the operator's own Redis: what endangers its users is told by a metric and
+// in the log.
 func TestMonitorTellsWhatPutsTheStoreAtRisk(t *testing.T) {
 	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{}, true)
 	var lines []string
@@ -224,7 +225,8 @@ func risksIn(t *testing.T, series *metrics.Metrics) map[string]bool {
 	return risks
 }
 
-// The store is probed at growing intervals while it is down, and resources are woken when it is back.
+// The store is probed at growing intervals while it is down, and resources are woken when it is
+// back.
 func TestMonitorBacksOffAndRecovers(t *testing.T) {
 	store := &controllertest.ScriptedStore{}
 	store.Answer(registry.Health{}, controllertest.ErrDown)

@@ -82,7 +82,8 @@ func (m *Monitor) Ready(*http.Request) error {
 	return nil
 }
 
-// Report returns the last result, nil before the first probe, and the name of the store in messages.
+// Report returns the last result, nil before the first probe, and the name of the store in
+// messages.
 func (m *Monitor) Report() (*ProbeResult, status.Location) {
 	last := m.state.result()
 	if last != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Wherever a monitor panics, its store is marked and probed at growing intervals. It can be used again as
-// soon as a whole probe went well.
+// Wherever a monitor panics, its store is marked and probed at growing intervals. It can be used
+// again as soon as a whole probe went well.
 func TestAPanicInAMonitorMarksItsStore(t *testing.T) {
 	for _, call := range []string{"Check", "Install", "Writable", "Serving", "PolicyHashes", "StatsOf", "AddAllModules"} {
 		t.Run(call, func(t *testing.T) {

@@ -58,7 +58,9 @@ func (p *prober) probe(ctx context.Context, isSettled func(Version) bool) (Probe
 	return ProbeResult{Version: version, Err: err, Health: health}, l
 }
 
-func (p *prober) connect(ctx context.Context, isSettled func(Version) bool) (Version, *link, error) {
+func (p *prober) connect(
+	ctx context.Context, isSettled func(Version) bool,
+) (Version, *link, error) {
 	for {
 		version, err := p.connection.renew(ctx, isSettled)
 		if err != nil {

@@ -27,7 +27,8 @@ func (m *Monitor) record(result ProbeResult) (concernsAll bool) {
 		m.recordRisks(at, t.before.Health.Warnings(), result.Health.Warnings())
 	}
 	if t.restored {
-		m.Log.Info("Redis can be used", "at", at.Address, "version", result.Health.Version, "runIDs", result.Health.RunIDs)
+		m.Log.Info("Redis can be used", "at", at.Address, "version", result.Health.Version, "runIDs",
+			result.Health.RunIDs)
 	}
 	return t.concernsAll
 }
@@ -57,8 +58,8 @@ func (m *Monitor) recordPanic(ctx context.Context, err error) {
 	}
 }
 
-// wake wakes those who wait for a probe and, if they are concerned, all that refer to the store, and
-// its CacheStore.
+// wake wakes those who wait for a probe and, if they are concerned, all that refer to the store,
+// and its CacheStore.
 func (m *Monitor) wake(ctx context.Context, all, store bool) {
 	if all {
 		m.waker.wakeAll(ctx)

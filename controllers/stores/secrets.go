@@ -35,12 +35,15 @@ type secretReader struct {
 }
 
 // read returns the data of a Secret. It must have all the keys.
-func (r *secretReader) read(ctx context.Context, ref *v1.SecretReference, keys ...string) (map[string][]byte, error) {
+func (r *secretReader) read(
+	ctx context.Context, ref *v1.SecretReference, keys ...string,
+) (map[string][]byte, error) {
 	secret := &corev1.Secret{}
 	err := r.live.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: ref.Name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("%w: there is no Secret %s in namespace %s", status.ErrStoreSecret, ref.Name, r.namespace)
+		return nil, fmt.Errorf("%w: there is no Secret %s in namespace %s", status.ErrStoreSecret,
+			ref.Name, r.namespace)
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("%w: the operator may not read Secret %s of namespace %s: check its roles",
 			status.ErrStoreSecret, ref.Name, r.namespace)
@@ -58,7 +61,9 @@ func (r *secretReader) read(ctx context.Context, ref *v1.SecretReference, keys .
 
 // connectionOf reads the Secrets that a CacheStore names and says how to connect to it.
 // status.ErrStoreSecret: one of them is missing or cannot be used.
-func connectionOf(ctx context.Context, spec *v1.CacheStoreSpec, secrets *secretReader) (registry.Connection, error) {
+func connectionOf(
+	ctx context.Context, spec *v1.CacheStoreSpec, secrets *secretReader,
+) (registry.Connection, error) {
 	c := registry.Connection{
 		MasterName: spec.MasterName, Cluster: spec.Mode == v1.StoreCluster, DB: int(spec.DB),
 	}
@@ -70,7 +75,8 @@ func connectionOf(ctx context.Context, spec *v1.CacheStoreSpec, secrets *secretR
 	if err != nil {
 		return c, err
 	}
-	c.SentinelUsername, c.SentinelPassword, err = credentialsOf(ctx, spec.SentinelCredentialsSecretRef, secrets)
+	c.SentinelUsername, c.SentinelPassword, err = credentialsOf(ctx, spec.SentinelCredentialsSecretRef,
+		secrets)
 	if err != nil {
 		return c, err
 	}
@@ -108,7 +114,8 @@ func tlsOf(ctx context.Context, spec *v1.StoreTLS, secrets *secretReader) (*tls.
 			return nil, err
 		}
 	}
-	config, err := registry.NewTLS(authorities[authoritiesKey], own[certificateKey], own[privateKeyKey], spec.ServerName)
+	config, err := registry.NewTLS(authorities[authoritiesKey], own[certificateKey],
+		own[privateKeyKey], spec.ServerName)
 	if err != nil {
 		return nil, fmt.Errorf("%w: of spec.tls, %w", status.ErrStoreSecret, err)
 	}

@@ -92,7 +92,8 @@ func TestWhatIsNotTheStoresFaultRaisesNoDoubt(t *testing.T) {
 	}
 }
 
-// What a look does not find raises no doubt again at once, or others would be turned away all the time.
+// What a look does not find raises no doubt again at once, or others would be turned away all the
+// time.
 func TestAStoreThatWasJustFoundWellIsTrusted(t *testing.T) {
 	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
 	if err := monitor.Probe(t.Context()); err != nil {
@@ -110,7 +111,8 @@ func TestAStoreThatWasJustFoundWellIsTrusted(t *testing.T) {
 	}
 }
 
-// Who was turned away while the store was in doubt, or before it was looked at, waits for the look and no longer.
+// Who was turned away while the store was in doubt, or before it was looked at, waits for the look
+// and no longer.
 func TestWhoWasTurnedAwayIsWokenByTheLook(t *testing.T) {
 	monitor, woken := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
 	clock := monitor.Clock.(*clocktesting.FakeClock)

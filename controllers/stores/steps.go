@@ -27,7 +27,8 @@ func (m *Monitor) runSteps(ctx context.Context, store calls.Store, health regist
 // runFencer comes first: nothing may be read or woken while an older state is live.
 func (m *Monitor) runFencer(ctx context.Context, store calls.Store, health registry.Health) {
 	m.logOnce(ctx, notFenced, m.fencer.Fence(ctx, recovery.Target{
-		Store: store, Location: m.connection.at(), Health: health, OnDataLoss: m.connection.connector.onDataLoss(),
+		Store: store, Location: m.connection.at(), Health: health,
+		OnDataLoss: m.connection.connector.onDataLoss(),
 	}))
 }
 
@@ -36,8 +37,8 @@ func (m *Monitor) runOthers(ctx context.Context, store calls.Store) {
 	m.logOnce(ctx, notCollected, m.collector.Collect(ctx, store))
 }
 
-// logOnce logs a failure of a step, unless it is the one that was logged last: an ACL may forbid one
-// namespace for weeks.
+// logOnce logs a failure of a step, unless it is the one that was logged last: an ACL may forbid
+// one namespace for weeks.
 func (m *Monitor) logOnce(ctx context.Context, step string, err error) {
 	text := ""
 	if err != nil {

@@ -57,7 +57,8 @@ func TestNodeAndGoShareEntries(t *testing.T) {
 	}
 }
 
-// keys are a shared entry, a user's, and two of bytes that are no text and have a meaning in a path or in Redis.
+// keys are a shared entry, a user's, and two of bytes that are no text and have a meaning in a path
+// or in Redis.
 func keys() []registry.Key {
 	var all []byte
 	for b := range 256 {

@@ -30,7 +30,8 @@ func prepareNode(t *testing.T) {
 	}
 }
 
-// installPackages looks for the file that npm writes last, and so repeats an installation that was cut off.
+// installPackages looks for the file that npm writes last, and so repeats an installation that was
+// cut off.
 var installPackages = sync.OnceValue(func() error {
 	if _, err := os.Stat("node_modules/.package-lock.json"); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -27,7 +27,8 @@ func pathOf(key registry.Key) string {
 	return "/" + key.Module + "/" + key.Operation + "/" + strings.ReplaceAll(url.QueryEscape(key.ID), "+", "%20")
 }
 
-// world is a Redis with the library, a source that the test controls, and the Node program between them.
+// world is a Redis with the library, a source that the test controls, and the Node program between
+// them.
 type world struct {
 	server   *redistest.Server
 	registry *registry.Registry
@@ -132,8 +133,8 @@ func (w *world) get(t *testing.T, key registry.Key) reply {
 	return w.request(t, http.MethodGet, pathOf(key), key.User)
 }
 
-// beginLoad has Node read an entry that it must load, and returns when the source was asked. finish lets the source
-// answer and returns the answer of Node.
+// beginLoad has Node read an entry that it must load, and returns when the source was asked. finish
+// lets the source answer and returns the answer of Node.
 func (w *world) beginLoad(t *testing.T, key registry.Key) (finish func() reply) {
 	t.Helper()
 	loading, goOn := w.source.hold()

@@ -42,7 +42,8 @@ var errNoSuchUser = fmt.Errorf("no such user: %w", cache.ErrNotFound)
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "where to listen")
-	latency := flag.Duration("source-latency", 20*time.Millisecond, "how long the source takes to answer")
+	latency := flag.Duration("source-latency", 20*time.Millisecond,
+		"how long the source takes to answer")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -109,21 +110,24 @@ func (s *service) routes() http.Handler {
 
 func (s *service) getByID(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	user, err := cache.Fetch(r.Context(), s.cache, cache.Key{Module: moduleUsers, Operation: "getById", Params: id},
+	user, err := cache.Fetch(r.Context(), s.cache,
+		cache.Key{Module: moduleUsers, Operation: "getById", Params: id},
 		func(ctx context.Context) (User, error) { return s.source.byID(ctx, id) })
 	answer(w, user, err)
 }
 
 func (s *service) list(w http.ResponseWriter, r *http.Request) {
 	page, _ := strconv.Atoi(r.URL.Query().Get("page"))
-	users, err := cache.Fetch(r.Context(), s.cache, cache.Key{Module: moduleUsers, Operation: "list", Params: page},
+	users, err := cache.Fetch(r.Context(), s.cache,
+		cache.Key{Module: moduleUsers, Operation: "list", Params: page},
 		func(ctx context.Context) ([]User, error) { return s.source.page(ctx, page) })
 	answer(w, users, err)
 }
 
 func (s *service) profile(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get("X-User")
-	user, err := cache.Fetch(r.Context(), s.cache, cache.Key{Module: moduleAuth, Operation: "profile", User: id},
+	user, err := cache.Fetch(r.Context(), s.cache,
+		cache.Key{Module: moduleAuth, Operation: "profile", User: id},
 		func(ctx context.Context) (User, error) { return s.source.byID(ctx, id) })
 	answer(w, user, err)
 }

@@ -23,8 +23,8 @@ func call(t *testing.T, handler http.Handler, method, path, user string) (status
 	return recorder.Code, recorder.Body.String()
 }
 
-// With the cache in memory, what is read twice reaches the source once. The next reader sees a change,
-// wherever the old name was cached.
+// With the cache in memory, what is read twice reaches the source once. The next reader sees a
+// change, wherever the old name was cached.
 func TestAChangeIsSeenByTheNextReader(t *testing.T) {
 	s := &service{cache: cachetest.New(cachetest.WithDefaultTTL(cachetest.DefaultTTL)), source: newSource(0, 50)}
 	routes := s.routes()

@@ -26,7 +26,8 @@ const storyDeadline = 5 * time.Minute
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	log.SetLogger(logr.Discard()) // without a logger, controller-runtime prints a trace after half a minute
+	// without a logger, controller-runtime prints a trace after half a minute
+	log.SetLogger(logr.Discard())
 	if err := run(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "\nThe demo failed: %v\n", err)
 		os.Exit(1)

@@ -132,7 +132,9 @@ func (s *stage) startOperator(ctx context.Context) error {
 		"--stats-interval=2s", "--store-check-interval=1s"); err != nil {
 		return err
 	}
-	return eventually(ctx, "the operator to be ready", func() error { return get(ctx, s.operatorURL+"/readyz", nil) })
+	return eventually(ctx, "the operator to be ready", func() error {
+		return get(ctx, s.operatorURL+"/readyz", nil)
+	})
 }
 
 func (s *stage) startApp(ctx context.Context) error {
@@ -144,7 +146,9 @@ func (s *stage) startApp(ctx context.Context) error {
 	if err := s.start("app", "--addr="+addr); err != nil {
 		return err
 	}
-	return eventually(ctx, "the application to listen", func() error { return get(ctx, s.appURL+"/queries", nil) })
+	return eventually(ctx, "the application to listen", func() error {
+		return get(ctx, s.appURL+"/queries", nil)
+	})
 }
 
 // start runs a compiled program, with its log in a file.

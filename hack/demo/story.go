@@ -90,7 +90,8 @@ func (s *stage) readThrough(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := s.wantQueries(ctx, shownUsers, fmt.Sprintf("%d users, first time", shownUsers), readAll); err != nil {
+	if err := s.wantQueries(ctx, shownUsers, fmt.Sprintf("%d users, first time", shownUsers),
+		readAll); err != nil {
 		return err
 	}
 	return s.wantQueries(ctx, 0, "the same users again", readAll)
@@ -201,7 +202,8 @@ spec:
 		return fmt.Errorf("%d keys of the namespace before, %d after", before, after)
 	}
 	say("  ✓ 1 key of user-2 went, %d keys of the namespace stayed", after)
-	if err := s.wantQueries(ctx, 1, "user-2 looks at the profile", func() error { return s.readProfile(ctx, "user-2") }); err != nil {
+	if err := s.wantQueries(ctx, 1, "user-2 looks at the profile",
+		func() error { return s.readProfile(ctx, "user-2") }); err != nil {
 		return err
 	}
 	return s.wantQueries(ctx, 0, "user-1 and user-3 look at theirs", func() error {
@@ -233,7 +235,8 @@ func (s *stage) purge(ctx context.Context, manifest string) (string, error) {
 		return "", fmt.Errorf("%w: %s", err, output)
 	}
 	name := strings.TrimSpace(output)
-	return name, s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Complete", name, "--timeout=60s")
+	return name, s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Complete", name,
+		"--timeout=60s")
 }
 
 func (s *stage) purgeLargeModule(ctx context.Context) error {
@@ -269,7 +272,10 @@ spec:
 	if err := s.kubectl(ctx, "get", "-n", namespace, name, "-o", "wide"); err != nil {
 		return err
 	}
-	for field, want := range map[string]string{".status.keysInvalidated": strconv.Itoa(largeKeys), ".status.keysReclaimed": strconv.Itoa(largeKeys)} {
+	for field, want := range map[string]string{
+		".status.keysInvalidated": strconv.Itoa(largeKeys),
+		".status.keysReclaimed":   strconv.Itoa(largeKeys),
+	} {
 		if got, err := s.field(ctx, name, field); err != nil || got != want {
 			return fmt.Errorf("%s is %q, want %s (%w)", field, got, want, err)
 		}
@@ -322,8 +328,10 @@ func (s *stage) killRedis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	say("  ✓ no request failed; the slowest took %s, of which the source takes 20ms", slowest.Round(time.Millisecond))
-	return s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Ready=false", "cachepolicy/users", "--timeout=60s")
+	say("  ✓ no request failed; the slowest took %s, of which the source takes 20ms",
+		slowest.Round(time.Millisecond))
+	return s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Ready=false", "cachepolicy/users",
+		"--timeout=60s")
 }
 
 func (s *stage) restartRedis(ctx context.Context) error {
@@ -336,7 +344,8 @@ func (s *stage) restartRedis(ctx context.Context) error {
 		}
 	}
 	say("  ✓ all policies are back %s after Redis", time.Since(began).Round(100*time.Millisecond))
-	if err := s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Ready", "cachepolicy", "--all", "--timeout=60s"); err != nil {
+	if err := s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Ready", "cachepolicy", "--all",
+		"--timeout=60s"); err != nil {
 		return err
 	}
 	err := eventually(ctx, "the application to use the cache again", func() error {

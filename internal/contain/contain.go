@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package contain turns panics into errors. So neither the reply of one peer nor the content of one object can end a
-// process that serves others.
+// Package contain turns panics into errors. So neither the reply of one peer nor the content of one
+// object can end a process that serves others.
 package contain
 
 import (
@@ -25,7 +25,8 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return "handling it failed: " + e.reason }
 
-// Panic turns a panic of the function that defers it into *err, which then wraps meaning and an *Error. Defer it directly:
+// Panic turns a panic of the function that defers it into *err, which then wraps meaning and an
+// *Error. Defer it directly:
 // it has no effect when a deferred function calls it.
 func Panic(err *error, meaning error) { //nolint:gocritic // a deferred call can change the result only by its address
 	value := recover()
@@ -35,7 +36,8 @@ func Panic(err *error, meaning error) { //nolint:gocritic // a deferred call can
 	*err = fmt.Errorf("%w: %w", meaning, &Error{Stack: stack(), reason: reasonOf(value)})
 }
 
-// reasonOf returns a text without foreign bytes: the message of the Go runtime, or the type of any other value.
+// reasonOf returns a text without foreign bytes: the message of the Go runtime, or the type of any
+// other value.
 func reasonOf(value any) string {
 	if failure, ok := value.(runtime.Error); ok {
 		return failure.Error()

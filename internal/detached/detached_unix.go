@@ -8,7 +8,8 @@ package detached
 
 import "syscall"
 
-// Attributes keep a Ctrl-C in the terminal from the process, so that it outlives the orderly end of its parent.
+// Attributes keep a Ctrl-C in the terminal from the process, so that it outlives the orderly end of
+// its parent.
 func Attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubetest runs a real Kubernetes control plane, etcd and kube-apiserver, for tests and for the demo.
+// Package kubetest runs a real Kubernetes control plane, etcd and kube-apiserver, for tests and for
+// the demo.
 package kubetest
 
 import (
@@ -13,8 +14,9 @@ import (
 	"strings"
 )
 
-var errNoModule = errors.New("this is not run inside the cachewright repository: there is no hack/control-plane.sh " +
-	"in the working directory or above")
+var errNoModule = errors.New(
+	"this is not run inside the cachewright repository: there is no hack/control-plane.sh " +
+		"in the working directory or above")
 
 // AssetsDir returns the absolute path of a directory with kube-apiserver, etcd and kubectl. It is
 // KUBEBUILDER_ASSETS if that is set and complete. Otherwise hack/control-plane.sh finds, downloads

@@ -18,7 +18,11 @@ const processTimeout = 2 * time.Minute
 
 // WithoutCRDs starts the API server without the CRDs of this repository, for callers that install
 // them.
-func WithoutCRDs(e *envtest.Environment) { e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false }
+func WithoutCRDs(
+	e *envtest.Environment,
+) {
+	e.CRDDirectoryPaths, e.ErrorIfCRDPathMissing = nil, false
+}
 
 // Start runs etcd and kube-apiserver on free loopback ports, with the CRDs of this repository.
 // Config of the environment connects as administrator. KubeConfig does the same for kubectl, whose
@@ -44,7 +48,8 @@ func Start(configure ...func(*envtest.Environment)) (*envtest.Environment, error
 		change(environment)
 	}
 	if _, err := environment.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the control plane of %s: %w", assets, err), environment.Stop())
+		return nil, errors.Join(fmt.Errorf("starting the control plane of %s: %w", assets, err),
+			environment.Stop())
 	}
 	return environment, nil
 }

@@ -30,7 +30,9 @@ type Hanging struct {
 }
 
 // NewHanging creates the namespace and count stores in it. The caller closes it.
-func NewHanging(ctx context.Context, k8s client.Client, namespace string, count int) (*Hanging, error) {
+func NewHanging(
+	ctx context.Context, k8s client.Client, namespace string, count int,
+) (*Hanging, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

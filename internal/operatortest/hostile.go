@@ -61,7 +61,9 @@ func NewHostiles(ctx context.Context, k8s client.Client, namespace string) (*Hos
 
 // Learn returns the calls that the operator makes to well-behaved servers of each role, from the
 // creation of resources to their deletion.
-func (h *Hostiles) Learn(ctx context.Context, upstream string) (map[redistest.Role][]string, error) {
+func (h *Hostiles) Learn(
+	ctx context.Context, upstream string,
+) (map[redistest.Role][]string, error) {
 	faults := map[redistest.Role][]redistest.Fault{}
 	for _, role := range redistest.Roles() {
 		faults[role] = []redistest.Fault{{}}
@@ -86,24 +88,29 @@ func (h *Hostiles) Learn(ctx context.Context, upstream string) (map[redistest.Ro
 // allWell returns an error unless policies are Ready, with figures, and purges are Complete.
 func (h *Hostiles) allWell(ctx context.Context) error {
 	policies, purges := &v1.CachePolicyList{}, &v1.CacheInvalidationList{}
-	err := errors.Join(h.k8s.List(ctx, policies, client.InNamespace(h.namespace)), h.k8s.List(ctx, purges, client.InNamespace(h.namespace)))
+	err := errors.Join(h.k8s.List(ctx, policies, client.InNamespace(h.namespace)),
+		h.k8s.List(ctx, purges, client.InNamespace(h.namespace)))
 	for i := range policies.Items {
 		if status := policies.Items[i].Status; status.AppliedHash == "" || status.Stats == nil {
-			err = errors.Join(err, fmt.Errorf("CachePolicy %s: %v", policies.Items[i].Name, status.Conditions))
+			err = errors.Join(err, fmt.Errorf("CachePolicy %s: %v", policies.Items[i].Name,
+				status.Conditions))
 		}
 	}
 	for i := range purges.Items {
 		if status := purges.Items[i].Status; status.State != v1.StateComplete {
-			err = errors.Join(err, fmt.Errorf("CacheInvalidation %s: %v", purges.Items[i].Name, status.Conditions))
+			err = errors.Join(err, fmt.Errorf("CacheInvalidation %s: %v", purges.Items[i].Name,
+				status.Conditions))
 		}
 	}
 	return err
 }
 
 // Add starts hostile servers in front of the Redis at upstream: one for each role and each way to
-// misbehave. If these are more than limit, it starts only about that many. Each begins to misbehave in
-// a different call.
-func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, limit int) error {
+// misbehave. If these are more than limit, it starts only about that many. Each begins to misbehave
+// in a different call.
+func (h *Hostiles) Add(
+	ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, limit int,
+) error {
 	var all []*hostile
 	for _, role := range redistest.Roles() {
 		for _, faults := range byWay(faults[role]) {
@@ -128,7 +135,9 @@ func (h *Hostiles) Add(ctx context.Context, upstream string, faults map[redistes
 func byWay(faults []redistest.Fault) [][]redistest.Fault {
 	var groups [][]redistest.Fault
 	for _, fault := range faults {
-		at := slices.IndexFunc(groups, func(group []redistest.Fault) bool { return group[0].Way.Name == fault.Way.Name })
+		at := slices.IndexFunc(groups, func(group []redistest.Fault) bool {
+			return group[0].Way.Name == fault.Way.Name
+		})
 		if at < 0 {
 			groups = append(groups, []redistest.Fault{fault})
 			continue
@@ -148,7 +157,8 @@ func (h *Hostiles) Rotate(ctx context.Context) error {
 		server.Misbehave(server.fault())
 		policy := h.policy(server)
 		patch := fmt.Appendf(nil, `{"spec":{"defaultTTL":"%ds"}}`, 60+server.turn)
-		if err := h.k8s.Patch(ctx, policy, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		if err := h.k8s.Patch(ctx, policy, client.RawPatch("application/merge-patch+json",
+			patch)); err != nil {
 			return err
 		}
 		return h.k8s.Create(ctx, h.purge(server))

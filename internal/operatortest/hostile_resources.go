@@ -53,7 +53,8 @@ func (h *Hostiles) policy(server *hostile) *v1.CachePolicy {
 	return &v1.CachePolicy{
 		ObjectMeta: h.meta(server.name),
 		Spec: v1.CachePolicySpec{
-			Module: server.name, StoreRef: &v1.StoreReference{Name: server.name}, DefaultTTL: &metav1.Duration{Duration: time.Minute},
+			Module: server.name, StoreRef: &v1.StoreReference{Name: server.name},
+			DefaultTTL: &metav1.Duration{Duration: time.Minute},
 			Operations: []v1.OperationPolicy{{Name: "list", TTL: metav1.Duration{Duration: time.Minute}}},
 		},
 	}
@@ -64,7 +65,11 @@ func (h *Hostiles) purge(server *hostile) *v1.CacheInvalidation {
 		ObjectMeta: h.meta(fmt.Sprintf("%s-%d", server.name, server.turn)),
 		Spec: v1.CacheInvalidationSpec{
 			StoreRef: &v1.StoreReference{Name: server.name},
-			Targets:  []v1.InvalidationTarget{{Module: server.name, Operation: "list"}, {Module: server.name, UserID: "user"}, {UserID: "user"}},
+			Targets: []v1.InvalidationTarget{
+				{Module: server.name, Operation: "list"},
+				{Module: server.name, UserID: "user"},
+				{UserID: "user"},
+			},
 		},
 	}
 }
@@ -75,21 +80,27 @@ func (h *Hostiles) meta(name string) metav1.ObjectMeta {
 
 // lists returns the kinds of resources in the namespace, in the order of their deletion.
 func lists() []client.ObjectList {
-	return []client.ObjectList{&v1.CacheInvalidationList{}, &v1.CachePolicyList{}, &v1.CacheStoreList{}}
+	return []client.ObjectList{
+		&v1.CacheInvalidationList{}, &v1.CachePolicyList{}, &v1.CacheStoreList{},
+	}
 }
 
 // Delete deletes all resources of the namespace and waits until they are gone.
 func (h *Hostiles) Delete(ctx context.Context) error { return deleteAll(ctx, h.k8s, h.namespace) }
 
 func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
-	for _, object := range []client.Object{&v1.CacheInvalidation{}, &v1.CachePolicy{}, &v1.CacheStore{}} {
+	for _, object := range []client.Object{
+		&v1.CacheInvalidation{}, &v1.CachePolicy{}, &v1.CacheStore{},
+	} {
 		if err := k8s.DeleteAllOf(ctx, object, client.InNamespace(namespace)); err != nil {
 			return err
 		}
 	}
 	return eventually(ctx, time.Second, func(ctx context.Context) error {
 		left := []string{}
-		err := visit(ctx, k8s, namespace, lists(), func(object client.Object) { left = append(left, fmt.Sprintf("%T %s", object, object.GetName())) })
+		err := visit(ctx, k8s, namespace, lists(), func(object client.Object) {
+			left = append(left, fmt.Sprintf("%T %s", object, object.GetName()))
+		})
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("%d resources are still there: %q", len(left), left[:min(len(left), 20)])
 		}
@@ -97,21 +108,25 @@ func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
 	})
 }
 
-// Texts returns the texts that people see of the namespace: status and events, each as JSON. The keys
-// name the object and the way in which its server misbehaves.
+// Texts returns the texts that people see of the namespace: status and events, each as JSON. The
+// keys name the object and the way in which its server misbehaves.
 func (h *Hostiles) Texts(ctx context.Context) (map[string]string, error) {
 	texts, ways := map[string]string{}, map[string]string{}
 	for _, server := range h.servers {
 		ways[server.name] = server.fault().Way.Name
 	}
-	err := visit(ctx, h.k8s, h.namespace, slices.Concat(lists(), []client.ObjectList{&eventsv1.EventList{}}), func(object client.Object) {
+	err := visit(ctx, h.k8s, h.namespace, slices.Concat(lists(),
+		[]client.ObjectList{&eventsv1.EventList{}}), func(object client.Object) {
 		text, _ := json.Marshal(object) // cannot fail: it was JSON before
 		texts[fmt.Sprintf("%T %s (%s)", object, object.GetName(), ways[object.GetName()])] = string(text)
 	})
 	return texts, err
 }
 
-func visit(ctx context.Context, k8s client.Client, namespace string, of []client.ObjectList, do func(client.Object)) error {
+func visit(
+	ctx context.Context, k8s client.Client, namespace string, of []client.ObjectList,
+	do func(client.Object),
+) error {
 	for _, list := range of {
 		if err := k8s.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return err

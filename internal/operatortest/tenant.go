@@ -48,9 +48,12 @@ func Percentile(took []time.Duration, percent int) time.Duration {
 }
 
 // NewTenant creates a namespace with a policy, and returns when the policy is in force.
-func NewTenant(ctx context.Context, k8s client.WithWatch, namespace string, store *registry.Registry) (*Tenant, error) {
+func NewTenant(
+	ctx context.Context, k8s client.WithWatch, namespace string, store *registry.Registry,
+) (*Tenant, error) {
 	t := &Tenant{k8s: k8s, namespace: namespace, store: store}
-	if err := k8s.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+	if err := k8s.Create(ctx,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		return nil, err
 	}
 	policy := t.policy()
@@ -65,8 +68,10 @@ func (t *Tenant) policy() *v1.CachePolicy {
 	return &v1.CachePolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: tenantModule},
 		Spec: v1.CachePolicySpec{
-			Module:     tenantModule,
-			Operations: []v1.OperationPolicy{{Name: tenantOperation, TTL: metav1.Duration{Duration: time.Minute}}},
+			Module: tenantModule,
+			Operations: []v1.OperationPolicy{
+				{Name: tenantOperation, TTL: metav1.Duration{Duration: time.Minute}},
+			},
 		},
 	}
 }
@@ -98,7 +103,9 @@ func (t *Tenant) purge(ctx context.Context) (time.Duration, error) {
 	defer events.Stop()
 	purge := &v1.CacheInvalidation{
 		ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: fmt.Sprint("purge-", t.asked)},
-		Spec:       v1.CacheInvalidationSpec{Targets: []v1.InvalidationTarget{{Module: tenantModule, Operation: tenantOperation}}},
+		Spec: v1.CacheInvalidationSpec{
+			Targets: []v1.InvalidationTarget{{Module: tenantModule, Operation: tenantOperation}},
+		},
 	}
 	began := time.Now()
 	if err := t.k8s.Create(ctx, purge); err != nil {
@@ -111,7 +118,8 @@ func (t *Tenant) purge(ctx context.Context) (time.Duration, error) {
 				return 0, errors.New("the watch ended")
 			}
 			seen, ok := event.Object.(*v1.CacheInvalidation)
-			if ok && event.Type != watch.Deleted && seen.Name == purge.Name && seen.Status.State == v1.StateComplete {
+			if ok && event.Type != watch.Deleted && seen.Name == purge.Name &&
+				seen.Status.State == v1.StateComplete {
 				took := time.Since(began)
 				return took, t.k8s.Delete(ctx, purge)
 			}
@@ -126,7 +134,8 @@ func (t *Tenant) change(ctx context.Context, ttl time.Duration) (time.Duration, 
 	policy.Spec.Operations[0].TTL.Duration = ttl
 	patch := fmt.Appendf(nil, `{"spec":{"operations":[{"name":%q,"ttl":%q}]}}`, tenantOperation, ttl)
 	began := time.Now()
-	if err := t.k8s.Patch(ctx, policy, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+	if err := t.k8s.Patch(ctx, policy, client.RawPatch("application/merge-patch+json",
+		patch)); err != nil {
 		return 0, err
 	}
 	err := t.inForce(ctx, ttl)
@@ -144,7 +153,9 @@ func (t *Tenant) inForce(ctx context.Context, ttl time.Duration) error {
 }
 
 // eventually retries until there is no error.
-func eventually(ctx context.Context, interval time.Duration, try func(context.Context) error) error {
+func eventually(
+	ctx context.Context, interval time.Duration, try func(context.Context) error,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {

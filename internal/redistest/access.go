@@ -67,7 +67,8 @@ func (s *Server) ApplyACL(lines []string) {
 func (s *Server) hasCommandsOf(line string) bool {
 	for _, word := range strings.Fields(line) {
 		if command, grants := strings.CutPrefix(word, "+"); grants {
-			if info, ok := s.ask("COMMAND", "INFO", command).([]any); !ok || len(info) == 0 || info[0] == nil {
+			if info, ok := s.ask("COMMAND", "INFO", command).([]any); !ok || len(info) == 0 ||
+				info[0] == nil {
 				return false
 			}
 		}
@@ -109,7 +110,8 @@ func (s *Server) CalledBy(do func()) Commands {
 			called[name] = true
 		}
 	}
-	for _, free := range []string{"auth", "hello", "config|resetstat"} { // the last one resets the counts above
+	// the last one resets the counts above
+	for _, free := range []string{"auth", "hello", "config|resetstat"} {
 		delete(called, free)
 	}
 	return called
@@ -132,7 +134,8 @@ func (s *Server) Refused() []string {
 	entries, _ := s.ask("ACL", "LOG", "128").([]any)
 	for _, e := range entries {
 		entry, _ := e.(map[any]any)
-		refused = append(refused, fmt.Sprintf("%v: %v %v, %v", entry["username"], entry["reason"], entry["object"], entry["context"]))
+		refused = append(refused, fmt.Sprintf("%v: %v %v, %v", entry["username"], entry["reason"],
+			entry["object"], entry["context"]))
 	}
 	return refused
 }
@@ -141,7 +144,9 @@ func (s *Server) Refused() []string {
 func (s *Server) ask(args ...any) any {
 	options := s.options("", "")
 	options.DisableIdentity = true
-	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	options.MaintNotificationsConfig = &maintnotifications.Config{
+		Mode: maintnotifications.ModeDisabled,
+	}
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
 	reply, err := client.Do(context.Background(), args...).Result()

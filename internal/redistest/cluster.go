@@ -75,7 +75,9 @@ func (c *Cluster) AddReplica(primary *Server) *Server {
 	replica := c.add()
 	id := primary.ask("CLUSTER", "MYID").(string)
 	replica.do("CLUSTER", "REPLICATE", id)
-	replica.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
+	replica.wait("is a replica in sync", func(info string) bool {
+		return strings.Contains(info, "master_link_status:up")
+	})
 	c.await("all know that it is a replica", func() error {
 		for _, server := range c.servers {
 			if nodes := server.ask("CLUSTER", "NODES").(string); !strings.Contains(nodes, "slave "+id) {
@@ -195,7 +197,8 @@ func (c *Cluster) checkNode(server *Server) error {
 		return fmt.Errorf("asking %s for CLUSTER NODES: %w", server.Addr(), err)
 	}
 	connected := strings.Count(nodes, " connected")
-	if !strings.Contains(info, "cluster_state:ok") || connected != len(c.servers) || strings.Contains(nodes, "handshake") {
+	if !strings.Contains(info, "cluster_state:ok") || connected != len(c.servers) ||
+		strings.Contains(nodes, "handshake") {
 		return fmt.Errorf("%s says:\n%s%s", server.Addr(), info, nodes)
 	}
 	return nil

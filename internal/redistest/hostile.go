@@ -173,7 +173,9 @@ func (h *Hostile) serve(client net.Conn) {
 	}
 	defer h.dismiss(redis)
 	defer func() { _ = redis.Close() }()
-	c := &conversation{server: h, client: client, redis: redis, replies: make(chan []byte), over: make(chan struct{})}
+	c := &conversation{
+		server: h, client: client, redis: redis, replies: make(chan []byte), over: make(chan struct{}),
+	}
 	defer close(c.over)
 	h.served.Go(c.relay)
 	requests := bufio.NewReader(client)

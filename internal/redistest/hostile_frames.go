@@ -13,7 +13,9 @@ import (
 )
 
 // families are the commands whose first argument tells them apart.
-var families = map[string]bool{"ACL": true, "CLIENT": true, "CLUSTER": true, "CONFIG": true, "FUNCTION": true, "SENTINEL": true}
+var families = map[string]bool{
+	"ACL": true, "CLIENT": true, "CLUSTER": true, "CONFIG": true, "FUNCTION": true, "SENTINEL": true,
+}
 
 // callOf names a request: the command, with its subcommand or the name of the function.
 func callOf(request []string) string {

@@ -35,7 +35,8 @@ func slotsReply(first, last int, host, port string) string {
 }
 
 func shardOf(first, last int, host, port string) string {
-	return arrayOf(integer(first), integer(last), arrayOf(bulk(host), ":"+port+"\r\n", bulk("0123456789abcdef")))
+	return arrayOf(integer(first), integer(last), arrayOf(bulk(host), ":"+port+"\r\n",
+		bulk("0123456789abcdef")))
 }
 
 func bulk(text string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text) }

@@ -73,8 +73,12 @@ const push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nkey\r\n"
 func waysOfOrder() []Way {
 	return []Way{
 		before("1,000 pushes first", push, 1000),
-		before("odd pushes first", ">1\r\n$7\r\nmessage\r\n>0\r\n>3\r\n:1\r\n:2\r\n:3\r\n>2\r\n$13\r\nMOVING\r\nxxxxx\r\n:1\r\n", 1),
-		before("pushes of maintenance first", ">3\r\n$6\r\nMOVING\r\n:1\r\n:2\r\n>2\r\n$9\r\nMIGRATING\r\n:-1\r\n>1\r\n$11\r\nFAILED_OVER\r\n", 10),
+		before("odd pushes first",
+			">1\r\n$7\r\nmessage\r\n>0\r\n>3\r\n:1\r\n:2\r\n:3\r\n>2\r\n$13\r\nMOVING\r\nxxxxx\r\n:1\r\n",
+			1),
+		before("pushes of maintenance first",
+			">3\r\n$6\r\nMOVING\r\n:1\r\n:2\r\n>2\r\n$9\r\nMIGRATING\r\n:-1\r\n>1\r\n$11\r\nFAILED_OVER\r\n",
+			10),
 		before("attribute first", "|1\r\n+ttl\r\n:3600\r\n", 1),
 		streamed("endless pushes", "", push, endless),
 		{Name: "three answers", answer: func(e *exchange) error { return e.repeat(3) }},

@@ -86,7 +86,9 @@ func Sample(faults []Fault, oneIn int) []Fault {
 
 // whole returns a reply after which the conversation continues.
 func whole(name, reply string, calls ...string) Way {
-	return Way{Name: name, Calls: calls, answer: func(e *exchange) error { return e.write([]byte(reply)) }}
+	return Way{
+		Name: name, Calls: calls, answer: func(e *exchange) error { return e.write([]byte(reply)) },
+	}
 }
 
 // broken returns a reply after which the server is silent.
@@ -155,13 +157,18 @@ func waysOfLength() []Way {
 func waysOfType() []Way {
 	return []Way{
 		whole("nil", "$-1\r\n"), whole("nil array", "*-1\r\n"), whole("null", "_\r\n"),
-		whole("integer", ":1\r\n"), whole("negative integer", ":-5\r\n"), whole("largest integer", ":9223372036854775807\r\n"),
+		whole("integer", ":1\r\n"), whole("negative integer", ":-5\r\n"), whole("largest integer",
+			":9223372036854775807\r\n"),
 		whole("integer that overflows", ":92233720368547758070\r\n"),
-		whole("simple text", "+OK\r\n"), whole("text", "$5\r\nhello\r\n"), whole("empty text", "$0\r\n\r\n"),
-		whole("number", ",1.5\r\n"), whole("no number", ",nan\r\n"), whole("truth", "#t\r\n"), whole("no truth", "#x\r\n"),
-		whole("big number", "(3492890328409238509324850943850943825024385\r\n"), whole("verbatim text", "=9\r\ntxt:hello\r\n"),
+		whole("simple text", "+OK\r\n"), whole("text", "$5\r\nhello\r\n"),
+		whole("empty text", "$0\r\n\r\n"),
+		whole("number", ",1.5\r\n"), whole("no number", ",nan\r\n"), whole("truth", "#t\r\n"),
+		whole("no truth", "#x\r\n"),
+		whole("big number", "(3492890328409238509324850943850943825024385\r\n"), whole("verbatim text",
+			"=9\r\ntxt:hello\r\n"),
 		whole("verbatim text that is too short", "=1\r\nx\r\n"),
-		whole("empty array", "*0\r\n"), whole("empty map", "%0\r\n"), whole("array of one", "*1\r\n$1\r\nx\r\n"),
+		whole("empty array", "*0\r\n"), whole("empty map", "%0\r\n"),
+		whole("array of one", "*1\r\n$1\r\nx\r\n"),
 		whole("negative numbers", "*2\r\n:-5\r\n:-7\r\n"),
 		whole("largest numbers", "*2\r\n:9223372036854775807\r\n:9223372036854775807\r\n"),
 		whole("array of nils", "*4\r\n$-1\r\n*-1\r\n_\r\n$-1\r\n"),
@@ -169,7 +176,8 @@ func waysOfType() []Way {
 		whole("mixed array", "*4\r\n*1\r\n:1\r\n%1\r\n+a\r\n:2\r\n#f\r\n,2.5\r\n"),
 		whole("map of arrays", "%1\r\n*1\r\n:1\r\n*1\r\n:2\r\n"),
 		broken("unknown type", "?5\r\nhello\r\n"), broken("byte 0", "\x00\x00\x00\x00\r\n"),
-		broken("line end alone", "\r\n"), broken("many line ends", strings.Repeat("\r\n", 10_000)), broken("type alone", "*\r\n"),
+		broken("line end alone", "\r\n"), broken("many line ends", strings.Repeat("\r\n", 10_000)),
+		broken("type alone", "*\r\n"),
 		broken("line without return", ":1\n"), broken("bulk without its end", "$5\r\nhelloXX"),
 	}
 }
@@ -177,7 +185,8 @@ func waysOfType() []Way {
 // waysOfText answer with errors, or like services that are not Redis.
 func waysOfText() []Way {
 	return []Way{
-		broken("HTTP", "HTTP/1.1 400 Bad Request "+Canary+"\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+Canary+"\r\n"),
+		broken("HTTP",
+			"HTTP/1.1 400 Bad Request "+Canary+"\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+Canary+"\r\n"),
 		broken("TLS alert", "\x15\x03\x01\x00\x02\x02\x46"),
 		broken("greeting", "220 mail.example.com ESMTP "+Canary+"\r\n"),
 		whole("error with control bytes", "-ERR "+odd+" is said\r\n"),
@@ -190,12 +199,15 @@ func waysOfText() []Way {
 		whole("no function", "-ERR Function not found\r\n"),
 		whole("no permission", "-NOPERM this user has no permissions "+odd+"\r\n"),
 		whole("wrong password", "-WRONGPASS "+odd+"\r\n"),
-		whole("busy", "-BUSY Redis is busy running a script\r\n"), whole("loading", "-LOADING Redis is loading\r\n"),
-		whole("out of memory", "-OOM command not allowed\r\n"), whole("read only", "-READONLY You can't write\r\n"),
+		whole("busy", "-BUSY Redis is busy running a script\r\n"),
+		whole("loading", "-LOADING Redis is loading\r\n"),
+		whole("out of memory", "-OOM command not allowed\r\n"),
+		whole("read only", "-READONLY You can't write\r\n"),
 		whole("wrong type of key", "-WRONGTYPE Operation against a key\r\n"),
 		whole("too many clients", "-ERR max number of clients reached\r\n"),
 		redirected("moved to itself", "MOVED 1 ", ""), redirected("asked to itself", "ASK 1 ", ""),
-		redirected("moved to nowhere", "MOVED 1 ", "127.0.0.1:1"), redirected("moved to no address", "MOVED 99999999999 ", ":"),
+		redirected("moved to nowhere", "MOVED 1 ", "127.0.0.1:1"), redirected("moved to no address",
+			"MOVED 99999999999 ", ":"),
 		whole("moved without words", "-MOVED\r\n"), whole("asked without words", "-ASK \r\n"),
 	}
 }

@@ -76,8 +76,9 @@ func (l *launch) choosePorts() (err error) {
 func (l *launch) runOnce() (*process, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		return nil, fmt.Errorf("redis-server is not on the PATH: run hack/redis.sh, or install the package "+
-			"redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew): %w", err)
+		return nil,
+			fmt.Errorf("redis-server is not on the PATH: run hack/redis.sh, or install the package "+
+				"redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew): %w", err)
 	}
 	args, readyText := l.args(), "Ready to accept connections"
 	if l.sentinel != nil {
@@ -140,7 +141,8 @@ func freePort() (int, error) {
 			return port, listener.Close()
 		}
 	}
-	return 0, fmt.Errorf("no free port on %s after %d attempts between %d and %d", loopback, portAttempts, lowestPort, highestPort)
+	return 0, fmt.Errorf("no free port on %s after %d attempts between %d and %d", loopback,
+		portAttempts, lowestPort, highestPort)
 }
 
 // process is one run of a server.
@@ -161,7 +163,8 @@ func (p *process) waitReady(port int) error {
 		if strings.Contains(log, "Failed listening on port") {
 			return fmt.Errorf("starting redis-server on port %d: %w", port, errPortTaken)
 		}
-		return fmt.Errorf("redis-server ended as soon as it was started (%s):\n%s", p.cmd.ProcessState, log)
+		return fmt.Errorf("redis-server ended as soon as it was started (%s):\n%s", p.cmd.ProcessState,
+			log)
 	case <-time.After(startTimeout):
 		p.kill()
 		return fmt.Errorf("redis-server was not ready after %s:\n%s", startTimeout, p.log.String())

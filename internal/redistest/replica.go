@@ -21,9 +21,12 @@ const (
 // data.
 func StartReplica(tb testing.TB, primary *Server, config ...string) *Server {
 	tb.Helper()
-	config = append([]string{"--replicaof", fmt.Sprintf("%s %d", loopback, primary.launch.port)}, config...)
+	config = append([]string{"--replicaof", fmt.Sprintf("%s %d", loopback, primary.launch.port)},
+		config...)
 	replica := start(tb, launch{dir: tb.TempDir(), tls: primary.launch.tls, config: config})
-	replica.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
+	replica.wait("is a replica in sync", func(info string) bool {
+		return strings.Contains(info, "master_link_status:up")
+	})
 	return replica
 }
 
@@ -32,7 +35,9 @@ func StartReplica(tb testing.TB, primary *Server, config ...string) *Server {
 func (s *Server) PauseReplication() {
 	s.do("ACL", "SETUSER", "default", "-psync", "-sync")
 	s.do("CLIENT", "KILL", "TYPE", "replica")
-	s.wait("has no replica", func(info string) bool { return strings.Contains(info, "connected_slaves:0") })
+	s.wait("has no replica", func(info string) bool {
+		return strings.Contains(info, "connected_slaves:0")
+	})
 }
 
 // ResumeReplication lets replicas connect again. SYNC stays forbidden. A replica whose PSYNC was
@@ -52,7 +57,8 @@ func (s *Server) WaitReplicated() {
 func (s *Server) cutOffFor() time.Duration {
 	client := s.newClient("", "")
 	defer func() { _ = client.Close() }()
-	seconds, err := strconv.Atoi(field(client.Info(context.Background(), "replication").Val(), "master_link_down_since_seconds"))
+	seconds, err := strconv.Atoi(field(client.Info(context.Background(), "replication").Val(),
+		"master_link_down_since_seconds"))
 	if err != nil {
 		return 0 // it is connected, or not running
 	}
@@ -72,7 +78,8 @@ func (s *Server) wait(what string, done func(info string) bool) {
 		}
 		time.Sleep(replicationPoll)
 	}
-	s.fail(fmt.Errorf("redis-server %s: waited %s until it %s; it says:\n%s", s.Addr(), replicationTimeout, what, info))
+	s.fail(fmt.Errorf("redis-server %s: waited %s until it %s; it says:\n%s", s.Addr(),
+		replicationTimeout, what, info))
 }
 
 // field returns one field of INFO.

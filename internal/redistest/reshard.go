@@ -22,8 +22,8 @@ type move struct {
 	from, to *Server
 }
 
-// MoveSlot moves the hash slot of a key, with its content, to another server of the cluster. Clients
-// learn of it from redirections, as after any such move.
+// MoveSlot moves the hash slot of a key, with its content, to another server of the cluster.
+// Clients learn of it from redirections, as after any such move.
 func (c *Cluster) MoveSlot(key string) {
 	c.tb.Helper()
 	c.MoveSlotTo(key, c.neighbour(c.Owner(key)))
@@ -58,7 +58,8 @@ func (c *Cluster) Owner(key string) *Server {
 		c.tb.Fatal(err)
 	}
 	for _, shard := range shards {
-		if slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return int(r.Start) <= slot && slot <= int(r.End) }) {
+		if slices.ContainsFunc(shard.Slots,
+			func(r redis.SlotRange) bool { return int(r.Start) <= slot && slot <= int(r.End) }) {
 			return c.primaryOf(shard)
 		}
 	}
@@ -100,7 +101,9 @@ func (m *move) moveKeys() {
 	if len(keys) == 0 {
 		return
 	}
-	migrate := []string{"MIGRATE", loopback, strconv.Itoa(m.to.launch.port), "", "0", strconv.Itoa(moveTimeoutMs), "KEYS"}
+	migrate := []string{
+		"MIGRATE", loopback, strconv.Itoa(m.to.launch.port), "", "0", strconv.Itoa(moveTimeoutMs), "KEYS",
+	}
 	for _, key := range keys {
 		migrate = append(migrate, key.(string))
 	}

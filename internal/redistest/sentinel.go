@@ -20,8 +20,9 @@ import (
 const MasterName = "main"
 
 const (
-	sentinelDownAfter       = 500    // ms without an answer until a failover that a test wants
-	sentinelPatience        = 30_000 // the same otherwise, because a busy machine must not cause a failover
+	sentinelDownAfter = 500 // ms without an answer until a failover that a test wants
+	// the same otherwise, because a busy machine must not cause a failover
+	sentinelPatience        = 30_000
 	sentinelFailoverTimeout = 5000
 	failoverTimeout         = 60 * time.Second
 	failoverPoll            = 20 * time.Millisecond
@@ -44,12 +45,16 @@ func StartSentinel(tb testing.TB, replicas, sentinels int, config ...string) *Se
 
 // StartSentinelTLS does what StartSentinel does, with the TLS of StartTLS. The servers use it among
 // themselves, too.
-func StartSentinelTLS(tb testing.TB, certificates *Certificates, replicas, sentinels int) *SentinelGroup {
+func StartSentinelTLS(
+	tb testing.TB, certificates *Certificates, replicas, sentinels int,
+) *SentinelGroup {
 	tb.Helper()
 	return startSentinelGroup(tb, StartTLS(tb, certificates), replicas, sentinels, nil)
 }
 
-func startSentinelGroup(tb testing.TB, primary *Server, replicas, sentinels int, config []string) *SentinelGroup {
+func startSentinelGroup(
+	tb testing.TB, primary *Server, replicas, sentinels int, config []string,
+) *SentinelGroup {
 	tb.Helper()
 	group := &SentinelGroup{tb: tb, servers: []*Server{primary}}
 	for range replicas {
@@ -66,19 +71,21 @@ func startSentinelGroup(tb testing.TB, primary *Server, replicas, sentinels int,
 func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 	tb.Helper()
 	dir := tb.TempDir()
-	return start(tb, launch{dir: dir, tls: primary.launch.tls, sentinel: func(listening [][2]string) (string, error) {
-		file := filepath.Join(dir, "sentinel.conf")
-		if _, err := os.Stat(file); err == nil {
-			return file, nil // a restarted Sentinel reads its former state
-		}
-		config := fmt.Sprintf("bind %[1]s\ndir %[2]s\nsentinel monitor %[3]s %[1]s %[4]d %[5]d\n"+
-			"sentinel down-after-milliseconds %[3]s %[6]d\nsentinel failover-timeout %[3]s %[7]d\n",
-			loopback, dir, MasterName, primary.launch.port, quorum, sentinelPatience, sentinelFailoverTimeout)
-		for _, directive := range listening {
-			config += directive[0] + " " + directive[1] + "\n"
-		}
-		return file, os.WriteFile(file, []byte(config), 0o600)
-	}})
+	return start(tb,
+		launch{dir: dir, tls: primary.launch.tls, sentinel: func(listening [][2]string) (string, error) {
+			file := filepath.Join(dir, "sentinel.conf")
+			if _, err := os.Stat(file); err == nil {
+				return file, nil // a restarted Sentinel reads its former state
+			}
+			config := fmt.Sprintf("bind %[1]s\ndir %[2]s\nsentinel monitor %[3]s %[1]s %[4]d %[5]d\n"+
+				"sentinel down-after-milliseconds %[3]s %[6]d\nsentinel failover-timeout %[3]s %[7]d\n",
+				loopback, dir, MasterName, primary.launch.port, quorum, sentinelPatience,
+				sentinelFailoverTimeout)
+			for _, directive := range listening {
+				config += directive[0] + " " + directive[1] + "\n"
+			}
+			return file, os.WriteFile(file, []byte(config), 0o600)
+		}})
 }
 
 // Addrs returns the addresses of the Sentinels as host:port.
@@ -111,7 +118,8 @@ func (g *SentinelGroup) Sentinels() []*Server { return g.sentinels }
 // Client returns a new client, which follows the primary. It is closed when the test ends.
 func (g *SentinelGroup) Client() *redis.Client {
 	options := &redis.FailoverOptions{
-		MasterName: MasterName, SentinelAddrs: g.Addrs(), ContextTimeoutEnabled: true, // which applications need
+		// which applications need
+		MasterName: MasterName, SentinelAddrs: g.Addrs(), ContextTimeoutEnabled: true,
 	}
 	if certificates := g.servers[0].launch.tls; certificates != nil {
 		options.TLSConfig = certificates.Config()
@@ -148,7 +156,9 @@ func (g *SentinelGroup) Rejoin(former *Server) {
 	primary := g.Primary()
 	former.Restart()
 	former.do("REPLICAOF", loopback, strconv.Itoa(primary.launch.port))
-	former.wait("is a replica in sync", func(info string) bool { return strings.Contains(info, "master_link_status:up") })
+	former.wait("is a replica in sync", func(info string) bool {
+		return strings.Contains(info, "master_link_status:up")
+	})
 	g.await("the Sentinels know that it is back", g.settled)
 }
 
@@ -189,7 +199,9 @@ func (g *SentinelGroup) Heal(former *Server) {
 	g.tb.Helper()
 	former.do("ACL", "SETUSER", "default", "+ping", "+info")
 	former.ResumeReplication()
-	g.await("the former primary is a replica", func(ctx context.Context) error { return wantRole(ctx, former, "slave") })
+	g.await("the former primary is a replica", func(ctx context.Context) error {
+		return wantRole(ctx, former, "slave")
+	})
 }
 
 // successor waits until all Sentinels name another primary that accepts writes.
@@ -220,7 +232,8 @@ func (g *SentinelGroup) primary(ctx context.Context) (*Server, error) {
 		}
 		server := g.serverAt(addr[1])
 		if server == nil || named != nil && named != server {
-			return nil, fmt.Errorf("sentinels do not agree on the primary: %s names %v", sentinel.Addr(), addr)
+			return nil, fmt.Errorf("sentinels do not agree on the primary: %s names %v", sentinel.Addr(),
+				addr)
 		}
 		named = server
 	}
@@ -246,7 +259,8 @@ func (g *SentinelGroup) settled(ctx context.Context) error {
 			return fmt.Errorf("asking Sentinel %s: %w", sentinel.Addr(), err)
 		}
 		replicas, others := fmt.Sprint(len(g.servers)-1), fmt.Sprint(len(g.sentinels)-1)
-		if master["num-slaves"] != replicas || master["num-other-sentinels"] != others || master["flags"] != "master" {
+		if master["num-slaves"] != replicas || master["num-other-sentinels"] != others ||
+			master["flags"] != "master" {
 			return fmt.Errorf("sentinel %s says: %v", sentinel.Addr(), master)
 		}
 	}

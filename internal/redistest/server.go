@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package redistest runs real Redis servers on loopback, alone or as a cluster, for tests and for the demo.
+// Package redistest runs real Redis servers on loopback, alone or as a cluster, for tests and for
+// the demo.
 package redistest
 
 import (
@@ -158,7 +159,8 @@ func (s *Server) do(args ...string) {
 		command[i] = arg
 	}
 	if err := client.Do(context.Background(), command...).Err(); err != nil {
-		s.fail(fmt.Errorf("%s %s on redis-server %s: %w", args[0], args[1:min(2, len(args))], s.Addr(), err))
+		s.fail(fmt.Errorf("%s %s on redis-server %s: %w", args[0], args[1:min(2, len(args))], s.Addr(),
+			err))
 	}
 }
 

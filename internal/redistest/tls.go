@@ -48,7 +48,8 @@ func NewCertificates(tb testing.TB) *Certificates {
 	c := &Certificates{tb: tb, ca: ca, CAFile: ca.file(), authorities: x509.NewCertPool()}
 	c.authorities.AddCert(ca.certificate)
 	// Servers of a cluster, replicas and Sentinels also connect to each other as clients.
-	c.ServerCertFile, c.ServerKeyFile = ca.issue("server", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	c.ServerCertFile, c.ServerKeyFile = ca.issue("server", x509.ExtKeyUsageServerAuth,
+		x509.ExtKeyUsageClientAuth)
 	c.TrustFile = filepath.Join(tb.TempDir(), "trusted.crt")
 	c.renewClient()
 	return c
@@ -63,7 +64,8 @@ func (c *Certificates) renewClient() {
 	if c.client, err = tls.LoadX509KeyPair(c.ClientCertFile, c.ClientKeyFile); err != nil {
 		c.tb.Fatal(err)
 	}
-	trusted := append(pemOf("CERTIFICATE", c.ca.certificate.Raw), pemOf("CERTIFICATE", ca.certificate.Raw)...)
+	trusted := append(pemOf("CERTIFICATE", c.ca.certificate.Raw),
+		pemOf("CERTIFICATE", ca.certificate.Raw)...)
 	if err := os.WriteFile(c.TrustFile, trusted, 0o600); err != nil {
 		c.tb.Fatal(err)
 	}
@@ -151,7 +153,8 @@ func (a *authority) issue(name string, usages ...x509.ExtKeyUsage) (certFile, ke
 	if err != nil {
 		a.tb.Fatal(err)
 	}
-	return a.write(name+".crt", "CERTIFICATE", certificate.Raw), a.write(name+".key", "PRIVATE KEY", keyBytes)
+	return a.write(name+".crt", "CERTIFICATE", certificate.Raw), a.write(name+".key", "PRIVATE KEY",
+		keyBytes)
 }
 
 func (a *authority) template(name string) *x509.Certificate {
@@ -165,7 +168,9 @@ func (a *authority) template(name string) *x509.Certificate {
 	}
 }
 
-func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PublicKey) *x509.Certificate {
+func (a *authority) sign(
+	template, parent *x509.Certificate, key *ecdsa.PublicKey,
+) *x509.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, a.key)
 	if err != nil {
 		a.tb.Fatal(err)

@@ -19,7 +19,8 @@ import (
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-// BenchmarkHit reads what a hit reads, with and without the guard in turns, and reports the CPU time of this process.
+// BenchmarkHit reads what a hit reads, with and without the guard in turns, and reports the CPU
+// time of this process.
 func BenchmarkHit(b *testing.B) {
 	server := redistest.Start(b)
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {

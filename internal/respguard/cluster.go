@@ -29,8 +29,8 @@ var (
 	errTopology = &Violation{"the reply to CLUSTER SLOTS is not as Redis sends it"}
 )
 
-// WatchCluster bounds the nodes that a cluster makes its client connect to, by listing them or by redirections. It covers
-// nodes that the client discovers from now on.
+// WatchCluster bounds the nodes that a cluster makes its client connect to, by listing them or by
+// redirections. It covers nodes that the client discovers from now on.
 func WatchCluster(client *redis.ClusterClient) {
 	clients := &atomic.Int64{}
 	client.OnNewNode(func(node *redis.Client) {
@@ -49,7 +49,8 @@ type nodeHook struct {
 // DialHook implements redis.Hook.
 func (*nodeHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-// ProcessHook implements redis.Hook. CLUSTER SLOTS always passes: a correct reply removes nodes that left.
+// ProcessHook implements redis.Hook. CLUSTER SLOTS always passes: a correct reply removes nodes
+// that left.
 func (h *nodeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if slots, ok := cmd.(*redis.ClusterSlotsCmd); ok {
@@ -77,7 +78,9 @@ func (h *nodeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 }
 
 // readSlots decodes the reply in place of the client: within bounds, and if hosts are missing.
-func (h *nodeHook) readSlots(ctx context.Context, cmd *redis.ClusterSlotsCmd, next redis.ProcessHook) error {
+func (h *nodeHook) readSlots(
+	ctx context.Context, cmd *redis.ClusterSlotsCmd, next redis.ProcessHook,
+) error {
 	raw := redis.NewCmd(ctx, cmd.Args()...)
 	if err := next(ctx, raw); err != nil {
 		cmd.SetErr(err)
@@ -138,7 +141,8 @@ func parseRange(one any, originHost string) (slot redis.ClusterSlot, ok bool) {
 	return slot, true
 }
 
-// parseNode parses host, port and id. The host of a node that does not know its own is that of the origin.
+// parseNode parses host, port and id. The host of a node that does not know its own is that of the
+// origin.
 func parseNode(field any, originHost string) (node redis.ClusterNode, ok bool) {
 	fields, _ := field.([]any)
 	if len(fields) < 2 {
@@ -162,7 +166,8 @@ func parseNode(field any, originHost string) (node redis.ClusterNode, ok bool) {
 	return node, true
 }
 
-// IsHost says whether a text may be the name or address of a host, and so may be dialed and printed.
+// IsHost says whether a text may be the name or address of a host, and so may be dialed and
+// printed.
 func IsHost(text string) bool {
 	return text != "" && len(text) <= maxHost && strings.IndexFunc(text, notInHost) < 0
 }

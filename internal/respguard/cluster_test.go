@@ -12,7 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redirections have go-redis keep a client for each node that they name, for as long as no list of nodes is read.
+// Redirections have go-redis keep a client for each node that they name, for as long as no list of
+// nodes is read.
 func TestClusterThatNamedTooManyNodesIsAskedForItsNodesOnly(t *testing.T) {
 	h := &nodeHook{addr: "127.0.0.1:7000", clients: &atomic.Int64{}}
 	h.clients.Store(maxClients + 1)

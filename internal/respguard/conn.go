@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Conn is a connection to a server whose replies are bounded. It never passes on what exceeds the limits: it closes the
-// connection, and Read returns a *Violation from then on.
+// Conn is a connection to a server whose replies are bounded. It never passes on what exceeds the
+// limits: it closes the connection, and Read returns a *Violation from then on.
 type Conn struct {
 	net.Conn
 
@@ -27,8 +27,9 @@ type Conn struct {
 	since time.Time
 }
 
-// Wrap returns a connection for a client that speaks RESP2 or RESP3. The connection must be unused, or between two
-// replies. The next reply is bounded as that to HELLO. Wrap returns a guarded connection unchanged.
+// Wrap returns a connection for a client that speaks RESP2 or RESP3. The connection must be unused,
+// or between two replies. The next reply is bounded as that to HELLO. Wrap returns a guarded
+// connection unchanged.
 func Wrap(inner net.Conn, limits Limits) net.Conn {
 	switch inner.(type) {
 	case *Conn, *pollableConn:
@@ -127,11 +128,12 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// NetConn returns the wrapped connection, as tls.Conn does. Clients use it to find the connection of the operating system.
+// NetConn returns the wrapped connection, as tls.Conn does. Clients use it to find the connection
+// of the operating system.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// pollableConn lets a client check with the operating system whether an idle connection was closed. That is impossible for
-// a TLS connection, where pending bytes need not be a reply.
+// pollableConn lets a client check with the operating system whether an idle connection was closed.
+// That is impossible for a TLS connection, where pending bytes need not be a reply.
 type pollableConn struct {
 	*Conn
 

@@ -15,13 +15,14 @@ type Limits struct {
 	Elements int64
 	// Depth to which arrays, sets and maps are nested in each other.
 	Depth int
-	// Pushes between two replies. They share the other limits with the reply after them. 0: any number, each within the
-	// other limits; a connection that receives invalidations gets pushes as long as the client is idle.
+	// Pushes between two replies. They share the other limits with the reply after them. 0: any
+	// number, each within the other limits; a connection that receives invalidations gets pushes as
+	// long as the client is idle.
 	Pushes int
 }
 
-// greeting has the limits of the first reply, which answers HELLO, and of pushes before it. Until then, nothing shows that
-// the server is Redis.
+// greeting has the limits of the first reply, which answers HELLO, and of pushes before it. Until
+// then, nothing shows that the server is Redis.
 var greeting = Limits{Bytes: 64 << 10, StringBytes: 16 << 10, Elements: 1 << 10, Depth: 8}
 
 // within returns the tighter limits of two, but the pushes of l.
@@ -32,17 +33,23 @@ func (l Limits) within(other Limits) Limits {
 	}
 }
 
-// maxPushes is more than Redis sends to a client that neither subscribes nor tracks: nothing but maintenance notifications.
+// maxPushes is more than Redis sends to a client that neither subscribes nor tracks: nothing but
+// maintenance notifications.
 const maxPushes = 64
 
-// Operator has the limits of the operator, which reads policies and statistics but no entries. The longest reply has
-// statistics: about twenty elements for each of up to 1,256 operations.
-var Operator = Limits{Bytes: 4 << 20, StringBytes: 4 << 20, Elements: 64 << 10, Depth: 8, Pushes: maxPushes}
+// Operator has the limits of the operator, which reads policies and statistics but no entries. The
+// longest reply has statistics: about twenty elements for each of up to 1,256 operations.
+var Operator = Limits{
+	Bytes: 4 << 20, StringBytes: 4 << 20, Elements: 64 << 10, Depth: 8, Pushes: maxPushes,
+}
 
 // Sentinel has the limits of connections to Sentinels, which only return the address of a primary.
-var Sentinel = Limits{Bytes: 256 << 10, StringBytes: 64 << 10, Elements: 4 << 10, Depth: 8, Pushes: maxPushes}
+var Sentinel = Limits{
+	Bytes: 256 << 10, StringBytes: 64 << 10, Elements: 4 << 10, Depth: 8, Pushes: maxPushes,
+}
 
-// Application has the limits of an application, which reads entries: many of them in one reply if reads are batched.
+// Application has the limits of an application, which reads entries: many of them in one reply if
+// reads are batched.
 var Application = Limits{Bytes: 4 * maxEntry, StringBytes: maxEntry, Elements: 1 << 20, Depth: 8}
 
 const (
@@ -60,14 +67,16 @@ const (
 	replyTimeout = 10 * time.Second
 )
 
-// Violation says how a server broke the protocol or a limit. It contains nothing that the server sent.
+// Violation says how a server broke the protocol or a limit. It contains nothing that the server
+// sent.
 type Violation struct{ reason string }
 
 // Error implements error.
 func (v *Violation) Error() string { return v.reason }
 
 var (
-	errNotRESP     = &Violation{"the server does not speak the protocol of Redis; the address may be that of another service"}
+	errNotRESP = &Violation{"the server does not speak the protocol of Redis; the address may " +
+		"be that of another service"}
 	errLine        = &Violation{"a line of a reply is not terminated correctly"}
 	errLongLine    = &Violation{"a status, an error or a number of a reply is too long"}
 	errLength      = &Violation{"a reply has a length that is negative or not a number"}
@@ -77,6 +86,7 @@ var (
 	errBytes       = &Violation{"a reply exceeds the limit of bytes"}
 	errElements    = &Violation{"a reply exceeds the limit of elements"}
 	errDepth       = &Violation{"a reply exceeds the limit of nesting"}
-	errUnsupported = &Violation{"a reply has attributes, or is streamed, which the client did not request"}
-	errSlow        = &Violation{"a reply did not end in time"}
+	errUnsupported = &Violation{"a reply has attributes, or is streamed, which the client did not " +
+		"request"}
+	errSlow = &Violation{"a reply did not end in time"}
 )

@@ -94,8 +94,8 @@ func (s *scanner) scan(p []byte) *Violation {
 	return nil
 }
 
-// stepOver skips a string that p contains completely, as most elements of a cache's replies. It returns the length with
-// header and end; 0: the element must be scanned byte by byte.
+// stepOver skips a string that p contains completely, as most elements of a cache's replies. It
+// returns the length with header and end; 0: the element must be scanned byte by byte.
 func (s *scanner) stepOver(p []byte) int {
 	if p[0] != '$' || s.depth == 0 {
 		return 0
@@ -109,7 +109,8 @@ func (s *scanner) stepOver(p []byte) int {
 		length = 10*length + int64(digit)
 	}
 	end := at + 2 + length
-	if at == 1 || end+2 > int64(len(p)) || p[at] != '\r' || p[at+1] != '\n' || p[end] != '\r' || p[end+1] != '\n' {
+	if at == 1 || end+2 > int64(len(p)) || p[at] != '\r' || p[at+1] != '\n' || p[end] != '\r' ||
+		p[end+1] != '\n' {
 		return 0
 	}
 	if length > s.limits.StringBytes || s.bytes+length > s.limits.Bytes {

@@ -9,10 +9,12 @@ import (
 	"testing"
 )
 
-// A panic that nobody recovers from ends the process, wherever it happens: the operator for every namespace, or the
-// application. So whatever runs on a goroutine of its own recovers, or cannot panic by what comes from outside.
+// A panic that nobody recovers from ends the process, wherever it happens: the operator for every
+// namespace, or the application. So whatever runs on a goroutine of its own recovers, or cannot
+// panic by what comes from outside.
 
-// starters are functions and methods that run what they are given on another goroutine, or hand it to who does.
+// starters are functions and methods that run what they are given on another goroutine, or hand it
+// to who does.
 var starters = map[string]bool{
 	"AfterFunc": true, "AddCleanup": true, "SetFinalizer": true, "WaitGroup.Go": true,
 	"Group.Go": true, "Group.TryGo": true, "Group.DoChan": true,
@@ -107,7 +109,8 @@ func (s *source) start(node ast.Node) (how string, run ast.Expr) {
 	return "", nil
 }
 
-// recovers says whether what runs, a literal or a function of the package, defers something that recovers.
+// recovers says whether what runs, a literal or a function of the package, defers something that
+// recovers.
 func (s *source) recovers(run ast.Expr) bool {
 	body := s.bodyOf(run)
 	if body == nil {

@@ -12,8 +12,8 @@ import (
 
 const goRedis = "github.com/redis/go-redis/v9"
 
-// asks says whether a function of go-redis may have a server asked: it makes a client, or takes the context of a call. All
-// others configure, close, or return what was read.
+// asks says whether a function of go-redis may have a server asked: it makes a client, or takes the
+// context of a call. All others configure, close, or return what was read.
 func asks(function *types.Func) bool {
 	if function.Signature().Recv() == nil && strings.HasPrefix(function.Name(), "New") {
 		return true

@@ -24,8 +24,8 @@ func library(tb testing.TB) string {
 	return string(text)
 }
 
-// Whatever a tenant writes into its keys, each call ends within its bound, a purge takes effect, and a policy makes the slot
-// work again. The seeds are faults that there were.
+// Whatever a tenant writes into its keys, each call ends within its bound, a purge takes effect,
+// and a policy makes the slot work again. The seeds are faults that there were.
 func FuzzSlot(f *testing.F) {
 	w := newWorld(f, library(f))
 	f.Fuzz(func(t *testing.T, script string, scope uint8) {

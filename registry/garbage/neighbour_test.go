@@ -29,7 +29,8 @@ const (
 	timeToComeDown = time.Minute
 )
 
-// howLong is how long the tenant writes. It also says whether the machine is otherwise idle, so that times can be checked:
+// howLong is how long the tenant writes. It also says whether the machine is otherwise idle, so
+// that times can be checked:
 // in "make chaos".
 func howLong(t *testing.T) (duration time.Duration, quiet bool) {
 	t.Helper()
@@ -127,8 +128,8 @@ func (r *reader) read(ctx context.Context, client *redis.Client) {
 	}
 }
 
-// A tenant that writes garbage into its keys and calls everything with arguments of any size delays nobody, and takes no
-// memory beside maxmemory.
+// A tenant that writes garbage into its keys and calls everything with arguments of any size delays
+// nobody, and takes no memory beside maxmemory.
 func TestATenantHoldsUpNobody(t *testing.T) {
 	duration, quiet := howLong(t)
 	w := newWorld(t, library(t))
@@ -162,7 +163,8 @@ func TestATenantHoldsUpNobody(t *testing.T) {
 	wantLittleMemory(t, w)
 }
 
-// slowestCalls asks Redis what its slowest calls of functions took, and its slowest changes of a policy.
+// slowestCalls asks Redis what its slowest calls of functions took, and its slowest changes of a
+// policy.
 func slowestCalls(t *testing.T, w *world) (calls, policies time.Duration) {
 	t.Helper()
 	logged, err := w.admin.SlowLogGet(t.Context(), -1).Result()

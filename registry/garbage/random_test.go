@@ -12,7 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What a tenant may come up with: each kind of key of a slot, and bytes that are like those that the library writes.
+// What a tenant may come up with: each kind of key of a slot, and bytes that are like those that
+// the library writes.
 var (
 	keys = []string{
 		"$slot:m", "$slot:o:list", "$slot:o:other", "$slot:u:u", "$entry", "$mine", "$slot:l:4:list:0::locked", "$slot:policy", "$slot:counters",

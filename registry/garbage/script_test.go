@@ -13,14 +13,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A script is what a tenant does with its keys. Each line is a command of words, or of quoted strings as in Go.
+// A script is what a tenant does with its keys. Each line is a command of words, or of quoted
+// strings as in Go.
 //
 //	$slot           the key of the slot; $epoch, $index, $slice, $chunk: of the operation list
 //	$entry, $mine   the keys of an entry that all share and of one of user u; $aside: of what waits for reclaim
 //	$x1000          a thousand letters
 //	MANY 1000 HSET $slot:counters misses:$n 1    the same with so many pairs, or members, in which $n is a number
 //
-// Calls of functions are held against what docs/protocol.md promises; other commands may fail as they like.
+// Calls of functions are held against what docs/protocol.md promises; other commands may fail as
+// they like.
 const (
 	mostLines    = 60
 	mostElements = 100_000

@@ -41,11 +41,12 @@ type trial struct {
 	slot string
 }
 
-// purgeFirst, added to the number of a scope, has it purged before other calls put right what they meet.
+// purgeFirst, added to the number of a scope, has it purged before other calls put right what they
+// meet.
 const purgeFirst = 4
 
-// try prepares a slot, runs a script on it, makes every call, purges a scope and puts a policy in force. An error is a
-// promise that was broken.
+// try prepares a slot, runs a script on it, makes every call, purges a scope and puts a policy in
+// force. An error is a promise that was broken.
 func (w *world) try(ctx context.Context, script string, scope int) error {
 	slot, err := w.begin(ctx)
 	if err != nil {
@@ -231,7 +232,8 @@ func (t *trial) purge(scope [2]string) error {
 	return nil
 }
 
-// startOver puts a policy in force, as the operator does where that in Redis is not the one it wrote; then all works again.
+// startOver puts a policy in force, as the operator does where that in Redis is not the one it
+// wrote; then all works again.
 func (t *trial) startOver() error {
 	if reply, err := t.by(t.operator, "cw_policy_apply", policyAfter); err != nil || reply == nil {
 		return fmt.Errorf("the policy is not applied: %v (%w)", reply, err)

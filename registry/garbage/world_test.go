@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package garbage tests the function library with tenants that write anything to their keys. Each call ends within its
-// bound, and an invalidation by somebody else takes effect.
+// Package garbage tests the function library with tenants that write anything to their keys. Each
+// call ends within its bound, and an invalidation by somebody else takes effect.
 package garbage
 
 import (
@@ -23,8 +23,8 @@ import (
 
 const runbook = "../../docs/operations.md"
 
-// patience is how long a call may take until it is taken to have no end. The server is killed then: nothing else ends such
-// a call. Machines are busy, so it is long.
+// patience is how long a call may take until it is taken to have no end. The server is killed then:
+// nothing else ends such a call. Machines are busy, so it is long.
 const patience = 60 * time.Second
 
 // world is a Redis with the users of the runbook: an operator and the tenant of a namespace.
@@ -41,7 +41,8 @@ type world struct {
 	what     string // the slowest call
 }
 
-// bounds are what the runbook advises against large arguments and values, and what keeps a script from filling the machine.
+// bounds are what the runbook advises against large arguments and values, and what keeps a script
+// from filling the machine.
 var bounds = []string{"--proto-max-bulk-len", "2mb", "--maxmemory", "512mb"}
 
 func newWorld(tb testing.TB, library string) *world {
@@ -89,7 +90,8 @@ func (w *world) begin(ctx context.Context) (slot string, err error) {
 	return fmt.Sprintf("cw:{shop/m%d}", w.slots), err
 }
 
-// call calls a function, and holds what it takes and how it fails against the promises of docs/protocol.md.
+// call calls a function, and holds what it takes and how it fails against the promises of
+// docs/protocol.md.
 func (w *world) call(ctx context.Context, client *redis.Client, name, slot string, args ...any) (any, error) {
 	return w.hold(ctx, client, append([]any{"FCALL", name, 1, slot}, args...))
 }
@@ -128,8 +130,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// isAllowed: what the library refuses has its name; Redis refuses what is no call of a function, and what the ACL does not
-// allow.
+// isAllowed: what the library refuses has its name; Redis refuses what is no call of a function,
+// and what the ACL does not allow.
 func isAllowed(err error) bool {
 	for _, prefix := range []string{
 		"CACHEWRIGHT ", "NOPERM ", "OOM ", "CROSSSLOT ", "ERR Function not found", "ERR wrong number", "ERR Number of keys", "ERR Bad number of keys",
@@ -142,8 +144,8 @@ func isAllowed(err error) bool {
 	return false
 }
 
-// spent is what the thread that runs commands has taken of the processor: unlike Redis' clock it does not go on while others
-// have that.
+// spent is what the thread that runs commands has taken of the processor: unlike Redis' clock it
+// does not go on while others have that.
 func (w *world) spent(ctx context.Context) (total time.Duration, err error) {
 	info, err := w.admin.Info(ctx, "cpu").Result()
 	if err != nil {

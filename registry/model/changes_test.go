@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// What invalidations and policies do to a slot. drawn is the last number that was taken for an epoch of the sequence:
+// What invalidations and policies do to a slot. drawn is the last number that was taken for an
+// epoch of the sequence:
 // none is taken again, whatever is restored.
 type epochs struct{ drawn int }
 
@@ -61,7 +62,8 @@ func soften(heads map[string]head, name string, e *epochs) {
 	}
 }
 
-// invalidateUserOperation renews the user's epoch, which fences all loads of the user; entries of other operations stay.
+// invalidateUserOperation renews the user's epoch, which fences all loads of the user; entries of
+// other operations stay.
 func (s *state) invalidateUserOperation(op, user, mode string, e *epochs) {
 	of, found := s.users[user]
 	if !found {
@@ -87,7 +89,8 @@ func (s *state) invalidateUserOperation(op, user, mode string, e *epochs) {
 	s.users[user] = of
 }
 
-// fewEntries of a user are gone through when one operation is invalidated; of more the others may go with it.
+// fewEntries of a user are gone through when one operation is invalidated; of more the others may
+// go with it.
 const fewEntries = 60
 
 func (s *state) ofUser(user string) (entries int) {
@@ -109,7 +112,8 @@ func (s *state) remove(k key, e *epochs) {
 	}
 }
 
-// deletedSince says of loads that saw a fence whether an entry was deleted since: for sure, or possibly.
+// deletedSince says of loads that saw a fence whether an entry was deleted since: for sure, or
+// possibly.
 func (s *state) deletedSince(k key, fence int) (certain, possible bool) {
 	if fence == s.operations[k.op].fence {
 		return false, false
@@ -126,7 +130,8 @@ func (s *state) deletedSince(k key, fence int) (certain, possible bool) {
 // rememberedDeletions are certainly distinguished; beyond them, loads may be fenced needlessly.
 const rememberedDeletions = 60
 
-// apply is cw_policy_apply. It returns the reply: whether it changed, and the least and the most that it purged.
+// apply is cw_policy_apply. It returns the reply: whether it changed, and the least and the most
+// that it purged.
 func (s *state) apply(p policy, now span, e *epochs) (changed, least, most int64) {
 	if s.policy.there && s.policy.text == p.document() {
 		return 0, 0, 0
@@ -212,7 +217,8 @@ const freshnessIsCut = true
 // negativesAreCut, too, where the policy before was evicted, by a library that keeps to that.
 const negativesAreCut = true
 
-// settled is what holds when nothing is pending: entries live no longer than by the rule that holds.
+// settled is what holds when nothing is pending: entries live no longer than by the rule that
+// holds.
 func (s *state) settled(now span) {
 	s.doubt.unreclaimed = false
 	if s.doubt.unlisted || !s.policy.there {

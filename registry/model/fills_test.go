@@ -127,7 +127,8 @@ func (r *run) unlocked(k key, token string, reply int64) {
 	r.state.locks[k] = l
 }
 
-// fillMany stores many entries by one lease: a token is worth the same for all that the same heads cover.
+// fillMany stores many entries by one lease: a token is worth the same for all that the same heads
+// cover.
 func (r *run) fillMany(s step) {
 	s.Key.id = "many"
 	token := r.lookUp(s.Key, 0)

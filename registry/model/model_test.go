@@ -1,8 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package model compares the function library with a model of docs/protocol.md, which shares no code with it. Whatever is
-// called, evicted, reloaded or failed over, each answer is one that the protocol allows.
+// Package model compares the function library with a model of docs/protocol.md, which shares no
+// code with it. Whatever is called, evicted, reloaded or failed over, each answer is one that the
+// protocol allows.
 package model
 
 import (
@@ -51,8 +52,8 @@ func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
 	}
 }
 
-// A sequence that hardly comes about by chance: where nobody knows the policy before, negative entries do not outlive the
-// new one either.
+// A sequence that hardly comes about by chance: where nobody knows the policy before, negative
+// entries do not outlive the new one either.
 func TestNegativeEntriesObeyThePolicyThatFollowsAnEvictedOne(t *testing.T) {
 	servers := start(t)
 	load(t, servers, registry.Library)

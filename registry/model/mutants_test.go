@@ -52,7 +52,8 @@ var mutants = map[string]struct{ text, instead string }{
 	"the hash is of another text":                   {"local hash, intact_hash = redis.sha1hex(text)", "local hash, intact_hash = redis.sha1hex(text .. ' ')"},
 }
 
-// A sequence that hardly comes about by chance: a former primary remembers a rule, which another replaced meanwhile.
+// A sequence that hardly comes about by chance: a former primary remembers a rule, which another
+// replaced meanwhile.
 var rememberedRule = []step{
 	{Do: "fill", Key: key{op: "list", id: "a"}},
 	{Do: "fail over"},

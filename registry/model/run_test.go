@@ -14,7 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lease is a token that the library gave, and what it stands for. It stays what it is, whatever is restored.
+// lease is a token that the library gave, and what it stands for. It stays what it is, whatever is
+// restored.
 type lease struct {
 	text     string
 	covering covering
@@ -48,11 +49,12 @@ type copied struct {
 // violation is what the protocol forbids.
 type violation struct{ text string }
 
-// inTime is how long a sequence may take: heads last for five seconds and more without a load, and what comes later
-// shows nothing.
+// inTime is how long a sequence may take: heads last for five seconds and more without a load, and
+// what comes later shows nothing.
 const inTime = 4 * time.Second
 
-// runSequence runs a sequence on a slot of its own. An error is what the protocol forbids, or a failure of Redis.
+// runSequence runs a sequence on a slot of its own. An error is what the protocol forbids, or a
+// failure of Redis.
 func runSequence(ctx context.Context, servers [2]*redis.Client, library string, steps []step) (err error) {
 	r := &run{
 		Context: ctx, state: newState(), began: time.Now(),

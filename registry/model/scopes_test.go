@@ -184,8 +184,8 @@ func (r *run) sync(step) {
 	r.replica = &copied{state: r.state.clone(), dump: d, leases: len(r.leases)}
 }
 
-// failOver makes the replica the primary, with all that there is, or with what it had before. Tokens are out already; what
-// is served from then on is what was not invalidated at that time.
+// failOver makes the replica the primary, with all that there is, or with what it had before.
+// Tokens are out already; what is served from then on is what was not invalidated at that time.
 func (r *run) failOver(s step) {
 	if lags := s.Flag; !lags || r.replica == nil {
 		r.sync(s)

@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// slot is under test: keys of one slot on two servers. One at a time is the primary. The other remembers what a former
-// primary remembers.
+// slot is under test: keys of one slot on two servers. One at a time is the primary. The other
+// remembers what a former primary remembers.
 type slot struct {
 	servers [2]*redis.Client
 	primary int
@@ -114,7 +114,8 @@ func (s *slot) clear(ctx context.Context, client *redis.Client) error {
 	return client.Del(ctx, names...).Err()
 }
 
-// reload loads the library over itself, or takes it away and loads it, which nobody else sees in between.
+// reload loads the library over itself, or takes it away and loads it, which nobody else sees in
+// between.
 func (s *slot) reload(ctx context.Context, flush bool) error {
 	_, err := s.client().TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		if flush {

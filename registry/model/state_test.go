@@ -18,7 +18,8 @@ const (
 	ofUser
 )
 
-// head is a head that is there. Its epochs are numbers, each drawn once in a sequence; 0 is no soft epoch.
+// head is a head that is there. Its epochs are numbers, each drawn once in a sequence; 0 is no soft
+// epoch.
 type head struct{ hard, soft, fence int }
 
 // covering is what the heads that cover an entry said at one moment: what entries and tokens carry.
@@ -54,7 +55,8 @@ type entry struct {
 	uncut    bool // no policy shortens it.
 }
 
-// deletion is what the log of single deletions has to tell: which fence was in place before, and what was deleted.
+// deletion is what the log of single deletions has to tell: which fence was in place before, and
+// what was deleted.
 type deletion struct {
 	fence int
 	of    key
@@ -126,7 +128,8 @@ func (s *state) clone() *state {
 	return &other
 }
 
-// covers returns what covers an entry of this operation and user, and whether all its heads are there.
+// covers returns what covers an entry of this operation and user, and whether all its heads are
+// there.
 func (s *state) covers(op, user string) (c covering, complete bool) {
 	operation, found := s.operations[op]
 	if s.module == nil || !found {

@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// step is one thing that happens to a slot. A sequence says everything beforehand; what does not fit then is left out.
+// step is one thing that happens to a slot. A sequence says everything beforehand; what does not
+// fit then is left out.
 type step struct {
 	Do      string
 	Key     key

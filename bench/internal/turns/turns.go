@@ -35,9 +35,12 @@ type Verdict struct {
 // twice.
 func Judge(row Row, candidate, reference, again []float64) (Verdict, error) {
 	if len(candidate) == 0 || len(candidate) != len(reference) || len(reference) != len(again) {
-		return Verdict{}, fmt.Errorf("%s: %d, %d and %d figures: each build must take as many turns", row.Name, len(candidate), len(reference), len(again))
+		return Verdict{}, fmt.Errorf("%s: %d, %d and %d figures: each build must take as many turns",
+			row.Name, len(candidate), len(reference), len(again))
 	}
-	return Verdict{Row: row, ToReference: row.ratio(candidate, reference), Noise: row.ratio(again, reference)}, nil
+	return Verdict{
+		Row: row, ToReference: row.ratio(candidate, reference), Noise: row.ratio(again, reference),
+	}, nil
 }
 
 // Worse reports whether the new build is worse than the reference by more than a share (0.05: 5 %)

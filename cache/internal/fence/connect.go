@@ -27,7 +27,9 @@ func (g *Guard) watch(client *redis.Client) {
 	if _, watched := g.watched[weak.Make(client)]; watched {
 		return
 	}
-	maps.DeleteFunc(g.watched, func(other weak.Pointer[redis.Client], _ struct{}) bool { return other.Value() == nil })
+	maps.DeleteFunc(g.watched, func(other weak.Pointer[redis.Client], _ struct{}) bool {
+		return other.Value() == nil
+	})
 	g.watched[weak.Make(client)] = struct{}{}
 	node := ""
 	if g.cluster != nil {
@@ -109,7 +111,8 @@ func (h *hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 }
 
 func (h *hook) moved(err error) {
-	if err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK ")) {
+	if err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(),
+		"ASK ")) {
 		h.guard.generation.Add(1)
 	}
 }
@@ -124,7 +127,8 @@ func (h *hook) identify(ctx context.Context, conn net.Conn) (registry.Server, er
 		Network: h.as.Network, Addr: h.as.Addr,
 		Dialer:   func(context.Context, string, string) (net.Conn, error) { return lent{conn}, nil },
 		Username: h.as.Username, Password: h.as.Password, CredentialsProvider: h.as.CredentialsProvider,
-		CredentialsProviderContext: h.as.CredentialsProviderContext, StreamingCredentialsProvider: h.as.StreamingCredentialsProvider,
+		CredentialsProviderContext:   h.as.CredentialsProviderContext,
+		StreamingCredentialsProvider: h.as.StreamingCredentialsProvider,
 
 		Protocol:                 2,
 		PoolSize:                 1,

@@ -22,8 +22,9 @@ func (g *Guard) disable(err error) {
 		remedy = "have the server answer INFO, under this name, with run_id or master_replid, " +
 			"or invalidate the modules after a restart"
 	}
-	g.report(fmt.Errorf("a restart of Redis with an old snapshot, or a failover to a replica that lags, "+
-		"will not be noticed by this process: %s: %w", remedy, err))
+	g.report(fmt.Errorf(
+		"a restart of Redis with an old snapshot, or a failover to a replica that lags, "+
+			"will not be noticed by this process: %s: %w", remedy, err))
 }
 
 // contained turns a panic into an error. singleflight would panic on a goroutine where nobody can

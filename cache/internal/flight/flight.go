@@ -56,7 +56,8 @@ type flight[V any] struct {
 	orphaned bool // the caller that started the load has given up.
 	landed   bool
 	overdue  bool // it took longer than MaxWait, and Group.overdue counts it.
-	ownError bool // err may be due to the context of the caller that started the load: nobody else gets it
+	// err may be due to the context of the caller that started the load: nobody else gets it
+	ownError bool
 
 	// Written before done is closed, read after.
 	value    V

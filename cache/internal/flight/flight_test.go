@@ -187,13 +187,14 @@ func TestErrorAfterItsCallerGaveUpIsNotShared(t *testing.T) {
 	})
 }
 
-// stubborn is the context of a caller that has not noticed yet that it ended. What follows from the end, such as an error
-// of a query, may come first.
+// stubborn is the context of a caller that has not noticed yet that it ended. What follows from the
+// end, such as an error of a query, may come first.
 type stubborn struct{ context.Context }
 
 func (stubborn) Done() <-chan struct{} { return nil }
 
-// A loader may use its caller's own context, as closures do, or keep to its deadline by another clock.
+// A loader may use its caller's own context, as closures do, or keep to its deadline by another
+// clock.
 func TestErrorOfALoadThatEndsWithItsCallersContextIsNotShared(t *testing.T) {
 	for name, starter := range map[string]func(*testing.T) (ctx context.Context, end func()){
 		"cancelled": func(t *testing.T) (context.Context, func()) {

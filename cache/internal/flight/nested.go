@@ -48,7 +48,8 @@ func Nested(ctx context.Context, id any) (context.Context, bool) {
 	if times >= maxNested {
 		return ctx, false
 	}
-	return context.WithValue(ctx, spanKey{}, &span{parent: parent, id: id, waiter: waiterOf(ctx)}), true
+	return context.WithValue(ctx, spanKey{},
+		&span{parent: parent, id: id, waiter: waiterOf(ctx)}), true
 }
 
 // Detached returns a context that belongs to no load, for work that nobody waits for.

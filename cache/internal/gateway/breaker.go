@@ -53,11 +53,15 @@ type breaker struct {
 func newBreaker() *breaker {
 	b := &breaker{}
 	b.gate = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:   1,
-		Timeout:       pause,
-		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= maxFailures },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errNoOutcome) },
-		OnStateChange: func(_ string, _, to gobreaker.State) { b.open.Store(to != gobreaker.StateClosed) },
+		MaxRequests: 1,
+		Timeout:     pause,
+		ReadyToTrip: func(counts gobreaker.Counts) bool {
+			return counts.ConsecutiveFailures >= maxFailures
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errNoOutcome) },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			b.open.Store(to != gobreaker.StateClosed)
+		},
 	})
 	return b
 }

@@ -19,7 +19,11 @@ type fencedStore struct {
 }
 
 // Fenced returns a Store whose reads pass the guard.
-func Fenced(store Store, guard *fence.Guard) Store { return &fencedStore{Store: store, guard: guard} }
+func Fenced(store Store,
+	guard *fence.Guard,
+) Store {
+	return &fencedStore{Store: store, guard: guard}
+}
 
 // Read implements Store.
 func (s *fencedStore) Read(

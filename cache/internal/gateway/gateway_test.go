@@ -236,7 +236,8 @@ func TestAPanicOverAnAnswerIsAnError(t *testing.T) {
 	})
 }
 
-// An application that makes module names up, for example from what its users send, does not make breakers without end.
+// An application that makes module names up, for example from what its users send, does not make
+// breakers without end.
 func TestBreakersAreBounded(t *testing.T) {
 	var b breakers
 	first := b.of(use{"users", Reading})

@@ -15,11 +15,14 @@ type Store interface {
 	Reader
 
 	Unlock(ctx context.Context, key registry.Key) error
-	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
-	SetNegative(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled, error)
+	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled,
+		error)
+	SetNegative(ctx context.Context, key registry.Key, payload []byte,
+		token registry.Token) (registry.Filled, error)
 	Delete(ctx context.Context, key registry.Key) (bool, error)
 	Invalidate(
-		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode, requestID string,
+		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode,
+		requestID string,
 	) (registry.Invalidated, error)
 	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
 	Modules(ctx context.Context, namespace string) ([]string, error)

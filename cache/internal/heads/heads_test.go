@@ -100,8 +100,8 @@ func TestStampEndsWithAChangeOfItsHeadsOnly(t *testing.T) {
 	}
 }
 
-// survivor returns a stamp that outlived changes of what does not cover it, once these were reported. An earlier one may
-// have ended by what was changed before it was taken.
+// survivor returns a stamp that outlived changes of what does not cover it, once these were
+// reported. An earlier one may have ended by what was changed before it was taken.
 func survivor(t *testing.T, client redis.UniversalClient, tracker *heads.Tracker) (stamp heads.Stamp) {
 	t.Helper()
 	NewWithT(t).Eventually(func() bool {
@@ -289,7 +289,8 @@ func TestStampsOfAnOperationCanBeForgotten(t *testing.T) {
 	}
 }
 
-// A node from which the slot has moved reports nothing, but go-redis would go on to answer from the new one.
+// A node from which the slot has moved reports nothing, but go-redis would go on to answer from the
+// new one.
 func TestSlotThatMovesToAnotherNodeIsFollowedThere(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	client := cluster.Client()

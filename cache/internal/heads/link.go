@@ -42,8 +42,9 @@ type link struct {
 	up     chan struct{} // closed once it can be used
 	over   chan struct{} // closed when nothing of it is left
 
-	reader  *redis.Client // must be used only when the link is up
-	trusted atomic.Int64  // until when the connections are known to work, in Unix nanoseconds; or never
+	reader *redis.Client // must be used only when the link is up
+	// until when the connections are known to work, in Unix nanoseconds; or never
+	trusted atomic.Int64
 
 	mu       sync.Mutex
 	trackers map[string]*Tracker // by their slot
@@ -165,8 +166,11 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 		Network: as.Network, Addr: as.Addr, TLSConfig: as.TLSConfig, DialTimeout: as.DialTimeout,
 		Dialer:   respguard.Dialer(as.Dialer, respguard.Application),
 		Username: as.Username, Password: as.Password, CredentialsProvider: as.CredentialsProvider,
-		CredentialsProviderContext: as.CredentialsProviderContext, StreamingCredentialsProvider: as.StreamingCredentialsProvider,
-		DB: as.DB, ClientName: as.ClientName, DisableIdentity: as.DisableIdentity, IdentitySuffix: as.IdentitySuffix,
+		CredentialsProviderContext:   as.CredentialsProviderContext,
+		StreamingCredentialsProvider: as.StreamingCredentialsProvider,
+		DB:                           as.DB, ClientName: as.ClientName,
+		DisableIdentity: as.DisableIdentity,
+		IdentitySuffix:  as.IdentitySuffix,
 
 		Protocol:     2,
 		PoolSize:     1,
@@ -210,7 +214,8 @@ func (l *link) tryReader() error {
 	return l.reader.Ping(ctx).Err()
 }
 
-var errAnotherServer = errors.New("another server may answer reads than the one that reports changes")
+var errAnotherServer = errors.New(
+	"another server may answer reads than the one that reports changes")
 
 // beat pings both connections. It pings the reader first, because Redis reports nothing once that
 // is gone.

@@ -115,9 +115,10 @@ func (ls *Links) refresh(ctx context.Context) {
 	}
 }
 
-var errReplicas = errors.New("the near cache needs reads from primaries, whose changes it follows: " +
-	"a replica may answer with old data; " +
-	"leave ReadOnly, RouteByLatency and RouteRandomly off")
+var errReplicas = errors.New(
+	"the near cache needs reads from primaries, whose changes it follows: " +
+		"a replica may answer with old data; " +
+		"leave ReadOnly, RouteByLatency and RouteRandomly off")
 
 // Supports returns an error if heads cannot be followed with such a client.
 func Supports(client redis.UniversalClient) error {

@@ -49,7 +49,8 @@ func (c *Cache) follow(slot registry.Slot) {
 		}
 		return err
 	}
-	m.tracker = heads.New(c.links, "cw:{"+slot.String()+"}", 3*bounds.MaxEntries+spareHeads, readPolicy)
+	m.tracker = heads.New(c.links, "cw:{"+slot.String()+"}", 3*bounds.MaxEntries+spareHeads,
+		readPolicy)
 	if c.run(m.tracker) {
 		c.modules[slot] = m
 	}

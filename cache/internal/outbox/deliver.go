@@ -56,7 +56,8 @@ func (o *Outbox) Close(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("cache: %d invalidations did not reach Redis, for these modules: %s; "+
-		"their entries may be out of date until they expire: invalidate the modules", scopes, strings.Join(modules, ", "))
+		"their entries may be out of date until they expire: invalidate the modules", scopes, strings.Join(
+		modules, ", "))
 }
 
 // deliver tries until the outbox is empty.
@@ -123,7 +124,8 @@ func (o *Outbox) deliverItem(ctx context.Context, it item) (err error) {
 		return err
 	}
 	for _, module := range modules {
-		if err := o.send(ctx, module, it.scope, it.mode); err != nil && !errors.Is(err, registry.ErrRejected) {
+		if err := o.send(ctx, module, it.scope, it.mode); err != nil &&
+			!errors.Is(err, registry.ErrRejected) {
 			return err
 		}
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// asked is an invalidation in the model of the outbox: what was asked for, and whether Redis has carried it out since.
+// asked is an invalidation in the model of the outbox: what was asked for, and whether Redis has
+// carried it out since.
 type asked struct {
 	module string
 	scope  Scope
@@ -107,7 +108,8 @@ func (m *outboxModel) check(t *rapid.T) {
 	}
 }
 
-// However requests and deliveries meet, a request waits until a delivery that began after it has arrived.
+// However requests and deliveries meet, a request waits until a delivery that began after it has
+// arrived.
 func TestNoQueuedInvalidationIsLostWhateverArrivesMeanwhile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &outboxModel{outbox: newOutbox()}
@@ -116,7 +118,8 @@ func TestNoQueuedInvalidationIsLostWhateverArrivesMeanwhile(t *testing.T) {
 	})
 }
 
-// At a second overflow a delivery of the first is under way. It is too old for what was queued since.
+// At a second overflow a delivery of the first is under way. It is too old for what was queued
+// since.
 func TestASecondOverflowIsKeptWhenTheDeliveryOfTheFirstArrives(t *testing.T) {
 	o := newOutbox()
 	overflow := func() {

@@ -35,7 +35,8 @@ func (s Scope) contains(other Scope) bool {
 	if s.ID != "" {
 		return s == other
 	}
-	return (s.Operation == "" || s.Operation == other.Operation) && (s.User == "" || s.User == other.User)
+	return (s.Operation == "" || s.Operation == other.Operation) &&
+		(s.User == "" || s.User == other.User)
 }
 
 // waiting is the state of a scope in the outbox.
@@ -177,7 +178,8 @@ func (o *Outbox) addScope(module string, scope Scope, mode registry.Mode) {
 		scopes = map[Scope]waiting{}
 		o.byModule[module] = scopes
 	}
-	if whole.mode == registry.ModeHard && scope == (Scope{}) || scopes[scope].mode == registry.ModeHard {
+	if whole.mode == registry.ModeHard && scope == (Scope{}) ||
+		scopes[scope].mode == registry.ModeHard {
 		mode = registry.ModeHard
 	}
 	o.requests++

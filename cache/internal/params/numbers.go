@@ -61,7 +61,8 @@ func stringLen(text []byte) int {
 }
 
 func numberLen(text []byte) int {
-	if end := bytes.IndexFunc(text, func(c rune) bool { return !strings.ContainsRune("+-.eE0123456789", c) }); end >= 0 {
+	if end := bytes.IndexFunc(text,
+		func(c rune) bool { return !strings.ContainsRune("+-.eE0123456789", c) }); end >= 0 {
 		return end
 	}
 	return len(text)
@@ -75,7 +76,8 @@ func hasReplacement(literal []byte) bool {
 			continue
 		}
 		i++ // skip the escaped character, so that an escaped backslash starts no escape
-		if literal[i] == 'u' && len(literal) > i+4 && strings.EqualFold(string(literal[i+1:i+5]), "fffd") {
+		if literal[i] == 'u' && len(literal) > i+4 && strings.EqualFold(string(literal[i+1:i+5]),
+			"fffd") {
 			return true
 		}
 	}

@@ -78,7 +78,8 @@ func isPlain(t reflect.Type) bool {
 		return false
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
 		switch t.Elem().Kind() {
-		case reflect.Struct, reflect.Interface, reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		case reflect.Struct, reflect.Interface, reflect.Pointer, reflect.Slice, reflect.Array,
+			reflect.Map:
 			return false
 		}
 	}

@@ -233,7 +233,8 @@ func TestCountsWhileRedisIsDownCauseFewSends(t *testing.T) {
 	})
 }
 
-// It is the same where a few of very many operations can be sent. Each makes room for a new one, which fills the Reporter.
+// It is the same where a few of very many operations can be sent. Each makes room for a new one,
+// which fills the Reporter.
 func TestAReporterThatFailsInPartIsNotHurriedByEachCount(t *testing.T) {
 	withReporter(t, func(t *testing.T, r *Reporter, l *ledger) {
 		r.send = func(ctx context.Context, module, name string, c registry.Counters) error {

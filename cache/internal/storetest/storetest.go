@@ -24,8 +24,9 @@ type Store struct {
 
 	filledWith registry.Token
 
-	OnRead       func(context.Context, registry.Key) (registry.Lookup, error)
-	Held         func() bool // whether another process has the load lock while a caller waits for it; nil: it has
+	OnRead func(context.Context, registry.Key) (registry.Lookup, error)
+	// whether another process has the load lock while a caller waits for it; nil: it has
+	Held         func() bool
 	OnLease      func(context.Context, registry.Key) (registry.Lookup, error)
 	OnSet        func(context.Context, registry.Key) (registry.Filled, error)
 	OnDelete     func(registry.Key) error

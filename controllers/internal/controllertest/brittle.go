@@ -25,7 +25,9 @@ type BrittleStore struct {
 
 // NewBrittleStore returns a store that does not fail yet.
 func NewBrittleStore(store *registry.Registry) *BrittleStore {
-	return &BrittleStore{Registry: store, before: map[string]error{}, once: map[string]error{}, after: map[string]error{}}
+	return &BrittleStore{
+		Registry: store, before: map[string]error{}, once: map[string]error{}, after: map[string]error{},
+	}
 }
 
 // FailBefore makes calls fail and change nothing; nil ends that.
@@ -109,7 +111,9 @@ func (s *BrittleStore) Stats(ctx context.Context, slot registry.Slot) (registry.
 }
 
 // StatsOf implements calls.Store.
-func (s *BrittleStore) StatsOf(ctx context.Context, slots []registry.Slot) ([]registry.Stats, error) {
+func (s *BrittleStore) StatsOf(
+	ctx context.Context, slots []registry.Slot,
+) ([]registry.Stats, error) {
 	if err := s.enter("StatsOf"); err != nil {
 		return nil, err
 	}
@@ -135,7 +139,9 @@ func (s *BrittleStore) Modules(ctx context.Context, namespace string) ([]string,
 }
 
 // ApplyPolicyFor implements calls.Store.
-func (s *BrittleStore) ApplyPolicyFor(ctx context.Context, claim registry.Claim, policy registry.Policy) (registry.Applied, error) {
+func (s *BrittleStore) ApplyPolicyFor(
+	ctx context.Context, claim registry.Claim, policy registry.Policy,
+) (registry.Applied, error) {
 	if err := s.enter("ApplyPolicy"); err != nil {
 		return registry.Applied{}, err
 	}
@@ -161,9 +167,13 @@ func (s *BrittleStore) OwnPolicies(ctx context.Context, claims []registry.Claim)
 }
 
 // InvalidateMany fails for each target of an invalidation alone, by the name Invalidate.
-func (s *BrittleStore) InvalidateMany(ctx context.Context, calls []registry.Invalidation) (results []registry.InvalidationResult) {
+func (s *BrittleStore) InvalidateMany(
+	ctx context.Context, calls []registry.Invalidation,
+) (results []registry.InvalidationResult) {
 	for len(calls) > 0 {
-		end := slices.IndexFunc(calls, func(call registry.Invalidation) bool { return call.RequestID != calls[0].RequestID })
+		end := slices.IndexFunc(calls, func(call registry.Invalidation) bool {
+			return call.RequestID != calls[0].RequestID
+		})
 		if end < 0 {
 			end = len(calls)
 		}
@@ -173,7 +183,9 @@ func (s *BrittleStore) InvalidateMany(ctx context.Context, calls []registry.Inva
 	return results
 }
 
-func (s *BrittleStore) invalidateTarget(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult {
+func (s *BrittleStore) invalidateTarget(
+	ctx context.Context, calls []registry.Invalidation,
+) []registry.InvalidationResult {
 	results := make([]registry.InvalidationResult, len(calls))
 	err := s.enter("Invalidate")
 	if err == nil {
@@ -189,7 +201,9 @@ func (s *BrittleStore) invalidateTarget(ctx context.Context, calls []registry.In
 }
 
 // Reclaim implements calls.Store.
-func (s *BrittleStore) Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error) {
+func (s *BrittleStore) Reclaim(
+	ctx context.Context, slot registry.Slot, limit int,
+) (registry.Reclaimed, error) {
 	if err := s.enter("Reclaim"); err != nil {
 		return registry.Reclaimed{}, err
 	}

@@ -44,7 +44,9 @@ func FakeCache(t *testing.T, objects ...client.Object) client.WithWatch {
 func FakeCacheBuilder(t *testing.T, objects ...client.Object) *fake.ClientBuilder {
 	t.Helper()
 	builder := fake.NewClientBuilder().WithScheme(RuntimeScheme(t)).WithObjects(objects...)
-	if err := resource.IndexFields(indexerOf(func(o client.Object, field string, values client.IndexerFunc) {
+	if err := resource.IndexFields(indexerOf(func(o client.Object, field string,
+		values client.IndexerFunc,
+	) {
 		builder = builder.WithIndex(o, field, values)
 	})); err != nil {
 		t.Fatal(err)
@@ -55,7 +57,9 @@ func FakeCacheBuilder(t *testing.T, objects ...client.Object) *fake.ClientBuilde
 type indexerOf func(o client.Object, field string, values client.IndexerFunc)
 
 // IndexField implements calls.Store.
-func (f indexerOf) IndexField(_ context.Context, o client.Object, field string, values client.IndexerFunc) error {
+func (f indexerOf) IndexField(
+	_ context.Context, o client.Object, field string, values client.IndexerFunc,
+) error {
 	f(o, field, values)
 	return nil
 }
@@ -63,5 +67,6 @@ func (f indexerOf) IndexField(_ context.Context, o client.Object, field string, 
 // FakeCluster is FakeCache, and has resources with a status of their own.
 func FakeCluster(t *testing.T, objects ...client.Object) client.Client {
 	t.Helper()
-	return FakeCacheBuilder(t, objects...).WithStatusSubresource(&v1.CachePolicy{}, &v1.CacheInvalidation{}, &v1.CacheStore{}).Build()
+	return FakeCacheBuilder(t, objects...).WithStatusSubresource(&v1.CachePolicy{},
+		&v1.CacheInvalidation{}, &v1.CacheStore{}).Build()
 }

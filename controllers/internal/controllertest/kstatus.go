@@ -59,9 +59,14 @@ func violationsOfAny(c Conditioned) []string {
 	}
 	violated(c.ObservedGeneration > c.Generation, "what is not there yet is not observed")
 	for _, condition := range c.Conditions {
-		violated(condition.ObservedGeneration != c.ObservedGeneration, condition.Type+" speaks of the generation that status speaks of")
-		violated(condition.Reason == "" || condition.Message == "", condition.Type+" has a reason and a message")
-		onlyTrue := []string{v1.ConditionReconciling, v1.ConditionStalled, v1.ConditionComplete, v1.ConditionFailed, v1.ConditionAtRisk}
+		violated(condition.ObservedGeneration != c.ObservedGeneration,
+			condition.Type+" speaks of the generation that status speaks of")
+		violated(condition.Reason == "" || condition.Message == "",
+			condition.Type+" has a reason and a message")
+		onlyTrue := []string{
+			v1.ConditionReconciling, v1.ConditionStalled, v1.ConditionComplete, v1.ConditionFailed,
+			v1.ConditionAtRisk,
+		}
 		violated(slices.Contains(onlyTrue, condition.Type) && condition.Status != metav1.ConditionTrue,
 			condition.Type+" is there only while it is True")
 	}
@@ -72,8 +77,10 @@ func violationsOfAny(c Conditioned) []string {
 	working := meta.IsStatusConditionTrue(c.Conditions, v1.ConditionReconciling)
 	stalled := meta.IsStatusConditionTrue(c.Conditions, v1.ConditionStalled)
 	violated(working && stalled, "Reconciling and Stalled exclude each other")
-	violated(ready.Status == metav1.ConditionTrue && (working || stalled), "what is Ready is neither Reconciling nor Stalled")
-	violated(ready.Status != metav1.ConditionTrue && !working && !stalled, "what is not Ready is Reconciling or Stalled")
+	violated(ready.Status == metav1.ConditionTrue && (working || stalled),
+		"what is Ready is neither Reconciling nor Stalled")
+	violated(ready.Status != metav1.ConditionTrue && !working && !stalled,
+		"what is not Ready is Reconciling or Stalled")
 	return broken
 }
 
@@ -88,17 +95,24 @@ func violationsOfInvalidation(invalidation *v1.CacheInvalidation) []string {
 	complete := meta.IsStatusConditionTrue(s.Conditions, v1.ConditionComplete)
 	failed := meta.IsStatusConditionTrue(s.Conditions, v1.ConditionFailed)
 	violated(complete && failed, "Complete and Failed exclude each other")
-	violated(complete != meta.IsStatusConditionTrue(s.Conditions, v1.ConditionReady), "Complete and Ready agree")
-	violated(complete != (s.State == v1.StateComplete || s.State == v1.StateCounted), "Complete and state agree")
+	violated(complete != meta.IsStatusConditionTrue(s.Conditions, v1.ConditionReady),
+		"Complete and Ready agree")
+	violated(complete != (s.State == v1.StateComplete || s.State == v1.StateCounted),
+		"Complete and state agree")
 	violated(failed != (s.State == v1.StateFailed), "Failed and state agree")
-	violated(failed && !meta.IsStatusConditionTrue(s.Conditions, v1.ConditionStalled), "what is Failed is Stalled")
-	violated((complete || failed) != (s.CompletionTime != nil), "what is finished has a completionTime")
-	violated(s.KeysReclaimed != nil && *s.KeysReclaimed > *s.KeysInvalidated, "no more is reclaimed than was invalidated")
-	violated(s.State == v1.StateReclaiming && s.EffectiveTime == nil, "what is being reclaimed is in effect")
+	violated(failed && !meta.IsStatusConditionTrue(s.Conditions, v1.ConditionStalled),
+		"what is Failed is Stalled")
+	violated((complete || failed) != (s.CompletionTime != nil),
+		"what is finished has a completionTime")
+	violated(s.KeysReclaimed != nil && *s.KeysReclaimed > *s.KeysInvalidated,
+		"no more is reclaimed than was invalidated")
+	violated(s.State == v1.StateReclaiming && s.EffectiveTime == nil,
+		"what is being reclaimed is in effect")
 	return broken
 }
 
-// TransitionViolations lists the rules that a change from one version of an object to the next breaks.
+// TransitionViolations lists the rules that a change from one version of an object to the next
+// breaks.
 func TransitionViolations(before, after client.Object) []string {
 	var broken []string
 	was, is := ConditionedOf(before), ConditionedOf(after)
@@ -107,7 +121,8 @@ func TransitionViolations(before, after client.Object) []string {
 	}
 	for _, condition := range is.Conditions {
 		old := meta.FindStatusCondition(was.Conditions, condition.Type)
-		if old != nil && old.Status == condition.Status && !old.LastTransitionTime.Equal(&condition.LastTransitionTime) {
+		if old != nil && old.Status == condition.Status &&
+			!old.LastTransitionTime.Equal(&condition.LastTransitionTime) {
 			broken = append(broken, "lastTransitionTime of "+condition.Type+" changes with its status only")
 		}
 	}
@@ -122,10 +137,12 @@ func purgeTransitionViolations(before, after *v1.CacheInvalidation) []string {
 	if resource.IsFinished(before) && !equality.Semantic.DeepEqual(before.Status, after.Status) {
 		broken = append(broken, "the status of what is finished does not change")
 	}
-	if before.Status.KeysReclaimed != nil && *after.Status.KeysReclaimed < *before.Status.KeysReclaimed {
+	if before.Status.KeysReclaimed != nil &&
+		*after.Status.KeysReclaimed < *before.Status.KeysReclaimed {
 		broken = append(broken, "keysReclaimed never falls")
 	}
-	if before.Status.EffectiveTime != nil && !before.Status.EffectiveTime.Equal(after.Status.EffectiveTime) {
+	if before.Status.EffectiveTime != nil &&
+		!before.Status.EffectiveTime.Equal(after.Status.EffectiveTime) {
 		broken = append(broken, "a purge takes effect once")
 	}
 	return broken

@@ -61,7 +61,9 @@ func (s *PanickyStore) Writable(ctx context.Context) error {
 }
 
 // Serving implements calls.Store.
-func (s *PanickyStore) Serving(ctx context.Context, health registry.Health, slots []registry.Slot) ([]registry.Incarnation, error) {
+func (s *PanickyStore) Serving(
+	ctx context.Context, health registry.Health, slots []registry.Slot,
+) ([]registry.Incarnation, error) {
 	s.answer("Serving")
 	return s.ScriptedStore.Serving(ctx, health, slots)
 }
@@ -73,7 +75,9 @@ func (s *PanickyStore) PolicyHashes(ctx context.Context, slots []registry.Slot) 
 }
 
 // StatsOf implements calls.Store.
-func (s *PanickyStore) StatsOf(ctx context.Context, slots []registry.Slot) ([]registry.Stats, error) {
+func (s *PanickyStore) StatsOf(
+	ctx context.Context, slots []registry.Slot,
+) ([]registry.Stats, error) {
 	s.answer("StatsOf")
 	return s.ScriptedStore.StatsOf(ctx, slots)
 }
@@ -85,7 +89,9 @@ func (s *PanickyStore) AddAllModules(ctx context.Context, modules map[string][]s
 }
 
 // InvalidateMany implements calls.Store.
-func (s *PanickyStore) InvalidateMany(context.Context, []registry.Invalidation) []registry.InvalidationResult {
+func (s *PanickyStore) InvalidateMany(
+	context.Context, []registry.Invalidation,
+) []registry.InvalidationResult {
 	s.answer("InvalidateMany")
 	return nil
 }

@@ -23,7 +23,9 @@ type ScriptedStore struct {
 }
 
 // Serving implements calls.Store.
-func (s *ScriptedStore) Serving(_ context.Context, _ registry.Health, slots []registry.Slot) ([]registry.Incarnation, error) {
+func (s *ScriptedStore) Serving(
+	_ context.Context, _ registry.Health, slots []registry.Slot,
+) ([]registry.Incarnation, error) {
 	return make([]registry.Incarnation, len(slots)), nil
 }
 
@@ -65,7 +67,9 @@ func (s *ScriptedStore) PolicyHashes(_ context.Context, slots []registry.Slot) (
 }
 
 // StatsOf implements calls.Store.
-func (s *ScriptedStore) StatsOf(_ context.Context, slots []registry.Slot) ([]registry.Stats, error) {
+func (s *ScriptedStore) StatsOf(
+	_ context.Context, slots []registry.Slot,
+) ([]registry.Stats, error) {
 	return make([]registry.Stats, len(slots)), nil
 }
 

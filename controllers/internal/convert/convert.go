@@ -27,7 +27,9 @@ func Policy(spec *v1.CachePolicySpec) registry.Policy {
 		policy.Operations = append(policy.Operations, operationOf(operation))
 	}
 	// The order in a manifest means nothing, so it must not change the hash either.
-	slices.SortFunc(policy.Operations, func(a, b registry.OperationPolicy) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(policy.Operations, func(a, b registry.OperationPolicy) int {
+		return cmp.Compare(a.Name, b.Name)
+	})
 	return policy
 }
 

@@ -59,8 +59,8 @@ func hitRatio(hits, misses int64) string {
 }
 
 // Busiest returns the names of the operations that are read most, up to a limit, sorted by name.
-// Applications may use any bytes as names. Neither JSON nor Prometheus can hold names that are not text,
-// so those are left out.
+// Applications may use any bytes as names. Neither JSON nor Prometheus can hold names that are not
+// text, so those are left out.
 func Busiest(operations map[string]registry.OperationStats, limit int) []string {
 	var names []string
 	for name := range operations {
@@ -79,9 +79,11 @@ func Busiest(operations map[string]registry.OperationStats, limit int) []string 
 	return names
 }
 
-// NextStats decides what the statistics in a status become. They change at most once an interval, and only
-// if they differ. The estimate of memory does not count, as no two are the same.
-func NextStats(shown *v1.CacheStats, read *registry.Stats, now time.Time, interval time.Duration) *v1.CacheStats {
+// NextStats decides what the statistics in a status become. They change at most once an interval,
+// and only if they differ. The estimate of memory does not count, as no two are the same.
+func NextStats(
+	shown *v1.CacheStats, read *registry.Stats, now time.Time, interval time.Duration,
+) *v1.CacheStats {
 	if read == nil {
 		return shown
 	}

@@ -40,11 +40,15 @@ type queuedEvent struct {
 
 // NewRecorder returns a recorder of events in front of another. It has to be added to a manager.
 func NewRecorder(recorder events.EventRecorder, scheme *runtime.Scheme, log logr.Logger) *Recorder {
-	return &Recorder{recorder: recorder, scheme: scheme, log: log, waiting: make(chan queuedEvent, eventQueue)}
+	return &Recorder{
+		recorder: recorder, scheme: scheme, log: log, waiting: make(chan queuedEvent, eventQueue),
+	}
 }
 
 // Eventf implements events.EventRecorder. It does not block.
-func (r *Recorder) Eventf(regarding, related runtime.Object, eventType, reason, action, note string, args ...any) {
+func (r *Recorder) Eventf(
+	regarding, related runtime.Object, eventType, reason, action, note string, args ...any,
+) {
 	// What waits holds names, not objects.
 	about, err := reference.GetReference(r.scheme, regarding)
 	if err != nil {
@@ -52,9 +56,12 @@ func (r *Recorder) Eventf(regarding, related runtime.Object, eventType, reason, 
 		return
 	}
 	select {
-	case r.waiting <- queuedEvent{about, related, eventType, reason, action, fmt.Sprintf(note, args...)}:
+	case r.waiting <- queuedEvent{
+		about, related, eventType, reason, action, fmt.Sprintf(note, args...),
+	}:
 	default:
-		r.log.V(1).Info("Dropped an event, as too many wait", "reason", reason, "namespace", about.Namespace, "name", about.Name)
+		r.log.V(1).Info("Dropped an event, as too many wait", "reason", reason, "namespace",
+			about.Namespace, "name", about.Name)
 	}
 }
 

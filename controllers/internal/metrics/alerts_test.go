@@ -60,7 +60,8 @@ var (
 	headingPattern  = regexp.MustCompile(`(?m)^##+ (.*)$`)
 )
 
-// The alerts ask for no metric, and for no label, that is not there, and speak of labels that are left.
+// The alerts ask for no metric, and for no label, that is not there, and speak of labels that are
+// left.
 func TestAlertsAskForWhatIsThere(t *testing.T) {
 	labels, rules := metricLabels(), readRules(t)
 	kept := map[string][]string{} // by the rules that record

@@ -17,8 +17,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 )
 
-// backlog holds the resources of a kind that wait for something. Informers keep it current, so that a
-// scrape lists no resources.
+// backlog holds the resources of a kind that wait for something. Informers keep it current, so that
+// a scrape lists no resources.
 type backlog struct {
 	waits func(client.Object) bool
 
@@ -95,9 +95,11 @@ var (
 	notReadyPolicies = prometheus.NewDesc("cachewright_policies_not_ready",
 		"CachePolicy resources whose condition Ready is not True.", []string{"namespace"}, nil)
 	pendingInvalidations = prometheus.NewDesc("cachewright_pending_invalidations",
-		"CacheInvalidation resources that have not taken effect, and may yet.", []string{"namespace"}, nil)
+		"CacheInvalidation resources that have not taken effect, and may yet.", []string{"namespace"},
+		nil)
 	oldestPendingInvalidation = prometheus.NewDesc("cachewright_oldest_pending_invalidation_seconds",
-		"Age of the oldest CacheInvalidation resource that has not taken effect, and may yet.", []string{"namespace"}, nil)
+		"Age of the oldest CacheInvalidation resource that has not taken effect, and may yet.",
+		[]string{"namespace"}, nil)
 )
 
 // collectBacklogs is part of Collect. Namespaces in which nothing waits have no series.
@@ -107,10 +109,13 @@ func (m *Metrics) collectBacklogs(metrics chan<- prometheus.Metric) {
 	}
 	for namespace, invalidations := range m.pending.byNamespace() {
 		collectGauge(metrics, pendingInvalidations, float64(invalidations.count), namespace)
-		collectGauge(metrics, oldestPendingInvalidation, max(0, time.Since(invalidations.oldest).Seconds()), namespace)
+		collectGauge(metrics, oldestPendingInvalidation,
+			max(0, time.Since(invalidations.oldest).Seconds()), namespace)
 	}
 }
 
-func collectGauge(metrics chan<- prometheus.Metric, desc *prometheus.Desc, value float64, namespace string) {
+func collectGauge(
+	metrics chan<- prometheus.Metric, desc *prometheus.Desc, value float64, namespace string,
+) {
 	metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, namespace)
 }

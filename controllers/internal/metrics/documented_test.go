@@ -70,7 +70,8 @@ func readDashboard(t *testing.T) (content dashboard) {
 	return content
 }
 
-// Parts of an expression: a metric with what selects its series, the labels of a selection, and what is summed by.
+// Parts of an expression: a metric with what selects its series, the labels of a selection, and
+// what is summed by.
 var (
 	metricPattern   = regexp.MustCompile(`\bcachewright_\w+`)
 	selectorPattern = regexp.MustCompile(`\b(cachewright_\w+)(?:\{((?:"[^"]*"|[^"}])*)\})?`)
@@ -139,8 +140,8 @@ func TestTheDashboardAsksForWhatIsThere(t *testing.T) {
 	}
 }
 
-// Each expression is of the namespaces, stores and modules that are chosen, and adds up nothing of different ones. The
-// replicas of the operator, which have series of their own, are added up.
+// Each expression is of the namespaces, stores and modules that are chosen, and adds up nothing of
+// different ones. The replicas of the operator, which have series of their own, are added up.
 func TestTheDashboardKeepsApartWhatCanBeChosen(t *testing.T) {
 	labels := metricLabels()
 	for _, panel := range readDashboard(t).Panels {

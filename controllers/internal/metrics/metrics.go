@@ -35,15 +35,18 @@ func New(snapshot *stats.Snapshot) *Metrics {
 	return &Metrics{
 		storeUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_store_up",
-			Help: "1 if Redis answered the last check and can be used, else 0. Labels are empty for the operator's own Redis.",
+			Help: "1 if Redis answered the last check and can be used, else 0. Labels are empty for the " +
+				"operator's own Redis.",
 		}, []string{"namespace", "store"}),
 		atRisk: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_store_at_risk",
-			Help: "1 if something about the servers of a store endangers its users, by reason as in the condition AtRisk, else 0; as last found.",
+			Help: "1 if something about the servers of a store endangers its users, by reason as in the " +
+				"condition AtRisk, else 0; as last found.",
 		}, []string{"namespace", "store", "reason"}),
 		dataLosses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_store_data_losses_total",
-			Help: "How often a store may have gone back to an older state, and entries were invalidated or purges issued again.",
+			Help: "How often a store may have gone back to an older state, and entries were invalidated " +
+				"or purges issued again.",
 		}, []string{"namespace", "store"}),
 		invalidations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cachewright_invalidations_total",
@@ -55,7 +58,8 @@ func New(snapshot *stats.Snapshot) *Metrics {
 		}, []string{"namespace", "store"}),
 		keptInvalidations: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_finished_invalidations",
-			Help: "Finished CacheInvalidation resources that are kept. managed: true for those that a GitOps tool manages, so that only it deletes them.",
+			Help: "Finished CacheInvalidation resources that are kept. managed: true for those that a " +
+				"GitOps tool manages, so that only it deletes them.",
 		}, []string{"namespace", "managed"}),
 		notReady: newBacklog(isNotReady),
 		pending:  newBacklog(isPending),
@@ -63,8 +67,8 @@ func New(snapshot *stats.Snapshot) *Metrics {
 	}
 }
 
-// beginInvalidations makes the counters of the invalidations of a namespace in a store begin at 0. A
-// counter that begins at 1 shows no increase.
+// beginInvalidations makes the counters of the invalidations of a namespace in a store begin at 0.
+// A counter that begins at 1 shows no increase.
 func (m *Metrics) beginInvalidations(namespace, store string) {
 	for _, result := range []string{string(v1.StateComplete), string(v1.StateFailed), dryRunResult} {
 		m.invalidations.WithLabelValues(namespace, store, result)
@@ -72,11 +76,13 @@ func (m *Metrics) beginInvalidations(namespace, store string) {
 	m.keysInvalidated.WithLabelValues(namespace, store)
 }
 
-// forgetNamespace deletes the series of the invalidations of a namespace in the operator's own Redis.
+// forgetNamespace deletes the series of the invalidations of a namespace in the operator's own
+// Redis.
 // Those in a CacheStore are deleted with that.
 func (m *Metrics) forgetNamespace(namespace string) {
 	for _, series := range []deleter{m.invalidations, m.keysInvalidated} {
-		series.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "store": resource.DefaultStore.Name})
+		series.DeletePartialMatch(
+			prometheus.Labels{"namespace": namespace, "store": resource.DefaultStore.Name})
 	}
 }
 
@@ -127,7 +133,9 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 		part.Collect(metrics)
 	}
 	m.collectBacklogs(metrics)
-	m.snapshot.Each(func(module stats.Module, counted registry.Stats) { collectModule(metrics, module, counted) })
+	m.snapshot.Each(func(module stats.Module, counted registry.Stats) {
+		collectModule(metrics, module, counted)
+	})
 }
 
 func (m *Metrics) parts() []prometheus.Collector {

@@ -27,11 +27,13 @@ type operationStatistic struct {
 
 var moduleStatistics = []moduleStatistic{
 	{
-		moduleDesc("cachewright_module_memory_bytes", "Estimate of the memory that entries and index take in Redis."),
+		moduleDesc("cachewright_module_memory_bytes",
+			"Estimate of the memory that entries and index take in Redis."),
 		prometheus.GaugeValue, func(s registry.Stats) int64 { return s.MemoryBytes },
 	},
 	{
-		moduleDesc("cachewright_module_pending_keys", "Invalidated entries whose memory is yet to be given back."),
+		moduleDesc("cachewright_module_pending_keys",
+			"Invalidated entries whose memory is yet to be given back."),
 		prometheus.GaugeValue, func(s registry.Stats) int64 { return s.Pending },
 	},
 }
@@ -46,7 +48,8 @@ var operationStatistics = []operationStatistic{
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Hits },
 	},
 	{
-		operationDesc("cachewright_operation_stale_hits_total", "Reads answered from the cache with a stale entry."),
+		operationDesc("cachewright_operation_stale_hits_total",
+			"Reads answered from the cache with a stale entry."),
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Stale },
 	},
 	{
@@ -67,7 +70,8 @@ var operationStatistics = []operationStatistic{
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Fenced },
 	},
 	{
-		operationDesc("cachewright_operation_invalidations_total", "Invalidations that covered the whole operation."),
+		operationDesc("cachewright_operation_invalidations_total",
+			"Invalidations that covered the whole operation."),
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Invalidations },
 	},
 }
@@ -92,11 +96,13 @@ func describeModules(descs chan<- *prometheus.Desc) {
 func collectModule(metrics chan<- prometheus.Metric, module stats.Module, counted registry.Stats) {
 	namespace, store, name := module.Slot.Namespace, module.Store.Name, module.Slot.Module
 	for _, statistic := range moduleStatistics {
-		collectStatistic(metrics, statistic.desc, statistic.kind, statistic.value(counted), namespace, store, name)
+		collectStatistic(metrics, statistic.desc, statistic.kind, statistic.value(counted), namespace,
+			store, name)
 	}
 	for _, operation := range convert.Busiest(counted.Operations, convert.MaxOperations) {
 		for _, statistic := range operationStatistics {
-			collectStatistic(metrics, statistic.desc, statistic.kind, statistic.value(counted.Operations[operation]), namespace, store, name, operation)
+			collectStatistic(metrics, statistic.desc, statistic.kind,
+				statistic.value(counted.Operations[operation]), namespace, store, name, operation)
 		}
 	}
 }
@@ -104,7 +110,8 @@ func collectModule(metrics chan<- prometheus.Metric, module stats.Module, counte
 // collectStatistic leaves out what is no label: an operation's name comes from a store, which may
 // answer anything.
 func collectStatistic(
-	metrics chan<- prometheus.Metric, desc *prometheus.Desc, kind prometheus.ValueType, value int64, labels ...string,
+	metrics chan<- prometheus.Metric, desc *prometheus.Desc, kind prometheus.ValueType, value int64,
+	labels ...string,
 ) {
 	if metric, err := prometheus.NewConstMetric(desc, kind, float64(value), labels...); err == nil {
 		metrics <- metric

@@ -14,7 +14,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Names of operations come from stores. Prometheus panics over a label that is no UTF-8, in a goroutine of its own.
+// Names of operations come from stores. Prometheus panics over a label that is no UTF-8, in a
+// goroutine of its own.
 func TestANameThatIsNoLabelHoldsUpNoOtherFigure(t *testing.T) {
 	snapshot := stats.NewSnapshot()
 	metrics := New(snapshot)

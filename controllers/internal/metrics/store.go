@@ -25,7 +25,11 @@ type StoreSeries struct {
 }
 
 // ForStore returns what writes the series of a store.
-func (m *Metrics) ForStore(id resource.StoreID) *StoreSeries { return &StoreSeries{metrics: m, id: id} }
+func (m *Metrics) ForStore(
+	id resource.StoreID,
+) *StoreSeries {
+	return &StoreSeries{metrics: m, id: id}
+}
 
 func (s *StoreSeries) write(do func(m *Metrics)) {
 	s.mu.Lock()

@@ -23,7 +23,8 @@ func (m *Metrics) Watch(informers ctrlcache.Cache) error {
 	return m.watchBacklogs(informers)
 }
 
-// watchNamespaces begins the counters of a namespace with its first policy in the operator's own Redis.
+// watchNamespaces begins the counters of a namespace with its first policy in the operator's own
+// Redis.
 // It deletes them when its last policy and invalidation are gone.
 func (m *Metrics) watchNamespaces(informers ctrlcache.Cache) error {
 	deleted := func(obj any) {
@@ -64,7 +65,8 @@ func (m *Metrics) watchBacklogs(informers ctrlcache.Cache) error {
 		by   *backlog
 	}{{&v1.CachePolicy{}, m.notReady}, {&v1.CacheInvalidation{}, m.pending}} {
 		err := resource.Watch(informers, watched.kind, toolscache.ResourceEventHandlerFuncs{
-			AddFunc: watched.by.see, UpdateFunc: func(_, obj any) { watched.by.see(obj) }, DeleteFunc: watched.by.forget,
+			AddFunc: watched.by.see, UpdateFunc: func(_, obj any) { watched.by.see(obj) },
+			DeleteFunc: watched.by.forget,
 		})
 		if err != nil {
 			return err

@@ -31,15 +31,16 @@ type Item struct {
 func (w Enqueuer) Source() source.Source {
 	return source.Channel(w, handler.TypedFuncs[Item, reconcile.Request]{
 		GenericFunc: func(
-			_ context.Context, e event.TypedGenericEvent[Item], queue workqueue.TypedRateLimitingInterface[reconcile.Request],
+			_ context.Context, e event.TypedGenericEvent[Item],
+			queue workqueue.TypedRateLimitingInterface[reconcile.Request],
 		) {
 			e.Object.addTo(queue)
 		},
 	})
 }
 
-// addTo adds the resource behind what people changed. A store may have ten thousand resources to wake
-// when it is lost, and the tenants of other stores should not notice.
+// addTo adds the resource behind what people changed. A store may have ten thousand resources to
+// wake when it is lost, and the tenants of other stores should not notice.
 func (w Item) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 	request := reconcile.Request{NamespacedName: w.Name}
 	var after time.Duration
@@ -47,7 +48,8 @@ func (w Item) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Request
 		after = rand.N(w.Within)
 	}
 	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		prioritized.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: new(handler.LowPriority)}, request)
+		prioritized.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: new(handler.LowPriority)},
+			request)
 		return
 	}
 	queue.AddAfter(request, after)
@@ -59,7 +61,9 @@ func (w Enqueuer) Enqueue(ctx context.Context, name types.NamespacedName) {
 }
 
 // EnqueueWithin has a resource reconciled at a random time within a duration.
-func (w Enqueuer) EnqueueWithin(ctx context.Context, name types.NamespacedName, within time.Duration) {
+func (w Enqueuer) EnqueueWithin(
+	ctx context.Context, name types.NamespacedName, within time.Duration,
+) {
 	select {
 	case w <- event.TypedGenericEvent[Item]{Object: Item{Name: name, Within: within}}:
 	case <-ctx.Done():

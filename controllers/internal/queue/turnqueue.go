@@ -17,8 +17,8 @@ import (
 	"github.com/cachewright/cachewright/internal/contain"
 )
 
-// turnQueue is a queue of a controller whose items, once they are due, wait for their turn. The queue
-// behind it decides what is due, and when something is retried.
+// turnQueue is a queue of a controller whose items, once they are due, wait for their turn. The
+// queue behind it decides what is due, and when something is retried.
 type turnQueue struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
 
@@ -29,16 +29,19 @@ type turnQueue struct {
 	due   *sync.Cond
 	turns *turns
 	ended bool
-	// asked is the priority of requests that the queue behind holds, or has just returned. While such a
-	// request is on its way here, only this map knows that it became urgent.
+	// asked is the priority of requests that the queue behind holds, or has just returned. While such
+	// a request is on its way here, only this map knows that it became urgent.
 	asked map[reconcile.Request]int
 }
 
 // newTurnQueue returns a queue in front of another. It ends with that.
 func newTurnQueue(
-	behind priorityqueue.PriorityQueue[reconcile.Request], turns *turns, storeOf func(reconcile.Request) resource.StoreID,
+	behind priorityqueue.PriorityQueue[reconcile.Request], turns *turns,
+	storeOf func(reconcile.Request) resource.StoreID,
 ) *turnQueue {
-	q := &turnQueue{PriorityQueue: behind, storeOf: storeOf, turns: turns, asked: map[reconcile.Request]int{}}
+	q := &turnQueue{
+		PriorityQueue: behind, storeOf: storeOf, turns: turns, asked: map[reconcile.Request]int{},
+	}
 	q.due = sync.NewCond(&q.mu)
 	go q.fetch()
 	return q
@@ -107,7 +110,8 @@ func (q *turnQueue) Done(request reconcile.Request) {
 	q.PriorityQueue.Done(request)
 }
 
-// AddWithOpts implements priorityqueue.PriorityQueue. It does not add what already waits for its turn.
+// AddWithOpts implements priorityqueue.PriorityQueue. It does not add what already waits for its
+// turn.
 func (q *turnQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.Request) {
 	if o.RateLimited || o.After > 0 {
 		q.PriorityQueue.AddWithOpts(o, requests...)
@@ -124,8 +128,8 @@ func (q *turnQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.R
 	}
 }
 
-// hasten reports whether a request already waits for its turn, and raises its priority. Otherwise it
-// remembers the priority.
+// hasten reports whether a request already waits for its turn, and raises its priority. Otherwise
+// it remembers the priority.
 func (q *turnQueue) hasten(request reconcile.Request, priority int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -152,13 +156,21 @@ func (q *turnQueue) Len() int {
 }
 
 // InTurns makes the stores of a controller's requests take turns, and their namespaces, too.
-func InTurns(o controller.Options, isSlow func(resource.StoreID) bool, storeOf func(context.Context, reconcile.Request) resource.StoreID) controller.Options {
+func InTurns(
+	o controller.Options, isSlow func(resource.StoreID) bool, storeOf func(context.Context,
+		reconcile.Request) resource.StoreID,
+) controller.Options {
 	o.MaxConcurrentReconciles = fairLimits.workers
-	o.NewQueue = func(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
-		behind := priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) { o.RateLimiter = limiter })
-		return newTurnQueue(behind, newTurns(fairLimits, isSlow), func(request reconcile.Request) resource.StoreID {
-			return storeOf(context.Background(), request)
+	o.NewQueue = func(name string,
+		limiter workqueue.TypedRateLimiter[reconcile.Request],
+	) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+		behind := priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) {
+			o.RateLimiter = limiter
 		})
+		return newTurnQueue(behind, newTurns(fairLimits, isSlow),
+			func(request reconcile.Request) resource.StoreID {
+				return storeOf(context.Background(), request)
+			})
 	}
 	return o
 }

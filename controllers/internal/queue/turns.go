@@ -11,8 +11,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 )
 
-// limits bound how many reconciles of one controller run at a time. A worker that waits for one store
-// serves no other store, and one that works for one namespace serves no other namespace.
+// limits bound how many reconciles of one controller run at a time. A worker that waits for one
+// store serves no other store, and one that works for one namespace serves no other namespace.
 type limits struct {
 	// workers is the total.
 	workers int
@@ -24,9 +24,11 @@ type limits struct {
 	slow, slowStore, slowNamespace int
 }
 
-// fairLimits leave workers for others: beside the operator's own store, beside each namespace, beside
-// each of its stores, and beside all slow stores together.
-var fairLimits = limits{workers: 24, shared: 12, declared: 6, namespace: 8, slow: 8, slowStore: 2, slowNamespace: 4}
+// fairLimits leave workers for others: beside the operator's own store, beside each namespace,
+// beside each of its stores, and beside all slow stores together.
+var fairLimits = limits{
+	workers: 24, shared: 12, declared: 6, namespace: 8, slow: 8, slowStore: 2, slowNamespace: 4,
+}
 
 // rank orders kinds of reconciles: the lower rank has its turn first.
 type rank int
@@ -46,17 +48,17 @@ func rankOf(priority int) rank {
 	return rankUser
 }
 
-// ResumePriority is the priority of what has more to do than fits into one turn. It continues before
-// others of its namespace begin, so that few are half done at a time.
+// ResumePriority is the priority of what has more to do than fits into one turn. It continues
+// before others of its namespace begin, so that few are half done at a time.
 const ResumePriority = 10
 
-// backgroundTurn: one of so many turns goes to the background first. A stream of changes must not keep
-// what Redis lost from being repaired.
+// backgroundTurn: one of so many turns goes to the background first. A stream of changes must not
+// keep what Redis lost from being repaired.
 const backgroundTurn = 8
 
-// turns decides which of the reconciles that are due is next. Stores take turns, and so do namespaces
-// in each store. So nobody waits for all that another has waiting. It holds each request once. It is
-// not safe for concurrent use.
+// turns decides which of the reconciles that are due is next. Stores take turns, and so do
+// namespaces in each store. So nobody waits for all that another has waiting. It holds each request
+// once. It is not safe for concurrent use.
 type turns struct {
 	limits limits
 	// isSlow reports whether a store answers slowly.
@@ -98,8 +100,10 @@ type row struct {
 
 func newTurns(l limits, isSlow func(resource.StoreID) bool) *turns {
 	return &turns{
-		limits: l, isSlow: isSlow, lanes: map[resource.StoreID]*lane{}, waiting: map[reconcile.Request]*ticket{},
-		running: map[reconcile.Request]*ticket{}, byNamespace: map[string]int{}, slowNamespace: map[string]int{},
+		limits: l, isSlow: isSlow, lanes: map[resource.StoreID]*lane{},
+		waiting: map[reconcile.Request]*ticket{},
+		running: map[reconcile.Request]*ticket{}, byNamespace: map[string]int{},
+		slowNamespace: map[string]int{},
 	}
 }
 
@@ -170,7 +174,8 @@ func (t *turns) next() (request reconcile.Request, priority int, ok bool) {
 	return given.request, given.priority, true
 }
 
-// nextOf gives a turn to the first lane and row that may have one. Both then wait behind all others.
+// nextOf gives a turn to the first lane and row that may have one. Both then wait behind all
+// others.
 func (t *turns) nextOf(r rank) *ticket {
 	for i := 0; i < len(t.order[r]); i++ {
 		l := t.order[r][i]
@@ -207,7 +212,8 @@ func (t *turns) hasRoom(l *lane, slow bool) bool {
 }
 
 func (t *turns) mayRun(namespace string, slow bool) bool {
-	return t.byNamespace[namespace] < t.limits.namespace && (!slow || t.slowNamespace[namespace] < t.limits.slowNamespace)
+	return t.byNamespace[namespace] < t.limits.namespace &&
+		(!slow || t.slowNamespace[namespace] < t.limits.slowNamespace)
 }
 
 func (t *turns) nextIn(l *lane, r rank, slow bool) *ticket {

@@ -148,7 +148,8 @@ func TestPlacesAreLimited(t *testing.T) {
 	}
 }
 
-// The limits in use leave room for others, however many stores are slow, and whatever one namespace does.
+// The limits in use leave room for others, however many stores are slow, and whatever one namespace
+// does.
 func TestFairLimitsLeaveRoom(t *testing.T) {
 	l := fairLimits
 	if l.slow+l.shared >= l.workers || l.slow+l.namespace >= l.workers || l.namespace >= l.shared || l.declared >= l.namespace ||
@@ -157,8 +158,8 @@ func TestFairLimitsLeaveRoom(t *testing.T) {
 	}
 }
 
-// In whatever order requests come, each has its turn once, and no limit is exceeded. Nobody waits while
-// others of its rank in the same store have two turns. Nothing is left behind.
+// In whatever order requests come, each has its turn once, and no limit is exceeded. Nobody waits
+// while others of its rank in the same store have two turns. Nothing is left behind.
 func TestTurnsAreFairWhateverComes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		stores := []resource.StoreID{resource.DefaultStore, {Namespace: "a", Name: "fast"}, {Namespace: "b", Name: "slow"}, {Namespace: "c", Name: "slow"}}

@@ -3,6 +3,6 @@
 
 package resource
 
-// AbandonAfter is how many times its timeout a deletion waits for a store that can be used. A server
-// that answers may still let nothing come to an end.
+// AbandonAfter is how many times its timeout a deletion waits for a store that can be used. A
+// server that answers may still let nothing come to an end.
 const AbandonAfter = 10

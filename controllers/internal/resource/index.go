@@ -29,14 +29,15 @@ func IndexFields(indexer client.FieldIndexer) error {
 			return fmt.Errorf("indexing %s: %w", index.field, err)
 		}
 	}
-	if err := indexer.IndexField(context.Background(), &v1.CacheInvalidation{}, HistoryField, historyOf); err != nil {
+	if err := indexer.IndexField(context.Background(), &v1.CacheInvalidation{}, HistoryField,
+		historyOf); err != nil {
 		return fmt.Errorf("indexing finished invalidations: %w", err)
 	}
 	return nil
 }
 
-// HistoryField selects finished invalidations in the cache: those that the operator may delete, and those
-// that a GitOps tool would create again.
+// HistoryField selects finished invalidations in the cache: those that the operator may delete, and
+// those that a GitOps tool would create again.
 const (
 	HistoryField   = "history"
 	HistoryOwn     = "own"

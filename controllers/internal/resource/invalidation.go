@@ -17,8 +17,8 @@ func RequestID(invalidation *v1.CacheInvalidation, index int) string {
 	return fmt.Sprintf("%s/%d", invalidation.UID, index)
 }
 
-// Deadline returns when to give up on an invalidation that is not in effect; ok is false if never. It
-// counts from creation, so it holds however long the operator was away.
+// Deadline returns when to give up on an invalidation that is not in effect; ok is false if never.
+// It counts from creation, so it holds however long the operator was away.
 func Deadline(invalidation *v1.CacheInvalidation) (at time.Time, ok bool) {
 	seconds := invalidation.Spec.ActiveDeadlineSeconds
 	if seconds == nil {
@@ -56,8 +56,8 @@ const (
 	fluxHelmReleaseLabel   = "helm.toolkit.fluxcd.io/name"
 )
 
-// GitOpsTool names the tool that would create the resource again if it were deleted, and so purge again;
-// empty if there is none. Argo CD creates its hooks once a sync, so they may be deleted.
+// GitOpsTool names the tool that would create the resource again if it were deleted, and so purge
+// again; empty if there is none. Argo CD creates its hooks once a sync, so they may be deleted.
 func GitOpsTool(invalidation *v1.CacheInvalidation) string {
 	labels, annotations := invalidation.Labels, invalidation.Annotations
 	_, isHook := annotations[argoHookAnnotation]

@@ -13,7 +13,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// IgnoreOwnWrites is for lists that are read for what people wrote, not for what the operator wrote.
+// IgnoreOwnWrites is for lists that are read for what people wrote, not for what the operator
+// wrote.
 const IgnoreOwnWrites = client.DisableReadYourWritesConsistency
 
 // ReadOnly is for lists that may be long and are not changed: the cache need not copy them.

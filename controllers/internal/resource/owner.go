@@ -20,9 +20,10 @@ type Owner struct {
 	Policy  client.ObjectKey
 }
 
-// ownerForm is the form that operators write. Anything else in Redis comes from elsewhere, and is never
-// shown to people.
-var ownerForm = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)/([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})$`)
+// ownerForm is the form that operators write. Anything else in Redis comes from elsewhere, and is
+// never shown to people.
+var ownerForm = regexp.MustCompile(
+	`^([A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)/([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})$`)
 
 func ownerOf(cluster string, policy *v1.CachePolicy) Owner {
 	return Owner{Cluster: cluster, Policy: client.ObjectKeyFromObject(policy)}
@@ -34,10 +35,13 @@ func ParseOwner(text string) (Owner, bool) {
 	if parts == nil {
 		return Owner{}, false
 	}
-	return Owner{Cluster: parts[1], Policy: client.ObjectKey{Namespace: parts[2], Name: parts[3]}}, true
+	return Owner{
+		Cluster: parts[1], Policy: client.ObjectKey{Namespace: parts[2], Name: parts[3]},
+	}, true
 }
 
-// String returns the owner as it is recorded. It is empty where the operator does not know its cluster:
+// String returns the owner as it is recorded. It is empty where the operator does not know its
+// cluster:
 // then nobody claims the policy.
 func (o Owner) String() string {
 	if o.Cluster == "" {

@@ -30,7 +30,9 @@ func copyOf(obj client.Object) client.Object {
 
 // Status patches what differs in the object's status. An object that is gone needs none.
 func (p *Patcher) Status(ctx context.Context, obj client.Object) error {
-	return p.statusBy(obj, func() error { return p.client.Status().Patch(ctx, obj, client.MergeFrom(p.before)) })
+	return p.statusBy(obj, func() error {
+		return p.client.Status().Patch(ctx, obj, client.MergeFrom(p.before))
+	})
 }
 
 // StatusIfUnchanged does what status does, but fails with a conflict if anybody wrote to the object
@@ -55,8 +57,8 @@ func (p *Patcher) statusBy(obj client.Object, write func() error) error {
 	return nil
 }
 
-// same reports whether the object is as it was read, as the API server would see it: it keeps only the
-// seconds of some times.
+// same reports whether the object is as it was read, as the API server would see it: it keeps only
+// the seconds of some times.
 func (p *Patcher) same(obj client.Object) (bool, error) {
 	before, err := json.Marshal(p.before)
 	if err != nil {
@@ -68,7 +70,9 @@ func (p *Patcher) same(obj client.Object) (bool, error) {
 
 // Finalizer adds a finalizer to the object, or removes it. Others may change the list, too, so the
 // patch fails with a conflict if somebody did meanwhile. Call it before the status changes.
-func (p *Patcher) Finalizer(ctx context.Context, obj client.Object, finalizer string, wanted bool) error {
+func (p *Patcher) Finalizer(
+	ctx context.Context, obj client.Object, finalizer string, wanted bool,
+) error {
 	if controllerutil.ContainsFinalizer(obj, finalizer) == wanted {
 		return nil
 	}

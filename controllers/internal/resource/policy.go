@@ -14,8 +14,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Governing returns the policy that governs, of those for one module of one namespace. It is the oldest
-// that is not being deleted; nil if there is none.
+// Governing returns the policy that governs, of those for one module of one namespace. It is the
+// oldest that is not being deleted; nil if there is none.
 func Governing(policies []v1.CachePolicy) *v1.CachePolicy {
 	isDeleted := func(p v1.CachePolicy) bool { return !p.DeletionTimestamp.IsZero() }
 	staying := slices.DeleteFunc(slices.Clone(policies), isDeleted)
@@ -42,7 +42,8 @@ func InForce(policies []v1.CachePolicy) []*v1.CachePolicy {
 	var selected []*v1.CachePolicy
 	for i := range policies {
 		policy := &policies[i]
-		if wantsStore(policy) && policy.Status.ObservedGeneration == policy.Generation && policy.Status.AppliedHash != "" {
+		if wantsStore(policy) && policy.Status.ObservedGeneration == policy.Generation &&
+			policy.Status.AppliedHash != "" {
 			selected = append(selected, policy)
 		}
 	}

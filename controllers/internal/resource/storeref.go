@@ -30,8 +30,8 @@ func StoreOf(policy *v1.CachePolicy) StoreID {
 	return StoreIDOf(policy.Namespace, policy.Spec.StoreRef)
 }
 
-// storeField selects policies and invalidations by store. It is an index in the cache, and a selectable
-// field at the API server. It is empty for the default store.
+// storeField selects policies and invalidations by store. It is an index in the cache, and a
+// selectable field at the API server. It is empty for the default store.
 const storeField = "spec.storeRef.name"
 
 // moduleField selects policies by module, in the cache (where it is an index) and at the API
@@ -40,7 +40,9 @@ const moduleField = "spec.module"
 
 // inStore selects the resources of a namespace that refer to a store.
 func inStore(namespace string, id StoreID) []client.ListOption {
-	return []client.ListOption{client.InNamespace(namespace), client.MatchingFields{storeField: id.Name}}
+	return []client.ListOption{
+		client.InNamespace(namespace), client.MatchingFields{storeField: id.Name},
+	}
 }
 
 // OfStore selects all resources that refer to a store, in whatever namespace they may.

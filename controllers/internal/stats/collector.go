@@ -84,9 +84,9 @@ func (c *Collector) Drop() {
 	c.Snapshot.Replace(c.Referrers.Store, nil, nil)
 }
 
-// Collect reads the statistics of all modules, if that is due. It wakes the policies whose status has to
-// show other statistics. It also wakes those with memory to reclaim, which large policy changes and
-// invalidations by applications leave.
+// Collect reads the statistics of all modules, if that is due. It wakes the policies whose status
+// has to show other statistics. It also wakes those with memory to reclaim, which large policy
+// changes and invalidations by applications leave.
 func (c *Collector) Collect(ctx context.Context, store Reader) error {
 	now := c.Clock.Now()
 	if !c.isDue(now) {
@@ -127,7 +127,9 @@ func (c *Collector) record(now time.Time, policies []*v1.CachePolicy, stats []re
 	}
 }
 
-func (c *Collector) wake(ctx context.Context, now time.Time, policies []*v1.CachePolicy, stats []registry.Stats) {
+func (c *Collector) wake(
+	ctx context.Context, now time.Time, policies []*v1.CachePolicy, stats []registry.Stats,
+) {
 	var changed []*v1.CachePolicy
 	for i, policy := range policies {
 		switch {
@@ -143,8 +145,8 @@ func (c *Collector) wake(ctx context.Context, now time.Time, policies []*v1.Cach
 }
 
 // throttle selects the policies that may show changed statistics until the next Collect, the oldest
-// statistics first. There are as many as this store's share of all modules allows. A rate limiter would
-// let one large store take what all others need.
+// statistics first. There are as many as this store's share of all modules allows. A rate limiter
+// would let one large store take what all others need.
 func (c *Collector) throttle(changed []*v1.CachePolicy, modules int) []*v1.CachePolicy {
 	share := float64(modules) / float64(max(c.Snapshot.Len(), 1))
 	limit := int(math.Ceil(statusWrites * c.Interval.Seconds() * share))

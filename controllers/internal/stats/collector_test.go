@@ -33,8 +33,8 @@ func (s *busyStore) StatsOf(_ context.Context, slots []registry.Slot) ([]registr
 	return stats, nil
 }
 
-// However many policies there are, under traffic on all of them so many statuses a second are written and no more; each has its
-// turn.
+// However many policies there are, under traffic on all of them so many statuses a second are
+// written and no more; each has its turn.
 func TestFiguresAreShownAtAPace(t *testing.T) {
 	const many = 10_000
 	store := &busyStore{ScriptedStore: &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}}

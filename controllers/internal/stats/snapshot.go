@@ -45,14 +45,20 @@ func (s *Snapshot) Put(policy *v1.CachePolicy, stats registry.Stats) {
 }
 
 func (s *Snapshot) put(store resource.StoreID, policy *v1.CachePolicy, stats registry.Stats) {
-	s.modules[Module{store, convert.Slot(policy)}] = moduleStats{client.ObjectKeyFromObject(policy), stats}
+	s.modules[Module{store, convert.Slot(policy)}] = moduleStats{
+		client.ObjectKeyFromObject(policy), stats,
+	}
 }
 
 // Replace replaces the statistics of a store's modules by those of the policies that govern them.
-func (s *Snapshot) Replace(store resource.StoreID, policies []*v1.CachePolicy, stats []registry.Stats) {
+func (s *Snapshot) Replace(
+	store resource.StoreID, policies []*v1.CachePolicy, stats []registry.Stats,
+) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.modules, func(module Module, _ moduleStats) bool { return module.Store == store })
+	maps.DeleteFunc(s.modules, func(module Module, _ moduleStats) bool {
+		return module.Store == store
+	})
 	for i, policy := range policies {
 		s.put(store, policy, stats[i])
 	}
@@ -73,7 +79,9 @@ func (s *Snapshot) Of(policy *v1.CachePolicy) *registry.Stats {
 func (s *Snapshot) Forget(policy types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.modules, func(_ Module, module moduleStats) bool { return module.policy == policy })
+	maps.DeleteFunc(s.modules, func(_ Module, module moduleStats) bool {
+		return module.policy == policy
+	})
 }
 
 // Len returns the number of modules with statistics.

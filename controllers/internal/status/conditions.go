@@ -13,8 +13,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// progress says what comes next for a resource, in the terms of kstatus; empty: nothing, until somebody
-// changes it.
+// progress says what comes next for a resource, in the terms of kstatus; empty: nothing, until
+// somebody changes it.
 type progress string
 
 const (
@@ -60,7 +60,9 @@ func (s Summary) asTrue() Summary {
 }
 
 // WriteAs sets one condition, True if the summary is ready.
-func (s Summary) WriteAs(conditionType string, conditions *[]metav1.Condition, generation int64, now time.Time) {
+func (s Summary) WriteAs(
+	conditionType string, conditions *[]metav1.Condition, generation int64, now time.Time,
+) {
 	condition := metav1.Condition{
 		Type:               conditionType,
 		Status:             metav1.ConditionFalse,
@@ -94,8 +96,8 @@ const (
 	WaitJitter = 0.2
 )
 
-// waitAgain returns how long the resource has not been ready already. That doubles the time with each
-// reconcile, and needs no memory of its own.
+// waitAgain returns how long the resource has not been ready already. That doubles the time with
+// each reconcile, and needs no memory of its own.
 func waitAgain(conditions []metav1.Condition, now time.Time) time.Duration {
 	waited := MinWait
 	if ready := Ready(conditions); ready != nil {

@@ -14,12 +14,17 @@ import (
 func contentionMessage(at Location, other string) string {
 	o, known := resource.ParseOwner(other)
 	if !known {
-		return fmt.Sprintf("%s has a policy of this module that is not this operator's, with an owner that it does not know: it is left "+
-			"as it is. Give each cluster a Redis, or a database, of its own", at)
+		return fmt.Sprintf(
+			"%s has a policy of this module that is not this operator's, with an owner that it does not "+
+				"know: it is left "+
+				"as it is. Give each cluster a Redis, or a database, of its own", at)
 	}
-	return fmt.Sprintf("%s has a policy of this module that belongs to CachePolicy %s of cluster %s: it is left as it is. Give each cluster "+
-		"and each CacheStore a Redis, or a database, of its own; or delete one of the two policies; or, to take the module over, set the annotation "+
-		"%s: %s", at, o.Policy, o.Cluster, v1.TakeOverFromAnnotation, o.Cluster)
+	return fmt.Sprintf(
+		"%s has a policy of this module that belongs to CachePolicy %s of cluster %s: it is left as it "+
+			"is. Give each cluster "+
+			"and each CacheStore a Redis, or a database, of its own; or delete one of the two policies; "+
+			"or, to take the module over, set the annotation "+
+			"%s: %s", at, o.Policy, o.Cluster, v1.TakeOverFromAnnotation, o.Cluster)
 }
 
 // DescribeOwner names another owner in a message.

@@ -25,8 +25,8 @@ import (
 
 // Why there is no store to work on, beside what package registry says.
 var (
-	// ErrStorePending: the store was not probed yet, or it is suspect and being probed. Nothing is known
-	// of the resource until then.
+	// ErrStorePending: the store was not probed yet, or it is suspect and being probed. Nothing is
+	// known of the resource until then.
 	ErrStorePending = errors.New("the store has not been probed yet")
 	// ErrStoreNotFound: there is no such CacheStore.
 	ErrStoreNotFound = errors.New("no such CacheStore")
@@ -43,8 +43,8 @@ const (
 	// ClassPending: it is not known yet whether the store can be used, but will be within seconds.
 	// Status stays as it is.
 	ClassPending class = iota
-	// classRetry: the API server failed. Nothing is known about the resource, so its status stays as it
-	// is, and the queue retries with backoff.
+	// classRetry: the API server failed. Nothing is known about the resource, so its status stays as
+	// it is, and the queue retries with backoff.
 	classRetry
 	// classWait: the store cannot serve now. Status says so. The monitor wakes the resource when the
 	// store is back, and the queue retries at growing intervals.
@@ -68,8 +68,8 @@ type ClassifiedError struct {
 	OfWholeStore bool
 }
 
-// Classify classifies an error of the API server or of a store; nil: there is none. Only this function
-// does.
+// Classify classifies an error of the API server or of a store; nil: there is none. Only this
+// function does.
 func Classify(err error, at Location) *ClassifiedError {
 	if err == nil {
 		return nil
@@ -86,11 +86,14 @@ func Classify(err error, at Location) *ClassifiedError {
 	case f.isOfReference(at):
 	case errors.Is(err, registry.ErrMisbehaves):
 		f.Class, f.Reason = ClassStalled, v1.ReasonStoreMisbehaves
-		f.Message = fmt.Sprintf("%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
-			"not to another service; it is tried again at longer and longer intervals", at, causeOf(err, registry.ErrMisbehaves), at.declaredIn())
+		f.Message = fmt.Sprintf(
+			"%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
+				"not to another service; it is tried again at longer and longer intervals", at, causeOf(err,
+				registry.ErrMisbehaves), at.declaredIn())
 	case errors.Is(err, registry.ErrAddressNotAllowed):
 		f.Class, f.Reason = ClassStalled, v1.ReasonStoreAddressNotAllowed
-		f.Message = fmt.Sprintf("%s is not connected to: %s", at, causeOf(err, registry.ErrAddressNotAllowed))
+		f.Message = fmt.Sprintf("%s is not connected to: %s", at,
+			causeOf(err, registry.ErrAddressNotAllowed))
 	case resource.IsContended(err):
 		other, _ := resource.Contender(err)
 		f.Class, f.Reason, f.Message = ClassStalled, v1.ReasonContended, contentionMessage(at, other)
@@ -99,14 +102,17 @@ func Classify(err error, at Location) *ClassifiedError {
 		f.Message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
 	case errors.Is(err, registry.ErrUnauthorized):
 		f.Class, f.Reason = classWait, v1.ReasonStoreUnauthorized
-		f.Message = fmt.Sprintf("%s refuses access: %s. %s", at, causeOf(err, registry.ErrUnauthorized), accessTo(at, err))
+		f.Message = fmt.Sprintf("%s refuses access: %s. %s", at, causeOf(err, registry.ErrUnauthorized),
+			accessTo(at, err))
 	case errors.Is(err, registry.ErrUnsupported):
 		f.Class, f.Reason = ClassStalled, v1.ReasonStoreUnsupported
 		f.Message = fmt.Sprintf("%s cannot be used: %v", at, err)
 	case errors.Is(err, registry.ErrUnreachable):
 		f.Class, f.Reason = classWait, v1.ReasonStoreUnreachable
-		f.Message = fmt.Sprintf("%s cannot be reached: %s. Check that it runs and that it is what %s say; "+
-			"it is tried again until it answers", at, causeOf(err, registry.ErrUnreachable), at.declaredIn())
+		f.Message = fmt.Sprintf(
+			"%s cannot be reached: %s. Check that it runs and that it is what %s say; "+
+				"it is tried again until it answers", at, causeOf(err,
+				registry.ErrUnreachable), at.declaredIn())
 	case errors.Is(err, registry.ErrUnexpected):
 		f.Class, f.Reason = classWait, v1.ReasonStoreUnreachable
 		f.Message = fmt.Sprintf("%s gave an answer that is not understood: %s", at,
@@ -117,19 +123,23 @@ func Classify(err error, at Location) *ClassifiedError {
 	return f
 }
 
-// isOfReference classifies what is wrong with the way to a store before a server answers: the reference
-// to it, or its Secrets.
+// isOfReference classifies what is wrong with the way to a store before a server answers: the
+// reference to it, or its Secrets.
 func (f *ClassifiedError) isOfReference(at Location) bool {
 	switch err := f.Err; {
 	case errors.Is(err, ErrStoreNotFound):
 		f.Class, f.Reason = classWait, v1.ReasonStoreNotFound
-		f.Message = fmt.Sprintf("there is no CacheStore %s in namespace %s: create it, or correct spec.storeRef", at.ID.Name, at.ID.Namespace)
+		f.Message = fmt.Sprintf(
+			"there is no CacheStore %s in namespace %s: create it, or correct spec.storeRef", at.ID.Name,
+			at.ID.Namespace)
 	case errors.Is(err, ErrStoreRequired):
 		f.Class, f.Reason = ClassStalled, v1.ReasonStoreRequired
-		f.Message = "this operator has no Redis of its own: create the resource again with a spec.storeRef that names a CacheStore"
+		f.Message = "this operator has no Redis of its own: create the resource again with a " +
+			"spec.storeRef that names a CacheStore"
 	case errors.Is(err, ErrStoreSecret):
 		f.Class, f.Reason = classWait, v1.ReasonStoreSecretInvalid
-		f.Message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.ID.Name, causeOf(err, ErrStoreSecret))
+		f.Message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.ID.Name,
+			causeOf(err, ErrStoreSecret))
 	default:
 		return false
 	}
@@ -154,8 +164,8 @@ func (f *ClassifiedError) IsOfStore() bool {
 	return f.Class != classRetry && f.Class != classStopped
 }
 
-// RetryUntilDeadline makes an error that only a person can fix wait like any other: a deletion goes on
-// without the store after its deadline.
+// RetryUntilDeadline makes an error that only a person can fix wait like any other: a deletion goes
+// on without the store after its deadline.
 func (f *ClassifiedError) RetryUntilDeadline() *ClassifiedError {
 	if f != nil && (f.Class == classTerminal || f.Class == ClassStalled) {
 		f.Class = classWait
@@ -176,9 +186,11 @@ func InBackground(after time.Duration) reconcile.Result {
 // Immediately is when work that is not finished goes on.
 const Immediately = time.Millisecond
 
-// Result returns what the queue gets for a resource with these conditions; without an error, that is
-// result.
-func (f *ClassifiedError) Result(result reconcile.Result, conditions []metav1.Condition, now time.Time) (reconcile.Result, error) {
+// Result returns what the queue gets for a resource with these conditions; without an error, that
+// is result.
+func (f *ClassifiedError) Result(
+	result reconcile.Result, conditions []metav1.Condition, now time.Time,
+) (reconcile.Result, error) {
 	switch {
 	case f == nil:
 		return result, nil
@@ -198,8 +210,9 @@ func (f *ClassifiedError) Result(result reconcile.Result, conditions []metav1.Co
 	}
 }
 
-// causeOf returns what Redis or the network said, without the call that met it and without the local
-// port. The same error must read the same each time, or status would be written again and again.
+// causeOf returns what Redis or the network said, without the call that met it and without the
+// local port. The same error must read the same each time, or status would be written again and
+// again.
 func causeOf(err, meaning error) string {
 	var op *net.OpError
 	if errors.As(err, &op) {

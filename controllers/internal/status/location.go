@@ -25,7 +25,9 @@ func LocationOf(store *v1.CacheStore) Location {
 	for i, address := range store.Spec.Addresses {
 		addresses[i] = string(address)
 	}
-	return Location{ID: client.ObjectKeyFromObject(store), Address: Clip(strings.Join(addresses, ","), maxLocation)}
+	return Location{
+		ID: client.ObjectKeyFromObject(store), Address: Clip(strings.Join(addresses, ","), maxLocation),
+	}
 }
 
 // maxLocation bounds the addresses in a message, in bytes.

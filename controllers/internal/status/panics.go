@@ -11,8 +11,8 @@ import (
 	"github.com/cachewright/cachewright/internal/contain"
 )
 
-// ErrPanicked means that the operator's own code panicked, and not over what a store answered. Nothing
-// is known of the resource.
+// ErrPanicked means that the operator's own code panicked, and not over what a store answered.
+// Nothing is known of the resource.
 var ErrPanicked = errors.New("an error in the operator")
 
 // StackOf returns where an error panicked; empty: nowhere.

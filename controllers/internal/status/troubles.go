@@ -42,16 +42,20 @@ var troubles = []trouble{
 	},
 	{registry.ErrRefusesWrites, "", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites, "Look at its log"},
 	{
-		registry.ErrUnreachable, "max number of clients", classWait, v1.ReasonStoreUnreachable, "has no connection left for the operator",
+		registry.ErrUnreachable, "max number of clients", classWait, v1.ReasonStoreUnreachable,
+		"has no connection left for the operator",
 		"Raise maxclients, or find out with CLIENT LIST who holds the connections",
 	},
 	{
-		registry.ErrNameTaken, "", ClassStalled, v1.ReasonStoreUnsupported, "has another function library that uses the name of one of our functions",
+		registry.ErrNameTaken, "", ClassStalled, v1.ReasonStoreUnsupported,
+		"has another function library that uses the name of one of our functions",
 		"Find it with FUNCTION LIST and remove it with FUNCTION DELETE, or use a Redis of its own",
 	},
 	{
-		registry.ErrUnexpected, "nodes without hosts", classWait, v1.ReasonStoreUnreachable, "is a cluster whose nodes do not tell where they are",
-		"Set cluster-preferred-endpoint-type to ip or hostname on each node, and cluster-announce-ip or cluster-announce-hostname where it needs one",
+		registry.ErrUnexpected, "nodes without hosts", classWait, v1.ReasonStoreUnreachable,
+		"is a cluster whose nodes do not tell where they are",
+		"Set cluster-preferred-endpoint-type to ip or hostname on each node, and cluster-announce-ip " +
+			"or cluster-announce-hostname where it needs one",
 	},
 	{
 		registry.ErrOutOfMemory, "", classWait, v1.ReasonStoreUnreachable, "is out of memory",
@@ -72,8 +76,10 @@ func troubleOf(err error, at Location) *ClassifiedError {
 	for _, m := range misdeclarations {
 		if errors.Is(err, m.meaning) && strings.Contains(err.Error(), m.said) {
 			return &ClassifiedError{
-				Class: classWait, Reason: v1.ReasonStoreUnreachable, Err: err, OfWholeStore: registry.ConcernsStore(err),
-				Message: fmt.Sprintf("%s is not what it is declared to be: %s: %s. It said: %s", at, m.truth, m.remedyAt(at), causeOf(err, m.meaning)),
+				Class: classWait, Reason: v1.ReasonStoreUnreachable, Err: err,
+				OfWholeStore: registry.ConcernsStore(err),
+				Message: fmt.Sprintf("%s is not what it is declared to be: %s: %s. It said: %s", at, m.truth,
+					m.remedyAt(at), causeOf(err, m.meaning)),
 			}
 		}
 	}
@@ -85,7 +91,8 @@ type misdeclaration struct {
 	meaning error
 	said    string
 	truth   string
-	// What to change in a CacheStore, and in the operator's environment; empty: that cannot be declared there.
+	// What to change in a CacheStore, and in the operator's environment; empty: that cannot be
+	// declared there.
 	inSpec, inEnvironment string
 }
 
@@ -97,13 +104,15 @@ var misdeclarations = []misdeclaration{
 	},
 	{
 		registry.ErrUnexpected, "DB index is out of range", "it has no database of that number",
-		"correct spec.db, or the server's directive databases", "correct REDIS_DB, or the server's directive databases",
+		"correct spec.db, or the server's directive databases",
+		"correct REDIS_DB, or the server's directive databases",
 	},
 	{
 		registry.ErrUnexpected, "unknown command 'sentinel'", "it is no Sentinel",
 		"put the addresses of Sentinels into spec.addresses, or set spec.mode: Standalone", "",
 	},
-	{registry.ErrUnexpected, "the Sentinels know no primary of that name", "the Sentinels know no such primary", "correct spec.masterName", ""},
+	{registry.ErrUnexpected, "the Sentinels know no primary of that name", "the Sentinels know no " +
+		"such primary", "correct spec.masterName", ""},
 }
 
 func (m misdeclaration) remedyAt(at Location) string {

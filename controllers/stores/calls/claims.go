@@ -18,8 +18,8 @@ import (
 const (
 	// claimAge is the time after which a claim is renewed. Redis forgets one after a day.
 	claimAge = time.Hour
-	// claimBatch is the number of claims in one pipeline. Redis takes less than a millisecond for them,
-	// and serves nobody else meanwhile.
+	// claimBatch is the number of claims in one pipeline. Redis takes less than a millisecond for
+	// them, and serves nobody else meanwhile.
 	claimBatch = 50
 )
 
@@ -40,7 +40,9 @@ func NewClaimingStore(store Store, passive clock.PassiveClock) Store {
 }
 
 // ApplyPolicyFor implements Store.
-func (s *claimingStore) ApplyPolicyFor(ctx context.Context, claim registry.Claim, policy registry.Policy) (registry.Applied, error) {
+func (s *claimingStore) ApplyPolicyFor(
+	ctx context.Context, claim registry.Claim, policy registry.Policy,
+) (registry.Applied, error) {
 	applied, err := s.Store.ApplyPolicyFor(ctx, claim, policy)
 	s.note(claim, err)
 	return applied, err

@@ -13,8 +13,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// ModuleCache remembers the modules that a store listed since the operator started. Redis may evict a
-// list. It is then written again from the CachePolicies, without the modules whose policy was
+// ModuleCache remembers the modules that a store listed since the operator started. Redis may evict
+// a list. It is then written again from the CachePolicies, without the modules whose policy was
 // retained, or never was in Kubernetes.
 type ModuleCache struct {
 	mu    sync.Mutex
@@ -51,9 +51,9 @@ func (c *ModuleCache) of(namespace string) []string {
 // NewCachingStore returns a store that remembers module lists in a cache.
 func NewCachingStore(store Store, cache *ModuleCache) Store { return cachingStore{store, cache} }
 
-// cachingStore is a store whose modules are those that it lists and those that it listed. They are all
-// known, also where it fails with ErrModulesUnknown, without those that it listed only while the
-// operator was away.
+// cachingStore is a store whose modules are those that it lists and those that it listed. They are
+// all known, also where it fails with ErrModulesUnknown, without those that it listed only while
+// the operator was away.
 type cachingStore struct {
 	Store
 

@@ -21,11 +21,12 @@ const (
 	DefaultReclaimSlice = time.Second
 )
 
-// Reclaim frees memory of slots, chunk by chunk and in turn, until nothing is left or the slice of time
-// is over. It makes at least one call. It returns the slots that are left, those that waited longest
-// first. It also returns how many keys wait in them; -1 if there was no time to ask each.
+// Reclaim frees memory of slots, chunk by chunk and in turn, until nothing is left or the slice of
+// time is over. It makes at least one call. It returns the slots that are left, those that waited
+// longest first. It also returns how many keys wait in them; -1 if there was no time to ask each.
 func Reclaim(
-	ctx context.Context, store Reclaimer, slots []registry.Slot, clk clock.PassiveClock, slice time.Duration,
+	ctx context.Context, store Reclaimer, slots []registry.Slot, clk clock.PassiveClock,
+	slice time.Duration,
 ) (remaining []registry.Slot, pending int64, err error) {
 	for begin := clk.Now(); ; {
 		var unfinished []registry.Slot

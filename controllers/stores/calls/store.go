@@ -30,7 +30,8 @@ type SessionStore interface {
 type PolicyStore interface {
 	Reclaimer
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
-	ApplyPolicyFor(ctx context.Context, claim registry.Claim, policy registry.Policy) (registry.Applied, error)
+	ApplyPolicyFor(ctx context.Context, claim registry.Claim,
+		policy registry.Policy) (registry.Applied, error)
 	DeletePolicyFor(ctx context.Context, claim registry.Claim) (bool, error)
 	OwnPolicies(ctx context.Context, claims []registry.Claim) error
 	JoinModules(ctx context.Context, slot registry.Slot) (joined bool, err error)

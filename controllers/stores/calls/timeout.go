@@ -23,8 +23,8 @@ const (
 	SlowCallTimeout = 6 * time.Second
 )
 
-// TimeoutStore bounds the time of each call of a reconcile, and turns a panic over an answer into an
-// error of the store.
+// TimeoutStore bounds the time of each call of a reconcile, and turns a panic over an answer into
+// an error of the store.
 type TimeoutStore struct {
 	Store SessionStore
 	// Limit of one call: callTimeout or SlowCallTimeout.
@@ -39,7 +39,9 @@ func (s TimeoutStore) call(ctx context.Context, do func(context.Context) error) 
 	return s.callFor(ctx, s.Limit, do)
 }
 
-func (s TimeoutStore) callFor(ctx context.Context, limit time.Duration, do func(context.Context) error) (err error) {
+func (s TimeoutStore) callFor(
+	ctx context.Context, limit time.Duration, do func(context.Context) error,
+) (err error) {
 	defer contain.Panic(&err, registry.ErrMisbehaves)
 	began := s.Clock.Now()
 	defer func() { s.Took(s.Clock.Since(began)) }()
@@ -49,7 +51,9 @@ func (s TimeoutStore) callFor(ctx context.Context, limit time.Duration, do func(
 }
 
 // PolicyHashes implements SessionStore.
-func (s TimeoutStore) PolicyHashes(ctx context.Context, slots []registry.Slot) (hashes []string, err error) {
+func (s TimeoutStore) PolicyHashes(
+	ctx context.Context, slots []registry.Slot,
+) (hashes []string, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		hashes, err = s.Store.PolicyHashes(ctx, slots)
 		return err
@@ -69,7 +73,9 @@ func (s TimeoutStore) ApplyPolicyFor(
 }
 
 // DeletePolicyFor implements SessionStore.
-func (s TimeoutStore) DeletePolicyFor(ctx context.Context, claim registry.Claim) (deleted bool, err error) {
+func (s TimeoutStore) DeletePolicyFor(
+	ctx context.Context, claim registry.Claim,
+) (deleted bool, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		deleted, err = s.Store.DeletePolicyFor(ctx, claim)
 		return err
@@ -83,7 +89,9 @@ func (s TimeoutStore) OwnPolicies(ctx context.Context, claims []registry.Claim) 
 }
 
 // JoinModules implements SessionStore.
-func (s TimeoutStore) JoinModules(ctx context.Context, slot registry.Slot) (joined bool, err error) {
+func (s TimeoutStore) JoinModules(
+	ctx context.Context, slot registry.Slot,
+) (joined bool, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		joined, err = s.Store.JoinModules(ctx, slot)
 		return err
@@ -93,11 +101,15 @@ func (s TimeoutStore) JoinModules(ctx context.Context, slot registry.Slot) (join
 
 // AddModules implements SessionStore.
 func (s TimeoutStore) AddModules(ctx context.Context, namespace string, modules ...string) error {
-	return s.call(ctx, func(ctx context.Context) error { return s.Store.AddModules(ctx, namespace, modules...) })
+	return s.call(ctx, func(ctx context.Context) error {
+		return s.Store.AddModules(ctx, namespace, modules...)
+	})
 }
 
 // Stats implements SessionStore.
-func (s TimeoutStore) Stats(ctx context.Context, slot registry.Slot) (stats registry.Stats, err error) {
+func (s TimeoutStore) Stats(
+	ctx context.Context, slot registry.Slot,
+) (stats registry.Stats, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		stats, err = s.Store.Stats(ctx, slot)
 		return err

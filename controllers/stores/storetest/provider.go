@@ -46,7 +46,9 @@ type Slow struct {
 }
 
 // Reclaim implements calls.Store.
-func (s Slow) Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error) {
+func (s Slow) Reclaim(
+	ctx context.Context, slot registry.Slot, limit int,
+) (registry.Reclaimed, error) {
 	defer func() { s.Clock.SetTime(s.Clock.Now().Add(calls.DefaultReclaimSlice)) }()
 	return s.SessionStore.Reclaim(ctx, slot, limit)
 }

@@ -13,12 +13,13 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// refusedByDefault has addresses where no Redis is, but services that trust all their clients: for example cloud
-// metadata services, which hand out credentials.
+// refusedByDefault has addresses where no Redis is, but services that trust all their clients: for
+// example cloud metadata services, which hand out credentials.
 var refusedByDefault = prefixes(
 	"169.254.0.0/16", "fe80::/10", // link-local, with the metadata services of most clouds
 	"fd00:ec2::/32", "fd20:ce::/32", // IPv6 metadata services of AWS and Google Cloud
-	"100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", // those of Alibaba Cloud, Azure and Oracle Cloud
+	// those of Alibaba Cloud, Azure and Oracle Cloud
+	"100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",
 	"0.0.0.0/8", "::/128", // unspecified
 	"224.0.0.0/4", "ff00::/8", "255.255.255.255/32", // multicast and broadcast
 )
@@ -60,7 +61,9 @@ func (a *allowList) add(entry string) error {
 		return nil
 	}
 	if !isHostPattern(entry) {
-		return fmt.Errorf("%q is no IP address, no range such as 10.0.0.0/8 and no host such as *.redis.example.com", entry)
+		return fmt.Errorf(
+			"%q is no IP address, no range such as 10.0.0.0/8 and no host such as *.redis.example.com",
+			entry)
 	}
 	a.hosts = append(a.hosts, hostName(entry))
 	return nil

@@ -16,15 +16,19 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Check says whether a server may be connected to, given the requested host and its current IP address.
+// Check says whether a server may be connected to, given the requested host and its current IP
+// address.
 type Check = func(host string, ip netip.Addr) error
 
 const defaultDialTimeout = 5 * time.Second
 
 // keepAlive detects within 45 s that a peer is gone, as go-redis' own dialer does.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}
+var keepAlive = net.KeepAliveConfig{
+	Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3,
+}
 
-// Dialer makes connections whose replies are bounded. A client with a dialer does not set up TLS, so the dialer does.
+// Dialer makes connections whose replies are bounded. A client with a dialer does not set up TLS,
+// so the dialer does.
 type Dialer struct {
 	Limits respguard.Limits
 	// Check of each address; nil: none.
@@ -72,8 +76,8 @@ func (d Dialer) control(host string) func(context.Context, string, string, sysca
 	}
 }
 
-// secure sets up TLS if it is configured. The certificate must be valid for the configured name or, without one, for the
-// host that was dialed.
+// secure sets up TLS if it is configured. The certificate must be valid for the configured name or,
+// without one, for the host that was dialed.
 func (d Dialer) secure(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
 	if d.TLS == nil {
 		return conn, nil

@@ -20,7 +20,9 @@ import (
 )
 
 // FromEnv returns a client for the Redis that the environment names; see registry.ClientFromEnv.
-func FromEnv(limits respguard.Limits, lookup func(string) (string, bool)) (redis.UniversalClient, error) {
+func FromEnv(
+	limits respguard.Limits, lookup func(string) (string, bool),
+) (redis.UniversalClient, error) {
 	env := environment{lookup: lookup}
 	options, err := env.options()
 	if err != nil {
@@ -46,8 +48,8 @@ type environment struct {
 	lookup func(string) (string, bool)
 }
 
-// secret returns a variable without the line ends around it, which files and Secrets often have. It keeps spaces, which
-// may belong to a password.
+// secret returns a variable without the line ends around it, which files and Secrets often have. It
+// keeps spaces, which may belong to a password.
 func (e environment) secret(name string) string {
 	value, _ := e.lookup(name)
 	return strings.Trim(value, "\r\n")
@@ -82,7 +84,8 @@ func (e environment) options() (*redis.Options, error) {
 	if options.TLSConfig, err = e.tls(options.TLSConfig); err != nil {
 		return nil, err
 	}
-	// The caller's deadline bounds its calls, so that a Redis that hangs does not block an application.
+	// The caller's deadline bounds its calls, so that a Redis that hangs does not block an
+	// application.
 	options.ContextTimeoutEnabled = true
 	// By default the pool dials five times in a row and logs each failure. Callers retry on their own.
 	options.DialerRetries = 1
@@ -115,7 +118,8 @@ func (e environment) address() (*redis.Options, error) {
 	}, nil
 }
 
-// port also accepts tcp://10.0.0.1:6379, which kubelet sets in each container of a namespace with a Service called redis.
+// port also accepts tcp://10.0.0.1:6379, which kubelet sets in each container of a namespace with a
+// Service called redis.
 func (e environment) port() (int, error) {
 	const name = "REDIS_PORT"
 	link, isLink := strings.CutPrefix(e.text(name, ""), "tcp://")
@@ -127,7 +131,9 @@ func (e environment) port() (int, error) {
 			return int(number), nil
 		}
 	}
-	return 0, fmt.Errorf("%s must be a number from 0 to 65535, or tcp://host:port as kubelet sets it for a Service called redis", name)
+	return 0, fmt.Errorf(
+		"%s must be a number from 0 to 65535, or tcp://host:port as kubelet sets it for a Service "+
+			"called redis", name)
 }
 
 func (e environment) tls(config *tls.Config) (*tls.Config, error) {

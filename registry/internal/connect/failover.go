@@ -16,14 +16,16 @@ import (
 const (
 	// switchChannel is where Sentinels announce another primary.
 	switchChannel = "+switch-master"
-	// minFollowInterval is the minimum time between two queries for the primary. It doubles, up to maxSilence, while queries
-	// follow one another closely: a Sentinel may fail, or send messages, all the time.
+	// minFollowInterval is the minimum time between two queries for the primary. It doubles, up to
+	// maxSilence, while queries follow one another closely: a Sentinel may fail, or send messages, all
+	// the time.
 	minFollowInterval = 200 * time.Millisecond
 	// maxSilence is how long a Sentinel may be silent before it is queried.
 	maxSilence = 3 * time.Second
 )
 
-// follow closes connections to former primaries until ctx ends. A message only triggers a query; its content is ignored.
+// follow closes connections to former primaries until ctx ends. A message only triggers a query;
+// its content is ignored.
 func (s *sentinels) follow(ctx context.Context) {
 	var pause backoff
 	for ctx.Err() == nil {
@@ -71,7 +73,8 @@ func (s *sentinels) followBy(ctx context.Context, sentinel string) {
 	}
 }
 
-// waitForMessage waits for a message, up to maxSilence. It returns false if the connection has failed.
+// waitForMessage waits for a message, up to maxSilence. It returns false if the connection has
+// failed.
 func waitForMessage(ctx context.Context, messages *redis.PubSub) bool {
 	_, err := respguard.Receive(ctx, messages, maxSilence)
 	if fault.IsTimeout(err) {
@@ -83,7 +86,8 @@ func waitForMessage(ctx context.Context, messages *redis.PubSub) bool {
 // backoff is the time to wait before the next query.
 type backoff time.Duration
 
-// after returns the time to wait after something that took so long. If it took maxSilence, the time is minimal again.
+// after returns the time to wait after something that took so long. If it took maxSilence, the time
+// is minimal again.
 func (b *backoff) after(took time.Duration) time.Duration {
 	if took >= maxSilence {
 		*b = 0

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A Sentinel that constantly fails or sends messages is queried rarely; one that was silent is queried soon.
+// A Sentinel that constantly fails or sends messages is queried rarely; one that was silent is
+// queried soon.
 func TestSentinelsThatFailAreAskedLessAndLessOften(t *testing.T) {
 	var b backoff
 	var pauses []time.Duration

@@ -25,18 +25,21 @@ const (
 	sentinelTimeout = time.Second
 )
 
-var errSentinelReply = fmt.Errorf("%w: a Sentinel names a primary in another form than Sentinels do", fault.ErrMisbehaves)
+var errSentinelReply = fmt.Errorf(
+	"%w: a Sentinel names a primary in another form than Sentinels do", fault.ErrMisbehaves)
 
 // sentinelClient returns a client whose connections lead to the primary that Sentinels name.
 //
-// It does not use the client of go-redis for that purpose. That one decodes replies of Sentinels in goroutines, where a
-// malformed reply ends the process, and it dials every Sentinel that one of them names.
+// It does not use the client of go-redis for that purpose. That one decodes replies of Sentinels in
+// goroutines, where a malformed reply ends the process, and it dials every Sentinel that one of
+// them names.
 func (c Config) sentinelClient() *redis.Client {
 	s := &sentinels{config: c, open: map[*primaryConn]struct{}{}}
 	return redis.NewClient(c.options(sentinelAddr, s.dialPrimary))
 }
 
-// sentinels find the primary for the connections of one client, and close connections to a former primary.
+// sentinels find the primary for the connections of one client, and close connections to a former
+// primary.
 type sentinels struct {
 	config Config
 
@@ -80,7 +83,8 @@ func (s *sentinels) primary(ctx context.Context) (string, error) {
 	return s.askAll(ctx)
 }
 
-// askAll returns the first answer. If there is none, it returns the error of the first Sentinel in the list.
+// askAll returns the first answer. If there is none, it returns the error of the first Sentinel in
+// the list.
 func (s *sentinels) askAll(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -152,7 +156,8 @@ func askPrimary(ctx context.Context, sentinel *redis.Client, name string) (strin
 	return net.JoinHostPort(host, port), nil
 }
 
-// track tracks a connection until it is closed. While there are connections, a goroutine follows failovers.
+// track tracks a connection until it is closed. While there are connections, a goroutine follows
+// failovers.
 func (s *sentinels) track(conn *primaryConn) {
 	if notifier, ok := conn.conn.(interface{ NotifyClose(fn func()) }); ok {
 		notifier.NotifyClose(func() { s.untrack(conn) })

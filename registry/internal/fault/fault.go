@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fault classifies the errors of the Redis client, once for all callers, and makes what a server said in them
-// safe to print.
+// Package fault classifies the errors of the Redis client, once for all callers, and makes what a
+// server said in them safe to print.
 package fault
 
 import (
@@ -22,21 +22,23 @@ import (
 
 // The classes of errors. Package registry exports and documents them.
 var (
-	ErrUnreachable             = errors.New("redis is unreachable")
-	ErrRefusesWrites     error = subclass{"redis takes no writes", ErrUnreachable}
-	ErrUnauthorized            = errors.New("redis refuses access")
-	ErrForbidden               = fmt.Errorf("%w", ErrUnauthorized)
-	ErrUnsupported             = errors.New("redis has no functions")
-	ErrRejected                = errors.New("refused")
-	ErrOutOfMemory             = errors.New("redis is out of memory")
-	ErrNameTaken         error = subclass{"another function library defines a function of ours", ErrUnsupported}
-	ErrUnexpected              = errors.New("unexpected answer from redis")
-	ErrMisbehaves              = errors.New("the server does not behave like redis")
-	ErrAddressNotAllowed       = errors.New("the address is not allowed")
+	ErrUnreachable         = errors.New("redis is unreachable")
+	ErrRefusesWrites error = subclass{"redis takes no writes", ErrUnreachable}
+	ErrUnauthorized        = errors.New("redis refuses access")
+	ErrForbidden           = fmt.Errorf("%w", ErrUnauthorized)
+	ErrUnsupported         = errors.New("redis has no functions")
+	ErrRejected            = errors.New("refused")
+	ErrOutOfMemory         = errors.New("redis is out of memory")
+	ErrNameTaken     error = subclass{
+		"another function library defines a function of ours", ErrUnsupported,
+	}
+	ErrUnexpected        = errors.New("unexpected answer from redis")
+	ErrMisbehaves        = errors.New("the server does not behave like redis")
+	ErrAddressNotAllowed = errors.New("the address is not allowed")
 )
 
-// FromLibrary begins the errors that the function library returns. The name of the call follows, or the error of a
-// command within the call.
+// FromLibrary begins the errors that the function library returns. The name of the call follows, or
+// the error of a command within the call.
 const FromLibrary = "CACHEWRIGHT "
 
 // subclass is an error with a text of its own that belongs to a more general class.
@@ -103,7 +105,8 @@ func ClassOf(err error) error {
 	return ErrUnexpected
 }
 
-// Classify wraps an error of the client in its class, and says what failed. A cancelled context has no class.
+// Classify wraps an error of the client in its class, and says what failed. A cancelled context has
+// no class.
 func Classify(what string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
@@ -124,8 +127,8 @@ func EnsureClassified(err error) error {
 	return fmt.Errorf("%w: %w", ClassOf(err), Presentable(err))
 }
 
-// Contain calls a function that talks to a server. A panic, for example over an unforeseen reply, becomes an error of
-// that server.
+// Contain calls a function that talks to a server. A panic, for example over an unforeseen reply,
+// becomes an error of that server.
 func Contain(call func() error) (err error) {
 	defer contain.Panic(&err, ErrMisbehaves)
 	return call()
@@ -149,7 +152,8 @@ func IsReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// missingFunction has the beginnings of replies that mean that the library is missing, or older than this version.
+// missingFunction has the beginnings of replies that mean that the library is missing, or older
+// than this version.
 var missingFunction = []string{
 	"ERR Function not found",
 	// Version 1 knows no owners.
@@ -159,9 +163,10 @@ var missingFunction = []string{
 
 // IsFunctionMissing says that the call may succeed once the library is loaded.
 func IsFunctionMissing(err error) bool {
-	return err != nil && IsReply(err) && slices.ContainsFunc(missingFunction, func(prefix string) bool {
-		return strings.HasPrefix(err.Error(), prefix)
-	})
+	return err != nil && IsReply(err) && slices.ContainsFunc(missingFunction,
+		func(prefix string) bool {
+			return strings.HasPrefix(err.Error(), prefix)
+		})
 }
 
 // IsCommandUnknown says that the server has no such command, or that an administrator renamed it.
@@ -174,8 +179,8 @@ func IsWrongType(err error) bool {
 	return err != nil && IsReply(err) && strings.HasPrefix(err.Error(), "WRONGTYPE")
 }
 
-// Unsent returns why no command of a pipeline was sent, given the result of Pipelined. Normally each command has an
-// error of its own, but not if the server refuses the connection.
+// Unsent returns why no command of a pipeline was sent, given the result of Pipelined. Normally
+// each command has an error of its own, but not if the server refuses the connection.
 func Unsent(commands []redis.Cmder, err error) error {
 	if slices.ContainsFunc(commands, func(command redis.Cmder) bool { return command.Err() != nil }) {
 		return nil

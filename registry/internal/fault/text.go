@@ -15,9 +15,9 @@ const maxQuoted = 256
 // ellipsis ends a text that was clipped.
 const ellipsis = "…"
 
-// Printable returns a text of a server as it may be shown to people. It is at most limit bytes long, including an
-// ellipsis, because fields of the API have bounds. A '?' replaces what a terminal does not show or could take for a
-// command.
+// Printable returns a text of a server as it may be shown to people. It is at most limit bytes
+// long, including an ellipsis, because fields of the API have bounds. A '?' replaces what a
+// terminal does not show or could take for a command.
 func Printable(text string, limit int) string {
 	clipped := clip(text, limit)
 	shown := strings.Map(func(c rune) rune {
@@ -32,7 +32,8 @@ func Printable(text string, limit int) string {
 	return strings.Clone(shown)
 }
 
-// clip returns the beginning of a text that fits into limit bytes together with an ellipsis. It splits no character.
+// clip returns the beginning of a text that fits into limit bytes together with an ellipsis. It
+// splits no character.
 func clip(text string, limit int) string {
 	if len(text) <= limit {
 		return text
@@ -56,7 +57,8 @@ func (e *redactedError) Error() string { return e.text }
 // Unwrap implements errors.Unwrap.
 func (e *redactedError) Unwrap() error { return e.err }
 
-// Presentable returns an error of the client, which may quote a server, with a text that may be shown.
+// Presentable returns an error of the client, which may quote a server, with a text that may be
+// shown.
 func Presentable(err error) error {
 	if isUndecodable(err) {
 		return &redactedError{text: "a reply has another type than the command expects", err: err}
@@ -70,9 +72,11 @@ func Presentable(err error) error {
 	return err
 }
 
-// undecodable has the beginnings of go-redis' messages about replies that it could not decode. They quote the reply.
+// undecodable has the beginnings of go-redis' messages about replies that it could not decode. They
+// quote the reply.
 var undecodable = []string{
-	"redis: can't parse", "redis: invalid", "redis: got ", "redis: unexpected", "redis: RESP3 map key", "redis: unsupported",
+	"redis: can't parse", "redis: invalid", "redis: got ", "redis: unexpected", "redis: RESP3 map key",
+	"redis: unsupported",
 	"redis: empty push", "redis: negative push", "redis: can't read", "bigInt(", "strconv.", "got ",
 }
 

@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package info parses replies to INFO. It trusts no server: a reply may lack sections, repeat fields, and contain any
-// bytes.
+// Package info parses replies to INFO. It trusts no server: a reply may lack sections, repeat
+// fields, and contain any bytes.
 package info
 
 import (
@@ -29,9 +29,12 @@ type Fields map[string]string
 
 var used = map[string]bool{
 	"redis_version": true, "redis_mode": true, "run_id": true, "uptime_in_seconds": true,
-	"role": true, "connected_slaves": true, "master_replid": true, "master_replid2": true, "master_repl_offset": true,
-	"used_memory": true, "mem_not_counted_for_evict": true, "maxmemory": true, "maxmemory_policy": true,
-	"evicted_keys": true, "aof_enabled": true, "rdb_saves": true, "rdb_last_load_keys_loaded": true,
+	"role": true, "connected_slaves": true, "master_replid": true, "master_replid2": true,
+	"master_repl_offset": true,
+	"used_memory":        true, "mem_not_counted_for_evict": true, "maxmemory": true,
+	"maxmemory_policy": true,
+	"evicted_keys":     true, "aof_enabled": true, "rdb_saves": true,
+	"rdb_last_load_keys_loaded": true,
 }
 
 // Parse reads a reply.
@@ -57,8 +60,8 @@ func isReplica(name string) bool {
 	return err == nil && n >= 0 && n < MaxReplicas && strconv.Itoa(n) == digits
 }
 
-// Number returns a field that is a number from 0 to maximum. It returns 0 if the field is missing, as in some versions, or
-// not a number.
+// Number returns a field that is a number from 0 to maximum. It returns 0 if the field is missing,
+// as in some versions, or not a number.
 func (f Fields) Number(name string, maximum int64) int64 { return Number(f[name], maximum) }
 
 // Number parses a number from 0 to maximum.
@@ -71,9 +74,14 @@ func Number(text string, maximum int64) int64 {
 func (f Fields) Seconds(name string) time.Duration { return Seconds(f[name]) }
 
 // Seconds parses a number of seconds.
-func Seconds(text string) time.Duration { return time.Duration(Number(text, MaxSeconds)) * time.Second }
+func Seconds(
+	text string,
+) time.Duration {
+	return time.Duration(Number(text, MaxSeconds)) * time.Second
+}
 
-// Replicas returns the fields of each connected replica, for example ip=127.0.0.1,port=6380,state=online,offset=42,lag=0.
+// Replicas returns the fields of each connected replica, for example
+// ip=127.0.0.1,port=6380,state=online,offset=42,lag=0.
 func (f Fields) Replicas() []Fields {
 	var replicas []Fields
 	for i := range f.Number("connected_slaves", MaxReplicas) {

@@ -1,9 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire decodes the bytes of an entry, as docs/protocol.md specifies them. They are: version, flags, fresh-until,
-// position in the index, epochs and soft epochs, and the payload. The epochs are those of the heads that covered the entry
-// when its load began.
+// Package wire decodes the bytes of an entry, as docs/protocol.md specifies them. They are:
+// version, flags, fresh-until, position in the index, epochs and soft epochs, and the payload. The
+// epochs are those of the heads that covered the entry when its load began.
 package wire
 
 import (
@@ -29,7 +29,8 @@ const (
 	sliceAt = 10 // fresh-until ends here
 )
 
-// headParts says where each of the heads that cover an entry has its soft epoch: module, operation, user.
+// headParts says where each of the heads that cover an entry has its soft epoch: module, operation,
+// user.
 var headParts = [...]struct {
 	softAt   int
 	softFlag byte
@@ -48,16 +49,17 @@ type Live struct {
 	Negative  bool
 }
 
-// DecodeLive returns the entry if its bytes are well formed and carry exactly the epochs in the heads. The heads are the
-// module's, the operation's and, for an entry of a user, the user's. Anything else is a miss, not an error: no entry, a
-// missing head, a foreign or truncated value.
+// DecodeLive returns the entry if its bytes are well formed and carry exactly the epochs in the
+// heads. The heads are the module's, the operation's and, for an entry of a user, the user's.
+// Anything else is a miss, not an error: no entry, a missing head, a foreign or truncated value.
 func DecodeLive(value string, heads ...string) (Live, bool) {
 	if len(value) < HeaderFixedLen || value[0] != entryVersion {
 		return Live{}, false
 	}
 	flags := value[1]
 	ofUser := len(heads) == 3
-	if flags&^knownFlags != 0 || (flags&flagUser != 0) != ofUser || (flags&flagSoftUser != 0 && !ofUser) {
+	if flags&^knownFlags != 0 || (flags&flagUser != 0) != ofUser || (flags&flagSoftUser != 0 &&
+		!ofUser) {
 		return Live{}, false
 	}
 	rest, live := cutEpochs(value[HeaderFixedLen:], heads)
@@ -90,14 +92,15 @@ func cutEpochs(carried string, heads []string) (rest string, live bool) {
 	return carried, true
 }
 
-// isHead says whether these bytes can be a head, with or without a soft epoch. Others count as missing.
+// isHead says whether these bytes can be a head, with or without a soft epoch. Others count as
+// missing.
 func isHead(i int, head string) bool {
 	hard := headParts[i].softAt
 	return len(head) == hard || len(head) == hard+EpochLen
 }
 
-// cutSoftEpochs compares the soft epochs that an entry carries with those in the heads. Heads have none before their
-// first soft invalidation. It fails on a truncated entry.
+// cutSoftEpochs compares the soft epochs that an entry carries with those in the heads. Heads have
+// none before their first soft invalidation. It fails on a truncated entry.
 func cutSoftEpochs(carried string, flags byte, heads []string) (payload string, stale, ok bool) {
 	for i, head := range heads {
 		part := headParts[i]
