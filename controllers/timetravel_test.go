@@ -109,11 +109,11 @@ var _ = Describe("A store that goes back in time", func() {
 		options.OnDataLoss = v1.DataLossReplay
 		return options
 	}
-	// signed waits until the store holds a sign of life that was left from now on.
+	// signed waits until the store holds a heartbeat that was left from now on.
 	signed := func(ctx context.Context) {
 		GinkgoHelper()
 		now := time.Now()
-		Eventually(func() (time.Time, error) { return on.cache.LastAlive(ctx, on.slot("users")) }).Should(BeTemporally(">", now))
+		Eventually(func() (time.Time, error) { return on.cache.LastHeartbeat(ctx, on.slot("users")) }).Should(BeTemporally(">", now))
 	}
 
 	It("has its modules invalidated, and says so", func(ctx SpecContext) {

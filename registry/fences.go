@@ -38,6 +38,8 @@ const (
 	fenceMemory = 30 * 24 * time.Hour
 	// fenceMark is the library's answer to a fence that is in place: no keys, none pending.
 	fenceMark = "0 0"
+
+	fencing = "fencing" // in errors
 )
 
 func fenceRequest(incarnation Incarnation) string { return "fence/" + string(incarnation) }
@@ -52,7 +54,7 @@ func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 	err := r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
 		fences []*Fence,
 	) error {
-		return onFences(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StringCmd {
+		return onFences(ctx, conn, fencing, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StringCmd {
 			return pipe.GetEx(ctx, fence.requestKey(fenceRequest(current)), fenceMemory)
 		}, func(fence *Fence, reply *redis.StringCmd) error {
 			fence.Incarnation, fence.InPlace = current, reply.Err() == nil
@@ -77,11 +79,11 @@ func (r *Registry) fence(ctx context.Context, fences []Fence) error {
 	return r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
 		fences []*Fence,
 	) error {
-		if err := requireCurrent(current, fences); err != nil {
+		if err := requireCurrent(fencing, current, fences); err != nil {
 			return err
 		}
 		request := fenceRequest(current)
-		return onFences(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.Cmd {
+		return onFences(ctx, conn, fencing, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.Cmd {
 			call := pipe.FCall(ctx, "cw_invalidate", []string{fence.key()}, "", "", string(ModeHard),
 				request)
 			pipe.PExpire(ctx, fence.requestKey(request), fenceMemory)
@@ -109,10 +111,10 @@ func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {
 	return r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
 		fences []*Fence,
 	) error {
-		if err := requireCurrent(current, fences); err != nil {
+		if err := requireCurrent(fencing, current, fences); err != nil {
 			return err
 		}
-		return onFences(ctx, conn, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StatusCmd {
+		return onFences(ctx, conn, fencing, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StatusCmd {
 			return pipe.Set(ctx, fence.requestKey(fenceRequest(current)), fenceMark, fenceMemory)
 		}, func(fence *Fence, reply *redis.StatusCmd) error {
 			return callFailure(reply.Name(), fence.Slot, reply.Err())
@@ -120,12 +122,12 @@ func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {
 	})
 }
 
-func requireCurrent(current Incarnation, fences []*Fence) error {
+func requireCurrent(what string, current Incarnation, fences []*Fence) error {
 	for _, fence := range fences {
 		if fence.Incarnation != current {
 			return fmt.Errorf(
-				"fencing %s: %w: meanwhile another server, or another state of its data, serves it", fence.Slot,
-				ErrUnreachable)
+				"%s of %s: %w: meanwhile another server, or another state of its data, serves it", what,
+				fence.Slot, ErrUnreachable)
 		}
 	}
 	return nil
@@ -213,10 +215,10 @@ func (r *Registry) primaryOf(ctx context.Context, slot Slot) (*redis.Client, err
 
 // onFences sends a command for each fence in one round trip, and passes the replies to receive.
 func onFences[C redis.Cmder](
-	ctx context.Context, conn *redis.Conn, fences []*Fence, send func(redis.Pipeliner, *Fence) C,
-	receive func(*Fence, C) error,
+	ctx context.Context, conn *redis.Conn, what string, fences []*Fence,
+	send func(redis.Pipeliner, *Fence) C, receive func(*Fence, C) error,
 ) error {
-	broken, err := pipelined(ctx, conn, "fencing", fences, send, func(i int, reply C) error {
+	broken, err := pipelined(ctx, conn, what, fences, send, func(i int, reply C) error {
 		return receive(fences[i], reply)
 	})
 	if err != nil {

@@ -48,10 +48,7 @@ var hostileCalls = map[string]func(context.Context, *Registry) (any, error){
 	"AddAllModules": func(ctx context.Context, r *Registry) (any, error) {
 		return nil, r.AddAllModules(ctx, map[string][]string{"shop": {"users"}, "other": {"orders"}})
 	},
-	"AddModules": func(ctx context.Context, r *Registry) (any, error) { return nil, r.AddModules(ctx, "shop", "users") },
-	"Alive": func(ctx context.Context, r *Registry) (any, error) {
-		return nil, r.Alive(ctx, []Slot{users}, time.Now())
-	},
+	"AddModules":  func(ctx context.Context, r *Registry) (any, error) { return nil, r.AddModules(ctx, "shop", "users") },
 	"ApplyPolicy": func(ctx context.Context, r *Registry) (any, error) { return r.ApplyPolicy(ctx, users, caching()) },
 	"ApplyPolicyFor": func(ctx context.Context, r *Registry) (any, error) {
 		return r.ApplyPolicyFor(ctx, Claim{Slot: users, Owner: "owner"}, caching())
@@ -65,6 +62,13 @@ var hostileCalls = map[string]func(context.Context, *Registry) (any, error){
 	"Fence":  func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.Fence) },
 	"Fences": func(ctx context.Context, r *Registry) (any, error) { return r.Fences(ctx, []Slot{users}) },
 	"Get":    func(ctx context.Context, r *Registry) (any, error) { return r.Get(ctx, entry("list", "1", "u")) },
+	"Heartbeat": func(ctx context.Context, r *Registry) (any, error) {
+		incarnation, err := IncarnationOf(ctx, r.client)
+		if err != nil {
+			return nil, err
+		}
+		return nil, r.Heartbeat(ctx, map[Incarnation]Slot{incarnation: users}, time.Now())
+	},
 	"Inspect": func(ctx context.Context, r *Registry) (any, error) {
 		lookup, _, err := r.Inspect(ctx, entry("list", "1", ""))
 		return lookup, err
@@ -80,8 +84,8 @@ var hostileCalls = map[string]func(context.Context, *Registry) (any, error){
 	"JoinModules": func(ctx context.Context, r *Registry) (any, error) {
 		return r.JoinModules(ctx, Slot{Namespace: listed, Module: fmt.Sprint("module-", joined.Add(1))})
 	},
-	"LastAlive": func(ctx context.Context, r *Registry) (any, error) { return r.LastAlive(ctx, users) },
-	"Lease":     func(ctx context.Context, r *Registry) (any, error) { return r.Lease(ctx, entry("list", "1", "")) },
+	"LastHeartbeat": func(ctx context.Context, r *Registry) (any, error) { return r.LastHeartbeat(ctx, users) },
+	"Lease":         func(ctx context.Context, r *Registry) (any, error) { return r.Lease(ctx, entry("list", "1", "")) },
 	"LeaseLocked": func(ctx context.Context, r *Registry) (any, error) {
 		return r.LeaseLocked(ctx, entry("list", "1", ""), time.Second)
 	},

@@ -7,9 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -84,45 +81,4 @@ func (r *Registry) Serving(
 		serving[i] = incarnations[node.Options().Addr]
 	}
 	return serving, nil
-}
-
-// heartbeatRequest names what Alive writes to a slot.
-const heartbeatRequest = "operator/alive"
-
-// Alive writes a heartbeat to slots, one of each primary. If a primary goes back in time, LastAlive
-// tells how far.
-// SlotErrors are of slots where it could not be written.
-func (r *Registry) Alive(ctx context.Context, slots []Slot, now time.Time) error {
-	const what = "writing a heartbeat"
-	value := fmt.Sprintf("%d 0", now.UnixMilli())
-	send := func(pipe redis.Pipeliner, slot Slot) *redis.StatusCmd {
-		return pipe.Set(ctx, slot.requestKey(heartbeatRequest), value, fenceMemory)
-	}
-	broken, err := pipelined(ctx, r.client, what, slots, send,
-		func(i int, reply *redis.StatusCmd) error {
-			if err := reply.Err(); err != nil {
-				return callError(what, slots[i], err)
-			}
-			return nil
-		})
-	if err != nil {
-		return err
-	}
-	return broken.of(len(slots))
-}
-
-// LastAlive returns the time of the last heartbeat in a slot; the zero time if there is none, or
-// something else.
-func (r *Registry) LastAlive(ctx context.Context, slot Slot) (time.Time, error) {
-	text, err := r.client.Get(ctx, slot.requestKey(heartbeatRequest)).Result()
-	if errors.Is(err, redis.Nil) || fault.IsWrongType(err) {
-		return time.Time{}, nil
-	}
-	if err != nil {
-		return time.Time{}, callError("reading the last heartbeat", slot, err)
-	}
-	if ms, err := strconv.ParseInt(strings.TrimSuffix(text, " 0"), 10, 64); err == nil {
-		return time.UnixMilli(ms), nil
-	}
-	return time.Time{}, nil
 }

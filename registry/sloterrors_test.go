@@ -90,16 +90,17 @@ func TestTroubleWithASlotIsItsOwn(t *testing.T) {
 			}
 		}
 	})
-	t.Run("signs of life", func(t *testing.T) {
+	t.Run("heartbeats", func(t *testing.T) {
 		r, admin := divided(t)
 		admin.HSet(t.Context(), damaged.requestKey(heartbeatRequest), "a", "b")
-		if last, err := r.LastAlive(t.Context(), damaged); err != nil || !last.IsZero() {
+		if last, err := r.LastHeartbeat(t.Context(), damaged); err != nil || !last.IsZero() {
 			t.Errorf("got %s (%v)", last, err)
 		}
-		now := time.Now()
-		wantBroken(t, r.Alive(t.Context(), slots, now), forbidden)
-		if last, err := r.LastAlive(t.Context(), posts); err != nil || last.UnixMilli() != now.UnixMilli() {
-			t.Errorf("got %s (%v)", last, err)
+		now := time.UnixMilli(1_700_000_000_000)
+		wantBroken(t, r.Heartbeat(t.Context(), servedBy(t, r, forbidden), now), forbidden)
+		for _, slot := range []Slot{damaged, posts} {
+			wantBroken(t, r.Heartbeat(t.Context(), servedBy(t, r, slot), now))
+			wantHeartbeat(t, r, slot, now)
 		}
 	})
 	t.Run("fences", func(t *testing.T) {
@@ -132,7 +133,9 @@ func TestTroubleWithTheStoreIsNotOfSlots(t *testing.T) {
 			return r.AddAllModules(ctx, map[string][]string{"shop": {"users"}, "blog": {"posts"}})
 		},
 		"fences": func(ctx context.Context) error { _, err := r.Fences(ctx, []Slot{users, posts}); return err },
-		"signs":  func(ctx context.Context) error { return r.Alive(ctx, []Slot{users, posts}, time.Now()) },
+		"heartbeats": func(ctx context.Context) error {
+			return r.Heartbeat(ctx, map[Incarnation]Slot{"a": users, "b": posts}, time.Now())
+		},
 	}
 	for name, call := range calls {
 		var broken SlotErrors

@@ -6,7 +6,6 @@ package recovery
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -31,8 +30,9 @@ type Store interface {
 	Fences(ctx context.Context, slots []registry.Slot) ([]registry.Fence, error)
 	Fence(ctx context.Context, fences []registry.Fence) error
 	MarkFenced(ctx context.Context, fences []registry.Fence) error
-	Alive(ctx context.Context, slots []registry.Slot, now time.Time) error
-	LastAlive(ctx context.Context, slot registry.Slot) (time.Time, error)
+	Heartbeat(ctx context.Context, slots map[registry.Incarnation]registry.Slot,
+		now time.Time) error
+	LastHeartbeat(ctx context.Context, slot registry.Slot) (time.Time, error)
 	Modules(ctx context.Context, namespace string) ([]string, error)
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
 	InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult
@@ -218,5 +218,5 @@ func (p *pass) heartbeat(
 	if len(first) == 0 {
 		return nil
 	}
-	return p.Store.Alive(ctx, slices.Collect(maps.Values(first)), p.Clock.Now())
+	return p.Store.Heartbeat(ctx, first, p.Clock.Now())
 }

@@ -31,21 +31,21 @@ func TestOneLossIsToldToABoundedNumberOfPolicies(t *testing.T) {
 	}
 }
 
-// signLog remembers where signs of life were left.
-type signLog struct {
+// heartbeatLog remembers where heartbeats were left.
+type heartbeatLog struct {
 	Store
 
-	left []registry.Slot
+	left map[registry.Incarnation]registry.Slot
 }
 
-func (l *signLog) Alive(_ context.Context, slots []registry.Slot, _ time.Time) error {
-	l.left = append(l.left, slots...)
+func (l *heartbeatLog) Heartbeat(_ context.Context, slots map[registry.Incarnation]registry.Slot, _ time.Time) error {
+	l.left = slots
 	return nil
 }
 
-func TestASignOfLifeIsLeftOnEachPrimaryInASlotOfItsOwn(t *testing.T) {
+func TestAHeartbeatIsLeftOnEachPrimaryInASlotOfItsOwn(t *testing.T) {
 	g := NewWithT(t)
-	log := &signLog{}
+	log := &heartbeatLog{}
 	p := &pass{
 		Fencer: &Fencer{FencerConfig: FencerConfig{Clock: clocktesting.NewFakeClock(time.Now())}},
 		Target: Target{Store: log, OnDataLoss: v1.DataLossReplay},
@@ -55,5 +55,5 @@ func TestASignOfLifeIsLeftOnEachPrimaryInASlotOfItsOwn(t *testing.T) {
 	p.known.inPlace = map[registry.Slot]registry.Incarnation{slots[0]: "one", slots[1]: "two", slots[2]: "one"}
 
 	g.Expect(p.heartbeat(t.Context(), slots, serving)).To(Succeed())
-	g.Expect(log.left).To(ConsistOf(slots[0], slots[1]))
+	g.Expect(log.left).To(Equal(map[registry.Incarnation]registry.Slot{"one": slots[0], "two": slots[1]}))
 }

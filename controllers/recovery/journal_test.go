@@ -30,7 +30,7 @@ func TestTheJournalKnowsWhatItDoesNotKnow(t *testing.T) {
 		name  string
 		since time.Time
 		want  bool
-	}{{"no sign of life", time.Time{}, false}, {"before it began", began.Add(-time.Second), false}, {"since it began", began.Add(time.Second), true}} {
+	}{{"no heartbeat", time.Time{}, false}, {"before it began", began.Add(-time.Second), false}, {"since it began", began.Add(time.Second), true}} {
 		if got := j.covers(test.since); got != test.want {
 			t.Errorf("%s: covered: %t", test.name, got)
 		}

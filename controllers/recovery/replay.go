@@ -70,7 +70,7 @@ func (p *pass) lastHeartbeat(ctx context.Context, open []registry.Fence) (time.T
 		if asked[fence.Incarnation] > heartbeatSlots {
 			continue
 		}
-		at, err := p.Store.LastAlive(ctx, fence.Slot)
+		at, err := p.Store.LastHeartbeat(ctx, fence.Slot)
 		if err != nil {
 			return time.Time{}, err
 		}

@@ -31,7 +31,7 @@ import (
 type replayedStore struct {
 	*controllertest.ScriptedStore
 
-	sign    time.Time
+	beat    time.Time
 	batches int
 	calls   map[registry.Invalidation]int
 	marked  map[registry.Slot]bool
@@ -40,8 +40,8 @@ type replayedStore struct {
 	asked   func() // before each batch
 }
 
-func (s *replayedStore) LastAlive(context.Context, registry.Slot) (time.Time, error) {
-	return s.sign, nil
+func (s *replayedStore) LastHeartbeat(context.Context, registry.Slot) (time.Time, error) {
+	return s.beat, nil
 }
 
 func (s *replayedStore) PolicyHashes(_ context.Context, slots []registry.Slot) ([]string, error) {
@@ -96,7 +96,7 @@ func replayOf(t *testing.T, modules, users int) (fencer *Fencer, store *replayed
 		Clock: clocktesting.NewFakeClock(now), Log: logr.Discard(), ReplayMargin: DefaultReplayMargin,
 	}}
 	fencer.Journal.Start(now.Add(-time.Hour))
-	store.sign = now.Add(-time.Minute)
+	store.beat = now.Add(-time.Minute)
 	var recorded []client.Object
 	for i := range users / targets {
 		purge := tookEffectAt(strconv.Itoa(i), now)
@@ -196,16 +196,15 @@ func TestAReplayOfTooMuchInvalidates(t *testing.T) {
 	}
 }
 
-// Purges are replayed from some time before the last sign of life on, so that is what must be
-// known.
+// Purges are replayed from some time before the last heartbeat on, so that is what must be known.
 func TestAReplayIsHeldAgainstItsMargin(t *testing.T) {
 	for _, test := range []struct {
 		name     string
-		began    time.Duration // before the sign
+		began    time.Duration // before the heartbeat
 		replayed bool
 	}{{"the margin is known", 2 * DefaultReplayMargin, true}, {"part of the margin is not", DefaultReplayMargin / 2, false}} {
 		fencer, store, policies, open := replayOf(t, 1, targets)
-		fencer.Journal.Start(store.sign.Add(-test.began))
+		fencer.Journal.Start(store.beat.Add(-test.began))
 		if err := replay(t, fencer, store, policies, open); err != nil {
 			t.Fatal(err)
 		}
