@@ -25,7 +25,7 @@
 
 -- VERSION increases with each released change. The operator and the Go client load their library
 -- over a lower version.
-local VERSION = 3
+local VERSION = 4
 
 -- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
 -- because redis.call does not exist while Redis loads the library.
@@ -90,7 +90,9 @@ local CLOCK_SLACK_MS = 10
 local BATCH = 500
 local KIB = 1024
 
-local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'invalidations'}
+local COUNTERS = {
+  'hits', 'misses', 'heldReads', 'stale', 'errors', 'fills', 'fenced', 'invalidations',
+}
 
 ---------------------------------------------------------------------------------------------------
 -- Keys. slot is KEYS[1], cw:{<namespace>/<module>}.
@@ -152,7 +154,7 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 function memo.add_operation(slot, op)
-  memo.reserve(slots, 1700 + 2 * #slot + 11 * #op)
+  memo.reserve(slots, 1800 + 2 * #slot + 12 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
@@ -696,6 +698,142 @@ local function admit(slot, op)
 end
 
 ---------------------------------------------------------------------------------------------------
+-- Marks. While a hold lasts, a mark takes the place of a head, or of an entry: nothing it covers is
+-- live, and no load of it gets a token. It is "!!" and a record per holder: an id, and the deadline
+-- of the hold in ms of this server's clock. A mark expires with its last deadline.
+--
+-- Only cw_hold and cw_release delete or write a key that begins with "!!".
+--
+-- One record may have no holder, which its id of zero bytes says. Nobody can bring its deadline
+-- forward. It stands for holders beyond those that a mark names.
+
+local marks = {
+  PREFIX = '!!', BYTE = 33, NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0',
+  id_bytes = 16,
+  record_bytes = 24,
+  max_holders = 64,
+  max_ms = 10 * 60 * 1000,
+}
+
+-- A mark has at most one record without a holder in addition.
+marks.max_bytes = #marks.PREFIX + (marks.max_holders + 1) * marks.record_bytes
+
+-- marks.is_mark says whether a value is a mark, or what others wrote in place of one.
+function marks.is_mark(value)
+  local first, second = string.byte(value, 1, 2)
+  return first == marks.BYTE and second == marks.BYTE
+end
+
+function marks.is_at(key) return call('GETRANGE', key, '0', '1') == marks.PREFIX end
+
+-- marks.read returns the mark under a key, or nil. What is longer than a mark is cut to one byte
+-- more.
+function marks.read(key)
+  local value = call('GETRANGE', key, '0', string.format('%d', marks.max_bytes))
+  return marks.is_mark(value) and value or nil
+end
+
+function marks.has_length(value)
+  local bytes = #value - #marks.PREFIX
+  return bytes > 0 and bytes % marks.record_bytes == 0 and #value <= marks.max_bytes
+end
+
+-- marks.parse returns the records of a mark that have not passed. None lasts longer than a hold
+-- can: the clock may have been set back.
+function marks.parse(value, now)
+  local records, latest = {}, now + marks.max_ms
+  if not marks.has_length(value) then return records end
+  for from = #marks.PREFIX + 1, #value, marks.record_bytes do
+    local deadline = struct.unpack('>I8', value, from + marks.id_bytes)
+    if deadline > now then
+      local id = string.sub(value, from, from + marks.id_bytes - 1)
+      records[#records + 1] = {id = id, deadline = math.min(deadline, latest)}
+    end
+  end
+  return records
+end
+
+-- marks.write replaces a mark by these records, which may be none. It returns the last deadline.
+function marks.write(key, records)
+  local last, parts = 0, {marks.PREFIX}
+  for _, record in ipairs(records) do
+    last = math.max(last, record.deadline)
+    parts[#parts + 1] = record.id .. struct.pack('>I8', record.deadline)
+  end
+  if last == 0 then
+    call('UNLINK', key)
+  else
+    call('SET', key, table.concat(parts), 'PXAT', string.format('%d', last))
+  end
+  return last
+end
+
+-- marks.enter gives a holder this deadline, or the record without a holder at least this deadline
+-- if there are too many holders. It says whether the holder was there.
+function marks.enter(records, id, deadline)
+  local holders, nobody = 0, nil
+  for _, record in ipairs(records) do
+    if record.id == id then
+      record.deadline = deadline
+      return true
+    end
+    if record.id == marks.NOBODY then nobody = record else holders = holders + 1 end
+  end
+  if holders < marks.max_holders then
+    records[#records + 1] = {id = id, deadline = deadline}
+  elseif nobody then
+    nobody.deadline = math.max(nobody.deadline, deadline)
+  else
+    records[#records + 1] = {id = marks.NOBODY, deadline = deadline}
+  end
+  return false
+end
+
+-- marks.leave returns the records without those of a holder, and whether the holder was there.
+function marks.leave(records, id)
+  local others = {}
+  for _, record in ipairs(records) do
+    if record.id ~= id then others[#others + 1] = record end
+  end
+  return others, #others < #records
+end
+
+-- marks.remaining returns for how many ms the mark under a key lasts; 0: there is none. It also
+-- says whether the mark does not expire, so that others wrote it.
+function marks.remaining(key)
+  if not marks.is_at(key) then return 0, false end
+  local ms = call('PTTL', key)
+  if ms == -1 then return marks.max_ms, true end
+  return math.max(1, math.min(ms, marks.max_ms)), false
+end
+
+-- marks.is_garbage says whether others wrote a mark: the library makes none like it.
+function marks.is_garbage(key)
+  local ms, latest = call('PTTL', key), marks.max_ms + MARGIN_MS
+  return ms < 0 or ms > latest or not marks.has_length(marks.read(key) or '')
+end
+
+-- While there may be marks of entries, the key <slot>:h exists, and what is freed is read first.
+
+function marks.entries_key(slot) return slot .. ':h' end
+
+function marks.note_entry(slot, deadline)
+  local key = marks.entries_key(slot)
+  if call('PEXPIRETIME', key) < deadline then
+    call('SET', key, '', 'PXAT', string.format('%d', deadline))
+  end
+end
+
+-- marks.left_out returns those of the keys of entries that have no mark.
+function marks.left_out(slot, keys)
+  if #keys == 0 or call('EXISTS', marks.entries_key(slot)) == 0 then return keys end
+  local others = {}
+  for _, key in ipairs(keys) do
+    if not marks.is_at(key) then others[#others + 1] = key end
+  end
+  return others
+end
+---------------------------------------------------------------------------------------------------
 -- Heads. The head of the module or of a user holds an epoch; that of an operation an epoch and a
 -- fence. Each deletion of a single entry renews the fence, which covers loads but not entries.
 -- After a soft invalidation, a soft epoch follows.
@@ -714,6 +852,7 @@ local PLAIN, LOCKED, LOCKED_BYTE = '1', '2', 50
 -- is_head says whether these bytes can be a head, with or without a soft epoch. Others count as
 -- missing.
 local function is_head(i, head)
+  if marks.is_mark(head) then return false end
   local hard = i == 2 and 2 * EPOCH_LEN or EPOCH_LEN
   return #head == hard or #head == hard + EPOCH_LEN
 end
@@ -733,6 +872,7 @@ function heads_memo.parse(raw, user)
         heads.flags = heads.flags + FLAG_SOFT[i]
       end
     else
+      heads.held = heads.held or head and marks.is_mark(head)
       heads.missing, raw[i] = true, false
     end
   end
@@ -760,6 +900,7 @@ end
 --   flags    which soft epochs those are
 --   token    the token of a lease
 --   index    the epoch that names the operation's index
+--   held     a mark takes the place of a head
 local function heads_from(raw, user)
   local of_module = heads_by_text.items[raw[1]]
   local of_operation = of_module and of_module[raw[2]]
@@ -860,9 +1001,12 @@ local function operations_with_heads(slot, operations)
   return found
 end
 
-local function head_exists(key) return call('EXISTS', key) == 1 end
+local function head_exists(key) return call('EXISTS', key) == 1 and not marks.is_at(key) end
 
--- keep_for extends a key that lives shorter than this, by some slack more. It creates no key.
+-- delete_head says whether there was a head.
+local function delete_head(key) return not marks.is_at(key) and call('UNLINK', key) == 1 end
+
+-- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
 local function keep_for(key, ms, slack)
   if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
 end
@@ -1264,8 +1408,9 @@ end
 
 local entries = {}
 
-function entries.unlink(keys)
-  return batched(keys, function(...) return call('UNLINK', ...) end)
+-- entries.unlink deletes keys of entries, apart from marks. It returns how many there were.
+function entries.unlink(slot, keys)
+  return batched(marks.left_out(slot, keys), function(...) return call('UNLINK', ...) end)
 end
 
 -- entries.subtable returns tables[key], which it creates if necessary.
@@ -1302,7 +1447,7 @@ function entries.free(slot, names, headers)
   entries.delist(slot, names, headers)
   local keys = {}
   for i, name in ipairs(names) do keys[i] = entry_key(slot, name) end
-  return entries.unlink(keys)
+  return entries.unlink(slot, keys)
 end
 
 -- entries.dead returns the names whose entries are not live, and the headers that it had to read.
@@ -1334,7 +1479,7 @@ function entries.free_members(slot, op, members)
     end
   end
   for user, names in pairs(of_users) do user_index.remove(slot, user, names) end
-  return entries.unlink(keys)
+  return entries.unlink(slot, keys)
 end
 
 -- entries.free_dead_members frees those members of an operation that are not live again.
@@ -1508,6 +1653,7 @@ function dispose.of_user_index(slot, user, work)
     return size
   end
   local _, _, left = dispose.some_of_user_index(slot, aside, size)
+  budget.spend_members(work, size + budget.job_cost)
   return left
 end
 
@@ -1523,7 +1669,7 @@ function shorten.entry(slot, op, epoch, slice, member, rule, now)
   if not user then return end
   local key = member_key(slot, op, member)
   local header = read_header(key)
-  if listed_in(header, epoch) ~= slice then return end
+  if marks.is_mark(header) or listed_in(header, epoch) ~= slice then return end
   local negative = bit.band(string.byte(header, 2), FLAG_NEGATIVE) ~= 0
   local fresh_until = now + (negative and rule.negative or rule.ttl)
   local deadline = negative and fresh_until or now + life_of(rule)
@@ -1738,7 +1884,7 @@ local invalidation = {
 -- what is not a head.
 function invalidation.soften(slot, head, hard_len)
   local value = read_string(head)
-  if not value then return end
+  if not value or marks.is_mark(value) then return end
   if #value ~= hard_len and #value ~= hard_len + EPOCH_LEN then
     foreign.drop(head)
   else
@@ -1747,11 +1893,12 @@ function invalidation.soften(slot, head, hard_len)
 end
 
 -- invalidation.delete_heads deletes the heads of operations, which invalidates their entries and
--- detaches their indexes.
+-- detaches their indexes. Operations with an epoch have a head; others may have a mark.
 function invalidation.delete_heads(slot, operations)
   local keys = {}
   for _, operation in ipairs(operations) do
-    keys[#keys + 1] = operation_head_key(slot, operation.op)
+    local head = operation_head_key(slot, operation.op)
+    if operation.epoch or not marks.is_at(head) then keys[#keys + 1] = head end
     keys[#keys + 1] = deletions_key(slot, operation.op)
   end
   batched(keys, function(...) return call('UNLINK', ...) end)
@@ -1787,21 +1934,18 @@ end
 
 -- invalidation.delete_module_head precedes anything that may fail. It says whether there was a
 -- head.
-function invalidation.delete_module_head(slot)
-  return call('UNLINK', module_head_key(slot)) == 1
-end
+function invalidation.delete_module_head(slot) return delete_head(module_head_key(slot)) end
 
 -- invalidation.of_module invalidates all operations. live says whether the module has, or had, a
 -- head.
-function invalidation.of_module(slot, mode, operations, live)
+function invalidation.of_module(slot, mode, operations, live, work)
   local with_heads, total, waiting_total = operations_with_heads(slot, operations), 0, 0
-  local work = budget.new(#with_heads, budget.inline_keys)
+  work.operations = work.operations + #with_heads
   if mode == HARD then invalidation.delete_heads(slot, with_heads) end
   for _, operation in ipairs(with_heads) do
     local keys, waiting = invalidation.count(slot, operation, live, mode, work)
     total, waiting_total = total + keys, waiting_total + waiting
   end
-  jobs.save(slot, work)
   if mode ~= SOFT then return total, waiting_total end
   invalidation.soften(slot, module_head_key(slot), EPOCH_LEN)
   return total, 0
@@ -1834,30 +1978,28 @@ function invalidation.live_names(slot, user, user_head, names, op)
 end
 
 -- invalidation.count_user counts the entries that are live, or were, under this head of their
--- user. If there are many, it trusts the index.
-function invalidation.count_user(slot, user, user_head)
-  if not (user_head and head_exists(module_head_key(slot))) then return 0 end
+-- user. If there are more than max, it trusts the index.
+function invalidation.count_user(slot, user, user_head, max)
+  if not (user_head and is_head(3, user_head)) then return 0 end
+  if not head_exists(module_head_key(slot)) then return 0 end
   local key = user_index_key(slot, user)
-  local listed = user_index.names(key, budget.inline_keys)
+  local listed = user_index.names(key, max)
   if not listed then return user_index.count(key, now_ms()) end
   local _, names = invalidation.live_names(slot, user, user_head, listed, nil)
   return #names
 end
 
-function invalidation.of_user(slot, user, mode)
+function invalidation.of_user(slot, user, mode, work)
   local head = user_head_key(slot, user)
   local before = read_string(head)
-  if mode == HARD then call('UNLINK', head) end
-  local keys = invalidation.count_user(slot, user, before)
+  if mode == HARD then delete_head(head) end
+  local keys = invalidation.count_user(slot, user, before, work.members)
   if mode == SOFT then
     invalidation.soften(slot, head, EPOCH_LEN)
     return keys, 0
   end
   if mode == DRY then return keys, keys > budget.inline_keys and keys or 0 end
-  local work = budget.new(0, budget.inline_keys)
-  local waiting = dispose.of_user_index(slot, user, work)
-  jobs.save(slot, work)
-  return keys, waiting
+  return keys, dispose.of_user_index(slot, user, work)
 end
 
 -- invalidation.expire_freshness makes an entry stale now.
@@ -1877,16 +2019,16 @@ end
 -- index lacks, for example because it was evicted. It comes first, so that the invalidation is in
 -- effect even if the rest fails. A user with many entries is invalidated as a whole: separating the
 -- entries would take too long.
-function invalidation.of_user_operation(slot, op, user, mode)
+function invalidation.of_user_operation(slot, op, user, mode, work)
   local key, listing = user_head_key(slot, user), user_index_key(slot, user)
   local head = read_string(key)
   if not head or not is_head(3, head) then
-    if mode ~= DRY then call('UNLINK', key) end
+    if mode ~= DRY then delete_head(key) end
     return 0, 0
   end
   if mode ~= DRY then user_index.clean(listing, now_ms(), budget.reclaim_keys) end
   local listed = user_index.names(listing, invalidation.max_user_entries)
-  if not listed then return invalidation.of_user(slot, user, mode) end
+  if not listed then return invalidation.of_user(slot, user, mode, work) end
   local epoch = new_epoch(slot)
   if mode ~= DRY then call('SET', key, epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL') end
   local names, others = invalidation.live_names(slot, user, head, listed, op)
@@ -1901,18 +2043,24 @@ function invalidation.of_user_operation(slot, op, user, mode)
   return #names, 0
 end
 
+-- invalidation.of_operation_or_user invalidates any scope but a module.
+function invalidation.of_operation_or_user(slot, op, user, mode, work)
+  if user == '' then return invalidation.of_operation(slot, op, mode, work) end
+  if op == '' then return invalidation.of_user(slot, user, mode, work) end
+  return invalidation.of_user_operation(slot, op, user, mode, work)
+end
+
 -- invalidation.run takes the module's operations, and whether it has or had a head, for the scope
 -- of the whole module.
 function invalidation.run(slot, op, user, mode, operations, live)
-  if user == '' and op == '' then return invalidation.of_module(slot, mode, operations, live) end
-  if user == '' then
-    local work = budget.new(1, budget.inline_keys)
-    local keys, waiting = invalidation.of_operation(slot, op, mode, work)
-    jobs.save(slot, work)
-    return keys, waiting
+  local work, keys, waiting = budget.new(user == '' and op ~= '' and 1 or 0, budget.inline_keys)
+  if user == '' and op == '' then
+    keys, waiting = invalidation.of_module(slot, mode, operations, live, work)
+  else
+    keys, waiting = invalidation.of_operation_or_user(slot, op, user, mode, work)
   end
-  if op == '' then return invalidation.of_user(slot, user, mode) end
-  return invalidation.of_user_operation(slot, op, user, mode)
+  jobs.save(slot, work)
+  return keys, waiting
 end
 
 -- invalidation.record updates the counters. An invalidation of the module counts for each
@@ -1998,6 +2146,26 @@ function lease.take(slot, op, user, heads, rule)
   return heads
 end
 
+-- lease.is_entry_held says whether a mark takes the place of an entry. value is what was read of it
+-- if no head is missing.
+function lease.is_entry_held(slot, name, heads, value)
+  if heads.missing then return marks.is_at(entry_key(slot, name)) end
+  return value and marks.is_mark(value)
+end
+
+-- lease.held_ms returns for how many ms marks keep an entry from being filled. A mark that does not
+-- expire gets an expiry, else it would stand forever.
+function lease.held_ms(slot, op, user, name)
+  local keys, longest = head_keys(slot, op, user), 0
+  keys[#keys + 1] = entry_key(slot, name)
+  for _, key in ipairs(keys) do
+    local ms, is_endless = marks.remaining(key)
+    if is_endless then call('PEXPIRE', key, ms) end
+    longest = math.max(longest, ms)
+  end
+  return longest
+end
+
 -- A load lock holds the token of the caller that loads.
 
 local lock = {}
@@ -2076,6 +2244,17 @@ function deletions.fence(slot, op, name, op_head)
   call('PEXPIRE', log, math.max(call('PTTL', head), 1))
 end
 
+-- deletions.of_entry removes an entry, and fences loads of it that are in progress. It says whether
+-- the entry was live.
+function deletions.of_entry(slot, op, user, id)
+  local name = name_of(slot, op, member_of(user, id))
+  local heads, header = read_heads(slot, op, user), read_header(entry_key(slot, name))
+  if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
+  if not marks.is_mark(header) then entries.free(slot, {name}, {[name] = header}) end
+  call('UNLINK', lock_key(slot, name)) -- the load of its owner is fenced now
+  return read_entry(header, heads, user) ~= nil
+end
+
 -- deletions.renew_fence changes the head of an operation without effect on entries and loads.
 function deletions.renew_fence(slot, op)
   local head = read_string(operation_head_key(slot, op))
@@ -2088,11 +2267,21 @@ end
 --   ARGV   op id user [lock_ms]
 --   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
 --          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
---          for how many ms another caller has the load lock as third, if lock_ms asked for it
+--          for how many ms another caller has the load lock as third, if lock_ms asked for it;
+--          held: {0, '0', 0, ms}, for how many ms
 
-local function answer_miss(slot, op, user, name, heads, lock_ms)
+local function answer_held(slot, op, user, name)
+  count(slot, 'heldReads', op)
+  return {0, lease.NONE, 0, lease.held_ms(slot, op, user, name)}
+end
+
+local function answer_miss(slot, op, user, name, heads, value, lock_ms)
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
-  if not rule or not admit(slot, op) then return {0, lease.NONE} end
+  local is_held = rule and (heads.held or lease.is_entry_held(slot, name, heads, value))
+  if not rule or is_held and rule.scope == 'User' and user == '' or not admit(slot, op) then
+    return {0, lease.NONE}
+  end
+  if is_held then return answer_held(slot, op, user, name) end
   heads = lease.take(slot, op, user, heads, rule)
   count(slot, 'misses', op)
   if lock_ms == 0 then return {0, heads.token} end
@@ -2130,7 +2319,7 @@ function calls.cw_get(keys, args)
   local heads = read_heads(slot, op, user)
   local value = heads.epochs and call('GET', entry_key(slot, name))
   local entry = read_entry(value, heads, user)
-  if not entry then return answer_miss(slot, op, user, name, heads, lock_ms) end
+  if not entry then return answer_miss(slot, op, user, name, heads, value, lock_ms) end
   local remaining = math.max(0, entry.fresh_until - now_ms())
   local reply = {entry.negative and 2 or 1, string.sub(value, entry.payload), remaining, 0}
   if entry.soft_stale or remaining == 0 then
@@ -2201,10 +2390,11 @@ end
 
 -- store first writes the padded payload, then the header over its padding. Payloads are large, and
 -- concatenating header and payload here would double the cost of a fill. The expiry of the entry
--- tells the time.
+-- tells the time. It does not replace a mark, and says so.
 local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, negative)
   local key = of_op.entries .. member
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
+  if marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
@@ -2213,9 +2403,10 @@ local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, 
   local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
-  if user == '' then return end
+  if user == '' then return true end
   user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
   if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
+  return true
 end
 
 -- lifetimes returns how long an entry is fresh and how long it exists, or nil if it is not cached.
@@ -2263,7 +2454,10 @@ function calls.cw_set(keys, args)
     return FENCED
   end
   if not options.room then payload = string.rep('\0', room) .. payload end
-  store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative)
+  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative) then
+    count(slot, 'fenced', op)
+    return FENCED
+  end
   call('HINCRBY', of_op.counters, of_op.fields.fills, '1')
   return ttl
 end
@@ -2297,13 +2491,7 @@ function calls.cw_delete(keys, args)
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_delete', op, id, user)
-  local name = name_of(slot, op, member_of(user, id))
-  local heads = read_heads(slot, op, user)
-  local live = read_entry(read_header(entry_key(slot, name)), heads, user)
-  if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
-  entries.free(slot, {name}, {})
-  call('UNLINK', lock_key(slot, name)) -- the load of its owner is fenced now
-  return live and 1 or 0
+  return deletions.of_entry(slot, op, user, id) and 1 or 0
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -2386,6 +2574,151 @@ function calls.cw_reclaim(keys, args)
   return {jobs.run(slot, math.min(max, budget.reclaim_keys)), jobs.total(slot)}
 end
 
+---------------------------------------------------------------------------------------------------
+-- cw_hold
+--   KEYS   the slot
+--   ARGV   hold_id ms {kind op user id}…; kind s: a scope, with empty id; kind e: an entry
+--   reply  {live, stood}: live entries that it invalidated, and for how many things a mark named
+--          this hold before
+--
+-- It invalidates what is named, and leaves marks there for so many ms. What has a mark already is
+-- invalid and stays so until the last mark ends.
+
+local hold = {max_things = 64, SCOPE = 's', ENTRY = 'e'}
+
+function hold.want_id(name, id)
+  want_bytes(name, 'hold_id', id, marks.id_bytes, marks.id_bytes)
+  if id == marks.NOBODY then refuse(name .. ': hold_id must be random, not 16 zero bytes') end
+end
+
+function hold.want_ms(text)
+  local ms = parse_whole(text)
+  if not ms or ms < 1 or ms > marks.max_ms then
+    refuse('cw_hold: ms must be a whole number from 1 to ' .. marks.max_ms)
+  end
+  return ms
+end
+
+-- hold.key_of returns the key where a thing has its mark. An operation of a user marks the user.
+function hold.key_of(slot, thing)
+  if thing.kind == hold.ENTRY then
+    return member_key(slot, thing.op, member_of(thing.user, thing.id))
+  end
+  if thing.user ~= '' then return user_head_key(slot, thing.user) end
+  return thing.op ~= '' and operation_head_key(slot, thing.op) or module_head_key(slot)
+end
+
+function hold.want_thing(name, thing)
+  if thing.kind == hold.ENTRY then
+    want_entry(name, thing.op, thing.id, thing.user)
+  elseif thing.kind == hold.SCOPE then
+    want_bytes(name, 'op', thing.op, 0, MAX_OPERATION_BYTES)
+    want_bytes(name, 'user', thing.user, 0, MAX_USER_BYTES)
+    if thing.id ~= '' then refuse(name .. ': the id of a scope must be empty') end
+  else
+    refuse(name .. ': kind must be s for a scope or e for an entry')
+  end
+end
+
+-- hold.things returns what the arguments from this one on name.
+function hold.things(name, slot, args, first)
+  local things, count = {}, (#args - first + 1) / 4
+  if count < 1 or count > hold.max_things or count % 1 ~= 0 then
+    refuse(name .. ' takes 1 to ' .. hold.max_things .. ' things, each as kind, op, user and id')
+  end
+  for i = first, #args, 4 do
+    local thing = {kind = args[i], op = args[i + 1], user = args[i + 2], id = args[i + 3]}
+    hold.want_thing(name, thing)
+    things[#things + 1] = thing
+  end
+  for _, thing in ipairs(things) do thing.key = hold.key_of(slot, thing) end
+  return things
+end
+
+-- hold.of_each passes each thing to a function, with the budget that they share, but not twice if
+-- two have their mark in one place. It returns the sums of its two results. The second counts for
+-- each thing.
+function hold.of_each(slot, things, fn)
+  local work, first_sum, second_sum, of_key = budget.new(#things, budget.inline_keys), 0, 0, {}
+  for _, thing in ipairs(things) do
+    if not of_key[thing.key] then
+      local first, second = fn(slot, thing, work)
+      first_sum, of_key[thing.key] = first_sum + first, second
+    end
+    second_sum = second_sum + of_key[thing.key]
+  end
+  jobs.save(slot, work)
+  return first_sum, second_sum
+end
+
+-- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
+function hold.invalidate(slot, thing, work)
+  if thing.kind == hold.ENTRY then
+    return deletions.of_entry(slot, thing.op, thing.user, thing.id) and 1 or 0
+  end
+  if thing.user ~= '' then return (invalidation.of_user(slot, thing.user, HARD, work)) end
+  if thing.op ~= '' then return (invalidation.of_operation(slot, thing.op, HARD, work)) end
+  local live = invalidation.delete_module_head(slot)
+  local operations = counters.operations(slot, policy.rules(slot))
+  return (invalidation.of_module(slot, HARD, operations, live, work))
+end
+
+-- hold.write writes the mark of a thing.
+function hold.write(slot, thing, records)
+  local last = marks.write(thing.key, records)
+  if last > 0 and thing.kind == hold.ENTRY then marks.note_entry(slot, last) end
+end
+
+function calls.cw_hold(keys, args)
+  local slot = slot_of(keys, 'cw_hold')
+  if #args < 2 then refuse('cw_hold takes hold_id, ms and things') end
+  local id, ms = args[1], hold.want_ms(args[2])
+  hold.want_id('cw_hold', id)
+  local things, now = hold.things('cw_hold', slot, args, 3), now_ms()
+  local live, stood = hold.of_each(slot, things, function(_, thing, work)
+    local mark = marks.read(thing.key)
+    local covered = mark and 0 or hold.invalidate(slot, thing, work)
+    local records = mark and marks.parse(mark, now) or {}
+    local was_there = marks.enter(records, id, now + ms)
+    hold.write(slot, thing, records)
+    return covered, was_there and 1 or 0
+  end)
+  return {live, stood}
+end
+---------------------------------------------------------------------------------------------------
+-- cw_release
+--   KEYS   the slot
+--   ARGV   hold_id {kind op user id}…, as cw_hold
+--   reply  for how many things it took this hold out of a mark
+--
+-- It deletes a mark without other holders. If there is no mark, it was evicted or has expired, and
+-- what it covered may have been filled since. So that is invalidated.
+
+-- hold.lift returns 1 if the mark of a thing named this hold, else 0.
+function hold.lift(slot, thing, id, now, work)
+  local mark = marks.read(thing.key)
+  if not mark then
+    hold.invalidate(slot, thing, work)
+    return 0
+  end
+  -- Callers could have used tokens of other entries for loads of this one.
+  if thing.kind == hold.ENTRY then deletions.of_entry(slot, thing.op, thing.user, thing.id) end
+  local records, was_there = marks.leave(marks.parse(mark, now), id)
+  hold.write(slot, thing, records)
+  return was_there and 1 or 0
+end
+
+function calls.cw_release(keys, args)
+  local slot = slot_of(keys, 'cw_release')
+  if #args < 1 then refuse('cw_release takes hold_id and things') end
+  local id = args[1]
+  hold.want_id('cw_release', id)
+  local things, now = hold.things('cw_release', slot, args, 2), now_ms()
+  local _, lifted = hold.of_each(slot, things, function(_, thing, work)
+    return 0, hold.lift(slot, thing, id, now, work)
+  end)
+  return lifted
+end
 ---------------------------------------------------------------------------------------------------
 -- Parsing policy documents. An unknown, duplicate or ill-typed field is refused.
 
@@ -2607,7 +2940,7 @@ end
 -- policy does not list.
 function policy.are_all_counted(slot)
   local head = read_string(module_head_key(slot))
-  return not head or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
+  return not head or marks.is_mark(head) or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
 end
 
 function counters.fields_of(slot, op)
@@ -2653,8 +2986,9 @@ function policy.extend_heads(slot, op, old, new)
   if not after or after.ttl == 0 then return end
   local ms, slack = heads_life(after)
   if before and ms <= heads_life(before) then return end
-  keep_for(module_head_key(slot), ms, slack)
-  keep_for(operation_head_key(slot, op), ms, slack)
+  for _, key in ipairs(head_keys(slot, op, '')) do
+    if not marks.is_at(key) then keep_for(key, ms, slack) end
+  end
 end
 
 function policy.enforce_all(slot, operations, old, new, is_known)
@@ -2672,8 +3006,12 @@ end
 -- written by the library.
 function policy.repair_keys(slot, operations)
   local function want_length(key, is_valid)
-    local length = #call('GETRANGE', key, '0', '63')
-    if length > 0 and not is_valid(length) then foreign.drop(key) end
+    local value = call('GETRANGE', key, '0', '63')
+    if marks.is_mark(value) then
+      if marks.is_garbage(key) then foreign.drop(key) end
+    elseif #value > 0 and not is_valid(#value) then
+      foreign.drop(key)
+    end
   end
   local function is_short_head(length) return length == EPOCH_LEN or length == 2 * EPOCH_LEN end
   local function is_operation_head(length) return is_short_head(length - EPOCH_LEN) end
@@ -2699,6 +3037,12 @@ function policy.merge(operations, rules)
   return list
 end
 
+-- policy.purge invalidates the module.
+function policy.purge(slot, operations)
+  local live = invalidation.delete_module_head(slot)
+  invalidation.run(slot, '', '', HARD, operations, live)
+end
+
 -- policy.put_in_force returns {changed, purged}.
 function policy.put_in_force(slot, text, new)
   local hash, intact_hash = redis.sha1hex(text), policy.intact_hash(slot)
@@ -2712,13 +3056,11 @@ function policy.put_in_force(slot, text, new)
   local purged = 0
   local head = module_head_key(slot)
   if new.revision and new.revision ~= old.revision and head_exists(head) then
-    local live = invalidation.delete_module_head(slot)
-    invalidation.of_module(slot, HARD, before, live)
+    policy.purge(slot, before)
     invalidation.record(slot, '', '', before)
     purged = 1
   elseif policy.lowers_default(old, new, intact_hash) and not policy.are_all_counted(slot) then
-    local live = invalidation.delete_module_head(slot)
-    invalidation.of_module(slot, HARD, before, live)
+    policy.purge(slot, before)
   end
   -- If the old policy was changed by hand, the rules that entries were stored under are unknown,
   -- too.
@@ -2833,8 +3175,7 @@ function calls.cw_policy_delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   local other = owner.claim(slot, owner.arguments('cw_policy_delete', args, 1, '[owner [over]]'))
   if other then return other end
-  local live = invalidation.delete_module_head(slot)
-  invalidation.of_module(slot, HARD, (counters.operations(slot, policy.rules(slot))), live)
+  policy.purge(slot, (counters.operations(slot, policy.rules(slot))))
   local existed = call('UNLINK', policy_key(slot))
   forget(slot)
   call('UNLINK', counters_key(slot), owner.key(slot))
@@ -2874,8 +3215,8 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_stats
 --   KEYS   the slot
---   reply  a flat map of keys, memory, pending, invalidations, and <name>:<op> for the keys, ttl
---          and counters of each operation
+--   reply  a flat map of keys, memory, pending, invalidations, and <name>:<op> for the keys, ttl,
+--          remaining hold and counters of each operation
 
 local stats = {
   -- Entries whose memory is measured to estimate that of an operation.
@@ -2923,13 +3264,23 @@ function stats.weigh(slot, operations)
   return weights
 end
 
+-- stats.held returns for how many ms each operation is held.
+function stats.held(slot, operations)
+  local of_module, held = marks.remaining(module_head_key(slot)), {}
+  for _, op in ipairs(operations) do
+    local of_operation = marks.remaining(operation_head_key(slot, op))
+    held[op] = math.max(of_module, of_operation)
+  end
+  return held
+end
+
 function calls.cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
   local rules = policy.rules(slot)
   local operations, values = counters.operations(slot, rules)
   local weights = head_exists(module_head_key(slot)) and stats.weigh(slot, operations) or {}
-  local total, memory, of_operations = 0, 0, {}
+  local total, memory, of_operations, held = 0, 0, {}, stats.held(slot, operations)
   local function add(name, value)
     of_operations[#of_operations + 1] = name
     of_operations[#of_operations + 1] = value
@@ -2939,6 +3290,7 @@ function calls.cw_stats(keys, args)
     total, memory = total + weight.keys, memory + weight.memory
     add('keys:' .. op, weight.keys)
     add('ttl:' .. op, policy.ttl(rules, op))
+    add('held:' .. op, held[op])
     for _, counter in ipairs(COUNTERS) do
       local name = counter .. ':' .. op
       add(name, values[name] or 0)
@@ -2965,6 +3317,8 @@ register('cw_set', guard.wrap_hot(calls.cw_set))
 register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
 register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
 register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')
+register('cw_hold', guard.wrap(calls.cw_hold), 'allow-oom')
+register('cw_release', guard.wrap(calls.cw_release), 'allow-oom')
 register('cw_reclaim', guard.wrap(calls.cw_reclaim), 'allow-oom')
 register('cw_policy_apply', guard.wrap(calls.cw_policy_apply), 'allow-oom')
 register('cw_policy_hash', guard.wrap(calls.cw_policy_hash, true), 'no-writes')

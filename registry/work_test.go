@@ -208,7 +208,7 @@ func TestWorkOfACallIsBoundedHoweverMuchWaits(t *testing.T) {
 		fillCount(t, r, "list", "u", each, "x")
 		invalidate(t, r, users, Scope{User: "u"})
 	}
-	for limit, bound := range map[int]int{1: 20, reclaimedAtOnce: 4 * reclaimedAtOnce} {
+	for limit, bound := range map[int]int{1: 24, reclaimedAtOnce: 4 * reclaimedAtOnce} {
 		before := commandsRun(t, client)
 		reclaimed, err := r.Reclaim(t.Context(), users, limit)
 		if took := commandsRun(t, client) - before; err != nil || took > bound {

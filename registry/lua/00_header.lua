@@ -23,7 +23,7 @@
 
 -- VERSION increases with each released change. The operator and the Go client load their library
 -- over a lower version.
-local VERSION = 3
+local VERSION = 4
 
 -- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
 -- because redis.call does not exist while Redis loads the library.
@@ -88,5 +88,7 @@ local CLOCK_SLACK_MS = 10
 local BATCH = 500
 local KIB = 1024
 
-local COUNTERS = {'hits', 'misses', 'stale', 'errors', 'fills', 'fenced', 'invalidations'}
+local COUNTERS = {
+  'hits', 'misses', 'heldReads', 'stale', 'errors', 'fills', 'fenced', 'invalidations',
+}
 

@@ -58,7 +58,7 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 function memo.add_operation(slot, op)
-  memo.reserve(slots, 1700 + 2 * #slot + 11 * #op)
+  memo.reserve(slots, 1800 + 2 * #slot + 12 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters

@@ -17,6 +17,7 @@ local PLAIN, LOCKED, LOCKED_BYTE = '1', '2', 50
 -- is_head says whether these bytes can be a head, with or without a soft epoch. Others count as
 -- missing.
 local function is_head(i, head)
+  if marks.is_mark(head) then return false end
   local hard = i == 2 and 2 * EPOCH_LEN or EPOCH_LEN
   return #head == hard or #head == hard + EPOCH_LEN
 end
@@ -36,6 +37,7 @@ function heads_memo.parse(raw, user)
         heads.flags = heads.flags + FLAG_SOFT[i]
       end
     else
+      heads.held = heads.held or head and marks.is_mark(head)
       heads.missing, raw[i] = true, false
     end
   end
@@ -63,6 +65,7 @@ end
 --   flags    which soft epochs those are
 --   token    the token of a lease
 --   index    the epoch that names the operation's index
+--   held     a mark takes the place of a head
 local function heads_from(raw, user)
   local of_module = heads_by_text.items[raw[1]]
   local of_operation = of_module and of_module[raw[2]]
@@ -163,9 +166,12 @@ local function operations_with_heads(slot, operations)
   return found
 end
 
-local function head_exists(key) return call('EXISTS', key) == 1 end
+local function head_exists(key) return call('EXISTS', key) == 1 and not marks.is_at(key) end
 
--- keep_for extends a key that lives shorter than this, by some slack more. It creates no key.
+-- delete_head says whether there was a head.
+local function delete_head(key) return not marks.is_at(key) and call('UNLINK', key) == 1 end
+
+-- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
 local function keep_for(key, ms, slack)
   if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
 end

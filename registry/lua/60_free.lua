@@ -3,8 +3,9 @@
 
 local entries = {}
 
-function entries.unlink(keys)
-  return batched(keys, function(...) return call('UNLINK', ...) end)
+-- entries.unlink deletes keys of entries, apart from marks. It returns how many there were.
+function entries.unlink(slot, keys)
+  return batched(marks.left_out(slot, keys), function(...) return call('UNLINK', ...) end)
 end
 
 -- entries.subtable returns tables[key], which it creates if necessary.
@@ -41,7 +42,7 @@ function entries.free(slot, names, headers)
   entries.delist(slot, names, headers)
   local keys = {}
   for i, name in ipairs(names) do keys[i] = entry_key(slot, name) end
-  return entries.unlink(keys)
+  return entries.unlink(slot, keys)
 end
 
 -- entries.dead returns the names whose entries are not live, and the headers that it had to read.
@@ -73,7 +74,7 @@ function entries.free_members(slot, op, members)
     end
   end
   for user, names in pairs(of_users) do user_index.remove(slot, user, names) end
-  return entries.unlink(keys)
+  return entries.unlink(slot, keys)
 end
 
 -- entries.free_dead_members frees those members of an operation that are not live again.

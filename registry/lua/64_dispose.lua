@@ -95,6 +95,7 @@ function dispose.of_user_index(slot, user, work)
     return size
   end
   local _, _, left = dispose.some_of_user_index(slot, aside, size)
+  budget.spend_members(work, size + budget.job_cost)
   return left
 end
 

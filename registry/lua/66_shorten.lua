@@ -10,7 +10,7 @@ function shorten.entry(slot, op, epoch, slice, member, rule, now)
   if not user then return end
   local key = member_key(slot, op, member)
   local header = read_header(key)
-  if listed_in(header, epoch) ~= slice then return end
+  if marks.is_mark(header) or listed_in(header, epoch) ~= slice then return end
   local negative = bit.band(string.byte(header, 2), FLAG_NEGATIVE) ~= 0
   local fresh_until = now + (negative and rule.negative or rule.ttl)
   local deadline = negative and fresh_until or now + life_of(rule)

@@ -14,7 +14,7 @@ local invalidation = {
 -- what is not a head.
 function invalidation.soften(slot, head, hard_len)
   local value = read_string(head)
-  if not value then return end
+  if not value or marks.is_mark(value) then return end
   if #value ~= hard_len and #value ~= hard_len + EPOCH_LEN then
     foreign.drop(head)
   else
@@ -23,11 +23,12 @@ function invalidation.soften(slot, head, hard_len)
 end
 
 -- invalidation.delete_heads deletes the heads of operations, which invalidates their entries and
--- detaches their indexes.
+-- detaches their indexes. Operations with an epoch have a head; others may have a mark.
 function invalidation.delete_heads(slot, operations)
   local keys = {}
   for _, operation in ipairs(operations) do
-    keys[#keys + 1] = operation_head_key(slot, operation.op)
+    local head = operation_head_key(slot, operation.op)
+    if operation.epoch or not marks.is_at(head) then keys[#keys + 1] = head end
     keys[#keys + 1] = deletions_key(slot, operation.op)
   end
   batched(keys, function(...) return call('UNLINK', ...) end)
@@ -63,21 +64,18 @@ end
 
 -- invalidation.delete_module_head precedes anything that may fail. It says whether there was a
 -- head.
-function invalidation.delete_module_head(slot)
-  return call('UNLINK', module_head_key(slot)) == 1
-end
+function invalidation.delete_module_head(slot) return delete_head(module_head_key(slot)) end
 
 -- invalidation.of_module invalidates all operations. live says whether the module has, or had, a
 -- head.
-function invalidation.of_module(slot, mode, operations, live)
+function invalidation.of_module(slot, mode, operations, live, work)
   local with_heads, total, waiting_total = operations_with_heads(slot, operations), 0, 0
-  local work = budget.new(#with_heads, budget.inline_keys)
+  work.operations = work.operations + #with_heads
   if mode == HARD then invalidation.delete_heads(slot, with_heads) end
   for _, operation in ipairs(with_heads) do
     local keys, waiting = invalidation.count(slot, operation, live, mode, work)
     total, waiting_total = total + keys, waiting_total + waiting
   end
-  jobs.save(slot, work)
   if mode ~= SOFT then return total, waiting_total end
   invalidation.soften(slot, module_head_key(slot), EPOCH_LEN)
   return total, 0
@@ -110,30 +108,28 @@ function invalidation.live_names(slot, user, user_head, names, op)
 end
 
 -- invalidation.count_user counts the entries that are live, or were, under this head of their
--- user. If there are many, it trusts the index.
-function invalidation.count_user(slot, user, user_head)
-  if not (user_head and head_exists(module_head_key(slot))) then return 0 end
+-- user. If there are more than max, it trusts the index.
+function invalidation.count_user(slot, user, user_head, max)
+  if not (user_head and is_head(3, user_head)) then return 0 end
+  if not head_exists(module_head_key(slot)) then return 0 end
   local key = user_index_key(slot, user)
-  local listed = user_index.names(key, budget.inline_keys)
+  local listed = user_index.names(key, max)
   if not listed then return user_index.count(key, now_ms()) end
   local _, names = invalidation.live_names(slot, user, user_head, listed, nil)
   return #names
 end
 
-function invalidation.of_user(slot, user, mode)
+function invalidation.of_user(slot, user, mode, work)
   local head = user_head_key(slot, user)
   local before = read_string(head)
-  if mode == HARD then call('UNLINK', head) end
-  local keys = invalidation.count_user(slot, user, before)
+  if mode == HARD then delete_head(head) end
+  local keys = invalidation.count_user(slot, user, before, work.members)
   if mode == SOFT then
     invalidation.soften(slot, head, EPOCH_LEN)
     return keys, 0
   end
   if mode == DRY then return keys, keys > budget.inline_keys and keys or 0 end
-  local work = budget.new(0, budget.inline_keys)
-  local waiting = dispose.of_user_index(slot, user, work)
-  jobs.save(slot, work)
-  return keys, waiting
+  return keys, dispose.of_user_index(slot, user, work)
 end
 
 -- invalidation.expire_freshness makes an entry stale now.
@@ -153,16 +149,16 @@ end
 -- index lacks, for example because it was evicted. It comes first, so that the invalidation is in
 -- effect even if the rest fails. A user with many entries is invalidated as a whole: separating the
 -- entries would take too long.
-function invalidation.of_user_operation(slot, op, user, mode)
+function invalidation.of_user_operation(slot, op, user, mode, work)
   local key, listing = user_head_key(slot, user), user_index_key(slot, user)
   local head = read_string(key)
   if not head or not is_head(3, head) then
-    if mode ~= DRY then call('UNLINK', key) end
+    if mode ~= DRY then delete_head(key) end
     return 0, 0
   end
   if mode ~= DRY then user_index.clean(listing, now_ms(), budget.reclaim_keys) end
   local listed = user_index.names(listing, invalidation.max_user_entries)
-  if not listed then return invalidation.of_user(slot, user, mode) end
+  if not listed then return invalidation.of_user(slot, user, mode, work) end
   local epoch = new_epoch(slot)
   if mode ~= DRY then call('SET', key, epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL') end
   local names, others = invalidation.live_names(slot, user, head, listed, op)
@@ -177,18 +173,24 @@ function invalidation.of_user_operation(slot, op, user, mode)
   return #names, 0
 end
 
+-- invalidation.of_operation_or_user invalidates any scope but a module.
+function invalidation.of_operation_or_user(slot, op, user, mode, work)
+  if user == '' then return invalidation.of_operation(slot, op, mode, work) end
+  if op == '' then return invalidation.of_user(slot, user, mode, work) end
+  return invalidation.of_user_operation(slot, op, user, mode, work)
+end
+
 -- invalidation.run takes the module's operations, and whether it has or had a head, for the scope
 -- of the whole module.
 function invalidation.run(slot, op, user, mode, operations, live)
-  if user == '' and op == '' then return invalidation.of_module(slot, mode, operations, live) end
-  if user == '' then
-    local work = budget.new(1, budget.inline_keys)
-    local keys, waiting = invalidation.of_operation(slot, op, mode, work)
-    jobs.save(slot, work)
-    return keys, waiting
+  local work, keys, waiting = budget.new(user == '' and op ~= '' and 1 or 0, budget.inline_keys)
+  if user == '' and op == '' then
+    keys, waiting = invalidation.of_module(slot, mode, operations, live, work)
+  else
+    keys, waiting = invalidation.of_operation_or_user(slot, op, user, mode, work)
   end
-  if op == '' then return invalidation.of_user(slot, user, mode) end
-  return invalidation.of_user_operation(slot, op, user, mode)
+  jobs.save(slot, work)
+  return keys, waiting
 end
 
 -- invalidation.record updates the counters. An invalidation of the module counts for each

@@ -69,6 +69,26 @@ function lease.take(slot, op, user, heads, rule)
   return heads
 end
 
+-- lease.is_entry_held says whether a mark takes the place of an entry. value is what was read of it
+-- if no head is missing.
+function lease.is_entry_held(slot, name, heads, value)
+  if heads.missing then return marks.is_at(entry_key(slot, name)) end
+  return value and marks.is_mark(value)
+end
+
+-- lease.held_ms returns for how many ms marks keep an entry from being filled. A mark that does not
+-- expire gets an expiry, else it would stand forever.
+function lease.held_ms(slot, op, user, name)
+  local keys, longest = head_keys(slot, op, user), 0
+  keys[#keys + 1] = entry_key(slot, name)
+  for _, key in ipairs(keys) do
+    local ms, is_endless = marks.remaining(key)
+    if is_endless then call('PEXPIRE', key, ms) end
+    longest = math.max(longest, ms)
+  end
+  return longest
+end
+
 -- A load lock holds the token of the caller that loads.
 
 local lock = {}

@@ -48,6 +48,17 @@ function deletions.fence(slot, op, name, op_head)
   call('PEXPIRE', log, math.max(call('PTTL', head), 1))
 end
 
+-- deletions.of_entry removes an entry, and fences loads of it that are in progress. It says whether
+-- the entry was live.
+function deletions.of_entry(slot, op, user, id)
+  local name = name_of(slot, op, member_of(user, id))
+  local heads, header = read_heads(slot, op, user), read_header(entry_key(slot, name))
+  if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
+  if not marks.is_mark(header) then entries.free(slot, {name}, {[name] = header}) end
+  call('UNLINK', lock_key(slot, name)) -- the load of its owner is fenced now
+  return read_entry(header, heads, user) ~= nil
+end
+
 -- deletions.renew_fence changes the head of an operation without effect on entries and loads.
 function deletions.renew_fence(slot, op)
   local head = read_string(operation_head_key(slot, op))

@@ -4,11 +4,21 @@
 --   ARGV   op id user [lock_ms]
 --   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
 --          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
---          for how many ms another caller has the load lock as third, if lock_ms asked for it
+--          for how many ms another caller has the load lock as third, if lock_ms asked for it;
+--          held: {0, '0', 0, ms}, for how many ms
 
-local function answer_miss(slot, op, user, name, heads, lock_ms)
+local function answer_held(slot, op, user, name)
+  count(slot, 'heldReads', op)
+  return {0, lease.NONE, 0, lease.held_ms(slot, op, user, name)}
+end
+
+local function answer_miss(slot, op, user, name, heads, value, lock_ms)
   local rule = rule_under(heads, keys_of_operation(slot, op), slot, op)
-  if not rule or not admit(slot, op) then return {0, lease.NONE} end
+  local is_held = rule and (heads.held or lease.is_entry_held(slot, name, heads, value))
+  if not rule or is_held and rule.scope == 'User' and user == '' or not admit(slot, op) then
+    return {0, lease.NONE}
+  end
+  if is_held then return answer_held(slot, op, user, name) end
   heads = lease.take(slot, op, user, heads, rule)
   count(slot, 'misses', op)
   if lock_ms == 0 then return {0, heads.token} end
@@ -46,7 +56,7 @@ function calls.cw_get(keys, args)
   local heads = read_heads(slot, op, user)
   local value = heads.epochs and call('GET', entry_key(slot, name))
   local entry = read_entry(value, heads, user)
-  if not entry then return answer_miss(slot, op, user, name, heads, lock_ms) end
+  if not entry then return answer_miss(slot, op, user, name, heads, value, lock_ms) end
   local remaining = math.max(0, entry.fresh_until - now_ms())
   local reply = {entry.negative and 2 or 1, string.sub(value, entry.payload), remaining, 0}
   if entry.soft_stale or remaining == 0 then

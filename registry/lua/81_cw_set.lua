@@ -58,10 +58,11 @@ end
 
 -- store first writes the padded payload, then the header over its padding. Payloads are large, and
 -- concatenating header and payload here would double the cost of a fill. The expiry of the entry
--- tells the time.
+-- tells the time. It does not replace a mark, and says so.
 local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, negative)
   local key = of_op.entries .. member
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
+  if marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
@@ -70,9 +71,10 @@ local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, 
   local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
-  if user == '' then return end
+  if user == '' then return true end
   user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
   if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
+  return true
 end
 
 -- lifetimes returns how long an entry is fresh and how long it exists, or nil if it is not cached.
@@ -120,7 +122,10 @@ function calls.cw_set(keys, args)
     return FENCED
   end
   if not options.room then payload = string.rep('\0', room) .. payload end
-  store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative)
+  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative) then
+    count(slot, 'fenced', op)
+    return FENCED
+  end
   call('HINCRBY', of_op.counters, of_op.fields.fills, '1')
   return ttl
 end

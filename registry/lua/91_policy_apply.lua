@@ -81,7 +81,7 @@ end
 -- policy does not list.
 function policy.are_all_counted(slot)
   local head = read_string(module_head_key(slot))
-  return not head or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
+  return not head or marks.is_mark(head) or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
 end
 
 function counters.fields_of(slot, op)
@@ -127,8 +127,9 @@ function policy.extend_heads(slot, op, old, new)
   if not after or after.ttl == 0 then return end
   local ms, slack = heads_life(after)
   if before and ms <= heads_life(before) then return end
-  keep_for(module_head_key(slot), ms, slack)
-  keep_for(operation_head_key(slot, op), ms, slack)
+  for _, key in ipairs(head_keys(slot, op, '')) do
+    if not marks.is_at(key) then keep_for(key, ms, slack) end
+  end
 end
 
 function policy.enforce_all(slot, operations, old, new, is_known)
@@ -146,8 +147,12 @@ end
 -- written by the library.
 function policy.repair_keys(slot, operations)
   local function want_length(key, is_valid)
-    local length = #call('GETRANGE', key, '0', '63')
-    if length > 0 and not is_valid(length) then foreign.drop(key) end
+    local value = call('GETRANGE', key, '0', '63')
+    if marks.is_mark(value) then
+      if marks.is_garbage(key) then foreign.drop(key) end
+    elseif #value > 0 and not is_valid(#value) then
+      foreign.drop(key)
+    end
   end
   local function is_short_head(length) return length == EPOCH_LEN or length == 2 * EPOCH_LEN end
   local function is_operation_head(length) return is_short_head(length - EPOCH_LEN) end
@@ -173,6 +178,12 @@ function policy.merge(operations, rules)
   return list
 end
 
+-- policy.purge invalidates the module.
+function policy.purge(slot, operations)
+  local live = invalidation.delete_module_head(slot)
+  invalidation.run(slot, '', '', HARD, operations, live)
+end
+
 -- policy.put_in_force returns {changed, purged}.
 function policy.put_in_force(slot, text, new)
   local hash, intact_hash = redis.sha1hex(text), policy.intact_hash(slot)
@@ -186,13 +197,11 @@ function policy.put_in_force(slot, text, new)
   local purged = 0
   local head = module_head_key(slot)
   if new.revision and new.revision ~= old.revision and head_exists(head) then
-    local live = invalidation.delete_module_head(slot)
-    invalidation.of_module(slot, HARD, before, live)
+    policy.purge(slot, before)
     invalidation.record(slot, '', '', before)
     purged = 1
   elseif policy.lowers_default(old, new, intact_hash) and not policy.are_all_counted(slot) then
-    local live = invalidation.delete_module_head(slot)
-    invalidation.of_module(slot, HARD, before, live)
+    policy.purge(slot, before)
   end
   -- If the old policy was changed by hand, the rules that entries were stored under are unknown,
   -- too.

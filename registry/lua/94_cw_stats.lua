@@ -1,8 +1,8 @@
 ---------------------------------------------------------------------------------------------------
 -- cw_stats
 --   KEYS   the slot
---   reply  a flat map of keys, memory, pending, invalidations, and <name>:<op> for the keys, ttl
---          and counters of each operation
+--   reply  a flat map of keys, memory, pending, invalidations, and <name>:<op> for the keys, ttl,
+--          remaining hold and counters of each operation
 
 local stats = {
   -- Entries whose memory is measured to estimate that of an operation.
@@ -50,13 +50,23 @@ function stats.weigh(slot, operations)
   return weights
 end
 
+-- stats.held returns for how many ms each operation is held.
+function stats.held(slot, operations)
+  local of_module, held = marks.remaining(module_head_key(slot)), {}
+  for _, op in ipairs(operations) do
+    local of_operation = marks.remaining(operation_head_key(slot, op))
+    held[op] = math.max(of_module, of_operation)
+  end
+  return held
+end
+
 function calls.cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
   local rules = policy.rules(slot)
   local operations, values = counters.operations(slot, rules)
   local weights = head_exists(module_head_key(slot)) and stats.weigh(slot, operations) or {}
-  local total, memory, of_operations = 0, 0, {}
+  local total, memory, of_operations, held = 0, 0, {}, stats.held(slot, operations)
   local function add(name, value)
     of_operations[#of_operations + 1] = name
     of_operations[#of_operations + 1] = value
@@ -66,6 +76,7 @@ function calls.cw_stats(keys, args)
     total, memory = total + weight.keys, memory + weight.memory
     add('keys:' .. op, weight.keys)
     add('ttl:' .. op, policy.ttl(rules, op))
+    add('held:' .. op, held[op])
     for _, counter in ipairs(COUNTERS) do
       local name = counter .. ':' .. op
       add(name, values[name] or 0)
