@@ -13,7 +13,7 @@ import (
 // invalidation that covers the entry, the token is void. Opaque; ASCII.
 type Token string
 
-// noLease is the token of an operation that is not cached.
+// noLease is the token of an entry that is held, or of an operation that is not cached.
 const noLease Token = "0"
 
 // Lookup is the answer to a read.
@@ -39,6 +39,9 @@ type Lookup struct {
 	// Cacheable says, after a miss, that the policy caches the operation, so that a fill is
 	// worthwhile.
 	Cacheable bool
+	// Held is how long a hold forbids fills, after a miss of Lease. It is zero if the policy does not
+	// cache the operation.
+	Held time.Duration
 }
 
 // Lease looks an entry up and, on a miss, takes a token to fill it with. Call it before loading.
@@ -95,6 +98,10 @@ func parseLookup(reply any) (Lookup, bool) {
 		if len(fields) > 2 {
 			wait, _ := fields[2].(int64)
 			lookup.Wait = boundedMilliseconds(wait)
+		}
+		if len(fields) > 3 {
+			held, _ := fields[3].(int64)
+			lookup.Held = boundedMilliseconds(held)
 		}
 		return lookup, true
 	case len(fields) >= 4 && (fields[0] == replyHit || fields[0] == replyNegative):

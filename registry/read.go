@@ -61,7 +61,10 @@ func (r *Registry) ReadLocked(
 	}
 	last := len(values) - 1
 	lookup = lookupOf(values[:last])
-	return lookup, !lookup.Hit && isLockValid(values[last], values[1:last]), nil
+	if lookup.Hit || isMark(values[0]) {
+		return lookup, false, nil
+	}
+	return lookup, isLockValid(values[last], values[1:last]), nil
 }
 
 // isLockValid compares a load lock with the heads. The lock is the token of its owner: a character,

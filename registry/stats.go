@@ -56,10 +56,14 @@ type Stats struct {
 
 // OperationStats are the statistics of one operation. Counters start with the policy.
 type OperationStats struct {
-	Keys          int64
-	TTL           time.Duration
-	Hits          int64
-	Misses        int64
+	Keys int64
+	TTL  time.Duration
+	// Held is how long a hold of the module or the operation lasts.
+	Held   time.Duration
+	Hits   int64
+	Misses int64
+	// HeldReads are leases that a hold refused. They are not Misses.
+	HeldReads     int64
 	Stale         int64
 	Errors        int64
 	Fills         int64
@@ -152,10 +156,14 @@ func (o *OperationStats) add(field string, value int64) {
 		o.Keys = value
 	case "ttl":
 		o.TTL = boundedMilliseconds(value)
+	case "held":
+		o.Held = boundedMilliseconds(value)
 	case "hits":
 		o.Hits = value
 	case "misses":
 		o.Misses = value
+	case "heldReads":
+		o.HeldReads = value
 	case "stale":
 		o.Stale = value
 	case "errors":
