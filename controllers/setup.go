@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/cacheinvalidation"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation/history"
 	"github.com/cachewright/cachewright/controllers/cachepolicy"
 	"github.com/cachewright/cachewright/controllers/cachestore"
 	"github.com/cachewright/cachewright/controllers/internal/events"
@@ -166,10 +167,10 @@ func setupReconcilers(mgr manager.Manager, o Options, p parts) error {
 		p.monitors.IsSlow); err != nil {
 		return fmt.Errorf("setting up the CacheInvalidation controller: %w", err)
 	}
-	history := &cacheinvalidation.HistoryReconciler{
+	bound := &history.Reconciler{
 		Client: mgr.GetClient(), Metrics: p.series, Limit: o.InvalidationHistoryLimit,
 	}
-	if err := history.SetupWithManager(mgr); err != nil {
+	if err := bound.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the history of CacheInvalidations: %w", err)
 	}
 	return nil

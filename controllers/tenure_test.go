@@ -17,6 +17,7 @@ import (
 	"github.com/cachewright/cachewright/controllers/cacheinvalidation"
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/leader"
 	"github.com/cachewright/cachewright/controllers/internal/metrics"
 	"github.com/cachewright/cachewright/controllers/internal/stats"
 	"github.com/cachewright/cachewright/controllers/recovery"
@@ -45,7 +46,7 @@ var _ = Describe("A tenure", func() {
 		reconciler = &cacheinvalidation.Reconciler{
 			Journal: recovery.NewJournal(),
 			Client:  k8s, Reader: counting, Stores: &storetest.Provider{Store: on.cache, Address: on.server.Addr()}, Events: &controllertest.EventLog{}, Metrics: metrics.New(stats.NewSnapshot()),
-			Clock: clock.RealClock{}, Epoch: cacheinvalidation.NewLeaderEpoch(k8s),
+			Clock: clock.RealClock{}, Epoch: leader.NewEpoch(k8s),
 		}
 	})
 

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/leader"
 	"github.com/cachewright/cachewright/controllers/internal/metrics"
 	"github.com/cachewright/cachewright/controllers/internal/queue"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
@@ -46,7 +46,7 @@ type Reconciler struct {
 	ReclaimSlice time.Duration
 
 	// Epoch says which cached invalidations are current; nil: none.
-	Epoch *LeaderEpoch
+	Epoch *leader.Epoch
 
 	underWay *underWay
 }
@@ -95,7 +95,7 @@ func (r *Reconciler) read(
 	if err := r.Client.Get(ctx, key, invalidation); err != nil || resource.IsFinished(invalidation) {
 		return invalidation, err
 	}
-	if fresh, err := r.Epoch.isFresh(ctx, invalidation); err != nil || fresh {
+	if fresh, err := r.Epoch.IsFresh(ctx, invalidation); err != nil || fresh {
 		return invalidation, err
 	}
 	live := &v1.CacheInvalidation{}
@@ -264,23 +264,11 @@ func (r *Reconciler) expire(
 	if at, ok := resource.Expiry(invalidation); !ok || now.Before(at) {
 		return untilExpiry(invalidation, now), nil
 	}
-	err := deleteAsSeen(ctx, r.Client, invalidation)
+	err := resource.DeleteAsSeen(ctx, r.Client, invalidation)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: status.MinWait}, nil
 	}
 	return reconcile.Result{}, err
-}
-
-// deleteAsSeen deletes the version that was read and no other: labels of a GitOps tool may have
-// come since.
-func deleteAsSeen(ctx context.Context, c client.Client, invalidation *v1.CacheInvalidation) error {
-	err := c.Delete(ctx, invalidation,
-		client.Preconditions{UID: &invalidation.UID, ResourceVersion: &invalidation.ResourceVersion})
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting CacheInvalidation %s: %w", client.ObjectKeyFromObject(invalidation),
-			err)
-	}
-	return nil
 }
 
 func untilExpiry(invalidation *v1.CacheInvalidation, now time.Time) reconcile.Result {

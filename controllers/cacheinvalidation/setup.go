@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/internal/leader"
 	"github.com/cachewright/cachewright/controllers/internal/queue"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 )
@@ -22,7 +23,7 @@ import (
 func (r *Reconciler) SetupWithManager(
 	mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool,
 ) error {
-	r.Epoch, r.underWay = NewLeaderEpoch(mgr.GetAPIReader()), newUnderWay()
+	r.Epoch, r.underWay = leader.NewEpoch(mgr.GetAPIReader()), newUnderWay()
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CacheInvalidation{},
 			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, changesHands()))).

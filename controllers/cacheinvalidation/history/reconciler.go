@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cacheinvalidation
+package history
 
 import (
 	"cmp"
@@ -34,9 +34,9 @@ const (
 	historyBatch = 100
 )
 
-// HistoryReconciler deletes the oldest finished invalidations of a namespace where there are too
+// Reconciler deletes the oldest finished invalidations of a namespace where there are too
 // many, so that nobody can fill the cluster with them. Its requests name namespaces.
-type HistoryReconciler struct {
+type Reconciler struct {
 	Client  client.Client
 	Metrics *metrics.Metrics
 	// Limit of finished invalidations a namespace, without those that a GitOps tool manages; 0: none.
@@ -44,7 +44,7 @@ type HistoryReconciler struct {
 }
 
 // Reconcile bounds the history of one namespace.
-func (r *HistoryReconciler) Reconcile(
+func (r *Reconciler) Reconcile(
 	ctx context.Context, req reconcile.Request,
 ) (reconcile.Result, error) {
 	own, err := r.list(ctx, req.Namespace, resource.HistoryOwn)
@@ -62,7 +62,7 @@ func (r *HistoryReconciler) Reconcile(
 	}
 	slices.SortFunc(own, byEnd)
 	for _, oldest := range own[:min(surplus, historyBatch)] {
-		if err := deleteAsSeen(ctx, r.Client, oldest); err != nil {
+		if err := resource.DeleteAsSeen(ctx, r.Client, oldest); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -73,7 +73,7 @@ func (r *HistoryReconciler) Reconcile(
 }
 
 // list reads from the cache, without copies.
-func (r *HistoryReconciler) list(
+func (r *Reconciler) list(
 	ctx context.Context, namespace, history string,
 ) ([]*v1.CacheInvalidation, error) {
 	finished := &v1.CacheInvalidationList{}
@@ -112,7 +112,7 @@ func finishedAt(invalidation *v1.CacheInvalidation) time.Time {
 }
 
 // SetupWithManager adds the reconciler to a manager.
-func (r *HistoryReconciler) SetupWithManager(mgr manager.Manager) error {
+func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).
 		Named("cacheinvalidation-history").
 		Watches(&v1.CacheInvalidation{}, historyEvents()).

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cacheinvalidation
+package leader
 
 import (
 	"context"
@@ -14,23 +14,23 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// LeaderEpoch is the time since this operator became the leader. A live read before each reconcile
+// Epoch is the time since this operator became the leader. A live read before each reconcile
 // would cost the API server more than the write of status. It is needed only for invalidations that
 // a former leader may have worked on. A cached version from this epoch already shows what that did,
 // and the cache shows the operator's own writes.
-type LeaderEpoch struct {
+type Epoch struct {
 	reader client.Reader
 
 	mu    sync.Mutex
 	began string // the resource version that was current when it was first asked for; empty: not yet
 }
 
-// NewLeaderEpoch returns an epoch that begins when it is first asked about, which reconcilers do
+// NewEpoch returns an epoch that begins when it is first asked about, which reconcilers do
 // once this operator leads.
-func NewLeaderEpoch(reader client.Reader) *LeaderEpoch { return &LeaderEpoch{reader: reader} }
+func NewEpoch(reader client.Reader) *Epoch { return &Epoch{reader: reader} }
 
-// isFresh reports whether the cached version of an invalidation is of this epoch.
-func (e *LeaderEpoch) isFresh(ctx context.Context, cached *v1.CacheInvalidation) (bool, error) {
+// IsFresh reports whether the cached version of an invalidation is of this epoch.
+func (e *Epoch) IsFresh(ctx context.Context, cached *v1.CacheInvalidation) (bool, error) {
 	if e == nil {
 		return false, nil
 	}
@@ -44,7 +44,7 @@ func (e *LeaderEpoch) isFresh(ctx context.Context, cached *v1.CacheInvalidation)
 
 // beginning asks for one namespace, as the operator may not be allowed to list others. Versions are
 // those of all namespaces.
-func (e *LeaderEpoch) beginning(ctx context.Context, namespace string) (string, error) {
+func (e *Epoch) beginning(ctx context.Context, namespace string) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.began == "" {

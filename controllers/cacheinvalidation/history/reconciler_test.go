@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cacheinvalidation
+package history
 
 import (
 	"fmt"
@@ -53,7 +53,7 @@ func TestTheHistoryOfANamespaceIsBounded(t *testing.T) {
 		{0, []string{"early", "late", "middle", "of-bank", "of-flux", "under-way"}},
 	} {
 		cluster := controllertest.FakeCluster(t, objects...)
-		r := &HistoryReconciler{Client: cluster, Metrics: metrics.New(stats.NewSnapshot()), Limit: test.limit}
+		r := &Reconciler{Client: cluster, Metrics: metrics.New(stats.NewSnapshot()), Limit: test.limit}
 		if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestALongHistoryIsDeletedInSteps(t *testing.T) {
 		objects = append(objects, purge)
 	}
 	cluster := controllertest.FakeCluster(t, objects...)
-	r := &HistoryReconciler{Client: cluster, Metrics: metrics.New(stats.NewSnapshot()), Limit: 1}
+	r := &Reconciler{Client: cluster, Metrics: metrics.New(stats.NewSnapshot()), Limit: 1}
 	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop"}}
 	if result, err := r.Reconcile(t.Context(), request); err != nil || result.RequeueAfter == 0 || len(namesOf(t, cluster)) != 3 {
 		t.Fatalf("left %q, and comes again after %s (%v)", namesOf(t, cluster), result.RequeueAfter, err)
