@@ -146,6 +146,7 @@ func (a *application) loadsThatFail() {
 // The ACL of docs/operations.md for the applications of a namespace allows all that the client
 // does. It is minimal: the client calls each command that it allows.
 func TestDocumentedACLSufficesForApplications(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	server.ApplyACL(redistest.ACLOf(t, runbook, namespace))
 	applyPolicy(t, server.Client(), "users", hour())

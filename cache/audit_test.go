@@ -256,6 +256,7 @@ func TestAuditCountsWhatIsForgottenAndNothingElse(t *testing.T) {
 						if err != nil {
 							t.Error(err)
 						}
+						time.Sleep(rand.N(readPause))
 					}
 				})
 			}
@@ -269,6 +270,7 @@ func TestAuditCountsWhatIsForgottenAndNothingElse(t *testing.T) {
 					if err := far.Delete(t.Context(), key(i)); err != nil {
 						t.Error(err)
 					}
+					time.Sleep(rand.N(4 * readPause))
 				}
 			})
 			found := func(result cache.AuditResult) func() int64 {

@@ -69,6 +69,7 @@ func (m *migration) finish() {
 // While a module moves, an invalidation may reach the node that does not have it yet. What it
 // covered then arrives live.
 func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 2)
 	applyPolicy(t, cluster.Client(), "users", hour())
 	client := redis.NewClusterClient(&redis.ClusterOptions{
@@ -84,8 +85,9 @@ func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
 	move.finish()
 
 	wantInRedis(t, cluster.Client(), "0")
+	inspector := cluster.Client()
 	NewWithT(t).Eventually(func() int64 {
 		s.want(t, c, 1)
-		return cachedVersion(t, cluster.Client())
+		return cachedVersion(t, inspector)
 	}).WithTimeout(patience).Should(BeEquivalentTo(1), "the new node is not used")
 }

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,8 +32,9 @@ const (
 	// hostileHeap bounds what all of them may add to the heap. An application may read replies of a
 	// million elements, which take some 60 MiB once decoded, on a few connections at a time.
 	hostileHeap = 384 << 20
-	// hostileSample is one in how many faults a test takes, if it does not take all.
-	hostileSample = 10
+	// hostileShare is one in how many faults a test takes, if it does not take all. It is a prime, so
+	// that a sample has each way.
+	hostileShare = 37
 )
 
 // hostileCalls has every call of a Client, except Fetch, which answers whatever happens.
@@ -120,21 +123,80 @@ func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
 	if _, err := r.ApplyPolicy(t.Context(), registry.Slot{Namespace: "shop", Module: "users"}, registry.Policy{DefaultTTL: new(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
+	faults := faultsOf(t, server.Addr())
 	for _, a := range hostileApplications {
 		t.Run(a.name, func(t *testing.T) {
-			usual := a.useAll(t, server.Addr(), redistest.Fault{})
 			base := redistest.PeakHeap(func() { a.useAll(t, server.Addr(), redistest.Fault{}) })
-			faults := redistest.Faults(usual)
-			if os.Getenv("CHAOS_FAULTS") != "all" {
-				faults = redistest.Sample(faults, hostileSample)
-			}
-			peak := redistest.PeakHeap(func() { a.meet(t, server.Addr(), faults) })
-			t.Logf("%d faults of %q, heap %d MiB, without a fault %d MiB", len(faults), usual, peak>>20, base>>20)
+			peak := redistest.PeakHeap(func() { a.meet(t, server.Addr(), faults[a.name]) })
+			t.Logf("%d faults, heap %d MiB, without a fault %d MiB", len(faults[a.name]), peak>>20, base>>20)
 			if peak > base+hostileHeap {
 				t.Errorf("the heap grew to %d MiB, it was %d MiB with a server that behaves", peak>>20, base>>20)
 			}
 		})
 	}
+}
+
+// faultsOf returns the faults that each application meets: all that its calls can have, or a sample.
+func faultsOf(t *testing.T, upstream string) map[string][]redistest.Fault {
+	asked, all := map[string][]string{}, map[string]bool{}
+	for _, a := range hostileApplications {
+		asked[a.name] = a.useAll(t, upstream, redistest.Fault{})
+		for _, call := range asked[a.name] {
+			all[call] = true
+		}
+	}
+	every := redistest.Faults(slices.Sorted(maps.Keys(all)))
+	sample := hostileSample{met: map[string]bool{}}
+	faults := map[string][]redistest.Fault{}
+	for _, a := range hostileApplications {
+		for _, fault := range every {
+			if slices.Contains(asked[a.name], fault.Call) && (os.Getenv("CHAOS_FAULTS") == "all" || sample.takes(a.role, fault)) {
+				faults[a.name] = append(faults[a.name], fault)
+			}
+		}
+		t.Logf("%s: %d faults of %q", a.name, len(faults[a.name]), asked[a.name])
+		for _, call := range asked[a.name] {
+			if !slices.ContainsFunc(faults[a.name], func(f redistest.Fault) bool { return f.Call == call }) {
+				t.Errorf("%s meets no fault of %s", a.name, call)
+			}
+		}
+	}
+	for _, fault := range every {
+		if os.Getenv("CHAOS_FAULTS") != "all" && !sample.met[fault.Way.Name] && !sample.met[fault.String()] {
+			t.Errorf("no application meets %q, with %s or another call", fault.Way.Name, fault.Call)
+		}
+	}
+	return faults
+}
+
+// hostileSample chooses faults, so that over all applications each way occurs. A way that only some
+// calls can have occurs in each of them.
+type hostileSample struct {
+	met   map[string]bool // ways that were taken, or calls with a way of their own
+	count int             // faults so far that any call can have
+}
+
+func (s *hostileSample) takes(role redistest.Role, fault redistest.Fault) bool {
+	name := fault.String()
+	if len(fault.Way.Calls) > 0 {
+		if s.met[name] {
+			return false
+		}
+	} else {
+		name = fault.Way.Name
+		s.count++
+		if s.count%hostileShare != 0 && !isFollowed(role, fault) {
+			return false
+		}
+	}
+	s.met[name] = true
+	return true
+}
+
+// isFollowed reports whether a fault is a redirection of a read or a write that the client follows.
+func isFollowed(role redistest.Role, fault redistest.Fault) bool {
+	return role == redistest.ClusterNode && (fault.Call == "MGET" || fault.Call == "FCALL cw_get") &&
+		(strings.HasPrefix(fault.Way.Name, "moved ") || strings.HasPrefix(fault.Way.Name, "asked "))
 }
 
 // meet meets many faults, some at a time.

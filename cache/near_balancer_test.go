@@ -54,6 +54,7 @@ func strangers(t *testing.T, servers ...*redistest.Server) {
 }
 
 func TestANearCacheIsNotUsedWhereAnAddressLeadsToAPrimaryAndItsReplica(t *testing.T) {
+	t.Parallel()
 	for name, next := range map[string]func(int64) int{
 		"in turns":                 func(n int64) int { return int(n+1) % 2 },
 		"only once to the primary": func(n int64) int { return int(min(n-1, 1)) },

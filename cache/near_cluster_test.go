@@ -90,6 +90,7 @@ func clusterClient(cluster *redistest.Cluster) redis.UniversalClient {
 }
 
 func TestNearCacheObeysInvalidationsOfOthersHoweverItIsConnected(t *testing.T) {
+	t.Parallel()
 	server, cluster := redistest.Start(t), redistest.StartCluster(t, 3)
 	alone := func() redis.UniversalClient {
 		options := redisOptions(server.Addr())
@@ -129,6 +130,7 @@ func TestNearCacheObeysInvalidationsOfOthersHoweverItIsConnected(t *testing.T) {
 }
 
 func TestNearCacheFollowsAModuleToAnotherNode(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	applyPolicy(t, cluster.Client(), "users", hour())
 	near := newNearby(t, clusterClient(cluster))
@@ -161,6 +163,7 @@ func followedOn(t *testing.T, cluster *redistest.Cluster) (addr string) {
 }
 
 func TestNearCacheServesNothingOfANodeThatIsGone(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	admin := cluster.Client()
 	applyPolicy(t, admin, "users", hour())

@@ -46,6 +46,7 @@ func becomesKept(t *testing.T, server *redistest.Server, c cache.Cache, key cach
 
 // Each row has the options of an application, and its policy.
 func TestLocalTTLSwitchesTheNearCacheOnAndOff(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		bounds cache.NearCache
 		local  *time.Duration
@@ -71,6 +72,7 @@ func TestLocalTTLSwitchesTheNearCacheOnAndOff(t *testing.T) {
 
 // It is obeyed although entries are read from memory, without a call to Redis.
 func TestLocalTTLIsObeyedLive(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", withLocalTTL(nil))
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{MaxAge: time.Hour})
@@ -93,6 +95,7 @@ func TestLocalTTLIsObeyedLive(t *testing.T) {
 }
 
 func TestLoweredLocalTTLHoldsForWhatIsKeptAlready(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", withLocalTTL(new(time.Hour)))
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{MaxAge: time.Hour})
@@ -110,6 +113,7 @@ func TestLoweredLocalTTLHoldsForWhatIsKeptAlready(t *testing.T) {
 
 // A policy that is gone does not stay in force.
 func TestWithoutAPolicyNothingIsKept(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", withLocalTTL(nil))
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
@@ -124,6 +128,7 @@ func TestWithoutAPolicyNothingIsKept(t *testing.T) {
 }
 
 func TestThatTheSourceHasNothingIsKeptNear(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", registry.Policy{Operations: []registry.OperationPolicy{
 		{Name: "get", TTL: time.Hour, NegativeTTL: time.Hour},

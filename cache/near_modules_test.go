@@ -31,6 +31,7 @@ func following(t *testing.T, server *redistest.Server) int {
 }
 
 func TestModulesShareTheConnectionsOfANearCache(t *testing.T) {
+	t.Parallel()
 	const modules = 100
 	server := redistest.Start(t)
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})

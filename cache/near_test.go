@@ -364,6 +364,7 @@ func TestNearCacheReturnsNothingThatWasInvalidated(t *testing.T) {
 						return
 					}
 					reads.Add(1)
+					time.Sleep(rand.N(readPause))
 				}
 			})
 		}

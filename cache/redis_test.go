@@ -84,6 +84,7 @@ func fetchLoaded(tb testing.TB, c cache.Cache, key cache.Key) (loaded bool) {
 
 // Each row is a failure of Redis, and how it ends.
 func TestApplicationIsServedWhateverRedisDoes(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		fail    func(*testing.T, *redistest.Server)
 		restore func(*testing.T, *redistest.Server)
@@ -183,6 +184,7 @@ func TestVerbsSayThatRedisIsDown(t *testing.T) {
 // Redis hangs, so that its memory survives. The invalidations made meanwhile reach it when it is
 // back.
 func TestInvalidationsThatCouldNotReachRedisAreDelivered(t *testing.T) {
+	t.Parallel()
 	for name, invalidate := range map[string]func(context.Context, cache.Cache, cache.Key) error{
 		"module": func(ctx context.Context, c cache.Cache, k cache.Key) error { return c.InvalidateModule(ctx, k.Module) },
 		"operation": func(ctx context.Context, c cache.Cache, k cache.Key) error {
@@ -478,6 +480,7 @@ func TestProcessThatDiesWhileItLoadsHoldsUpOthersForAMoment(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true,

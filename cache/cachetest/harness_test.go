@@ -5,10 +5,13 @@ package cachetest_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,15 +67,46 @@ func fakeSubject() subject {
 	}
 }
 
+// shared runs one server for all tests, when the first one needs it.
+var shared = struct {
+	start  sync.Once
+	dir    string
+	server *redistest.Server
+	err    error
+	tests  atomic.Int64
+}{}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.Kill()
+	}
+	_ = os.RemoveAll(shared.dir)
+	os.Exit(code)
+}
+
 func redisSubject(t *testing.T, opts ...cache.Option) subject {
-	const namespace = "shop"
-	server := redistest.Start(t)
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a redis-server, which -short leaves out")
+	}
+	shared.start.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "cachetest"); shared.err == nil { //nolint:usetesting // it outlives the test
+			shared.server, shared.err = redistest.Run(context.Background(), shared.dir, 0)
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	namespace := fmt.Sprint("shop", shared.tests.Add(1)) // of this test alone
+	admin := shared.server.Client()
+	t.Cleanup(func() { _ = admin.Close() })
 	return subject{
-		Cache: newClient(t, server, namespace, opts...),
-		other: newClient(t, server, namespace, opts...),
+		Cache: newClient(t, shared.server, namespace, opts...),
+		other: newClient(t, shared.server, namespace, opts...),
 		setPolicy: func(module string, policy registry.Policy) {
 			slot := registry.Slot{Namespace: namespace, Module: module}
-			if _, err := registry.New(server.Client()).ApplyPolicy(t.Context(), slot, policy); err != nil {
+			if _, err := registry.New(admin).ApplyPolicy(t.Context(), slot, policy); err != nil {
 				t.Fatal(err)
 			}
 		},
