@@ -34,6 +34,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/cachewright/cachewright/internal/detached"
 	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
@@ -93,6 +94,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 	p := &process{command: exec.Command(binary, args...), output: &safeBuffer{}, ended: make(chan struct{})}
 	p.command.Env = append([]string{"HOME=" + t.TempDir()}, env...)
 	p.command.Stdout, p.command.Stderr = p.output, p.output
+	p.command.SysProcAttr = detached.Attributes()
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
