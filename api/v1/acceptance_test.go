@@ -6,6 +6,7 @@ package v1_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	kjson "k8s.io/apimachinery/pkg/util/json"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -72,7 +74,7 @@ func TestEveryTextThatTheSchemaAcceptsDecodes(t *testing.T) {
 			t.Parallel()
 			schema := schemaOf(t, kind.resource)
 			t.Run("spec", func(t *testing.T) {
-				tryEach(t, schema.Properties["spec"], kind.spec, func(spec string) (client.Object, error) {
+				tryEach(t, "spec", schema.Properties["spec"], kind.spec, func(spec string) (client.Object, error) {
 					stored, err := createJSON(kind.resource, spec, "Ignore")
 					if err != nil {
 						return nil, err
@@ -83,7 +85,7 @@ func TestEveryTextThatTheSchemaAcceptsDecodes(t *testing.T) {
 			})
 			t.Run("status", func(t *testing.T) {
 				latest := mustCreate(t, kind.resource, kind.spec, kind.object())
-				tryEach(t, schema.Properties["status"], kind.status, func(status string) (client.Object, error) {
+				tryEach(t, "status", schema.Properties["status"], kind.status, func(status string) (client.Object, error) {
 					stored, err := putStatus(kind.resource, latest, kind.spec, status)
 					if err != nil {
 						return nil, err
@@ -126,64 +128,125 @@ func TestEveryMetadataThatIsAcceptedDecodes(t *testing.T) {
 	}
 }
 
-// tryEach sends a text with each candidate in the place of each field of the schema. An accepted
-// text must decode. If send writes it again, the API server must accept it as Go writes it.
-func tryEach(t *testing.T, schema apiextensions.JSONSchemaProps, text string, send func(string) (client.Object, error)) {
+// tryEach sends a text with each candidate in the place of each field below root. An accepted text
+// must decode. If send writes it again, the API server must accept it as Go writes it.
+func tryEach(t *testing.T, root string, schema apiextensions.JSONSchemaProps, text string, send func(string) (client.Object, error)) {
 	t.Helper()
 	var tree any
 	if err := kjson.Unmarshal([]byte(text), &tree); err != nil {
 		t.Fatalf("the test's own JSON is broken: %v\n%s", err, text)
 	}
-	accepted := 0
-	eachPlace(t, "", schema, tree, func(path string, schema apiextensions.JSONSchemaProps, put func(any)) {
-		for _, candidate := range candidatesFor(schema) {
-			put(json.RawMessage(candidate))
-			body, err := json.Marshal(tree)
-			if err != nil {
-				t.Fatalf("%s: the test's own candidate %s is broken: %v", path, candidate, err)
-			}
-			object, err := send(string(body))
-			switch {
-			case err == nil:
-				accepted++
-			case object == nil:
-				wantRefused(t, err, nil)
-			default:
-				t.Errorf("%s: %s is accepted, but the operator can write no status: %v", path, candidate, err)
+	trial := &trial{t: t, tree: tree, send: send}
+	plain := map[string][]place{}
+	for _, field := range placesOf(t, root, schema, tree) {
+		for _, candidate := range candidatesFor(field.schema) {
+			if len(field.schema.Properties) > 0 || field.schema.Items != nil {
+				trial.try(candidate, field)
+			} else {
+				plain[candidate] = append(plain[candidate], field)
 			}
 		}
-	})
-	if accepted == 0 {
+	}
+	for _, candidate := range slices.Sorted(maps.Keys(plain)) {
+		trial.try(candidate, plain[candidate]...)
+	}
+	if trial.accepted == 0 {
 		t.Error("every text is refused, so this tries nothing")
 	}
 }
 
-// eachPlace calls f for each field of a schema, and restores the tree afterwards.
-func eachPlace(
-	t *testing.T, path string, schema apiextensions.JSONSchemaProps, tree any,
-	f func(path string, schema apiextensions.JSONSchemaProps, put func(any)),
-) {
+// trial sends a tree with other values in some places.
+type trial struct {
+	t        *testing.T
+	tree     any
+	send     func(string) (client.Object, error)
+	accepted int
+}
+
+// try sends a candidate in several places at once, for thousands of single requests would take most
+// of the time of this package. Where it is refused, it is tried without the places that the refusal
+// names. If it names none, each half is tried. So each place accepts the candidate, or is named, or
+// was tried alone.
+func (r *trial) try(candidate string, places ...place) {
+	r.t.Helper()
+	object, err := r.sendWith(candidate, places)
+	switch {
+	case err == nil:
+		r.accepted += len(places)
+		return
+	case object != nil:
+		r.t.Errorf("%v: %s is accepted, but the operator can write no status: %v", places, candidate, err)
+		return
+	}
+	wantRefused(r.t, err, nil)
+	if len(places) == 1 {
+		return
+	}
+	switch others := notNamed(err, places); len(others) {
+	case 0:
+	case len(places):
+		half := len(places) / 2
+		r.try(candidate, places[:half]...)
+		r.try(candidate, places[half:]...)
+	default:
+		r.try(candidate, others...)
+	}
+}
+
+func (r *trial) sendWith(candidate string, places []place) (client.Object, error) {
+	r.t.Helper()
+	for _, p := range places {
+		p.put(json.RawMessage(candidate))
+	}
+	body, err := json.Marshal(r.tree)
+	for _, p := range places {
+		p.put(p.value)
+	}
+	if err != nil {
+		r.t.Fatalf("%v: the test's own candidate %s is broken: %v", places, candidate, err)
+	}
+	return r.send(string(body))
+}
+
+// notNamed returns the places that a refusal does not name.
+func notNamed(refusal error, places []place) []place {
+	var named []string
+	if status := apierrors.APIStatus(nil); errors.As(refusal, &status) && status.Status().Details != nil {
+		for _, cause := range status.Status().Details.Causes {
+			named = append(named, cause.Field)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return slices.Contains(named, p.path) })
+}
+
+// place is a field or an item in a tree, with the value that it has there.
+type place struct {
+	path   string
+	schema apiextensions.JSONSchemaProps
+	value  any
+	put    func(any)
+}
+
+func (p place) String() string { return p.path }
+
+// placesOf lists the fields and items of a schema. The tree must have all of them.
+func placesOf(t *testing.T, path string, schema apiextensions.JSONSchemaProps, tree any) (places []place) {
 	t.Helper()
 	switch node := tree.(type) {
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
-			child, there := node[name]
-			if !there {
+			value, found := node[name]
+			if !found {
 				t.Errorf("%s.%s is missing in this test", path, name)
 			}
-			f(path+"."+name, schema.Properties[name], func(value any) { node[name] = value })
-			delete(node, name)
-			if there {
-				node[name] = child
-			}
-			eachPlace(t, path+"."+name, schema.Properties[name], child, f)
+			field := place{path + "." + name, schema.Properties[name], value, func(value any) { node[name] = value }}
+			places = append(append(places, field), placesOf(t, field.path, field.schema, value)...)
 		}
 	case []any:
-		item := node[0]
-		f(path+"[0]", *schema.Items.Schema, func(value any) { node[0] = value })
-		node[0] = item
-		eachPlace(t, path+"[0]", *schema.Items.Schema, item, f)
+		item := place{path + "[0]", *schema.Items.Schema, node[0], func(value any) { node[0] = value }}
+		places = append(append(places, item), placesOf(t, item.path, item.schema, item.value)...)
 	}
+	return places
 }
 
 // decoded returns JSON as the operator's client decodes it.
