@@ -71,7 +71,10 @@ var _ = Describe("CacheStore of a cluster whose members change", func() {
 
 		Eventually(version(ctx, added)).Should(Equal(registry.LibraryVersion))
 		Eventually(func() int32 { return on.store(ctx, "main")(Default).Status.Servers }).Should(BeEquivalentTo(4))
+		application := on.cache // it knows the cluster as it was, and learns from redirections
+		onCluster()
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
+		on.cache = application
 		works(ctx, "users")
 		works(ctx, "posts")
 		Expect(added.Client().Exists(ctx, on.key("users")+":policy").Val()).To(BeEquivalentTo(1), "it is elsewhere")

@@ -122,7 +122,7 @@ var _ = Describe("Time that is shared", func() {
 		flooded, other := newStage(ctx), newStage(ctx)
 		flooded.operate(adminConfig, flooded.quick(registry.New(flooded.redis)), ofStages(flooded, other))
 		Eventually(func() error { return flooded.cache.AddModules(ctx, flooded.namespace, "m0") }).Should(Succeed())
-		for i := range 50 {
+		for i := range scaled(20, 50) {
 			Expect(flooded.cache.AddModules(ctx, flooded.namespace, fmt.Sprint("m", i))).To(Succeed())
 		}
 		size := scaled(30, 300)
@@ -137,6 +137,7 @@ var _ = Describe("Time that is shared", func() {
 		took, after := time.Since(began), flooded.complete(ctx)
 		AddReportEntry("beside a flood", fmt.Sprintf("%s; of %d purges %d were complete before and %d after", took, size, before, after))
 		Expect(after-before).To(BeNumerically("<=", max(size/3, 3)), "it waited for the flood")
-		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * controllertest.Patience).Should(Equal(size))
+		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * controllertest.Patience).WithPolling(time.Second / 2).
+			Should(Equal(size))
 	})
 })

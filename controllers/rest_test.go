@@ -22,7 +22,7 @@ import (
 
 var _ = Describe("Rest", func() {
 	It("costs the API server no write, and a store round trips by the batch, not by the policy", func(ctx SpecContext) {
-		const few, many = 3, 150
+		few, many := 3, scaled(75, 150)
 		on := newStage(ctx)
 		small, large := on.server, redistest.Start(GinkgoTB())
 		first := on.operate(adminConfig, on.quick(nil))
@@ -49,13 +49,13 @@ var _ = Describe("Rest", func() {
 			stores := &v1.CacheStoreList{}
 			Expect(k8s.List(ctx, stores, client.InNamespace(on.namespace))).To(Succeed())
 			for i := range stores.Items {
-				if store := &stores.Items[i]; store.Status.Modules >= few {
+				if store := &stores.Items[i]; int(store.Status.Modules) >= few {
 					found["store "+store.Name] = fmt.Sprint(store.ResourceVersion, " with ", store.Status.Modules, " modules")
 				}
 			}
 			return found
 		}
-		Eventually(versions).WithContext(ctx).Should(And(
+		Eventually(versions).WithContext(ctx).WithPolling(200 * time.Millisecond).Should(And(
 			HaveLen(few+many+2), HaveKeyWithValue("store large", HaveSuffix(fmt.Sprint(many, " modules"))),
 		))
 		before := versions(ctx)

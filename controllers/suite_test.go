@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -43,9 +44,10 @@ func TestControllers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs an API server, which -short leaves out")
 	}
+	debug.SetGCPercent(400) // spares a part of the work: the suite is short, and needs little memory
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(controllertest.Patience)
-	SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	RunSpecs(t, "Controllers")
 }
 
