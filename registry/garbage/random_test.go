@@ -18,7 +18,7 @@ var (
 	keys = []string{
 		"$slot:m", "$slot:o:list", "$slot:o:other", "$slot:u:u", "$entry", "$mine", "$slot:l:4:list:0::locked", "$slot:policy", "$slot:counters",
 		"$index", "$chunk", "$index:$slice:1", "$index:0:0", "$slot:iu:u", "$slot:iu:v", "$aside", "$slot:pending", "$slot:d:list", "$slot:r:r1",
-		"$slot:r:r2", "$slot:owner", "$slot:i:short", "$slot:a:mine", "$slot",
+		"$slot:r:r2", "$slot:h", "$slot:owner", "$slot:i:short", "$slot:a:mine", "$slot",
 	}
 	numbers = []string{
 		"0", "1", "-1", "007", "63", "511", "65535", "65536", "0x10", "1e308", "nan", "inf", "1.5", "9007199254740990", "9007199254740993",
@@ -32,6 +32,8 @@ var (
 		"s:2:1:$epoch:$slice:0:65535:list", "s:2:1:$epoch:1:99:3:list", "1$module$epoch$x11", "2$module$epoch$x11",
 		"\x01\x00\x00\x00\x01\xff\xff\xff\xff\xff\x00\x0d\x11\x57\x00\x00\xff\xff", "\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
 		"\x01\xff\x00", "\x02\x00",
+		"!!", "!!$x9", "!!$x24", "!!$x48", "!!$x1536", "!!$x1560", "!!$x100000", "!!0123456789abcdef\x00\x00\x01\xff\xff\xff\xff\xff",
+		"!!\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
 	}
 	fields = []string{
 		"$slice", "0", "63", "64", "o:list", "o:other", "o:", "default", "json", "hash", "seal", "revision", "misses:list", "hits:list", "misses:other",
@@ -40,10 +42,12 @@ var (
 	functions = map[string]int{
 		"cw_get": 3, "cw_set": 5, "cw_unlock": 3, "cw_delete": 3, "cw_invalidate": 4, "cw_reclaim": 1, "cw_policy_apply": 1, "cw_policy_hash": 0,
 		"cw_policy_get": 0, "cw_policy_own": 1, "cw_policy_delete": 0, "cw_report": 3, "cw_stats": 0, "cw_version": 0,
+		"cw_hold": 6, "cw_release": 5,
 	}
 	arguments = []string{
 		"list", "other", "profile", "u", "v", "a", "b", "c", "", "hard", "soft", "dry", "r1", "r2", "x", "room", "negative", "hits", "errors", "5", "200", "60000",
 		"{}", policyBefore, policyAfter, `{"operations":[{"name":"list","ttlMs":1000}]}`, "1$module$epoch$x11", "2$module$epoch$x11", "$x65536",
+		"0123456789abcdef", "s", "e",
 	}
 )
 

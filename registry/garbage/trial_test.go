@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -40,6 +41,9 @@ type trial struct {
 
 	slot string
 }
+
+// longestHold is the longest time that any mark may stand.
+const longestHold = 10 * time.Minute
 
 // purgeFirst, added to the number of a scope, has it purged before other calls put right what they
 // meet.
@@ -191,6 +195,11 @@ func (t *trial) everyCall() error {
 		{"cw_policy_get"},
 		{"cw_policy_hash"},
 		{"cw_policy_own", "cluster/shop/policy"},
+		{"cw_hold", "0123456789abcdef", 60_000, "e", "list", "", "held", "s", "gone", "", ""},
+		{"cw_get", "list", "held", "", 60_000},
+		{"cw_release", "0123456789abcdef", "e", "list", "", "held", "s", "gone", "", ""},
+		{"cw_hold", "0123456789abcdef", 1, "s", "", "", "", "s", "list", "", "", "s", "", "u", "", "e", "list", "", "a"},
+		{"cw_release", "0123456789abcdef", "s", "", "", "", "s", "list", "", "", "s", "", "u", "", "e", "list", "", "a"},
 		{"cw_invalidate", "", "", "dry", ""},
 		{"cw_invalidate", "list", "", "dry", ""},
 		{"cw_invalidate", "", "u", "dry", ""},
@@ -243,6 +252,9 @@ func (t *trial) startOver() error {
 		return fmt.Errorf("its hash is %v (%w)", hash, err)
 	}
 	for _, k := range []key{{"list", "", "after"}, {"list", "u", "after"}, {"profile", "u", "after"}} {
+		if err := t.endHolds(k); err != nil {
+			return err
+		}
 		if err := t.fill(k, "after"); err != nil {
 			return err
 		}
@@ -257,6 +269,25 @@ func (t *trial) startOver() error {
 		return fmt.Errorf("cw_stats answers %v (%w)", reply, err)
 	}
 	return t.purge(scopes[0])
+}
+
+// endHolds lets the marks expire that a tenant wrote, or left by a call. None lasts longer than a
+// hold can.
+func (t *trial) endHolds(k key) error {
+	reply, err := t.by(t.tenant, "cw_get", k.op, k.id, k.user)
+	if fields, _ := reply.([]any); err != nil || len(fields) < 4 || fields[0] != int64(0) {
+		return err
+	}
+	for _, name := range []string{k.in(t.slot, "e"), t.slot + ":m", t.slot + ":o:" + k.op, t.slot + ":u:" + k.user} {
+		value, _ := t.admin.GetRange(t, name, 0, 1).Result()
+		if life := t.admin.PTTL(t, name).Val(); value == "!!" && (life < 0 || life > longestHold) {
+			return fmt.Errorf("the mark %q stands for %s", name, life)
+		}
+		if value == "!!" {
+			t.admin.Unlink(t, name)
+		}
+	}
+	return nil
 }
 
 func (t *trial) reclaimAll() error {
