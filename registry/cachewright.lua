@@ -726,11 +726,11 @@ end
 
 function marks.is_at(key) return call('GETRANGE', key, '0', '1') == marks.PREFIX end
 
--- marks.read returns the mark under a key, or nil. What is longer than a mark is cut to one byte
--- more.
+-- marks.read returns the mark under a key, or nil, and the beginning of what is there. What is
+-- longer than a mark is cut to one byte more.
 function marks.read(key)
   local value = call('GETRANGE', key, '0', string.format('%d', marks.max_bytes))
-  return marks.is_mark(value) and value or nil
+  return marks.is_mark(value) and value or nil, value
 end
 
 function marks.has_length(value)
@@ -810,7 +810,7 @@ end
 -- marks.is_garbage says whether others wrote a mark: the library makes none like it.
 function marks.is_garbage(key)
   local ms, latest = call('PTTL', key), marks.max_ms + MARGIN_MS
-  return ms < 0 or ms > latest or not marks.has_length(marks.read(key) or '')
+  return ms < 0 or ms > latest or not marks.has_length((marks.read(key)))
 end
 
 -- While there may be marks of entries, the key <slot>:h exists, and what is freed is read first.
@@ -1001,7 +1001,10 @@ local function operations_with_heads(slot, operations)
   return found
 end
 
-local function head_exists(key) return call('EXISTS', key) == 1 and not marks.is_at(key) end
+local function head_exists(key)
+  local first = call('GETRANGE', key, '0', '1')
+  return first ~= '' and first ~= marks.PREFIX
+end
 
 -- delete_head says whether there was a head.
 local function delete_head(key) return not marks.is_at(key) and call('UNLINK', key) == 1 end
@@ -1923,7 +1926,7 @@ end
 
 function invalidation.of_operation(slot, op, mode, work)
   local operation = operations_with_heads(slot, {op})[1]
-  if mode == HARD then invalidation.delete_heads(slot, {{op = op}}) end
+  if mode == HARD then invalidation.delete_heads(slot, {operation or {op = op}}) end
   if not operation then return 0, 0 end
   local live = head_exists(module_head_key(slot))
   local keys, waiting = invalidation.count(slot, operation, live, mode, work)
@@ -2244,15 +2247,28 @@ function deletions.fence(slot, op, name, op_head)
   call('PEXPIRE', log, math.max(call('PTTL', head), 1))
 end
 
--- deletions.of_entry removes an entry, and fences loads of it that are in progress. It says whether
--- the entry was live.
-function deletions.of_entry(slot, op, user, id)
+-- deletions.of_entry removes an entry, but no mark, and fences loads of it that are in progress. It
+-- says whether the entry was live. header begins with what is under its key.
+function deletions.of_entry(slot, op, user, id, header)
   local name = name_of(slot, op, member_of(user, id))
-  local heads, header = read_heads(slot, op, user), read_header(entry_key(slot, name))
+  local heads, lock = read_heads(slot, op, user), lock_key(slot, name)
   if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
-  if not marks.is_mark(header) then entries.free(slot, {name}, {[name] = header}) end
-  call('UNLINK', lock_key(slot, name)) -- the load of its owner is fenced now
+  -- The load of the lock's owner is fenced now.
+  if header == '' or marks.is_mark(header) then
+    call('UNLINK', lock)
+  else
+    entries.delist(slot, {name}, {[name] = header})
+    call('UNLINK', lock, entry_key(slot, name))
+  end
   return read_entry(header, heads, user) ~= nil
+end
+
+-- deletions.fence_entry fences the loads of an entry.
+function deletions.fence_entry(slot, op, user, id)
+  local head = read_string(operation_head_key(slot, op))
+  if head and is_head(2, head) then
+    deletions.fence(slot, op, name_of(slot, op, member_of(user, id)), head)
+  end
 end
 
 -- deletions.renew_fence changes the head of an operation without effect on entries and loads.
@@ -2491,7 +2507,8 @@ function calls.cw_delete(keys, args)
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_delete', op, id, user)
-  return deletions.of_entry(slot, op, user, id) and 1 or 0
+  local header = read_header(member_key(slot, op, member_of(user, id)))
+  return deletions.of_entry(slot, op, user, id, header) and 1 or 0
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -2652,9 +2669,10 @@ function hold.of_each(slot, things, fn)
 end
 
 -- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
-function hold.invalidate(slot, thing, work)
+-- value begins with what is under its key.
+function hold.invalidate(slot, thing, value, work)
   if thing.kind == hold.ENTRY then
-    return deletions.of_entry(slot, thing.op, thing.user, thing.id) and 1 or 0
+    return deletions.of_entry(slot, thing.op, thing.user, thing.id, value) and 1 or 0
   end
   if thing.user ~= '' then return (invalidation.of_user(slot, thing.user, HARD, work)) end
   if thing.op ~= '' then return (invalidation.of_operation(slot, thing.op, HARD, work)) end
@@ -2676,8 +2694,8 @@ function calls.cw_hold(keys, args)
   hold.want_id('cw_hold', id)
   local things, now = hold.things('cw_hold', slot, args, 3), now_ms()
   local live, stood = hold.of_each(slot, things, function(_, thing, work)
-    local mark = marks.read(thing.key)
-    local covered = mark and 0 or hold.invalidate(slot, thing, work)
+    local mark, value = marks.read(thing.key)
+    local covered = mark and 0 or hold.invalidate(slot, thing, value, work)
     local records = mark and marks.parse(mark, now) or {}
     local was_there = marks.enter(records, id, now + ms)
     hold.write(slot, thing, records)
@@ -2696,13 +2714,13 @@ end
 
 -- hold.lift returns 1 if the mark of a thing named this hold, else 0.
 function hold.lift(slot, thing, id, now, work)
-  local mark = marks.read(thing.key)
+  local mark, value = marks.read(thing.key)
   if not mark then
-    hold.invalidate(slot, thing, work)
+    hold.invalidate(slot, thing, value, work)
     return 0
   end
   -- Callers could have used tokens of other entries for loads of this one.
-  if thing.kind == hold.ENTRY then deletions.of_entry(slot, thing.op, thing.user, thing.id) end
+  if thing.kind == hold.ENTRY then deletions.fence_entry(slot, thing.op, thing.user, thing.id) end
   local records, was_there = marks.leave(marks.parse(mark, now), id)
   hold.write(slot, thing, records)
   return was_there and 1 or 0

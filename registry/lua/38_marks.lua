@@ -27,11 +27,11 @@ end
 
 function marks.is_at(key) return call('GETRANGE', key, '0', '1') == marks.PREFIX end
 
--- marks.read returns the mark under a key, or nil. What is longer than a mark is cut to one byte
--- more.
+-- marks.read returns the mark under a key, or nil, and the beginning of what is there. What is
+-- longer than a mark is cut to one byte more.
 function marks.read(key)
   local value = call('GETRANGE', key, '0', string.format('%d', marks.max_bytes))
-  return marks.is_mark(value) and value or nil
+  return marks.is_mark(value) and value or nil, value
 end
 
 function marks.has_length(value)
@@ -111,7 +111,7 @@ end
 -- marks.is_garbage says whether others wrote a mark: the library makes none like it.
 function marks.is_garbage(key)
   local ms, latest = call('PTTL', key), marks.max_ms + MARGIN_MS
-  return ms < 0 or ms > latest or not marks.has_length(marks.read(key) or '')
+  return ms < 0 or ms > latest or not marks.has_length((marks.read(key)))
 end
 
 -- While there may be marks of entries, the key <slot>:h exists, and what is freed is read first.

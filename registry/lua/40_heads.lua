@@ -166,7 +166,10 @@ local function operations_with_heads(slot, operations)
   return found
 end
 
-local function head_exists(key) return call('EXISTS', key) == 1 and not marks.is_at(key) end
+local function head_exists(key)
+  local first = call('GETRANGE', key, '0', '1')
+  return first ~= '' and first ~= marks.PREFIX
+end
 
 -- delete_head says whether there was a head.
 local function delete_head(key) return not marks.is_at(key) and call('UNLINK', key) == 1 end

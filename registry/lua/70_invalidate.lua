@@ -53,7 +53,7 @@ end
 
 function invalidation.of_operation(slot, op, mode, work)
   local operation = operations_with_heads(slot, {op})[1]
-  if mode == HARD then invalidation.delete_heads(slot, {{op = op}}) end
+  if mode == HARD then invalidation.delete_heads(slot, {operation or {op = op}}) end
   if not operation then return 0, 0 end
   local live = head_exists(module_head_key(slot))
   local keys, waiting = invalidation.count(slot, operation, live, mode, work)

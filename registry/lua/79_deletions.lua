@@ -48,15 +48,28 @@ function deletions.fence(slot, op, name, op_head)
   call('PEXPIRE', log, math.max(call('PTTL', head), 1))
 end
 
--- deletions.of_entry removes an entry, and fences loads of it that are in progress. It says whether
--- the entry was live.
-function deletions.of_entry(slot, op, user, id)
+-- deletions.of_entry removes an entry, but no mark, and fences loads of it that are in progress. It
+-- says whether the entry was live. header begins with what is under its key.
+function deletions.of_entry(slot, op, user, id, header)
   local name = name_of(slot, op, member_of(user, id))
-  local heads, header = read_heads(slot, op, user), read_header(entry_key(slot, name))
+  local heads, lock = read_heads(slot, op, user), lock_key(slot, name)
   if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
-  if not marks.is_mark(header) then entries.free(slot, {name}, {[name] = header}) end
-  call('UNLINK', lock_key(slot, name)) -- the load of its owner is fenced now
+  -- The load of the lock's owner is fenced now.
+  if header == '' or marks.is_mark(header) then
+    call('UNLINK', lock)
+  else
+    entries.delist(slot, {name}, {[name] = header})
+    call('UNLINK', lock, entry_key(slot, name))
+  end
   return read_entry(header, heads, user) ~= nil
+end
+
+-- deletions.fence_entry fences the loads of an entry.
+function deletions.fence_entry(slot, op, user, id)
+  local head = read_string(operation_head_key(slot, op))
+  if head and is_head(2, head) then
+    deletions.fence(slot, op, name_of(slot, op, member_of(user, id)), head)
+  end
 end
 
 -- deletions.renew_fence changes the head of an operation without effect on entries and loads.

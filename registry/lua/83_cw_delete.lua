@@ -11,6 +11,7 @@ function calls.cw_delete(keys, args)
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_delete', op, id, user)
-  return deletions.of_entry(slot, op, user, id) and 1 or 0
+  local header = read_header(member_key(slot, op, member_of(user, id)))
+  return deletions.of_entry(slot, op, user, id, header) and 1 or 0
 end
 

@@ -76,9 +76,10 @@ function hold.of_each(slot, things, fn)
 end
 
 -- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
-function hold.invalidate(slot, thing, work)
+-- value begins with what is under its key.
+function hold.invalidate(slot, thing, value, work)
   if thing.kind == hold.ENTRY then
-    return deletions.of_entry(slot, thing.op, thing.user, thing.id) and 1 or 0
+    return deletions.of_entry(slot, thing.op, thing.user, thing.id, value) and 1 or 0
   end
   if thing.user ~= '' then return (invalidation.of_user(slot, thing.user, HARD, work)) end
   if thing.op ~= '' then return (invalidation.of_operation(slot, thing.op, HARD, work)) end
@@ -100,8 +101,8 @@ function calls.cw_hold(keys, args)
   hold.want_id('cw_hold', id)
   local things, now = hold.things('cw_hold', slot, args, 3), now_ms()
   local live, stood = hold.of_each(slot, things, function(_, thing, work)
-    local mark = marks.read(thing.key)
-    local covered = mark and 0 or hold.invalidate(slot, thing, work)
+    local mark, value = marks.read(thing.key)
+    local covered = mark and 0 or hold.invalidate(slot, thing, value, work)
     local records = mark and marks.parse(mark, now) or {}
     local was_there = marks.enter(records, id, now + ms)
     hold.write(slot, thing, records)

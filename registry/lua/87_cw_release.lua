@@ -9,13 +9,13 @@
 
 -- hold.lift returns 1 if the mark of a thing named this hold, else 0.
 function hold.lift(slot, thing, id, now, work)
-  local mark = marks.read(thing.key)
+  local mark, value = marks.read(thing.key)
   if not mark then
-    hold.invalidate(slot, thing, work)
+    hold.invalidate(slot, thing, value, work)
     return 0
   end
   -- Callers could have used tokens of other entries for loads of this one.
-  if thing.kind == hold.ENTRY then deletions.of_entry(slot, thing.op, thing.user, thing.id) end
+  if thing.kind == hold.ENTRY then deletions.fence_entry(slot, thing.op, thing.user, thing.id) end
   local records, was_there = marks.leave(marks.parse(mark, now), id)
   hold.write(slot, thing, records)
   return was_there and 1 or 0
