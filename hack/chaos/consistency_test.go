@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
@@ -199,13 +200,8 @@ func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do fu
 	})
 }
 
-// quiet discards the log of the Redis client. These tests make Redis unavailable on purpose.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
 func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{})
+	logging.Disable() // these tests make Redis unavailable on purpose
 	os.Exit(m.Run())
 }
 

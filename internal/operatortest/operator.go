@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -18,14 +19,23 @@ import (
 	"github.com/cachewright/cachewright/internal/kubetest"
 )
 
-// Build compiles the operator of this repository into dir and returns the path of the binary.
+// binaryVariable names an operator that was built from this checkout, so that several packages of
+// tests do not each build it.
+const binaryVariable = "OPERATOR_BINARY"
+
+// Build compiles the operator of this repository into dir and returns the path of the binary. If
+// the environment names one in OPERATOR_BINARY, Build returns that.
 func Build(ctx context.Context, dir string) (string, error) {
+	if built := os.Getenv(binaryVariable); built != "" {
+		return built, nil
+	}
 	root, err := kubetest.ModuleRoot()
 	if err != nil {
 		return "", err
 	}
 	binary := filepath.Join(dir, "operator")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/operator")
+	// Without symbols, linking takes half the time.
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", binary, "./cmd/operator")
 	build.Dir = root
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the operator: %w\n%s", err, output)

@@ -7,7 +7,9 @@
 package model
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -35,7 +37,18 @@ func load(t *testing.T, servers [2]*redis.Client, library string) {
 	}
 }
 
-// Some thousand sequences: each of these tests runs a hundred, or as many as -rapid.checks says.
+// TestMain makes each property try 50 sequences, unless -rapid.checks says otherwise.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "rapid.checks" })
+	if !chosen {
+		_ = flag.Set("rapid.checks", "50") // such a flag exists, and takes any number
+	}
+	os.Exit(m.Run())
+}
+
+// Some thousand sequences: each of these tests runs as many as -rapid.checks says.
 func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
 	servers := start(t)
 	load(t, servers, registry.Library)

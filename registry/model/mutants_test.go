@@ -64,13 +64,22 @@ var rememberedRule = []step{
 
 const triesOfAMutant = 3000
 
+// firstFinds are the numbers of sequences that found a mutant which few sequences find. The search
+// begins there, which saves most of its time, and ends at the same number.
+var firstFinds = map[string]int{
+	"a deletion fences no load":            671,
+	"a request is done again":              1050,
+	"a deletion takes the locks of others": 659,
+}
+
 // The model is no use unless it finds what is wrong.
 func TestTheModelFindsEachMutant(t *testing.T) {
 	servers := start(t)
 	for name, mutant := range mutants {
 		t.Run(name, func(t *testing.T) {
 			library := mutated(t, servers, mutant.text, mutant.instead)
-			for seed := range triesOfAMutant {
+			for i := range triesOfAMutant {
+				seed := (firstFinds[name] + i) % triesOfAMutant
 				if err := runSequence(t.Context(), servers, library, sequences().Example(seed)); err != nil {
 					reason, _, _ := strings.Cut(err.Error(), "\n")
 					t.Logf("found by sequence %d: %.200s", seed, reason)

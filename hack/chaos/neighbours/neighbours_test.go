@@ -7,27 +7,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	"github.com/redis/go-redis/v9"
-	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/hack/chaos/internal/kube"
 	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
-	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
@@ -41,21 +31,13 @@ const (
 	enough = 100 * time.Millisecond
 )
 
-func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{})
-	log.SetLogger(logr.Discard())
-	os.Exit(m.Run())
-}
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
+func TestMain(m *testing.M) { os.Exit(kube.Main(m, 1)) }
 
 // Tenants choose servers that answer anything. The operator keeps running within its memory, and
 // other namespaces notice nothing. What it shows of these servers is printable, and their resources
 // can be deleted.
 func TestHostileStoresHarmNobody(t *testing.T) {
-	samples := scale.FromEnv(t, "CHAOS_SAMPLES", 60)
+	samples := scale.FromEnv(t, "CHAOS_SAMPLES", 40)
 	w := newWorld(t, samples)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() { <-w.operator.Ended(); cancel(errors.New("the operator ended")) }()
@@ -66,8 +48,13 @@ func TestHostileStoresHarmNobody(t *testing.T) {
 	alone, err := tenant.Measure(ctx, samples)
 	w.must(err)
 
-	w.besideMisbehaving(ctx, tenant, alone, samples)
+	hostiles := w.besideMisbehaving(ctx, tenant, alone, samples)
+	deleted := make(chan error, 1)
+	go func() { deleted <- hostiles.Delete(ctx) }() // takes a minute, as most stores are unreachable
 	w.besideHanging(ctx, tenant, alone, samples)
+	if err := <-deleted; err != nil {
+		t.Error(err)
+	}
 	w.checkMemory()
 	w.checkWrites()
 	w.checkAlive()
@@ -88,38 +75,17 @@ func newWorld(t *testing.T, samples int) *world {
 	upstream := redistest.Start(t, "--maxclients", "4000")
 	upstream.AddUser(operatortest.HostileUser, operatortest.HostilePassword, "~*", "&*", "+@all")
 	w.hostileUpstream = upstream.Addr()
-	environment, err := kubetest.Start()
-	w.must(err)
-	t.Cleanup(func() { _ = environment.Stop() })
-	dir := t.TempDir()
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	w.must(os.WriteFile(kubeconfig, environment.KubeConfig, 0o600))
-	scheme := runtime.NewScheme()
-	config := rest.CopyConfig(environment.Config)
-	config.QPS = -1
-	w.k8s, err = client.NewWithWatch(config, client.Options{Scheme: scheme})
-	w.must(errors.Join(err, corev1.AddToScheme(scheme), eventsv1.AddToScheme(scheme), v1.AddToScheme(scheme)))
-	binary, err := operatortest.Build(t.Context(), dir)
-	w.must(err)
-	host, port, err := net.SplitHostPort(w.redis.Addr())
-	w.must(err)
-	w.operator, err = operatortest.Start(binary, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port},
-		append(intervals(samples), "--kubeconfig="+kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0")...)
-	w.must(err)
-	t.Cleanup(func() {
-		w.operator.Kill()
-		if t.Failed() {
-			const tail = 6000
-			output := w.operator.Output()
-			t.Logf("end of the operator's log:\n%s", output[max(0, len(output)-tail):])
-		}
-	})
+	controlPlane := kube.Shared(t)
+	w.k8s = controlPlane.Client
+	w.operator = controlPlane.Operate(t, w.redis.Addr(), intervals(samples)...)
 	return w
 }
 
 // besideMisbehaving times a neighbour beside servers that answer wrongly, in one call after the
-// other.
-func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
+// other. It returns the servers with their resources.
+func (w *world) besideMisbehaving(
+	ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int,
+) *operatortest.Hostiles {
 	w.t.Helper()
 	hostiles, err := operatortest.NewHostiles(ctx, w.k8s, "hostile")
 	w.must(err)
@@ -129,7 +95,7 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 	faults := redistest.FaultsOf(calls)
 	began := time.Now()
 	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, scale.FromEnv(w.t, "CHAOS_STORES", 60)))
-	turns := min(scale.FromEnv(w.t, "CHAOS_TURNS", 2), hostiles.Turns())
+	turns := min(scale.FromEnv(w.t, "CHAOS_TURNS", 1), hostiles.Turns())
 	var beside operatortest.Latencies
 	for range turns + 1 {
 		w.awaitAsked(hostiles, samples)
@@ -141,15 +107,13 @@ func (w *world) besideMisbehaving(ctx context.Context, tenant *operatortest.Tena
 	}
 	w.t.Logf("%d hostile stores, %d turns, %s", hostiles.Count(), turns+1, time.Since(began).Round(time.Second))
 	w.compare("beside stores that misbehave", alone, beside)
-	if err := hostiles.Delete(ctx); err != nil {
-		w.t.Error(err)
-	}
+	return hostiles
 }
 
 // besideHanging times a neighbour beside servers that accept connections and never answer.
 func (w *world) besideHanging(ctx context.Context, tenant *operatortest.Tenant, alone operatortest.Latencies, samples int) {
 	w.t.Helper()
-	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", scale.FromEnv(w.t, "CHAOS_HANGING", 60))
+	hanging, err := operatortest.NewHanging(ctx, w.k8s, "hanging", scale.FromEnv(w.t, "CHAOS_HANGING", 30))
 	w.must(err)
 	w.t.Cleanup(hanging.Close)
 	beside, err := tenant.Measure(ctx, samples)

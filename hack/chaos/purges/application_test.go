@@ -40,7 +40,7 @@ const (
 	// grace is how late near caches may be.
 	grace = time.Second
 	// pause is the time between two reads of a reader, which leaves CPU time to others.
-	pause = 2 * time.Millisecond
+	pause = 5 * time.Millisecond
 )
 
 func (w *world) startApplication(redisClient redis.UniversalClient) {
@@ -54,7 +54,7 @@ func (w *world) startApplication(redisClient redis.UniversalClient) {
 		if near {
 			options = append(options, cache.WithNearCache(cache.NearCache{}))
 		}
-		cached, err := cache.New(redisClient, namespace, options...)
+		cached, err := cache.New(redisClient, string(w.shop), options...)
 		w.must(err)
 		w.t.Cleanup(func() { _ = cached.Close(context.Background()) })
 		a.readers.Go(func() {
@@ -100,7 +100,7 @@ func (a *application) change() {
 
 func (a *application) purge(ctx context.Context) error {
 	value := a.source.Add(1)
-	object := a.w.objectOf(&purge{kind: operation})
+	object := a.w.objectOf(&purge{shop: a.w.shop, kind: operation})
 	object.Name = fmt.Sprintf("%s-%d", watched, value)
 	object.Spec.Targets = []v1.InvalidationTarget{{Module: moduleName(0), Operation: watched}}
 	create := func(ctx context.Context) error {

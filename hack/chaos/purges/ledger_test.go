@@ -30,6 +30,7 @@ import (
 // If Redis may have gone back in time, the operator invalidates all its modules. That is no purge
 // of the ledger: then fewer entries may be counted, and entries filled afterwards stay.
 type ledger struct {
+	shop  shop
 	k8s   client.WithWatch
 	cache *registry.Registry
 	// store is the CacheStore that purges name, or nil for the operator's own store.
@@ -47,13 +48,13 @@ type ledger struct {
 	findings             []string
 }
 
-func newLedger(k8s client.WithWatch, cache *registry.Registry) *ledger {
-	return &ledger{k8s: k8s, cache: cache, purges: map[string]*purge{}}
+func newLedger(shop shop, k8s client.WithWatch, cache *registry.Registry) *ledger {
+	return &ledger{shop: shop, k8s: k8s, cache: cache, purges: map[string]*purge{}}
 }
 
 // prepare fills the entries of a purge.
 func (l *ledger) prepare(ctx context.Context, number int) (*purge, error) {
-	p := &purge{number: number, kind: kindOf(number), fencesBefore: l.fencesInPlace()}
+	p := &purge{shop: l.shop, number: number, kind: kindOf(number), fencesBefore: l.fencesInPlace()}
 	p.entries = len(p.slots()) + rand.IntN(few)
 	p.soft = number%softEvery == 0 && p.kind != dryRun
 	if number%manyEvery == 1 {
@@ -78,7 +79,7 @@ func (l *ledger) create(ctx context.Context, p *purge) error {
 
 func (l *ledger) objectOf(p *purge) *v1.CacheInvalidation {
 	object := &v1.CacheInvalidation{Spec: v1.CacheInvalidationSpec{Targets: p.targets(), Mode: v1.ModeHard, DryRun: p.kind == dryRun}}
-	object.Namespace, object.Name = p.namespace(), p.name()
+	object.Namespace, object.Name, object.Labels = p.namespace(), p.name(), l.own()
 	if p.soft {
 		object.Spec.Mode = v1.ModeSoft
 	}
@@ -110,7 +111,12 @@ func (l *ledger) fill(ctx context.Context, key registry.Key) error {
 	})
 }
 
-// follow checks all purges repeatedly until the context ends.
+// own returns the label of the purges of the world.
+func (l *ledger) own() client.MatchingLabels {
+	return client.MatchingLabels{"shop": string(l.shop)}
+}
+
+// follow checks all purges until the context ends.
 func (l *ledger) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.observe(ctx)
@@ -121,17 +127,22 @@ func (l *ledger) follow(ctx context.Context) {
 	}
 }
 
-// observe checks the purges that are Complete for the first time.
+// observe checks the purges that exist, and then each one that changes. It returns when the API
+// server ends the watch or is not available.
 func (l *ledger) observe(ctx context.Context) {
-	list := &v1.CacheInvalidationList{}
-	if l.k8s.List(ctx, list) != nil {
-		return // the API server is not available
+	events, err := l.k8s.Watch(ctx, &v1.CacheInvalidationList{}, l.own())
+	if err != nil {
+		return
 	}
-	for i := range list.Items {
-		l.note(ctx, &list.Items[i])
+	defer events.Stop()
+	for event := range events.ResultChan() {
+		if object, ok := event.Object.(*v1.CacheInvalidation); ok {
+			l.note(ctx, object)
+		}
 	}
 }
 
+// note checks a purge that is Complete for the first time.
 func (l *ledger) note(ctx context.Context, object *v1.CacheInvalidation) {
 	l.mu.Lock()
 	p := l.purges[object.Name]
@@ -239,7 +250,7 @@ func (l *ledger) replaced() {
 func (w *world) untilFenced() {
 	w.t.Helper()
 	w.must(eventually(w.t.Context(), "fences", func(ctx context.Context) error {
-		fences, err := w.cache.Fences(ctx, declared())
+		fences, err := w.cache.Fences(ctx, w.shop.declared())
 		open := slices.IndexFunc(fences, func(f registry.Fence) bool { return !f.InPlace })
 		if err == nil && open >= 0 {
 			err = fmt.Errorf("%s is not fenced", fences[open].Slot)
@@ -283,7 +294,7 @@ func (l *ledger) close(ctx context.Context) error {
 		return err
 	}
 	list := &v1.CacheInvalidationList{}
-	if err := l.k8s.List(ctx, list); err != nil {
+	if err := l.k8s.List(ctx, list, l.own()); err != nil {
 		return err
 	}
 	for i := range list.Items {
@@ -325,7 +336,7 @@ func (l *ledger) unfinished() (open, begun int) {
 
 func (l *ledger) wasDoneOnce(ctx context.Context) error {
 	stats := map[registry.Slot]registry.Stats{}
-	for _, slot := range declared() {
+	for _, slot := range l.shop.declared() {
 		var err error
 		if stats[slot], err = l.cache.Stats(ctx, slot); err != nil {
 			return err

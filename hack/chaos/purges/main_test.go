@@ -4,40 +4,13 @@
 package purges
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"testing"
 
-	"github.com/go-logr/logr"
-	"github.com/redis/go-redis/v9"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/cachewright/cachewright/internal/operatortest"
+	"github.com/cachewright/cachewright/hack/chaos/internal/kube"
 )
 
-// binary is the path of the operator.
-var binary string
+// sideBySide is how many tests run at a time. They mostly wait for Redis and for the API server.
+const sideBySide = 6
 
-func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{}) // it would log each broken connection
-	log.SetLogger(logr.Discard())
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "cachewright-chaos-")
-	if err == nil {
-		defer func() { _ = os.RemoveAll(dir) }()
-		binary, err = operatortest.Build(context.Background(), dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
+func TestMain(m *testing.M) { os.Exit(kube.Main(m, sideBySide)) }

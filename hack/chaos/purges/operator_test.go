@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/hack/chaos/internal/kube"
 	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
@@ -86,7 +87,7 @@ func (w *world) untilCounted(purges []*purge, atMost time.Duration) {
 func (w *world) unrecorded() (purges int) {
 	w.t.Helper()
 	ctx, list := w.t.Context(), &v1.CacheInvalidationList{}
-	w.must(w.k8s.List(ctx, list))
+	w.must(w.k8s.List(ctx, list, w.own()))
 	for i := range list.Items {
 		p := w.purges[list.Items[i].Name]
 		if p == nil || p.kind == user || list.Items[i].Status.EffectiveTime != nil {
@@ -113,7 +114,7 @@ func TestNoPurgeIsLostOrDoubledWhenALeaderIsHeldUp(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, server.Addr(), clientOf(t, server))
 	w.begin()
-	elect := []string{"--leader-elect", "--leader-election-namespace=" + namespace}
+	elect := []string{"--leader-elect", "--leader-election-namespace=" + string(w.shop)}
 	leader := w.operate(elect...)
 	for range scale.FromEnv(t, "CHAOS_HANDOVERS", 1) {
 		w.untilLeads(leader)
@@ -144,8 +145,9 @@ func (w *world) untilLeads(operator *operatortest.Process) {
 // Others write to purges all the time, which causes conflicts, and the API server restarts now and
 // then.
 func TestNoPurgeIsLostOrDoubledWhenTheAPIServerRestarts(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
-	w := newWorld(t, server.Addr(), clientOf(t, server))
+	w := newWorldOf(t, kube.Start(t), server.Addr(), clientOf(t, server))
 	w.begin()
 	operator := w.operate()
 	w.meddle()
@@ -154,8 +156,8 @@ func TestNoPurgeIsLostOrDoubledWhenTheAPIServerRestarts(t *testing.T) {
 		w.ask(batch)
 		w.untilBegun()
 		conflicts += w.conflicts() // the counter starts at 0 after a restart
-		w.must(w.environment.ControlPlane.APIServer.Stop())
-		w.must(w.environment.ControlPlane.APIServer.Start())
+		w.must(w.controlPlane.ControlPlane.APIServer.Stop())
+		w.must(w.controlPlane.ControlPlane.APIServer.Start())
 	}
 	w.ask(batch)
 	w.check()
@@ -196,7 +198,7 @@ var conflictsOf = regexp.MustCompile(`(?m)^apiserver_request_total\{code="409",.
 
 func (w *world) conflicts() (conflicts int) {
 	w.t.Helper()
-	clients, err := kubernetes.NewForConfig(w.environment.Config)
+	clients, err := kubernetes.NewForConfig(w.controlPlane.Config)
 	w.must(err)
 	figures, err := clients.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(w.t.Context())
 	w.must(err)

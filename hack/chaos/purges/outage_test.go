@@ -12,6 +12,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/cachewright/cachewright/hack/chaos/internal/kube"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -23,15 +24,16 @@ const outage = 15 * time.Second
 // outage.
 func TestAChangeAfterAnOutageIsInForceSoon(t *testing.T) {
 	server := redistest.Start(t)
-	w := newWorld(t, server.Addr(), clientOf(t, server))
+	t.Parallel()
+	w := newWorldOf(t, kube.Start(t), server.Addr(), clientOf(t, server))
 	w.begin()
 	w.operate()
-	slot := declared()[0]
+	slot := w.shop.declared()[0]
 	w.change(slot, time.Minute)
 
-	w.must(w.environment.ControlPlane.APIServer.Stop())
+	w.must(w.controlPlane.ControlPlane.APIServer.Stop())
 	time.Sleep(outage)
-	w.must(w.environment.ControlPlane.APIServer.Start())
+	w.must(w.controlPlane.ControlPlane.APIServer.Start())
 	took := w.change(slot, 2*time.Minute)
 	t.Logf("a change after %s without the API server was in force after %s", outage, took)
 	if took > outage {

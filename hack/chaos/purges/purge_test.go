@@ -10,8 +10,12 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
+// shop is the first namespace of a world. No other world uses its namespaces.
+type shop string
+
 // purge is one purge of the ledger. No other purge covers its entries.
 type purge struct {
+	shop    shop
 	number  int
 	kind    kind
 	entries int
@@ -41,12 +45,11 @@ const (
 )
 
 const (
-	namespace = "shop"
 	// modules is the number of modules for the other kinds. They hold the entries of many purges.
 	modules = 4
 	// wholes is the number of purges that get their own module or namespace. Each of these needs a
 	// policy.
-	wholes = 6
+	wholes = 4
 	// few entries are freed with the invalidation. many are freed afterwards, in several steps.
 	few, many = 20, 500
 	manyEvery = 8
@@ -62,25 +65,41 @@ func kindOf(number int) kind {
 	return k
 }
 
-func moduleName(n int) string         { return fmt.Sprintf("items-%d", n%modules) }
-func wholeModuleName(n int) string    { return fmt.Sprintf("whole-%d", n) }
-func wholeNamespaceName(n int) string { return fmt.Sprintf("%s-%d", namespace, n) }
+func moduleName(n int) string      { return fmt.Sprintf("items-%d", n%modules) }
+func wholeModuleName(n int) string { return fmt.Sprintf("whole-%d", n) }
+
+func (s shop) wholeNamespace(n int) string { return fmt.Sprintf("%s-whole-%d", s, n) }
+
+// namespaces returns all namespaces of the world.
+func (s shop) namespaces() []string {
+	names := []string{string(s)}
+	for n := range wholes {
+		names = append(names, s.wholeNamespace(n))
+	}
+	return names
+}
+
+// slot returns the slot of a module in the first namespace.
+func (s shop) slot(module string) registry.Slot {
+	return registry.Slot{Namespace: string(s), Module: module}
+}
 
 // declared returns all slots that have policies.
-func declared() (slots []registry.Slot) {
+func (s shop) declared() (slots []registry.Slot) {
 	for n := range modules {
-		slots = append(slots, registry.Slot{Namespace: namespace, Module: moduleName(n)})
+		slots = append(slots, s.slot(moduleName(n)))
 	}
 	for n := range wholes {
-		slots = append(slots, registry.Slot{Namespace: namespace, Module: wholeModuleName(n)})
-		slots = append(slots, slotsOfWholeNamespace(n)...)
+		slots = append(slots, s.slot(wholeModuleName(n)))
+		slots = append(slots, s.slotsOfWholeNamespace(n)...)
 	}
 	return slots
 }
 
-func slotsOfWholeNamespace(n int) []registry.Slot {
+func (s shop) slotsOfWholeNamespace(n int) []registry.Slot {
 	return []registry.Slot{
-		{Namespace: wholeNamespaceName(n), Module: moduleName(0)}, {Namespace: wholeNamespaceName(n), Module: moduleName(1)},
+		{Namespace: s.wholeNamespace(n), Module: moduleName(0)},
+		{Namespace: s.wholeNamespace(n), Module: moduleName(1)},
 	}
 }
 
@@ -93,15 +112,15 @@ func (p *purge) slots() []registry.Slot {
 	own := p.number / int(kinds)
 	switch p.kind {
 	case wholeModule:
-		return []registry.Slot{{Namespace: namespace, Module: wholeModuleName(own)}}
+		return []registry.Slot{p.shop.slot(wholeModuleName(own))}
 	case wholeNamespace:
-		return slotsOfWholeNamespace(own)
+		return p.shop.slotsOfWholeNamespace(own)
 	case severalTargets:
 		return []registry.Slot{
-			{Namespace: namespace, Module: moduleName(p.number)}, {Namespace: namespace, Module: moduleName(p.number + 1)},
+			p.shop.slot(moduleName(p.number)), p.shop.slot(moduleName(p.number + 1)),
 		}
 	default:
-		return []registry.Slot{{Namespace: namespace, Module: moduleName(p.number)}}
+		return []registry.Slot{p.shop.slot(moduleName(p.number))}
 	}
 }
 

@@ -27,7 +27,7 @@ func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 	w := newWorld(t, "", clientOf(t, server))
 	_, err := w.cache.Install(t.Context())
 	w.must(err)
-	for _, slot := range declared() {
+	for _, slot := range w.shop.declared() {
 		_, err := w.cache.ApplyPolicy(t.Context(), slot, registry.Policy{DefaultTTL: new(time.Hour)})
 		w.must(err)
 	}
@@ -69,19 +69,19 @@ func TestTheLedgerFindsPurgesThatBreakItsRules(t *testing.T) {
 // The application finds reads of old values, too.
 func TestTheApplicationFindsWhatAPurgeLeft(t *testing.T) {
 	server := redistest.Start(t)
-	w := &world{t: t, ledger: newLedger(nil, registry.New(server.Client()))}
+	w := &world{t: t, ledger: newLedger("shop", nil, registry.New(server.Client()))}
 	_, err := w.cache.Install(t.Context())
 	w.must(err)
-	_, err = w.cache.ApplyPolicy(t.Context(), registry.Slot{Namespace: namespace, Module: moduleName(0)}, registry.Policy{DefaultTTL: new(time.Hour)})
+	_, err = w.cache.ApplyPolicy(t.Context(), w.shop.slot(moduleName(0)), registry.Policy{DefaultTTL: new(time.Hour)})
 	w.must(err)
-	cached, err := cache.New(clientOf(t, server), namespace, cache.WithLogger(slog.New(slog.DiscardHandler)))
+	cached, err := cache.New(clientOf(t, server), string(w.shop), cache.WithLogger(slog.New(slog.DiscardHandler)))
 	w.must(err)
 	t.Cleanup(func() { _ = cached.Close(context.Background()) })
 	a := &application{w: w}
 	a.source.Store(1)
 	w.must(eventually(t.Context(), "read from the cache", func(ctx context.Context) error {
 		a.read(ctx, cached, false)
-		stats, err := w.cache.Stats(ctx, registry.Slot{Namespace: namespace, Module: moduleName(0)})
+		stats, err := w.cache.Stats(ctx, w.shop.slot(moduleName(0)))
 		if err == nil && stats.Operations[watched].Keys == 0 {
 			err = errors.New("nothing has been filled")
 		}

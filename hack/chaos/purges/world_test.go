@@ -7,9 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,13 +16,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/hack/chaos/internal/kube"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
@@ -52,46 +47,46 @@ func eventually(ctx context.Context, what string, try func(context.Context) erro
 	}
 }
 
-// world is an API server, the operator and a ledger of purges. Each test starts its own Redis.
+// worlds counts the worlds, so that each has its own namespaces.
+var worlds atomic.Int64
+
+// world is the namespaces of a test, their operator and a ledger of purges. Each test starts its
+// own Redis.
 type world struct {
 	*ledger
 
-	t           *testing.T
-	environment *envtest.Environment
-	kubeconfig  string
+	t            *testing.T
+	controlPlane *kube.ControlPlane
+	// watched holds flags that limit the operator to the world, if others share the API server.
+	watched     []string
 	redisAddr   string // of the operator's own Redis; empty: it has none
 	redis       redis.UniversalClient
 	application *application
 	prepared    int
 }
 
-// newWorld starts what a test needs. Tests run in parallel.
+// newWorld makes a world beside others on one API server. Its test runs in parallel with others.
 func newWorld(t *testing.T, redisAddr string, applications redis.UniversalClient) *world {
 	t.Helper()
 	t.Parallel()
-	w := &world{t: t, redisAddr: redisAddr, redis: applications, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	certificates := t.TempDir() // keeps the certificates over a restart
-	var err error
-	w.environment, err = kubetest.Start(func(e *envtest.Environment) {
-		e.ControlPlane.GetAPIServer().CertDir = certificates
-		e.ControlPlane.GetAPIServer().Configure().Set("request-timeout", "5s") // it ends no sooner
-	})
-	if err != nil {
-		t.Fatal(err)
+	w := newWorldOf(t, kube.Shared(t), redisAddr, applications)
+	w.watched = []string{
+		"--watch-namespaces=" + strings.Join(w.shop.namespaces(), ","), "--cluster-id=chaos",
 	}
-	t.Cleanup(func() { _ = w.environment.Stop() })
-	if err := os.WriteFile(w.kubeconfig, w.environment.KubeConfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	scheme := runtime.NewScheme()
-	config := rest.CopyConfig(w.environment.Config)
-	config.QPS = -1
-	k8s, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
-	if err := errors.Join(err, corev1.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
-		t.Fatal(err)
-	}
-	w.ledger = newLedger(k8s, registry.New(applications))
 	return w
+}
+
+// newWorldOf makes a world on an API server of its own.
+func newWorldOf(
+	t *testing.T, controlPlane *kube.ControlPlane, redisAddr string,
+	applications redis.UniversalClient,
+) *world {
+	t.Helper()
+	name := shop(fmt.Sprint("shop-", worlds.Add(1)))
+	return &world{
+		t: t, controlPlane: controlPlane, redisAddr: redisAddr, redis: applications,
+		ledger: newLedger(name, controlPlane.Client, registry.New(applications)),
+	}
 }
 
 // clientOf returns a client with the settings that applications need. It disables notifications of
@@ -127,11 +122,10 @@ func (w *world) must(err error) {
 // begin creates the policies, starts an application, and begins to follow the purges.
 func (w *world) begin() {
 	w.t.Helper()
-	w.createNamespace(namespace)
-	for n := range wholes {
-		w.createNamespace(wholeNamespaceName(n))
+	for _, namespace := range w.shop.namespaces() {
+		w.createNamespace(namespace)
 	}
-	for _, slot := range declared() {
+	for _, slot := range w.shop.declared() {
 		policy := &v1.CachePolicy{Spec: v1.CachePolicySpec{Module: slot.Module, DefaultTTL: &metav1.Duration{Duration: time.Hour}}}
 		policy.Namespace, policy.Name = slot.Namespace, slot.Module
 		policy.Spec.StoreRef = w.storeRef()
@@ -150,28 +144,8 @@ func (w *world) begin() {
 // operate starts an operator.
 func (w *world) operate(args ...string) *operatortest.Process {
 	w.t.Helper()
-	args = append([]string{
-		"--kubeconfig=" + w.kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--store-check-interval=1s",
-	}, args...)
-	var env []string
-	if w.redisAddr == "" {
-		args = append(args, "--default-store=false")
-	} else {
-		host, port, err := net.SplitHostPort(w.redisAddr)
-		w.must(err)
-		env = []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port}
-	}
-	operator, err := operatortest.Start(binary, env, args...)
-	w.must(err)
-	w.t.Cleanup(func() {
-		operator.Kill()
-		if w.t.Failed() {
-			const enough = 3000
-			output := operator.Output()
-			w.t.Logf("end of the log of operator %d:\n%s", operator.PID(), output[max(0, len(output)-enough):])
-		}
-	})
-	return operator
+	args = append([]string{"--store-check-interval=1s"}, args...)
+	return w.controlPlane.Operate(w.t, w.redisAddr, append(args, w.watched...)...)
 }
 
 // ask prepares and creates a number of purges. It also lets the application change its value.
