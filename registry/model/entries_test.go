@@ -29,6 +29,10 @@ func (r *run) missed(k key, lockMs int64, fields []any, now span) string {
 		r.fail("a miss of %q, which is live", k)
 	}
 	delete(r.state.entries, k)
+	if over := r.state.marksOver(k); len(over) > 0 {
+		r.held(k, fields, over, now)
+		return ""
+	}
 	token := fmt.Sprint(fields[1])
 	certain, possible := r.state.policy.cached(k.op)
 	if token == "0" {

@@ -78,7 +78,7 @@ func (r *run) report(s step) {
 	}
 }
 
-var counters = []string{"hits", "misses", "stale", "errors", "fills", "fenced", "invalidations"}
+var counters = []string{"hits", "misses", "heldReads", "stale", "errors", "fills", "fenced", "invalidations"}
 
 func (r *run) stats(step) {
 	reply, now := r.call("cw_stats")

@@ -99,7 +99,7 @@ func (r *run) enter(k key, ttl int64, e entry, is rule, now span) {
 // isValid says whether a fill with a token is stored: for sure, or possibly.
 func (r *run) isValid(token string, k key) (certain, possible bool) {
 	c, complete := r.state.covers(k.op, k.user)
-	if !complete || len(token) < 2 {
+	if !complete || len(token) < 2 || len(r.state.marksOver(k)) > 0 {
 		return false, false
 	}
 	for _, l := range r.leases {

@@ -50,16 +50,59 @@ var mutants = map[string]struct{ text, instead string }{
 	"nothing is reclaimed":                          {"function entries.unlink(slot, keys)\n", "function entries.unlink(slot, keys)\n  if #keys > 1 then return #keys end\n"},
 	"refreshing is for everybody":                   {"if lock.take(slot, name, heads, ms) then", "do"},
 	"the hash is of another text":                   {"local hash, intact_hash = redis.sha1hex(text)", "local hash, intact_hash = redis.sha1hex(text .. ' ')"},
+	"a lease goes by no mark":                       {"  if is_held then return answer_held(slot, op, user, name) end\n", ""},
+	"a lease goes by no mark of an entry":           {"  return value and marks.is_mark(value)\n", "  return false\n"},
+	"reclaim goes by no mark":                       {"call('EXISTS', marks.entries_key(slot)) == 0 then return keys", "true then return keys"},
+	"nobody knows that entries are held":            {"  if last > 0 and thing.kind == hold.ENTRY then marks.note_entry(slot, last) end\n", ""},
+	"an operation loses its mark":                   {"if operation.epoch or not marks.is_at(head) then keys[#keys + 1] = head end", "keys[#keys + 1] = head"},
+	"a module or a user loses the mark":             {"return not marks.is_at(key) and call('UNLINK', key) == 1", "return call('UNLINK', key) == 1"},
+	"soft takes marks":                              {"  if not value or marks.is_mark(value) then return end\n", "  if not value then return end\n"},
+	"a deletion takes the mark":                     {"  if header == '' or marks.is_mark(header) then\n", "  if header == '' then\n"},
+	"a policy lengthens marks":                      {"    if not marks.is_at(key) then keep_for(key, ms, slack) end\n", "    keep_for(key, ms, slack)\n"},
+	"a policy takes marks":                          {"      if marks.is_garbage(key) then foreign.drop(key) end\n", "      foreign.drop(key)\n"},
+	"a hold invalidates nothing":                    {"mark and 0 or hold.invalidate(slot, thing, value, work)", "0"},
+	"a release lets stay what has no mark":          {"    hold.invalidate(slot, thing, value, work)\n    return 0\n", "    return 0\n"},
+	"a release ends the holds of others":            {"    if record.id ~= id then others", "    if false then others"},
+	"a renewal brings no end forward":               {"      record.deadline = deadline\n", "      record.deadline = math.max(record.deadline, deadline)\n"},
+	"held reads are misses":                         {"  count(slot, 'heldReads', op)\n", "  count(slot, 'misses', op)\n"},
 }
 
-// A sequence that hardly comes about by chance: a former primary remembers a rule, which another
-// replaced meanwhile.
-var rememberedRule = []step{
-	{Do: "fill", Key: key{op: "list", id: "a"}},
-	{Do: "fail over"},
-	{Do: "apply", Policy: policy{Default: 600_000}},
-	{Do: "fail over"},
-	{Do: "fill", Key: key{op: "list", id: "b"}},
+// rareMutants are found by sequences that hardly come about by chance.
+var rareMutants = map[string]struct {
+	text, instead string
+	steps         []step
+}{
+	"a former primary remembers a rule that another replaced": {
+		"then deletions.renew_fence(slot, op) end", "then end", []step{
+			{Do: "fill", Key: key{op: "list", id: "a"}},
+			{Do: "fail over"},
+			{Do: "apply", Policy: policy{Default: 600_000}},
+			{Do: "fail over"},
+			{Do: "fill", Key: key{op: "list", id: "b"}},
+		},
+	},
+	"a fill with the token of another entry goes by no mark": {
+		"  if marks.is_mark(old) then return false end\n", "", []step{
+			{Do: "hold", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A", Size: 1},
+			{Do: "get", Key: key{op: "list", id: "b"}},
+			{Do: "set", Key: key{op: "list", id: "a"}, Size: 30},
+		},
+	},
+	"a release of an entry fences nothing": {
+		"  if thing.kind == hold.ENTRY then deletions.fence_entry(slot, thing.op, thing.user, thing.id) end\n", "", []step{
+			{Do: "hold", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A", Size: 1},
+			{Do: "get", Key: key{op: "list", id: "b"}},
+			{Do: "release", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A"},
+			{Do: "set", Key: key{op: "list", id: "a"}, Size: 30},
+		},
+	},
+	"a mark keeps holders that have ended": {
+		"    if deadline > now then\n      local id", "    do\n      local id", []step{
+			{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "A", Size: 1},
+			{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "B", Size: 0},
+			{Do: "release", Key: key{op: "list"}, Scope: "operation", Request: "B"},
+		},
+	},
 }
 
 const triesOfAMutant = 3000
@@ -97,16 +140,18 @@ func TestTheModelFindsEachMutant(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a rule is remembered that another replaced", func(t *testing.T) {
-		load(t, servers, registry.Library)
-		if err := runSequence(t.Context(), servers, registry.Library, rememberedRule); err != nil {
-			t.Fatal(err)
-		}
-		library := mutated(t, servers, "then deletions.renew_fence(slot, op) end", "then end")
-		if err := runSequence(t.Context(), servers, library, rememberedRule); err == nil {
-			t.Error("it is not found")
-		}
-	})
+	for name, mutant := range rareMutants {
+		t.Run(name, func(t *testing.T) {
+			load(t, servers, registry.Library)
+			if err := runSequence(t.Context(), servers, registry.Library, mutant.steps); err != nil {
+				t.Fatal(err)
+			}
+			library := mutated(t, servers, mutant.text, mutant.instead)
+			if err := runSequence(t.Context(), servers, library, mutant.steps); err == nil {
+				t.Error("it is not found")
+			}
+		})
+	}
 }
 
 // mutated loads the library with another text in place of one that is there once.

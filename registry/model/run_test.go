@@ -82,6 +82,7 @@ func runSequence(ctx context.Context, servers [2]*redis.Client, library string, 
 func (r *run) do(s step) {
 	r.log = append(r.log, s.String())
 	actions[s.Do](r, s)
+	r.wantMarks()
 }
 
 var actions map[string]func(*run, step)
@@ -92,7 +93,7 @@ func init() {
 		"unlock": (*run).unlock, "delete": (*run).remove, "invalidate": (*run).invalidate, "reclaim": (*run).reclaim,
 		"apply": (*run).apply, "delete the policy": (*run).deletePolicy, "look at the policy": (*run).lookAtPolicy,
 		"report": (*run).report, "stats": (*run).stats, "evict": (*run).evict, "sync": (*run).sync, "fail over": (*run).failOver,
-		"reload": (*run).reload, "wait": (*run).wait, "say nonsense": (*run).sayNonsense,
+		"reload": (*run).reload, "hold": (*run).hold, "release": (*run).release, "wait": (*run).wait, "say nonsense": (*run).sayNonsense,
 	}
 }
 
@@ -129,12 +130,13 @@ func (r *run) number(name string, args ...any) (int64, span) {
 }
 
 var documentedKey = regexp.MustCompile(
-	"(?s)^:(m|[ouilar]:.*|[el]:[0-9]+:.*|policy|counters|pending|iu:.*|d:.*)$")
+	"(?s)^:(m|[ouilar]:.*|[el]:[0-9]+:.*|policy|counters|pending|h|iu:.*|d:.*)$")
 
 // end reclaims all, counts and reads once more, and looks at what is left.
 func (r *run) end() {
 	r.tell("the end")
 	r.reclaimAll()
+	r.wantMarks()
 	r.stats(step{})
 	for k := range r.state.entries {
 		r.read(step{Key: k})
@@ -153,6 +155,9 @@ func (r *run) end() {
 	for k := range r.state.entries {
 		entries[r.slot.entryKey(k)] = k
 	}
+	for p := range r.state.marks {
+		entries[r.slot.entryKey(p.of)] = p.of
+	}
 	now := span{time.Now().UnixMilli() - 1000, time.Now().UnixMilli()}
 	for i, name := range names {
 		rest := strings.TrimPrefix(name, r.slot.key)
@@ -163,7 +168,8 @@ func (r *run) end() {
 			r.fail("%q never expires", rest)
 		}
 		_, possible := r.state.presence(entries[name], now)
-		if strings.HasPrefix(rest, ":e:") && !possible && !r.state.doubt.counts {
+		_, marked := r.state.marks[place{"e", entries[name]}]
+		if strings.HasPrefix(rest, ":e:") && !possible && !marked && !r.state.doubt.counts {
 			r.fail("%q is not live, and was not reclaimed", rest)
 		}
 	}

@@ -9,13 +9,7 @@ import "fmt"
 const manyEntries = 160
 
 func (r *run) invalidate(s step) {
-	op, user := s.Key.op, s.Key.user
-	if s.Scope == "user" || s.Scope == "module" {
-		op = ""
-	}
-	if s.Scope == "operation" || s.Scope == "module" {
-		user = ""
-	}
+	op, user := narrowed(s.Scope, s.Key)
 	reply, now, err := r.slot.call(r, "cw_invalidate", op, user, s.Mode, s.Request)
 	r.tell("cw_invalidate %q %q %q %q: %v, %v", op, user, s.Mode, s.Request, reply, err)
 	was, known := r.state.requests[s.Request]
@@ -126,12 +120,16 @@ func (r *run) evict(s step) {
 	switch s.Victim {
 	case "m":
 		state.module = nil
+		delete(state.marks, place{kind: "m"})
 	case "o":
 		delete(state.operations, s.Key.op)
+		delete(state.marks, place{"o", key{op: s.Key.op}})
 	case "u":
 		delete(state.users, s.Key.user)
+		delete(state.marks, place{"u", key{user: s.Key.user}})
 	case "e":
 		delete(state.entries, s.Key)
+		delete(state.marks, place{"e", s.Key})
 	case "l":
 		delete(state.locks, s.Key)
 	case "policy":
@@ -217,6 +215,12 @@ func (r *run) sayNonsense(s step) {
 		{"cw_delete", "", "a", ""},
 		{"cw_invalidate", "", "", "all", ""},
 		{"cw_invalidate", "", "", "hard"},
+		{"cw_hold", "short", 1000, "s", "", "", ""},
+		{"cw_hold", holdID("A"), 600_001, "s", "", "", ""},
+		{"cw_hold", holdID("A"), 1000, "s", "", "", "a"},
+		{"cw_hold", holdID("A"), 1000, "e", "", "", "a"},
+		{"cw_release", holdID("\x00"), "s", "", "", ""},
+		{"cw_release", holdID("A")},
 		{"cw_reclaim", 0},
 		{"cw_reclaim", "x"},
 		{"cw_policy_apply", "[]"},

@@ -88,6 +88,7 @@ type state struct {
 	counters      map[string]map[string]int64
 	invalidations int64
 	policy        policyState
+	marks         map[place]mark
 
 	// cut are the operations whose loads the last policy may have fenced.
 	cut map[string]bool
@@ -108,6 +109,7 @@ func newState() *state {
 	return &state{
 		operations: map[string]head{}, users: map[string]head{}, entries: map[key]entry{}, locks: map[key]lock{},
 		deletions: map[string][]deletion{}, requests: map[string]request{}, counters: map[string]map[string]int64{},
+		marks: map[place]mark{},
 	}
 }
 
@@ -124,6 +126,10 @@ func (s *state) clone() *state {
 	}
 	for op, counters := range s.counters {
 		other.counters[op] = maps.Clone(counters)
+	}
+	other.marks = map[place]mark{}
+	for p, m := range s.marks {
+		other.marks[p] = maps.Clone(m)
 	}
 	return &other
 }

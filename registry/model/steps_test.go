@@ -65,6 +65,8 @@ var frequencies = []struct {
 	{"apply", 7},
 	{"reclaim", 3},
 	{"unlock", 3},
+	{"hold", 6},
+	{"release", 4},
 	{"evict", 6},
 	{"sync", 3},
 	{"fail over", 3},
@@ -119,6 +121,9 @@ func drawStep(t *rapid.T, kinds *rapid.Generator[string]) step {
 		s.Scope, s.Mode, s.Request = pick(t, "user's operation", "operation", "user", "module"), pick(t, "hard", "soft", "dry"), pick(t, requestIDs...)
 	case "apply":
 		s.Policy, s.Flag = drawPolicy(t), rapid.Bool().Draw(t, "reclaim")
+	case "hold", "release":
+		s.Scope, s.Request = pick(t, "entry", "entry", "user's operation", "operation", "user", "module"), pick(t, "A", "A", "B", "C")
+		s.Size, s.Flag = pick(t, 1, 1, 1, 0), rapid.Bool().Draw(t, "entry besides")
 	case "evict":
 		s.Victim, s.Request = pick(t, victims...), pick(t, requestIDs...)
 	case "fail over", "reload":
