@@ -77,7 +77,7 @@ fmt: ## Format the Go code.
 
 .PHONY: vet
 vet: ## Run go vet.
-	go vet ./...
+	go vet $(PACKAGES)
 
 .PHONY: lint
 lint: ## Lint code, pages and comments. The first run builds the linters, which takes minutes.
@@ -104,7 +104,11 @@ SERVED = /api/v1$$|/cmd/operator$$|/config$$|/examples/|/hack/
 test: vet ## Run every test, against a real API server and real Redis servers that it gets by itself.
 	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
 	@$(call with_parts,PACKAGES="$(PACKAGES)" RACE=$(RACE) TESTFLAGS="$(TESTFLAGS)" hack/test.sh)
-	$(if $(filter ./...,$(PACKAGES)),@$(call with_parts,go -C bench test -count=1 ./...))
+
+.PHONY: test-bench
+test-bench: ## Run the tests of the benchmarks, which are a module of their own.
+	go -C bench vet ./...
+	@$(call with_parts,go -C bench test -count=1 -vet=off ./...)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server: seconds, once they are built.
