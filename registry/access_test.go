@@ -191,6 +191,7 @@ func calledInACluster(t *testing.T) redistest.Commands {
 // The ACL in docs/operations.md for clients of Sentinels suffices and is minimal. Without one of
 // its commands, Sentinels refuse something.
 func TestDocumentedACLSufficesForSentinels(t *testing.T) {
+	t.Parallel()
 	group := redistest.StartSentinel(t, 1, 1)
 	sentinel := group.Sentinels()[0]
 	lines := redistest.ACLOf(t, runbook, "watcher")

@@ -53,6 +53,7 @@ func wantContained(t *testing.T, call string, err error) {
 
 // A panic in a goroutine can be recovered from in that goroutine only.
 func TestAPanicOverAReplyIsAnErrorOfItsServer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
 	client.AddHook(panicking{})

@@ -137,6 +137,7 @@ func TestClientFromEnvNamesTheWrongVariable(t *testing.T) {
 }
 
 func TestClientFromEnvOfACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	host, port, _ := strings.Cut(cluster.Addrs()[0], ":")
 	client, err := ClientFromEnv(lookupIn(map[string]string{"REDIS_CLUSTER": "true", "REDIS_HOST": host, "REDIS_PORT": port}))

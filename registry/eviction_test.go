@@ -175,7 +175,7 @@ func TestEvictionUnderMemoryPressureServesNothingStale(t *testing.T) {
 	}
 	filler := strings.Repeat("x", 2000)
 	hits, stored := 0, 0
-	for range 20_000 {
+	for range 8_000 {
 		key := entry(fmt.Sprint("op", random.IntN(3)), fmt.Sprint(random.IntN(100)), fmt.Sprint("u", random.IntN(3)))
 		switch dice := random.IntN(1000); {
 		case dice < 10:

@@ -121,8 +121,12 @@ func TestCallsEndWhateverAnIndexSays(t *testing.T) {
 func manyFields(t *testing.T, client *redis.Client, key, format string) {
 	t.Helper()
 	pipe := client.Pipeline()
-	for i := range 100_000 {
-		pipe.HSet(t.Context(), key, fmt.Sprintf(format, 1_000_000+i), "1 1")
+	for at := range 100 {
+		fields := make([]string, 0, 2*1000)
+		for i := range 1000 {
+			fields = append(fields, fmt.Sprintf(format, 1_000_000+1000*at+i), "1 1")
+		}
+		pipe.HSet(t.Context(), key, fields)
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)

@@ -79,6 +79,7 @@ func TestAWrongPasswordIsNamedWherePipelinesAreSent(t *testing.T) {
 }
 
 func TestCheckShowsReplicationMemoryAndPersistence(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lfu")
 	replica := redistest.StartReplica(t, server)
 	r := registryOn(t, server.Client())
@@ -105,6 +106,7 @@ func TestCheckShowsReplicationMemoryAndPersistence(t *testing.T) {
 // What a server began with decides whether something of a module can have come back that nobody
 // asked for then.
 func TestCheckShowsWhetherAServerBeganEmpty(t *testing.T) {
+	t.Parallel()
 	one := func(t *testing.T, server *redistest.Server) *Registry {
 		t.Helper()
 		r := New(server.Client())
@@ -194,6 +196,7 @@ func TestCheckWarnsOfWhatEndangersUsers(t *testing.T) {
 
 // The same on servers that are in danger.
 func TestServersInDangerAreSeen(t *testing.T) {
+	t.Parallel()
 	t.Run("append-only file", func(t *testing.T) {
 		r, _ := newRegistry(t, "--appendonly", "yes")
 		if got := kinds(check(t, r)); got != "RestoresOldState" {
@@ -267,6 +270,7 @@ func TestServersInDangerAreSeen(t *testing.T) {
 }
 
 func TestEveryNewPrimaryGetsTheLibrary(t *testing.T) {
+	t.Parallel()
 	group := redistest.StartSentinel(t, 1, 1)
 	r := registryOn(t, group.Client())
 	group.Primary().WaitReplicated()
@@ -310,6 +314,7 @@ func TestStatsOfManySlotsTakeARoundTripPerBatch(t *testing.T) {
 }
 
 func TestStatsOfSlotsOfAClusterLoadAMissingLibrary(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	r := New(cluster.Client())
 	slots := []Slot{users, {"shop", "posts"}, {"shop", "comments"}, {"blog", "users"}}

@@ -113,6 +113,7 @@ func TestAHeartbeatNeverReachesAnOlderState(t *testing.T) {
 
 // A primary of a cluster that went back in time gets none, and the others do.
 func TestHeartbeatsOfAClusterAreThoseOfEachPrimary(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 2)
 	r := New(cluster.Client())
 	slots := map[Incarnation]Slot{}

@@ -115,6 +115,7 @@ func TestARestartWithASnapshotIsAnotherIncarnation(t *testing.T) {
 }
 
 func TestAFailoverToAReplicaThatLaggedIsAnotherIncarnation(t *testing.T) {
+	t.Parallel()
 	group := redistest.StartSentinel(t, 1, 1)
 	r := registryOn(t, group.Client())
 	apply(t, r, users, caching())
@@ -141,6 +142,7 @@ func TestAFailoverToAReplicaThatLaggedIsAnotherIncarnation(t *testing.T) {
 
 // What changes the incarnation without a loss is fenced too: from outside it looks the same.
 func TestWhatChangesTheIncarnation(t *testing.T) {
+	t.Parallel()
 	present := func(t *testing.T, client *redis.Client) Incarnation {
 		t.Helper()
 		incarnation, err := IncarnationOf(t.Context(), client)
@@ -194,6 +196,7 @@ func TestWhatChangesTheIncarnation(t *testing.T) {
 }
 
 func TestFencesOfAClusterAreThoseOfEachPrimary(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	r := New(cluster.Client())
 	slots := []Slot{users, {"shop", "posts"}, {"shop", "comments"}, {"blog", "users"}, {"blog", "posts"}}

@@ -139,6 +139,7 @@ func TestCountsOfManyAreExact(t *testing.T) {
 
 // A primary that returns goes on with chunks that another has filled in between.
 func TestCountsAreExactAfterAFailoverAndBack(t *testing.T) {
+	t.Parallel()
 	servers := replicated(t)
 	filled := 0
 	fillAt := func(at, count int) {
@@ -226,7 +227,7 @@ func listedMembers(t *testing.T, client *redis.Client, slot Slot) (members int64
 
 // What the index takes for each entry, keys and all: less than half of what a sorted set takes.
 func TestAnIndexTakesLessThan64BytesAnEntry(t *testing.T) {
-	const entries = 100_000
+	const entries = 20_000
 	r, client := newRegistry(t)
 	apply(t, r, users, caching())
 	pipe, token := client.Pipeline(), leaseAnew(t, r, entry("list", "token", ""))

@@ -7,14 +7,48 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
+// fillMany fills entries that are not there yet, in few round trips.
 func fillMany(t testing.TB, r *Registry, operation, user string, count int) {
 	t.Helper()
-	for i := range count {
-		fill(t, r, entry(operation, fmt.Sprint(i), user), "x")
+	const batch = 500
+	for from := 0; from < count; from += batch {
+		ids := make([]string, min(batch, count-from))
+		for i := range ids {
+			ids[i] = fmt.Sprint(from + i)
+		}
+		leases := callsTogether(t, r, ids, func(int) []any { return nil }, "cw_get", operation, user)
+		stored := callsTogether(t, r, ids, func(i int) []any {
+			lookup, _ := parseLookup(leases[i].Val())
+			return []any{"x", string(lookup.Token)}
+		}, "cw_set", operation, user)
+		for i, reply := range stored {
+			if ttl, err := reply.Int(); err != nil || ttl <= 0 {
+				t.Fatalf("filling %s: %d, %v", ids[i], ttl, err)
+			}
+		}
 	}
+}
+
+// callsTogether calls a function for each entry, in one round trip.
+func callsTogether(
+	t testing.TB, r *Registry, ids []string, more func(int) []any, function, operation, user string,
+) []*redis.Cmd {
+	t.Helper()
+	replies := make([]*redis.Cmd, len(ids))
+	if _, err := r.client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		for i, id := range ids {
+			replies[i] = pipe.FCall(t.Context(), function, []string{users.key()}, append([]any{operation, id, user}, more(i)...)...)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return replies
 }
 
 // A large invalidation is in effect before any memory is freed. Reclaim then frees exactly
@@ -175,8 +209,6 @@ func TestEpochsNeverRepeat(t *testing.T) {
 			}
 			seen[epoch] = true
 		}
-		for _, head := range []string{":m", ":o:list", ":u:u"} {
-			client.Del(t.Context(), users.key()+head)
-		}
+		client.Del(t.Context(), users.key()+":m", users.key()+":o:list", users.key()+":u:u")
 	}
 }

@@ -19,6 +19,7 @@ import (
 // The servers lack the library at first, and one slot is damaged: each call has its own result all
 // the same.
 func TestManyInvalidationsHaveAResultEach(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	for name, client := range map[string]redis.UniversalClient{"standalone": redistest.Start(t).Client(), "cluster": cluster.Client()} {
 		t.Run(name, func(t *testing.T) {

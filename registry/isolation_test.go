@@ -95,6 +95,7 @@ func TestInvalidationTakesExactlyWhatItNames(t *testing.T) {
 }
 
 func TestInvalidationTakesExactlyWhatItNamesInACluster(t *testing.T) {
+	t.Parallel()
 	client := redistest.StartCluster(t, 3).Client()
 	r := registryOn(t, client)
 	rapid.Check(t, func(rt *rapid.T) { checkIsolation(rt, r, t) })

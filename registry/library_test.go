@@ -81,6 +81,7 @@ func TestInstallLoadsWhatIsMissingOrOlder(t *testing.T) {
 }
 
 func TestInstallReachesEveryPrimary(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	r := New(cluster.Client())
 	if loaded, err := r.Install(t.Context()); err != nil || loaded != 3 {

@@ -121,6 +121,7 @@ func TestWhatIsNoOwnerHoldsNoPolicy(t *testing.T) {
 }
 
 func TestOwnPoliciesClaimsEachThatIsFreeOnEachNode(t *testing.T) {
+	t.Parallel()
 	client := redistest.StartCluster(t, 3).Client()
 	r := registryOn(t, client)
 	slots := []Slot{{"a", "m"}, {"b", "m"}, {"c", "m"}, {"d", "m"}}

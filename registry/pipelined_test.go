@@ -31,6 +31,7 @@ func newPipelined(t *testing.T, client redis.UniversalClient, duplex Duplex) *Re
 // Replies on a shared connection reach those who asked. The library, which is missing at first, is
 // loaded on the way.
 func TestPipelinedCallersGetTheirOwn(t *testing.T) {
+	t.Parallel()
 	clients := map[string]func(*testing.T) redis.UniversalClient{
 		"standalone": func(t *testing.T) redis.UniversalClient { return redistest.Start(t).Client() },
 		"cluster":    func(t *testing.T) redis.UniversalClient { return redistest.StartCluster(t, 3).Client() },

@@ -99,6 +99,7 @@ func promote(t *testing.T, servers []*redistest.Server, at int) {
 
 // A server that was demoted and is promoted again has missed calls, but no change.
 func TestAPrimaryThatReturnsFillsByTheRuleMadeInBetween(t *testing.T) {
+	t.Parallel()
 	servers := replicated(t)
 	key := entry("list", "a", "")
 	fillAt := func(at int, want time.Duration) {

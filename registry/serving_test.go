@@ -12,6 +12,7 @@ import (
 )
 
 func TestServingFollowsAReshard(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 2)
 	r := New(cluster.Client())
 	serving := func() Incarnation {

@@ -5,7 +5,9 @@ package registry
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,17 @@ import (
 
 	"github.com/cachewright/cachewright/internal/redistest"
 )
+
+// waitingTests is how many of the parallel tests run at once. They wait for servers, most of the time.
+const waitingTests = "8"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", waitingTests); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 var users = Slot{Namespace: "shop", Module: "users"}
 

@@ -21,6 +21,7 @@ import (
 
 // After everything has expired a slot holds nothing but policy and counters.
 func TestASlotCleansItselfUp(t *testing.T) {
+	t.Parallel()
 	r, client := newRegistry(t)
 	short := Policy{DefaultTTL: new(100 * time.Millisecond)}
 	apply(t, r, users, short)
@@ -190,6 +191,7 @@ func commandCalls(t *testing.T, client *redis.Client) map[string]int {
 
 // Each slot sits on one node, modules spread over the nodes, and a hit reads one node.
 func TestModulesSpreadOverACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	client := cluster.Client()
 	r := registryOn(t, client)

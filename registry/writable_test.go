@@ -60,6 +60,7 @@ func failSnapshots(t *testing.T, client *redis.Client) error {
 }
 
 func TestEachPrimaryOfAClusterIsAskedWhetherItTakesWrites(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	client := cluster.Client()
 	r := registryOn(t, client)
@@ -88,6 +89,7 @@ func TestANameThatAnotherLibraryHasIsToldApart(t *testing.T) {
 }
 
 func TestAClusterWhoseNodesAnnounceNoHostSaysSo(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	for _, server := range cluster.Servers() {
 		if err := server.Client().ConfigSet(t.Context(), "cluster-preferred-endpoint-type", "unknown-endpoint").Err(); err != nil {
