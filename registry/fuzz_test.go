@@ -178,14 +178,21 @@ func FuzzReadersAgree(f *testing.F) {
 			byLibrary := lease(t, r, key)
 			token := byLibrary.Token
 			byMGet.Remaining, byLibrary.Remaining = 0, 0 // by two clocks
-			byMGet.Token, byMGet.Cacheable = token, byLibrary.Cacheable
+			byMGet.Token, byMGet.Cacheable, byMGet.Held = token, byLibrary.Cacheable, byLibrary.Held
 			if !reflect.DeepEqual(byMGet, byLibrary) {
 				t.Fatalf("%q under %q: MGET finds %+v, cw_get %+v", value, heads, byMGet, byLibrary)
 			}
 			if byLibrary.Hit && !byLibrary.Stale {
 				continue
 			}
-			if filled, err := r.Set(t.Context(), key, []byte("loaded"), token); err != nil || filled.Outcome != Stored {
+			filled, err := r.Set(t.Context(), key, []byte("loaded"), token)
+			if byLibrary.Held > 0 {
+				if err != nil || filled.Outcome != Fenced {
+					t.Fatalf("%q under %q: a load while a hold covers it was %s (%v)", value, heads, filled.Outcome, err)
+				}
+				continue
+			}
+			if err != nil || filled.Outcome != Stored {
 				t.Fatalf("%q under %q: the next load was %s (%v)", value, heads, filled.Outcome, err)
 			}
 			if found, err := r.Read(t.Context(), key); err != nil || string(found.Payload) != "loaded" || found.Stale {

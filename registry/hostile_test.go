@@ -43,6 +43,9 @@ const listed = "listed"
 
 var joined atomic.Int64
 
+// heldByHostile identifies the hold of a server that misbehaves.
+var heldByHostile = NewHoldID()
+
 type hostileCall func(context.Context, *Registry) (any, error)
 
 // bystanders are made beside the calls that meet a fault: a connection that a fault left in disorder
@@ -74,6 +77,9 @@ var hostileCalls = map[string]hostileCall{
 			return nil, err
 		}
 		return nil, r.Heartbeat(ctx, map[Incarnation]Slot{incarnation: users}, time.Now())
+	},
+	"Hold": func(ctx context.Context, r *Registry) (any, error) {
+		return r.Hold(ctx, users, heldByHostile, time.Second, HoldEntry(entry("list", "held", "")))
 	},
 	"Inspect": func(ctx context.Context, r *Registry) (any, error) {
 		lookup, _, err := r.Inspect(ctx, entry("list", "1", ""))
@@ -113,6 +119,9 @@ var hostileCalls = map[string]hostileCall{
 		return lookup, err
 	},
 	"Reclaim": func(ctx context.Context, r *Registry) (any, error) { return r.Reclaim(ctx, users, 100) },
+	"Release": func(ctx context.Context, r *Registry) (any, error) {
+		return r.Release(ctx, users, heldByHostile, HoldEntry(entry("list", "held", "")))
+	},
 	"Report": func(ctx context.Context, r *Registry) (any, error) {
 		return nil, r.Report(ctx, users, "list", Counters{Hits: 1, Errors: 2})
 	},
