@@ -75,29 +75,6 @@ type turns struct {
 	slowNamespace map[string]int
 }
 
-// ticket is one request that waits or has its turn.
-type ticket struct {
-	request  reconcile.Request
-	priority int
-	lane     *lane
-	slow     bool // its lane was slow when its turn began
-	void     bool // it waits elsewhere by now
-}
-
-// lane holds what waits for one store.
-type lane struct {
-	store   resource.StoreID
-	running int
-	rows    map[string]*row
-	order   [ranks][]*row // rows with something waiting, the next one first
-}
-
-// row holds what one namespace has waiting for one store, first come first served.
-type row struct {
-	namespace string
-	tickets   [ranks][]*ticket
-}
-
 func newTurns(l limits, isSlow func(resource.StoreID) bool) *turns {
 	return &turns{
 		limits: l, isSlow: isSlow, lanes: map[resource.StoreID]*lane{},
@@ -237,20 +214,6 @@ func (t *turns) nextIn(l *lane, r rank, slow bool) *ticket {
 	return nil
 }
 
-// take returns the first ticket that is not void; nil: there is none left.
-func (n *row) take(r rank) *ticket {
-	for len(n.tickets[r]) > 0 {
-		first := n.tickets[r][0]
-		n.tickets[r][0] = nil // for the garbage collector
-		n.tickets[r] = n.tickets[r][1:]
-		if !first.void {
-			return first
-		}
-	}
-	n.tickets[r] = nil
-	return nil
-}
-
 func (t *turns) begin(given *ticket, slow bool) {
 	delete(t.waiting, given.request)
 	t.running[given.request] = given
@@ -283,13 +246,6 @@ func (t *turns) leave(request reconcile.Request) {
 func (t *turns) dropIfIdle(l *lane) {
 	if l.running == 0 && len(l.rows) == 0 {
 		delete(t.lanes, l.store)
-	}
-}
-
-// clear drops a row that has nothing waiting.
-func (l *lane) clear(n *row) {
-	if len(n.tickets[rankUser])+len(n.tickets[rankBackground]) == 0 {
-		delete(l.rows, n.namespace)
 	}
 }
 
