@@ -37,8 +37,8 @@ func clusterID(
 	}
 	if namespace.UID == "" {
 		log.Info("The cluster has no identity, so no policy in Redis is claimed, and two clusters that "+
-			"share a Redis would undo "+
-			"each other's policies. Allow the operator to get this namespace, or set --cluster-id", "namespace", name)
+			"share a Redis would undo each other's policies. Allow the operator to get this namespace, or "+
+			"set --cluster-id", "namespace", name)
 	}
 	return string(namespace.UID), nil
 }

@@ -76,8 +76,8 @@ func (g *gate) open(ctx context.Context) (namespaces, error) {
 	if len(g.watched) > 0 && len(opened) == 0 {
 		return nil,
 			fmt.Errorf(
-				"no namespace in --watch-namespaces grants the operator access, apply config/watched-namespace "+
-					"there: %w", last)
+				"no namespace in --watch-namespaces grants the operator access, apply "+
+					"config/watched-namespace there: %w", last)
 	}
 	return opened, nil
 }

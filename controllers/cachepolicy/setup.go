@@ -49,7 +49,8 @@ func storeOfPolicy(reader client.Reader) func(context.Context, reconcile.Request
 // takesOver lets through what a person says about another owner of the module.
 func takesOver() predicate.Predicate {
 	return queue.OnUpdate(func(before, after client.Object) bool {
-		return before.GetAnnotations()[v1.TakeOverFromAnnotation] != after.GetAnnotations()[v1.TakeOverFromAnnotation]
+		was, is := before.GetAnnotations(), after.GetAnnotations()
+		return was[v1.TakeOverFromAnnotation] != is[v1.TakeOverFromAnnotation]
 	})
 }
 

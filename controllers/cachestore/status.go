@@ -68,8 +68,8 @@ func summarize(found findings) status.Summary {
 			Progress: status.Reconciling, Reason: v1.ReasonInUse,
 			Message: fmt.Sprintf(
 				"it is to be deleted, and %d CachePolicies and %d unfinished CacheInvalidations refer to it, "+
-					"for example %s: "+
-					"delete those, or wait for the purges", found.references.policies, found.references.invalidations, found.references.example),
+					"for example %s: delete those, or wait for the purges",
+				found.references.policies, found.references.invalidations, found.references.example),
 		}
 	case found.last == nil:
 		return status.Summary{
@@ -88,8 +88,8 @@ func summarize(found findings) status.Summary {
 // describe sets what the primaries said of themselves.
 func describe(next *v1.CacheStoreStatus, health registry.Health) {
 	next.ServerVersion = health.Version
-	next.LibraryVersion = int32(health.LibraryVersion) //nolint:gosec // a small number that counts releases
-	next.Servers = int32(len(health.Primaries))        //nolint:gosec // a cluster has a thousand at most
+	next.LibraryVersion = int32(health.LibraryVersion) //nolint:gosec // counts releases
+	next.Servers = int32(len(health.Primaries))        //nolint:gosec // a thousand at most
 	next.Memory = memoryOf(health)
 	for _, primary := range health.Primaries {
 		next.Mode, next.EvictionPolicy, next.Role = primary.Mode, primary.EvictionPolicy, roleOf(primary)

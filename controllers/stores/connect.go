@@ -67,7 +67,9 @@ func (d *declaredStore) declaration() declaration {
 	return d.now
 }
 
-func (d *declaredStore) onDataLoss() v1.DataLossPolicy { return d.declaration().store.Spec.OnDataLoss }
+func (d *declaredStore) onDataLoss() v1.DataLossPolicy {
+	return d.declaration().store.Spec.OnDataLoss
+}
 
 func (d *declaredStore) connect(
 	ctx context.Context, declared declaration, former *link,

@@ -19,9 +19,15 @@ func IndexFields(indexer client.FieldIndexer) error {
 		field string
 		value func(client.Object) string
 	}{
-		{&v1.CachePolicy{}, moduleField, func(o client.Object) string { return o.(*v1.CachePolicy).Spec.Module }},
-		{&v1.CachePolicy{}, storeField, func(o client.Object) string { return StoreName(o.(*v1.CachePolicy).Spec.StoreRef) }},
-		{&v1.CacheInvalidation{}, storeField, func(o client.Object) string { return StoreName(o.(*v1.CacheInvalidation).Spec.StoreRef) }},
+		{&v1.CachePolicy{}, moduleField, func(o client.Object) string {
+			return o.(*v1.CachePolicy).Spec.Module
+		}},
+		{&v1.CachePolicy{}, storeField, func(o client.Object) string {
+			return StoreName(o.(*v1.CachePolicy).Spec.StoreRef)
+		}},
+		{&v1.CacheInvalidation{}, storeField, func(o client.Object) string {
+			return StoreName(o.(*v1.CacheInvalidation).Spec.StoreRef)
+		}},
 	} {
 		values := func(o client.Object) []string { return []string{index.value(o)} }
 		// The manager's context is not there yet; indexing does not wait for anything.

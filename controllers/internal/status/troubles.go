@@ -40,7 +40,10 @@ var troubles = []trouble{
 		registry.ErrRefusesWrites, "READONLY", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
 		"It is a replica: name the primary, or the Sentinels",
 	},
-	{registry.ErrRefusesWrites, "", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites, "Look at its log"},
+	{
+		registry.ErrRefusesWrites, "", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
+		"Look at its log",
+	},
 	{
 		registry.ErrUnreachable, "max number of clients", classWait, v1.ReasonStoreUnreachable,
 		"has no connection left for the operator",
@@ -97,7 +100,10 @@ type misdeclaration struct {
 }
 
 var misdeclarations = []misdeclaration{
-	{registry.ErrUnreachable, "MOVED ", "it is a node of a Redis Cluster", "set spec.mode: Cluster", "set REDIS_CLUSTER: true"},
+	{
+		registry.ErrUnreachable, "MOVED ", "it is a node of a Redis Cluster",
+		"set spec.mode: Cluster", "set REDIS_CLUSTER: true",
+	},
 	{
 		registry.ErrUnexpected, "cluster support disabled", "it is no node of a Redis Cluster",
 		"set spec.mode: Standalone", "take away REDIS_CLUSTER",
