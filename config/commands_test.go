@@ -85,8 +85,8 @@ func TestEveryPageWithCommandsIsFollowed(t *testing.T) {
 	}
 }
 
-// TestTheFirstLookShowsTheOperatorsEvents runs the first command of operations.md for events.
-func TestTheFirstLookShowsTheOperatorsEvents(t *testing.T) {
+// TestTheFirstCommandShowsTheOperatorsEvents runs the first command of operations.md for events.
+func TestTheFirstCommandShowsTheOperatorsEvents(t *testing.T) {
 	team := namespace(t, "events-")
 	for controller, reason := range map[string]string{controllers.EventSource: "OfOurs", "kubelet": "OfOthers"} {
 		event := &eventsv1.Event{

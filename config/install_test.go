@@ -108,7 +108,7 @@ func TestMetricsServiceReachesManager(t *testing.T) {
 	}
 	// The alerts select the operator by a job with the name of the service.
 	if !strings.Contains(page(t, "prometheus/alerts.yaml"), `up{job="`+service.Name+`"}`) {
-		t.Errorf("no alert looks whether %s is up", service.Name)
+		t.Errorf("no alert checks whether %s is up", service.Name)
 	}
 	if !matches(t, &monitor.Spec.Selector, service.Labels) {
 		t.Errorf("the ServiceMonitor's selector %v does not match the service's labels %v", monitor.Spec.Selector, service.Labels)

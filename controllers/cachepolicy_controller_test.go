@@ -372,7 +372,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(isGone(ctx)).To(BeTrue())
 		})
 
-		It("waits for a store that is down, but not for ever", func(ctx SpecContext) {
+		It("waits for a store that is down, but not forever", func(ctx SpecContext) {
 			stores.Err = controllertest.ErrDown
 			result, err := remove(ctx)
 			Expect(err).NotTo(HaveOccurred())
@@ -383,7 +383,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			clock.SetTime(policy.DeletionTimestamp.Add(59500 * time.Millisecond))
 			result, err = reconcileOne(ctx, policy)
 			Expect(err).NotTo(HaveOccurred())
-			Expect(result.RequeueAfter).To(BeNumerically("<=", 500*time.Millisecond), "it looks again too late")
+			Expect(result.RequeueAfter).To(BeNumerically("<=", 500*time.Millisecond), "it retries too late")
 
 			clock.SetTime(policy.DeletionTimestamp.Add(time.Minute))
 			_, err = reconcileOne(ctx, policy)
@@ -415,7 +415,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		})
 	})
 
-	DescribeTable("holds no policy of which nothing was written to Redis",
+	DescribeTable("holds no policy that was never written to Redis",
 		func(ctx SpecContext, trouble error, change func(*v1.CachePolicySpec)) {
 			stores.Err = trouble
 			policy := controllertest.UsersPolicy()
@@ -496,7 +496,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		clock.SetTime(clock.Now().Add(time.Hour))
 		count(ctx, policy)
 		Expect(settle(ctx, policy).ResourceVersion).To(Equal(late.ResourceVersion))
-		Expect(store.Count("Stats")).To(Equal(1), "it counts by itself only what it just put in force")
+		Expect(store.Count("Stats")).To(Equal(1), "it reads statistics itself only of what it just applied")
 	})
 
 	It("reclaims what others left behind", func(ctx SpecContext) {

@@ -28,14 +28,14 @@ func addressesOf(addresses ...string) []v1.StoreAddress {
 	return list
 }
 
-// purged waits until a purge of a module of the store main took effect.
-func (s *stage) purged(ctx context.Context, module string) *v1.CacheInvalidation {
+// invalidated waits until an invalidation of a module of the store main took effect.
+func (s *stage) invalidated(ctx context.Context, module string) *v1.CacheInvalidation {
 	GinkgoHelper()
-	purge := controllertest.Purge(v1.InvalidationTarget{Module: module})
-	purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-	s.create(ctx, purge)
-	Eventually(s.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-	return current(ctx, purge)
+	invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: module})
+	invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+	s.create(ctx, invalidation)
+	Eventually(s.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
+	return current(ctx, invalidation)
 }
 
 var _ = Describe("CacheStore of each kind", func() {
@@ -62,7 +62,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		}
 		Eventually(applied).Should(HaveEach(Not(BeEmpty())))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		on.purged(ctx, "users")
+		on.invalidated(ctx, "users")
 	})
 
 	It("is not ready while Redis takes no writes, and says so in the words of Redis", func(ctx SpecContext) {
@@ -72,18 +72,18 @@ var _ = Describe("CacheStore of each kind", func() {
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 
 		Expect(on.redis.ConfigSet(ctx, "min-replicas-to-write", "1").Err()).To(Succeed())
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, invalidation)
 		Eventually(on.store(ctx, "main")).Should(beReady("False StoreRefusesWrites"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreRefusesWrites"))
-		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreRefusesWrites"))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False StoreRefusesWrites"))
 		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).To(ContainSubstring("NOREPLICAS"))
 
 		Expect(on.redis.ConfigSet(ctx, "min-replicas-to-write", "0").Err()).To(Succeed())
 		Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 	})
 
 	It("has the library on every primary of a cluster", func(ctx SpecContext) {
@@ -107,7 +107,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		Expect(cluster.Servers()[1].Client().FunctionFlush(ctx).Err()).To(Succeed())
 		health := func() (registry.Health, error) { return registry.New(cluster.Client()).Check(ctx) }
 		Eventually(health).Should(HaveField("LibraryVersion", registry.LibraryVersion))
-		on.purged(ctx, "users")
+		on.invalidated(ctx, "users")
 	})
 
 	It("slows no other while it hangs", func(ctx SpecContext) {
@@ -167,16 +167,16 @@ var _ = Describe("CacheStore of each kind", func() {
 		go func() { timedOut <- hanging.Ping(ctx).Err() }()
 		for _, module := range modules {
 			on.retune(ctx, module)
-			purge := controllertest.Purge(v1.InvalidationTarget{Module: module})
-			purge.Spec.StoreRef = &v1.StoreReference{Name: "frozen"}
-			on.create(ctx, purge)
+			invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: module})
+			invalidation.Spec.StoreRef = &v1.StoreReference{Name: "frozen"}
+			on.create(ctx, invalidation)
 		}
 		on.create(ctx, controllertest.UsersPolicyIn("main"))
-		other := controllertest.Purge(v1.InvalidationTarget{All: true})
+		other := controllertest.Invalidation(v1.InvalidationTarget{All: true})
 		other.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, other)
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		Eventually(on.purge(ctx, other)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, other)).Should(beIn(v1.StateComplete))
 		Expect(timedOut).NotTo(Receive(), "a call of a patient client to the store that hangs was over first")
 	})
 })

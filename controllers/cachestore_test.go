@@ -62,7 +62,7 @@ func (s *stage) retune(ctx context.Context, name string) {
 	s.patch(ctx, policy, `{"spec":{"defaultTTL":"1m"}}`)
 }
 
-// ofStages are the manager's options for an operator that looks after the namespaces of some
+// ofStages are the manager's options for an operator that serves the namespaces of some
 // stages.
 func ofStages(stages ...*stage) func(*manager.Options) {
 	return func(options *manager.Options) {
@@ -128,14 +128,14 @@ var _ = Describe("CacheStore", func() {
 		Expect(next.LibraryVersion).To(BeEquivalentTo(registry.LibraryVersion))
 		Expect(next.Servers).To(BeEquivalentTo(1))
 		Expect(next.Memory.UsedBytes).To(BeNumerically(">", 0))
-		Eventually(on.told(ctx, "main")).Should(ContainElement("Normal Connected"))
+		Eventually(on.eventsOf(ctx, "main")).Should(ContainElement("Normal Connected"))
 
 		By("purging in one of them")
-		purge := controllertest.Purge(v1.InvalidationTarget{All: true})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(3))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{All: true})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, invalidation).Status.KeysInvalidated).To(BeEquivalentTo(3))
 		Expect(other.cached(ctx, "users", "list", "", 3)).To(Equal(3))
 
 		By("going on in one while the other is down")
@@ -149,21 +149,21 @@ var _ = Describe("CacheStore", func() {
 		Expect(on.store(ctx, "main")(Default).Status.Conditions).To(HaveLen(1))
 	})
 
-	It("mends within seconds a policy whose store appears later", func(ctx SpecContext) {
+	It("applies a policy within seconds after its store appears", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
 		other := redistest.Start(GinkgoTB())
 		on.create(ctx, controllertest.UsersPolicyIn("late"))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "late"}
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "late"}
+		on.create(ctx, invalidation)
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
-		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
-		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning StoreNotFound"))
+		Eventually(on.invalidation(ctx, invalidation)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
+		Eventually(on.eventsOf(ctx, "users")).Should(ContainElement("Warning StoreNotFound"))
 
 		on.create(ctx, controllertest.StoreTo("late", other.Addr()))
 
 		Eventually(on.policy(ctx, "users")).WithTimeout(10 * time.Second).Should(beReady("True Applied"))
-		Eventually(on.purge(ctx, purge)).WithTimeout(10 * time.Second).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, invalidation)).WithTimeout(10 * time.Second).Should(beIn(v1.StateComplete))
 		Expect(registry.New(other.Client()).Modules(ctx, on.namespace)).To(ConsistOf("users"))
 		_, err := on.cache.Modules(ctx, on.namespace)
 		Expect(err).To(MatchError(registry.ErrModulesUnknown), "the default store was written to")
@@ -172,13 +172,13 @@ var _ = Describe("CacheStore", func() {
 	It("is needed where the operator has no Redis of its own", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())
 		on.create(ctx, controllertest.UsersPolicy())
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, invalidation)
 
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreRequired"))
 		Expect(status.Ready(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring("spec.storeRef"))
 		Expect(controllertest.Condition(on.policy(ctx, "users")(Default).Status.Conditions, v1.ConditionStalled)).To(Equal("True StoreRequired"))
-		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreRequired")))
+		Eventually(on.invalidation(ctx, invalidation)).Should(And(beIn(v1.StatePending), beReady("False StoreRequired")))
 
 		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
 		policy := controllertest.UsersPolicyIn("main")
@@ -219,7 +219,7 @@ var _ = Describe("CacheStore", func() {
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		Expect(on.seen.readings(ctx, store)).To(Equal(before), "the rotation was noticed")
 
-		By("removing the old password first: it fails, then mends")
+		By("removing the old password first: it fails, then recovers")
 		Expect(on.redis.Do(ctx, "ACL", "SETUSER", "cachewright", "resetpass", ">third-secret").Err()).To(Succeed())
 		Expect(on.redis.Do(ctx, "CLIENT", "KILL", "USER", "cachewright").Err()).To(Succeed())
 		Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnauthorized"))
@@ -245,7 +245,7 @@ var _ = Describe("CacheStore", func() {
 		Expect(o.logs.String()).NotTo(Or(ContainSubstring("first-secret"), ContainSubstring("second-secret"), ContainSubstring("third-secret")))
 	})
 
-	It("connects anew when its spec changes", func(ctx SpecContext) {
+	It("reconnects when its spec changes", func(ctx SpecContext) {
 		next := redistest.Start(GinkgoTB())
 		on.operate(adminConfig, withoutDefault())
 		on.create(ctx, controllertest.StoreTo("main", on.server.Addr()))
@@ -273,52 +273,52 @@ var _ = Describe("CacheStore", func() {
 		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
 		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).
 			To(And(ContainSubstring("1 CachePolicies and 0 unfinished CacheInvalidations"), ContainSubstring("CachePolicy users")))
-		Eventually(on.told(ctx, "main")).Should(ContainElement("Normal InUse"))
+		Eventually(on.eventsOf(ctx, "main")).Should(ContainElement("Normal InUse"))
 
 		By("working meanwhile")
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(3))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, invalidation).Status.KeysInvalidated).To(BeEquivalentTo(3))
 
 		By("going with the last reference; a finished purge is none")
 		Expect(k8s.Delete(ctx, policy)).To(Succeed())
 		Eventually(getting(ctx, policy)).Should(beGone())
-		Eventually(on.told(ctx, "users")).Should(ContainElement("Normal Withdrawn"))
+		Eventually(on.eventsOf(ctx, "users")).Should(ContainElement("Normal Withdrawn"))
 		Eventually(getting(ctx, store)).Should(beGone())
 	})
 
 	It("stays until a purge is over that waits for it", func(ctx SpecContext) {
 		on.operate(adminConfig, withoutDefault())
 		on.server.Kill()
-		store, purge := controllertest.StoreTo("main", on.server.Addr()), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		store, invalidation := controllertest.StoreTo("main", on.server.Addr()), controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, store)
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreUnreachable"))
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False StoreUnreachable"))
 
 		Expect(k8s.Delete(ctx, store)).To(Succeed())
 
 		Eventually(on.store(ctx, "main")).Should(beReady("False InUse"))
 		Expect(status.Ready(on.store(ctx, "main")(Default).Status.Conditions).Message).
-			To(And(ContainSubstring("0 CachePolicies and 1 unfinished CacheInvalidations"), ContainSubstring(purge.Name)))
-		Expect(k8s.Delete(ctx, purge)).To(Succeed())
+			To(And(ContainSubstring("0 CachePolicies and 1 unfinished CacheInvalidations"), ContainSubstring(invalidation.Name)))
+		Expect(k8s.Delete(ctx, invalidation)).To(Succeed())
 		Eventually(getting(ctx, store)).Should(beGone())
 	})
 
-	It("does not wait for ever for a purge that waits for a dead Redis", func(ctx SpecContext) {
+	It("does not wait forever for an invalidation that waits for a dead Redis", func(ctx SpecContext) {
 		options := withoutDefault()
 		options.withdrawTimeout = 2 * time.Second
 		on.operate(adminConfig, options)
-		store, policy, purge := controllertest.StoreTo("main", on.server.Addr()), controllertest.UsersPolicyIn("main"), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		store, policy, invalidation := controllertest.StoreTo("main", on.server.Addr()), controllertest.UsersPolicyIn("main"), controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, store)
 		on.create(ctx, policy)
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		on.server.Kill()
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreUnreachable"))
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False StoreUnreachable"))
 
 		Expect(k8s.Delete(ctx, store)).To(Succeed())
 
@@ -329,37 +329,37 @@ var _ = Describe("CacheStore", func() {
 		By("going without that")
 		Expect(k8s.Delete(ctx, policy)).To(Succeed())
 		Eventually(getting(ctx, store)).Should(beGone())
-		Eventually(on.told(ctx, "main")).Should(ContainElement("Warning Abandoned"))
-		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
+		Eventually(on.eventsOf(ctx, "main")).Should(ContainElement("Warning Abandoned"))
+		Eventually(on.invalidation(ctx, invalidation)).Should(And(beIn(v1.StatePending), beReady("False StoreNotFound")))
 	})
 
 	DescribeTable("lets all that refers to it go, and goes, whatever is wrong with it",
-		func(ctx SpecContext, wantReason, wantFarewell string, harm func(ctx context.Context)) {
+		func(ctx SpecContext, wantReason, wantEvent string, harm func(ctx context.Context)) {
 			options := withoutDefault()
 			options.withdrawTimeout = time.Second
 			options.secretInterval = 100 * time.Millisecond
 			on.operate(adminConfig, options)
 			addOperator(on.server, "secret")
 			on.create(ctx, secret("redis-auth", map[string]string{"username": "cachewright", "password": "secret"}))
-			store, policy, purge := controllertest.StoreTo("main", on.server.Addr()), controllertest.UsersPolicyIn("main"), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+			store, policy, invalidation := controllertest.StoreTo("main", on.server.Addr()), controllertest.UsersPolicyIn("main"), controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 			store.Spec.CredentialsSecretRef = &v1.SecretReference{Name: "redis-auth"}
 			on.create(ctx, store)
 			on.create(ctx, policy)
 			Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 			harm(ctx)
 			Eventually(on.policy(ctx, "users")).Should(beReady("False " + wantReason))
-			purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-			on.create(ctx, purge)
-			Eventually(on.purge(ctx, purge)).Should(beReady("False " + wantReason))
+			invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+			on.create(ctx, invalidation)
+			Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False " + wantReason))
 
-			for _, obj := range []client.Object{store, policy, purge} {
+			for _, obj := range []client.Object{store, policy, invalidation} {
 				Expect(client.IgnoreNotFound(k8s.Delete(ctx, obj))).To(Succeed())
 			}
 
-			Eventually(getting(ctx, purge)).Should(beGone())
+			Eventually(getting(ctx, invalidation)).Should(beGone())
 			Eventually(getting(ctx, policy)).Should(beGone())
 			Eventually(getting(ctx, store)).Should(beGone())
-			Eventually(on.told(ctx, "users")).Should(ContainElement(wantFarewell))
+			Eventually(on.eventsOf(ctx, "users")).Should(ContainElement(wantEvent))
 		},
 		Entry("dead", v1.ReasonStoreUnreachable, "Warning Abandoned", func(context.Context) { on.server.Kill() }),
 		Entry("frozen", v1.ReasonStoreUnreachable, "Warning Abandoned", func(context.Context) {
@@ -385,18 +385,18 @@ var _ = Describe("CacheStore", func() {
 		options := withoutDefault()
 		options.withdrawTimeout = time.Second
 		on.operate(adminConfig, options)
-		policy, purge := controllertest.UsersPolicyIn("never-there"), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "never-there"}
+		policy, invalidation := controllertest.UsersPolicyIn("never-there"), controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "never-there"}
 		on.create(ctx, policy)
-		on.create(ctx, purge)
+		on.create(ctx, invalidation)
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreNotFound"))
 
 		Expect(k8s.Delete(ctx, policy)).To(Succeed())
-		Expect(k8s.Delete(ctx, purge)).To(Succeed())
+		Expect(k8s.Delete(ctx, invalidation)).To(Succeed())
 
-		Eventually(getting(ctx, purge)).Should(beGone())
+		Eventually(getting(ctx, invalidation)).Should(beGone())
 		Eventually(getting(ctx, policy)).Should(beGone())
-		Consistently(on.told(ctx, "users"), time.Second).ShouldNot(ContainElement("Warning Abandoned"), "nothing was ever written, so nothing is left")
+		Consistently(on.eventsOf(ctx, "users"), time.Second).ShouldNot(ContainElement("Warning Abandoned"), "nothing was ever written, so nothing is left")
 	})
 
 	It("may vanish with its finalizer taken off by force", func(ctx SpecContext) {

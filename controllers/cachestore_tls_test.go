@@ -93,12 +93,12 @@ var _ = Describe("CacheStore behind TLS", func() {
 		func(ctx SpecContext, start func(*redistest.Certificates) behindTLS) {
 			redis := start(certificates)
 			use(ctx, redis.spec)
-			on.purged(ctx, "users")
+			on.invalidated(ctx, "users")
 
 			By("refusing the certificate")
 			certificates.RenewClient(redis.servers, redis.sentinels)
 			Eventually(on.store(ctx, "main")).Should(beReady("False StoreUnreachable"))
-			refused := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+			refused := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 			refused.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 			on.create(ctx, refused)
 
@@ -107,8 +107,8 @@ var _ = Describe("CacheStore behind TLS", func() {
 			given.Namespace = on.namespace
 			Expect(k8s.Update(ctx, given)).To(Succeed())
 			Eventually(on.store(ctx, "main")).Should(beReady("True Connected"))
-			Eventually(on.purge(ctx, refused)).Should(beIn(v1.StateComplete))
-			on.purged(ctx, "users")
+			Eventually(on.invalidation(ctx, refused)).Should(beIn(v1.StateComplete))
+			on.invalidated(ctx, "users")
 			Expect(operator.logs.String()).To(ContainSubstring("Reconnected, as Secrets or the resource changed"))
 		},
 		Entry("Standalone", standaloneTLS),

@@ -43,14 +43,14 @@ func reconcilersOf(cluster client.Client, provider stores.Provider) (*cachepolic
 		Client: cluster, Reader: cluster, Stores: provider, Events: &events.FakeRecorder{}, Snapshot: stats.NewSnapshot(), Clock: clock,
 		StatsInterval: time.Minute, WithdrawTimeout: time.Minute,
 	}
-	purges := &cacheinvalidation.Reconciler{
+	invalidations := &cacheinvalidation.Reconciler{
 		Client: cluster, Reader: cluster, Stores: provider, Events: &events.FakeRecorder{}, Metrics: metrics.New(stats.NewSnapshot()), Clock: clock,
 		Journal: recovery.NewJournal(), ReclaimSlice: time.Second,
 	}
-	return policies, purges
+	return policies, invalidations
 }
 
-// wellStore is the provider of a store that was looked at and found well.
+// wellStore is the provider of a store that was probed and found usable.
 func wellStore(t *testing.T, store calls.Store) (*stores.Manager, *stores.Monitor) {
 	t.Helper()
 	provider := stores.NewManager(stores.Deps{
@@ -65,18 +65,18 @@ func wellStore(t *testing.T, store calls.Store) (*stores.Manager, *stores.Monito
 }
 
 func TestAReconcileThatPanicsOverAnAnswerSaysThatTheStoreMisbehaves(t *testing.T) {
-	policy, purge := controllertest.UsersPolicy(), controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+	policy, invalidation := controllertest.UsersPolicy(), controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 	policy.Namespace, policy.Finalizers = "shop", []string{v1.CachePolicyFinalizer}
-	purge.Namespace, purge.Name = "shop", "purge"
-	cluster := controllertest.FakeCluster(t, policy, purge)
+	invalidation.Namespace, invalidation.Name = "shop", "purge"
+	cluster := controllertest.FakeCluster(t, policy, invalidation)
 	store := &controllertest.PanickyStore{ScriptedStore: &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}}
 	provider, monitor := wellStore(t, store)
-	policies, purges := reconcilersOf(cluster, provider)
+	policies, invalidations := reconcilersOf(cluster, provider)
 	for _, test := range []struct {
 		call       string
 		reconciler reconcile.Reconciler
 		obj        client.Object
-	}{{"PolicyHashes", policies, policy}, {"InvalidateMany", purges, purge}} {
+	}{{"PolicyHashes", policies, policy}, {"InvalidateMany", invalidations, invalidation}} {
 		if err := monitor.Probe(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -100,15 +100,15 @@ func TestAReconcileThatPanicsOverAnAnswerSaysThatTheStoreMisbehaves(t *testing.T
 
 // An error of ours is no news about a resource.
 func TestAReconcileThatPanicsOtherwiseSaysNothing(t *testing.T) {
-	policy, purge := controllertest.UsersPolicy(), controllertest.Purge(v1.InvalidationTarget{UserID: "u"})
+	policy, invalidation := controllertest.UsersPolicy(), controllertest.Invalidation(v1.InvalidationTarget{UserID: "u"})
 	policy.Namespace, policy.Finalizers = "shop", []string{v1.CachePolicyFinalizer}
-	purge.Namespace, purge.Name = "shop", "purge"
-	cluster := interceptor.NewClient(controllertest.FakeCacheBuilder(t, policy, purge).WithStatusSubresource(policy, purge).Build(), interceptor.Funcs{
+	invalidation.Namespace, invalidation.Name = "shop", "purge"
+	cluster := interceptor.NewClient(controllertest.FakeCacheBuilder(t, policy, invalidation).WithStatusSubresource(policy, invalidation).Build(), interceptor.Funcs{
 		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { panic("ours") },
 	})
 	provider, monitor := wellStore(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")})
-	policies, purges := reconcilersOf(cluster, provider)
-	for obj, reconciler := range map[client.Object]reconcile.Reconciler{policy: policies, purge: purges} {
+	policies, invalidations := reconcilersOf(cluster, provider)
+	for obj, reconciler := range map[client.Object]reconcile.Reconciler{policy: policies, invalidation: invalidations} {
 		_, err := reconciler.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
 		if !errors.Is(err, status.ErrPanicked) {
 			t.Errorf("%s: %v", obj.GetName(), err)
@@ -169,17 +169,17 @@ var _ = Describe("A store that misbehaves", func() {
 
 		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreMisbehaves"))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beReady("False StoreMisbehaves"))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False StoreMisbehaves"))
 
-		other := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+		other := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, other)
-		Eventually(on.purge(ctx, other)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, other)).Should(beIn(v1.StateComplete))
 
 		on.patch(ctx, store, fmt.Sprintf(`{"spec":{"addresses":[%q]}}`, on.server.Addr()))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 	})
 })

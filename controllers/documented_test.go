@@ -41,25 +41,27 @@ var pageOf = map[string]string{
 	"CacheStore":        "cachestore.md",
 }
 
-// told is what people are told about resources of a kind.
-type told struct {
+// vocabulary is what people can read about resources of a kind.
+type vocabulary struct {
 	conditions sets.Set[string]
 	reasons    sets.Set[string]
 	events     sets.Set[string]
 }
 
-func newTold() *told { return &told{sets.New[string](), sets.New[string](), sets.New[string]()} }
+func newVocabulary() *vocabulary {
+	return &vocabulary{sets.New[string](), sets.New[string](), sets.New[string]()}
+}
 
-// gossip collects what was told in the whole suite, by kind.
-var gossip = struct {
+// produced collects what the whole suite produced, by kind.
+var produced = struct {
 	sync.Mutex
-	byKind map[string]*told
-}{byKind: map[string]*told{}}
+	byKind map[string]*vocabulary
+}{byKind: map[string]*vocabulary{}}
 
-// listen collects until the suite ends.
-func listen(ctx context.Context, c client.WithWatch) {
+// collect notes until the suite ends.
+func collect(ctx context.Context, c client.WithWatch) {
 	for kind := range pageOf {
-		gossip.byKind[kind] = newTold()
+		produced.byKind[kind] = newVocabulary()
 	}
 	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}, &eventsv1.EventList{}} {
 		watcher, err := c.Watch(ctx, list)
@@ -68,7 +70,7 @@ func listen(ctx context.Context, c client.WithWatch) {
 		done.Go(func() {
 			for e := range watcher.ResultChan() {
 				if e.Type != watch.Error { // as it is when the watch ends
-					hear(e.Object)
+					note(e.Object)
 				}
 			}
 		})
@@ -79,14 +81,14 @@ func listen(ctx context.Context, c client.WithWatch) {
 	}
 }
 
-func hear(seen runtime.Object) {
+func note(seen runtime.Object) {
 	if e, ok := seen.(*eventsv1.Event); ok {
-		hearEvent(e.Regarding.Kind, e.Reason)
+		noteEvent(e.Regarding.Kind, e.Reason)
 		return
 	}
-	gossip.Lock()
-	defer gossip.Unlock()
-	kind := gossip.byKind[kindOf(seen)]
+	produced.Lock()
+	defer produced.Unlock()
+	kind := produced.byKind[kindOf(seen)]
 	for _, condition := range controllertest.ConditionedOf(seen.(client.Object)).Conditions {
 		kind.conditions.Insert(condition.Type)
 		kind.reasons.Insert(condition.Reason)
@@ -94,13 +96,13 @@ func hear(seen runtime.Object) {
 }
 
 func init() {
-	controllertest.Heard = func(about runtime.Object, reason string) { hearEvent(kindOf(about), reason) }
+	controllertest.Heard = func(about runtime.Object, reason string) { noteEvent(kindOf(about), reason) }
 }
 
-func hearEvent(kind, reason string) {
-	gossip.Lock()
-	defer gossip.Unlock()
-	if about := gossip.byKind[kind]; about != nil {
+func noteEvent(kind, reason string) {
+	produced.Lock()
+	defer produced.Unlock()
+	if about := produced.byKind[kind]; about != nil {
 		about.events.Insert(reason)
 	}
 }
@@ -112,11 +114,11 @@ func kindOf(obj runtime.Object) string {
 }
 
 // documented reads the tables of a kind's page.
-func documented(page string) *told {
+func documented(page string) *vocabulary {
 	GinkgoHelper()
 	content, err := os.ReadFile(filepath.Join("..", "docs", page))
 	Expect(err).NotTo(HaveOccurred())
-	d := newTold()
+	d := newVocabulary()
 	columns := map[string]sets.Set[string]{"condition": d.conditions, "reason": d.reasons, "event": d.events}
 	var names sets.Set[string]
 	for line := range strings.Lines(string(content)) {
@@ -216,13 +218,13 @@ func reasonsOf(declared *ast.ValueSpec) (reasons []string) {
 	return reasons
 }
 
-var _ = ReportAfterSuite("What people are told is documented, and tested", func(report Report) {
+var _ = ReportAfterSuite("What people can read is documented, and tested", func(report Report) {
 	if !report.SuiteSucceeded || report.PreRunStats.SpecsThatWillRun < report.PreRunStats.TotalSpecs {
 		return // a part of the suite produces a part of it
 	}
 	var wrong []string
 	for kind, page := range pageOf {
-		tested, listed := gossip.byKind[kind], documented(page)
+		tested, listed := produced.byKind[kind], documented(page)
 		// The reasons of Ready are events, too.
 		events := tested.events.Difference(listed.reasons)
 		for _, c := range []struct {

@@ -46,13 +46,13 @@ var _ = Describe("Many policies", func() {
 			return count, err
 		}
 		allInPlace := func() int {
-			told := 0
+			logged := 0
 			for line := range strings.Lines(operator.logs.String()) {
 				if strings.Contains(line, "Every policy is in place") && strings.Contains(line, fmt.Sprintf(`"policies": %d`, many)) {
-					told++
+					logged++
 				}
 			}
-			return told
+			return logged
 		}
 		Eventually(allInPlace).WithTimeout(3*controllertest.Patience).Should(Equal(1), "the operator does not know that they are in place")
 

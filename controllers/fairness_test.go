@@ -21,6 +21,9 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
+// maxTargets is what one CacheInvalidation may have.
+const maxTargets = 100
+
 // scaled is the size of a part of a spec: small, or with FAIRNESS_SCALE=full that of the proof.
 func scaled(small, full int) int {
 	if os.Getenv("FAIRNESS_SCALE") == "full" {
@@ -39,12 +42,12 @@ func quantile(times []time.Duration, percent int) time.Duration {
 // until it was in effect.
 func (s *stage) changes(ctx context.Context, count int) (took []time.Duration) {
 	GinkgoHelper()
-	const often = 2 * time.Millisecond
+	const often = 10 * time.Millisecond
 	for i := range count {
 		began := time.Now()
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		s.create(ctx, purge)
-		Eventually(s.purge(ctx, purge)).WithPolling(often).Should(beIn(v1.StateComplete))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		s.create(ctx, invalidation)
+		Eventually(s.invalidation(ctx, invalidation)).WithPolling(often).Should(beIn(v1.StateComplete))
 		took = append(took, time.Since(began))
 
 		began = time.Now()
@@ -57,28 +60,27 @@ func (s *stage) changes(ctx context.Context, count int) (took []time.Duration) {
 	return took
 }
 
-// flood creates so many purges, each of a hundred targets.
-func (s *stage) flood(ctx context.Context, count int, store *v1.StoreReference, target func(i int) v1.InvalidationTarget) {
+// flood creates so many purges, each of several targets.
+func (s *stage) flood(ctx context.Context, count, targetCount int, store *v1.StoreReference, target func(i int) v1.InvalidationTarget) {
 	GinkgoHelper()
-	const most = 100
-	targets := make([]v1.InvalidationTarget, most)
+	targets := make([]v1.InvalidationTarget, targetCount)
 	for i := range targets {
 		targets[i] = target(i)
 	}
 	for range count {
-		purge := controllertest.Purge(targets...)
-		purge.Spec.StoreRef = store
-		s.create(ctx, purge)
+		invalidation := controllertest.Invalidation(targets...)
+		invalidation.Spec.StoreRef = store
+		s.create(ctx, invalidation)
 	}
 }
 
 // complete counts the purges of a stage that are.
 func (s *stage) complete(ctx context.Context) (count int) {
 	GinkgoHelper()
-	purges := &v1.CacheInvalidationList{}
-	Expect(k8s.List(ctx, purges, client.InNamespace(s.namespace))).To(Succeed())
-	for _, purge := range purges.Items {
-		if purge.Status.State == v1.StateComplete {
+	invalidations := &v1.CacheInvalidationList{}
+	Expect(k8s.List(ctx, invalidations, client.InNamespace(s.namespace))).To(Succeed())
+	for _, invalidation := range invalidations.Items {
+		if invalidation.Status.State == v1.StateComplete {
 			count++
 		}
 	}
@@ -106,7 +108,7 @@ var _ = Describe("Time that is shared", func() {
 			policy.Name, policy.Spec.Module = fmt.Sprint("m", i), fmt.Sprint("m", i)
 			slow.create(ctx, policy)
 		}
-		slow.flood(ctx, 24, &v1.StoreReference{Name: "main"}, func(i int) v1.InvalidationTarget {
+		slow.flood(ctx, 24, scaled(30, maxTargets), &v1.StoreReference{Name: "main"}, func(i int) v1.InvalidationTarget {
 			return v1.InvalidationTarget{Module: "users", UserID: fmt.Sprint("user-", i)}
 		})
 		beside := other.changes(ctx, count)
@@ -115,7 +117,7 @@ var _ = Describe("Time that is shared", func() {
 		was, is := quantile(alone, percent), quantile(beside, percent)
 		AddReportEntry("beside a slow store", fmt.Sprintf("p%d %s, alone %s", percent, is, was))
 		Expect(is).To(BeNumerically("<=", max(3*was, 100*time.Millisecond)))
-		Eventually(func() int { return slow.complete(ctx) }).Should(BeNumerically(">", 0), "a hundred targets take more than a few answers")
+		Eventually(func() int { return slow.complete(ctx) }).Should(BeNumerically(">", 0), "its targets take more than a few answers")
 	})
 
 	It("lets another namespace's purge take effect beside a flood", func(ctx SpecContext) {
@@ -126,14 +128,14 @@ var _ = Describe("Time that is shared", func() {
 			Expect(flooded.cache.AddModules(ctx, flooded.namespace, fmt.Sprint("m", i))).To(Succeed())
 		}
 		size := scaled(30, 300)
-		flooded.flood(ctx, size, nil, func(i int) v1.InvalidationTarget {
+		flooded.flood(ctx, size, maxTargets, nil, func(i int) v1.InvalidationTarget {
 			return v1.InvalidationTarget{UserID: "user-" + strconv.Itoa(i)}
 		})
 		before := flooded.complete(ctx)
 		began := time.Now()
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		other.create(ctx, purge)
-		Eventually(other.purge(ctx, purge)).WithPolling(2 * time.Millisecond).Should(beIn(v1.StateComplete))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		other.create(ctx, invalidation)
+		Eventually(other.invalidation(ctx, invalidation)).WithPolling(5 * time.Millisecond).Should(beIn(v1.StateComplete))
 		took, after := time.Since(began), flooded.complete(ctx)
 		AddReportEntry("beside a flood", fmt.Sprintf("%s; of %d purges %d were complete before and %d after", took, size, before, after))
 		Expect(after-before).To(BeNumerically("<=", max(size/3, 3)), "it waited for the flood")

@@ -25,14 +25,14 @@ var _ = Describe("The history of CacheInvalidations", func() {
 
 		var latest []string
 		for range 5 {
-			purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-			on.create(ctx, purge)
+			invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+			on.create(ctx, invalidation)
 			Eventually(func(g Gomega, ctx context.Context) {
-				err := k8s.Get(ctx, client.ObjectKeyFromObject(purge), purge)
+				err := k8s.Get(ctx, client.ObjectKeyFromObject(invalidation), invalidation)
 				g.Expect(client.IgnoreNotFound(err)).To(Succeed())
-				g.Expect(err != nil || resource.IsFinished(purge)).To(BeTrue())
+				g.Expect(err != nil || resource.IsFinished(invalidation)).To(BeTrue())
 			}).WithContext(ctx).Should(Succeed())
-			latest = append(latest, purge.Name)
+			latest = append(latest, invalidation.Name)
 		}
 
 		Eventually(func(g Gomega, ctx context.Context) {

@@ -32,7 +32,7 @@ import (
 // A policy that Redis lost may not be put in force for a reason that no probe finds. It is retried
 // at growing intervals. Its failure triggers neither probes of the store nor reconciles again and
 // again.
-func TestWhatALookDoesNotFindIsNotTriedAgainAndAgain(t *testing.T) {
+func TestWhatAProbeDoesNotFindIsRetriedAtGrowingIntervals(t *testing.T) {
 	for name, err := range map[string]error{
 		"of the store":  fmt.Errorf("cw_policy_apply of shop/users: %w: MISCONF Redis is configured to save RDB snapshots", registry.ErrUnreachable),
 		"of the module": controllertest.ErrDamaged,
@@ -74,10 +74,10 @@ func TestWhatALookDoesNotFindIsNotTriedAgainAndAgain(t *testing.T) {
 			defer done.Wait()
 			defer cancel()
 			controllertest.WaitFor(t, "it was not tried", func() bool { return store.Count("ApplyPolicy") > 0 })
-			looks := store.Count("Check")
-			controllertest.WaitFor(t, "the store is not looked at", func() bool { return store.Count("Check") > looks+20 })
+			probes := store.Count("Check")
+			controllertest.WaitFor(t, "the store is not probed", func() bool { return store.Count("Check") > probes+20 })
 			if tried := store.Count("ApplyPolicy"); tried > 3 {
-				t.Errorf("tried %d times in some 20 looks", tried)
+				t.Errorf("tried %d times in some 20 probes", tried)
 			}
 		})
 	}

@@ -74,8 +74,8 @@ func (s *stage) quick(store calls.Store) Options {
 	}
 }
 
-// operate runs an operator until the spec ends or it is stopped. It looks after the stage's
-// namespace only, unless it is told otherwise.
+// operate runs an operator until the spec ends or it is stopped. It serves the stage's
+// namespace only, unless change says otherwise.
 func (s *stage) operate(config *rest.Config, options Options, change ...func(*manager.Options)) *operator {
 	GinkgoHelper()
 	o := &operator{logs: &logBook{}, registry: prometheus.NewRegistry()}
@@ -118,10 +118,10 @@ func (s *stage) policy(ctx context.Context, name string) func(Gomega) *v1.CacheP
 	}
 }
 
-func (s *stage) purge(ctx context.Context, purge *v1.CacheInvalidation) func(Gomega) *v1.CacheInvalidation {
+func (s *stage) invalidation(ctx context.Context, invalidation *v1.CacheInvalidation) func(Gomega) *v1.CacheInvalidation {
 	return func(g Gomega) *v1.CacheInvalidation {
 		fresh := &v1.CacheInvalidation{}
-		g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(purge), fresh)).To(Succeed())
+		g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(invalidation), fresh)).To(Succeed())
 		return fresh
 	}
 }
@@ -140,8 +140,8 @@ func beIn(state v1.InvalidationState) OmegaMatcher {
 	return HaveField("Status.State", state)
 }
 
-// told returns the reasons of the events about an object.
-func (s *stage) told(ctx context.Context, name string) func(Gomega) []string {
+// eventsOf returns the reasons of the events about an object.
+func (s *stage) eventsOf(ctx context.Context, name string) func(Gomega) []string {
 	return func(g Gomega) []string {
 		list := &eventsv1.EventList{}
 		g.Expect(k8s.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
@@ -182,17 +182,17 @@ var _ = Describe("The operator", func() {
 		Expect(filled.TTL).To(Equal(time.Minute))
 
 		By("purging one user and nobody else")
-		purge := controllertest.Purge(v1.InvalidationTarget{UserID: "u1"})
-		on.create(ctx, purge)
-		kubectl(ctx, "wait", "--for=condition=Complete", "cinv/"+purge.Name, "-n", on.namespace, "--timeout=60s")
-		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(5))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{UserID: "u1"})
+		on.create(ctx, invalidation)
+		kubectl(ctx, "wait", "--for=condition=Complete", "cinv/"+invalidation.Name, "-n", on.namespace, "--timeout=60s")
+		Expect(*current(ctx, invalidation).Status.KeysInvalidated).To(BeEquivalentTo(5))
 		Expect(on.cached(ctx, "users", "list", "u1", 5)).To(BeZero())
 		Expect(on.cached(ctx, "users", "list", "", 5)).To(Equal(5))
 
 		By("showing figures")
 		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(6)))
-		Eventually(on.told(ctx, "users")).Should(ContainElement("Normal Applied"))
-		Eventually(on.told(ctx, purge.Name)).Should(ConsistOf("Normal Invalidated"))
+		Eventually(on.eventsOf(ctx, "users")).Should(ContainElement("Normal Applied"))
+		Eventually(on.eventsOf(ctx, invalidation.Name)).Should(ConsistOf("Normal Invalidated"))
 
 		By("withdrawing the policy with its resource")
 		Expect(k8s.Delete(ctx, policy)).To(Succeed())
@@ -221,19 +221,19 @@ var _ = Describe("The operator", func() {
 			}
 			return modules, err
 		}).Should(ConsistOf("users"), "not written again")
-		purge := controllertest.Purge(v1.InvalidationTarget{UserID: "u1"})
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{UserID: "u1"})
+		on.create(ctx, invalidation)
 
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 		Expect(on.cached(ctx, "retained", "list", "u1", 5)).To(BeZero())
 	})
 
 	It("tells of policies that are not ready, and of purges that are pending, while they are", func(ctx SpecContext) {
 		operator := on.operate(adminConfig, on.quick(nil))
 		on.create(ctx, controllertest.UsersPolicyIn("main"))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+		on.create(ctx, invalidation)
 		names := []string{"cachewright_policies_not_ready", "cachewright_pending_invalidations", "cachewright_oldest_pending_invalidation_seconds"}
 		for _, name := range names {
 			Eventually(operator.series).WithArguments(name, "").ShouldNot(BeEmpty(), name)
@@ -261,35 +261,35 @@ var _ = Describe("The operator", func() {
 		operator := on.operate(adminConfig, on.quick(on.cache))
 		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-		told := func() string {
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
+		shown := func() string {
 			families, err := operator.registry.Gather()
 			Expect(err).NotTo(HaveOccurred())
 			return fmt.Sprint(families)
 		}
-		Eventually(told).Should(ContainSubstring("cachewright_invalidations_total"))
+		Eventually(shown).Should(ContainSubstring("cachewright_invalidations_total"))
 
 		By("deleting what was there")
-		Expect(k8s.Delete(ctx, purge)).To(Succeed())
-		Consistently(told, 5*on.quick(on.cache).StatsInterval).Should(ContainSubstring("cachewright_invalidations_total"))
+		Expect(k8s.Delete(ctx, invalidation)).To(Succeed())
+		Consistently(shown, 5*on.quick(on.cache).StatsInterval).Should(ContainSubstring("cachewright_invalidations_total"))
 		Expect(k8s.Delete(ctx, on.policy(ctx, "users")(Default))).To(Succeed())
 
-		Eventually(told).ShouldNot(ContainSubstring(on.namespace))
+		Eventually(shown).ShouldNot(ContainSubstring(on.namespace))
 	})
 
 	It("obeys the TTL of a purge from when no GitOps tool manages it", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.TTLSecondsAfterFinished = new(int32(0))
-		purge.Labels = map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.TTLSecondsAfterFinished = new(int32(0))
+		invalidation.Labels = map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 
-		on.patch(ctx, purge, `{"metadata":{"labels":null}}`)
+		on.patch(ctx, invalidation, `{"metadata":{"labels":null}}`)
 
-		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(purge), &v1.CacheInvalidation{}) }).Should(beGone())
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(invalidation), &v1.CacheInvalidation{}) }).Should(beGone())
 	})
 
 	It("makes the samples ready and complete", func(ctx SpecContext) {
@@ -311,15 +311,15 @@ var _ = Describe("The operator", func() {
 		on.server.Kill()
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnreachable"))
 		Expect(status.Ready(on.policy(ctx, "users")(Default).Status.Conditions).Message).To(ContainSubstring(on.server.Addr()))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(And(beIn(v1.StatePending), beReady("False StoreUnreachable")))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(And(beIn(v1.StatePending), beReady("False StoreUnreachable")))
 
 		on.server.Restart()
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 		on.fill(ctx, "users", "list", "", 1)
-		Eventually(on.told(ctx, "users")).Should(ContainElements("Warning StoreUnreachable", "Warning Restored"))
+		Eventually(on.eventsOf(ctx, "users")).Should(ContainElements("Warning StoreUnreachable", "Warning Restored"))
 	})
 
 	It("repairs Redis after FLUSHALL, and a list of modules that was evicted", func(ctx SpecContext) {
@@ -361,9 +361,9 @@ var _ = Describe("The operator", func() {
 		Eventually(on.policy(ctx, "users")).Should(beReady("False StoreUnauthorized"))
 		policy := on.policy(ctx, "users")(Default)
 		Expect(status.Ready(policy.Status.Conditions).Message).To(And(ContainSubstring("REDIS_PASSWORD"), ContainSubstring(on.server.Addr())))
-		Eventually(on.told(ctx, "users")).Should(ConsistOf("Warning StoreUnauthorized"))
+		Eventually(on.eventsOf(ctx, "users")).Should(ConsistOf("Warning StoreUnauthorized"))
 
-		By("mending it at the server")
+		By("correcting the ACL at the server")
 		admin := redis.NewClient(&redis.Options{Addr: on.server.Addr(), Password: right})
 		DeferCleanup(admin.Close)
 		Expect(admin.ConfigSet(ctx, "requirepass", wrong).Err()).To(Succeed())
@@ -389,21 +389,21 @@ var _ = Describe("The operator", func() {
 		store := controllertest.NewBrittleStore(on.cache)
 		on.operate(adminConfig, on.quick(store))
 		on.create(ctx, controllertest.UsersPolicy())
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		on.create(ctx, purge)
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, invalidation)
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		// Entries, and one look at them.
+		// Entries, and one read of their statistics.
 		on.fill(ctx, "users", "list", "", 20)
 		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(20)))
-		policyBefore, purgeBefore := on.policy(ctx, "users")(Default), current(ctx, purge)
+		policyBefore, purgeBefore := on.policy(ctx, "users")(Default), current(ctx, invalidation)
 
-		looks, checks := store.Count("StatsOf"), store.Count("Check")
-		Eventually(func() int { return store.Count("StatsOf") - looks }).Should(BeNumerically(">=", 5))
+		reads, checks := store.Count("StatsOf"), store.Count("Check")
+		Eventually(func() int { return store.Count("StatsOf") - reads }).Should(BeNumerically(">=", 5))
 		Eventually(func() int { return store.Count("Check") - checks }).Should(BeNumerically(">=", 20))
 
 		Expect(on.policy(ctx, "users")(Default).ResourceVersion).To(Equal(policyBefore.ResourceVersion))
-		Expect(current(ctx, purge).ResourceVersion).To(Equal(purgeBefore.ResourceVersion))
+		Expect(current(ctx, invalidation).ResourceVersion).To(Equal(purgeBefore.ResourceVersion))
 	})
 
 	It("purges a user with 5,000 entries and leaves the others", func(ctx SpecContext) {
@@ -414,18 +414,18 @@ var _ = Describe("The operator", func() {
 		on.fill(ctx, "users", "getById", "light", 50)
 		on.fill(ctx, "users", "getById", "", 50)
 
-		purge := controllertest.Purge(v1.InvalidationTarget{UserID: "heavy"})
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{UserID: "heavy"})
+		on.create(ctx, invalidation)
 
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-		Expect(*current(ctx, purge).Status.KeysInvalidated).To(BeEquivalentTo(5000))
-		Expect(*current(ctx, purge).Status.KeysReclaimed).To(BeEquivalentTo(5000))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, invalidation).Status.KeysInvalidated).To(BeEquivalentTo(5000))
+		Expect(*current(ctx, invalidation).Status.KeysReclaimed).To(BeEquivalentTo(5000))
 		Expect(on.cached(ctx, "users", "getById", "heavy", 5000)).To(BeZero())
 		Expect(on.cached(ctx, "users", "getById", "light", 50)).To(Equal(50))
 		Expect(on.cached(ctx, "users", "getById", "", 50)).To(Equal(50))
 	})
 
-	It("purges a module of 20,000 keys at once, and shows how it gives the memory back", func(ctx SpecContext) {
+	It("purges a module of 20,000 keys at once, and shows how it frees the memory", func(ctx SpecContext) {
 		options := on.quick(on.cache)
 		options.StatsInterval = time.Hour // the purge alone must reclaim
 		o := on.operate(adminConfig, options)
@@ -433,24 +433,24 @@ var _ = Describe("The operator", func() {
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		on.fill(ctx, "users", "list", "", 20000)
 
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, invalidation)
 
-		Eventually(on.purge(ctx, purge)).Should(HaveField("Status.EffectiveTime", Not(BeNil())))
+		Eventually(on.invalidation(ctx, invalidation)).Should(HaveField("Status.EffectiveTime", Not(BeNil())))
 		Expect(on.cached(ctx, "users", "list", "", 100)).To(BeZero())
-		Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
-		Expect(*current(ctx, purge).Status.KeysReclaimed).To(BeEquivalentTo(20000))
-		Eventually(func() int { return on.seen.versionsOf(purge.Name) }).Should(BeNumerically(">=", 4), "no progress was seen")
+		Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
+		Expect(*current(ctx, invalidation).Status.KeysReclaimed).To(BeEquivalentTo(20000))
+		Eventually(func() int { return on.seen.versionsOf(invalidation.Name) }).Should(BeNumerically(">=", 4), "no progress was seen")
 		Eventually(o.series).WithArguments("cachewright_invalidated_keys_total", "").Should(Equal("20000"))
 	})
 
 	It("deletes a purge that asks for it", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.TTLSecondsAfterFinished = new(int32(0))
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.TTLSecondsAfterFinished = new(int32(0))
+		on.create(ctx, invalidation)
 
-		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(purge), purge) }).
+		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(invalidation), invalidation) }).
 			Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
 	})
 
@@ -472,16 +472,16 @@ var _ = Describe("The operator", func() {
 		first := on.operate(adminConfig, on.quick(on.cache))
 		on.create(ctx, controllertest.UsersPolicy())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
-		done := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+		done := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, done)
-		Eventually(on.purge(ctx, done)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, done)).Should(beIn(v1.StateComplete))
 		doneBefore := current(ctx, done)
 		first.stop()
 
 		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
-		missed := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+		missed := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, missed)
-		late := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+		late := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 		late.Spec.ActiveDeadlineSeconds = new(int64(1))
 		on.create(ctx, late)
 		Eventually(time.Now).Should(BeTemporally(">", late.CreationTimestamp.Add(time.Second)))
@@ -489,8 +489,8 @@ var _ = Describe("The operator", func() {
 		store := controllertest.NewBrittleStore(on.cache)
 		on.operate(adminConfig, on.quick(store))
 
-		Eventually(on.purge(ctx, missed)).Should(beIn(v1.StateComplete))
-		Eventually(on.purge(ctx, late)).Should(beIn(v1.StateFailed))
+		Eventually(on.invalidation(ctx, missed)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, late)).Should(beIn(v1.StateFailed))
 		Eventually(func() ([]string, error) { return on.cache.PolicyHashes(ctx, []registry.Slot{on.slot("users")}) }).
 			Should(HaveEach(Not(BeEmpty())))
 		Expect(store.Count("Invalidate")).To(Equal(1))

@@ -52,7 +52,7 @@ var _ = Describe("A Redis that two clusters share", func() {
 		Expect(err).NotTo(HaveOccurred())
 		fresh := current(ctx, policy)
 		if controllertest.Ready(fresh.Status.Conditions) == "False Contended" {
-			Expect(result.RequeueAfter).To(BeNumerically(">", 0), "it does not look again")
+			Expect(result.RequeueAfter).To(BeNumerically(">", 0), "it does not retry")
 		}
 		return fresh
 	}

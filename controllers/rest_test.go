@@ -61,46 +61,46 @@ var _ = Describe("Rest", func() {
 		before := versions(ctx)
 		began := map[*redistest.Server]load{small: loadOf(ctx, small), large: loadOf(ctx, large)}
 
-		perLook := func(server *redistest.Server) float64 {
+		perProbe := func(server *redistest.Server) float64 {
 			now := loadOf(ctx, server)
-			return (now.reads - began[server].reads) / (now.looks - began[server].looks)
+			return (now.reads - began[server].reads) / (now.probes - began[server].probes)
 		}
-		lookedAt := func(times float64) {
+		waitForProbes := func(times float64) {
 			GinkgoHelper()
 			for server := range began {
-				looks, was := func() float64 { return loadOf(ctx, server).looks }, loadOf(ctx, server).looks
-				Eventually(looks).WithPolling(200 * time.Millisecond).Should(BeNumerically(">", was+times))
+				probes, was := func() float64 { return loadOf(ctx, server).probes }, loadOf(ctx, server).probes
+				Eventually(probes).WithPolling(200 * time.Millisecond).Should(BeNumerically(">", was+times))
 			}
 		}
-		lookedAt(30)
-		Expect(perLook(large)).To(BeNumerically("<", 5*perLook(small)), "with %d times as many policies", many/few)
+		waitForProbes(30)
+		Expect(perProbe(large)).To(BeNumerically("<", 5*perProbe(small)), "with %d times as many policies", many/few)
 		Expect(versions(ctx)).To(Equal(before))
 
 		By("writing nothing either when it starts and all is in place")
 		first.stop()
 		on.operate(adminConfig, on.quick(nil))
-		lookedAt(10)
+		waitForProbes(10)
 		Expect(versions(ctx)).To(Equal(before))
 	})
 })
 
 // load is what a server was asked so far.
 type load struct {
-	// looks of a monitor, which writes the modules of a namespace once in each.
-	looks float64
+	// probes of a monitor, which writes the modules of a namespace once in each.
+	probes float64
 	// reads from connections: one for each pipeline of some kilobytes.
 	reads float64
 }
 
 func loadOf(ctx context.Context, server *redistest.Server) load {
 	GinkgoHelper()
-	probe := server.Client()
-	defer func() { _ = probe.Close() }()
-	info := probe.InfoMap(ctx, "stats", "commandstats")
+	connection := server.Client()
+	defer func() { _ = connection.Close() }()
+	info := connection.InfoMap(ctx, "stats", "commandstats")
 	Expect(info.Err()).NotTo(HaveOccurred())
 	calls, _, _ := strings.Cut(strings.TrimPrefix(info.Item("Commandstats", "cmdstat_sadd"), "calls="), ",")
-	looks, errLooks := strconv.ParseFloat(calls, 64)
+	probes, errProbes := strconv.ParseFloat(calls, 64)
 	reads, errReads := strconv.ParseFloat(info.Item("Stats", "total_reads_processed"), 64)
-	Expect(errors.Join(errLooks, errReads)).To(Succeed())
-	return load{looks: looks, reads: reads}
+	Expect(errors.Join(errProbes, errReads)).To(Succeed())
+	return load{probes: probes, reads: reads}
 }

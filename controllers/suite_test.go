@@ -63,7 +63,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	adminConfig.QPS = -1
 	k8s, err = client.NewWithWatch(adminConfig, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	listen(context.WithoutCancel(ctx), k8s)
+	collect(context.WithoutCancel(ctx), k8s)
 })
 
 // stage is what a spec uses: a namespace of its own, and a Redis of its own. Every change in the
@@ -89,7 +89,7 @@ func newStage(ctx context.Context, redisConfig ...string) *stage {
 	return s
 }
 
-// clear removes what a spec left, as operators of other specs may look after all namespaces.
+// clear removes what a spec left, as operators of other specs may serve all namespaces.
 func (s *stage) clear(ctx SpecContext) {
 	inNamespace := client.InNamespace(s.namespace)
 	release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))

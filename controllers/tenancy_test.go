@@ -127,30 +127,30 @@ var _ = Describe("A namespace", func() {
 		on.operate(adminConfig, on.quick(registry.New(watched)), ofStages(on, neighbour))
 		Eventually(neighbour.store(ctx, "theirs")).Should(beReady("True Connected"))
 
-		var purges, astray []*v1.CacheInvalidation
+		var invalidations, astray []*v1.CacheInvalidation
 		policies := 0
 		rapid.Check(GinkgoTB(), func(t *rapid.T) {
-			purge, policy := controllertest.Purge(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
-			policy.Namespace, purge.Namespace = on.namespace, on.namespace
-			policy.Spec.StoreRef, purge.Spec.StoreRef = arbitraryStoreRef(t, other), arbitraryStoreRef(t, other)
+			invalidation, policy := controllertest.Invalidation(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
+			policy.Namespace, invalidation.Namespace = on.namespace, on.namespace
+			policy.Spec.StoreRef, invalidation.Spec.StoreRef = arbitraryStoreRef(t, other), arbitraryStoreRef(t, other)
 			if k8s.Create(ctx, policy) == nil {
 				policies++
 			}
-			if k8s.Create(ctx, purge) != nil {
+			if k8s.Create(ctx, invalidation) != nil {
 				return
 			}
-			if purge.Spec.StoreRef == nil {
-				purges = append(purges, purge)
+			if invalidation.Spec.StoreRef == nil {
+				invalidations = append(invalidations, invalidation)
 			} else {
-				astray = append(astray, purge)
+				astray = append(astray, invalidation)
 			}
 		})
-		Expect([]int{policies, len(purges), len(astray)}).To(HaveEach(BeNumerically(">", 3)), "the API server refused nearly all: this tries nothing")
-		for _, purge := range purges {
-			Eventually(on.purge(ctx, purge)).Should(beIn(v1.StateComplete))
+		Expect([]int{policies, len(invalidations), len(astray)}).To(HaveEach(BeNumerically(">", 3)), "the API server refused nearly all: this tries nothing")
+		for _, invalidation := range invalidations {
+			Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 		}
-		for _, purge := range astray {
-			Eventually(on.purge(ctx, purge)).Should(beReady("False StoreNotFound"))
+		for _, invalidation := range astray {
+			Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False StoreNotFound"))
 		}
 		Eventually(func() ([]string, error) { return on.cache.Modules(ctx, on.namespace) }).ShouldNot(BeEmpty())
 
@@ -184,16 +184,16 @@ var _ = Describe("A namespace", func() {
 		Expect(accepted).To(BeNumerically(">", 0), "the API server refused all: this tries nothing")
 
 		rapid.Check(GinkgoTB(), func(t *rapid.T) {
-			purge, policy := controllertest.Purge(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
-			policy.Namespace, purge.Namespace = on.namespace, on.namespace
-			policy.Spec.StoreRef, purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}, &v1.StoreReference{Name: "main"}
-			_, _ = k8s.Create(ctx, policy), k8s.Create(ctx, purge)
+			invalidation, policy := controllertest.Invalidation(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
+			policy.Namespace, invalidation.Namespace = on.namespace, on.namespace
+			policy.Spec.StoreRef, invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}, &v1.StoreReference{Name: "main"}
+			_, _ = k8s.Create(ctx, policy), k8s.Create(ctx, invalidation)
 		})
-		var purges v1.CacheInvalidationList
-		Expect(k8s.List(ctx, &purges, client.InNamespace(on.namespace))).To(Succeed())
-		Expect(purges.Items).NotTo(BeEmpty())
-		for i := range purges.Items {
-			Eventually(on.purge(ctx, &purges.Items[i])).Should(beIn(v1.StateComplete))
+		var invalidations v1.CacheInvalidationList
+		Expect(k8s.List(ctx, &invalidations, client.InNamespace(on.namespace))).To(Succeed())
+		Expect(invalidations.Items).NotTo(BeEmpty())
+		for i := range invalidations.Items {
+			Eventually(on.invalidation(ctx, &invalidations.Items[i])).Should(beIn(v1.StateComplete))
 		}
 		Eventually(func() []string { return on.redis.Keys(ctx, "*").Val() }).Should(HaveEach(Or(
 			HavePrefix("cw:{"+on.namespace+"/"), HavePrefix("cw:{"+on.namespace+"}"),

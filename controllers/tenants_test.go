@@ -98,7 +98,7 @@ func newShared(t *testing.T) *shared {
 		for {
 			select {
 			case e := <-s.queues.Policies:
-				if e.Object.Within == 0 && e.Object.Name.Name != "" { // others are to show figures
+				if e.Object.Within == 0 && e.Object.Name.Name != "" { // others are to show statistics
 					s.mu.Lock()
 					s.woken = append(s.woken, e.Object.Name.Namespace)
 					s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *shared) slot(namespace string) registry.Slot {
 
 func (s *shared) wanted() registry.Policy { return convert.Policy(&controllertest.UsersPolicy().Spec) }
 
-// wakes returns the namespaces of those that a look wakes, in a row.
+// wakes returns the namespaces of those that a probe wakes, in a row.
 func (s *shared) wakes(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	s.mu.Lock()
@@ -182,11 +182,11 @@ func TestOneTenantsKeysHoldUpNoOther(t *testing.T) {
 		t.Errorf("bank: %s: %s", controllertest.Ready(bank.Status.Conditions), message)
 	}
 	if woken := s.wakes(ctx, t); woken != "" {
-		t.Errorf("woke %q, want none: bank looks by itself", woken)
+		t.Errorf("woke %q, want none: bank retries itself", woken)
 	}
 }
 
-func TestFiguresOfOneTenantHoldUpNoOther(t *testing.T) {
+func TestStatisticsOfOneTenantHoldUpNoOther(t *testing.T) {
 	s := newShared(t)
 	ctx := t.Context()
 	if err := s.monitor.Probe(ctx); err != nil {

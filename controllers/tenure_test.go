@@ -51,31 +51,31 @@ var _ = Describe("A tenure", func() {
 	})
 
 	// complete purges once more and returns what became of it.
-	complete := func(ctx context.Context, purge *v1.CacheInvalidation) *v1.CacheInvalidation {
+	complete := func(ctx context.Context, invalidation *v1.CacheInvalidation) *v1.CacheInvalidation {
 		GinkgoHelper()
-		if purge.UID == "" {
-			on.create(ctx, purge)
+		if invalidation.UID == "" {
+			on.create(ctx, invalidation)
 		}
-		_, err := reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+		_, err := reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(invalidation)})
 		Expect(err).NotTo(HaveOccurred())
-		return current(ctx, purge)
+		return current(ctx, invalidation)
 	}
 
 	It("reads live what was there before, and from the cache what came later", func(ctx SpecContext) {
-		Expect(complete(ctx, controllertest.Purge(users)).Status.State).To(Equal(v1.StateComplete))
+		Expect(complete(ctx, controllertest.Invalidation(users)).Status.State).To(Equal(v1.StateComplete))
 		Expect(liveReads).To(Equal(1))
 
-		Expect(complete(ctx, controllertest.Purge(users)).Status.State).To(Equal(v1.StateComplete))
+		Expect(complete(ctx, controllertest.Invalidation(users)).Status.State).To(Equal(v1.StateComplete))
 		Expect(liveReads).To(Equal(1))
 	})
 
 	It("does not repeat what a predecessor did and the cache does not show, even if Redis forgot it", func(ctx SpecContext) {
-		purge := controllertest.Purge(users)
-		on.create(ctx, purge)
-		stale := current(ctx, purge)
+		invalidation := controllertest.Invalidation(users)
+		on.create(ctx, invalidation)
+		stale := current(ctx, invalidation)
 		predecessor := *reconciler
 		predecessor.Epoch = nil
-		_, err := predecessor.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+		_, err := predecessor.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(invalidation)})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
 		_, err = on.cache.ApplyPolicy(ctx, on.slot("users"), convert.Policy(&controllertest.UsersPolicy().Spec))
@@ -88,7 +88,7 @@ var _ = Describe("A tenure", func() {
 			},
 		})
 
-		Expect(complete(ctx, purge).Status.State).To(Equal(v1.StateComplete))
+		Expect(complete(ctx, invalidation).Status.State).To(Equal(v1.StateComplete))
 
 		Expect(on.cached(ctx, "users", "list", "", 3)).To(Equal(3))
 	})

@@ -60,7 +60,7 @@ func newHold() *hold {
 	return h
 }
 
-func (h *hold) onPurges(options *manager.Options) {
+func (h *hold) onInvalidations(options *manager.Options) {
 	options.NewClient = func(config *rest.Config, options client.Options) (client.Client, error) {
 		c, err := client.NewWithWatch(config, options)
 		if err != nil {
@@ -68,7 +68,7 @@ func (h *hold) onPurges(options *manager.Options) {
 		}
 		return interceptor.NewClient(c, interceptor.Funcs{
 			SubResourceUpdate: func(ctx context.Context, c client.Client, resource string, obj client.Object, options ...client.SubResourceUpdateOption) error {
-				if _, purge := obj.(*v1.CacheInvalidation); purge {
+				if _, invalidation := obj.(*v1.CacheInvalidation); invalidation {
 					h.reach()
 					<-h.ended
 				}
@@ -94,11 +94,11 @@ var _ = Describe("A store that goes back in time", func() {
 		on.fill(ctx, "users", "getById", "", 5)
 		return o
 	}
-	purge := func(ctx context.Context, target v1.InvalidationTarget) *v1.CacheInvalidation {
+	invalidation := func(ctx context.Context, target v1.InvalidationTarget) *v1.CacheInvalidation {
 		GinkgoHelper()
-		made := controllertest.Purge(target)
+		made := controllertest.Invalidation(target)
 		on.create(ctx, made)
-		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, made)).Should(beIn(v1.StateComplete))
 		return current(ctx, made)
 	}
 	count := func(ctx context.Context, operation string) func() int {
@@ -124,7 +124,7 @@ var _ = Describe("A store that goes back in time", func() {
 
 		Eventually(count(ctx, "list")).Should(BeZero())
 		Eventually(count(ctx, "getById")).Should(BeZero())
-		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning DataLoss"))
+		Eventually(on.eventsOf(ctx, "users")).Should(ContainElement("Warning DataLoss"))
 
 		By("caching again, and invalidating no more")
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
@@ -185,7 +185,7 @@ var _ = Describe("A store that goes back in time", func() {
 		Eventually(count(ctx, "list")).Should(BeZero())
 	})
 
-	It("is told from one that came back empty, and from an operator that was restarted", func(ctx SpecContext) {
+	It("is distinguished from one that came back empty, and from an operator that was restarted", func(ctx SpecContext) {
 		inUse(ctx, on.quick(on.cache)).stop()
 		on.operate(adminConfig, on.quick(on.cache))
 		Consistently(count(ctx, "list"), 10*on.quick(on.cache).StoreCheckInterval).Should(Equal(5))
@@ -193,14 +193,14 @@ var _ = Describe("A store that goes back in time", func() {
 		on.server.Restart()
 		on.reconnect(ctx)
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
-		Expect(on.told(ctx, "users")(Default)).NotTo(ContainElement("Warning DataLoss"))
+		Expect(on.eventsOf(ctx, "users")(Default)).NotTo(ContainElement("Warning DataLoss"))
 	})
 
 	It("has the purges since issued again, and no others, with onDataLoss Replay", func(ctx SpecContext) {
 		inUse(ctx, replaying())
 		signed(ctx)
 		on.server.Save()
-		kept := purge(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
+		kept := invalidation(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
 		Expect(*kept.Status.KeysInvalidated).To(BeEquivalentTo(5))
 
 		on.restored(ctx)
@@ -215,8 +215,8 @@ var _ = Describe("A store that goes back in time", func() {
 		inUse(ctx, replaying())
 		signed(ctx)
 		on.server.Save()
-		Expect(k8s.Delete(ctx, purge(ctx, v1.InvalidationTarget{UserID: "nobody"}))).To(Succeed())
-		gone := purge(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
+		Expect(k8s.Delete(ctx, invalidation(ctx, v1.InvalidationTarget{UserID: "nobody"}))).To(Succeed())
+		gone := invalidation(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
 		Expect(k8s.Delete(ctx, gone)).To(Succeed())
 		Eventually(func() error { return k8s.Get(ctx, client.ObjectKeyFromObject(gone), gone) }).Should(beGone())
 
@@ -229,10 +229,10 @@ var _ = Describe("A store that goes back in time", func() {
 
 	It("has purges issued again that are not recorded yet, with onDataLoss Replay", func(ctx SpecContext) {
 		record := newHold()
-		inUse(ctx, replaying(), record.onPurges)
+		inUse(ctx, replaying(), record.onInvalidations)
 		signed(ctx)
 		on.server.Save()
-		made := controllertest.Purge(v1.InvalidationTarget{Module: "users", Operation: "list"})
+		made := controllertest.Invalidation(v1.InvalidationTarget{Module: "users", Operation: "list"})
 		on.create(ctx, made)
 		Eventually(record.reached).Should(BeClosed())
 		Expect(count(ctx, "list")()).To(BeZero())
@@ -241,7 +241,7 @@ var _ = Describe("A store that goes back in time", func() {
 
 		Eventually(on.fenced(ctx, "users")).Should(BeTrue())
 		record.end()
-		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, made)).Should(beIn(v1.StateComplete))
 		Expect(*current(ctx, made).Status.KeysInvalidated).To(BeEquivalentTo(5))
 		Expect(count(ctx, "list")()).To(BeZero(), "a purge that is complete is lost")
 		Expect(count(ctx, "getById")()).To(Equal(5))
@@ -268,7 +268,7 @@ var _ = Describe("A store that goes back in time", func() {
 		operator := inUse(ctx, replaying())
 		signed(ctx)
 		on.server.Save()
-		gone := purge(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
+		gone := invalidation(ctx, v1.InvalidationTarget{Module: "users", Operation: "list"})
 		operator.stop()
 		Expect(k8s.Delete(ctx, gone)).To(Succeed())
 		on.restored(ctx)
@@ -277,7 +277,7 @@ var _ = Describe("A store that goes back in time", func() {
 
 		Eventually(count(ctx, "list")).Should(BeZero())
 		Eventually(count(ctx, "getById")).Should(BeZero())
-		Eventually(on.told(ctx, "users")).Should(ContainElement("Warning DataLoss"))
+		Eventually(on.eventsOf(ctx, "users")).Should(ContainElement("Warning DataLoss"))
 	})
 
 	// sentinels has an operator, and a policy in a CacheStore with Sentinels.
@@ -309,10 +309,10 @@ var _ = Describe("A store that goes back in time", func() {
 	}
 	purgeInMain := func(ctx context.Context) {
 		GinkgoHelper()
-		made := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
+		made := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 		made.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		on.create(ctx, made)
-		Eventually(on.purge(ctx, made)).Should(beIn(v1.StateComplete))
+		Eventually(on.invalidation(ctx, made)).Should(beIn(v1.StateComplete))
 	}
 	// use lets the stage's own client be one of this server alone.
 	use := func(server *redistest.Server) {
@@ -328,7 +328,7 @@ var _ = Describe("A store that goes back in time", func() {
 		use(group.Failover())
 
 		Eventually(count(ctx, "list")).Should(BeZero())
-		Eventually(on.told(ctx, "main")).Should(ContainElement("Warning DataLoss"))
+		Eventually(on.eventsOf(ctx, "main")).Should(ContainElement("Warning DataLoss"))
 	})
 
 	It("is the primary that Sentinels name, though the former one serves others still", func(ctx SpecContext) {

@@ -32,13 +32,13 @@ var _ = DescribeTable("Trouble with a CacheStore",
 		store := declare(ctx, on)
 		on.create(ctx, store)
 		on.create(ctx, controllertest.UsersPolicyIn(store.Name))
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Spec.StoreRef = &v1.StoreReference{Name: store.Name}
-		on.create(ctx, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: store.Name}
+		on.create(ctx, invalidation)
 
 		Eventually(on.store(ctx, store.Name)).Should(beReady("False " + reason))
 		Eventually(on.policy(ctx, "users")).Should(beReady("False " + reason))
-		Eventually(on.purge(ctx, purge)).Should(beReady("False " + reason))
+		Eventually(on.invalidation(ctx, invalidation)).Should(beReady("False " + reason))
 	},
 	Entry("its Secret is missing", v1.ReasonStoreSecretInvalid, func(_ context.Context, on *stage) *v1.CacheStore {
 		store := controllertest.StoreTo("main", on.server.Addr())
@@ -58,7 +58,7 @@ var _ = DescribeTable("Trouble with a CacheStore",
 	}),
 )
 
-// A server that does not say which state of its data it holds is used, and its users are told what
+// A server that does not say which state of its data it holds is used, and its users can read what
 // that means.
 var _ = It("A CacheStore whose server does not know INFO is Ready, and AtRisk", func(ctx SpecContext) {
 	on := newStage(ctx)

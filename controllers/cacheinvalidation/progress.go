@@ -25,7 +25,7 @@ const (
 	// turnTime is how long an invalidation works before others have their turn. It makes at least one
 	// call.
 	turnTime = 250 * time.Millisecond
-	// callBatch is the number of calls between two looks at the clock. They take at most two round
+	// callBatch is the number of calls between two reads of the clock. They take at most two round
 	// trips.
 	callBatch = 100
 	// maxUnderWay bounds the invalidations whose progress is remembered. One that is forgotten begins

@@ -59,29 +59,29 @@ func newToil(t *testing.T) (*Reconciler, *toilsomeStore, *v1.CacheInvalidation) 
 	for i := range 30 {
 		targets = append(targets, v1.InvalidationTarget{UserID: fmt.Sprint("user-", i)})
 	}
-	purge := controllertest.Purge(targets...)
-	purge.Namespace, purge.Name, purge.UID, purge.CreationTimestamp = "shop", "purge", "u", metav1.Now()
-	cluster := controllertest.FakeCluster(t, purge)
+	invalidation := controllertest.Invalidation(targets...)
+	invalidation.Namespace, invalidation.Name, invalidation.UID, invalidation.CreationTimestamp = "shop", "purge", "u", metav1.Now()
+	cluster := controllertest.FakeCluster(t, invalidation)
 	store := &toilsomeStore{made: map[string]int{}}
 	store.clock = clocktesting.NewFakePassiveClock(time.Now())
-	purges := &Reconciler{
+	invalidations := &Reconciler{
 		Client: cluster, Reader: cluster, Stores: &storetest.Provider{Store: store}, Events: &events.FakeRecorder{}, Metrics: metrics.New(stats.NewSnapshot()),
 		Clock: store.clock, Journal: recovery.NewJournal(), ReclaimSlice: time.Second, underWay: newUnderWay(),
 	}
 	for i := range 20 {
 		store.modules = append(store.modules, fmt.Sprint("m", i))
 	}
-	return purges, store, purge
+	return invalidations, store, invalidation
 }
 
 // turn lets a purge have a turn.
-func turn(t *testing.T, r *Reconciler, purge *v1.CacheInvalidation) reconcile.Result {
+func turn(t *testing.T, r *Reconciler, invalidation *v1.CacheInvalidation) reconcile.Result {
 	t.Helper()
-	result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)})
+	result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(invalidation)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(purge), purge); err != nil {
+	if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(invalidation), invalidation); err != nil {
 		t.Fatal(err)
 	}
 	return result
@@ -90,53 +90,53 @@ func turn(t *testing.T, r *Reconciler, purge *v1.CacheInvalidation) reconcile.Re
 // A large purge lets others have their turn, goes on before others of its namespace begin, and
 // makes no call twice.
 func TestALargePurgeGoesOnWhereItStood(t *testing.T) {
-	r, store, purge := newToil(t)
+	r, store, invalidation := newToil(t)
 	const made, turns = 30*20 + 1, 7
 	for i := range turns - 1 {
-		if result := turn(t, r, purge); result.Priority == nil || *result.Priority != queue.ResumePriority || result.RequeueAfter != status.Immediately {
+		if result := turn(t, r, invalidation); result.Priority == nil || *result.Priority != queue.ResumePriority || result.RequeueAfter != status.Immediately {
 			t.Fatalf("turn %d: it comes again as %+v", i, result)
 		}
-		if purge.Status.State != "" || store.trips != i+1 {
-			t.Fatalf("turn %d: %s after %d round trips", i, purge.Status.State, store.trips)
+		if invalidation.Status.State != "" || store.trips != i+1 {
+			t.Fatalf("turn %d: %s after %d round trips", i, invalidation.Status.State, store.trips)
 		}
 	}
-	turn(t, r, purge)
-	if purge.Status.State != v1.StateComplete || *purge.Status.KeysInvalidated != made || purge.Status.Targets[1].Modules != 20 {
-		t.Errorf("in the end it says %+v", purge.Status)
+	turn(t, r, invalidation)
+	if invalidation.Status.State != v1.StateComplete || *invalidation.Status.KeysInvalidated != made || invalidation.Status.Targets[1].Modules != 20 {
+		t.Errorf("in the end it says %+v", invalidation.Status)
 	}
 	if most := slices.Max(slices.Collect(maps.Values(store.made))); len(store.made) != made || most != 1 {
 		t.Errorf("%d calls were made, one %d times", len(store.made), most)
 	}
 	if len(r.underWay.progress) != 0 {
-		t.Error("its progress is remembered for ever")
+		t.Error("its progress is never forgotten")
 	}
 }
 
 // What a module held that came in between is not certain to have been reached.
 func TestALargePurgeBeginsAgainWhenThereAreOtherModules(t *testing.T) {
-	r, store, purge := newToil(t)
-	turn(t, r, purge)
+	r, store, invalidation := newToil(t)
+	turn(t, r, invalidation)
 	store.modules = append([]string{"a"}, store.modules...)
 	for range 7 {
-		turn(t, r, purge)
+		turn(t, r, invalidation)
 	}
-	if purge.Status.State != v1.StateComplete || purge.Status.Targets[1].Modules != 21 {
-		t.Errorf("in the end it says %+v", purge.Status)
+	if invalidation.Status.State != v1.StateComplete || invalidation.Status.Targets[1].Modules != 21 {
+		t.Errorf("in the end it says %+v", invalidation.Status)
 	}
 }
 
-// What took effect in earlier turns is told, though the deadline passes before the last one.
-func TestWhatTookEffectBeforeTheDeadlineIsTold(t *testing.T) {
-	r, store, purge := newToil(t)
-	purge.Spec.ActiveDeadlineSeconds = new(int64(60))
-	if err := r.Client.Update(t.Context(), purge); err != nil {
+// What took effect in earlier turns is reported, though the deadline passes before the last one.
+func TestWhatTookEffectBeforeTheDeadlineIsReported(t *testing.T) {
+	r, store, invalidation := newToil(t)
+	invalidation.Spec.ActiveDeadlineSeconds = new(int64(60))
+	if err := r.Client.Update(t.Context(), invalidation); err != nil {
 		t.Fatal(err)
 	}
-	turn(t, r, purge)
+	turn(t, r, invalidation)
 	store.clock.SetTime(store.clock.Now().Add(time.Hour))
-	turn(t, r, purge)
-	if purge.Status.State != v1.StateFailed || purge.Status.KeysInvalidated == nil || *purge.Status.KeysInvalidated != callBatch {
-		t.Errorf("in the end it says %+v", purge.Status)
+	turn(t, r, invalidation)
+	if invalidation.Status.State != v1.StateFailed || invalidation.Status.KeysInvalidated == nil || *invalidation.Status.KeysInvalidated != callBatch {
+		t.Errorf("in the end it says %+v", invalidation.Status)
 	}
 	if store.trips != 1 || len(r.underWay.progress) != 0 {
 		t.Errorf("%d round trips were made, %d purges are remembered", store.trips, len(r.underWay.progress))
@@ -148,15 +148,15 @@ func TestWhatTookEffectBeforeTheDeadlineIsTold(t *testing.T) {
 type tediousStore struct {
 	calls.SessionStore
 
-	clock  *clocktesting.FakePassiveClock
-	slice  time.Duration
-	looked map[registry.Slot]int
+	clock *clocktesting.FakePassiveClock
+	slice time.Duration
+	tried map[registry.Slot]int
 }
 
 func (s *tediousStore) Reclaim(_ context.Context, slot registry.Slot, _ int) (registry.Reclaimed, error) {
 	s.clock.SetTime(s.clock.Now().Add(s.slice))
-	s.looked[slot]++
-	if s.looked[slot] == 1 {
+	s.tried[slot]++
+	if s.tried[slot] == 1 {
 		return registry.Reclaimed{Freed: 1, Pending: 1}, nil
 	}
 	return registry.Reclaimed{Freed: 1}, nil
@@ -166,7 +166,7 @@ func (s *tediousStore) Reclaim(_ context.Context, slot registry.Slot, _ int) (re
 // turn.
 func TestReclaimGoesOnWhereASlowStoreLeftIt(t *testing.T) {
 	clk := clocktesting.NewFakePassiveClock(time.Now())
-	store := &tediousStore{clock: clk, slice: time.Second, looked: map[registry.Slot]int{}}
+	store := &tediousStore{clock: clk, slice: time.Second, tried: map[registry.Slot]int{}}
 	left := []registry.Slot{{Namespace: "shop", Module: "a"}, {Namespace: "shop", Module: "b"}, {Namespace: "shop", Module: "c"}}
 	for turns := range 6 {
 		began := clk.Now()
@@ -182,17 +182,17 @@ func TestReclaimGoesOnWhereASlowStoreLeftIt(t *testing.T) {
 		}
 		left = unfinished
 	}
-	if len(left) > 0 || len(store.looked) != 3 {
-		t.Errorf("%v are left, %v were looked at", left, store.looked)
+	if len(left) > 0 || len(store.tried) != 3 {
+		t.Errorf("%v are left, %v were tried at", left, store.tried)
 	}
 }
 
 func TestProgressOfPurgesIsBounded(t *testing.T) {
 	u := newUnderWay()
 	for i := range 2 * maxUnderWay {
-		purge := controllertest.Purge()
-		purge.Name = fmt.Sprint(i)
-		u.remember(purge, &callProgress{})
+		invalidation := controllertest.Invalidation()
+		invalidation.Name = fmt.Sprint(i)
+		u.remember(invalidation, &callProgress{})
 	}
 	if len(u.progress) > maxUnderWay {
 		t.Errorf("%d are remembered", len(u.progress))

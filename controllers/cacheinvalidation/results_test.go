@@ -12,8 +12,8 @@ import (
 )
 
 func TestALaterAttemptTakesNothingFromWhatIsRecorded(t *testing.T) {
-	purge := controllertest.Purge(make([]v1.InvalidationTarget, 4)...)
-	purge.Status.Targets = []v1.TargetResult{
+	invalidation := controllertest.Invalidation(make([]v1.InvalidationTarget, 4)...)
+	invalidation.Status.Targets = []v1.TargetResult{
 		{Modules: 1, KeysInvalidated: 2},                       // it took effect
 		{Modules: 1, KeysInvalidated: 5, Message: "1 is down"}, // in a part of its modules
 		{Message: "held up"},
@@ -24,7 +24,7 @@ func TestALaterAttemptTakesNothingFromWhatIsRecorded(t *testing.T) {
 	want := []v1.TargetResult{
 		{Modules: 1, KeysInvalidated: 2}, {Modules: 2, KeysInvalidated: 5, Message: "1 is down"}, {Message: "held up"}, {Modules: 1, KeysInvalidated: 3},
 	}
-	if got := attempt.resultsOf(purge); !slices.Equal(got, want) {
+	if got := attempt.resultsOf(invalidation); !slices.Equal(got, want) {
 		t.Errorf("results are %+v; want %+v", got, want)
 	}
 }

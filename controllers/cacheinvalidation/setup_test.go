@@ -15,10 +15,10 @@ import (
 )
 
 func TestARequestIsOfTheStoreThatItsInvalidationNames(t *testing.T) {
-	purge := controllertest.Purge()
-	purge.Namespace, purge.Name, purge.Spec.StoreRef = "shop", "purge", &v1.StoreReference{Name: "main"}
-	of := storeOfInvalidation(controllertest.FakeCache(t, purge))
-	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(purge)}
+	invalidation := controllertest.Invalidation()
+	invalidation.Namespace, invalidation.Name, invalidation.Spec.StoreRef = "shop", "purge", &v1.StoreReference{Name: "main"}
+	of := storeOfInvalidation(controllertest.FakeCache(t, invalidation))
+	request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(invalidation)}
 	if got, want := of(t.Context(), request), (resource.StoreID{Namespace: "shop", Name: "main"}); got != want {
 		t.Errorf("the invalidation: %s", got)
 	}

@@ -179,8 +179,8 @@ func completion(
 	case invalidation.Spec.Mode == v1.ModeSoft:
 		v.Message = fmt.Sprintf("keys made stale: %d", keys)
 	case found.fault != nil:
-		v.Message += "; the store was lost before all their memory was given back: the rest expires by " +
-			"itself"
+		v.Message += "; the store was lost before all their memory was freed: " +
+			"Redis frees the rest when it expires"
 	}
 	if keys > 0 {
 		v.Message = sentences(v.Message, whatMissed(next.Targets))
@@ -241,12 +241,12 @@ func ttlNote(invalidation *v1.CacheInvalidation) string {
 func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary {
 	if found.fault != nil {
 		v := status.SummaryOf(found.fault)
-		v.Message = "in effect, but memory is yet to be given back. " + v.Message
+		v.Message = "in effect, but not all memory is freed yet. " + v.Message
 		return v
 	}
 	return status.Summary{
 		Progress: status.Reconciling, Reason: v1.ReasonReclaiming,
-		Message: fmt.Sprintf("in effect; keys invalidated: %d; their memory is being given back",
+		Message: fmt.Sprintf("in effect; keys invalidated: %d; their memory is being freed",
 			*next.KeysInvalidated),
 	}
 }

@@ -20,13 +20,13 @@ import (
 func TestInvalidationStatus(t *testing.T) {
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	now := created.Add(10 * time.Second)
-	purged := func(keys, pending int64) []v1.TargetResult {
+	invalidated := func(keys, pending int64) []v1.TargetResult {
 		return []v1.TargetResult{{Modules: 1, KeysInvalidated: keys, KeysPending: pending, Message: "nothing is cached for module users"}}
 	}
 	inEffect := func(keys, pending int64) v1.CacheInvalidationStatus {
 		return v1.CacheInvalidationStatus{
 			EffectiveTime: &metav1.MicroTime{Time: created}, KeysInvalidated: &keys, KeysReclaimed: new(int64(0)),
-			Targets: purged(keys, pending),
+			Targets: invalidated(keys, pending),
 		}
 	}
 	down := status.Classify(controllertest.ErrDown, status.Location{Address: "r:6379"})
@@ -40,19 +40,19 @@ func TestInvalidationStatus(t *testing.T) {
 		reclaimed int64
 	}{
 		{
-			name: "small", found: findings{results: purged(5, 0), effective: now},
+			name: "small", found: findings{results: invalidated(5, 0), effective: now},
 			state: v1.StateComplete, ready: "True Invalidated", reclaimed: 5,
 		},
 		{
-			name: "nothing matched", found: findings{results: purged(0, 0), effective: now},
+			name: "nothing matched", found: findings{results: invalidated(0, 0), effective: now},
 			state: v1.StateComplete, ready: "True NothingMatched",
 		},
 		{
-			name: "dry run", dryRun: true, found: findings{results: purged(5, 5), effective: now},
+			name: "dry run", dryRun: true, found: findings{results: invalidated(5, 5), effective: now},
 			state: v1.StateCounted, ready: "True Counted",
 		},
 		{
-			name: "large", found: findings{results: purged(5000, 4000), effective: now},
+			name: "large", found: findings{results: invalidated(5000, 4000), effective: now},
 			state: v1.StateReclaiming, ready: "False Reclaiming", reclaimed: 1000,
 		},
 		{
@@ -72,7 +72,7 @@ func TestInvalidationStatus(t *testing.T) {
 			state: v1.StatePending, ready: "False StoreUnreachable",
 		},
 		{
-			name: "store down between targets", found: findings{results: purged(5, 0), fault: down},
+			name: "store down between targets", found: findings{results: invalidated(5, 0), fault: down},
 			state: v1.StatePending, ready: "False StoreUnreachable",
 		},
 		{
@@ -93,12 +93,12 @@ func TestInvalidationStatus(t *testing.T) {
 			state: v1.StateFailed, ready: "False DeadlineExceeded",
 		},
 		{
-			name: "refused", found: findings{results: purged(5, 0), refused: 1, effective: now},
+			name: "refused", found: findings{results: invalidated(5, 0), refused: 1, effective: now},
 			state: v1.StateFailed, ready: "False Rejected",
 		},
 		{
 			name:  "refused, and another target is held up",
-			found: findings{results: purged(0, 0), refused: 1, fault: status.Classify(controllertest.ErrDamaged, status.Location{Address: "r:6379"})},
+			found: findings{results: invalidated(0, 0), refused: 1, fault: status.Classify(controllertest.ErrDamaged, status.Location{Address: "r:6379"})},
 			state: v1.StatePending, ready: "False StoreUnreachable",
 		},
 		{
@@ -108,16 +108,16 @@ func TestInvalidationStatus(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-			purge.Generation, purge.CreationTimestamp = 1, metav1.NewTime(created)
-			purge.Spec.DryRun, purge.Spec.ActiveDeadlineSeconds = test.dryRun, new(int64(10))
-			purge.Status = test.before
+			invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+			invalidation.Generation, invalidation.CreationTimestamp = 1, metav1.NewTime(created)
+			invalidation.Spec.DryRun, invalidation.Spec.ActiveDeadlineSeconds = test.dryRun, new(int64(10))
+			invalidation.Status = test.before
 			test.found.began = now
-			before := purge.DeepCopy()
+			before := invalidation.DeepCopy()
 
-			purge.Status = statusOf(purge, test.found, now)
+			invalidation.Status = statusOf(invalidation, test.found, now)
 
-			s := purge.Status
+			s := invalidation.Status
 			if s.State != test.state || controllertest.Ready(s.Conditions) != test.ready {
 				t.Errorf("state %s, ready %q; want %s and %q", s.State, controllertest.Ready(s.Conditions), test.state, test.ready)
 			}
@@ -128,7 +128,7 @@ func TestInvalidationStatus(t *testing.T) {
 			if reclaimed != test.reclaimed {
 				t.Errorf("reclaimed %d; want %d", reclaimed, test.reclaimed)
 			}
-			broken := append(controllertest.Violations(purge), controllertest.TransitionViolations(before, purge)...)
+			broken := append(controllertest.Violations(invalidation), controllertest.TransitionViolations(before, invalidation)...)
 			if len(broken) > 0 {
 				t.Errorf("rules broken: %v: %+v", broken, s)
 			}
@@ -149,9 +149,9 @@ func TestThePurgeSaysWhichTargetsMissed(t *testing.T) {
 		"in effect, and no key matched: no such operation: lst":  {miss},
 		"in effect, and no key matched: status.targets says why": {miss, miss},
 	} {
-		purge := controllertest.Purge(make([]v1.InvalidationTarget, len(results))...)
+		invalidation := controllertest.Invalidation(make([]v1.InvalidationTarget, len(results))...)
 		now := time.Now()
-		next := statusOf(purge, findings{began: now, effective: now, results: results}, now)
+		next := statusOf(invalidation, findings{began: now, effective: now, results: results}, now)
 		for i := range 2 {
 			want = strings.Replace(want, "%", strconv.Itoa(i+1), 1)
 		}

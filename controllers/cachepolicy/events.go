@@ -40,7 +40,7 @@ func eventsOf(before, after v1.CachePolicyStatus, found findings) []status.Event
 	if found.restored {
 		list = append(list, status.Event{
 			Type: corev1.EventTypeWarning, Reason: reasonRestored, Action: status.ActionApply,
-			Message: "Redis had lost the policy, or somebody had changed it there: it was put in force again",
+			Message: "the policy was missing in Redis, or changed there: it was applied again",
 		})
 	}
 	if !after.LastPurgeTime.Equal(before.LastPurgeTime) {

@@ -89,7 +89,7 @@ func TestADeletionEndsThoughAStoreHasAlwaysMoreToReclaim(t *testing.T) {
 		}
 	}
 	if err := cluster.Get(t.Context(), request.NamespacedName, policy); err != nil {
-		t.Fatalf("it is gone before its memory was given back: %v", err)
+		t.Fatalf("it is gone before its memory was freed: %v", err)
 	}
 	clock.SetTime(clock.Now().Add(resource.AbandonAfter * policies.WithdrawTimeout))
 	if _, err := policies.Reconcile(t.Context(), request); err != nil {

@@ -28,16 +28,16 @@ func TestADeletedStoreGoesWhateverItsServerDoes(t *testing.T) {
 		found *stores.ProbeResult
 		after time.Duration
 	}{
-		"nobody could look at it": {nil, time.Minute},
+		"no probe could reach it": {nil, time.Minute},
 		"it is down":              {&stores.ProbeResult{Err: controllertest.ErrDown}, time.Minute},
 		"it misbehaves":           {&stores.ProbeResult{Err: registry.ErrMisbehaves}, time.Minute},
 		"it answers":              {&stores.ProbeResult{Health: controllertest.Healthy("a")}, resource.AbandonAfter * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, purge := controllertest.MadeStore("a", "127.0.0.1:1"), controllertest.Purge(v1.InvalidationTarget{All: true})
+			store, invalidation := controllertest.MadeStore("a", "127.0.0.1:1"), controllertest.Invalidation(v1.InvalidationTarget{All: true})
 			store.Finalizers = []string{v1.CacheStoreFinalizer}
-			purge.Namespace, purge.Name, purge.Spec.StoreRef = "shop", "purge", &v1.StoreReference{Name: "main"}
-			cluster := controllertest.FakeCluster(t, store, purge)
+			invalidation.Namespace, invalidation.Name, invalidation.Spec.StoreRef = "shop", "purge", &v1.StoreReference{Name: "main"}
+			cluster := controllertest.FakeCluster(t, store, invalidation)
 			if err := cluster.Delete(t.Context(), store); err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func TestADeletedStoreIsDeadAfterItsPatienceOnlyWhileItCannotBeUsed(t *testing.T
 		{"usable, for long", usable, resource.AbandonAfter * patience, true},
 		{"out of reach", broken, 2 * patience, true},
 		{"out of reach, lately", broken, patience / 2, false},
-		{"never looked at", nil, 2 * patience, true},
+		{"never probed", nil, 2 * patience, true},
 	} {
 		r := &Reconciler{Clock: clocktesting.NewFakeClock(deleted.Add(test.after)), WithdrawTimeout: patience}
 		if dead := r.isDead(store, test.last); dead != test.dead {

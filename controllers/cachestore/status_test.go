@@ -14,7 +14,7 @@ import (
 )
 
 // What was found of a former Redis says nothing about the one that is declared now.
-func TestAStoreThatIsDeclaredAnewIsConnecting(t *testing.T) {
+func TestAStoreWithANewDeclarationIsConnecting(t *testing.T) {
 	first := controllertest.MadeStore("a", "127.0.0.1:1")
 	last := &stores.ProbeResult{Version: stores.VersionOf(first), Health: controllertest.Healthy("a")}
 	for name, test := range map[string]struct {
@@ -46,7 +46,7 @@ func TestWhatEndangeredAFormerRedisIsNotSaidOfTheNext(t *testing.T) {
 		t.Errorf("after a start of the operator: %s", got)
 	}
 	if got := status(controllertest.Changed(store, "127.0.0.1:2"), &danger); got != "absent" {
-		t.Errorf("declared anew: %s", got)
+		t.Errorf("declared again: %s", got)
 	}
 	down := stores.ProbeResult{Version: stores.VersionOf(store), Err: controllertest.ErrDown, Health: danger.Health}
 	if got := status(store, &down); got != "absent" {

@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-func TestOneLossIsToldToABoundedNumberOfPolicies(t *testing.T) {
+func TestOneLossIsReportedToABoundedNumberOfPolicies(t *testing.T) {
 	policies := make([]v1.CachePolicy, maxLossEvents+50)
 	loss := dataLoss{}
 	for i := range policies {
@@ -26,8 +26,8 @@ func TestOneLossIsToldToABoundedNumberOfPolicies(t *testing.T) {
 		policies[i].Namespace, policies[i].Spec.Module = "shop", fmt.Sprint("m", i)
 		loss.invalidated = append(loss.invalidated, registry.Fence{Slot: convert.Slot(&policies[i]), Covered: registry.Invalidated{Keys: 1}})
 	}
-	if told := len(affectedPolicies(policies, loss)); told != maxLossEvents {
-		t.Errorf("told %d policies, want %d", told, maxLossEvents)
+	if affected := len(affectedPolicies(policies, loss)); affected != maxLossEvents {
+		t.Errorf("reported to %d policies, want %d", affected, maxLossEvents)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // At rest no fence is read. A new module is only marked, but fenced on a server that began with
 // data. What another incarnation serves is suspect.
-func TestFencesAreLookedAtWhereSomethingChanged(t *testing.T) {
+func TestFencesAreReadWhereSomethingChanged(t *testing.T) {
 	users, posts, late := registry.Slot{Namespace: "shop", Module: "users"}, registry.Slot{Namespace: "shop", Module: "posts"},
 		registry.Slot{Namespace: "shop", Module: "late"}
 	served := func(runID string) (registry.Health, registry.Incarnation) {
@@ -31,7 +31,7 @@ func TestFencesAreLookedAtWhereSomethingChanged(t *testing.T) {
 
 		new, uncovered, suspect []registry.Slot
 	}{
-		{name: "the first look", runID: "a", slots: []registry.Slot{users}, suspect: []registry.Slot{users}},
+		{name: "the first probe", runID: "a", slots: []registry.Slot{users}, suspect: []registry.Slot{users}},
 		{name: "at rest", runID: "a", slots: []registry.Slot{users}},
 		{name: "a new module", runID: "a", slots: []registry.Slot{users, posts}, new: []registry.Slot{posts}},
 		{name: "a primary that has just joined", runID: "a", unknown: true, slots: []registry.Slot{users, posts}},

@@ -44,9 +44,9 @@ func TestTheJournalKnowsWhatItDoesNotKnow(t *testing.T) {
 }
 
 func tookEffectAt(name string, at time.Time) *v1.CacheInvalidation {
-	purge := controllertest.Purge(v1.InvalidationTarget{All: true})
-	purge.Name, purge.Status.EffectiveTime = name, new(metav1.NewMicroTime(at))
-	return purge
+	invalidation := controllertest.Invalidation(v1.InvalidationTarget{All: true})
+	invalidation.Name, invalidation.Status.EffectiveTime = name, new(metav1.NewMicroTime(at))
+	return invalidation
 }
 
 // Resources are deleted in another order than their purges took effect.
@@ -78,14 +78,14 @@ func TestTheJournalForgetsWhatTookEffectFirst(t *testing.T) {
 // is no such purge.
 func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 	now := time.Now()
-	purgeWith := func(uid types.UID, change ...func(*v1.CacheInvalidation)) *v1.CacheInvalidation {
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Namespace, purge.Name, purge.UID = "shop", "purge", uid
-		purge.Spec.StoreRef = &v1.StoreReference{Name: "main"}
+	invalidationWith := func(uid types.UID, change ...func(*v1.CacheInvalidation)) *v1.CacheInvalidation {
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Namespace, invalidation.Name, invalidation.UID = "shop", "purge", uid
+		invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}
 		for _, c := range change {
-			c(purge)
+			c(invalidation)
 		}
-		return purge
+		return invalidation
 	}
 	effective := func(p *v1.CacheInvalidation) { p.Status.EffectiveTime = new(metav1.NewMicroTime(now)) }
 	failed := func(p *v1.CacheInvalidation) {
@@ -104,34 +104,34 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 		recorded []*v1.CacheInvalidation // in the cache
 		want     []string
 	}{
-		{"never issued", func(*Journal) {}, []*v1.CacheInvalidation{purgeWith("a")}, nil},
-		{"issued", func(j *Journal) { j.Begin(purgeWith("a"), now) }, []*v1.CacheInvalidation{purgeWith("a")}, []string{"a under way"}},
+		{"never issued", func(*Journal) {}, []*v1.CacheInvalidation{invalidationWith("a")}, nil},
+		{"issued", func(j *Journal) { j.Begin(invalidationWith("a"), now) }, []*v1.CacheInvalidation{invalidationWith("a")}, []string{"a under way"}},
 		{"a dry run", func(j *Journal) {
-			j.Begin(purgeWith("a", func(p *v1.CacheInvalidation) { p.Spec.DryRun = true }), now)
+			j.Begin(invalidationWith("a", func(p *v1.CacheInvalidation) { p.Spec.DryRun = true }), now)
 		}, nil, nil},
 		{"in another store", func(j *Journal) {
-			j.Begin(purgeWith("a", func(p *v1.CacheInvalidation) { p.Spec.StoreRef = nil }), now)
+			j.Begin(invalidationWith("a", func(p *v1.CacheInvalidation) { p.Spec.StoreRef = nil }), now)
 		}, nil, nil},
 		{
-			"the cache shows it, and nobody has told so", func(j *Journal) { j.Begin(purgeWith("a"), now) },
-			[]*v1.CacheInvalidation{purgeWith("a", effective)},
+			"the cache shows it, and no handler has reported it", func(j *Journal) { j.Begin(invalidationWith("a"), now) },
+			[]*v1.CacheInvalidation{invalidationWith("a", effective)},
 			[]string{"a"},
 		},
 		{"recorded", func(j *Journal) {
-			j.Begin(purgeWith("a"), now)
-			j.Done(purgeWith("a", effective))
-		}, []*v1.CacheInvalidation{purgeWith("a", effective)}, []string{"a"}},
+			j.Begin(invalidationWith("a"), now)
+			j.Done(invalidationWith("a", effective))
+		}, []*v1.CacheInvalidation{invalidationWith("a", effective)}, []string{"a"}},
 		{"another version, of before", func(j *Journal) {
-			j.Begin(purgeWith("a"), now)
-			j.Done(purgeWith("a"))
+			j.Begin(invalidationWith("a"), now)
+			j.Done(invalidationWith("a"))
 		}, nil, []string{"a under way"}},
 		{"given up", func(j *Journal) {
-			j.Begin(purgeWith("a"), now)
-			j.Done(purgeWith("a", failed))
-		}, []*v1.CacheInvalidation{purgeWith("a", failed)}, nil},
+			j.Begin(invalidationWith("a"), now)
+			j.Done(invalidationWith("a", failed))
+		}, []*v1.CacheInvalidation{invalidationWith("a", failed)}, nil},
 		{
 			"in part, as a target was refused", func(*Journal) {},
-			[]*v1.CacheInvalidation{purgeWith("a", func(p *v1.CacheInvalidation) {
+			[]*v1.CacheInvalidation{invalidationWith("a", func(p *v1.CacheInvalidation) {
 				p.Spec.Targets = append(p.Spec.Targets, v1.InvalidationTarget{Module: "posts"})
 				p.Status.Targets = []v1.TargetResult{{Modules: 1}, {Message: "refused"}}
 			}, effective, failed, completed)},
@@ -139,7 +139,7 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 		},
 		{
 			"in part, when it was given up", func(*Journal) {},
-			[]*v1.CacheInvalidation{purgeWith("a", func(p *v1.CacheInvalidation) {
+			[]*v1.CacheInvalidation{invalidationWith("a", func(p *v1.CacheInvalidation) {
 				p.Spec.Targets = append(p.Spec.Targets, v1.InvalidationTarget{Module: "posts"})
 				p.Spec.ActiveDeadlineSeconds = new(int64(1))
 				p.Status.Targets = []v1.TargetResult{{Modules: 1}}
@@ -148,65 +148,65 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 		},
 		{
 			"in part, the last target, when it was given up", func(*Journal) {},
-			[]*v1.CacheInvalidation{purgeWith("a", partly, failed, completed)},
+			[]*v1.CacheInvalidation{invalidationWith("a", partly, failed, completed)},
 			[]string{"a of [1]"},
 		},
 		{
-			"in part, by another operator", func(*Journal) {}, []*v1.CacheInvalidation{purgeWith("a", partly)}, []string{"a under way of [1]"},
+			"in part, by another operator", func(*Journal) {}, []*v1.CacheInvalidation{invalidationWith("a", partly)}, []string{"a under way of [1]"},
 		},
 		{
-			"in part, by another operator, and again by this one", func(j *Journal) { j.Begin(purgeWith("a", partly), now) },
-			[]*v1.CacheInvalidation{purgeWith("a", partly)},
+			"in part, by another operator, and again by this one", func(j *Journal) { j.Begin(invalidationWith("a", partly), now) },
+			[]*v1.CacheInvalidation{invalidationWith("a", partly)},
 			[]string{"a under way"},
 		},
 		{
-			"in part, by another operator, and deleted", func(j *Journal) { j.Deleted(purgeWith("a", partly)) }, nil, []string{"a of [1]"},
+			"in part, by another operator, and deleted", func(j *Journal) { j.Deleted(invalidationWith("a", partly)) }, nil, []string{"a of [1]"},
 		},
 		{
 			"refused altogether", func(*Journal) {},
-			[]*v1.CacheInvalidation{purgeWith("a", func(p *v1.CacheInvalidation) {
+			[]*v1.CacheInvalidation{invalidationWith("a", func(p *v1.CacheInvalidation) {
 				p.Status.Targets = []v1.TargetResult{{}}
 			}, failed, completed)},
 			nil,
 		},
 		{"deleted, and its last version was not seen", func(j *Journal) {
-			j.Begin(purgeWith("a"), now)
-			j.Deleted(purgeWith("a"))
+			j.Begin(invalidationWith("a"), now)
+			j.Deleted(invalidationWith("a"))
 		}, nil, []string{"a"}},
 		{"deleted and made anew", func(j *Journal) {
-			j.Begin(purgeWith("a"), now)
-			j.Begin(purgeWith("b"), now)
-			j.Deleted(purgeWith("a", effective))
-		}, []*v1.CacheInvalidation{purgeWith("b")}, []string{"a", "b under way"}},
-		{"issued after its deletion was told", func(j *Journal) {
-			j.Deleted(purgeWith("a"))
-			j.Begin(purgeWith("a"), now)
+			j.Begin(invalidationWith("a"), now)
+			j.Begin(invalidationWith("b"), now)
+			j.Deleted(invalidationWith("a", effective))
+		}, []*v1.CacheInvalidation{invalidationWith("b")}, []string{"a", "b under way"}},
+		{"issued after its deletion was reported", func(j *Journal) {
+			j.Deleted(invalidationWith("a"))
+			j.Begin(invalidationWith("a"), now)
 			j.Forget(types.NamespacedName{Namespace: "shop", Name: "purge"})
 		}, nil, nil},
 	} {
 		j := NewJournal()
 		test.tell(j)
 		var recorded []client.Object
-		for _, purge := range test.recorded {
-			recorded = append(recorded, purge)
+		for _, invalidation := range test.recorded {
+			recorded = append(recorded, invalidation)
 		}
 		known, err := j.since(t.Context(), resource.Referrers{Reader: controllertest.FakeCache(t, recorded...), Store: main}, now.Add(-time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, purge := range known {
-			name := string(purge.UID)
-			if purge.underWay {
+		for _, invalidation := range known {
+			name := string(invalidation.UID)
+			if invalidation.underWay {
 				name += " under way"
 			}
 			var included []int
-			for i := range purge.Spec.Targets {
-				if purge.includes(i) {
+			for i := range invalidation.Spec.Targets {
+				if invalidation.includes(i) {
 					included = append(included, i)
 				}
 			}
-			if len(included) < len(purge.Spec.Targets) {
+			if len(included) < len(invalidation.Spec.Targets) {
 				name += fmt.Sprint(" of ", included)
 			}
 			got = append(got, name)

@@ -18,7 +18,7 @@ import (
 const (
 	// DefaultReplayMargin is more than clocks differ.
 	DefaultReplayMargin = time.Minute
-	// heartbeatSlots is the number of slots of an incarnation in which a heartbeat is looked for.
+	// heartbeatSlots is the number of slots of an incarnation that are searched for a heartbeat.
 	heartbeatSlots = 20
 	// replayHashes is the number of policies whose hashes are compared in one pipeline.
 	replayHashes = 25

@@ -99,12 +99,12 @@ func replayOf(t *testing.T, modules, users int) (fencer *Fencer, store *replayed
 	store.beat = now.Add(-time.Minute)
 	var recorded []client.Object
 	for i := range users / targets {
-		purge := tookEffectAt(strconv.Itoa(i), now)
-		purge.Namespace, purge.UID, purge.Spec.Targets = "shop", types.UID(strconv.Itoa(i)), nil
+		invalidation := tookEffectAt(strconv.Itoa(i), now)
+		invalidation.Namespace, invalidation.UID, invalidation.Spec.Targets = "shop", types.UID(strconv.Itoa(i)), nil
 		for j := range targets {
-			purge.Spec.Targets = append(purge.Spec.Targets, v1.InvalidationTarget{UserID: fmt.Sprint(i, "/", j)})
+			invalidation.Spec.Targets = append(invalidation.Spec.Targets, v1.InvalidationTarget{UserID: fmt.Sprint(i, "/", j)})
 		}
-		recorded = append(recorded, purge)
+		recorded = append(recorded, invalidation)
 	}
 	fencer.Referrers.Reader = controllertest.FakeCache(t, recorded...)
 	for i := range modules {
@@ -152,8 +152,8 @@ func TestAReplayGoesOnWhereItEnded(t *testing.T) {
 	if len(store.marked) != modules-1 || store.marked[open[3].Slot] {
 		t.Errorf("%d modules were marked; want all but one", len(store.marked))
 	}
-	if told := fencer.Events.(*controllertest.EventLog).Take(); len(told) != 0 { // the default store has no resource, and nobody lost entries
-		t.Errorf("told %q", told)
+	if recorded := fencer.Events.(*controllertest.EventLog).Take(); len(recorded) != 0 { // the default store has no resource, and nobody lost entries
+		t.Errorf("recorded %q", recorded)
 	}
 	clear(store.broken)
 	if err := replay(t, fencer, store, policies, open[3:4]); err != nil || len(store.marked) != modules {

@@ -97,9 +97,9 @@ func (d *declared) recreate() {
 	})
 }
 
-// look takes a look of the monitor. It returns the message of its error, or where the connection
+// probe makes the monitor probe the store. It returns the message of its error, or where the connection
 // leads that serves then.
-func (d *declared) look(ctx context.Context) string {
+func (d *declared) probe(ctx context.Context) string {
 	_ = d.monitor.Probe(ctx)
 	session := d.monitor.Open()
 	defer session.Close(nil)
@@ -118,11 +118,11 @@ func storeWithSecret(name string) *v1.CacheStore {
 
 func TestAConnectionThatWasNeverMadeIsNotUsedWhenTheAPIServerFails(t *testing.T) {
 	d := newDeclared(t, storeWithSecret("missing"))
-	if got := d.look(t.Context()); got != "a Secret cannot be used: there is no Secret missing in namespace shop" {
+	if got := d.probe(t.Context()); got != "a Secret cannot be used: there is no Secret missing in namespace shop" {
 		t.Fatal(got)
 	}
 	d.away = true
-	if got := d.look(t.Context()); got != "a Secret cannot be used: there is no Secret missing in namespace shop" {
+	if got := d.probe(t.Context()); got != "a Secret cannot be used: there is no Secret missing in namespace shop" {
 		t.Errorf("the API server is away: %s", got)
 	}
 }
@@ -143,19 +143,19 @@ func TestAConnectionServesOnlyTheDeclarationThatItWasMadeFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeclared(t, storeWithSecret("auth"), "auth")
-			if got := d.look(t.Context()); got != "a 127.0.0.1:1 auth" {
+			if got := d.probe(t.Context()); got != "a 127.0.0.1:1 auth" {
 				t.Fatal(got)
 			}
 			change(d)
-			refused := d.look(t.Context())
+			refused := d.probe(t.Context())
 			d.away = true
-			if got := d.look(t.Context()); got != refused {
+			if got := d.probe(t.Context()); got != refused {
 				t.Errorf("the API server is away: %s, want %s", got, refused)
 			}
 			d.away = false
 			_ = d.secrets.Create(t.Context(), authSecret(d.store.Spec.CredentialsSecretRef.Name))
 			want := fmt.Sprint(d.store.UID, " ", d.store.Spec.Addresses[0], " ", d.store.Spec.CredentialsSecretRef.Name)
-			if got := d.look(t.Context()); got != want {
+			if got := d.probe(t.Context()); got != want {
 				t.Errorf("once the Secret is there: %s, want %s", got, want)
 			}
 		})
@@ -163,17 +163,17 @@ func TestAConnectionServesOnlyTheDeclarationThatItWasMadeFor(t *testing.T) {
 }
 
 // A Secret that was seen to be missing is not forgotten because the API server fails.
-func TestAMissingSecretIsToldWhileTheAPIServerFails(t *testing.T) {
+func TestAMissingSecretIsReportedWhileTheAPIServerFails(t *testing.T) {
 	d := newDeclared(t, storeWithSecret("auth"), "auth")
-	d.look(t.Context())
+	d.probe(t.Context())
 	_ = d.secrets.Delete(t.Context(), authSecret("auth"))
 	d.monitor.Clock.(*clocktesting.FakeClock).Step(time.Hour)
 	const want = "a Secret cannot be used: there is no Secret auth in namespace shop"
-	if got := d.look(t.Context()); got != want {
+	if got := d.probe(t.Context()); got != want {
 		t.Fatal(got)
 	}
 	d.away = true
-	if got := d.look(t.Context()); got != want {
+	if got := d.probe(t.Context()); got != want {
 		t.Errorf("the API server is away: %s", got)
 	}
 }
@@ -197,7 +197,7 @@ func TestNoConnectionServesAnotherDeclaration(t *testing.T) {
 					rt.Fatalf("declared %s %+v, connected as %s %+v", d.store.UID, d.store.Spec, made.UID, made.Spec)
 				}
 			},
-			"look":         func(*rapid.T) { _ = d.monitor.Probe(ctx) },
+			"probe":        func(*rapid.T) { _ = d.monitor.Probe(ctx) },
 			"time passes":  func(*rapid.T) { d.monitor.Clock.(*clocktesting.FakeClock).Step(time.Minute) },
 			"doubt":        func(*rapid.T) { d.monitor.markSuspect() },
 			"API server":   func(*rapid.T) { d.away = !d.away },

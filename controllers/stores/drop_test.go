@@ -14,7 +14,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// hangingStore answers a look only when it is let go.
+// hangingStore answers a probe only when it is released.
 type hangingStore struct {
 	*controllertest.ScriptedStore
 	asked, answer chan struct{}
@@ -26,7 +26,7 @@ func (s hangingStore) Check(ctx context.Context) (registry.Health, error) {
 	return s.ScriptedStore.Check(ctx)
 }
 
-// A server that hangs delays no deletion, and what a look finds that was under way leaves no series
+// A server that hangs delays no deletion, and what a probe under way finds leaves no series
 // behind.
 func TestADroppedStoreLeavesNoSeries(t *testing.T) {
 	store := hangingStore{&controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, make(chan struct{}), make(chan struct{})}
@@ -36,12 +36,12 @@ func TestADroppedStoreLeavesNoSeries(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	stores.monitors[monitor.id] = &watched{monitor: monitor, stop: func() {}} // the worst case: it notices nothing yet
-	looked := make(chan error)
-	go func() { looked <- monitor.Probe(ctx) }()
+	probed := make(chan error)
+	go func() { probed <- monitor.Probe(ctx) }()
 	<-store.asked
 	stores.Drop(ctx, monitor.id)
 	close(store.answer)
-	if err := <-looked; err != nil {
+	if err := <-probed; err != nil {
 		t.Fatal(err)
 	}
 	gathered := prometheus.NewRegistry()

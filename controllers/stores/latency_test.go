@@ -27,6 +27,6 @@ func TestAStoreThatAnswersSlowlyIsKnown(t *testing.T) {
 		l.add(time.Millisecond)
 	}
 	if l.isSlow() {
-		t.Error("it is slow for ever")
+		t.Error("it never stops being slow")
 	}
 }

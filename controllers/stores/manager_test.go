@@ -23,7 +23,7 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/status"
 )
 
-// declaredStores are stores among which one CacheStore is declared, that was looked at and found
+// declaredStores are stores among which one CacheStore is declared, that was probed and found
 // well.
 func declaredStores(t *testing.T, resources client.WithWatch, store *v1.CacheStore) (*Manager, *Monitor) {
 	t.Helper()
@@ -66,12 +66,12 @@ func TestNothingGoesToARedisThatIsNoLongerDeclared(t *testing.T) {
 
 			seen, _ := declaredStores(t, controllertest.FakeCache(t, test.next), first)
 			if err := seen.Open(t.Context(), client.ObjectKeyFromObject(first)).Err(); !errors.Is(err, status.ErrStorePending) {
-				t.Errorf("the cache shows it, its monitor was not told: %v", err)
+				t.Errorf("the cache shows it, its monitor does not know it: %v", err)
 			}
 
 			stores.declare(test.next)
 			if err := monitor.Open().Err(); !errors.Is(err, status.ErrStorePending) {
-				t.Errorf("its monitor was told, and has not looked: %v", err)
+				t.Errorf("its monitor knows it, and has not probed: %v", err)
 			}
 			if isOf(monitor, test.next) {
 				t.Error("it reports on a Redis that nobody has probed")
@@ -83,7 +83,7 @@ func TestNothingGoesToARedisThatIsNoLongerDeclared(t *testing.T) {
 			monitor.record(ProbeResult{Version: VersionOf(test.next), Health: controllertest.Healthy("b")})
 			session = monitor.Open()
 			if session.Err() != nil {
-				t.Error("once it was looked at:", session.Err())
+				t.Error("once it was probed:", session.Err())
 			}
 			session.Close(nil)
 			if !isOf(monitor, test.next) {
@@ -120,7 +120,7 @@ func TestAConnectionOutlivesTheAPIServerOnlyAsDeclared(t *testing.T) {
 	next := controllertest.Changed(store, "127.0.0.1:2")
 	stores.declare(next)
 	if found, _ := monitor.prober.probe(t.Context(), monitor.state.isSettled); !errors.Is(found.Err, away) {
-		t.Errorf("declared anew: %v", found.Err)
+		t.Errorf("declared again: %v", found.Err)
 	}
 	if err := monitor.Open().Err(); !errors.Is(err, status.ErrStorePending) {
 		t.Errorf("the former connection is open: %v", err)

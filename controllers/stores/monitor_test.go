@@ -68,7 +68,7 @@ func monitorOf(t *testing.T, store *controllertest.ScriptedStore, leads bool) (m
 	}
 }
 
-func TestMonitorTellsWhatConcernsEveryResource(t *testing.T) {
+func TestMonitorReportsWhatConcernsEveryResource(t *testing.T) {
 	store := &controllertest.ScriptedStore{}
 	monitor, _ := monitorOf(t, store, true)
 	steps := []struct {
@@ -77,13 +77,13 @@ func TestMonitorTellsWhatConcernsEveryResource(t *testing.T) {
 		err     error
 		changed bool
 	}{
-		{"the first look: all are looked at anyway", controllertest.Healthy("a"), nil, false},
+		{"the first probe: all are reconciled anyway", controllertest.Healthy("a"), nil, false},
 		{"nothing new", controllertest.Healthy("a"), nil, false},
 		{"lost", registry.Health{}, controllertest.ErrDown, true},
 		{"still lost", registry.Health{}, controllertest.ErrLost, false},
 		{"now it refuses us", registry.Health{}, controllertest.ErrPassword, true},
 		{"back", controllertest.Healthy("a"), nil, true},
-		{"restarted between two looks", controllertest.Healthy("b"), nil, true},
+		{"restarted between two probes", controllertest.Healthy("b"), nil, true},
 		{"a primary more", controllertest.Healthy("b", "c"), nil, true},
 		{"nothing new", controllertest.Healthy("b", "c"), nil, false},
 	}
@@ -159,9 +159,9 @@ func TestMonitorLogsTransitionsOnly(t *testing.T) {
 	}
 }
 
-// No resource stands for the operator's own Redis: what endangers its users is told by a metric and
+// No resource stands for the operator's own Redis: what endangers its users is shown by a metric and
 // in the log.
-func TestMonitorTellsWhatPutsTheStoreAtRisk(t *testing.T) {
+func TestMonitorReportsWhatPutsTheStoreAtRisk(t *testing.T) {
 	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{}, true)
 	var lines []string
 	monitor.Log = funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
@@ -184,13 +184,13 @@ func TestMonitorTellsWhatPutsTheStoreAtRisk(t *testing.T) {
 	} {
 		lines = nil
 		monitor.record(step.finding)
-		if told := strings.Join(lines, "\n"); !strings.Contains(told, step.logged) || (told == "") != (step.logged == "") {
-			t.Errorf("%s: logged %q; want %q", step.name, told, step.logged)
+		if logged := strings.Join(lines, "\n"); !strings.Contains(logged, step.logged) || (logged == "") != (step.logged == "") {
+			t.Errorf("%s: logged %q; want %q", step.name, logged, step.logged)
 		}
 		risks := risksIn(t, monitor.Metrics)
 		for _, reason := range convert.RiskReasons {
-			if at, told := risks[reason]; !told || at != (reason == step.reason) {
-				t.Errorf("%s: %s is told: %t, and true: %t", step.name, reason, told, at)
+			if at, found := risks[reason]; !found || at != (reason == step.reason) {
+				t.Errorf("%s: %s is there: %t, and true: %t", step.name, reason, found, at)
 			}
 		}
 	}
@@ -240,15 +240,15 @@ func TestMonitorBacksOffAndRecovers(t *testing.T) {
 	checks := store.Checked
 	controllertest.WaitFor(t, "it did not settle down to wait", func() bool { return checks() >= 1 && clock.HasWaiters() })
 
-	// 1s, 2s, 4s, 8s, 16s, 30s, each with a fifth of jitter: within 61s there are 5 looks at most.
+	// 1s, 2s, 4s, 8s, 16s, 30s, each with a fifth of jitter: within 61s there are 5 probes at most.
 	before := checks()
 	for range 61 {
 		controllertest.WaitFor(t, "nobody waits", clock.HasWaiters)
 		clock.Step(time.Second)
 	}
 	controllertest.WaitFor(t, "nobody waits", clock.HasWaiters)
-	if looks := checks() - before; looks < 3 || looks > 6 {
-		t.Errorf("looked %d times in a minute; want 3 to 6", looks)
+	if probes := checks() - before; probes < 3 || probes > 6 {
+		t.Errorf("probed %d times in a minute; want 3 to 6", probes)
 	}
 
 	store.Answer(controllertest.Healthy("a"), nil)
@@ -261,16 +261,16 @@ func TestMonitorBacksOffAndRecovers(t *testing.T) {
 
 func TestAChangeOfTheStoreWakesPurgesThatAreNotFinished(t *testing.T) {
 	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{}, true)
-	waiting, done := controllertest.Purge(v1.InvalidationTarget{All: true}), controllertest.Purge(v1.InvalidationTarget{All: true})
+	waiting, done := controllertest.Invalidation(v1.InvalidationTarget{All: true}), controllertest.Invalidation(v1.InvalidationTarget{All: true})
 	waiting.Namespace, waiting.Name = "shop", "waiting"
 	done.Namespace, done.Name = "shop", "done"
 	done.Status.Conditions = []metav1.Condition{{Type: v1.ConditionComplete, Status: metav1.ConditionTrue}}
 	monitor.waker.Referrers.Reader = controllertest.FakeCache(t, waiting, done)
 
-	var told sync.WaitGroup
-	told.Go(func() { monitor.waker.wakeAll(t.Context()) })
+	var woken sync.WaitGroup
+	woken.Go(func() { monitor.waker.wakeAll(t.Context()) })
 	if woken := (<-monitor.Queues.Invalidations).Object.Name; woken.Name != "waiting" {
 		t.Errorf("woke %s", woken)
 	}
-	told.Wait() // it would block if it woke another
+	woken.Wait() // it would block if it woke another
 }

@@ -51,10 +51,10 @@ func TestAPanicInAMonitorMarksItsStore(t *testing.T) {
 					t.Fatalf("in between it is: %v", err)
 				}
 			}
-			if looks := store.Panicked() - 1; looks < 3 || looks > 6 {
-				t.Errorf("looked %d times in a minute; want 3 to 6", looks)
+			if probes := store.Panicked() - 1; probes < 3 || probes > 6 {
+				t.Errorf("probed %d times in a minute; want 3 to 6", probes)
 			}
-			// A look that gets as far may compare policies and wake those that differ, once each.
+			// A probe that gets as far may compare policies and wake those that differ, once each.
 			if more := woken() - toldOf; more > 6 {
 				t.Errorf("woke %d resources for nothing", more)
 			}

@@ -36,8 +36,8 @@ func TestAConnectionEndsWithItsLastUser(t *testing.T) {
 	}
 }
 
-// Who meets an error keeps all others from meeting it, too, until the store was looked at.
-func TestDoubtHoldsBackUntilTheNextLook(t *testing.T) {
+// Who meets an error keeps all others from meeting it, too, until the store was probed.
+func TestASuspectStoreIsNotUsedUntilTheNextProbe(t *testing.T) {
 	store := &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}
 	monitor, _ := monitorOf(t, store, true)
 	if err := monitor.Probe(t.Context()); err != nil {
@@ -58,14 +58,14 @@ func TestDoubtHoldsBackUntilTheNextLook(t *testing.T) {
 	select {
 	case <-monitor.wakeup:
 	default:
-		t.Error("the monitor was not told to look at once")
+		t.Error("the monitor does not probe immediately")
 	}
 
 	if err := monitor.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := monitor.Open().Err(); err != nil {
-		t.Errorf("after a look that found it well: %v", err)
+		t.Errorf("after a probe that found it usable: %v", err)
 	}
 
 	clock.Step(recheckAfter)
@@ -73,11 +73,11 @@ func TestDoubtHoldsBackUntilTheNextLook(t *testing.T) {
 	store.Answer(registry.Health{}, controllertest.ErrDown)
 	_ = monitor.Probe(t.Context())
 	if err := monitor.Open().Err(); !errors.Is(err, controllertest.ErrDown) {
-		t.Errorf("after a look that found it down: %v", err)
+		t.Errorf("after a probe that found it down: %v", err)
 	}
 }
 
-func TestWhatIsNotTheStoresFaultRaisesNoDoubt(t *testing.T) {
+func TestWhatIsNotTheStoresFaultDoesNotMakeItSuspect(t *testing.T) {
 	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
 	if err := monitor.Probe(t.Context()); err != nil {
 		t.Fatal(err)
@@ -92,9 +92,9 @@ func TestWhatIsNotTheStoresFaultRaisesNoDoubt(t *testing.T) {
 	}
 }
 
-// What a look does not find raises no doubt again at once, or others would be turned away all the
+// What a probe does not find does not make the store suspect again immediately, or others would be turned away all the
 // time.
-func TestAStoreThatWasJustFoundWellIsTrusted(t *testing.T) {
+func TestAStoreThatWasJustProbedIsNotSuspect(t *testing.T) {
 	monitor, _ := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
 	if err := monitor.Probe(t.Context()); err != nil {
 		t.Fatal(err)
@@ -106,14 +106,14 @@ func TestAStoreThatWasJustFoundWellIsTrusted(t *testing.T) {
 	}
 	select {
 	case <-monitor.wakeup:
-		t.Error("it is looked at again")
+		t.Error("it is probed again")
 	default:
 	}
 }
 
-// Who was turned away while the store was in doubt, or before it was looked at, waits for the look
+// Who was turned away while the store was suspect, or before it was probed, waits for the probe
 // and no longer.
-func TestWhoWasTurnedAwayIsWokenByTheLook(t *testing.T) {
+func TestWhoWasTurnedAwayIsWokenByTheProbe(t *testing.T) {
 	monitor, woken := monitorOf(t, &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, true)
 	clock := monitor.Clock.(*clocktesting.FakeClock)
 	monitor.waker.Referrers.Reader, monitor.syncer.Referrers.Reader = controllertest.FakeCache(t), controllertest.FakeCache(t)
@@ -128,15 +128,15 @@ func TestWhoWasTurnedAwayIsWokenByTheLook(t *testing.T) {
 		session.Close(f)
 		session.WakeAfterProbe(controllertest.UsersPolicy(), f)
 	}
-	for i, reason := range []string{"nobody looked yet", "it is in doubt"} {
+	for i, reason := range []string{"not probed yet", "suspect"} {
 		turnAway()
 		if woken() != i {
-			t.Errorf("%s: woken before the look", reason)
+			t.Errorf("%s: woken before the probe", reason)
 		}
 		if err := monitor.Probe(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		controllertest.WaitFor(t, reason+": not woken by the look", func() bool { return woken() == i+1 })
+		controllertest.WaitFor(t, reason+": not woken by the probe", func() bool { return woken() == i+1 })
 		clock.Step(recheckAfter)
 		session := monitor.Open()
 		session.Close(status.Classify(controllertest.ErrLost, session.Location()))

@@ -36,12 +36,12 @@ func TestTheHistoryOfANamespaceIsBounded(t *testing.T) {
 		"late": {ended(v1.ConditionComplete, 9)}, "middle": {ended(v1.ConditionFailed, 5)}, "early": {ended(v1.ConditionComplete, 1)},
 		"of-flux": {ended(v1.ConditionComplete, 0), ofFlux}, "under-way": {}, "of-bank": {ended(v1.ConditionComplete, 0), elsewhere},
 	} {
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Namespace, purge.Name, purge.UID = "shop", name, types.UID(name)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Namespace, invalidation.Name, invalidation.UID = "shop", name, types.UID(name)
 		for _, c := range change {
-			c(purge)
+			c(invalidation)
 		}
-		objects = append(objects, purge)
+		objects = append(objects, invalidation)
 	}
 	for _, test := range []struct {
 		limit int
@@ -69,11 +69,11 @@ func TestTheHistoryOfANamespaceIsBounded(t *testing.T) {
 func TestALongHistoryIsDeletedInSteps(t *testing.T) {
 	var objects []client.Object
 	for i := range historyBatch + 3 {
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Namespace, purge.Name = "shop", fmt.Sprintf("purge-%03d", i)
-		purge.Status.Conditions = []metav1.Condition{{Type: v1.ConditionComplete, Status: metav1.ConditionTrue}}
-		purge.Status.CompletionTime = &metav1.Time{Time: time.Unix(int64(i), 0)}
-		objects = append(objects, purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Namespace, invalidation.Name = "shop", fmt.Sprintf("purge-%03d", i)
+		invalidation.Status.Conditions = []metav1.Condition{{Type: v1.ConditionComplete, Status: metav1.ConditionTrue}}
+		invalidation.Status.CompletionTime = &metav1.Time{Time: time.Unix(int64(i), 0)}
+		objects = append(objects, invalidation)
 	}
 	cluster := controllertest.FakeCluster(t, objects...)
 	r := &Reconciler{Client: cluster, Metrics: metrics.New(stats.NewSnapshot()), Limit: 1}
@@ -93,8 +93,8 @@ func namesOf(t *testing.T, cluster client.Client) (names []string) {
 	if err := cluster.List(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
-	for _, purge := range list.Items {
-		names = append(names, purge.Name)
+	for _, invalidation := range list.Items {
+		names = append(names, invalidation.Name)
 	}
 	slices.Sort(names)
 	return names

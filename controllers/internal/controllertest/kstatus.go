@@ -126,13 +126,14 @@ func TransitionViolations(before, after client.Object) []string {
 			broken = append(broken, "lastTransitionTime of "+condition.Type+" changes with its status only")
 		}
 	}
-	if purge, ok := before.(*v1.CacheInvalidation); ok {
-		broken = append(broken, purgeTransitionViolations(purge, after.(*v1.CacheInvalidation))...)
+	if invalidation, ok := before.(*v1.CacheInvalidation); ok {
+		broken = append(broken,
+			invalidationTransitionViolations(invalidation, after.(*v1.CacheInvalidation))...)
 	}
 	return broken
 }
 
-func purgeTransitionViolations(before, after *v1.CacheInvalidation) []string {
+func invalidationTransitionViolations(before, after *v1.CacheInvalidation) []string {
 	var broken []string
 	if resource.IsFinished(before) && !equality.Semantic.DeepEqual(before.Status, after.Status) {
 		broken = append(broken, "the status of what is finished does not change")

@@ -65,8 +65,8 @@ func Minutes(n int) metav1.Duration {
 	return metav1.Duration{Duration: time.Duration(n) * time.Minute}
 }
 
-// Purge is a CacheInvalidation of targets.
-func Purge(targets ...v1.InvalidationTarget) *v1.CacheInvalidation {
+// Invalidation is a CacheInvalidation of targets.
+func Invalidation(targets ...v1.InvalidationTarget) *v1.CacheInvalidation {
 	return &v1.CacheInvalidation{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "purge-"},
 		Spec:       v1.CacheInvalidationSpec{Targets: targets},

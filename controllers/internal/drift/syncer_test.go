@@ -32,8 +32,8 @@ func (s *forgetful) PolicyHashes(_ context.Context, slots []registry.Slot) ([]st
 	return make([]string, len(slots)), nil
 }
 
-// One look finds all that is lost, and asks by the batch.
-func TestOneLookWakesAllThatIsLost(t *testing.T) {
+// One sync finds every lost policy, and reads in batches.
+func TestOneSyncWakesEveryLostPolicy(t *testing.T) {
 	const many = 1000
 	store := &forgetful{ScriptedStore: &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}}
 	all := controllertest.Crowd{Policies: make([]v1.CachePolicy, many)}
@@ -131,10 +131,10 @@ func TestAPolicyWhosePrimaryIsAwayIsNotWoken(t *testing.T) {
 				policies[i].Name, policies[i].Spec.Module, policies[i].Status.AppliedHash = name, name, "h"
 			}
 
-			mended := make(chan error)
+			synced := make(chan error)
 			go func() {
 				_, err := syncer.detectDrift(t.Context(), partly{&controllertest.ScriptedStore{}, test.err}, policies)
-				mended <- err
+				synced <- err
 			}()
 			var woken []string
 			for {
@@ -142,7 +142,7 @@ func TestAPolicyWhosePrimaryIsAwayIsNotWoken(t *testing.T) {
 				case e := <-enqueuer:
 					woken = append(woken, e.Object.Name.Name)
 					continue
-				case err := <-mended:
+				case err := <-synced:
 					if err == nil || !slices.Equal(woken, test.want) {
 						t.Errorf("woke %q (%v), want %q", woken, err, test.want)
 					}

@@ -79,6 +79,6 @@ func TestAnEventThatPanicsHoldsUpNoOther(t *testing.T) {
 	select {
 	case <-recorder:
 	case <-time.After(controllertest.Patience):
-		t.Error("the next event was not told")
+		t.Error("the next event was not recorded")
 	}
 }

@@ -38,15 +38,15 @@ func TestTheOldestPendingPurgeHasAnAge(t *testing.T) {
 	g := NewWithT(t)
 	m := New(stats.NewSnapshot())
 	for name, age := range map[string]time.Duration{"old": time.Hour, "young": 0} {
-		purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-		purge.Namespace, purge.Name, purge.CreationTimestamp = "shop", name, metav1.NewTime(time.Now().Add(-age))
-		m.pending.see(purge)
+		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		invalidation.Namespace, invalidation.Name, invalidation.CreationTimestamp = "shop", name, metav1.NewTime(time.Now().Add(-age))
+		m.pending.see(invalidation)
 	}
 	g.Expect(valuesOf(t, m, "cachewright_pending_invalidations")).To(Equal([]float64{2}))
 	g.Expect(valuesOf(t, m, "cachewright_oldest_pending_invalidation_seconds")).To(ConsistOf(BeNumerically(">=", 3600)))
 
-	purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-	purge.Namespace, purge.Name, purge.Status.EffectiveTime = "shop", "old", &metav1.MicroTime{Time: time.Now()}
-	m.pending.see(purge)
+	invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+	invalidation.Namespace, invalidation.Name, invalidation.Status.EffectiveTime = "shop", "old", &metav1.MicroTime{Time: time.Now()}
+	m.pending.see(invalidation)
 	g.Expect(valuesOf(t, m, "cachewright_pending_invalidations")).To(Equal([]float64{1}), "one in effect waits for memory alone")
 }

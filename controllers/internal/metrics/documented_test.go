@@ -23,7 +23,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, before := map[string]string{}, ""
+	documented, before := map[string]string{}, ""
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(line, "|")
 		if len(cells) != 5 || !strings.Contains(cells[1], "`cachewright_") {
@@ -33,13 +33,13 @@ func TestMetricsAreDocumented(t *testing.T) {
 			before = labels
 		}
 		for _, name := range metricPattern.FindAllString(cells[1], -1) {
-			told[name] = before
+			documented[name] = before
 		}
 	}
 	labels := metricLabels()
 	for name, labels := range labels {
-		if want := strings.Join(labels, ", "); told[name] != want {
-			t.Errorf("docs/operations.md tells of %s with labels %q; it has %q", name, told[name], want)
+		if want := strings.Join(labels, ", "); documented[name] != want {
+			t.Errorf("docs/operations.md lists %s with labels %q; it has %q", name, documented[name], want)
 		}
 	}
 	if len(labels) < 10 {

@@ -33,7 +33,7 @@ var moduleStatistics = []moduleStatistic{
 	},
 	{
 		moduleDesc("cachewright_module_pending_keys",
-			"Invalidated entries whose memory is yet to be given back."),
+			"Invalidated entries whose memory is not freed yet."),
 		prometheus.GaugeValue, func(s registry.Stats) int64 { return s.Pending },
 	},
 }

@@ -16,14 +16,14 @@ import (
 
 // Names of operations come from stores. Prometheus panics over a label that is no UTF-8, in a
 // goroutine of its own.
-func TestANameThatIsNoLabelHoldsUpNoOtherFigure(t *testing.T) {
+func TestANameThatIsNoLabelHoldsUpNoOtherSeries(t *testing.T) {
 	snapshot := stats.NewSnapshot()
 	metrics := New(snapshot)
 	policy := controllertest.UsersPolicy()
 	snapshot.Put(policy, registry.Stats{Operations: map[string]registry.OperationStats{"\xff": {Keys: 1}, "list": {Keys: 1}}})
-	purge := controllertest.Purge(v1.InvalidationTarget{Module: "users"})
-	purge.Status.KeysInvalidated = new(int64(-5))
-	metrics.CountFinished(purge)
+	invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+	invalidation.Status.KeysInvalidated = new(int64(-5))
+	metrics.CountFinished(invalidation)
 	gathered := prometheus.NewRegistry()
 	gathered.MustRegister(metrics)
 	families, err := gathered.Gather()

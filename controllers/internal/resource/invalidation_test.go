@@ -53,13 +53,13 @@ func TestExpiry(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			purge := &v1.CacheInvalidation{ObjectMeta: metav1.ObjectMeta{Labels: test.labels, Annotations: test.annotations}}
-			purge.Spec.TTLSecondsAfterFinished, purge.Status.CompletionTime = test.ttl, test.done
-			at, expires := Expiry(purge)
+			invalidation := &v1.CacheInvalidation{ObjectMeta: metav1.ObjectMeta{Labels: test.labels, Annotations: test.annotations}}
+			invalidation.Spec.TTLSecondsAfterFinished, invalidation.Status.CompletionTime = test.ttl, test.done
+			at, expires := Expiry(invalidation)
 			if expires != test.expires || expires && !at.Equal(done.Add(5*time.Second)) {
 				t.Errorf("expires %t at %s; want %t", expires, at, test.expires)
 			}
-			if tool := GitOpsTool(purge); tool != test.tool {
+			if tool := GitOpsTool(invalidation); tool != test.tool {
 				t.Errorf("managed by %q; want %q", tool, test.tool)
 			}
 		})

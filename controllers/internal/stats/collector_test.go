@@ -35,7 +35,7 @@ func (s *busyStore) StatsOf(_ context.Context, slots []registry.Slot) ([]registr
 
 // However many policies there are, under traffic on all of them so many statuses a second are
 // written and no more; each has its turn.
-func TestFiguresAreShownAtAPace(t *testing.T) {
+func TestStatisticsArePublishedAtALimitedRate(t *testing.T) {
 	const many = 10_000
 	store := &busyStore{ScriptedStore: &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}}
 	clock := clocktesting.NewFakeClock(time.Now())
@@ -66,12 +66,12 @@ func TestFiguresAreShownAtAPace(t *testing.T) {
 			t.Fatalf("woke %d in %s, want %d at the most", woken, collector.Interval, most)
 		}
 		for range woken {
-			told := (<-enqueuer).Object
-			if told.Within < collector.Interval {
-				t.Fatalf("woken within %s, not spread over %s", told.Within, collector.Interval)
+			woken := (<-enqueuer).Object
+			if woken.Within < collector.Interval {
+				t.Fatalf("woken within %s, not spread over %s", woken.Within, collector.Interval)
 			}
-			shown[told.Name.Name]++
-			all.Policies[places[told.Name.Name]].Status.Stats = &v1.CacheStats{ObservedTime: metav1.NewTime(clock.Now())}
+			shown[woken.Name.Name]++
+			all.Policies[places[woken.Name.Name]].Status.Stats = &v1.CacheStats{ObservedTime: metav1.NewTime(clock.Now())}
 		}
 	}
 	if counts > want {

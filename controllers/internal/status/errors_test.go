@@ -136,7 +136,7 @@ func TestTheSameTroubleReadsTheSame(t *testing.T) {
 	}
 }
 
-func TestWhatTheQueueIsTold(t *testing.T) {
+func TestPrioritiesInTheQueue(t *testing.T) {
 	now := time.Now()
 	usual := reconcile.Result{RequeueAfter: time.Hour}
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "users", errors.New("modified"))
@@ -148,7 +148,7 @@ func TestWhatTheQueueIsTold(t *testing.T) {
 	}{
 		{"nothing wrong", nil, nil, true},
 		{"store", controllertest.ErrDown, nil, true},
-		{"not looked at yet", ErrStorePending, nil, true},
+		{"not probed yet", ErrStorePending, nil, true},
 		{"person", controllertest.ErrRefused, reconcile.TerminalError(nil), false},
 		{"written by somebody else", conflict, nil, true},
 		{"shutting down", context.Canceled, nil, false},

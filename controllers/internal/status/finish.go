@@ -40,11 +40,11 @@ func Finish(
 	if e.Gone || e.Met.KeepsStatus() {
 		return e.Met.Result(e.Result, nil, now)
 	}
-	conditions, told := e.Update(now)
+	conditions, changes := e.Update(now)
 	if err := e.Write(ctx, e.Object); err != nil {
 		return Classify(err, e.Location).Result(e.Result, nil, now)
 	}
-	for _, event := range told {
+	for _, event := range changes {
 		event.Record(recorder, e.Object)
 	}
 	result, err := e.Met.Result(e.Result, conditions, now)

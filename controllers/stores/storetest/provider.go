@@ -27,7 +27,7 @@ func (m *Monitors) Follow(store *v1.CacheStore) (*stores.ProbeResult, status.Loc
 // Drop implements cachestore.Monitors.
 func (*Monitors) Drop(context.Context, resource.StoreID) {}
 
-// Provider is the store for everybody, and as well as a test says.
+// Provider returns one store for all ids, in the state that a test sets.
 type Provider struct {
 	Store   calls.SessionStore
 	Address string
