@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/cachewright/cachewright/cache/internal/audit"
 )
 
 // defaultGrace is plenty for an invalidation that follows a change of the source at once.
@@ -68,10 +70,32 @@ func (s AuditStats) Inconsistency() float64 {
 	return float64(s.Inconsistent) / float64(judged)
 }
 
-func (a Audit) covers(operation Operation) bool {
+// rule returns what the auditor goes by.
+func (a Audit) rule() audit.Rule {
+	rule := audit.Rule{Covers: a.covers, Share: a.Share, Grace: a.Grace, Equal: a.Equal}
+	if a.Inconsistent != nil {
+		rule.Inconsistent = func(operation audit.Operation) { a.Inconsistent(Operation(operation)) }
+	}
+	return rule
+}
+
+func (a Audit) covers(operation audit.Operation) bool {
 	return len(a.Operations) == 0 ||
-		slices.Contains(a.Operations, operation) ||
+		slices.Contains(a.Operations, Operation(operation)) ||
 		slices.Contains(a.Operations, Operation{Module: operation.Module})
+}
+
+// Audits returns what the audits of this process have found so far, sorted by operation.
+func (c *Client) Audits() []AuditStats {
+	var all []AuditStats
+	for _, stats := range c.auditor.Stats() {
+		all = append(all, AuditStats{
+			Operation:  Operation(stats.Operation),
+			Consistent: stats.Consistent, Inconsistent: stats.Inconsistent,
+			Inconclusive: stats.Inconclusive,
+		})
+	}
+	return all
 }
 
 func (a Audit) withDefaults() Audit {

@@ -7,15 +7,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/cache/internal/background"
+	"github.com/cachewright/cachewright/cache/internal/catalog"
+	"github.com/cachewright/cachewright/cache/internal/entries"
+	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/invalidate"
+	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
+	"github.com/cachewright/cachewright/cache/internal/policies"
+	"github.com/cachewright/cachewright/cache/internal/refresh"
 	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -30,12 +37,14 @@ type Client struct {
 	near        *near.Cache // nil: none
 	outbox      *outbox.Outbox
 	reports     *report.Reporter
-	policies    *policies
+	policies    *policies.Policies
 	statistics  *statistics
-	invalidator *invalidator
-	loader      *loader
+	invalidator *invalidate.Invalidator
+	auditor     *audit.Auditor
+	entries     *entries.Entries
 
-	unwatch func() // ends the observer's access to the figures
+	observer Observer // nil: none
+	unwatch  func()   // ends the observer's access to the figures
 }
 
 // New returns a Client for the entries of one namespace: that of the CachePolicies. It does not
@@ -59,8 +68,8 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 	if err != nil {
 		return nil, fmt.Errorf("cache: WithAutoPipelining: %w", err)
 	}
-	failures := newFailures(o.logger, o.failureHook)
-	guard := fence.New(client, store, o.fenceWait, func(err error) { failures.report("", "", err) })
+	failures := failure.New(o.logger, o.hook())
+	guard := fence.New(client, store, o.fenceWait, func(err error) { failures.Report("", "", err) })
 	openNear := func(config near.Config) (*near.Cache, error) {
 		config.Client = client
 		config.Generation, config.ReadsReplicas = guard.Generation, guard.ReadsReplicas
@@ -71,88 +80,102 @@ func New(client redis.UniversalClient, namespace string, opts ...Option) (*Clien
 
 // newClient returns a Client over a store. openNear opens the near cache, if the options want one.
 func newClient(
-	store gateway.Store, o options, failures *failures,
+	store gateway.Store, o options, failures *failure.Reports,
 	openNear func(near.Config) (*near.Cache, error),
 ) (*Client, error) {
-	c := &Client{background: background.New(failures.panicked), unwatch: func() {}}
-	known := &modules{}
-	c.gateway = gateway.New(gateway.Config{
-		Store:               store,
-		Namespace:           o.namespace,
-		Timeout:             o.timeout,
-		InvalidationTimeout: o.invalidationTimeout,
-		Background:          c.background,
-		Hooks: gateway.Hooks{
-			Failed: failures.add,
-			Filled: observedFills(o.observer),
-			Leased: known.add,
-			Changed: func(slot registry.Slot, operation, user string) {
-				c.near.Changed(slot, operation, user)
-			},
-		},
-	})
-	known.gateway = c.gateway
-	c.policies = &policies{gateway: c.gateway, failures: failures}
+	c := &Client{
+		background: background.New(failures.Panicked), observer: o.observer, unwatch: func() {},
+	}
+	known := &catalog.Modules{}
+	c.gateway = c.newGateway(store, o, known, failures)
+	known.Gateway = c.gateway
+	c.policies = policies.New(c.gateway, failures)
 	c.statistics = &statistics{gateway: c.gateway, modules: known, failures: failures}
 	c.reports = report.New(c.statistics.send, o.reportInterval)
-	failures.reports, c.statistics.reports = c.reports, c.reports
-	c.invalidator = &invalidator{
-		gateway: c.gateway, modules: known, failures: failures,
-		observer: o.observer, timeout: o.timeout,
-	}
-	c.outbox = outbox.New(c.invalidator.deliver, known.all, c.background)
-	c.invalidator.outbox = c.outbox
+	c.statistics.reports = c.reports
+	failures.CountWith(func(module, operation string) {
+		c.reports.Add(module, operation, registry.Counters{Errors: 1})
+	})
+	c.invalidator = invalidate.New(invalidate.Config{
+		Gateway: c.gateway, Modules: known,
+		Started: observedInvalidations(o.observer), Timeout: o.timeout,
+	})
+	c.outbox = outbox.New(c.invalidator.Deliver, known.All, c.background)
+	c.invalidator.QueueTo(c.outbox)
 	if err := c.openNear(o, failures, openNear); err != nil {
 		err = fmt.Errorf("cache: WithNearCache: %w", err)
 		return nil, errors.Join(err, c.Close(context.Background()))
 	}
-	c.loader = c.newLoader(o, failures)
+	c.auditor = c.newAuditor(o, failures)
+	c.entries = c.newEntries(o, failures)
 	if o.observer != nil {
 		c.unwatch = o.observer.Watch(o.namespace, c.figures)
 	}
 	return c, nil
 }
 
+func (c *Client) newGateway(
+	store gateway.Store, o options, known *catalog.Modules, failures *failure.Reports,
+) *gateway.Gateway {
+	return gateway.New(gateway.Config{
+		Store:               store,
+		Namespace:           o.namespace,
+		Timeout:             o.timeout,
+		InvalidationTimeout: o.invalidationTimeout,
+		Background:          c.background,
+		Hooks: gateway.Hooks{
+			Failed: failures.Add,
+			Filled: observedFills(o.observer),
+			Leased: known.Add,
+			Changed: func(slot registry.Slot, operation, user string) {
+				c.near.Changed(slot, operation, user)
+			},
+		},
+	})
+}
+
 func (c *Client) openNear(
-	o options, failures *failures, open func(near.Config) (*near.Cache, error),
+	o options, failures *failure.Reports, open func(near.Config) (*near.Cache, error),
 ) (err error) {
 	if o.nearCache == nil {
 		return nil
 	}
 	c.near, err = open(near.Config{
 		Bounds:     near.Bounds(*o.nearCache),
-		Policy:     c.policies.read,
+		Policy:     c.policies.Read,
 		Hits:       c.reports.Hits,
-		Failed:     func(err error) { failures.report("", "", err) },
+		Failed:     func(err error) { failures.Report("", "", err) },
 		Background: c.background,
 	})
 	return err
 }
 
-func (c *Client) newLoader(o options, failures *failures) *loader {
-	early := &headStarts{beta: o.earlyRefresh}
-	loads := &loads{
-		gateway: c.gateway, outbox: c.outbox, background: c.background, failures: failures,
-		codec: o.codec, early: early,
-		waiter: waiter{gateway: c.gateway, loadWait: o.loadWait, timeout: o.timeout},
-	}
-	loads.flights.MaxWait = o.sharedLoadWait
-	loads.flights.OnOrphanPanic = loads.orphanPanicked
-	return &loader{
-		gateway: c.gateway, outbox: c.outbox, near: c.near, reports: c.reports, failures: failures,
-		observer: o.observer, codec: o.codec, timeout: o.timeout, loadWait: o.loadWait,
-		loads: loads,
-		refresher: &refresher{
-			gateway: c.gateway, background: c.background, failures: failures,
-			loads: loads, early: early,
-			timeout: o.timeout, refreshTimeout: o.refreshTimeout,
-		},
-		auditor: &auditor{
-			sampler: newSampler(o.audits), gateway: c.gateway, outbox: c.outbox, near: c.near,
-			background: c.background,
-			failures:   failures, codec: o.codec, observer: o.observer, loadTimeout: o.refreshTimeout,
-		},
-	}
+func (c *Client) newAuditor(o options, failures *failure.Reports) *audit.Auditor {
+	return audit.New(audit.Config{
+		Rules:   o.rules(),
+		Gateway: c.gateway, Outbox: c.outbox, Near: c.near, Background: c.background,
+		Failures: failures, Codec: o.codec, Audited: observedAudits(o.observer),
+		LoadTimeout: o.refreshTimeout,
+	})
+}
+
+func (c *Client) newEntries(o options, failures *failure.Reports) *entries.Entries {
+	early := refresh.NewHeadStarts(o.earlyRefresh)
+	underWay := loads.New(loads.Config{
+		Gateway: c.gateway, Outbox: c.outbox, Background: c.background, Failures: failures,
+		Codec: o.codec, Timed: early.Timed,
+		Timeout: o.timeout, Wait: o.loadWait, SharedWait: o.sharedLoadWait,
+	})
+	return entries.New(entries.Config{
+		Gateway: c.gateway, Outbox: c.outbox, Near: c.near, Reports: c.reports, Failures: failures,
+		Codec: o.codec, Loads: underWay, Early: early,
+		Refresher: refresh.New(refresh.Config{
+			Gateway: c.gateway, Background: c.background, Failures: failures,
+			Loads: underWay, Early: early,
+			Timeout: o.timeout, RefreshTimeout: o.refreshTimeout,
+		}),
+		Auditor: c.auditor, Timeout: o.timeout, LoadWait: o.loadWait,
+	})
 }
 
 // obeysDeadlines reports whether calls end when their context does. It trusts clients of other
@@ -170,9 +193,9 @@ func obeysDeadlines(client redis.UniversalClient) bool {
 
 // figures returns what the observer may ask for.
 func (c *Client) figures() Figures {
-	entries, bytes := c.near.Size()
+	kept, bytes := c.near.Size()
 	return Figures{
-		NearEntries:         entries,
+		NearEntries:         kept,
 		NearBytes:           bytes,
 		QueuedInvalidations: c.outbox.Len(),
 		Breakers:            breakerFigures(c.gateway.Breakers()),
@@ -189,62 +212,4 @@ func (c *Client) Close(ctx context.Context) error {
 	err := errors.Join(c.background.Close(ctx), c.outbox.Close(ctx), c.reports.Close(ctx))
 	c.near.Close()
 	return err
-}
-
-// Fetch implements Cache. It returns an error of its own only if dest is not a non-nil pointer, or
-// the value of load cannot be assigned to it.
-func (c *Client) Fetch(
-	ctx context.Context, key Key, out any, load func(context.Context) (any, error),
-) error {
-	return c.loader.fetch(ctx, key, out, load)
-}
-
-// Get implements Cache.
-func (c *Client) Get(ctx context.Context, key Key, out any) (bool, error) {
-	return c.loader.get(ctx, key, out)
-}
-
-// Set implements Cache, in three calls to Redis.
-func (c *Client) Set(ctx context.Context, key Key, value any) error {
-	return c.loader.set(ctx, key, value)
-}
-
-// Delete implements Cache.
-func (c *Client) Delete(ctx context.Context, key Key) error {
-	return c.invalidator.entry(ctx, key)
-}
-
-// InvalidateModule implements Cache.
-func (c *Client) InvalidateModule(ctx context.Context, module string) error {
-	return c.invalidator.invalidate(ctx, module, registry.Scope{}, registry.ModeHard)
-}
-
-// InvalidateOperation implements Cache.
-func (c *Client) InvalidateOperation(ctx context.Context, module, operation string) error {
-	return c.invalidator.operation(ctx, module, operation)
-}
-
-// InvalidateUser implements Cache. The error joins those of all modules that failed.
-func (c *Client) InvalidateUser(ctx context.Context, user string, modules ...string) error {
-	return c.invalidator.user(ctx, user, modules)
-}
-
-// InvalidateSoftly implements Cache.
-func (c *Client) InvalidateSoftly(ctx context.Context, scope Scope) error {
-	return c.invalidator.softly(ctx, scope)
-}
-
-// TTL implements Cache. It may be a second behind the policy. Jitter is not subtracted.
-func (c *Client) TTL(ctx context.Context, module, operation string) (time.Duration, error) {
-	return c.policies.ttl(ctx, module, operation)
-}
-
-// Stats implements Cache. It reports this process' counts first.
-func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, error) {
-	return c.statistics.of(ctx, modules)
-}
-
-// Audits returns what the audits of this process have found so far, sorted by operation.
-func (c *Client) Audits() []AuditStats {
-	return c.loader.auditor.sampler.stats()
 }

@@ -11,7 +11,8 @@
 //	…
 //	defer users.Close(context.Background())
 //
-//	user, err := cache.Fetch(ctx, users, cache.Key{Module: "users", Operation: "getById", Params: id},
+//	key := cache.Key{Module: "users", Operation: "getById", Params: id}
+//	user, err := cache.Fetch(ctx, users, key,
 //		func(ctx context.Context) (User, error) { return db.User(ctx, id) })
 //
 // An entry is addressed by module, operation, params and, if it belongs to one user, the user. The
@@ -31,6 +32,6 @@
 //
 // Applications depend on the interface Cache. Package cachetest has one in memory for their tests.
 //
-// Client is a façade: fetch.go reads and loads entries, invalidate.go invalidates them. The
-// mechanisms are internal packages. docs/architecture.md follows one Fetch through the files.
+// Client is a façade over internal packages: fetch.go leads to entries, loads and refresh,
+// invalidate.go to invalidate and outbox. docs/architecture.md follows one Fetch through the files.
 package cache

@@ -105,29 +105,6 @@ func TestWithoutEarlyRefreshAReaderWaitsEachTime(t *testing.T) {
 	})
 }
 
-// The probability is the documented one.
-func TestProbabilityOfAnEarlyRefresh(t *testing.T) {
-	const draws = 20_000
-	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
-		if c.loader.refresher.early.headStart("users", "get") != 0 {
-			t.Error("early although no load was timed")
-		}
-		c.loader.refresher.early.add(Operation{"users", "get"}, loadTime)
-		for _, left := range []time.Duration{0, loadTime, 2 * loadTime, 6 * loadTime} {
-			early := 0
-			for range draws {
-				if left <= c.loader.refresher.early.headStart("users", "get") {
-					early++
-				}
-			}
-			got, want := float64(early)/draws, math.Exp(-float64(left)/float64(2*loadTime))
-			if math.Abs(got-want) > 0.03 { // eight standard deviations
-				t.Errorf("%s before the end: %v, want %v", left, got, want)
-			}
-		}
-	}, WithEarlyRefresh(2))
-}
-
 // A claim of another process is left to it. One that failed is released after a pause.
 func TestEarlyRefreshHasItsTurn(t *testing.T) {
 	redis := &ending{ttl: time.Hour}
@@ -146,8 +123,12 @@ func TestEarlyRefreshHasItsTurn(t *testing.T) {
 			}
 			return loads
 		}
-		redis.end = time.Now().Add(time.Hour)
-		c.loader.refresher.early.add(Operation{"users", "get"}, time.Hour)
+		if _, err := Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) {
+			time.Sleep(time.Minute) // what a load takes
+			return "value", nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 		redis.locked = true
 		if loads := load(t.Context(), nil); loads != 0 {
 			t.Errorf("%d loads although another process has the claim", loads)
@@ -162,16 +143,6 @@ func TestEarlyRefreshHasItsTurn(t *testing.T) {
 			t.Errorf("%d unlocks after the pause", unlocks)
 		}
 	}, WithEarlyRefresh(1e6))
-}
-
-func TestLoadTimesAreBounded(t *testing.T) {
-	var early headStarts
-	for i := range 2 * maxLoadTimes {
-		early.add(Operation{"users", string(rune(i))}, time.Second)
-	}
-	if len(early.loadTimes) != maxLoadTimes {
-		t.Errorf("%d are known", len(early.loadTimes))
-	}
 }
 
 func TestEarlyRefreshRefusesWhatIsNoScale(t *testing.T) {

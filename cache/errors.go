@@ -3,26 +3,40 @@
 
 package cache
 
-import "errors"
+import (
+	"github.com/cachewright/cachewright/cache/internal/codec"
+	"github.com/cachewright/cachewright/cache/internal/loads"
+	"github.com/cachewright/cachewright/cache/internal/outbox"
+	"github.com/cachewright/cachewright/cache/internal/params"
+	"github.com/cachewright/cachewright/cache/internal/source"
+)
 
 // Errors of this package, for errors.Is. Errors of Redis are those of the registry:
 // registry.ErrUnreachable and its neighbours.
 var (
 	// ErrQueued: an invalidation has not reached Redis yet. It is retried until it does.
-	ErrQueued = errors.New("the invalidation is queued")
+	ErrQueued = outbox.ErrQueued
 	// ErrNotFound is what a loader returns, or wraps, if the source has nothing under the key.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = source.ErrNotFound
 	// ErrRefused: the policy forbids the entry. Either it is larger than maxEntryBytes, or it has
 	// no user and the operation's scope is User.
-	ErrRefused = errors.New("refused by the policy")
+	ErrRefused = loads.ErrRefused
 	// ErrParams: the params cannot name an entry.
-	ErrParams = errors.New("params cannot name an entry")
+	ErrParams = params.ErrParams
 	// ErrLoadCycle: a loader fetches the entry that it loads, directly or through other loaders,
 	// over and over.
-	ErrLoadCycle = errors.New("the loader fetches its own entry")
+	ErrLoadCycle = loads.ErrCycle
 	// ErrLoadStuck: two loads of the entry by other callers in this process did not end in time.
 	// See WithSharedLoadWait.
-	ErrLoadStuck = errors.New("loads by other callers do not end")
+	ErrLoadStuck = loads.ErrStuck
 	// ErrCodec: a value cannot be encoded, or stored bytes cannot be decoded.
-	ErrCodec = errors.New("codec")
+	ErrCodec = codec.ErrCodec
 )
+
+// Failure is something that the cache could not do. It holds neither payloads nor params nor users,
+// so it may be logged and counted.
+type Failure struct {
+	Module    string
+	Operation string // empty if it concerns the whole module
+	Err       error
+}

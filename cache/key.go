@@ -3,12 +3,7 @@
 
 package cache
 
-import (
-	"fmt"
-
-	entryid "github.com/cachewright/cachewright/cache/internal/params"
-	"github.com/cachewright/cachewright/registry"
-)
+import entryid "github.com/cachewright/cachewright/cache/internal/params"
 
 // Key addresses an entry.
 type Key struct {
@@ -47,19 +42,4 @@ type Scope struct {
 // UTF-8. It is also ErrParams if JSON would leave out a field because it is not exported. A type
 // with a MarshalJSON or MarshalText of its own may have such fields. Tag exported fields that
 // should not count `json:"-"`. The message names types, never values.
-func ID(params any) (string, error) {
-	id, err := entryid.ID(params)
-	if err != nil {
-		return "", fmt.Errorf("%w: %T: %w", ErrParams, params, err)
-	}
-	return id, nil
-}
-
-// entryKey returns the key of an entry in Redis.
-func entryKey(slot registry.Slot, key Key) (registry.Key, error) {
-	id, err := ID(key.Params)
-	if err != nil {
-		return registry.Key{}, err
-	}
-	return registry.Key{Slot: slot, Operation: key.Operation, ID: id, User: key.User}, nil
-}
+func ID(params any) (string, error) { return entryid.Named(params) }

@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/invalidate"
+	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -16,7 +19,7 @@ import (
 var errNoReturn = errors.New("the loader did not return")
 
 // observedLoad returns a loader whose calls the observer sees.
-func observedLoad(observer Observer, key Key, load loadFunc) loadFunc {
+func observedLoad(observer Observer, key Key, load source.Load) source.Load {
 	return func(ctx context.Context) (value any, err error) {
 		ctx, done := observer.StartLoad(ctx, key.Module, key.Operation)
 		err = errNoReturn
@@ -50,31 +53,42 @@ func fillOf(outcome registry.Outcome, err error) Fill {
 	}
 }
 
-// observed does an invalidation that the application asked for. The observer, if there is one, sees
-// it.
-func observed(
-	ctx context.Context, observer Observer, invalidation Invalidation,
-	invalidate func(context.Context) error,
-) error {
+// observedAudits returns the hook by which the observer sees each audit, nil without an observer.
+func observedAudits(observer Observer) func(context.Context, audit.Operation, audit.Result) {
 	if observer == nil {
-		return invalidate(ctx)
+		return nil
 	}
-	ctx, done := observer.StartInvalidation(ctx, invalidation)
-	err := invalidate(ctx)
-	done(err)
-	return err
+	return func(ctx context.Context, operation audit.Operation, result audit.Result) {
+		observer.Audited(ctx, operation.Module, operation.Name, AuditResult(result))
+	}
 }
 
-func invalidationOf(module string, scope registry.Scope, mode registry.Mode) Invalidation {
-	extent := ExtentModule
-	switch {
-	case scope.User != "":
-		extent = ExtentUser
-	case scope.Operation != "":
-		extent = ExtentOperation
+// observedInvalidations returns the hook by which the observer sees each invalidation that the
+// application asked for, nil without an observer.
+func observedInvalidations(
+	observer Observer,
+) func(context.Context, invalidate.Invalidation) (context.Context, func(error)) {
+	if observer == nil {
+		return nil
 	}
-	return Invalidation{
-		Module: module, Operation: scope.Operation, Extent: extent, Soft: mode == registry.ModeSoft,
+	return func(ctx context.Context, i invalidate.Invalidation) (context.Context, func(error)) {
+		return observer.StartInvalidation(ctx, Invalidation{
+			Module: i.Module, Operation: i.Scope.Operation, Extent: extentOf(i),
+			Soft: i.Mode == registry.ModeSoft,
+		})
+	}
+}
+
+func extentOf(i invalidate.Invalidation) Extent {
+	switch {
+	case i.ID != "":
+		return ExtentEntry
+	case i.Scope.User != "":
+		return ExtentUser
+	case i.Scope.Operation != "":
+		return ExtentOperation
+	default:
+		return ExtentModule
 	}
 }
 

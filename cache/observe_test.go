@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/entries"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -275,9 +276,9 @@ func TestWhatIsSwitchedOffIsFree(t *testing.T) {
 	load := func(context.Context) (any, error) { return "loaded", nil }
 	var out string
 	const runs = 1000
-	bare := testing.AllocsPerRun(runs, func() { _, _ = c.loader.serve(ctx, usersGet, &out, load) })
+	bare := testing.AllocsPerRun(runs, func() { _, _ = c.entries.Fetch(ctx, entries.Key(usersGet), &out, load) })
 	off := testing.AllocsPerRun(runs, func() { _ = c.Fetch(ctx, usersGet, &out, load) })
-	c.loader.observer = &diary{}
+	c.observer = &diary{}
 	on := testing.AllocsPerRun(runs, func() { _ = c.Fetch(ctx, usersGet, &out, load) })
 	if off != bare {
 		t.Errorf("a Fetch without an observer allocates %v times, without the hook %v", off, bare)

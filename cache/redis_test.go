@@ -330,7 +330,7 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := NewWithT(t)
-	for _, part := range []string{"report.(*Reporter).run", "heads.(*Tracker).Run", "cache.(*auditor).audit", "otter"} {
+	for _, part := range []string{"report.(*Reporter).run", "heads.(*Tracker).Run", "audit.(*Auditor).audit", "otter"} {
 		g.Eventually(ours).WithTimeout(patience).Should(ContainElement(ContainSubstring(part)))
 	}
 	if err := c.Close(t.Context()); err != nil {
@@ -455,7 +455,7 @@ func TestProcessesLoadOnce(t *testing.T) {
 			}
 		})
 	}
-	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "cache.waiter.wait(") }).WithTimeout(patience).Should(Equal(3))
+	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "loads.waiter.wait(") }).WithTimeout(patience).Should(Equal(3))
 	close(release)
 	others.Wait()
 	owner.Wait()

@@ -13,6 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/cache/internal/audit"
+	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -26,8 +28,6 @@ const (
 
 	// maxLoadLock is the longest load lock that Redis grants.
 	maxLoadLock = 10 * time.Minute
-	// maxTTL is the longest TTL in a policy.
-	maxTTL = 720 * time.Hour
 )
 
 // options are what the Options of a Client set.
@@ -92,8 +92,8 @@ func newOptions(namespace string, opts []Option) (options, error) {
 }
 
 func (o options) checkAudits() error {
-	for _, audit := range o.audits {
-		if err := audit.check(); err != nil {
+	for _, a := range o.audits {
+		if err := a.check(); err != nil {
 			return err
 		}
 	}
@@ -133,6 +133,25 @@ func atMost(option string, d, limit time.Duration) error {
 		return fmt.Errorf("%s: the duration must be at most %s, not %s", option, limit, d)
 	}
 	return nil
+}
+
+// rules returns the audits for the auditor.
+func (o options) rules() []audit.Rule {
+	var rules []audit.Rule
+	for _, a := range o.audits {
+		rules = append(rules, a.rule())
+	}
+	return rules
+}
+
+// hook returns the failure hook, nil if there is none.
+func (o options) hook() failure.Hook {
+	if o.failureHook == nil {
+		return nil
+	}
+	return func(module, operation string, err error) {
+		o.failureHook(Failure{Module: module, Operation: operation, Err: err})
+	}
 }
 
 // open returns a registry over a Redis client, pipelined if the options say so.

@@ -10,7 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/catalog"
+	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/invalidate"
 	"github.com/cachewright/cachewright/cache/internal/report"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -64,12 +67,17 @@ func hitRatio(hits, misses int64) float64 {
 	return float64(hits) / float64(hits+misses)
 }
 
+// Stats implements Cache. It reports this process' counts first.
+func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, error) {
+	return c.statistics.of(ctx, modules)
+}
+
 // statistics reads the statistics of modules, and sends the counts of this process.
 type statistics struct {
 	gateway  *gateway.Gateway
 	reports  *report.Reporter
-	modules  *modules
-	failures *failures
+	modules  *catalog.Modules
+	failures *failure.Reports
 }
 
 // of returns the statistics of the given modules, or of all if there are none. It sends the counts
@@ -78,7 +86,7 @@ func (s *statistics) of(ctx context.Context, modules []string) ([]ModuleStats, e
 	_ = s.reports.Flush(ctx) // what fails comes later, as the counts of other processes do
 	if len(modules) == 0 {
 		var err error
-		if modules, err = s.modules.all(ctx); err != nil {
+		if modules, err = s.modules.All(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -95,11 +103,11 @@ func (s *statistics) of(ctx context.Context, modules []string) ([]ModuleStats, e
 
 func (s *statistics) ofModule(ctx context.Context, module string) (ModuleStats, error) {
 	if module == "" {
-		return ModuleStats{}, errNoModule
+		return ModuleStats{}, invalidate.ErrNoModule
 	}
 	found, err := s.gateway.Stats(ctx, module)
 	if err != nil {
-		s.failures.add(module, "", err)
+		s.failures.Add(module, "", err)
 		return ModuleStats{}, err
 	}
 	stats := ModuleStats{Module: module, Keys: found.Keys}
@@ -121,7 +129,7 @@ func (s *statistics) send(
 ) error {
 	err := s.gateway.Report(ctx, module, operation, counters)
 	if err != nil {
-		s.failures.reportContained(module, operation, err)
+		s.failures.ReportContained(module, operation, err)
 	}
 	if errors.Is(err, registry.ErrRejected) {
 		return nil

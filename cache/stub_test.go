@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/storetest"
 )
 
@@ -17,10 +18,17 @@ type stubStore = storetest.Store
 
 var errDown = storetest.ErrDown
 
-// What package gateway documents of its breakers.
+// What the internal packages document.
 const (
-	breakerFailures = 3
+	breakerFailures = 3 // of package gateway
 	breakerPause    = 500 * time.Millisecond
+	maxRefreshes    = 32 // of package refresh
+	refreshBackoff  = time.Second
+	maxAudits       = 4                    // of package audit
+	policyMaxAge    = time.Second          // of package policies
+	firstWait       = 4 * time.Millisecond // of package loads
+	maxWait         = 64 * time.Millisecond
+	logInterval     = 10 * time.Second // of package failure
 )
 
 func hang(ctx context.Context) error { return storetest.Hang(ctx) }
@@ -31,7 +39,7 @@ func newStubClient(store *stubStore, namespace string, opts ...Option) (*Client,
 	if err != nil {
 		return nil, err
 	}
-	return newClient(store, o, newFailures(o.logger, o.failureHook), nil)
+	return newClient(store, o, failure.New(o.logger, o.hook()), nil)
 }
 
 // withClient runs a test in a bubble with a clock of its own. The bubble does not end before the

@@ -36,6 +36,12 @@ func Panic(err *error, meaning error) { //nolint:gocritic // a deferred call can
 	*err = fmt.Errorf("%w: %w", meaning, &Error{Stack: stack(), reason: reasonOf(value)})
 }
 
+// Call makes a call and turns a panic of it into an error that wraps meaning.
+func Call(meaning error, call func() error) (err error) {
+	defer Panic(&err, meaning)
+	return call()
+}
+
 // reasonOf returns a text without foreign bytes: the message of the Go runtime, or the type of any
 // other value.
 func reasonOf(value any) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/internal/respguard"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -58,7 +59,8 @@ func (h *hook) DialHook(next redis.DialHook) redis.DialHook {
 			return conn, err
 		}
 		var known net.Conn
-		err = contained(func() (err error) {
+		// go-redis dials on goroutines of its own, where a panic would end the process.
+		err = contain.Call(registry.ErrMisbehaves, func() (err error) {
 			known, err = h.identified(ctx, conn)
 			return err
 		})

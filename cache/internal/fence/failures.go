@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -25,11 +24,4 @@ func (g *Guard) disable(err error) {
 	g.report(fmt.Errorf(
 		"a restart of Redis with an old snapshot, or a failover to a replica that lags, "+
 			"will not be noticed by this process: %s: %w", remedy, err))
-}
-
-// contained turns a panic into an error. singleflight would panic on a goroutine where nobody can
-// recover, and go-redis dials on goroutines of its own.
-func contained(do func() error) (err error) {
-	defer contain.Panic(&err, registry.ErrMisbehaves)
-	return do()
 }

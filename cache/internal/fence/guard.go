@@ -22,6 +22,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/internal/respguard"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -137,7 +138,9 @@ func (g *Guard) Enter(ctx context.Context, slot registry.Slot) (Pass, error) {
 	done := g.flights.DoChan(slot.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
-		return nil, contained(func() error { return g.ensureFenced(ctx, slot) })
+		// singleflight would panic on a goroutine where nobody can recover.
+		ensure := func() error { return g.ensureFenced(ctx, slot) }
+		return nil, contain.Call(registry.ErrMisbehaves, ensure)
 	})
 	select {
 	case result := <-done:

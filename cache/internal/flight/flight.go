@@ -48,7 +48,7 @@ type Group[K comparable, V any] struct {
 type flight[V any] struct {
 	done   chan struct{}
 	cancel context.CancelFunc
-	caller context.Context //nolint:containedctx // of the caller that started the load; land looks whether it ended
+	caller context.Context //nolint:containedctx // of the caller that started it; land looks whether it ended
 	node   *node
 
 	// Guarded by Group.mu. None changes once landed is set.
@@ -156,7 +156,7 @@ func (g *Group[K, V]) board(
 		f.waiting++
 		return f, false
 	}
-	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, whatever happens
+	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it
 	f = &flight[V]{done: make(chan struct{}), cancel: cancel, caller: ctx, node: &node{}, waiting: 1}
 	waiterOf(ctx).wait(f.node) // it waits for nobody yet, so this succeeds
 	if g.flights == nil {

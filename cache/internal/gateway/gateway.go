@@ -123,7 +123,7 @@ func (g *Gateway) execute(
 	c := call{began: time.Now(), budget: budget(ctx, timeout), timeout: g.config.Timeout}
 	bounded, cancel := context.WithTimeout(ctx, c.budget)
 	defer cancel()
-	err = contained(func() error { return do(bounded) })
+	err = contain.Call(registry.ErrMisbehaves, func() error { return do(bounded) })
 	outcome = breaker.outcome(ctx, c, err)
 	return err
 }
@@ -136,13 +136,6 @@ func budget(ctx context.Context, timeout time.Duration) time.Duration {
 	return timeout
 }
 
-// contained turns a panic over an answer of Redis into an error. Neither a caller nor a goroutine
-// that has none may panic over it.
-func contained(call func() error) (err error) {
-	defer contain.Panic(&err, registry.ErrMisbehaves)
-	return call()
-}
-
 // doUnguarded makes a call whatever the breakers say, in the time for an invalidation, and reports
 // a failure. An invalidation must not be lost to save time.
 func (g *Gateway) doUnguarded(
@@ -150,7 +143,7 @@ func (g *Gateway) doUnguarded(
 ) error {
 	bounded, cancel := context.WithTimeout(ctx, g.config.InvalidationTimeout)
 	defer cancel()
-	err := contained(func() error { return call(bounded) })
+	err := contain.Call(registry.ErrMisbehaves, func() error { return call(bounded) })
 	if err != nil && ctx.Err() == nil {
 		g.config.Hooks.Failed(module, operation, err)
 	}

@@ -58,7 +58,7 @@ func openLink(node *redis.Client, since uint64, generation func() uint64) *link 
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	go func() {
 		defer close(l.over)
-		l.cancel(contained(l.serve))
+		l.cancel(contain.Call(registry.ErrMisbehaves, l.serve))
 	}()
 	return l
 }
@@ -123,7 +123,8 @@ func (l *link) serve() error {
 
 	var beating sync.WaitGroup
 	defer beating.Wait()
-	beating.Go(func() { l.cancel(contained(func() error { return l.beat(subscription) })) })
+	beat := func() error { return l.beat(subscription) }
+	beating.Go(func() { l.cancel(contain.Call(registry.ErrMisbehaves, beat)) })
 	err := l.receive(subscription)
 	l.cancel(err)
 	return err
@@ -284,10 +285,4 @@ func (l *link) trustUntil(until int64) {
 	if before := l.trusted.Load(); before != never {
 		l.trusted.CompareAndSwap(before, until)
 	}
-}
-
-// contained turns a panic over an answer of a server into an error, which ends the link alone.
-func contained(do func() error) (err error) {
-	defer contain.Panic(&err, registry.ErrMisbehaves)
-	return do()
 }

@@ -9,13 +9,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/cachewright/cachewright/internal/contain"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // Run follows the heads until ctx ends. It calls lost each time the connection fails.
 func (t *Tracker) Run(ctx context.Context, lost func(error)) {
 	for pause := firstReconnect; ; pause = min(2*pause, maxReconnect) {
 		began := time.Now()
-		err := contained(func() error { return t.track(ctx) })
+		err := contain.Call(registry.ErrMisbehaves, func() error { return t.track(ctx) })
 		if ctx.Err() != nil {
 			return
 		}

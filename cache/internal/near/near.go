@@ -202,7 +202,8 @@ func (c *Cache) Size() (entries int, bytes int64) {
 	if c == nil {
 		return 0, 0
 	}
-	return c.entries.EstimatedSize(), int64(c.entries.WeightedSize()) //nolint:gosec // MaxBytes bounds it
+	bytes = int64(c.entries.WeightedSize()) //nolint:gosec // MaxBytes bounds it
+	return c.entries.EstimatedSize(), bytes
 }
 
 // Close ends the goroutine that frees expired entries. Close Config.Background first: without what

@@ -56,8 +56,8 @@ func (o *Outbox) Close(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("cache: %d invalidations did not reach Redis, for these modules: %s; "+
-		"their entries may be out of date until they expire: invalidate the modules", scopes, strings.Join(
-		modules, ", "))
+		"their entries may be out of date until they expire: invalidate the modules",
+		scopes, strings.Join(modules, ", "))
 }
 
 // deliver tries until the outbox is empty.

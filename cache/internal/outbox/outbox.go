@@ -7,6 +7,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -22,6 +23,9 @@ const (
 	// maxModules may wait. With more, all modules of the namespace do.
 	maxModules = 1000
 )
+
+// ErrQueued is cache.ErrQueued.
+var ErrQueued = errors.New("the invalidation is queued")
 
 // EveryModule stands for all modules of the namespace, in place of a module's name.
 const EveryModule = ""

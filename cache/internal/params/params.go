@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/gowebpki/jcs"
@@ -19,6 +20,18 @@ import (
 // idBytes is how much of the digest is kept. With 144 bits no two params will share an ID in
 // practice. They encode to 24 characters without padding.
 const idBytes = 18
+
+// ErrParams is cache.ErrParams.
+var ErrParams = errors.New("params cannot name an entry")
+
+// Named returns the ID of params. Its error is ErrParams and names their type.
+func Named(params any) (string, error) {
+	id, err := ID(params)
+	if err != nil {
+		return "", fmt.Errorf("%w: %T: %w", ErrParams, params, err)
+	}
+	return id, nil
+}
 
 // ID returns the first idBytes of the SHA-256 of the canonical JSON of params, in base64url.
 // cache.ID documents the details. The message of an error says what is wrong and quotes no value.

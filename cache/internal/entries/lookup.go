@@ -1,14 +1,30 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package entries
 
-import "github.com/cachewright/cachewright/registry"
+import (
+	"github.com/cachewright/cachewright/cache/internal/source"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Outcome says where a value came from. It is a cache.Outcome.
+type Outcome string
+
+// The outcomes of package cache.
+const (
+	Hit     Outcome = "hit"
+	NearHit Outcome = "near_hit"
+	Stale   Outcome = "stale"
+	Miss    Outcome = "miss"
+	Bypass  Outcome = "bypass"
+	Error   Outcome = "error"
+)
 
 // errorOf returns the error that a caller gets for a hit.
 func errorOf(hit registry.Lookup) error {
 	if hit.Negative {
-		return ErrNotFound
+		return source.ErrNotFound
 	}
 	return nil
 }
@@ -23,19 +39,19 @@ func hitCounters(hit registry.Lookup) registry.Counters {
 // outcomeOfHit returns the Outcome for an entry in Redis.
 func outcomeOfHit(hit registry.Lookup) Outcome {
 	if hit.Stale {
-		return OutcomeStale
+		return Stale
 	}
-	return OutcomeHit
+	return Hit
 }
 
 // outcomeOfMiss returns the Outcome where Redis gave no entry. Without a token it gave no answer.
 func outcomeOfMiss(miss registry.Lookup) Outcome {
 	switch {
 	case miss.Cacheable:
-		return OutcomeMiss
+		return Miss
 	case miss.Token != "":
-		return OutcomeBypass
+		return Bypass
 	default:
-		return OutcomeError
+		return Error
 	}
 }

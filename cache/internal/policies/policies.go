@@ -1,13 +1,15 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+// Package policies reads policies, and remembers them for a moment.
+package policies
 
 import (
 	"context"
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -19,14 +21,19 @@ const (
 	maxPolicies = 256
 )
 
-// policies reads policies, and remembers them, so that a loop over TTL does not ask Redis each
-// time.
-type policies struct {
+// Policies are those of the namespace. They are remembered, so that a loop over TTL does not ask
+// Redis each time.
+type Policies struct {
 	gateway  *gateway.Gateway
-	failures *failures
+	failures *failure.Reports
 
 	mu       sync.Mutex
 	byModule map[string]knownPolicy
+}
+
+// New returns Policies that were not read yet.
+func New(g *gateway.Gateway, failures *failure.Reports) *Policies {
+	return &Policies{gateway: g, failures: failures}
 }
 
 type knownPolicy struct {
@@ -34,22 +41,22 @@ type knownPolicy struct {
 	until  time.Time
 }
 
-// ttl returns the TTL of an operation.
-func (p *policies) ttl(ctx context.Context, module, operation string) (time.Duration, error) {
+// TTL returns the TTL of an operation.
+func (p *Policies) TTL(ctx context.Context, module, operation string) (time.Duration, error) {
 	if policy, ok := p.known(module, time.Now()); ok {
 		return policy.TTL(operation), nil
 	}
 	policy, err := p.gateway.Policy(ctx, module)
 	if err != nil {
-		p.failures.add(module, operation, err)
+		p.failures.Add(module, operation, err)
 		return 0, err
 	}
 	p.remember(module, policy, time.Now())
 	return policy.TTL(operation), nil
 }
 
-// read reads a policy for the near cache.
-func (p *policies) read(ctx context.Context, slot registry.Slot) (registry.Policy, error) {
+// Read reads a policy for the near cache.
+func (p *Policies) Read(ctx context.Context, slot registry.Slot) (registry.Policy, error) {
 	policy, err := p.gateway.PolicyUnguarded(ctx, slot)
 	if err == nil {
 		p.remember(slot.Module, policy, time.Now())
@@ -57,14 +64,14 @@ func (p *policies) read(ctx context.Context, slot registry.Slot) (registry.Polic
 	return policy, err
 }
 
-func (p *policies) known(module string, now time.Time) (registry.Policy, bool) {
+func (p *Policies) known(module string, now time.Time) (registry.Policy, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	found, ok := p.byModule[module]
 	return found.policy, ok && now.Before(found.until)
 }
 
-func (p *policies) remember(module string, policy registry.Policy, now time.Time) {
+func (p *Policies) remember(module string, policy registry.Policy, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byModule == nil || len(p.byModule) >= maxPolicies {

@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+// Package refresh replaces entries in the background that are stale or close to their end.
+package refresh
 
 import (
 	"context"
@@ -10,9 +11,11 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/background"
-	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/redact"
+	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -33,101 +36,108 @@ const (
 
 var errRefresh = errors.New("an entry could not be refreshed; it is served as long as it is there")
 
-// refresher replaces entries in the background that are stale or close to their end.
-type refresher struct {
-	gateway    *gateway.Gateway
-	background *background.Runner
-	failures   *failures
-	loads      *loads
-	early      *headStarts
+// Config says how a Refresher works. All fields are needed.
+type Config struct {
+	Gateway    *gateway.Gateway
+	Background *background.Runner
+	Failures   *failure.Reports
+	Loads      *loads.Loads
+	Early      *HeadStarts
 
-	timeout        time.Duration // for a call to Redis
-	refreshTimeout time.Duration // for a load
+	Timeout        time.Duration // for a call to Redis
+	RefreshTimeout time.Duration // for a load
+}
 
+// Refresher refreshes entries, at most one at a time across all processes.
+type Refresher struct {
+	config    Config
 	refreshes refreshes
 }
 
+// New returns a Refresher.
+func New(config Config) *Refresher { return &Refresher{config: config} }
+
 // claim asks whether this process must refresh an entry. If so, it returns a token to fill the
 // entry. Otherwise it returns why not.
-type claim func(context.Context) (registry.Token, refreshOutcome)
+type claim func(context.Context) (registry.Token, outcome)
 
-type refreshOutcome int
+type outcome int
 
 const (
-	refreshDone     refreshOutcome = iota // This process had the claim.
-	refreshNeedless                       // The entry is fresh, or gone and another's to load.
-	refreshNotOurs                        // Another process has the claim, or Redis did not answer.
-	refreshFailed                         // This process has the claim.
+	done     outcome = iota // This process had the claim.
+	needless                // The entry is fresh, or gone and another's to load.
+	notOurs                 // Another process has the claim, or Redis did not answer.
+	failed                  // This process has the claim.
 )
 
-// refreshStale refreshes a stale entry in the background and returns true. It returns false if a
+// Stale refreshes a stale entry in the background and returns true. It returns false if a
 // refresh is under way, was tried a moment ago, or too many others are. Without a token it asks
 // Redis whether this process must do it.
-func (r *refresher) refreshStale(
-	ctx context.Context, key registry.Key, token registry.Token, load loadFunc,
+func (r *Refresher) Stale(
+	ctx context.Context, key registry.Key, token registry.Token, load source.Load,
 ) bool {
-	return r.start(ctx, key, key, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
+	return r.start(ctx, key, key, load, func(ctx context.Context) (registry.Token, outcome) {
 		if token != "" {
-			return token, refreshDone
+			return token, done
 		}
 		return r.claimStale(ctx, key)
 	})
 }
 
-// refreshEarly refreshes a fresh entry in the background if it is close to its end.
-func (r *refresher) refreshEarly(
-	ctx context.Context, key registry.Key, hit registry.Lookup, load loadFunc,
+// Early refreshes a fresh entry in the background if it is close to its end.
+func (r *Refresher) Early(
+	ctx context.Context, key registry.Key, hit registry.Lookup, load source.Load,
 ) {
-	if r.early.beta == 0 || hit.Negative || hit.Remaining > r.early.headStart(key.Module,
-		key.Operation) {
+	early := r.config.Early
+	if early.beta == 0 || hit.Negative || hit.Remaining > early.Of(key.Module, key.Operation) {
 		return
 	}
 	lock := key
 	lock.ID = earlyPrefix + key.ID
-	r.start(ctx, key, lock, load, func(ctx context.Context) (registry.Token, refreshOutcome) {
-		lookup, err := r.gateway.Lease(ctx, r.timeout, lock, r.refreshTimeout)
+	r.start(ctx, key, lock, load, func(ctx context.Context) (registry.Token, outcome) {
+		lookup, err := r.config.Gateway.Lease(ctx, r.config.Timeout, lock, r.config.RefreshTimeout)
 		if err != nil || lookup.Wait > 0 || !lookup.Cacheable {
-			return "", refreshNotOurs
+			return "", notOurs
 		}
-		return lookup.Token, refreshDone
+		return lookup.Token, done
 	})
 }
 
-func (r *refresher) claimStale(
+func (r *Refresher) claimStale(
 	ctx context.Context, key registry.Key,
-) (registry.Token, refreshOutcome) {
-	lookup, err := r.gateway.Lease(ctx, r.timeout, key, r.refreshTimeout)
+) (registry.Token, outcome) {
+	lookup, err := r.config.Gateway.Lease(ctx, r.config.Timeout, key, r.config.RefreshTimeout)
 	switch {
 	case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
-		return "", refreshNotOurs
+		return "", notOurs
 	case lookup.Token == "" || !lookup.Cacheable || lookup.Wait > 0:
-		return "", refreshNeedless
+		return "", needless
 	default:
-		return lookup.Token, refreshDone
+		return lookup.Token, done
 	}
 }
 
 // start refreshes an entry in the background if this process gets the claim. The claim holds the
 // load lock of a key: that of the entry, which its fill releases, or another one.
-func (r *refresher) start(
-	ctx context.Context, key, lock registry.Key, load loadFunc, claim claim,
+func (r *Refresher) start(
+	ctx context.Context, key, lock registry.Key, load source.Load, claim claim,
 ) bool {
 	if !r.refreshes.begin(key) {
 		return false
 	}
-	started := r.background.Start(ctx, func(ctx context.Context) {
+	started := r.config.Background.Start(ctx, func(ctx context.Context) {
 		defer r.refreshes.forget(key)
 		switch r.try(ctx, key, load, claim) {
-		case refreshNeedless:
-		case refreshDone:
+		case needless:
+		case done:
 			if lock != key {
-				r.gateway.Unlock(context.WithoutCancel(ctx), lock)
+				r.config.Gateway.Unlock(context.WithoutCancel(ctx), lock)
 			}
-		case refreshNotOurs:
+		case notOurs:
 			background.Sleep(ctx, refreshBackoff)
-		case refreshFailed:
+		case failed:
 			background.Sleep(ctx, refreshBackoff)
-			r.gateway.Unlock(context.WithoutCancel(ctx), lock)
+			r.config.Gateway.Unlock(context.WithoutCancel(ctx), lock)
 		}
 	})
 	if !started {
@@ -137,50 +147,40 @@ func (r *refresher) start(
 	return started
 }
 
-func (r *refresher) try(
-	ctx context.Context, key registry.Key, load loadFunc, claim claim,
-) refreshOutcome {
+func (r *Refresher) try(
+	ctx context.Context, key registry.Key, load source.Load, claim claim,
+) outcome {
 	defer r.refreshes.end()
-	token, outcome := claim(ctx)
+	token, why := claim(ctx)
 	if token == "" {
-		return outcome
+		return why
 	}
-	if err := r.load(ctx, flightKey{key, headsOf(token)}, token, load); err != nil {
+	if err := r.load(ctx, key, token, load); err != nil {
 		if ctx.Err() == nil {
-			r.failures.add(key.Module, key.Operation, refreshFailure(err))
+			r.config.Failures.Add(key.Module, key.Operation, refreshFailure(err))
 		}
-		return refreshFailed
+		return failed
 	}
-	return refreshDone
+	return done
 }
 
 // load loads and stores an entry within the time for a refresh. A panic of the loader becomes an
-// error, because there is no caller to panic in.
-func (r *refresher) load(
-	ctx context.Context, key flightKey, token registry.Token, load loadFunc,
+// error, because there is no caller to panic in. It removes what the source does not have any more.
+func (r *Refresher) load(
+	ctx context.Context, key registry.Key, token registry.Token, load source.Load,
 ) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.refreshTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.config.RefreshTimeout)
 	defer cancel()
 	defer func() {
 		if value := recover(); value != nil {
 			err = redact.Panic("the loader panicked", value)
 		}
 	}()
-	result, started, err := r.loads.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		return r.loads.loadAndFill(ctx, key.Key, ticket{token: token, left: r.timeout}, load)
-	})
-	switch {
-	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrOverdue),
-		errors.Is(err, flight.ErrStuck):
-		return nil // a caller loads it, and that load reports its failure
-	case !errors.Is(err, ErrNotFound):
-		return err
-	case started && !result.storedNegative:
-		// The source does not have it any more, and the policy has no negativeTTL.
-		return r.gateway.Remove(ctx, r.timeout, key.Key)
-	default:
-		return nil
+	gone, err := r.config.Loads.Refresh(ctx, key, token, r.config.Timeout, load)
+	if gone {
+		return r.config.Gateway.Remove(ctx, r.config.Timeout, key)
 	}
+	return err
 }
 
 // refreshFailure names the place of a panic. It quotes nothing of the loader's own errors.

@@ -1,10 +1,11 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+// Package codec encodes and decodes the values of entries.
+package codec
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -12,11 +13,17 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/redact"
 )
 
-// loadFunc loads a value from the source of the application.
-type loadFunc = func(context.Context) (any, error)
+// Codec is cache.Codec.
+type Codec interface {
+	Marshal(value any) ([]byte, error)
+	Unmarshal(data []byte, out any) error
+}
 
-// encode encodes a value. The message of the error quotes nothing of it.
-func encode(codec Codec, value any) ([]byte, error) {
+// ErrCodec is cache.ErrCodec.
+var ErrCodec = errors.New("codec")
+
+// Encode encodes a value. The message of the error quotes nothing of it.
+func Encode(codec Codec, value any) ([]byte, error) {
 	payload, err := codec.Marshal(value)
 	if err != nil {
 		message := fmt.Sprintf("%v: a %T cannot be encoded by %T", ErrCodec, value, codec)
@@ -25,9 +32,9 @@ func encode(codec Codec, value any) ([]byte, error) {
 	return payload, nil
 }
 
-// decode makes out hold the value, and nothing of what it held before. After an error out holds
+// Decode makes out hold the value, and nothing of what it held before. After an error out holds
 // nothing. Stored bytes of another version of the application are such an error.
-func decode(codec Codec, payload []byte, out any) error {
+func Decode(codec Codec, payload []byte, out any) error {
 	dest.Clear(out)
 	err := codec.Unmarshal(payload, out)
 	if err == nil {
@@ -39,8 +46,8 @@ func decode(codec Codec, payload []byte, out any) error {
 	return redact.New(message, ErrCodec, err)
 }
 
-// decodeAs decodes a value of a type.
-func decodeAs(codec Codec, payload []byte, as reflect.Type) (any, error) {
+// DecodeAs decodes a value of a type.
+func DecodeAs(codec Codec, payload []byte, as reflect.Type) (any, error) {
 	out := reflect.New(as)
 	err := codec.Unmarshal(payload, out.Interface())
 	return out.Elem().Interface(), err

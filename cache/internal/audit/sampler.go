@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package audit
 
 import (
 	"cmp"
@@ -20,22 +20,22 @@ const (
 
 // sampler chooses the hits that are audited, and counts the results. A nil sampler chooses none.
 type sampler struct {
-	rules   []Audit
+	rules   []Rule
 	largest float64       // of the shares
 	running chan struct{} // holds an element for each audit
 
 	mu     sync.Mutex
-	counts map[Operation]*AuditStats
+	counts map[Operation]*Stats
 }
 
-func newSampler(rules []Audit) *sampler {
+func newSampler(rules []Rule) *sampler {
 	if len(rules) == 0 {
 		return nil
 	}
 	s := &sampler{
 		rules:   rules,
 		running: make(chan struct{}, maxAudits),
-		counts:  make(map[Operation]*AuditStats),
+		counts:  make(map[Operation]*Stats),
 	}
 	for _, rule := range rules {
 		s.largest = max(s.largest, rule.Share)
@@ -45,7 +45,7 @@ func newSampler(rules []Audit) *sampler {
 
 // draw returns the rule by which a hit must be audited, or nil. For most hits it takes one random
 // number.
-func (s *sampler) draw(key Key) *Audit {
+func (s *sampler) draw(operation Operation) *Rule {
 	if s == nil {
 		return nil
 	}
@@ -54,7 +54,7 @@ func (s *sampler) draw(key Key) *Audit {
 		return nil
 	}
 	for i, rule := range s.rules {
-		if rule.covers(Operation{key.Module, key.Operation}) {
+		if rule.Covers(operation) {
 			if drawn < rule.Share {
 				return &s.rules[i]
 			}
@@ -76,7 +76,7 @@ func (s *sampler) begin() bool {
 
 func (s *sampler) end() { <-s.running }
 
-func (s *sampler) count(operation Operation, result AuditResult) {
+func (s *sampler) count(operation Operation, result Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats, known := s.counts[operation]
@@ -84,31 +84,31 @@ func (s *sampler) count(operation Operation, result AuditResult) {
 		if len(s.counts) >= maxAuditedOperations {
 			return
 		}
-		stats = &AuditStats{Operation: operation}
+		stats = &Stats{Operation: operation}
 		s.counts[operation] = stats
 	}
 	switch result {
-	case AuditConsistent:
+	case Consistent:
 		stats.Consistent++
-	case AuditInconsistent:
+	case Inconsistent:
 		stats.Inconsistent++
-	case AuditInconclusive:
+	case Inconclusive:
 		stats.Inconclusive++
 	}
 }
 
 // stats returns the counts, sorted by operation.
-func (s *sampler) stats() []AuditStats {
+func (s *sampler) stats() []Stats {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]AuditStats, 0, len(s.counts))
+	all := make([]Stats, 0, len(s.counts))
 	for _, stats := range s.counts {
 		all = append(all, *stats)
 	}
-	slices.SortFunc(all, func(a, b AuditStats) int {
+	slices.SortFunc(all, func(a, b Stats) int {
 		return cmp.Or(cmp.Compare(a.Module, b.Module), cmp.Compare(a.Name, b.Name))
 	})
 	return all

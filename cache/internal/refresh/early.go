@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cache
+package refresh
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -18,29 +19,37 @@ const (
 	maxLoadTimes = 1000
 	// loadTimeWeight is about how many loads the mean is taken of.
 	loadTimeWeight = 8
+	// maxTTL is the longest TTL in a policy.
+	maxTTL = 720 * time.Hour
 )
 
-// headStarts says how long before its end an entry is refreshed, from how long loads take.
-type headStarts struct {
-	beta float64 // of WithEarlyRefresh; 0: entries are not refreshed early
+type timedOperation struct{ module, name string }
+
+// HeadStarts say how long before its end an entry is refreshed, from how long loads take.
+type HeadStarts struct {
+	beta float64
 
 	mu        sync.RWMutex
-	loadTimes map[Operation]time.Duration // means
+	loadTimes map[timedOperation]time.Duration // means
 }
 
-// headStart returns how long before its end a reader treats an entry as ended. It is random, with
+// NewHeadStarts returns HeadStarts for the beta of cache.WithEarlyRefresh. 0: entries are not
+// refreshed early.
+func NewHeadStarts(beta float64) *HeadStarts { return &HeadStarts{beta: beta} }
+
+// Of returns how long before its end a reader treats an entry as ended. It is random, with
 // an exponential distribution. See Optimal Probabilistic Cache Stampede Prevention, by Vattani,
 // Chierichetti and Lowenstein, 2015. It is 0 where entries are not refreshed early.
-func (h *headStarts) headStart(module, operation string) time.Duration {
+func (h *HeadStarts) Of(module, operation string) time.Duration {
 	if h.beta == 0 {
 		return 0
 	}
-	scale := h.beta * float64(h.loadTime(Operation{module, operation}))
+	scale := h.beta * float64(h.loadTime(timedOperation{module, operation}))
 	return time.Duration(min(rand.ExpFloat64()*scale, float64(maxTTL)))
 }
 
-// timed returns a loader that records how long it takes, where that is needed.
-func (h *headStarts) timed(key registry.Key, load loadFunc) loadFunc {
+// Timed returns a loader that records how long it takes, where that is needed.
+func (h *HeadStarts) Timed(key registry.Key, load source.Load) source.Load {
 	if h.beta == 0 {
 		return load
 	}
@@ -48,13 +57,13 @@ func (h *headStarts) timed(key registry.Key, load loadFunc) loadFunc {
 		began := time.Now()
 		value, err := load(ctx)
 		if err == nil {
-			h.add(Operation{key.Module, key.Operation}, time.Since(began))
+			h.add(timedOperation{key.Module, key.Operation}, time.Since(began))
 		}
 		return value, err
 	}
 }
 
-func (h *headStarts) add(operation Operation, took time.Duration) {
+func (h *HeadStarts) add(operation timedOperation, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	mean, known := h.loadTimes[operation]
@@ -63,13 +72,13 @@ func (h *headStarts) add(operation Operation, took time.Duration) {
 		h.loadTimes[operation] = mean + (took-mean)/loadTimeWeight
 	case len(h.loadTimes) < maxLoadTimes:
 		if h.loadTimes == nil {
-			h.loadTimes = make(map[Operation]time.Duration)
+			h.loadTimes = make(map[timedOperation]time.Duration)
 		}
 		h.loadTimes[operation] = took
 	}
 }
 
-func (h *headStarts) loadTime(operation Operation) time.Duration {
+func (h *HeadStarts) loadTime(operation timedOperation) time.Duration {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.loadTimes[operation]
