@@ -58,6 +58,7 @@ local limits = {
   -- a step for each.
   unlisted = 128,
   jitter_percent = 50,
+  lag_ms = 10 * 60 * 1000,
 }
 
 -- An operation's index has 16 to 32 slices for the lifetime of an entry.
@@ -519,7 +520,7 @@ end
 ---------------------------------------------------------------------------------------------------
 -- Rules. A policy is a hash with the document and a rule per operation, which a fill can read
 -- without parsing JSON. Fields: json, hash, revision (the last one that was not empty), default,
--- o:<op>, and a seal, which is a hash of the others.
+-- o:<op>, lag, and a seal, which is a hash of the others.
 
 -- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the
 -- entry filled afterwards. A longer load is fenced: its value is older than entries may be.
@@ -532,8 +533,9 @@ local function slice_exponent(life)
 end
 
 local function encode_rule(rule)
-  return string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
+  local text = string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
     rule.scope, rule.max)
+  return rule.lag > 0 and text .. string.format(' %d', rule.lag) or text
 end
 
 -- life_of returns the maximum lifetime of an entry: fresh, then stale.
@@ -558,6 +560,7 @@ function policy.is_rule(rule)
     and rule.jitter and rule.jitter <= limits.jitter_percent
     and (rule.scope == 'Any' or rule.scope == 'User')
     and rule.max and rule.max <= limits.payload_bytes
+    and rule.lag <= limits.lag_ms
 end
 
 -- decode_rule returns the rule that a text encodes, or nil. There are few rules and each fill needs
@@ -566,11 +569,12 @@ local function decode_rule(text)
   if not text or #text > policy.max_rule_bytes then return nil end
   local known = rules_by_text.items[text]
   if known then return known end
-  local ttl, stale, negative, jitter, scope, max =
-    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
+  local ttl, stale, negative, jitter, scope, max, lag =
+    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+) ?(%d*)$')
   local rule = {
     ttl = parse_whole(ttl), stale = parse_whole(stale), negative = parse_whole(negative),
     jitter = parse_whole(jitter), scope = scope, max = parse_whole(max),
+    lag = parse_whole(lag) or 0,
   }
   if not policy.is_rule(rule) then return nil end
   rule.exponent = slice_exponent(rule.ttl + rule.stale)
@@ -702,10 +706,11 @@ end
 -- live, and no load of it gets a token. It is "!!" and a record per holder: an id, and the deadline
 -- of the hold in ms of this server's clock. A mark expires with its last deadline.
 --
--- Only cw_hold and cw_release delete or write a key that begins with "!!".
+-- Only cw_hold and cw_release delete or write a key that begins with "!!". Invalidations may let it
+-- last longer: see source lag.
 --
 -- One record may have no holder, which its id of zero bytes says. Nobody can bring its deadline
--- forward. It stands for holders beyond those that a mark names.
+-- forward. It stands for holders beyond those that a mark names, and for the lag of the source.
 
 local marks = {
   PREFIX = '!!', BYTE = 33, NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0',
@@ -771,22 +776,31 @@ end
 -- marks.enter gives a holder this deadline, or the record without a holder at least this deadline
 -- if there are too many holders. It says whether the holder was there.
 function marks.enter(records, id, deadline)
-  local holders, nobody = 0, nil
+  local holders = 0
   for _, record in ipairs(records) do
     if record.id == id then
       record.deadline = deadline
       return true
     end
-    if record.id == marks.NOBODY then nobody = record else holders = holders + 1 end
+    if record.id ~= marks.NOBODY then holders = holders + 1 end
   end
   if holders < marks.max_holders then
     records[#records + 1] = {id = id, deadline = deadline}
-  elseif nobody then
-    nobody.deadline = math.max(nobody.deadline, deadline)
   else
-    records[#records + 1] = {id = marks.NOBODY, deadline = deadline}
+    marks.extend(records, deadline)
   end
   return false
+end
+
+-- marks.extend lets a mark last at least until this deadline.
+function marks.extend(records, deadline)
+  for _, record in ipairs(records) do
+    if record.id == marks.NOBODY then
+      record.deadline = math.max(record.deadline, deadline)
+      return
+    end
+  end
+  records[#records + 1] = {id = marks.NOBODY, deadline = deadline}
 end
 
 -- marks.leave returns the records without those of a holder, and whether the holder was there.
@@ -1872,6 +1886,64 @@ function jobs.run(slot, max)
 end
 
 ---------------------------------------------------------------------------------------------------
+-- Source lag: for how long a load may still read what was before an invalidation, for example from
+-- a replica. After an invalidation, a mark without a holder stays for so long.
+
+local source_lag = {}
+
+function source_lag.of_operation(slot, op)
+  local rule = rule_for(slot, op)
+  return rule and rule.lag or 0
+end
+
+function source_lag.format(whole, longest) return string.format('%d %d', whole, longest) end
+
+-- source_lag.of_policy returns the lag of the whole policy, and the longest of any operation.
+function source_lag.of_policy(slot)
+  local text = read_field(policy_key(slot), 'lag', 15) or ''
+  local whole, longest = string.match(text, '^(%d+) (%d+)$')
+  whole, longest = parse_whole(whole) or 0, parse_whole(longest) or 0
+  return math.min(whole, marks.max_ms), math.min(longest, marks.max_ms)
+end
+
+-- source_lag.mark leaves a mark for so many ms, and returns when it ends. An existing mark keeps
+-- its holders.
+function source_lag.mark(key, ms)
+  if ms == 0 then return 0 end
+  local now, mark = now_ms(), marks.read(key)
+  local records = mark and marks.parse(mark, now) or {}
+  marks.extend(records, now + ms)
+  return marks.write(key, records)
+end
+
+function source_lag.mark_entry(slot, op, key)
+  local last = source_lag.mark(key, source_lag.of_operation(slot, op))
+  if last > 0 then marks.note_entry(slot, last) end
+end
+
+-- source_lag.mark_module also marks operations whose lag is longer than that of the policy.
+function source_lag.mark_module(slot)
+  local whole, longest = source_lag.of_policy(slot)
+  source_lag.mark(module_head_key(slot), whole)
+  if longest <= whole then return end
+  for op, rule in pairs(policy.rules(slot).operations) do
+    if rule.lag > whole then source_lag.mark(operation_head_key(slot, op), rule.lag) end
+  end
+end
+
+-- source_lag.mark_scope follows a hard invalidation of a scope.
+function source_lag.mark_scope(slot, op, user)
+  if user == '' and op == '' then
+    source_lag.mark_module(slot)
+  elseif user == '' then
+    source_lag.mark(operation_head_key(slot, op), source_lag.of_operation(slot, op))
+  elseif op == '' then
+    source_lag.mark(user_head_key(slot, user), select(2, source_lag.of_policy(slot)))
+  else
+    source_lag.mark(user_head_key(slot, user), source_lag.of_operation(slot, op))
+  end
+end
+---------------------------------------------------------------------------------------------------
 -- Invalidation of each scope, by mode: hard; soft, which makes entries stale; or dry, which changes
 -- nothing. Each function returns the number of live keys in scope, and how many wait for reclaim.
 
@@ -2049,7 +2121,10 @@ end
 -- invalidation.of_operation_or_user invalidates any scope but a module.
 function invalidation.of_operation_or_user(slot, op, user, mode, work)
   if user == '' then return invalidation.of_operation(slot, op, mode, work) end
-  if op == '' then return invalidation.of_user(slot, user, mode, work) end
+  -- A mark takes the place of the user's head, which covers all operations of the user.
+  if op == '' or mode ~= SOFT and source_lag.of_operation(slot, op) > 0 then
+    return invalidation.of_user(slot, user, mode, work)
+  end
   return invalidation.of_user_operation(slot, op, user, mode, work)
 end
 
@@ -2063,6 +2138,7 @@ function invalidation.run(slot, op, user, mode, operations, live)
     keys, waiting = invalidation.of_operation_or_user(slot, op, user, mode, work)
   end
   jobs.save(slot, work)
+  if mode == HARD then source_lag.mark_scope(slot, op, user) end
   return keys, waiting
 end
 
@@ -2507,8 +2583,10 @@ function calls.cw_delete(keys, args)
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_delete', op, id, user)
-  local header = read_header(member_key(slot, op, member_of(user, id)))
-  return deletions.of_entry(slot, op, user, id, header) and 1 or 0
+  local key = member_key(slot, op, member_of(user, id))
+  local live = deletions.of_entry(slot, op, user, id, read_header(key))
+  source_lag.mark_entry(slot, op, key)
+  return live and 1 or 0
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -2712,6 +2790,15 @@ end
 -- It deletes a mark without other holders. If there is no mark, it was evicted or has expired, and
 -- what it covered may have been filled since. So that is invalidated.
 
+-- hold.mark_lag leaves a mark for as long as loads may read what was before the release.
+function hold.mark_lag(slot, thing)
+  if thing.kind == hold.ENTRY then
+    source_lag.mark_entry(slot, thing.op, thing.key)
+  else
+    source_lag.mark_scope(slot, thing.op, thing.user)
+  end
+end
+
 -- hold.lift returns 1 if the mark of a thing named this hold, else 0.
 function hold.lift(slot, thing, id, now, work)
   local mark, value = marks.read(thing.key)
@@ -2733,7 +2820,9 @@ function calls.cw_release(keys, args)
   hold.want_id('cw_release', id)
   local things, now = hold.things('cw_release', slot, args, 2), now_ms()
   local _, lifted = hold.of_each(slot, things, function(_, thing, work)
-    return 0, hold.lift(slot, thing, id, now, work)
+    local lifted = hold.lift(slot, thing, id, now, work)
+    hold.mark_lag(slot, thing)
+    return 0, lifted
   end)
   return lifted
 end
@@ -2742,10 +2831,10 @@ end
 
 local document = {max_revision_bytes = 128}
 
-document.fields = {revision = true, defaultTtlMs = true, operations = true}
+document.fields = {revision = true, defaultTtlMs = true, sourceLagMs = true, operations = true}
 document.operation_fields = {
   name = true, ttlMs = true, staleForMs = true, negativeTtlMs = true, jitterPercent = true,
-  scope = true, maxEntryBytes = true, localTtlMs = true,
+  scope = true, maxEntryBytes = true, localTtlMs = true, sourceLagMs = true,
 }
 
 function document.refuse(message) refuse('cw_policy_apply: ' .. message) end
@@ -2766,7 +2855,7 @@ function document.want_known_fields(where, object, known)
   end
 end
 
-function document.parse_operation(at, operation)
+function document.parse_operation(at, operation, lag)
   local where = 'operations[' .. at .. ']'
   if type(operation) ~= 'table' then document.refuse(where .. ' must be an object') end
   where = where .. '.'
@@ -2789,6 +2878,7 @@ function document.parse_operation(at, operation)
     jitter = whole('jitterPercent', 0, 0, limits.jitter_percent),
     scope = scope,
     max = whole('maxEntryBytes', limits.payload_bytes, 1, limits.payload_bytes),
+    lag = whole('sourceLagMs', lag, 0, limits.lag_ms),
   }
 end
 
@@ -2804,7 +2894,7 @@ function document.parse_operations(list, rules, text)
     document.refuse('at most ' .. limits.operations .. ' operations, not ' .. length)
   end
   for i, operation in ipairs(list) do
-    local name, rule = document.parse_operation(i - 1, operation)
+    local name, rule = document.parse_operation(i - 1, operation, rules.lag)
     if rules.operations[name] then
       document.refuse('operations[' .. (i - 1) .. '].name is a duplicate')
     end
@@ -2862,10 +2952,13 @@ function policy.parse(text)
     want_bytes('cw_policy_apply', 'revision', rules.revision, 0, document.max_revision_bytes)
     if rules.revision == '' then rules.revision = nil end
   end
+  rules.lag = decoded.sourceLagMs == nil and 0
+    or document.want_whole('sourceLagMs', decoded.sourceLagMs, 0, limits.lag_ms)
   if decoded.defaultTtlMs ~= nil then
     local ttl = document.want_whole('defaultTtlMs', decoded.defaultTtlMs, 0, MAX_TTL_MS)
     rules.default = {
       ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = limits.payload_bytes,
+      lag = rules.lag,
     }
   end
   if decoded.operations ~= nil then
@@ -2908,7 +3001,12 @@ function policy.write(slot, text, hash, rules, revision)
   end
   if revision then add('revision', revision) end
   if rules.default then add('default', encode_rule(rules.default)) end
-  for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
+  local longest_lag = rules.lag
+  for op, rule in pairs(rules.operations) do
+    add('o:' .. op, encode_rule(rule))
+    longest_lag = math.max(longest_lag, rule.lag)
+  end
+  if longest_lag > 0 then add('lag', source_lag.format(rules.lag, longest_lag)) end
   add('seal', policy.seal(fields))
   call('UNLINK', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
@@ -2938,6 +3036,8 @@ function policy.enforce(slot, op, old, new, is_known, work)
   local narrowed = policy.scope(new, op) == 'User' and not was_of_users
   if policy.ttl(new, op) == 0 or narrowed then
     invalidation.of_operation(slot, op, HARD, work)
+    local lag = math.max(before and before.lag or 0, rule and rule.lag or 0)
+    source_lag.mark(operation_head_key(slot, op), lag)
     return
   end
   local shorter = life_of(rule) < (is_known and policy.life(old, op) or 2 * MAX_TTL_MS)
@@ -3085,6 +3185,7 @@ function policy.put_in_force(slot, text, new)
   policy.enforce_all(slot, operations, old, new, intact_hash)
   policy.drop_counters(slot, operations, new)
   policy.write(slot, text, hash, new, new.revision or old.revision)
+  if purged == 1 then source_lag.mark_module(slot) end
   return {1, purged}
 end
 

@@ -21,6 +21,9 @@ type Policy struct {
 	Revision string
 	// DefaultTTL of operations that are not listed, at most 720h; nil or 0: they are not cached.
 	DefaultTTL *time.Duration
+	// SourceLag is for how long loads may read what was before an invalidation, at most MaxHold. For
+	// so long after a hard invalidation, nothing that it covers is stored.
+	SourceLag time.Duration
 	// Operations with their own TTL, at most 256, by unique name.
 	Operations []OperationPolicy
 }
@@ -46,6 +49,8 @@ type OperationPolicy struct {
 	// LocalTTL bounds how long applications keep entries in their own memory, at most 720h; 0: not at
 	// all; nil: as the application is configured.
 	LocalTTL *time.Duration
+	// SourceLag of the operation; nil: that of the policy.
+	SourceLag *time.Duration
 }
 
 // OperationScope says whether the entries of an operation belong to users.
@@ -81,6 +86,7 @@ func (p Policy) Hash() string {
 type policyDocument struct {
 	Revision     string              `json:"revision,omitempty"`
 	DefaultTTLMs *int64              `json:"defaultTtlMs,omitempty"`
+	SourceLagMs  int64               `json:"sourceLagMs,omitempty"`
 	Operations   []operationDocument `json:"operations,omitempty"`
 }
 
@@ -93,10 +99,11 @@ type operationDocument struct {
 	Scope         OperationScope `json:"scope,omitempty"`
 	MaxEntryBytes int64          `json:"maxEntryBytes,omitempty"`
 	LocalTTLMs    *int64         `json:"localTtlMs,omitempty"`
+	SourceLagMs   *int64         `json:"sourceLagMs,omitempty"`
 }
 
 func (p Policy) document() []byte {
-	document := policyDocument{Revision: p.Revision}
+	document := policyDocument{Revision: p.Revision, SourceLagMs: wholeMilliseconds(p.SourceLag)}
 	document.DefaultTTLMs = optional(p.DefaultTTL, wholeMilliseconds)
 	for _, o := range p.Operations {
 		document.Operations = append(document.Operations, operationDocument{
@@ -108,6 +115,7 @@ func (p Policy) document() []byte {
 			Scope:         o.Scope,
 			MaxEntryBytes: o.MaxEntryBytes,
 			LocalTTLMs:    optional(o.LocalTTL, wholeMilliseconds),
+			SourceLagMs:   optional(o.SourceLag, wholeMilliseconds),
 		})
 	}
 	text, err := json.Marshal(document)
@@ -138,6 +146,7 @@ func parsePolicy(text string) (policy Policy, ok bool) {
 	}
 	policy = Policy{
 		Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds),
+		SourceLag: milliseconds(document.SourceLagMs),
 	}
 	for _, o := range document.Operations {
 		policy.Operations = append(policy.Operations, OperationPolicy{
@@ -149,18 +158,20 @@ func parsePolicy(text string) (policy Policy, ok bool) {
 			Scope:         o.Scope,
 			MaxEntryBytes: o.MaxEntryBytes,
 			LocalTTL:      optional(o.LocalTTLMs, milliseconds),
+			SourceLag:     optional(o.SourceLagMs, milliseconds),
 		})
 	}
 	return policy, true
 }
 
 func (d policyDocument) isPlausible() bool {
-	if len(d.Operations) > maxOperations || len(d.Revision) > maxNameBytes || !isTTL(d.DefaultTTLMs) {
+	if len(d.Operations) > maxOperations || len(d.Revision) > maxNameBytes ||
+		!isTTL(d.DefaultTTLMs) || !isTTL(&d.SourceLagMs) {
 		return false
 	}
 	return !slices.ContainsFunc(d.Operations, func(o operationDocument) bool {
 		return !isOperationName(o.Name) || !isTTL(&o.TTLMs) || !isTTL(&o.StaleForMs) ||
-			!isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) ||
+			!isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) || !isTTL(o.SourceLagMs) ||
 			o.JitterPercent < 0 || o.JitterPercent > maxJitterPercent || !isCount(o.MaxEntryBytes)
 	})
 }

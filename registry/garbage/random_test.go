@@ -27,7 +27,7 @@ var (
 	texts = []string{
 		"", "x", "$x11", "$x22", "$x33", "$x44", "$epoch", "$epoch$x11", "$epoch$epoch$epoch", "$module", "$module$x11", "$x100000", "$x1000000",
 		"0::a", "1:u:b", "4:list0::a", "4:list1:u:b", "4:list1:u:c", "7:profile1:u:c", "99:list", "4:list99:u:x", "-1:x", ":", "0:", "4294967296:list",
-		"600000 0 0 0 Any 67108864", "600000 0 0 0 User 1", "0 0 0 0 Any 1", "1 1 0123456789abcdef", "cluster/shop/policy",
+		"600000 0 0 0 Any 67108864", "600000 0 0 0 User 1", "0 0 0 0 Any 1", "600000 0 0 0 Any 67108864 600000", "600000 600000", "1 1 0123456789abcdef", "cluster/shop/policy",
 		"o:1:1:$epoch:list", "o:9:9:$x11:list", "u:1:1:$epoch", "u:1:1:mine", "t:1:1:$epoch:10:list", "t:1:1:$epoch:-1:list", "s:1:1:$epoch:$slice:0:3:list",
 		"s:2:1:$epoch:$slice:0:65535:list", "s:2:1:$epoch:1:99:3:list", "1$module$epoch$x11", "2$module$epoch$x11",
 		"\x01\x00\x00\x00\x01\xff\xff\xff\xff\xff\x00\x0d\x11\x57\x00\x00\xff\xff", "\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
@@ -36,7 +36,7 @@ var (
 		"!!\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
 	}
 	fields = []string{
-		"$slice", "0", "63", "64", "o:list", "o:other", "o:", "default", "json", "hash", "seal", "revision", "misses:list", "hits:list", "misses:other",
+		"$slice", "0", "63", "64", "lag", "o:list", "o:other", "o:", "default", "json", "hash", "seal", "revision", "misses:list", "hits:list", "misses:other",
 		"fills:invented", "unlisted", "since", "invalidations:", "misses:", "x:y", "",
 	}
 	functions = map[string]int{

@@ -56,6 +56,7 @@ local limits = {
   -- a step for each.
   unlisted = 128,
   jitter_percent = 50,
+  lag_ms = 10 * 60 * 1000,
 }
 
 -- An operation's index has 16 to 32 slices for the lifetime of an entry.

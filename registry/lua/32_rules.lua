@@ -1,7 +1,7 @@
 ---------------------------------------------------------------------------------------------------
 -- Rules. A policy is a hash with the document and a rule per operation, which a fill can read
 -- without parsing JSON. Fields: json, hash, revision (the last one that was not empty), default,
--- o:<op>, and a seal, which is a hash of the others.
+-- o:<op>, lag, and a seal, which is a hash of the others.
 
 -- A lease keeps its heads for a load as long as an entry lives, at least this long, and for the
 -- entry filled afterwards. A longer load is fenced: its value is older than entries may be.
@@ -14,8 +14,9 @@ local function slice_exponent(life)
 end
 
 local function encode_rule(rule)
-  return string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
+  local text = string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
     rule.scope, rule.max)
+  return rule.lag > 0 and text .. string.format(' %d', rule.lag) or text
 end
 
 -- life_of returns the maximum lifetime of an entry: fresh, then stale.
@@ -40,6 +41,7 @@ function policy.is_rule(rule)
     and rule.jitter and rule.jitter <= limits.jitter_percent
     and (rule.scope == 'Any' or rule.scope == 'User')
     and rule.max and rule.max <= limits.payload_bytes
+    and rule.lag <= limits.lag_ms
 end
 
 -- decode_rule returns the rule that a text encodes, or nil. There are few rules and each fill needs
@@ -48,11 +50,12 @@ local function decode_rule(text)
   if not text or #text > policy.max_rule_bytes then return nil end
   local known = rules_by_text.items[text]
   if known then return known end
-  local ttl, stale, negative, jitter, scope, max =
-    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+)$')
+  local ttl, stale, negative, jitter, scope, max, lag =
+    string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%a+) (%d+) ?(%d*)$')
   local rule = {
     ttl = parse_whole(ttl), stale = parse_whole(stale), negative = parse_whole(negative),
     jitter = parse_whole(jitter), scope = scope, max = parse_whole(max),
+    lag = parse_whole(lag) or 0,
   }
   if not policy.is_rule(rule) then return nil end
   rule.exponent = slice_exponent(rule.ttl + rule.stale)

@@ -3,10 +3,11 @@
 -- live, and no load of it gets a token. It is "!!" and a record per holder: an id, and the deadline
 -- of the hold in ms of this server's clock. A mark expires with its last deadline.
 --
--- Only cw_hold and cw_release delete or write a key that begins with "!!".
+-- Only cw_hold and cw_release delete or write a key that begins with "!!". Invalidations may let it
+-- last longer: see source lag.
 --
 -- One record may have no holder, which its id of zero bytes says. Nobody can bring its deadline
--- forward. It stands for holders beyond those that a mark names.
+-- forward. It stands for holders beyond those that a mark names, and for the lag of the source.
 
 local marks = {
   PREFIX = '!!', BYTE = 33, NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0',
@@ -72,22 +73,31 @@ end
 -- marks.enter gives a holder this deadline, or the record without a holder at least this deadline
 -- if there are too many holders. It says whether the holder was there.
 function marks.enter(records, id, deadline)
-  local holders, nobody = 0, nil
+  local holders = 0
   for _, record in ipairs(records) do
     if record.id == id then
       record.deadline = deadline
       return true
     end
-    if record.id == marks.NOBODY then nobody = record else holders = holders + 1 end
+    if record.id ~= marks.NOBODY then holders = holders + 1 end
   end
   if holders < marks.max_holders then
     records[#records + 1] = {id = id, deadline = deadline}
-  elseif nobody then
-    nobody.deadline = math.max(nobody.deadline, deadline)
   else
-    records[#records + 1] = {id = marks.NOBODY, deadline = deadline}
+    marks.extend(records, deadline)
   end
   return false
+end
+
+-- marks.extend lets a mark last at least until this deadline.
+function marks.extend(records, deadline)
+  for _, record in ipairs(records) do
+    if record.id == marks.NOBODY then
+      record.deadline = math.max(record.deadline, deadline)
+      return
+    end
+  end
+  records[#records + 1] = {id = marks.NOBODY, deadline = deadline}
 end
 
 -- marks.leave returns the records without those of a holder, and whether the holder was there.

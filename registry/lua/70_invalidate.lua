@@ -176,7 +176,10 @@ end
 -- invalidation.of_operation_or_user invalidates any scope but a module.
 function invalidation.of_operation_or_user(slot, op, user, mode, work)
   if user == '' then return invalidation.of_operation(slot, op, mode, work) end
-  if op == '' then return invalidation.of_user(slot, user, mode, work) end
+  -- A mark takes the place of the user's head, which covers all operations of the user.
+  if op == '' or mode ~= SOFT and source_lag.of_operation(slot, op) > 0 then
+    return invalidation.of_user(slot, user, mode, work)
+  end
   return invalidation.of_user_operation(slot, op, user, mode, work)
 end
 
@@ -190,6 +193,7 @@ function invalidation.run(slot, op, user, mode, operations, live)
     keys, waiting = invalidation.of_operation_or_user(slot, op, user, mode, work)
   end
   jobs.save(slot, work)
+  if mode == HARD then source_lag.mark_scope(slot, op, user) end
   return keys, waiting
 end
 

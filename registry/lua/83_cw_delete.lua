@@ -11,7 +11,9 @@ function calls.cw_delete(keys, args)
   want_args('cw_delete', args, 'op id user', 3)
   local op, id, user = args[1], args[2], args[3]
   want_entry('cw_delete', op, id, user)
-  local header = read_header(member_key(slot, op, member_of(user, id)))
-  return deletions.of_entry(slot, op, user, id, header) and 1 or 0
+  local key = member_key(slot, op, member_of(user, id))
+  local live = deletions.of_entry(slot, op, user, id, read_header(key))
+  source_lag.mark_entry(slot, op, key)
+  return live and 1 or 0
 end
 

@@ -7,6 +7,15 @@
 -- It deletes a mark without other holders. If there is no mark, it was evicted or has expired, and
 -- what it covered may have been filled since. So that is invalidated.
 
+-- hold.mark_lag leaves a mark for as long as loads may read what was before the release.
+function hold.mark_lag(slot, thing)
+  if thing.kind == hold.ENTRY then
+    source_lag.mark_entry(slot, thing.op, thing.key)
+  else
+    source_lag.mark_scope(slot, thing.op, thing.user)
+  end
+end
+
 -- hold.lift returns 1 if the mark of a thing named this hold, else 0.
 function hold.lift(slot, thing, id, now, work)
   local mark, value = marks.read(thing.key)
@@ -28,7 +37,9 @@ function calls.cw_release(keys, args)
   hold.want_id('cw_release', id)
   local things, now = hold.things('cw_release', slot, args, 2), now_ms()
   local _, lifted = hold.of_each(slot, things, function(_, thing, work)
-    return 0, hold.lift(slot, thing, id, now, work)
+    local lifted = hold.lift(slot, thing, id, now, work)
+    hold.mark_lag(slot, thing)
+    return 0, lifted
   end)
   return lifted
 end

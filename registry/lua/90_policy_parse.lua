@@ -3,10 +3,10 @@
 
 local document = {max_revision_bytes = 128}
 
-document.fields = {revision = true, defaultTtlMs = true, operations = true}
+document.fields = {revision = true, defaultTtlMs = true, sourceLagMs = true, operations = true}
 document.operation_fields = {
   name = true, ttlMs = true, staleForMs = true, negativeTtlMs = true, jitterPercent = true,
-  scope = true, maxEntryBytes = true, localTtlMs = true,
+  scope = true, maxEntryBytes = true, localTtlMs = true, sourceLagMs = true,
 }
 
 function document.refuse(message) refuse('cw_policy_apply: ' .. message) end
@@ -27,7 +27,7 @@ function document.want_known_fields(where, object, known)
   end
 end
 
-function document.parse_operation(at, operation)
+function document.parse_operation(at, operation, lag)
   local where = 'operations[' .. at .. ']'
   if type(operation) ~= 'table' then document.refuse(where .. ' must be an object') end
   where = where .. '.'
@@ -50,6 +50,7 @@ function document.parse_operation(at, operation)
     jitter = whole('jitterPercent', 0, 0, limits.jitter_percent),
     scope = scope,
     max = whole('maxEntryBytes', limits.payload_bytes, 1, limits.payload_bytes),
+    lag = whole('sourceLagMs', lag, 0, limits.lag_ms),
   }
 end
 
@@ -65,7 +66,7 @@ function document.parse_operations(list, rules, text)
     document.refuse('at most ' .. limits.operations .. ' operations, not ' .. length)
   end
   for i, operation in ipairs(list) do
-    local name, rule = document.parse_operation(i - 1, operation)
+    local name, rule = document.parse_operation(i - 1, operation, rules.lag)
     if rules.operations[name] then
       document.refuse('operations[' .. (i - 1) .. '].name is a duplicate')
     end
@@ -123,10 +124,13 @@ function policy.parse(text)
     want_bytes('cw_policy_apply', 'revision', rules.revision, 0, document.max_revision_bytes)
     if rules.revision == '' then rules.revision = nil end
   end
+  rules.lag = decoded.sourceLagMs == nil and 0
+    or document.want_whole('sourceLagMs', decoded.sourceLagMs, 0, limits.lag_ms)
   if decoded.defaultTtlMs ~= nil then
     local ttl = document.want_whole('defaultTtlMs', decoded.defaultTtlMs, 0, MAX_TTL_MS)
     rules.default = {
       ttl = ttl, stale = 0, negative = 0, jitter = 0, scope = 'Any', max = limits.payload_bytes,
+      lag = rules.lag,
     }
   end
   if decoded.operations ~= nil then

@@ -31,7 +31,12 @@ function policy.write(slot, text, hash, rules, revision)
   end
   if revision then add('revision', revision) end
   if rules.default then add('default', encode_rule(rules.default)) end
-  for op, rule in pairs(rules.operations) do add('o:' .. op, encode_rule(rule)) end
+  local longest_lag = rules.lag
+  for op, rule in pairs(rules.operations) do
+    add('o:' .. op, encode_rule(rule))
+    longest_lag = math.max(longest_lag, rule.lag)
+  end
+  if longest_lag > 0 then add('lag', source_lag.format(rules.lag, longest_lag)) end
   add('seal', policy.seal(fields))
   call('UNLINK', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
@@ -61,6 +66,8 @@ function policy.enforce(slot, op, old, new, is_known, work)
   local narrowed = policy.scope(new, op) == 'User' and not was_of_users
   if policy.ttl(new, op) == 0 or narrowed then
     invalidation.of_operation(slot, op, HARD, work)
+    local lag = math.max(before and before.lag or 0, rule and rule.lag or 0)
+    source_lag.mark(operation_head_key(slot, op), lag)
     return
   end
   local shorter = life_of(rule) < (is_known and policy.life(old, op) or 2 * MAX_TTL_MS)
@@ -208,6 +215,7 @@ function policy.put_in_force(slot, text, new)
   policy.enforce_all(slot, operations, old, new, intact_hash)
   policy.drop_counters(slot, operations, new)
   policy.write(slot, text, hash, new, new.revision or old.revision)
+  if purged == 1 then source_lag.mark_module(slot) end
   return {1, purged}
 end
 
