@@ -44,7 +44,7 @@ package controllers
 // The operator reads policies and patches their status and finalizers; it never changes a spec.
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachepolicies/status,verbs=patch
-// +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=cachewright.io,resources=cacheinvalidations/status,verbs=update
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachestores,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=cachewright.io,resources=cachestores/status,verbs=patch

@@ -40,9 +40,9 @@ var complete = []struct {
 	{
 		resource: invalidations, object: func() client.Object { return &v1.CacheInvalidation{} }, plain: func() any { return &plainInvalidationStatus{} },
 		spec: `{"targets":[{"module":"users","operation":"list","userID":"u1","all":false}],"storeRef":{"name":"main"},"mode":"Hard","dryRun":false,
-			"ttlSecondsAfterFinished":1,"activeDeadlineSeconds":1}`,
+			"holdFor":"15m","reason":"import","ttlSecondsAfterFinished":1,"activeDeadlineSeconds":1}`,
 		status: `{"observedGeneration":1,"conditions":[` + aCondition + `],"state":"Complete","startTime":` + aTime + `,"effectiveTime":"2026-01-02T15:04:05.678901Z",
-			"completionTime":` + aTime + `,"duration":"1ms","targetSummary":"users","keysInvalidated":1,"keysReclaimed":1,"targets":[
+			"completionTime":` + aTime + `,"holdEndTime":` + aTime + `,"ends":"14m","holdsLost":1,"duration":"1ms","targetSummary":"users","keysInvalidated":1,"keysReclaimed":1,"targets":[
 			{"modules":1,"keysInvalidated":1,"keysPending":1,"message":"m"}]}`,
 	},
 	{

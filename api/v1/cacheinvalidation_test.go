@@ -75,6 +75,9 @@ func TestCacheInvalidationAccepted(t *testing.T) {
 		"an operation of no rule": `{targets: [{module: users, operation: "find by mail"}]}`,
 		"a soft purge":            `{targets: [{module: users}], mode: Soft}`,
 		"every option":            `{targets: [{module: users}], mode: Hard, dryRun: true, ttlSecondsAfterFinished: 0, activeDeadlineSeconds: 1}`,
+		"a hold":                  `{targets: [{module: users}], holdFor: 15m, reason: "INC-4711 Preise-Import für März"}`,
+		"the longest hold":        `{targets: [{all: true}], holdFor: 24h, reason: ` + strings.Repeat("r", 256) + `}`,
+		"a hold that only counts": `{targets: [{module: users}], holdFor: 1s, dryRun: true}`,
 		"the longest times":       `{targets: [{module: users}], ttlSecondsAfterFinished: 31536000, activeDeadlineSeconds: 31536000}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,6 +113,14 @@ func TestCacheInvalidationRefused(t *testing.T) {
 		"a time to live with a unit":  {`{targets: [{module: users}], ttlSecondsAfterFinished: 1h}`, []string{"spec.ttlSecondsAfterFinished", "must be of type integer"}},
 		"no time at all":              {`{targets: [{module: users}], activeDeadlineSeconds: 0}`, []string{"spec.activeDeadlineSeconds", "greater than or equal to 1"}},
 		"a deadline in two years":     {`{targets: [{module: users}], activeDeadlineSeconds: 63072000}`, []string{"spec.activeDeadlineSeconds", "less than or equal to 31536000"}},
+		"a soft hold":                 {`{targets: [{module: users}], mode: Soft, holdFor: 15m}`, []string{"spec.holdFor", "holdFor needs mode Hard"}},
+		"a hold of no time":           {`{targets: [{module: users}], holdFor: 0s}`, []string{"spec.holdFor", "must be a duration from 1s to 24h"}},
+		"a hold of days":              {`{targets: [{module: users}], holdFor: 25h}`, []string{"spec.holdFor", "must be a duration from 1s to 24h"}},
+		"a hold without a unit":       {`{targets: [{module: users}], holdFor: "15"}`, []string{"spec.holdFor", "must be a duration from 1s to 24h"}},
+		"an empty reason":             {`{targets: [{module: users}], reason: ""}`, []string{"spec.reason", "at least 1 chars long"}},
+		"a reason of two lines":       {`{targets: [{module: users}], reason: "a\nb"}`, []string{"spec.reason", "must be one line"}},
+		"a reason that is too long":   {`{targets: [{module: users}], reason: ` + strings.Repeat("r", 257) + `}`, []string{"spec.reason", "256"}},
+		"a reason of too many bytes":  {`{targets: [{module: users}], reason: ` + strings.Repeat("é", 129) + `}`, []string{"spec.reason", "must be one line of at most 256 bytes"}},
 		"an unknown field":            {`{targets: [{module: users}], soft: true}`, []string{"spec: Invalid value: there is a field with another name than targets, storeRef"}},
 		"an unknown field of target":  {`{targets: [{module: users, user: u1}]}`, []string{"spec.targets[0]: Invalid value: there is a field with another name than module, operation, userID or all"}},
 	} {
@@ -143,6 +154,7 @@ func TestCacheInvalidationIsImmutable(t *testing.T) {
 	for _, patch := range []string{
 		`{"spec":{"targets":[{"module":"users"}]}}`,
 		`{"spec":{"dryRun":true}}`,
+		`{"spec":{"holdFor":"1h"}}`,
 		`{"spec":{"ttlSecondsAfterFinished":1}}`,
 		`{"spec":{"activeDeadlineSeconds":61}}`,
 		`{"spec":{"activeDeadlineSeconds":null}}`,

@@ -11,7 +11,8 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="spec is immutable: create another CacheInvalidation instead (kubectl create, with metadata.generateName)"
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.holdFor), has(self.reason), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, holdFor, reason, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
+// +kubebuilder:validation:XValidation:rule="!has(self.holdFor) || !has(self.mode) || self.mode != 'Soft'",fieldPath=".holdFor",reason=FieldValueForbidden,message="holdFor needs mode Hard: while nothing may be stored, nothing can be served that is stale"
 type CacheInvalidationSpec struct {
 	// targets lists what to purge, 1 to 100 targets.
 	// Each is one of: {module}, {module, operation}, {userID}, {module, userID}, {module, operation,
@@ -46,6 +47,29 @@ type CacheInvalidationSpec struct {
 	// +nullable
 	// +kubebuilder:default=false
 	DryRun bool `json:"dryRun,omitempty"`
+
+	// holdFor purges, and then stores nothing of the targets for this long, for example 15m.
+	// Applications load from the source meanwhile.
+	// Use it while the source is wrong, or a large import runs.
+	// Deleting this resource ends it early.
+	// 1s to 24h, in h, m, s and ms; needs mode Hard.
+	// A dry run only counts.
+	// Absent: entries are stored again at once.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be a duration from 1s to 24h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 90s, 15m or 1h30m"
+	HoldFor *metav1.Duration `json:"holdFor,omitempty"`
+
+	// reason says why, for people who look at it later, for example "INC-4711 price import".
+	// One line of 1 to 256 bytes.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 256 && !self.matches('[\\x00-\\x1f\\x7f]')",message="must be one line of at most 256 bytes in UTF-8"
+	Reason string `json:"reason,omitempty"`
 
 	// ttlSecondsAfterFinished deletes this resource that many seconds after it completed or failed.
 	// 0 to 31536000 (a year).
@@ -127,130 +151,6 @@ const (
 	ModeSoft InvalidationMode = "Soft"
 )
 
-// InvalidationState sums up a CacheInvalidation in one word.
-//
-// +kubebuilder:validation:Enum=Pending;Reclaiming;Complete;Counted;Failed
-type InvalidationState string
-
-const (
-	// StatePending: not in effect yet.
-	StatePending InvalidationState = "Pending"
-	// StateReclaiming: in effect, memory is being freed.
-	StateReclaiming InvalidationState = "Reclaiming"
-	// StateComplete: in effect, memory is freed.
-	StateComplete InvalidationState = "Complete"
-	// StateCounted: a dry run is complete. It counted, and changed nothing.
-	StateCounted InvalidationState = "Counted"
-	// StateFailed: given up.
-	StateFailed InvalidationState = "Failed"
-)
-
-// CacheInvalidationStatus is the result of a purge.
-type CacheInvalidationStatus struct {
-	// observedGeneration is the generation of the spec that this status describes; -1 before the
-	// operator has seen the resource.
-	//
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
-	// conditions: Complete or Failed when the purge is over, Ready (True when complete),
-	// and Reconciling or Stalled while they are true.
-	//
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:XValidation:rule="self.lastTransitionTime >= timestamp('1000-01-01T00:00:00Z') && self.lastTransitionTime < timestamp('3000-01-01T00:00:00Z')",fieldPath=".lastTransitionTime",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-
-	// state is Pending, Reclaiming, Complete or Failed; Counted for a dry run that is complete.
-	//
-	// +optional
-	State InvalidationState `json:"state,omitempty"`
-
-	// startTime is when the operator started the purge.
-	//
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
-	StartTime *metav1.Time `json:"startTime,omitempty"`
-
-	// effectiveTime is when the last target took effect: no read that began later sees an entry that
-	// was covered.
-	//
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05.678901Z"
-	EffectiveTime *metav1.MicroTime `json:"effectiveTime,omitempty"`
-
-	// completionTime is when the purge completed or failed.
-	//
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
-	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-
-	// duration is a lower bound of the time from creation to effect (creation times have whole
-	// seconds).
-	// For people, for example "3ms" or "<1ms".
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=32
-	Duration string `json:"duration,omitempty"`
-
-	// targetSummary names the first target and how many more there are, for people.
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=512
-	TargetSummary string `json:"targetSummary,omitempty"`
-
-	// keysInvalidated is the number of live entries that were covered (would have been, in a dry run).
-	//
-	// +optional
-	KeysInvalidated *int64 `json:"keysInvalidated,omitempty"`
-
-	// keysReclaimed is how many of the invalidated entries are freed so far.
-	// Absent in a dry run and in mode Soft, which free none.
-	//
-	// +optional
-	KeysReclaimed *int64 `json:"keysReclaimed,omitempty"`
-
-	// targets has the result of each of spec.targets, in their order.
-	//
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=100
-	Targets []TargetResult `json:"targets,omitempty"`
-}
-
-// TargetResult is the result of one target.
-type TargetResult struct {
-	// modules is the number of modules that the target reached so far.
-	//
-	// +optional
-	Modules int32 `json:"modules"`
-
-	// keysInvalidated is the number of live entries that were covered.
-	//
-	// +optional
-	KeysInvalidated int64 `json:"keysInvalidated"`
-
-	// keysPending is how many of them waited to be freed when the target took effect.
-	//
-	// +optional
-	KeysPending int64 `json:"keysPending"`
-
-	// message says why nothing matched, or what delays the target.
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
-}
-
 // CacheInvalidation requests a purge of a module, an operation, a user or a combination.
 // It takes effect at once, whatever the number of entries, and its status says what happened.
 //
@@ -262,11 +162,13 @@ type TargetResult struct {
 // +kubebuilder:printcolumn:name="Targets",type=string,JSONPath=`.status.targetSummary`
 // +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keysInvalidated`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Ends",type=string,JSONPath=`.status.ends`
 // +kubebuilder:printcolumn:name="Duration",type=string,JSONPath=`.status.duration`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Store",type=string,priority=1,JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Reclaimed",type=integer,priority=1,JSONPath=`.status.keysReclaimed`
 // +kubebuilder:printcolumn:name="Dry Run",type=boolean,priority=1,JSONPath=`.spec.dryRun`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type CacheInvalidation struct {
 	metav1.TypeMeta `json:",inline"`

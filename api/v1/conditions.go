@@ -110,6 +110,8 @@ const (
 	ReasonNothingMatched = "NothingMatched"
 	// ReasonCounted: a dry run counted and changed nothing.
 	ReasonCounted = "Counted"
+	// ReasonHolding: the purge is in effect, and nothing of its targets is stored until its hold ends.
+	ReasonHolding = "Holding"
 	// ReasonReclaiming: the purge is in effect, and memory is being freed.
 	ReasonReclaiming = "Reclaiming"
 	// ReasonDeadlineExceeded: spec.activeDeadlineSeconds passed before the purge took effect.
@@ -122,4 +124,7 @@ const (
 	// CacheStoreFinalizer is held by a CacheStore until no policy and no unfinished purge refers to
 	// it.
 	CacheStoreFinalizer = "cachewright.io/store"
+	// CacheInvalidationFinalizer is held by a CacheInvalidation while it holds (spec.holdFor), until
+	// its marks are taken out of Redis.
+	CacheInvalidationFinalizer = "cachewright.io/hold"
 )

@@ -84,6 +84,11 @@ func (in *CacheInvalidationSpec) DeepCopyInto(out *CacheInvalidationSpec) {
 		*out = new(StoreReference)
 		**out = **in
 	}
+	if in.HoldFor != nil {
+		in, out := &in.HoldFor, &out.HoldFor
+		*out = new(metav1.Duration)
+		**out = **in
+	}
 	if in.TTLSecondsAfterFinished != nil {
 		in, out := &in.TTLSecondsAfterFinished, &out.TTLSecondsAfterFinished
 		*out = new(int32)
@@ -122,6 +127,10 @@ func (in *CacheInvalidationStatus) DeepCopyInto(out *CacheInvalidationStatus) {
 	}
 	if in.EffectiveTime != nil {
 		in, out := &in.EffectiveTime, &out.EffectiveTime
+		*out = (*in).DeepCopy()
+	}
+	if in.HoldEndTime != nil {
+		in, out := &in.HoldEndTime, &out.HoldEndTime
 		*out = (*in).DeepCopy()
 	}
 	if in.CompletionTime != nil {

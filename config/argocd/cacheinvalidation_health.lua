@@ -19,6 +19,9 @@ end
 if conditions.Complete ~= nil and conditions.Complete.status == "True" then
   return { status = "Healthy", message = conditions.Complete.message }
 end
+if status.state == "Holding" and conditions.Ready ~= nil and conditions.Ready.status == "True" then
+  return { status = "Healthy", message = conditions.Ready.message }
+end
 if conditions.Ready ~= nil then
   return { status = "Progressing", message = conditions.Ready.message }
 end

@@ -49,6 +49,7 @@ type Reconciler struct {
 	Epoch *leader.Epoch
 
 	underWay *underWay
+	renewals *renewals
 }
 
 // Reconcile advances one invalidation.
@@ -61,8 +62,11 @@ func (r *Reconciler) Reconcile(
 		r.underWay.gone(req.NamespacedName)
 		return reconcile.Result{}, nil
 	}
-	if err != nil || !invalidation.DeletionTimestamp.IsZero() {
+	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if !invalidation.DeletionTimestamp.IsZero() {
+		return r.release(ctx, invalidation)
 	}
 	if resource.IsFinished(invalidation) {
 		return r.expire(ctx, invalidation)
@@ -75,14 +79,29 @@ func (r *Reconciler) Reconcile(
 	defer contain.Panic(&err, status.ErrPanicked)
 
 	if invalidation.Status.EffectiveTime != nil {
-		return reconcile.Result{}, r.reclaim(ctx, invalidation, store, found)
+		return reconcile.Result{}, r.follow(ctx, patch, invalidation, store, found)
 	}
 	if found.late {
 		found.results = r.underWay.resultsOf(invalidation)
 		r.underWay.end(invalidation)
 		return reconcile.Result{}, nil
 	}
-	return reconcile.Result{}, r.invalidate(ctx, invalidation, store, found)
+	return reconcile.Result{}, r.invalidate(ctx, patch, invalidation, store, found)
+}
+
+// follow does what is left to do for an invalidation in effect: it keeps up its hold, and frees
+// memory.
+func (r *Reconciler) follow(
+	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
+	store *stores.Session, found *findings,
+) error {
+	if err := r.keepHold(ctx, patch, invalidation, store, found); err != nil {
+		return err
+	}
+	if isReclaimed(invalidation.Status) && resource.HoldRemaining(invalidation, found.began) > 0 {
+		return nil
+	}
+	return r.reclaim(ctx, invalidation, store, found)
 }
 
 // read returns an invalidation from the cache if it is finished there, which is final. It does so,
@@ -106,7 +125,8 @@ func (r *Reconciler) read(
 // allows. An error of one target holds up no other, unless the store cannot be used. It returns the
 // first error that a retry may overcome.
 func (r *Reconciler) invalidate(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, found *findings,
+	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
+	store *stores.Session, found *findings,
 ) error {
 	if err := store.Err(); err != nil {
 		return err
@@ -128,6 +148,9 @@ func (r *Reconciler) invalidate(
 	for i := range invalidation.Spec.Targets {
 		trouble = cmp.Or(trouble, conclude(invalidation, store.Location(), view, i,
 			done.targets[i].trouble, found))
+	}
+	if trouble == nil && found.refused == 0 && resource.Holds(invalidation) {
+		trouble = r.beginHold(ctx, patch, invalidation, store, view, found)
 	}
 	if trouble == nil {
 		found.effective = r.Clock.Now()
@@ -243,12 +266,13 @@ func (r *Reconciler) next(
 	invalidation *v1.CacheInvalidation, found *findings, result reconcile.Result, err error,
 	now time.Time,
 ) (reconcile.Result, error) {
+	r.Metrics.CountLostHolds(invalidation, found.holdsLost)
 	if resource.IsFinished(invalidation) {
 		r.Metrics.CountFinished(invalidation)
 		return untilExpiry(invalidation, now), nil
 	}
 	if found.fault == nil {
-		result = status.InBackground(status.Immediately)
+		result = status.InBackground(r.pause(invalidation, now))
 	}
 	if at, ok := resource.Deadline(invalidation); ok && !found.late {
 		result.RequeueAfter = max(min(result.RequeueAfter, at.Sub(now)), status.Immediately)
@@ -256,25 +280,10 @@ func (r *Reconciler) next(
 	return result, err
 }
 
-// expire deletes a finished invalidation whose TTL is over.
-func (r *Reconciler) expire(
-	ctx context.Context, invalidation *v1.CacheInvalidation,
-) (reconcile.Result, error) {
-	now := r.Clock.Now()
-	if at, ok := resource.Expiry(invalidation); !ok || now.Before(at) {
-		return untilExpiry(invalidation, now), nil
+// pause is the time until an invalidation that is not finished goes on.
+func (r *Reconciler) pause(invalidation *v1.CacheInvalidation, now time.Time) time.Duration {
+	if invalidation.Status.State != v1.StateHolding || !isReclaimed(invalidation.Status) {
+		return status.Immediately
 	}
-	err := resource.DeleteAsSeen(ctx, r.Client, invalidation)
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: status.MinWait}, nil
-	}
-	return reconcile.Result{}, err
-}
-
-func untilExpiry(invalidation *v1.CacheInvalidation, now time.Time) reconcile.Result {
-	at, ok := resource.Expiry(invalidation)
-	if !ok {
-		return reconcile.Result{}
-	}
-	return status.InBackground(max(at.Sub(now), status.Immediately))
+	return r.untilHoldIsDue(invalidation, now)
 }

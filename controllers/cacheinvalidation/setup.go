@@ -24,6 +24,7 @@ func (r *Reconciler) SetupWithManager(
 	mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool,
 ) error {
 	r.Epoch, r.underWay = leader.NewEpoch(mgr.GetAPIReader()), newUnderWay()
+	r.renewals = newRenewals()
 	return builder.ControllerManagedBy(mgr).
 		For(&v1.CacheInvalidation{},
 			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, changesHands()))).

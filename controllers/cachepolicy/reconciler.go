@@ -21,6 +21,7 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/controllers/internal/stats"
 	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/controllers/recovery"
 	"github.com/cachewright/cachewright/controllers/stores"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
 	"github.com/cachewright/cachewright/internal/contain"
@@ -122,6 +123,12 @@ func (r *Reconciler) push(
 	}
 	if err := r.listModules(ctx, policy, store); err != nil {
 		return err
+	}
+	if err == nil && hashes[0] == "" {
+		referrers := resource.Referrers{Reader: r.Client, Store: resource.StoreOf(policy)}
+		if err := recovery.RestoreHolds(ctx, referrers, store, slot, r.Clock.Now()); err != nil {
+			return err
+		}
 	}
 	var applied registry.Applied
 	err = r.claiming(ctx, policy, func(claim registry.Claim) (err error) {

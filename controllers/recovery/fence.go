@@ -24,6 +24,7 @@ const fenceTimeout = time.Minute
 
 // Store is what a Fencer needs of a store.
 type Store interface {
+	HoldStore
 	// Serving asks no server.
 	Serving(ctx context.Context, health registry.Health,
 		slots []registry.Slot) ([]registry.Incarnation, error)
@@ -106,6 +107,9 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.markNew(ctx, pending.new); err != nil {
 		return err
 	}
+	if err := p.restoreHolds(ctx, append(pending.uncovered, pending.suspect...)); err != nil {
+		return err
+	}
 	if err := p.fenceUncovered(ctx, pending.uncovered); err != nil {
 		return err
 	}
@@ -114,6 +118,20 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	p.known.remember(p.Health, slots, serving, p.broken)
 	return p.broken.Take(p.heartbeat(ctx, slots, serving))
+}
+
+// restoreHolds comes before all else that makes modules usable again.
+func (p *pass) restoreHolds(ctx context.Context, slots []registry.Slot) error {
+	for _, slot := range slots {
+		err := RestoreHolds(ctx, p.Referrers, p.Store, slot, p.Clock.Now())
+		if registry.ConcernsStore(err) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			p.broken[slot] = err
+		}
+	}
+	return nil
 }
 
 func (p *pass) markNew(ctx context.Context, slots []registry.Slot) error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cachewright/cachewright/registry"
 )
@@ -209,4 +210,27 @@ func (s *BrittleStore) Reclaim(
 	}
 	reclaimed, err := s.Registry.Reclaim(ctx, slot, limit)
 	return reclaimed, s.leave("Reclaim", err)
+}
+
+// Hold implements calls.Store.
+func (s *BrittleStore) Hold(
+	ctx context.Context, slot registry.Slot, id registry.HoldID, ttl time.Duration,
+	targets ...registry.HoldTarget,
+) (registry.Held, error) {
+	if err := s.enter("Hold"); err != nil {
+		return registry.Held{}, err
+	}
+	held, err := s.Registry.Hold(ctx, slot, id, ttl, targets...)
+	return held, s.leave("Hold", err)
+}
+
+// Release implements calls.Store.
+func (s *BrittleStore) Release(
+	ctx context.Context, slot registry.Slot, id registry.HoldID, targets ...registry.HoldTarget,
+) (int64, error) {
+	if err := s.enter("Release"); err != nil {
+		return 0, err
+	}
+	lifted, err := s.Registry.Release(ctx, slot, id, targets...)
+	return lifted, s.leave("Release", err)
 }

@@ -95,8 +95,11 @@ func violationsOfInvalidation(invalidation *v1.CacheInvalidation) []string {
 	complete := meta.IsStatusConditionTrue(s.Conditions, v1.ConditionComplete)
 	failed := meta.IsStatusConditionTrue(s.Conditions, v1.ConditionFailed)
 	violated(complete && failed, "Complete and Failed exclude each other")
-	violated(complete != meta.IsStatusConditionTrue(s.Conditions, v1.ConditionReady),
-		"Complete and Ready agree")
+	violated(s.State != v1.StateHolding &&
+		complete != meta.IsStatusConditionTrue(s.Conditions, v1.ConditionReady),
+		"Complete and Ready agree, but where it holds")
+	violated(s.State == v1.StateHolding && (s.HoldEndTime == nil || s.Ends == ""),
+		"what holds says until when")
 	violated(complete != (s.State == v1.StateComplete || s.State == v1.StateCounted),
 		"Complete and state agree")
 	violated(failed != (s.State == v1.StateFailed), "Failed and state agree")

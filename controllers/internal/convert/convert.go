@@ -62,6 +62,17 @@ func Scope(target v1.InvalidationTarget) registry.Scope {
 	return registry.Scope{Operation: target.Operation, User: target.UserID}
 }
 
+// HoldTargets returns what a hold of these targets covers in one module.
+func HoldTargets(module string, targets []v1.InvalidationTarget) []registry.HoldTarget {
+	var covered []registry.HoldTarget
+	for _, target := range targets {
+		if target.Module == "" || target.Module == module {
+			covered = append(covered, registry.HoldScope(Scope(target)))
+		}
+	}
+	return covered
+}
+
 // Mode returns the mode of an invalidation.
 func Mode(spec v1.CacheInvalidationSpec) registry.Mode {
 	switch {

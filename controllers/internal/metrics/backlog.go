@@ -43,6 +43,12 @@ func isPending(obj client.Object) bool {
 	return ok && !resource.IsFinished(invalidation) && invalidation.Status.EffectiveTime == nil
 }
 
+// isHolding reports whether an invalidation holds.
+func isHolding(obj client.Object) bool {
+	invalidation, ok := obj.(*v1.CacheInvalidation)
+	return ok && invalidation.Status.State == v1.StateHolding
+}
+
 // see notes a resource as an informer has it.
 func (b *backlog) see(seen any) {
 	obj, ok := seen.(client.Object)
@@ -100,6 +106,9 @@ var (
 	oldestPendingInvalidation = prometheus.NewDesc("cachewright_oldest_pending_invalidation_seconds",
 		"Age of the oldest CacheInvalidation resource that has not taken effect, and may yet.",
 		[]string{"namespace"}, nil)
+	holdingInvalidations = prometheus.NewDesc("cachewright_holding_invalidations",
+		"CacheInvalidation resources that hold: nothing of their targets is stored.",
+		[]string{"namespace"}, nil)
 )
 
 // collectBacklogs is part of Collect. Namespaces in which nothing waits have no series.
@@ -111,6 +120,9 @@ func (m *Metrics) collectBacklogs(metrics chan<- prometheus.Metric) {
 		collectGauge(metrics, pendingInvalidations, float64(invalidations.count), namespace)
 		collectGauge(metrics, oldestPendingInvalidation,
 			max(0, time.Since(invalidations.oldest).Seconds()), namespace)
+	}
+	for namespace, invalidations := range m.holding.byNamespace() {
+		collectGauge(metrics, holdingInvalidations, float64(invalidations.count), namespace)
 	}
 }
 

@@ -21,10 +21,11 @@ type Metrics struct {
 	dataLosses        *prometheus.CounterVec
 	invalidations     *prometheus.CounterVec
 	keysInvalidated   *prometheus.CounterVec
+	lostHolds         *prometheus.CounterVec
 	keptInvalidations *prometheus.GaugeVec
-	// notReady are the policies, and pending the invalidations, that wait.
-	notReady, pending *backlog
-	snapshot          *stats.Snapshot
+	// notReady are the policies, and pending the invalidations, that wait. Those in holding hold.
+	notReady, pending, holding *backlog
+	snapshot                   *stats.Snapshot
 }
 
 // dryRunResult is the result of an invalidation that only counted.
@@ -56,6 +57,11 @@ func New(snapshot *stats.Snapshot) *Metrics {
 			Name: "cachewright_invalidated_keys_total",
 			Help: "Live entries that CacheInvalidation resources invalidated.",
 		}, []string{"namespace", "store"}),
+		lostHolds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cachewright_lost_holds_total",
+			Help: "Marks of CacheInvalidation resources that hold, which Redis lost and the operator put " +
+				"back.",
+		}, []string{"namespace", "store"}),
 		keptInvalidations: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "cachewright_finished_invalidations",
 			Help: "Finished CacheInvalidation resources that are kept. managed: true for those that a " +
@@ -63,6 +69,7 @@ func New(snapshot *stats.Snapshot) *Metrics {
 		}, []string{"namespace", "managed"}),
 		notReady: newBacklog(isNotReady),
 		pending:  newBacklog(isPending),
+		holding:  newBacklog(isHolding),
 		snapshot: snapshot,
 	}
 }
@@ -74,13 +81,14 @@ func (m *Metrics) beginInvalidations(namespace, store string) {
 		m.invalidations.WithLabelValues(namespace, store, result)
 	}
 	m.keysInvalidated.WithLabelValues(namespace, store)
+	m.lostHolds.WithLabelValues(namespace, store)
 }
 
 // forgetNamespace deletes the series of the invalidations of a namespace in the operator's own
 // Redis.
 // Those in a CacheStore are deleted with that.
 func (m *Metrics) forgetNamespace(namespace string) {
-	for _, series := range []deleter{m.invalidations, m.keysInvalidated} {
+	for _, series := range []deleter{m.invalidations, m.keysInvalidated, m.lostHolds} {
 		series.DeletePartialMatch(
 			prometheus.Labels{"namespace": namespace, "store": resource.DefaultStore.Name})
 	}
@@ -105,6 +113,14 @@ func (m *Metrics) CountFinished(invalidation *v1.CacheInvalidation) {
 	}
 }
 
+// CountLostHolds counts marks of an invalidation that Redis lost.
+func (m *Metrics) CountLostHolds(invalidation *v1.CacheInvalidation, lost int64) {
+	if lost > 0 {
+		m.lostHolds.WithLabelValues(invalidation.Namespace,
+			resource.StoreName(invalidation.Spec.StoreRef)).Add(float64(lost))
+	}
+}
+
 // SetKept sets how many finished invalidations a namespace has.
 func (m *Metrics) SetKept(namespace string, own, managed int) {
 	for label, count := range map[string]int{"false": own, "true": managed} {
@@ -124,6 +140,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- notReadyPolicies
 	descs <- pendingInvalidations
 	descs <- oldestPendingInvalidation
+	descs <- holdingInvalidations
 	describeModules(descs)
 }
 
@@ -140,6 +157,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 
 func (m *Metrics) parts() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.storeUp, m.atRisk, m.dataLosses, m.invalidations, m.keysInvalidated, m.keptInvalidations,
+		m.storeUp, m.atRisk, m.dataLosses, m.invalidations, m.keysInvalidated, m.lostHolds,
+		m.keptInvalidations,
 	}
 }

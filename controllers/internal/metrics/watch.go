@@ -63,7 +63,11 @@ func (m *Metrics) watchBacklogs(informers ctrlcache.Cache) error {
 	for _, watched := range []struct {
 		kind client.Object
 		by   *backlog
-	}{{&v1.CachePolicy{}, m.notReady}, {&v1.CacheInvalidation{}, m.pending}} {
+	}{
+		{&v1.CachePolicy{}, m.notReady},
+		{&v1.CacheInvalidation{}, m.pending},
+		{&v1.CacheInvalidation{}, m.holding},
+	} {
 		err := resource.Watch(informers, watched.kind, toolscache.ResourceEventHandlerFuncs{
 			AddFunc: watched.by.see, UpdateFunc: func(_, obj any) { watched.by.see(obj) },
 			DeleteFunc: watched.by.forget,

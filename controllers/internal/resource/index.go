@@ -25,6 +25,9 @@ func IndexFields(indexer client.FieldIndexer) error {
 		{&v1.CachePolicy{}, storeField, func(o client.Object) string {
 			return StoreName(o.(*v1.CachePolicy).Spec.StoreRef)
 		}},
+		{&v1.CacheInvalidation{}, stateField, func(o client.Object) string {
+			return string(o.(*v1.CacheInvalidation).Status.State)
+		}},
 		{&v1.CacheInvalidation{}, storeField, func(o client.Object) string {
 			return StoreName(o.(*v1.CacheInvalidation).Spec.StoreRef)
 		}},

@@ -38,6 +38,10 @@ const storeField = "spec.storeRef.name"
 // server (where it is a selectable field).
 const moduleField = "spec.module"
 
+// stateField selects invalidations by state, in the cache (where it is an index) and at the API
+// server (where it is a selectable field).
+const stateField = "status.state"
+
 // inStore selects the resources of a namespace that refer to a store.
 func inStore(namespace string, id StoreID) []client.ListOption {
 	return []client.ListOption{

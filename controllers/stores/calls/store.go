@@ -29,6 +29,7 @@ type SessionStore interface {
 // PolicyStore is what the reconciler of policies needs of a store.
 type PolicyStore interface {
 	Reclaimer
+	recovery.HoldStore
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
 	ApplyPolicyFor(ctx context.Context, claim registry.Claim,
 		policy registry.Policy) (registry.Applied, error)
@@ -42,6 +43,9 @@ type PolicyStore interface {
 // InvalidationStore is what the reconciler of invalidations needs of a store.
 type InvalidationStore interface {
 	Reclaimer
+	recovery.HoldStore
+	Release(ctx context.Context, slot registry.Slot, id registry.HoldID,
+		targets ...registry.HoldTarget) (lifted int64, err error)
 	InvalidateMany(ctx context.Context, calls []registry.Invalidation) []registry.InvalidationResult
 	Modules(ctx context.Context, namespace string) ([]string, error)
 }
