@@ -91,8 +91,8 @@ func (c Connection) Client() redis.UniversalClient {
 
 // ClientFromEnv returns a client for the Redis that the environment names; pass os.LookupEnv.
 //
-//	REDIS_URL                 redis://user:password@host:port/db, or rediss:// for TLS; takes precedence over
-//	                          all below but the REDIS_TLS_… files
+//	REDIS_URL                 redis://user:password@host:port/db, or rediss:// for TLS; takes
+//	                          precedence over all below but the REDIS_TLS_… files
 //	REDIS_HOST, REDIS_PORT    default localhost and 6379; a port may also be a link such as
 //	                          tcp://10.0.0.1:6379, which kubelet sets for a Service called redis
 //	REDIS_USERNAME, REDIS_PASSWORD

@@ -54,7 +54,9 @@ func (r *Registry) Fences(ctx context.Context, slots []Slot) ([]Fence, error) {
 	err := r.eachPrimary(ctx, fences, func(ctx context.Context, conn *redis.Conn, current Incarnation,
 		fences []*Fence,
 	) error {
-		return onFences(ctx, conn, fencing, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StringCmd {
+		return onFences(ctx, conn, fencing, fences, func(
+			pipe redis.Pipeliner, fence *Fence,
+		) *redis.StringCmd {
 			return pipe.GetEx(ctx, fence.requestKey(fenceRequest(current)), fenceMemory)
 		}, func(fence *Fence, reply *redis.StringCmd) error {
 			fence.Incarnation, fence.InPlace = current, reply.Err() == nil
@@ -114,7 +116,9 @@ func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {
 		if err := requireCurrent(fencing, current, fences); err != nil {
 			return err
 		}
-		return onFences(ctx, conn, fencing, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.StatusCmd {
+		return onFences(ctx, conn, fencing, fences, func(
+			pipe redis.Pipeliner, fence *Fence,
+		) *redis.StatusCmd {
 			return pipe.Set(ctx, fence.requestKey(fenceRequest(current)), fenceMark, fenceMemory)
 		}, func(fence *Fence, reply *redis.StatusCmd) error {
 			return callFailure(reply.Name(), fence.Slot, reply.Err())

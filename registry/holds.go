@@ -53,9 +53,9 @@ type Held struct {
 	Stood int64
 }
 
-// Hold invalidates its targets and forbids fills of them for a while, at most MaxHold. Call it again
-// with the same id to renew the hold. The new end may also be earlier. Of more than 64 targets,
-// each 64 are covered atomically. After an error, some may be covered: call Release.
+// Hold invalidates its targets and forbids fills of them for a while, at most MaxHold. Call it
+// again with the same id to renew the hold. The new end may also be earlier. Of more than 64
+// targets, each 64 are covered atomically. After an error, some may be covered: call Release.
 func (r *Registry) Hold(
 	ctx context.Context, slot Slot, id HoldID, ttl time.Duration, targets ...HoldTarget,
 ) (held Held, err error) {

@@ -125,5 +125,6 @@ func mget(ctx context.Context, process processor, keys []string) ([]string, erro
 // bytesOf returns the bytes of a part of a reply without a copy. go-redis read the reply for this
 // call alone.
 func bytesOf(s string) []byte {
-	return unsafe.Slice(unsafe.StringData(s), len(s)) //nolint:gosec // nothing else reads this part of the reply
+	//nolint:gosec // nothing else reads this part of the reply
+	return unsafe.Slice(unsafe.StringData(s), len(s))
 }

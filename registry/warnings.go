@@ -77,7 +77,8 @@ func (h Health) Warnings() []Warning {
 		if cause := p.restores(); cause != "" {
 			warn(WarnRestoresOldState,
 				"%s: a restart would bring back entries that were invalidated since, which %s; "+
-					"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes", cause, p.afterLoss())
+					"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes",
+				cause, p.afterLoss())
 		}
 	}
 	return warnings

@@ -20,8 +20,6 @@ const (
 	DefaultReplayMargin = time.Minute
 	// heartbeatSlots is the number of slots of an incarnation that are searched for a heartbeat.
 	heartbeatSlots = 20
-	// replayHashes is the number of policies whose hashes are compared in one pipeline.
-	replayHashes = 25
 	// replayBatch is about how many calls are made before their modules are marked as fenced.
 	replayBatch = 1000
 	// maxReplayed bounds the calls of one replay, which keep Redis busy for some seconds.
@@ -100,21 +98,19 @@ func (p *pass) splitByPolicy(
 	for _, policy := range resource.InForce(p.policies) {
 		applied[convert.Slot(policy)] = policy.Status.AppliedHash
 	}
-	for batch := range slices.Chunk(open, replayHashes) {
-		slots := make([]registry.Slot, len(batch))
-		for i, fence := range batch {
-			slots[i] = fence.Slot
-		}
-		hashes, err := p.Store.PolicyHashes(ctx, slots)
-		if err := (registry.SlotErrors{}).Take(err); err != nil { // what cannot be read is another
-			return nil, nil, err
-		}
-		for i, fence := range batch {
-			if hashes[i] != "" && hashes[i] == applied[fence.Slot] {
-				same = append(same, fence)
-			} else {
-				other = append(other, fence)
-			}
+	slots := make([]registry.Slot, len(open))
+	for i, fence := range open {
+		slots[i] = fence.Slot
+	}
+	hashes, err := p.Store.PolicyHashes(ctx, slots)
+	if err := (registry.SlotErrors{}).Take(err); err != nil { // what cannot be read is another
+		return nil, nil, err
+	}
+	for i, fence := range open {
+		if hashes[i] != "" && hashes[i] == applied[fence.Slot] {
+			same = append(same, fence)
+		} else {
+			other = append(other, fence)
 		}
 	}
 	return same, other, nil

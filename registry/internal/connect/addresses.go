@@ -87,7 +87,8 @@ func (a *allowList) check(host string, ip netip.Addr) error {
 		return nil
 	case isIn(ip, refusedByDefault) || isIn(behindNAT64(ip), refusedByDefault):
 		return fmt.Errorf("%w: %s is link-local, serves metadata, or is not the address of a server; "+
-			"an administrator of the operator can allow it with --allowed-store-addresses", fault.ErrAddressNotAllowed, ip)
+			"an administrator of the operator can allow it with --allowed-store-addresses",
+			fault.ErrAddressNotAllowed, ip)
 	case len(a.ranges) == 0 && len(a.hosts) == 0, a.isNamed(host):
 		return nil
 	default:
