@@ -22,7 +22,9 @@ var errMiss = errors.New("a miss, where everything was filled")
 
 // autoPipelining returns the options that are fastest on loopback, as the documentation of go-redis
 // predicts. Where a round trip costs nothing, full duplex has nothing to overlap.
-func autoPipelining() *redis.AutoPipelineOptions { return redis.DefaultBlockingAutoPipelineOptions() }
+func autoPipelining() *redis.AutoPipelineOptions {
+	return redis.DefaultBlockingAutoPipelineOptions()
+}
 
 // reader makes a subject that reads existing entries.
 type reader struct {

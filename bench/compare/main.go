@@ -146,7 +146,7 @@ func (c comparison) takeTurns(all []*process, row turns.Row) (figures [3][]float
 // report prints a line for each row, and fails with errWorse if one is worse.
 func report(out io.Writer, verdicts []turns.Verdict) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "name\tto reference\treference to itself\t\t")
+	fmt.Fprintln(table, "name\tto reference\tits own noise\t\t")
 	var worse []string
 	for _, v := range verdicts {
 		mark := ""

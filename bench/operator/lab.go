@@ -120,10 +120,11 @@ func (l *lab) startStores(ctx context.Context, count int) error {
 			return err
 		}
 		l.onClose(server.Kill)
-		client := server.Client()
-		l.onClose(func() { _ = client.Close() })
-		l.stores = append(l.stores,
-			&store{address: server.Addr(), redis: client, Registry: registry.New(client)})
+		redisClient := server.Client()
+		l.onClose(func() { _ = redisClient.Close() })
+		l.stores = append(l.stores, &store{
+			address: server.Addr(), redis: redisClient, Registry: registry.New(redisClient),
+		})
 	}
 	return nil
 }

@@ -116,7 +116,10 @@ func (s *stage) startRedis(ctx context.Context) error {
 func (s *stage) startOperator(ctx context.Context) error {
 	for _, args := range [][]string{
 		{"apply", "-k", "config/crd"},
-		{"wait", "--for=condition=Established", "crd/cachepolicies.cachewright.io", "crd/cacheinvalidations.cachewright.io", "crd/cachestores.cachewright.io"},
+		{
+			"wait", "--for=condition=Established", "crd/cachepolicies.cachewright.io",
+			"crd/cacheinvalidations.cachewright.io", "crd/cachestores.cachewright.io",
+		},
 		{"create", "namespace", namespace},
 	} {
 		if output, err := s.quietly(ctx, "", args...); err != nil {

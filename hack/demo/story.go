@@ -53,7 +53,10 @@ func (s *stage) applySamples(ctx context.Context) error {
 		{"apply", "-n", namespace, "-k", "config/samples"},
 		{"wait", "-n", namespace, "--for=condition=Ready", "cachepolicy", "--all", "--timeout=60s"},
 		{"apply", "-n", namespace, "-k", "config/samples/purges"},
-		{"wait", "-n", namespace, "--for=condition=Complete", "cacheinvalidation", "--all", "--timeout=60s"},
+		{
+			"wait", "-n", namespace, "--for=condition=Complete", "cacheinvalidation", "--all",
+			"--timeout=60s",
+		},
 	} {
 		if err := s.kubectl(ctx, args...); err != nil {
 			return err

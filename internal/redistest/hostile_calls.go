@@ -17,7 +17,8 @@ func waysOfSome() []Way {
 }
 
 // info is a reply to INFO with all fields that clients need.
-const info = "# Server\r\nredis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:0123456789012345678901234567890123456789\r\n" +
+const info = "# Server\r\nredis_version:7.2.0\r\nredis_mode:standalone\r\n" +
+	"run_id:0123456789012345678901234567890123456789\r\n" +
 	"uptime_in_seconds:1000\r\n# " +
 	"Replication\r\nrole:master\r\nmaster_replid:9876543210987654321098765432109876543210\r\n" +
 	"master_replid2:0000000000000000000000000000000000000000\r\n"
@@ -34,7 +35,8 @@ func waysOfInfo() []Way {
 		of("100,000 replicas", info+"connected_slaves:100000\r\n"+strings.Repeat(
 			"slave1:ip=1.2.3.4,port=1,state=online,offset=1,lag=1\r\n", 10_000)),
 		of("odd replicas",
-			info+"connected_slaves:3\r\nslave0:\r\nslave1:ip="+odd+",port=x,state=online,offset=-9,lag=99999999999999\r\nslave2:=,=,=\r\n"),
+			info+"connected_slaves:3\r\nslave0:\r\nslave1:ip="+odd+",port=x,state=online,"+
+				"offset=-9,lag=99999999999999\r\nslave2:=,=,=\r\n"),
 		of("no identity",
 			"# Server\r\nredis_version:7.2.0\r\nredis_mode:standalone\r\n# Replication\r\nrole:master\r\n"),
 		of("identity of odd bytes", strings.ReplaceAll(info, "0123456789", odd)),
@@ -45,7 +47,8 @@ func waysOfInfo() []Way {
 		of("mode of odd bytes", strings.ReplaceAll(info, "standalone", odd)),
 		of("role of odd bytes", strings.ReplaceAll(info, "master\r", odd+"\r")),
 		of("eviction policy of odd bytes",
-			info+"# Memory\r\nmaxmemory:-5\r\nused_memory:9223372036854775807\r\nmem_not_counted_for_evict:-9\r\nmaxmemory_policy:"+odd+"\r\n"),
+			info+"# Memory\r\nmaxmemory:-5\r\nused_memory:9223372036854775807\r\n"+
+				"mem_not_counted_for_evict:-9\r\nmaxmemory_policy:"+odd+"\r\n"),
 		of("largest figures",
 			info+"# Memory\r\nmaxmemory:9223372036854775807\r\nused_memory:-9223372036854775807\r\n# "+
 				"Stats\r\nevicted_keys:-1\r\n"),

@@ -186,7 +186,8 @@ func waysOfType() []Way {
 func waysOfText() []Way {
 	return []Way{
 		broken("HTTP",
-			"HTTP/1.1 400 Bad Request "+Canary+"\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+Canary+"\r\n"),
+			"HTTP/1.1 400 Bad Request "+Canary+"\r\nContent-Type: text/plain\r\n"+
+				"Connection: close\r\n\r\n"+Canary+"\r\n"),
 		broken("TLS alert", "\x15\x03\x01\x00\x02\x02\x46"),
 		broken("greeting", "220 mail.example.com ESMTP "+Canary+"\r\n"),
 		whole("error with control bytes", "-ERR "+odd+" is said\r\n"),

@@ -136,7 +136,8 @@ func newAuthority(tb testing.TB) *authority {
 	tb.Helper()
 	ca := &authority{tb: tb, dir: tb.TempDir(), key: newKey(tb)}
 	template := ca.template("authority")
-	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign
 	ca.certificate = ca.sign(template, template, &ca.key.PublicKey)
 	return ca
 }
