@@ -82,6 +82,7 @@ vet: ## Run go vet.
 .PHONY: lint
 lint: ## Lint code, pages and comments. The first run builds the linters, which takes minutes.
 	$(GOLANGCI_LINT) run
+	cd bench && go tool -modfile=../hack/lint/go.mod golangci-lint run --config ../.golangci.yml
 	$(if $(RACE),$(VALE) --config hack/prose/vale.ini --output line .,@echo "There is no C compiler: the prose is not checked." >&2)
 
 .PHONY: lint-fix

@@ -59,7 +59,7 @@ func (b *builds) build(ctx context.Context, name, root string) (string, error) {
 	for from, to := range map[string]string{
 		"go.mod": modfile, "go.sum": strings.TrimSuffix(modfile, ".mod") + ".sum",
 	} {
-		text, err := os.ReadFile(filepath.Join(bench, from)) //nolint:gosec // a file of this repository
+		text, err := os.ReadFile(filepath.Join(bench, from))
 		if err != nil {
 			return "", err
 		}
