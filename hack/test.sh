@@ -109,6 +109,9 @@ if [[ $packages == */hack/chaos/* ]]; then
   export OPERATOR_BINARY=$files/operator
 fi
 
+# A binary with the race detector waits a second at its end by default.
+export GORACE="atexit_sleep_ms=0 ${GORACE:-}"
+
 begin -p 2 -- "${processes[@]}"
 begin ${RACE:-} -p 2 -- "${goroutines[@]}"
 status=0

@@ -25,7 +25,7 @@ type process struct {
 
 // start runs a build and waits until it has prepared the part.
 func start(ctx context.Context, binary, part string) (*process, error) {
-	p := &process{command: exec.CommandContext(ctx, binary, "-serve", part)} //nolint:gosec // a binary that newBuilds made
+	p := &process{command: exec.CommandContext(ctx, binary, "-serve", part)}
 	p.command.Stderr = os.Stderr
 	var err error
 	if p.requests, err = p.command.StdinPipe(); err != nil {

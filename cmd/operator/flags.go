@@ -44,7 +44,7 @@ const minInterval = 100 * time.Millisecond
 
 // environmentHelp lists the variables that registry.ClientFromEnv reads.
 const environmentHelp = `
-Environment (the Redis for resources without a CacheStore; Redis 7.0 or later, or Valkey 7.2 or later):
+Environment (the Redis for resources without a CacheStore: Redis 7.0 or Valkey 7.2, or later):
   REDIS_HOST, REDIS_PORT          default localhost and 6379
   REDIS_USERNAME, REDIS_PASSWORD  default none
   REDIS_DB                        number of the database, default 0
