@@ -293,6 +293,7 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 
 	purge, ofUser := purgeOf(namespace, "purge"), purgeOf(namespace, "purge-of-user")
 	ofUser.Spec.StoreRef, ofUser.Spec.Targets = elsewhere.Spec.StoreRef, []v1.InvalidationTarget{{UserID: "u"}}
+	purge.Spec.HoldFor = &metav1.Duration{Duration: time.Second}
 	c.create(t, purge)
 	c.create(t, ofUser)
 	for _, p := range []*v1.CacheInvalidation{purge, ofUser, purgeOf(namespace, fromBefore)} {

@@ -88,15 +88,17 @@ func lists() []client.ObjectList {
 // Delete deletes all resources of the namespace and waits until they are gone.
 func (h *Hostiles) Delete(ctx context.Context) error { return deleteAll(ctx, h.k8s, h.namespace) }
 
+// deleteAll deletes until nothing is left. A busy API server may cut off the deletion of many
+// resources, so that is asked for again.
 func deleteAll(ctx context.Context, k8s client.Client, namespace string) error {
-	for _, object := range []client.Object{
-		&v1.CacheInvalidation{}, &v1.CachePolicy{}, &v1.CacheStore{},
-	} {
-		if err := k8s.DeleteAllOf(ctx, object, client.InNamespace(namespace)); err != nil {
-			return err
-		}
-	}
 	return eventually(ctx, time.Second, func(ctx context.Context) error {
+		for _, object := range []client.Object{
+			&v1.CacheInvalidation{}, &v1.CachePolicy{}, &v1.CacheStore{},
+		} {
+			if err := k8s.DeleteAllOf(ctx, object, client.InNamespace(namespace)); err != nil {
+				return err
+			}
+		}
 		left := []string{}
 		err := visit(ctx, k8s, namespace, lists(), func(object client.Object) {
 			left = append(left, fmt.Sprintf("%T %s", object, object.GetName()))

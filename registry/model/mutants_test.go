@@ -31,7 +31,7 @@ var mutants = map[string]struct{ text, instead string }{
 	"another revision purges nothing":               {"new.revision ~= old.revision and", "false and"},
 	"each policy purges":                            {"if new.revision and new.revision ~= old.revision and", "if"},
 	"a policy that goes leaves its entries":         {"  policy.purge(slot, (counters.operations(slot, policy.rules(slot))))\n", ""},
-	"an operation that is off keeps its entries":    {"    invalidation.of_operation(slot, op, HARD, work)\n    return\n", "    return\n"},
+	"an operation that is off keeps its entries":    {"    invalidation.of_operation(slot, op, HARD, work)\n    local lag", "    local lag"},
 	"a lowered TTL shortens nothing":                {"local shorter = life_of(rule) <", "local shorter = false and life_of(rule) <"},
 	"more jitter than is said":                      {"local max = math.floor(ttl * percent / 100)", "local max = ttl - 1"},
 	"negative entries are like others":              {"heads.flags + (negative and FLAG_NEGATIVE or 0)", "heads.flags"},
