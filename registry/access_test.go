@@ -110,7 +110,7 @@ func (o *operatorAtWork) fillFew() {
 	lookup := lease(o.t, o.tenant, key)
 	o.must(o.tenant.Set(o.t.Context(), key, []byte("x"), lookup.Token))
 	expired := redis.Z{Score: 1, Member: "4:list:3:few:b"}
-	o.must(o.tenant.client.ZAdd(o.t.Context(), users.key()+":iu:few", expired).Result())
+	o.must(o.tenant.client.ZAdd(o.t.Context(), keyOf(users)+":iu:few", expired).Result())
 }
 
 func (o *operatorAtWork) reclaim() { reclaimAll(o.t, o.Registry, users) }
@@ -183,7 +183,7 @@ func calledInACluster(t *testing.T) redistest.Commands {
 			t.Error(err)
 		}
 	})
-	cluster.BeginMove(users.key())
+	cluster.BeginMove(keyOf(users))
 	called.Add(cluster.CalledBy(func() { apply(t, r, users, caching()) }))
 	return called
 }
@@ -236,7 +236,7 @@ func TestDocumentedACLConfinesATenant(t *testing.T) {
 	server := redistest.Start(t)
 	documentedUsers(t, server)
 	operator, tenant := registryOn(t, server.ClientAs("cachewright", "secret")), registryAs(server, "shop")
-	for _, other := range []Slot{{"shop2", "users"}, {"sho", "users"}, {"team", "users"}} {
+	for _, other := range []Slot{{Namespace: "shop2", Module: "users"}, {Namespace: "sho", Module: "users"}, {Namespace: "team", Module: "users"}} {
 		apply(t, operator, other, caching())
 		key := Key{Slot: other, Operation: "list", ID: "a"}
 		fillAll(t, registryOn(t, server.Client()), key)
@@ -287,9 +287,9 @@ redis.register_function('meddle', function(keys, args) return redis.call(unpack(
 	}
 	tenant := server.ClientAs("shop", "secret")
 	meddle := func(args ...any) error {
-		return tenant.FCall(t.Context(), "meddle", []string{users.key()}, args...).Err()
+		return tenant.FCall(t.Context(), "meddle", []string{keyOf(users)}, args...).Err()
 	}
-	if err := meddle("SET", users.key()+":m", "x"); err != nil {
+	if err := meddle("SET", keyOf(users)+":m", "x"); err != nil {
 		t.Fatalf("within its namespace: %v", err)
 	}
 	for _, args := range [][]any{

@@ -28,7 +28,7 @@ func TestFillsDoNotSeeEachOthersPayloads(t *testing.T) {
 	for writer := range 8 {
 		group.Go(func() {
 			for n := range 300 {
-				payload := bytes.Repeat([]byte{byte('a' + writer)}, 1+rand.IntN(2*maxPooledBuffer))
+				payload := bytes.Repeat([]byte{byte('a' + writer)}, 1+rand.IntN(128<<10))
 				patience, hurried := time.Minute, (n+writer)%3 == 0
 				if hurried {
 					patience = rand.N(300 * time.Microsecond)

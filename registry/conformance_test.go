@@ -137,7 +137,7 @@ func TestConformanceCalls(t *testing.T) {
 				for j, arg := range step.Args {
 					args[j] = substitute(arg, tokens)
 				}
-				reply, err := r.call(t.Context(), step.Call, vectorSlot, args...)
+				reply, err := r.library.Call(t.Context(), step.Call, vectorSlot, args...)
 				if err != nil && !errors.Is(err, redis.Nil) {
 					t.Fatalf("step %d, %s: %v", i, step.Call, err)
 				}
@@ -229,7 +229,7 @@ func TestConformanceRefusalsChangeNothing(t *testing.T) {
 	fill(t, r, Key{Slot: vectorSlot, Operation: "op", ID: "id"}, "payload")
 	before := snapshot(t, client)
 	for _, v := range loadVectors(t).Refusals {
-		keys := []string{vectorSlot.key()}
+		keys := []string{keyOf(vectorSlot)}
 		if v.Keys != nil {
 			keys = *v.Keys
 		}

@@ -50,8 +50,8 @@ func TestAnEditedPolicyIsNotTakenForTheOneThatWasWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			policy := editedPolicy()
 			apply(t, r, users, policy)
-			before := client.HGetAll(t.Context(), users.policyKey()).Val()
-			edit(t.Context(), client, users.policyKey())
+			before := client.HGetAll(t.Context(), policyKey(users)).Val()
+			edit(t.Context(), client, policyKey(users))
 
 			if hash := hashOf(t, r, users); hash != "" {
 				t.Errorf("it is taken for %q", hash)
@@ -59,7 +59,7 @@ func TestAnEditedPolicyIsNotTakenForTheOneThatWasWritten(t *testing.T) {
 			if !apply(t, r, users, policy).Changed || hashOf(t, r, users) != policy.Hash() {
 				t.Error("it was not put in force again")
 			}
-			after := client.HGetAll(t.Context(), users.policyKey()).Val()
+			after := client.HGetAll(t.Context(), policyKey(users)).Val()
 			for field, value := range before {
 				if after[field] != value || len(after) != len(before) {
 					t.Fatalf("left %v, want %v", after, before)
@@ -77,7 +77,7 @@ func TestEntriesObeyThePolicyThatReplacesAnEditedOne(t *testing.T) {
 	r, client := newRegistry(t)
 	apply(t, r, users, editedPolicy())
 	fillAll(t, r, entry("list", "before", "")) // now the library remembers the rule
-	client.HSet(t.Context(), users.policyKey(), "o:list", "3600000 0 0 0 Any 67108864")
+	client.HSet(t.Context(), policyKey(users), "o:list", "3600000 0 0 0 Any 67108864")
 	invalidate(t, r, users, Scope{Operation: "list"})
 	fillAll(t, r, entry("list", "a", ""))
 	left := func() time.Duration {
@@ -86,7 +86,7 @@ func TestEntriesObeyThePolicyThatReplacesAnEditedOne(t *testing.T) {
 	if left() <= time.Minute {
 		t.Fatalf("it has %s left: the test shows nothing", left())
 	}
-	client.HDel(t.Context(), users.policyKey(), "o:list") // and the edit is edited
+	client.HDel(t.Context(), policyKey(users), "o:list") // and the edit is edited
 	apply(t, r, users, editedPolicy())
 	if left() > time.Minute || !isHit(t, r, entry("list", "a", "")) {
 		t.Errorf("it has %s left", left())
@@ -118,9 +118,9 @@ func TestAPolicyMakesItsWayThroughDamage(t *testing.T) {
 		}
 		name := names[i]
 		t.Run(name, func(t *testing.T) {
-			damage(t, client, users.key()+":"+name)
+			damage(t, client, keyOf(users)+":"+name)
 			if name != "policy" {
-				client.HDel(ctx, users.policyKey(), "json") // so that there is something to apply
+				client.HDel(ctx, policyKey(users), "json") // so that there is something to apply
 			}
 			apply(t, r, users, policy)
 			if got := hashOf(t, r, users); got != policy.Hash() {
@@ -172,7 +172,7 @@ func TestDamageBesideThePolicyIsSeen(t *testing.T) {
 	r, client := newRegistry(t)
 	for _, name := range []string{":counters", ":pending"} {
 		apply(t, r, users, editedPolicy())
-		damage(t, client, users.key()+name)
+		damage(t, client, keyOf(users)+name)
 		if hash := hashOf(t, r, users); hash != "" {
 			t.Errorf("%s: the policy counts as whole: %q", name, hash)
 		}

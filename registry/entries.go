@@ -5,16 +5,15 @@ package registry
 
 import (
 	"context"
-	"fmt"
 	"time"
+
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
+	"github.com/cachewright/cachewright/registry/internal/parse"
 )
 
 // Token holds the heads that were in place when a load began. It fences the fill: after an
 // invalidation that covers the entry, the token is void. Opaque; ASCII.
-type Token string
-
-// noLease is the token of an entry that is held, or of an operation that is not cached.
-const noLease Token = "0"
+type Token = parse.Token
 
 // Lookup is the answer to a read.
 type Lookup struct {
@@ -47,7 +46,8 @@ type Lookup struct {
 // Lease looks an entry up and, on a miss, takes a token to fill it with. Call it before loading.
 // Redis counts the hit or miss.
 func (r *Registry) Lease(ctx context.Context, key Key) (Lookup, error) {
-	return r.lease(ctx, key)
+	lookup, err := r.entries.Lease(ctx, keyspace.Key(key))
+	return Lookup(lookup), err
 }
 
 // LeaseLocked is Lease that also takes the load lock of the entry on a miss, so that one process
@@ -55,72 +55,13 @@ func (r *Registry) Lease(ctx context.Context, key Key) (Lookup, error) {
 // It takes the lock for up to the given time, at most 10 minutes. If another caller has it, Wait
 // says for how long. A fill, or Unlock, releases it.
 func (r *Registry) LeaseLocked(ctx context.Context, key Key, lock time.Duration) (Lookup, error) {
-	return r.lease(ctx, key, wholeMilliseconds(lock))
-}
-
-func (r *Registry) lease(ctx context.Context, key Key, lock ...any) (Lookup, error) {
-	args := append([]any{key.Operation, key.ID, key.User}, lock...)
-	reply, err := r.callTogether(ctx, "cw_get", key.Slot, args...)
-	if err != nil {
-		return Lookup{}, err
-	}
-	lookup, ok := parseLookup(reply)
-	if !ok {
-		return Lookup{}, unexpected("cw_get", key.Slot, reply)
-	}
-	return lookup, nil
+	lookup, err := r.entries.LeaseLocked(ctx, keyspace.Key(key), lock)
+	return Lookup(lookup), err
 }
 
 // Unlock releases a load lock after a failed load.
 func (r *Registry) Unlock(ctx context.Context, key Key) error {
-	_, err := r.callTogether(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
-	return err
-}
-
-// The first field of replies of cw_get.
-const (
-	replyMiss     = int64(0)
-	replyHit      = int64(1)
-	replyNegative = int64(2)
-)
-
-func parseLookup(reply any) (Lookup, bool) {
-	fields, _ := reply.([]any)
-	if len(fields) < 2 {
-		return Lookup{}, false
-	}
-	text, isText := fields[1].(string)
-	switch {
-	case !isText:
-		return Lookup{}, false
-	case fields[0] == replyMiss:
-		lookup := Lookup{Token: Token(text), Cacheable: Token(text) != noLease}
-		if len(fields) > 2 {
-			wait, _ := fields[2].(int64)
-			lookup.Wait = boundedMilliseconds(wait)
-		}
-		if len(fields) > 3 {
-			held, _ := fields[3].(int64)
-			lookup.Held = boundedMilliseconds(held)
-		}
-		return lookup, true
-	case len(fields) >= 4 && (fields[0] == replyHit || fields[0] == replyNegative):
-		remaining, _ := fields[2].(int64)
-		lookup := Lookup{
-			Hit:       true,
-			Payload:   []byte(text),
-			Negative:  fields[0] == replyNegative,
-			Stale:     fields[3] == int64(1),
-			Remaining: boundedMilliseconds(remaining),
-		}
-		if len(fields) > 4 {
-			token, _ := fields[4].(string)
-			lookup.Token, lookup.Cacheable = Token(token), true
-		}
-		return lookup, true
-	default:
-		return Lookup{}, false
-	}
+	return r.entries.Unlock(ctx, keyspace.Key(key))
 }
 
 // Get is Read and, on a miss or a stale hit, Lease.
@@ -132,36 +73,21 @@ func (r *Registry) Get(ctx context.Context, key Key) (Lookup, error) {
 	return r.Lease(ctx, key)
 }
 
-// Outcome is the result of a fill.
-type Outcome int
+// Outcome is the result of a fill: Stored, Disabled, Fenced or Refused. Its String method returns
+// it in lower case.
+type Outcome = parse.Outcome
 
 const (
 	// Stored: the entry is in Redis.
-	Stored Outcome = iota + 1
+	Stored = parse.Stored
 	// Disabled: the policy does not cache the operation, or there is no policy.
-	Disabled
+	Disabled = parse.Disabled
 	// Fenced: an invalidation covered the entry after the token was taken.
-	Fenced
+	Fenced = parse.Fenced
 	// Refused: the payload is larger than the policy allows, or the policy requires a user and the key
 	// has none.
-	Refused
+	Refused = parse.Refused
 )
-
-// String returns the outcome in lower case.
-func (o Outcome) String() string {
-	switch o {
-	case Stored:
-		return "stored"
-	case Disabled:
-		return "disabled"
-	case Fenced:
-		return "fenced"
-	case Refused:
-		return "refused"
-	default:
-		return fmt.Sprintf("outcome %d", int(o))
-	}
-}
 
 // Filled is the answer to a fill.
 type Filled struct {
@@ -173,7 +99,8 @@ type Filled struct {
 // Set stores a payload unless an invalidation has covered the entry since the token was taken. TTL,
 // jitter and limits come from the policy in Redis.
 func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
-	return r.set(ctx, key, payload, token, "room")
+	filled, err := r.entries.Set(ctx, keyspace.Key(key), payload, token)
+	return Filled(filled), err
 }
 
 // SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL.
@@ -181,39 +108,12 @@ func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token
 func (r *Registry) SetNegative(
 	ctx context.Context, key Key, payload []byte, token Token,
 ) (Filled, error) {
-	return r.set(ctx, key, payload, token, "negative room")
-}
-
-func (r *Registry) set(
-	ctx context.Context, key Key, payload []byte, token Token, options string,
-) (Filled, error) {
-	buffer := padded(payload, token)
-	if r.pipeline == nil {
-		defer release(buffer)
-	}
-	reply, err := r.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *buffer,
-		string(token), options)
-	if err != nil {
-		return Filled{}, err
-	}
-	code, ok := reply.(int64)
-	switch {
-	case !ok || code < -2 || code > maxTTL.Milliseconds():
-		return Filled{}, unexpected("cw_set", key.Slot, reply)
-	case code == 0:
-		return Filled{Outcome: Disabled}, nil
-	case code == -1:
-		return Filled{Outcome: Fenced}, nil
-	case code == -2:
-		return Filled{Outcome: Refused}, nil
-	default:
-		return Filled{Outcome: Stored, TTL: milliseconds(code)}, nil
-	}
+	filled, err := r.entries.SetNegative(ctx, keyspace.Key(key), payload, token)
+	return Filled(filled), err
 }
 
 // Delete removes one entry and fences loads of it that are in progress. It says whether the entry
 // was live.
 func (r *Registry) Delete(ctx context.Context, key Key) (bool, error) {
-	reply, err := r.call(ctx, "cw_delete", key.Slot, key.Operation, key.ID, key.User)
-	return reply == int64(1), err
+	return r.entries.Delete(ctx, keyspace.Key(key))
 }

@@ -4,10 +4,8 @@
 package registry
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/modules"
 )
 
 // The classes of errors. Use errors.Is.
@@ -41,26 +39,5 @@ var (
 	ErrAddressNotAllowed = fault.ErrAddressNotAllowed
 	// ErrModulesUnknown: the set of the modules of a namespace is missing, so they are not known. The
 	// operator writes the set again.
-	ErrModulesUnknown = errors.New("the modules of the namespace are not known")
-
-	// errNoLibrary: load the function library and repeat the call.
-	errNoLibrary = errors.New("the function library is missing")
+	ErrModulesUnknown = modules.ErrUnknown
 )
-
-// callError names the call and the slot, but no arguments: these contain payloads and user ids.
-func callError(call string, slot Slot, err error) error {
-	return fault.Classify(call+" of "+slot.String(), err)
-}
-
-func unexpected(call string, slot Slot, reply any) error {
-	return fmt.Errorf("%s of %s: %w: a reply of type %T", call, slot, ErrUnexpected, reply)
-}
-
-// implausible is the error of a reply that has the right type but an impossible value.
-func implausible(call string, slot Slot, what string) error {
-	return fmt.Errorf("%s of %s: %w: %s", call, slot, ErrUnexpected, what)
-}
-
-func noLibrary(call string, slot Slot) error {
-	return fmt.Errorf("%s of %s: %w: %w", call, slot, ErrUnexpected, errNoLibrary)
-}

@@ -35,7 +35,7 @@ func keyLike(t *testing.T, client *redis.Client, kind string) string {
 	t.Helper()
 	for _, key := range keysOf(t, client, users) {
 		if kindOfKey(key) == kind {
-			return users.key() + ":" + key
+			return keyOf(users) + ":" + key
 		}
 	}
 	t.Fatalf("no key like %q to evict", kind)

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/parse"
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
@@ -221,9 +222,9 @@ func FuzzParseLookup(f *testing.F) {
 		}
 		reply = asRedisReplies(reply)
 		fields, _ := reply.([]any)
-		lookup, ok := parseLookup(reply)
+		lookup, ok := parse.LookupOf(reply)
 		if !ok {
-			if !reflect.DeepEqual(lookup, Lookup{}) {
+			if !reflect.DeepEqual(lookup, parse.Lookup{}) {
 				t.Errorf("%s is no answer and yet %+v", text, lookup)
 			}
 			if isDocumentedLookup(fields) {
@@ -304,7 +305,7 @@ func FuzzEntryKey(f *testing.F) {
 
 func parseEntryKey(t *testing.T, key string) Key {
 	t.Helper()
-	rest, found := strings.CutPrefix(key, users.key()+":e:")
+	rest, found := strings.CutPrefix(key, keyOf(users)+":e:")
 	cut := func() string {
 		digits, after, _ := strings.Cut(rest, ":")
 		n, err := strconv.Atoi(digits)
@@ -431,7 +432,7 @@ func (b *tokenBook) take(t *testing.T, step byte) {
 		b.must(t, err)
 		b.void(func(bookedToken) bool { return step != 'u' || b.entry.User != "" })
 	case 'e': // the log of deletions is evicted
-		b.must(t, b.client.Del(ctx, users.key()+":d:"+b.entry.Operation).Err())
+		b.must(t, b.client.Del(ctx, keyOf(users)+":d:"+b.entry.Operation).Err())
 		b.void(func(token bookedToken) bool { return token.deletions > 0 })
 	}
 }
@@ -517,7 +518,7 @@ func FuzzPolicyDocument(f *testing.F) {
 	r, client := fuzzRegistry(f)
 	f.Fuzz(func(t *testing.T, document []byte) {
 		client.FlushDB(t.Context())
-		_, err := r.call(t.Context(), "cw_policy_apply", users, document)
+		_, err := r.library.Call(t.Context(), "cw_policy_apply", users, document)
 		if err != nil {
 			if !errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "CACHEWRIGHT cw_policy_apply") {
 				t.Fatalf("%q: %v", document, err)
@@ -527,7 +528,7 @@ func FuzzPolicyDocument(f *testing.F) {
 			}
 			return
 		}
-		if text, err := r.call(t.Context(), "cw_policy_get", users); err != nil || text != string(document) {
+		if text, err := r.library.Call(t.Context(), "cw_policy_get", users); err != nil || text != string(document) {
 			t.Fatalf("%q came back as %q (%v)", document, text, err)
 		}
 		policy, found, err := r.Policy(t.Context(), users)

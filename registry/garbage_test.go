@@ -79,7 +79,7 @@ func setOnly(ctx context.Context, r *Registry, key Key, token Token) error {
 
 func indexOf(t *testing.T, client *redis.Client) string {
 	t.Helper()
-	return users.key() + ":i:" + client.GetRange(t.Context(), users.key()+":o:list", 0, wire.EpochLen-1).Val()
+	return keyOf(users) + ":i:" + client.GetRange(t.Context(), keyOf(users)+":o:list", 0, wire.EpochLen-1).Val()
 }
 
 // Calls end, and drop slices that this library would not write and invalid numbers of chunks.
@@ -142,7 +142,7 @@ func TestAHugeChunkIsDropped(t *testing.T) {
 			fillAll(t, r, entry("list", "a", "u"), entry("list", "b", ""))
 			for _, key := range keysOf(t, client, users) {
 				if strings.HasPrefix(key, "i:") && strings.HasSuffix(key, ":0") {
-					repeatPush(t, client, users.key()+":"+key, member)
+					repeatPush(t, client, keyOf(users)+":"+key, member)
 				}
 			}
 			everyCall(t, r, client)
@@ -171,7 +171,7 @@ func TestStrangePendingWorkIsDropped(t *testing.T) {
 	r, client := impatient(t)
 	apply(t, r, users, editedPolicy())
 	fillMany(t, r, "list", "", 300)
-	pending := users.key() + ":pending"
+	pending := keyOf(users) + ":pending"
 	epoch := "MMMMMMMMMMM"
 	client.RPush(t.Context(), pending, "", "x", "z:1:1:x", "o:1:1:", "o:9007199254740993:1:"+epoch+":list", "t:1:1:"+epoch+":-999:list",
 		"s:1:1:"+epoch+":0x10:0:0:list", "s:1:1:"+epoch+":1:0:99999999:list", "s:1:1:x", "t:1:1:", "u:1:1:", strings.Repeat("o", 1<<20))

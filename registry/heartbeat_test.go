@@ -118,7 +118,7 @@ func TestHeartbeatsOfAClusterAreThoseOfEachPrimary(t *testing.T) {
 	r := New(cluster.Client())
 	slots := map[Incarnation]Slot{}
 	eventually(t, func(g gomega.Gomega) {
-		fences, err := r.Fences(t.Context(), []Slot{users, posts, {"shop", "comments"}, {"blog", "users"}})
+		fences, err := r.Fences(t.Context(), []Slot{users, posts, {Namespace: "shop", Module: "comments"}, {Namespace: "blog", Module: "users"}})
 		g.Expect(err).NotTo(gomega.HaveOccurred())
 		for _, fence := range fences {
 			slots[fence.Incarnation] = fence.Slot

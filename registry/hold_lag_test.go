@@ -63,7 +63,7 @@ func TestInvalidationsLeaveMarksWhileTheSourceLags(t *testing.T) {
 		"revision":                   {policied(func(p *Policy) { p.Revision = "2" }), map[Key]time.Duration{list: minute, slow: longest, fast: minute}},
 		"revision that brings a lag": {policied(func(p *Policy) { p.Revision, p.SourceLag = "2", longest }), map[Key]time.Duration{list: longest, slow: longest, fast: longest}},
 		"a policy that is no more":   {policied(func(p *Policy) { p.Operations = p.Operations[1:] }), map[Key]time.Duration{list: none, slow: none, fast: none}},
-		"eviction":                   {func() { client.Del(t.Context(), users.key()+":m") }, map[Key]time.Duration{list: none, slow: none, fast: none}},
+		"eviction":                   {func() { client.Del(t.Context(), keyOf(users)+":m") }, map[Key]time.Duration{list: none, slow: none, fast: none}},
 		"soft":                       {func() { softly(t, r, Scope{}) }, map[Key]time.Duration{list: none, slow: none, fast: none}},
 		"dry":                        {func() { dryly(t, r, Scope{Operation: "list", User: "u"}, 3) }, map[Key]time.Duration{list: none, slow: none, fast: none}},
 	} {

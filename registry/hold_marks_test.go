@@ -76,7 +76,7 @@ func TestNoCallButHoldAndReleaseTouchesAMark(t *testing.T) {
 					if i := slices.Index(with, any("{token}")); i >= 0 {
 						with[i] = string(token)
 					}
-					if _, err := r.call(t.Context(), function[1], users, with...); err != nil && !errors.Is(err, redis.Nil) {
+					if _, err := r.library.Call(t.Context(), function[1], users, with...); err != nil && !errors.Is(err, redis.Nil) {
 						t.Errorf("%s %q: %v", function[1], with, err)
 					}
 					reclaimAll(t, r, users)
@@ -213,11 +213,11 @@ func TestMarksOfEntriesAreKnownWhileTheyLast(t *testing.T) {
 	short, long := NewHoldID(), NewHoldID()
 	hold(t, r, long, time.Minute, HoldEntry(entry("list", "a", "")))
 	hold(t, r, short, 10*time.Second, HoldEntry(entry("list", "b", "")))
-	wantTTL(t, client, users.key()+":h", time.Minute)
-	client.Del(t.Context(), users.key()+":h")
+	wantTTL(t, client, keyOf(users)+":h", time.Minute)
+	client.Del(t.Context(), keyOf(users)+":h")
 	hold(t, r, short, 10*time.Second, HoldEntry(entry("list", "a", "")))
-	wantTTL(t, client, users.key()+":h", time.Minute)
-	client.Del(t.Context(), users.key()+":h")
+	wantTTL(t, client, keyOf(users)+":h", time.Minute)
+	client.Del(t.Context(), keyOf(users)+":h")
 	releaseHold(t, r, short, HoldEntry(entry("list", "a", "")))
-	wantTTL(t, client, users.key()+":h", time.Minute)
+	wantTTL(t, client, keyOf(users)+":h", time.Minute)
 }

@@ -25,11 +25,11 @@ var holdTargets = map[string]HoldTarget{
 
 // markKeys are the keys of their marks.
 var markKeys = map[string]string{
-	"module":              users.key() + ":m",
-	"operation":           users.key() + ":o:list",
-	"user":                users.key() + ":u:u",
-	"operation of a user": users.key() + ":u:u",
-	"entry":               users.key() + ":e:4:list:1:u:a",
+	"module":              keyOf(users) + ":m",
+	"operation":           keyOf(users) + ":o:list",
+	"user":                keyOf(users) + ":u:u",
+	"operation of a user": keyOf(users) + ":u:u",
+	"entry":               keyOf(users) + ":e:4:list:1:u:a",
 }
 
 func hold(t testing.TB, r *Registry, id HoldID, ttl time.Duration, targets ...HoldTarget) Held {
@@ -264,8 +264,11 @@ func TestHoldsThatTheLibraryRefuses(t *testing.T) {
 			_, err := r.Hold(t.Context(), users, NewHoldID(), time.Minute, HoldEntry(Key{}))
 			return err
 		},
-		"no target": func() error { _, err := r.call(t.Context(), "cw_hold", users, strings.Repeat("x", 16), 1); return err },
-		"release":   func() error { _, err := r.Release(t.Context(), users, HoldID{}, HoldScope(Scope{})); return err },
+		"no target": func() error {
+			_, err := r.library.Call(t.Context(), "cw_hold", users, strings.Repeat("x", 16), 1)
+			return err
+		},
+		"release": func() error { _, err := r.Release(t.Context(), users, HoldID{}, HoldScope(Scope{})); return err },
 		"long user": func() error {
 			_, err := r.Release(t.Context(), users, NewHoldID(), HoldScope(Scope{User: strings.Repeat("u", 257)}))
 			return err
@@ -312,3 +315,9 @@ func TestHeldReadsOfOperationsOfUsers(t *testing.T) {
 		t.Errorf("statistics are %+v (%v)", stats, err)
 	}
 }
+
+// noLease is the token of an entry that is held, or of an operation that is not cached.
+const noLease = Token("0")
+
+// isMark says whether a hold left this value in place of a head or an entry.
+func isMark(value string) bool { return strings.HasPrefix(value, "!!") }

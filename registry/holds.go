@@ -8,8 +8,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/cachewright/cachewright/registry/internal/bounds"
+	"github.com/cachewright/cachewright/registry/internal/parse"
+	"github.com/cachewright/cachewright/registry/internal/sloterr"
 )
 
 const (
@@ -17,8 +20,6 @@ const (
 	MaxHold = 10 * time.Minute
 	// maxHoldTargets is the number of targets in one call of the library.
 	maxHoldTargets = 64
-	// markPrefix begins the value that a hold leaves in place of a head or an entry.
-	markPrefix = "!!"
 )
 
 // HoldID identifies a hold in all slots that it covers. The library refuses one of zero bytes.
@@ -60,12 +61,12 @@ func (r *Registry) Hold(
 	ctx context.Context, slot Slot, id HoldID, ttl time.Duration, targets ...HoldTarget,
 ) (held Held, err error) {
 	for batch := range slices.Chunk(targets, maxHoldTargets) {
-		args := appendTargets([]any{string(id[:]), wholeMilliseconds(ttl)}, batch)
-		reply, err := r.call(ctx, "cw_hold", slot, args...)
+		args := appendTargets([]any{string(id[:]), bounds.WholeMilliseconds(ttl)}, batch)
+		reply, err := r.library.Call(ctx, "cw_hold", slot, args...)
 		if err != nil {
 			return held, err
 		}
-		keys, stood, err := pair("cw_hold", slot, reply)
+		keys, stood, err := parse.Pair("cw_hold", slot, reply)
 		if err != nil {
 			return held, err
 		}
@@ -81,14 +82,15 @@ func (r *Registry) Release(
 	ctx context.Context, slot Slot, id HoldID, targets ...HoldTarget,
 ) (lifted int64, err error) {
 	for batch := range slices.Chunk(targets, maxHoldTargets) {
-		reply, callErr := r.call(ctx, "cw_release", slot, appendTargets([]any{string(id[:])}, batch)...)
+		args := appendTargets([]any{string(id[:])}, batch)
+		reply, callErr := r.library.Call(ctx, "cw_release", slot, args...)
 		count, isNumber := reply.(int64)
 		switch {
 		case callErr != nil:
 		case !isNumber:
-			callErr = unexpected("cw_release", slot, reply)
+			callErr = sloterr.Unexpected("cw_release", slot, reply)
 		case count < 0 || count > int64(len(batch)):
-			callErr = implausible("cw_release", slot, "a count that is negative or too large")
+			callErr = sloterr.Implausible("cw_release", slot, "a count that is negative or too large")
 		default:
 			lifted += count
 		}
@@ -103,6 +105,3 @@ func appendTargets(args []any, targets []HoldTarget) []any {
 	}
 	return args
 }
-
-// isMark says whether a hold left this value in place of a head or an entry.
-func isMark(value string) bool { return strings.HasPrefix(value, markPrefix) }

@@ -111,7 +111,7 @@ var hostileCalls = map[string]hostileCall{
 		return is, err
 	},
 	"PolicyHashes": func(ctx context.Context, r *Registry) (any, error) {
-		return r.PolicyHashes(ctx, []Slot{users, {"a", "b"}})
+		return r.PolicyHashes(ctx, []Slot{users, {Namespace: "a", Module: "b"}})
 	},
 	"Read": func(ctx context.Context, r *Registry) (any, error) { return r.Read(ctx, entry("list", "1", "")) },
 	"ReadLocked": func(ctx context.Context, r *Registry) (any, error) {
@@ -132,9 +132,11 @@ var hostileCalls = map[string]hostileCall{
 	"SetNegative": func(ctx context.Context, r *Registry) (any, error) {
 		return r.SetNegative(ctx, entry("list", "1", ""), nil, "token")
 	},
-	"Stats":   func(ctx context.Context, r *Registry) (any, error) { return r.Stats(ctx, users) },
-	"StatsOf": func(ctx context.Context, r *Registry) (any, error) { return r.StatsOf(ctx, []Slot{users, {"a", "b"}}) },
-	"Unlock":  func(ctx context.Context, r *Registry) (any, error) { return nil, r.Unlock(ctx, entry("list", "1", "")) },
+	"Stats": func(ctx context.Context, r *Registry) (any, error) { return r.Stats(ctx, users) },
+	"StatsOf": func(ctx context.Context, r *Registry) (any, error) {
+		return r.StatsOf(ctx, []Slot{users, {Namespace: "a", Module: "b"}})
+	},
+	"Unlock": func(ctx context.Context, r *Registry) (any, error) { return nil, r.Unlock(ctx, entry("list", "1", "")) },
 	"Writable": func(ctx context.Context, r *Registry) (any, error) {
 		return nil, r.Writable(ctx)
 	},

@@ -5,32 +5,26 @@ package registry
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/info"
+	"github.com/cachewright/cachewright/registry/internal/primary"
 )
 
 // Incarnation names one life of a server's data: the process that holds it (its run id) and its
 // history (its replication id). While it stays the same, nothing that was written is lost. When it
 // changes, an older state may have come back: by a restart with a snapshot, or by the promotion of
 // a replica that lagged.
-type Incarnation string
+type Incarnation = info.Incarnation
 
 // Incarnation of the data that a primary holds; empty: the primary does not tell.
-func (p Primary) Incarnation() Incarnation {
-	if p.RunID == "" && p.ReplicationID == "" {
-		return ""
-	}
-	return Incarnation(p.RunID + "/" + p.ReplicationID)
-}
+func (p Primary) Incarnation() Incarnation { return info.Primary(p).Incarnation() }
 
 // ErrAnonymous says that the server does not tell which incarnation of its data it holds. INFO is
 // forbidden or renamed, or has neither run_id nor master_replid. Then nobody can see whether an
 // older state of the data came back.
-var ErrAnonymous = errors.New("redis does not say by INFO which incarnation of its data it holds")
+var ErrAnonymous = primary.ErrAnonymous
 
 // Server is what one server reports about itself.
 type Server struct {
@@ -42,19 +36,8 @@ type Server struct {
 
 // ServerOf asks the server behind a connection. ErrAnonymous: it does not tell.
 func ServerOf(ctx context.Context, conn redis.Cmdable) (Server, error) {
-	text, err := conn.Info(ctx, "server", "replication").Result()
-	if err != nil {
-		err = fault.Classify("INFO", err)
-		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnsupported) {
-			return Server{}, fmt.Errorf("%w: %w", ErrAnonymous, err)
-		}
-		return Server{}, err
-	}
-	server := parsePrimary("", text)
-	if server.Incarnation() == "" {
-		return Server{}, ErrAnonymous
-	}
-	return Server{Incarnation: server.Incarnation(), IsReplica: server.IsReplica}, nil
+	server, err := primary.ServerOf(ctx, conn)
+	return Server(server), err
 }
 
 // IncarnationOf asks the server behind a connection. ErrAnonymous: it does not tell.
@@ -74,7 +57,7 @@ func (r *Registry) Serving(
 		incarnations[p.Addr] = p.Incarnation()
 	}
 	for i, slot := range slots {
-		node, err := r.primaryOf(ctx, slot)
+		node, err := primary.Of(ctx, r.client, slot)
 		if err != nil {
 			return nil, err
 		}

@@ -6,11 +6,13 @@ package registry
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
 )
 
 func fenceOf(t *testing.T, r *Registry, slot Slot) Fence {
@@ -75,7 +77,7 @@ func TestFencesAreRememberedForWeeks(t *testing.T) {
 	r, client := newRegistry(t)
 	fence := fenceOf(t, r, users)
 	putInPlace(t, r, fence)
-	if ttl := client.PTTL(t.Context(), users.requestKey(fenceRequest(fence.Incarnation))).Val(); ttl < fenceMemory/2 {
+	if ttl := client.PTTL(t.Context(), keyspace.RequestKey(users, fenceRequest(fence.Incarnation))).Val(); ttl < 15*24*time.Hour {
 		t.Errorf("for %s", ttl)
 	}
 }
@@ -199,7 +201,7 @@ func TestFencesOfAClusterAreThoseOfEachPrimary(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	r := New(cluster.Client())
-	slots := []Slot{users, {"shop", "posts"}, {"shop", "comments"}, {"blog", "users"}, {"blog", "posts"}}
+	slots := []Slot{users, {Namespace: "shop", Module: "posts"}, {Namespace: "shop", Module: "comments"}, {Namespace: "blog", Module: "users"}, {Namespace: "blog", Module: "posts"}}
 	fences, err := r.Fences(t.Context(), slots)
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +222,7 @@ func TestFencesOfAClusterAreThoseOfEachPrimary(t *testing.T) {
 
 func TestLookingAtFencesTakesTwoRoundTrips(t *testing.T) {
 	r, client := newRegistry(t)
-	slots := make([]Slot, fenceBatch)
+	slots := make([]Slot, 50)
 	for i := range slots {
 		slots[i] = Slot{Namespace: "shop", Module: moduleName(i)}
 	}

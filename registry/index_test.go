@@ -24,7 +24,7 @@ func TestCountsAreExact(t *testing.T) {
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
-		slot := Slot{"shop", fmt.Sprint("counted", runs)}
+		slot := Slot{Namespace: "shop", Module: fmt.Sprint("counted", runs)}
 		policy := Policy{Operations: []OperationPolicy{{Name: "list", TTL: time.Hour, StaleFor: time.Hour, JitterPercent: 50}}}
 		apply(t, r, slot, policy)
 		live := map[Key]bool{}
@@ -170,7 +170,7 @@ func TestCountsLeaveOutWhatAnEvictedHeadCovered(t *testing.T) {
 	apply(t, r, users, caching())
 	fillMany(t, r, "list", "", 10)
 	fillMany(t, r, "other", "", 5)
-	client.Del(t.Context(), users.key()+":m")
+	client.Del(t.Context(), keyOf(users)+":m")
 	fillAll(t, r, entry("list", "anew", ""))
 	fillAll(t, r, entry("other", "anew", ""))
 	if stats, err := r.Stats(t.Context(), users); err != nil || stats.Keys != 2 {
@@ -218,8 +218,8 @@ func TestAnIndexDoesNotGrowWithDeletions(t *testing.T) {
 func listedMembers(t *testing.T, client *redis.Client, slot Slot) (members int64) {
 	t.Helper()
 	for _, key := range keysOf(t, client, slot) {
-		if strings.HasPrefix(key, "i:") && client.Type(t.Context(), slot.key()+":"+key).Val() == "list" {
-			members += client.LLen(t.Context(), slot.key()+":"+key).Val()
+		if strings.HasPrefix(key, "i:") && client.Type(t.Context(), keyOf(slot)+":"+key).Val() == "list" {
+			members += client.LLen(t.Context(), keyOf(slot)+":"+key).Val()
 		}
 	}
 	return members
@@ -233,7 +233,7 @@ func TestAnIndexTakesLessThan64BytesAnEntry(t *testing.T) {
 	pipe, token := client.Pipeline(), leaseAnew(t, r, entry("list", "token", ""))
 	for i := range entries {
 		id := fmt.Sprintf("%024d", i) // as long as those of package cache
-		pipe.Do(t.Context(), "FCALL", "cw_set", 1, users.key(), "list", id, "", "x", string(token))
+		pipe.Do(t.Context(), "FCALL", "cw_set", 1, keyOf(users), "list", id, "", "x", string(token))
 		if pipe.Len() == 1000 {
 			if _, err := pipe.Exec(t.Context()); err != nil {
 				t.Fatal(err)
@@ -246,7 +246,7 @@ func TestAnIndexTakesLessThan64BytesAnEntry(t *testing.T) {
 	before := usedMemory(t, client)
 	for _, key := range keysOf(t, client, users) {
 		if strings.HasPrefix(key, "i:") {
-			client.Del(t.Context(), users.key()+":"+key)
+			client.Del(t.Context(), keyOf(users)+":"+key)
 		}
 	}
 	each := float64(before-usedMemory(t, client)) / entries

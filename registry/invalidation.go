@@ -3,34 +3,35 @@
 
 package registry
 
-import "context"
+import (
+	"context"
 
-// Scope says what an invalidation covers: an operation, a user, an operation of a user or, if both
-// are empty, the whole module.
-type Scope struct {
-	Operation string
-	User      string
-}
+	"github.com/cachewright/cachewright/registry/internal/invalidation"
+	"github.com/cachewright/cachewright/registry/internal/parse"
+)
 
-// Mode says how an invalidation works.
-type Mode string
+// Scope says what an invalidation covers: a struct with the fields Operation and User. With one of
+// them it covers an operation or a user, with both an operation of a user. If both are empty, it
+// covers the whole module.
+type Scope = invalidation.Scope
+
+// Mode says how an invalidation works: a string.
+type Mode = invalidation.Mode
 
 const (
 	// ModeHard makes entries invalid at once.
-	ModeHard Mode = "hard"
+	ModeHard = invalidation.ModeHard
 	// ModeSoft makes entries stale at once: they may be served while one caller reloads them.
-	ModeSoft Mode = "soft"
+	ModeSoft = invalidation.ModeSoft
 	// ModeDry counts and changes nothing.
-	ModeDry Mode = "dry"
+	ModeDry = invalidation.ModeDry
 )
 
-// Invalidated is the answer to an invalidation.
-type Invalidated struct {
-	// Keys that were live and covered.
-	Keys int64
-	// Pending of them wait for Reclaim to free their memory. None can be read any more.
-	Pending int64
-}
+// Invalidated is the answer to an invalidation. It is a struct with these fields, of type int64:
+//
+//   - Keys that were live and covered.
+//   - Pending of them wait for Reclaim to free their memory. None can be read any more.
+type Invalidated = parse.Invalidated
 
 // Invalidate makes all entries in scope invalid (ModeSoft: stale), in a time that does not depend
 // on their number. It fences loads in progress. If a user has more than 256 entries in the slot,
@@ -40,13 +41,43 @@ type Invalidated struct {
 func (r *Registry) Invalidate(
 	ctx context.Context, slot Slot, scope Scope, mode Mode, requestID string,
 ) (Invalidated, error) {
-	reply, err := r.call(ctx, "cw_invalidate", slot, scope.Operation, scope.User, string(mode),
-		requestID)
-	if err != nil {
-		return Invalidated{}, err
+	return r.invalidations.Invalidate(ctx, invalidation.Call{
+		Slot: slot, Scope: scope, Mode: mode, RequestID: requestID,
+	})
+}
+
+// Invalidation is one call of Invalidate.
+type Invalidation struct {
+	Slot
+
+	Scope Scope
+	Mode  Mode
+	// RequestID as in Invalidate.
+	RequestID string
+}
+
+// InvalidationResult is the result of one Invalidation.
+type InvalidationResult struct {
+	Invalidated
+
+	// Err says why it failed; nil: it is in effect. It does not concern other invalidations.
+	Err error
+}
+
+// InvalidateMany makes many calls of Invalidate in few round trips (to each node of a cluster), and
+// returns the result of each. The first round trip has 20 calls. After one that freed few entries,
+// the next has 128, which takes Redis as long.
+// The calls of one slot are made in order.
+func (r *Registry) InvalidateMany(ctx context.Context, calls []Invalidation) []InvalidationResult {
+	all := make([]invalidation.Call, len(calls))
+	for i, call := range calls {
+		all[i] = invalidation.Call(call)
 	}
-	keys, pending, err := pair("cw_invalidate", slot, reply)
-	return Invalidated{Keys: keys, Pending: pending}, err
+	results := make([]InvalidationResult, len(calls))
+	for i, result := range r.invalidations.Many(ctx, all) {
+		results[i] = InvalidationResult(result)
+	}
+	return results
 }
 
 // Reclaimed is the answer to Reclaim.
@@ -61,26 +92,10 @@ type Reclaimed struct {
 // entries whose TTL was lowered. The library examines up to 200 per call, in less than a
 // millisecond. Call it until nothing is pending.
 func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed, error) {
-	reply, err := r.call(ctx, "cw_reclaim", slot, limit)
+	reply, err := r.library.Call(ctx, "cw_reclaim", slot, limit)
 	if err != nil {
 		return Reclaimed{}, err
 	}
-	freed, pending, err := pair("cw_reclaim", slot, reply)
+	freed, pending, err := parse.Pair("cw_reclaim", slot, reply)
 	return Reclaimed{Freed: freed, Pending: pending}, err
-}
-
-// pair reads a reply of two counts.
-func pair(call string, slot Slot, reply any) (first, second int64, err error) {
-	if fields, _ := reply.([]any); len(fields) == 2 {
-		first, isFirst := fields[0].(int64)
-		second, isSecond := fields[1].(int64)
-		switch {
-		case !isFirst || !isSecond:
-		case !isCount(first) || !isCount(second):
-			return 0, 0, implausible(call, slot, "a count that is negative or too large")
-		default:
-			return first, second, nil
-		}
-	}
-	return 0, 0, unexpected(call, slot, reply)
 }

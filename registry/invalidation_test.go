@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/registry/internal/parse"
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
@@ -23,7 +24,7 @@ func fillMany(t testing.TB, r *Registry, operation, user string, count int) {
 		}
 		leases := callsTogether(t, r, ids, func(int) []any { return nil }, "cw_get", operation, user)
 		stored := callsTogether(t, r, ids, func(i int) []any {
-			lookup, _ := parseLookup(leases[i].Val())
+			lookup, _ := parse.LookupOf(leases[i].Val())
 			return []any{"x", string(lookup.Token)}
 		}, "cw_set", operation, user)
 		for i, reply := range stored {
@@ -42,7 +43,7 @@ func callsTogether(
 	replies := make([]*redis.Cmd, len(ids))
 	if _, err := r.client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
 		for i, id := range ids {
-			replies[i] = pipe.FCall(t.Context(), function, []string{users.key()}, append([]any{operation, id, user}, more(i)...)...)
+			replies[i] = pipe.FCall(t.Context(), function, []string{keyOf(users)}, append([]any{operation, id, user}, more(i)...)...)
 		}
 		return nil
 	}); err != nil {
@@ -158,7 +159,7 @@ func TestCountsAreOfLiveEntries(t *testing.T) {
 	}
 	// Its head gone, an operation has nothing live, whatever its index says.
 	fillMany(t, r, "list", "", 10)
-	client.Del(t.Context(), users.key()+":o:list")
+	client.Del(t.Context(), keyOf(users)+":o:list")
 	if result := invalidate(t, r, users, Scope{}); result.Keys != 0 {
 		t.Errorf("got %+v, want no keys", result)
 	}
@@ -209,6 +210,6 @@ func TestEpochsNeverRepeat(t *testing.T) {
 			}
 			seen[epoch] = true
 		}
-		client.Del(t.Context(), users.key()+":m", users.key()+":o:list", users.key()+":u:u")
+		client.Del(t.Context(), keyOf(users)+":m", keyOf(users)+":o:list", keyOf(users)+":u:u")
 	}
 }

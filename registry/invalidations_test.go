@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/primary"
 )
 
 // The servers lack the library at first, and one slot is damaged: each call has its own result all
@@ -24,7 +25,7 @@ func TestManyInvalidationsHaveAResultEach(t *testing.T) {
 	for name, client := range map[string]redis.UniversalClient{"standalone": redistest.Start(t).Client(), "cluster": cluster.Client()} {
 		t.Run(name, func(t *testing.T) {
 			r := registryOn(t, client)
-			const modules, entries = 2*invalidationBatch + 50, 3
+			const modules, entries = 2*20 + 50, 3
 			var calls []Invalidation
 			for i := range modules {
 				slot := Slot{Namespace: "shop", Module: fmt.Sprint("m", i)}
@@ -37,7 +38,7 @@ func TestManyInvalidationsHaveAResultEach(t *testing.T) {
 				calls = append(calls, Invalidation{Slot: slot, Mode: ModeHard, RequestID: "a"})
 			}
 			calls[1].Mode = "rubbish"
-			if err := client.Set(t.Context(), calls[2].Slot.key()+":counters", "no hash", 0).Err(); err != nil {
+			if err := client.Set(t.Context(), keyOf(calls[2].Slot)+":counters", "no hash", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 			flush(t, client)
@@ -80,33 +81,14 @@ func TestManyInvalidationsOfARedisThatIsDown(t *testing.T) {
 // flush takes the library from every primary.
 func flush(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
-	if err := New(client).forEachPrimary(t.Context(), func(ctx context.Context, node *redis.Client) error {
+	if err := primary.ForEach(t.Context(), client, func(ctx context.Context, node *redis.Client) error {
 		return node.FunctionFlush(ctx).Err()
 	}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Pipelines grow where Redis has little to do for each call, and stay short where it frees entries.
-func TestPipelinesOfInvalidationsAreAsLongAsRedisIsQuick(t *testing.T) {
-	results := func(keys, pending int64) []InvalidationResult {
-		all := make([]InvalidationResult, invalidationBatch)
-		for i := range all {
-			all[i].Keys, all[i].Pending = keys, pending
-		}
-		return all
-	}
-	for name, test := range map[string]struct {
-		results []InvalidationResult
-		want    int
-	}{
-		"nothing was there":            {results(0, 0), lightBatch},
-		"all is left for later":        {results(10_000, 10_000), lightBatch},
-		"each freed a few":             {results(lightCall-1, 0), lightBatch},
-		"each freed as many as it may": {results(128, 0), invalidationBatch},
-	} {
-		if got := nextBatch(test.results); got != test.want {
-			t.Errorf("%s: %d; want %d", name, got, test.want)
-		}
-	}
+// loadedVersion returns the version of a server's function library.
+func loadedVersion(ctx context.Context, node *redis.Client) (int, error) {
+	return primary.LibraryVersion(ctx, node)
 }

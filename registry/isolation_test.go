@@ -34,7 +34,7 @@ func covers(slot Slot, scope Scope, key Key) bool {
 }
 
 func checkIsolation(t *rapid.T, r *Registry, tb testing.TB) {
-	slots := []Slot{{"shop", "users"}, {"shop", "posts"}, {"shop2", "users"}}
+	slots := []Slot{{Namespace: "shop", Module: "users"}, {Namespace: "shop", Module: "posts"}, {Namespace: "shop2", Module: "users"}}
 	operations := rapid.SliceOfNDistinct(trickyBytes(1, 12), 2, 3, rapid.ID).Draw(t, "operations")
 	userIDs := append([]string{""}, rapid.SliceOfNDistinct(trickyBytes(1, 12), 2, 2, rapid.ID).Draw(t, "users")...)
 	ids := rapid.SliceOfNDistinct(trickyBytes(0, 24), 2, 3, rapid.ID).Draw(t, "ids")

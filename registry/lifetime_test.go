@@ -13,7 +13,7 @@ import (
 
 func ttlOf(tb testing.TB, client *redis.Client, key string) time.Duration {
 	tb.Helper()
-	ttl, err := client.PTTL(tb.Context(), users.key()+":"+key).Result()
+	ttl, err := client.PTTL(tb.Context(), keyOf(users)+":"+key).Result()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -35,13 +35,13 @@ const maxVMMemory = 16 << 20
 func TestNamesAreBoundedAsKubernetesBoundsThem(t *testing.T) {
 	r, client := newRegistry(t)
 	long := strings.Repeat("n", 63)
-	apply(t, r, Slot{long, long}, caching())
-	fillAll(t, r, Key{Slot: Slot{long, long}, Operation: "list", ID: "a"})
-	for _, slot := range []Slot{{long + "n", "m"}, {"n", long + "n"}, {"n", strings.Repeat("m", 1<<20)}, {strings.Repeat("n", 1<<20), "m"}, {"", "m"}, {"n", ""}} {
+	apply(t, r, Slot{Namespace: long, Module: long}, caching())
+	fillAll(t, r, Key{Slot: Slot{Namespace: long, Module: long}, Operation: "list", ID: "a"})
+	for _, slot := range []Slot{{Namespace: long + "n", Module: "m"}, {Namespace: "n", Module: long + "n"}, {Namespace: "n", Module: strings.Repeat("m", 1<<20)}, {Namespace: strings.Repeat("n", 1<<20), Module: "m"}, {Namespace: "", Module: "m"}, {Namespace: "n", Module: ""}} {
 		for range 20 {
-			err := client.FCall(t.Context(), "cw_get", []string{slot.key()}, "list", "a", "").Err()
+			err := client.FCall(t.Context(), "cw_get", []string{keyOf(slot)}, "list", "a", "").Err()
 			if err == nil || !strings.HasPrefix(err.Error(), "CACHEWRIGHT cw_get") || len(err.Error()) > 300 {
-				t.Fatalf("a slot of %d bytes: %.300v", slot.keyLen(), err)
+				t.Fatalf("a slot of %d bytes: %.300v", len(keyOf(slot)), err)
 			}
 		}
 	}
@@ -58,15 +58,15 @@ func TestWhatTheLibraryRemembersIsBoundedInBytes(t *testing.T) {
 	const slots, operations = 80, 60
 	pipe := client.Pipeline()
 	for i := range slots {
-		slot := Slot{long, fmt.Sprint(long, i)}
+		slot := Slot{Namespace: long, Module: fmt.Sprint(long, i)}
 		apply(t, r, slot, caching())
 		for j := range operations {
 			operation := fmt.Sprint(strings.Repeat("o", 124), j)
 			for _, user := range []string{"", strings.Repeat("u", 250) + strconv.Itoa(j)} {
-				pipe.FCall(t.Context(), "cw_get", []string{slot.key()}, operation, strings.Repeat("i", 1024), user)
+				pipe.FCall(t.Context(), "cw_get", []string{keyOf(slot)}, operation, strings.Repeat("i", 1024), user)
 			}
 		}
-		pipe.FCall(t.Context(), "cw_set", []string{slot.key()}, "list", "a", "", payload, "1")
+		pipe.FCall(t.Context(), "cw_set", []string{keyOf(slot)}, "list", "a", "", payload, "1")
 		if _, err := pipe.Exec(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestAFullSliceGoesOnInNarrowerOnes(t *testing.T) {
 	fillMany(t, r, "list", "", entries)
 	for _, key := range keysOf(t, client, users) {
 		if strings.HasPrefix(key, "i:") && strings.Count(key, ":") > 1 {
-			if length := client.LLen(t.Context(), users.key()+":"+key).Val(); length > 2*chunk {
+			if length := client.LLen(t.Context(), keyOf(users)+":"+key).Val(); length > 2*chunk {
 				t.Errorf("%s lists %d members", key, length)
 			}
 		}

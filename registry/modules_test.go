@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
 )
 
 func TestModules(t *testing.T) {
@@ -19,14 +21,14 @@ func TestModules(t *testing.T) {
 	if err := r.AddModules(t.Context(), "shop", "b", "a"); err != nil {
 		t.Fatal(err)
 	}
-	apply(t, r, Slot{"shop", "c"}, caching())
-	if _, err := r.DeletePolicy(t.Context(), Slot{"shop", "a"}); err != nil {
+	apply(t, r, Slot{Namespace: "shop", Module: "c"}, caching())
+	if _, err := r.DeletePolicy(t.Context(), Slot{Namespace: "shop", Module: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := r.Modules(t.Context(), "shop"); err != nil || !slices.Equal(got, []string{"b", "c"}) {
 		t.Errorf("got %v (%v)", got, err)
 	}
-	client.Del(t.Context(), modulesKey("shop"))
+	client.Del(t.Context(), keyspace.ModulesKey("shop"))
 	if _, err := r.Modules(t.Context(), "shop"); !errors.Is(err, ErrModulesUnknown) {
 		t.Errorf("an evicted list reads as %v", err)
 	}
@@ -38,7 +40,7 @@ func TestAModuleJoinsAListAndBeginsNone(t *testing.T) {
 	r, _ := newRegistry(t)
 	join := func(module string, want bool) {
 		t.Helper()
-		if joined, err := r.JoinModules(t.Context(), Slot{"shop", module}); err != nil || joined != want {
+		if joined, err := r.JoinModules(t.Context(), Slot{Namespace: "shop", Module: module}); err != nil || joined != want {
 			t.Errorf("%s: joined %t (%v); want %t", module, joined, err, want)
 		}
 	}
@@ -70,7 +72,7 @@ func TestManyModulesJoinAtATime(t *testing.T) {
 	for i := range many {
 		joining.Go(func() {
 			var err error
-			if joined[i], err = r.JoinModules(t.Context(), Slot{"shop", fmt.Sprint(i)}); err != nil {
+			if joined[i], err = r.JoinModules(t.Context(), Slot{Namespace: "shop", Module: fmt.Sprint(i)}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -83,11 +83,11 @@ func TestAnOwnerHoldsAPolicyForADayAfterItsLastClaim(t *testing.T) {
 	}
 	for name, claim := range claims {
 		t.Run(name, func(t *testing.T) {
-			client.Expire(t.Context(), users.key()+":owner", time.Minute)
+			client.Expire(t.Context(), keyOf(users)+":owner", time.Minute)
 			if err := claim(); err != nil {
 				t.Fatal(err)
 			}
-			left, err := client.PTTL(t.Context(), users.key()+":owner").Result()
+			left, err := client.PTTL(t.Context(), keyOf(users)+":owner").Result()
 			if err != nil || left > 24*time.Hour || left < 23*time.Hour {
 				t.Errorf("it holds for %v (%v), want a day", left, err)
 			}
@@ -97,7 +97,7 @@ func TestAnOwnerHoldsAPolicyForADayAfterItsLastClaim(t *testing.T) {
 
 func TestWhatIsNoOwnerHoldsNoPolicy(t *testing.T) {
 	r, client := newRegistry(t)
-	key := users.key() + ":owner"
+	key := keyOf(users) + ":owner"
 	for name, write := range map[string]func() error{
 		"a list":         func() error { return client.RPush(t.Context(), key, "x").Err() },
 		"control bytes":  func() error { return client.Set(t.Context(), key, "a\nb", 0).Err() },
@@ -124,7 +124,7 @@ func TestOwnPoliciesClaimsEachThatIsFreeOnEachNode(t *testing.T) {
 	t.Parallel()
 	client := redistest.StartCluster(t, 3).Client()
 	r := registryOn(t, client)
-	slots := []Slot{{"a", "m"}, {"b", "m"}, {"c", "m"}, {"d", "m"}}
+	slots := []Slot{{Namespace: "a", Module: "m"}, {Namespace: "b", Module: "m"}, {Namespace: "c", Module: "m"}, {Namespace: "d", Module: "m"}}
 	if err := r.OwnPolicies(t.Context(), []Claim{{Slot: slots[1], Owner: west}}); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestOwnPoliciesClaimsEachThatIsFreeOnEachNode(t *testing.T) {
 	if !errors.As(err, &broken) || len(broken) != 1 || !errors.As(broken[slots[1]], &contended) {
 		t.Errorf("got %v, want a contention for %s alone", err, slots[1])
 	}
-	if owner := client.Get(t.Context(), slots[3].key()+":owner").Val(); owner != east {
+	if owner := client.Get(t.Context(), keyOf(slots[3])+":owner").Val(); owner != east {
 		t.Errorf("the owner of %s is %q", slots[3], owner)
 	}
 }

@@ -5,14 +5,9 @@ package registry
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // names content, as Redis' own redis.sha1hex does; guards nothing
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/cachewright/cachewright/registry/internal/policydoc"
 )
 
 // Policy says how the operations of a module are cached. Durations are kept in milliseconds.
@@ -54,7 +49,7 @@ type OperationPolicy struct {
 }
 
 // OperationScope says whether the entries of an operation belong to users.
-type OperationScope string
+type OperationScope = policydoc.Scope
 
 const (
 	// ScopeAny allows shared entries and entries of a user.
@@ -77,107 +72,27 @@ func (p Policy) TTL(operation string) time.Duration {
 }
 
 // Hash identifies the content of the policy, as PolicyHashes returns it.
-func (p Policy) Hash() string {
-	sum := sha1.Sum(p.document()) //nolint:gosec // see the import
-	return hex.EncodeToString(sum[:])
-}
+func (p Policy) Hash() string { return p.document().Hash() }
 
-// policyDocument is the JSON of the protocol.
-type policyDocument struct {
-	Revision     string              `json:"revision,omitempty"`
-	DefaultTTLMs *int64              `json:"defaultTtlMs,omitempty"`
-	SourceLagMs  int64               `json:"sourceLagMs,omitempty"`
-	Operations   []operationDocument `json:"operations,omitempty"`
-}
-
-type operationDocument struct {
-	Name          string         `json:"name"`
-	TTLMs         int64          `json:"ttlMs"`
-	StaleForMs    int64          `json:"staleForMs,omitempty"`
-	NegativeTTLMs int64          `json:"negativeTtlMs,omitempty"`
-	JitterPercent int            `json:"jitterPercent,omitempty"`
-	Scope         OperationScope `json:"scope,omitempty"`
-	MaxEntryBytes int64          `json:"maxEntryBytes,omitempty"`
-	LocalTTLMs    *int64         `json:"localTtlMs,omitempty"`
-	SourceLagMs   *int64         `json:"sourceLagMs,omitempty"`
-}
-
-func (p Policy) document() []byte {
-	document := policyDocument{Revision: p.Revision, SourceLagMs: wholeMilliseconds(p.SourceLag)}
-	document.DefaultTTLMs = optional(p.DefaultTTL, wholeMilliseconds)
-	for _, o := range p.Operations {
-		document.Operations = append(document.Operations, operationDocument{
-			Name:          o.Name,
-			TTLMs:         wholeMilliseconds(o.TTL),
-			StaleForMs:    wholeMilliseconds(o.StaleFor),
-			NegativeTTLMs: wholeMilliseconds(o.NegativeTTL),
-			JitterPercent: o.JitterPercent,
-			Scope:         o.Scope,
-			MaxEntryBytes: o.MaxEntryBytes,
-			LocalTTLMs:    optional(o.LocalTTL, wholeMilliseconds),
-			SourceLagMs:   optional(o.SourceLag, wholeMilliseconds),
-		})
+func (p Policy) document() policydoc.Policy {
+	document := policydoc.Policy{
+		Revision: p.Revision, DefaultTTL: p.DefaultTTL, SourceLag: p.SourceLag,
 	}
-	text, err := json.Marshal(document)
-	if err != nil { // strings and integers always marshal
-		panic("registry: marshalling a policy: " + err.Error())
+	for _, operation := range p.Operations {
+		document.Operations = append(document.Operations, policydoc.Operation(operation))
 	}
-	return text
+	return document
 }
 
-// wholeMilliseconds rounds up: half a millisecond must not become 0, which disables caching.
-func wholeMilliseconds(d time.Duration) int64 {
-	return int64((d + time.Millisecond - 1) / time.Millisecond)
+func policyOf(document policydoc.Policy) Policy {
+	policy := Policy{
+		Revision: document.Revision, DefaultTTL: document.DefaultTTL, SourceLag: document.SourceLag,
+	}
+	for _, operation := range document.Operations {
+		policy.Operations = append(policy.Operations, OperationPolicy(operation))
+	}
+	return policy
 }
-
-// optional converts a value that may be nil.
-func optional[From, To any](value *From, convert func(From) To) *To {
-	if value == nil {
-		return nil
-	}
-	return new(convert(*value))
-}
-
-// parsePolicy parses a document, which somebody may have edited in Redis.
-func parsePolicy(text string) (policy Policy, ok bool) {
-	var document policyDocument
-	if err := json.Unmarshal([]byte(text), &document); err != nil || !document.isPlausible() {
-		return Policy{}, false
-	}
-	policy = Policy{
-		Revision: document.Revision, DefaultTTL: optional(document.DefaultTTLMs, milliseconds),
-		SourceLag: milliseconds(document.SourceLagMs),
-	}
-	for _, o := range document.Operations {
-		policy.Operations = append(policy.Operations, OperationPolicy{
-			Name:          o.Name,
-			TTL:           milliseconds(o.TTLMs),
-			StaleFor:      milliseconds(o.StaleForMs),
-			NegativeTTL:   milliseconds(o.NegativeTTLMs),
-			JitterPercent: o.JitterPercent,
-			Scope:         o.Scope,
-			MaxEntryBytes: o.MaxEntryBytes,
-			LocalTTL:      optional(o.LocalTTLMs, milliseconds),
-			SourceLag:     optional(o.SourceLagMs, milliseconds),
-		})
-	}
-	return policy, true
-}
-
-func (d policyDocument) isPlausible() bool {
-	if len(d.Operations) > maxOperations || len(d.Revision) > maxNameBytes ||
-		!isTTL(d.DefaultTTLMs) || !isTTL(&d.SourceLagMs) {
-		return false
-	}
-	return !slices.ContainsFunc(d.Operations, func(o operationDocument) bool {
-		return !isOperationName(o.Name) || !isTTL(&o.TTLMs) || !isTTL(&o.StaleForMs) ||
-			!isTTL(&o.NegativeTTLMs) || !isTTL(o.LocalTTLMs) || !isTTL(o.SourceLagMs) ||
-			o.JitterPercent < 0 || o.JitterPercent > maxJitterPercent || !isCount(o.MaxEntryBytes)
-	})
-}
-
-// isTTL says whether a number of milliseconds can be a TTL; nil: there is none.
-func isTTL(ms *int64) bool { return ms == nil || *ms >= 0 && *ms <= maxTTL.Milliseconds() }
 
 // Applied is the result of ApplyPolicy.
 type Applied struct {
@@ -197,55 +112,16 @@ func (r *Registry) ApplyPolicy(ctx context.Context, slot Slot, policy Policy) (A
 
 // Policy returns the policy in force, and whether there is one.
 func (r *Registry) Policy(ctx context.Context, slot Slot) (Policy, bool, error) {
-	reply, err := r.call(ctx, "cw_policy_get", slot)
-	if errors.Is(err, redis.Nil) {
-		return Policy{}, false, nil
-	}
-	if err != nil {
-		return Policy{}, false, err
-	}
-	text, isText := reply.(string)
-	if !isText {
-		return Policy{}, false, unexpected("cw_policy_get", slot, reply)
-	}
-	policy, isPolicy := parsePolicy(text)
-	if !isPolicy {
-		return Policy{}, false, implausible("cw_policy_get", slot, "not a policy")
-	}
-	return policy, true, nil
+	document, found, err := r.policies.Get(ctx, slot)
+	return policyOf(document), found, err
 }
-
-// hashBatch is the number of slots in one pipeline, during which other clients wait. The time grows
-// with the number of operations in the policies: half a millisecond if these have ten each.
-const hashBatch = 25
 
 // PolicyHashes returns the Hash of the policy in force in each slot, in a round trip per 25 of them
 // (and node of a cluster). A hash is empty if there is no policy, or if somebody edited it or
 // restored only a part. SlotErrors are of slots whose hash cannot be read, for example because a
 // key has another type.
 func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, error) {
-	const call = "cw_policy_hash"
-	hashes := make([]string, len(slots))
-	send := func(pipe redis.Pipeliner, slot Slot) *redis.Cmd {
-		return pipe.FCallRO(ctx, call, []string{slot.key()})
-	}
-	err := callEach(ctx, r, call, slots, hashBatch, send, func(i int, reply *redis.Cmd) error {
-		hash, err := reply.Text()
-		switch {
-		case errors.Is(err, redis.Nil):
-		case err != nil:
-			return callError(call, slots[i], err)
-		case !policyHash.MatchString(hash):
-			return implausible(call, slots[i], "not a hash")
-		default:
-			hashes[i] = hash
-		}
-		return nil
-	})
-	if isOfAll(err) {
-		return nil, err
-	}
-	return hashes, err
+	return r.policies.Hashes(ctx, slots)
 }
 
 // DeletePolicy deletes the policy and the counters of the module, invalidates the module, and says

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/cachewright/cachewright/registry/internal/bounds"
 )
 
 // The next fill obeys the policy in force.
@@ -148,7 +150,7 @@ func TestARevisionAfterTheLossOfThePolicyPurges(t *testing.T) {
 		t.Error("there was nothing to purge")
 	}
 	fillAll(t, r, entry("list", "a", ""))
-	client.Del(t.Context(), users.policyKey())
+	client.Del(t.Context(), policyKey(users))
 	if !apply(t, r, users, policy).Purged || isHit(t, r, entry("list", "a", "")) {
 		t.Error("entries of an unknown revision are served")
 	}
@@ -163,7 +165,7 @@ func TestAPolicyComesBackAsItWentIn(t *testing.T) {
 		if err != nil || !found || !reflect.DeepEqual(got, policy) {
 			rt.Fatalf("got %+v (%v, %v), want %+v", got, found, err, policy)
 		}
-		hashes, err := r.PolicyHashes(t.Context(), []Slot{users, {"shop", "nothing"}})
+		hashes, err := r.PolicyHashes(t.Context(), []Slot{users, {Namespace: "shop", Module: "nothing"}})
 		if err != nil || hashes[0] != policy.Hash() || hashes[1] != "" {
 			rt.Fatalf("hashes %q (%v), want %q and none", hashes, err, policy.Hash())
 		}
@@ -171,7 +173,7 @@ func TestAPolicyComesBackAsItWentIn(t *testing.T) {
 }
 
 func drawPolicy(t *rapid.T) Policy {
-	ttl := rapid.Map(rapid.Int64Range(0, 720*3600*1000), milliseconds)
+	ttl := rapid.Map(rapid.Int64Range(0, 720*3600*1000), bounds.Milliseconds)
 	names := rapid.SliceOfDistinct(rapid.StringN(1, 20, 128), rapid.ID).Draw(t, "names")
 	policy := Policy{Revision: rapid.StringN(0, 20, 128).Draw(t, "revision")}
 	if rapid.Bool().Draw(t, "default") {

@@ -64,7 +64,7 @@ func TestALoadUnderWayIsFilledByTheNewDefaultWithoutCounters(t *testing.T) {
 	apply(t, r, users, Policy{DefaultTTL: new(time.Hour)})
 	fill(t, r, key, "x")
 	token := lease(t, r, entry("list", "b", "")).Token
-	if err := client.Del(t.Context(), users.key()+":counters").Err(); err != nil {
+	if err := client.Del(t.Context(), keyOf(users)+":counters").Err(); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, r, users, Policy{DefaultTTL: new(2 * time.Hour)})

@@ -31,6 +31,6 @@ func TestServingFollowsAReshard(t *testing.T) {
 	if fence := fenceOf(t, r, users); fence.Incarnation != before {
 		t.Errorf("served by %s, fenced in %s", before, fence.Incarnation)
 	}
-	cluster.MoveSlot(users.key())
+	cluster.MoveSlot(keyOf(users))
 	eventually(t, serving).ShouldNot(gomega.Equal(before))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
 )
 
 // waitingTests is how many of the parallel tests run at once. They wait for servers, most of the time.
@@ -137,12 +138,12 @@ func reclaimAll(t testing.TB, r *Registry, slot Slot) int64 {
 // keysOf lists a slot's keys without their common prefix. Tests may scan; the product never does.
 func keysOf(t testing.TB, client redis.UniversalClient, slot Slot) []string {
 	t.Helper()
-	keys, err := client.Keys(context.Background(), slot.key()+"*").Result()
+	keys, err := client.Keys(context.Background(), keyOf(slot)+"*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range keys {
-		keys[i] = strings.TrimPrefix(keys[i], slot.key()+":")
+		keys[i] = strings.TrimPrefix(keys[i], keyOf(slot)+":")
 	}
 	return keys
 }
@@ -162,3 +163,18 @@ func eventually(t *testing.T, actual any) gomega.AsyncAssertion {
 	t.Helper()
 	return gomega.NewWithT(t).Eventually(actual).WithTimeout(20 * time.Second).WithPolling(20 * time.Millisecond)
 }
+
+func keyOf(slot Slot) string { return keyspace.SlotKey(slot) }
+
+func policyKey(slot Slot) string { return keyOf(slot) + ":policy" }
+
+func (k Key) appendReadKeys(keys []string) []string {
+	return keyspace.AppendReadKeys(keys, keyspace.Key(k))
+}
+
+func (k Key) lockKey() string { return keyspace.LockKey(keyspace.Key(k)) }
+
+// fenceRequest is the request id of a fence, and heartbeatRequest that of a heartbeat.
+func fenceRequest(incarnation Incarnation) string { return "fence/" + string(incarnation) }
+
+const heartbeatRequest = "operator/alive"

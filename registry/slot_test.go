@@ -54,7 +54,7 @@ func TestAnIndexForgetsWhatExpired(t *testing.T) {
 		absent(fmt.Sprint(i))
 	}
 	eventually(t, func() int { return keyCount(t, client, users, "e:") }).Should(gomega.Equal(1))
-	index := users.key() + ":i:" + client.Get(t.Context(), users.key()+":o:list").Val()[:wire.EpochLen]
+	index := keyOf(users) + ":i:" + client.Get(t.Context(), keyOf(users)+":o:list").Val()[:wire.EpochLen]
 	eventually(t, func() int64 {
 		absent(rand.Text())
 		return client.HLen(t.Context(), index).Val()
@@ -86,7 +86,7 @@ func TestEveryKeyButPolicyAndCountersExpires(t *testing.T) {
 func wantExpiring(t *testing.T, client *redis.Client) {
 	t.Helper()
 	for _, key := range keysOf(t, client, users) {
-		ttl := client.PTTL(t.Context(), users.key()+":"+key).Val()
+		ttl := client.PTTL(t.Context(), keyOf(users)+":"+key).Val()
 		if forever := key == "policy" || key == "counters"; forever == (ttl > 0) {
 			t.Errorf("%s has a TTL of %v", key, ttl)
 		}
@@ -101,7 +101,7 @@ func TestHeadsOutliveWhatTheyCover(t *testing.T) {
 	}})
 	fillAll(t, r, entry("long", "a", "u"), entry("short", "a", "u"), entry("short", "b", ""))
 	for _, head := range []string{"m", "o:long", "u:u"} {
-		if ttl := client.PTTL(t.Context(), users.key()+":"+head).Val(); ttl <= time.Hour-time.Minute {
+		if ttl := client.PTTL(t.Context(), keyOf(users)+":"+head).Val(); ttl <= time.Hour-time.Minute {
 			t.Errorf("%s expires in %v, before the entry it covers", head, ttl)
 		}
 	}
@@ -115,7 +115,7 @@ func TestAMissLeavesHeadsAlone(t *testing.T) {
 	lease(t, r, key)
 	expiries := func() (at []time.Duration) {
 		for _, head := range []string{"m", "o:list", "u:u"} {
-			at = append(at, client.PExpireTime(t.Context(), users.key()+":"+head).Val())
+			at = append(at, client.PExpireTime(t.Context(), keyOf(users)+":"+head).Val())
 		}
 		return at
 	}

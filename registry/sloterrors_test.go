@@ -14,6 +14,8 @@ import (
 
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
+	"github.com/cachewright/cachewright/registry/internal/sloterr"
 )
 
 var (
@@ -36,7 +38,7 @@ func divided(t *testing.T) (*Registry, redis.UniversalClient) {
 	for _, slot := range []Slot{users, posts} {
 		apply(t, r, slot, caching())
 	}
-	for _, key := range []string{damaged.policyKey(), damaged.key() + ":counters", modulesKey("evil")} {
+	for _, key := range []string{policyKey(damaged), keyOf(damaged) + ":counters", keyspace.ModulesKey("evil")} {
 		if err := admin.Set(t.Context(), key, "x", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +94,7 @@ func TestTroubleWithASlotIsItsOwn(t *testing.T) {
 	})
 	t.Run("heartbeats", func(t *testing.T) {
 		r, admin := divided(t)
-		admin.HSet(t.Context(), damaged.requestKey(heartbeatRequest), "a", "b")
+		admin.HSet(t.Context(), keyspace.RequestKey(damaged, heartbeatRequest), "a", "b")
 		if last, err := r.LastHeartbeat(t.Context(), damaged); err != nil || !last.IsZero() {
 			t.Errorf("got %s (%v)", last, err)
 		}
@@ -106,7 +108,7 @@ func TestTroubleWithASlotIsItsOwn(t *testing.T) {
 	t.Run("fences", func(t *testing.T) {
 		r, admin := divided(t)
 		fillAll(t, r, entry("list", "a", ""))
-		admin.HSet(t.Context(), damaged.requestKey(fenceRequest(fenceOf(t, r, users).Incarnation)), "a", "b")
+		admin.HSet(t.Context(), keyspace.RequestKey(damaged, fenceRequest(fenceOf(t, r, users).Incarnation)), "a", "b")
 
 		fences, err := r.Fences(t.Context(), slots)
 		wantBroken(t, err, forbidden)
@@ -158,7 +160,7 @@ func TestWhatConcernsTheStore(t *testing.T) {
 		"OOM command not allowed when used memory > 'maxmemory'":            false,
 		"CACHEWRIGHT cw_get: …":                                             false,
 	} {
-		err := callError("cw_get", users, serverReply(reply))
+		err := sloterr.Call("cw_get", users, serverReply(reply))
 		if got := ConcernsStore(err); got != want {
 			t.Errorf("%s: %t", reply, got)
 		}

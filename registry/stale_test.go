@@ -112,7 +112,7 @@ func TestEvictionBeforeASoftInvalidationLeavesNothingFresh(t *testing.T) {
 	for _, evicted := range keysOf(t, client, users) {
 		for _, scope := range []Scope{{}, {Operation: "list"}, {User: "u"}, {Operation: "list", User: "u"}} {
 			prepare()
-			client.Del(t.Context(), users.key()+":"+evicted)
+			client.Del(t.Context(), keyOf(users)+":"+evicted)
 			softly(t, r, scope)
 			for _, key := range keys {
 				lookup, err := r.Read(t.Context(), key)

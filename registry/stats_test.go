@@ -84,7 +84,7 @@ func TestTheNumberOfOperationsIsBounded(t *testing.T) {
 	if err := r.Report(t.Context(), users, "reported", Counters{Hits: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); cacheable != 128 || fields > 128+2 {
+	if fields := client.HLen(t.Context(), keyOf(users)+":counters").Val(); cacheable != 128 || fields > 128+2 {
 		t.Errorf("%d operations, %d fields", cacheable, fields)
 	}
 	if !lease(t, r, entry("listed", "a", "")).Cacheable {
@@ -113,7 +113,7 @@ func TestOperationsThatAreNotCachedAnyMoreMakeRoom(t *testing.T) {
 		}
 		apply(t, r, users, Policy{Operations: policy.Operations[:1]})
 	}
-	if fields := client.HLen(t.Context(), users.key()+":counters").Val(); fields > 10 {
+	if fields := client.HLen(t.Context(), keyOf(users)+":counters").Val(); fields > 10 {
 		t.Errorf("%d fields are left of operations that are not cached", fields)
 	}
 	apply(t, r, users, caching())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
 )
 
 // Invented counters of operations do not make statistics slower, and are dropped; those that are
@@ -21,7 +22,7 @@ import (
 func TestStrangeCountersAreDropped(t *testing.T) {
 	r, client := impatient(t)
 	apply(t, r, users, caching())
-	counters := users.key() + ":counters"
+	counters := keyOf(users) + ":counters"
 	manyFields(t, client, counters, "misses:%d")
 	if stats, err := r.Stats(t.Context(), users); err != nil || len(stats.Operations) > 0 {
 		t.Errorf("figures of %d operations (%v)", len(stats.Operations), err)
@@ -68,7 +69,7 @@ func TestAUsersPurgeTakesEffectAmidGarbage(t *testing.T) {
 		"chunks of another type": func(t *testing.T, c *redis.Client, _ string) {
 			for _, key := range keysOf(t, c, users) {
 				if strings.HasPrefix(key, "i:") {
-					damage(t, c, users.key()+":"+key)
+					damage(t, c, keyOf(users)+":"+key)
 				}
 			}
 		},
@@ -78,7 +79,7 @@ func TestAUsersPurgeTakesEffectAmidGarbage(t *testing.T) {
 				r, client := impatient(t)
 				apply(t, r, users, caching())
 				fillAll(t, r, entry("list", "a", "u"), entry("other", "a", "v"))
-				write(t, client, users.key()+":iu:u")
+				write(t, client, keyOf(users)+":iu:u")
 				wantBounded(t, client, "the purge", func() error { _, err := r.Invalidate(t.Context(), users, scope, ModeHard, ""); return err })
 				if isHit(t, r, entry("list", "a", "u")) || !isHit(t, r, entry("other", "a", "v")) {
 					t.Error("it took something else")
@@ -118,7 +119,7 @@ func TestEachCallMakesItsWayThroughKeysOfAnotherType(t *testing.T) {
 		if strings.HasPrefix(names[i], "e:3:one:0::") && i%20 != 0 {
 			continue
 		}
-		damage(t, client, users.key()+":"+names[i])
+		damage(t, client, keyOf(users)+":"+names[i])
 		everyCall(t, r, client)
 		key := entry("list", "new", "w")
 		fillAll(t, r, key)
@@ -165,7 +166,7 @@ func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 	} {
 		r, client := impatient(t)
 		apply(t, r, users, caching())
-		key, log := entry("list", "a", ""), users.key()+":d:list"
+		key, log := entry("list", "a", ""), keyOf(users)+":d:list"
 		token := lease(t, r, key).Token
 		if _, err := r.Delete(t.Context(), entry("list", "b", "")); err != nil {
 			t.Fatal(err)
@@ -200,13 +201,13 @@ func TestARuleOutOfBoundsIsNoRule(t *testing.T) {
 		"60000 0 0 0 Tenant 9", "60000 0 0 0 Any 99999999999999", "1e3 0 0 0 Any 9", "-1 0 0 0 Any 9", "", "60000", strings.Repeat("9", 1<<20),
 	} {
 		apply(t, r, users, editedPolicy())
-		client.HSet(t.Context(), users.policyKey(), "o:mine", rule)
+		client.HSet(t.Context(), policyKey(users), "o:mine", rule)
 		if lookup := lease(t, r, entry("mine", "a", "")); lookup.Cacheable {
 			t.Errorf("%.50q lets entries be cached", rule)
 		}
 		everyCall(t, r, client)
 	}
-	manyFields(t, client, users.policyKey(), "o:%d")
+	manyFields(t, client, policyKey(users), "o:%d")
 	everyCall(t, r, client)
 	if got := hashOf(t, r, users); got != editedPolicy().Hash() {
 		t.Errorf("the policy was not put right: %q", got)
@@ -219,7 +220,7 @@ func TestAStrangeRecordedAnswerIsNone(t *testing.T) {
 	apply(t, r, users, caching())
 	for _, answer := range []string{"", "x", "1", "1 2 3 4", "99999999999999999999 0", "-1 0", strings.Repeat("1", 1<<20) + " 0"} {
 		fillAll(t, r, entry("list", "a", ""))
-		client.Set(t.Context(), users.requestKey("again"), answer, time.Hour)
+		client.Set(t.Context(), keyspace.RequestKey(users, "again"), answer, time.Hour)
 		result, err := r.Invalidate(t.Context(), users, Scope{}, ModeHard, "again")
 		if err != nil || result.Keys != 1 || isHit(t, r, entry("list", "a", "")) {
 			t.Errorf("%.20q: got %+v (%v)", answer, result, err)

@@ -125,9 +125,9 @@ func TestASweepLeavesNoEmptySlices(t *testing.T) {
 // slicesOf are the slices of the index of operation list.
 func slicesOf(t *testing.T, client *redis.Client) map[string]bool {
 	t.Helper()
-	epoch := client.GetRange(t.Context(), users.key()+":o:list", 0, 10).Val()
+	epoch := client.GetRange(t.Context(), keyOf(users)+":o:list", 0, 10).Val()
 	slices := map[string]bool{}
-	for slice := range client.HGetAll(t.Context(), users.key()+":i:"+epoch).Val() {
+	for slice := range client.HGetAll(t.Context(), keyOf(users)+":i:"+epoch).Val() {
 		slices[slice] = true
 	}
 	return slices

@@ -14,7 +14,7 @@ import (
 
 func listedOfUser(t *testing.T, client *redis.Client, user string) int64 {
 	t.Helper()
-	listed, err := client.ZCard(t.Context(), users.key()+":iu:"+user).Result()
+	listed, err := client.ZCard(t.Context(), keyOf(users)+":iu:"+user).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestAUsersIndexFollowsALoweredTTL(t *testing.T) {
 	fillMany(t, r, "list", "u", 150)
 	apply(t, r, users, caching())
 	reclaimAll(t, r, users)
-	latest := client.ZRevRangeWithScores(t.Context(), users.key()+":iu:u", 0, 0).Val()
+	latest := client.ZRevRangeWithScores(t.Context(), keyOf(users)+":iu:u", 0, 0).Val()
 	if len(latest) != 1 || latest[0].Score > float64(time.Now().Add(2*time.Minute).UnixMilli()) {
 		t.Errorf("the last entry expires by the index at %v", latest)
 	}

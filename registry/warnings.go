@@ -3,113 +3,35 @@
 
 package registry
 
-import (
-	"fmt"
-	"time"
-)
+import "github.com/cachewright/cachewright/registry/internal/info"
 
 // WarningKind says which property of a server puts its users at risk.
-type WarningKind string
+type WarningKind = info.WarningKind
 
 const (
 	// WarnNotPrimary: the server is a replica and takes no writes.
-	WarnNotPrimary WarningKind = "NotPrimary"
+	WarnNotPrimary = info.WarnNotPrimary
 	// WarnMemoryFull: maxmemory is nearly reached and nothing may be evicted, so nothing more is
 	// stored.
-	WarnMemoryFull WarningKind = "MemoryFull"
+	WarnMemoryFull = info.WarnMemoryFull
 	// WarnReplicaLags: a failover to that replica would lose invalidations.
-	WarnReplicaLags WarningKind = "ReplicaLags"
+	WarnReplicaLags = info.WarnReplicaLags
 	// WarnLossUnseen: the server does not report which state of its data it holds, so nobody notices a
 	// loss.
-	WarnLossUnseen WarningKind = "LossUnseen"
+	WarnLossUnseen = info.WarnLossUnseen
 	// WarnRestoresOldState: a restart would bring back an older state from disk.
-	WarnRestoresOldState WarningKind = "RestoresOldState"
+	WarnRestoresOldState = info.WarnRestoresOldState
 )
 
-// Warning is one risk on one server. Its message contains no changing numbers, so that the same
-// risk always has the same message.
-type Warning struct {
-	Kind WarningKind
-	// Addr of the server.
-	Addr    string
-	Message string
-}
-
-const (
-	// fullPercent of maxmemory count as full, because usage fluctuates.
-	fullPercent = 95
-	// Replicas beyond these limits lag.
-	maxLag    = 10 * time.Second
-	maxBehind = 16 << 20
-)
+// Warning is one risk on one server: a struct with its Kind, the Addr of the server, and a Message.
+// The message contains no changing numbers, so that the same risk always has the same message.
+type Warning = info.Warning
 
 // Warnings lists the risks to the users of this store, by server; empty: none.
 func (h Health) Warnings() []Warning {
 	var warnings []Warning
 	for _, p := range h.Primaries {
-		warn := func(kind WarningKind, format string, args ...any) {
-			warnings = append(warnings,
-				Warning{Kind: kind, Addr: p.Addr, Message: p.Addr + " " + fmt.Sprintf(format, args...)})
-		}
-		if p.IsReplica {
-			warn(WarnNotPrimary, "is a replica and takes no writes: nothing is cached or invalidated; "+
-				"name the primary, or the Sentinels")
-		}
-		if p.isFull() {
-			warn(WarnMemoryFull,
-				"has reached maxmemory, and maxmemory-policy is noeviction: it stores nothing more; "+
-					"raise maxmemory, or choose allkeys-lru or allkeys-lfu")
-		}
-		for _, replica := range p.Replicas {
-			if replica.lags() {
-				warn(WarnReplicaLags,
-					"has a replica, %s, that lags: after a failover to it, invalidations are lost and the "+
-						"content of the store is invalidated; check that replica and its network", replica.Addr)
-			}
-		}
-		if p.Anonymous {
-			warn(WarnLossUnseen,
-				"reports neither run_id nor master_replid in INFO, or does not know INFO: a restart from a "+
-					"snapshot, or "+
-					"a failover, may bring back invalidated entries, and nobody notices; make it answer INFO, or "+
-					"invalidate all modules after each")
-		}
-		if cause := p.restores(); cause != "" {
-			warn(WarnRestoresOldState,
-				"%s: a restart would bring back entries that were invalidated since, which %s; "+
-					"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes",
-				cause, p.afterLoss())
-		}
+		warnings = append(warnings, info.Primary(p).Warnings()...)
 	}
 	return warnings
-}
-
-// afterLoss says what happens when an older state comes back.
-func (p Primary) afterLoss() string {
-	if p.Anonymous {
-		return "stays undetected"
-	}
-	return "is detected and invalidated again"
-}
-
-func (p Primary) isFull() bool {
-	return p.MaxMemory > 0 && p.EvictionPolicy == "noeviction" &&
-		p.UsedMemory >= p.MaxMemory/100*fullPercent
-}
-
-func (r Replica) lags() bool { return r.Online && (r.Lag >= maxLag || r.Behind >= maxBehind) }
-
-// restores says which state a restart would bring back. INFO does not show the configuration, so
-// this relies on what the server did: it has written a snapshot, or started with one.
-func (p Primary) restores() string {
-	switch {
-	case p.AppendOnly:
-		return "keeps an append-only file"
-	case p.Snapshots > 0:
-		return "writes snapshots"
-	case p.RestoredKeys > 0:
-		return "started with a snapshot, which is still on its disk"
-	default:
-		return ""
-	}
 }

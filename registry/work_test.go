@@ -236,7 +236,7 @@ func TestEmptyWorkIsBounded(t *testing.T) {
 	}
 	for _, key := range keysOf(t, client, users) {
 		if strings.HasPrefix(key, "i:") {
-			client.Del(t.Context(), users.key()+":"+key)
+			client.Del(t.Context(), keyOf(users)+":"+key)
 		}
 	}
 	before := commandsRun(t, client)

@@ -57,14 +57,14 @@ var unguarded = map[string]string{
 	"controllers: Setup: Manager.Add":                                                  "it starts and stops monitors, and waits",
 	"controllers: Setup: Manager.AddReadyzCheck":                                       "the HTTP server recovers",
 
-	"internal/respguard: WatchCluster: AddCleanup":                   ownFigures,
-	"internal/respguard: WatchCluster: ClusterClient.OnNewNode":      ownFigures,
-	"registry: Registry.eachPrimary: WaitGroup.Go":                   bounded,
-	"registry: Registry.forEachPrimary: ClusterClient.ForEachMaster": bounded,
-	"registry: readBatches.join: go":                                 bounded,
-	"registry/internal/connect: sentinels.askAll: WaitGroup.Go":      bounded,
-	"registry/internal/connect: sentinels.followBy: AfterFunc":       waits,
-	"registry/internal/connect: sentinels.track: go":                 "messages are received by respguard.Receive, which recovers, and not looked into; what else it reads has passed the guard",
+	"internal/respguard: WatchCluster: AddCleanup":                    ownFigures,
+	"internal/respguard: WatchCluster: ClusterClient.OnNewNode":       ownFigures,
+	"registry/internal/fencing: Fences.eachPrimary: WaitGroup.Go":     bounded,
+	"registry/internal/primary: ForEach: ClusterClient.ForEachMaster": bounded,
+	"registry/internal/mget: Batches.join: go":                        bounded,
+	"registry/internal/connect: sentinels.askAll: WaitGroup.Go":       bounded,
+	"registry/internal/connect: sentinels.followBy: AfterFunc":        waits,
+	"registry/internal/connect: sentinels.track: go":                  "messages are received by respguard.Receive, which recovers, and not looked into; what else it reads has passed the guard",
 }
 
 func TestEveryGoroutineRecoversOrNeedNot(t *testing.T) {

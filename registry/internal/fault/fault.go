@@ -187,3 +187,16 @@ func Unsent(commands []redis.Cmder, err error) error {
 	}
 	return err
 }
+
+// ConcernsStore distinguishes an error of the store, or of the connection to it, from one of a
+// single slot or call.
+func ConcernsStore(err error) bool {
+	switch {
+	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrForbidden):
+		return false
+	default:
+		return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnauthorized) ||
+			errors.Is(err, ErrUnsupported) ||
+			errors.Is(err, ErrMisbehaves) || errors.Is(err, ErrAddressNotAllowed)
+	}
+}

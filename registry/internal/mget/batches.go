@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package mget
 
 import (
 	"context"
@@ -11,25 +11,26 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/registry/internal/fault"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
 )
 
 // batchKeys bounds a batch: about a hundred entries, which Redis answers in a fraction of a
 // millisecond.
 const batchKeys = 128
 
-// readBatches combines concurrent reads of the same module into one MGET. It requests the heads
+// Batches combines concurrent reads of the same module into one MGET. It requests the heads
 // that their entries share, which are most of the keys of a read, only once.
-type readBatches struct {
+type Batches struct {
 	client redis.UniversalClient
 
 	mu sync.Mutex
 	// collecting has the next batch of each slot, which is sent when the previous one is answered;
 	// nil: no read waits. Each slot in it has a goroutine that sends.
-	collecting map[Slot]*readBatch
+	collecting map[keyspace.Slot]*request
 }
 
-// readBatch is an MGET of many reads.
-type readBatch struct {
+// request is an MGET of many reads.
+type request struct {
 	keys  []string
 	heads map[string]int // positions in keys
 
@@ -38,14 +39,15 @@ type readBatch struct {
 	err    error
 }
 
-func newReadBatches(client redis.UniversalClient) *readBatches {
-	return &readBatches{client: client, collecting: map[Slot]*readBatch{}}
+// NewBatches returns batches on connections of a client.
+func NewBatches(client redis.UniversalClient) *Batches {
+	return &Batches{client: client, collecting: map[keyspace.Slot]*request{}}
 }
 
-// read returns the values of an entry's read keys. The MGET begins after the call of read, and may
-// outlive its context.
-func (b *readBatches) read(
-	ctx context.Context, slot Slot, keys []string,
+// Read returns the values of an entry's read keys. The MGET begins after the call of Read, and may
+// outlive its context. It may overwrite the keys with the values.
+func (b *Batches) Read(
+	ctx context.Context, slot keyspace.Slot, keys []string,
 ) (values []string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -53,7 +55,7 @@ func (b *readBatches) read(
 	var array [4]int
 	batch, positions := b.join(slot, keys, array[:0])
 	if batch == nil {
-		return mget(ctx, b.client.Process, keys)
+		return Get(ctx, b.client.Process, keys)
 	}
 	select {
 	case <-batch.done:
@@ -72,12 +74,12 @@ func (b *readBatches) read(
 
 // join adds keys to the batch of a slot. It returns the batch and the positions of the keys in it;
 // nil: the batch is full.
-func (b *readBatches) join(slot Slot, keys []string, positions []int) (*readBatch, []int) {
+func (b *Batches) join(slot keyspace.Slot, keys []string, positions []int) (*request, []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	batch, sending := b.collecting[slot]
 	if batch == nil {
-		batch = &readBatch{heads: map[string]int{}, done: make(chan struct{})}
+		batch = &request{heads: map[string]int{}, done: make(chan struct{})}
 		b.collecting[slot] = batch
 	}
 	if !sending {
@@ -98,13 +100,13 @@ func (b *readBatches) join(slot Slot, keys []string, positions []int) (*readBatc
 	return batch, positions
 }
 
-func (b *readBatch) add(key string) (position int) {
+func (b *request) add(key string) (position int) {
 	b.keys = append(b.keys, key)
 	return len(b.keys) - 1
 }
 
 // send sends the batches of a slot one after the other until there are no more.
-func (b *readBatches) send(slot Slot) {
+func (b *Batches) send(slot keyspace.Slot) {
 	for {
 		runtime.Gosched() // lets the callers of the last batch read again
 		batch := b.take(slot)
@@ -113,14 +115,14 @@ func (b *readBatches) send(slot Slot) {
 		}
 		// The client's timeouts bound the command.
 		batch.err = fault.Contain(func() (err error) {
-			batch.values, err = mget(context.Background(), b.client.Process, batch.keys)
+			batch.values, err = Get(context.Background(), b.client.Process, batch.keys)
 			return err
 		})
 		close(batch.done)
 	}
 }
 
-func (b *readBatches) take(slot Slot) *readBatch {
+func (b *Batches) take(slot keyspace.Slot) *request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	batch := b.collecting[slot]

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package keyspace
 
 import (
 	"strconv"
@@ -11,11 +11,11 @@ import (
 // The keys that Go reads without the library. The library spells all keys. docs/protocol.md
 // specifies these, and the conformance vectors keep the two consistent.
 
-// key names the slot; it is the only key passed to a function.
-func (s Slot) key() string { return "cw:{" + s.Namespace + "/" + s.Module + "}" }
+// SlotKey names the slot; it is the only key passed to a function.
+func SlotKey(s Slot) string { return "cw:{" + s.Namespace + "/" + s.Module + "}" }
 
-// requestKey holds the answer to an invalidation that named a request id.
-func (s Slot) requestKey(id string) string { return s.key() + ":r:" + id }
+// RequestKey holds the answer to an invalidation that named a request id.
+func RequestKey(s Slot, id string) string { return SlotKey(s) + ":r:" + id }
 
 func (s Slot) keyLen() int { return len("cw:{/}") + len(s.Namespace) + len(s.Module) }
 
@@ -27,14 +27,12 @@ func (s Slot) writeKey(b *strings.Builder) {
 	b.WriteByte('}')
 }
 
-func (s Slot) policyKey() string { return s.key() + ":policy" }
+// ModulesKey is the set of the modules of a namespace that have a policy.
+func ModulesKey(namespace string) string { return "cw:{" + namespace + "}:modules" }
 
-// modulesKey is the set of the modules of a namespace that have a policy.
-func modulesKey(namespace string) string { return "cw:{" + namespace + "}:modules" }
-
-// appendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that
+// AppendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that
 // cover it. They share one string, because the client takes most of the time of a hit.
-func (k Key) appendReadKeys(keys []string) []string {
+func AppendReadKeys(keys []string, k Key) []string {
 	var b strings.Builder
 	b.Grow(4*k.keyLen() + entryKeyOverhead + len(":m:o::u:") + 2*(len(k.Operation)+len(k.User)) +
 		len(k.ID))
@@ -60,11 +58,11 @@ func (k Key) appendReadKeys(keys []string) []string {
 	return keys
 }
 
-// lockKey holds the load lock of an entry, and is named like the entry.
-func (k Key) lockKey() string {
+// LockKey holds the load lock of an entry, and is named like the entry.
+func LockKey(k Key) string {
 	var b strings.Builder
 	k.writeEntryKey(&b)
-	slot := k.key()
+	slot := SlotKey(k.Slot)
 	return slot + ":l:" + strings.TrimPrefix(b.String(), slot+":e:")
 }
 

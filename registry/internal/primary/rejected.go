@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package primary
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
 const (
@@ -46,5 +48,6 @@ func orRejection(ctx context.Context, node *redis.Client, err error) error {
 	if !strings.HasSuffix(string(reply[:n]), noConnectionLeft) {
 		return err
 	}
-	return fmt.Errorf("connecting to %s: %w: %w", options.Addr, ErrUnreachable, errNoConnectionLeft)
+	return fmt.Errorf("connecting to %s: %w: %w",
+		options.Addr, fault.ErrUnreachable, errNoConnectionLeft)
 }

@@ -1,9 +1,13 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package entries
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/cachewright/cachewright/registry/internal/parse"
+)
 
 // A payload is sent with padding in place of its header, so that Redis need not copy it to prepend
 // one. That costs the client a copy. The copies use pooled buffers; otherwise fills would keep the
@@ -20,7 +24,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // padded copies a payload behind padding for its header. Release the copy, unless it may still be
 // read after the call was given up.
-func padded(payload []byte, token Token) *[]byte {
+func padded(payload []byte, token parse.Token) *[]byte {
 	padding := len(token) + headerOverToken
 	buffer := buffers.Get().(*[]byte)
 	*buffer = append((*buffer)[:0], make([]byte, padding)...)

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package registry
+package primary
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/fault"
 )
 
-// Writable checks whether every primary takes writes, in one round trip each, and changes nothing.
-// ErrRefusesWrites quotes the first that does not. It skips primaries without the library.
-func (r *Registry) Writable(ctx context.Context) error {
-	return r.forEachPrimary(ctx, func(ctx context.Context, node *redis.Client) error {
+// Writable checks whether every primary takes writes, and changes nothing. It skips primaries
+// without the library.
+func Writable(ctx context.Context, client redis.UniversalClient) error {
+	return ForEach(ctx, client, func(ctx context.Context, node *redis.Client) error {
 		err := node.FCall(ctx, "cw_writable", nil).Err()
 		if err == nil || fault.IsFunctionMissing(err) {
 			return nil

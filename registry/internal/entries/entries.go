@@ -1,0 +1,107 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package entries reads, leases, fills and deletes single entries.
+package entries
+
+import (
+	"context"
+	"time"
+
+	"github.com/cachewright/cachewright/registry/internal/bounds"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
+	"github.com/cachewright/cachewright/registry/internal/library"
+	"github.com/cachewright/cachewright/registry/internal/parse"
+	"github.com/cachewright/cachewright/registry/internal/sloterr"
+)
+
+// Entries are those in one Redis. Safe for concurrent use.
+type Entries struct {
+	library   *library.Library
+	transport transport
+}
+
+// New returns the entries of a Redis, without pipelining.
+func New(lib *library.Library) *Entries {
+	return &Entries{library: lib, transport: transport{client: lib.Client()}}
+}
+
+// Lease looks an entry up and, on a miss, takes a token to fill it with.
+func (e *Entries) Lease(ctx context.Context, key keyspace.Key) (parse.Lookup, error) {
+	return e.lease(ctx, key)
+}
+
+// LeaseLocked is Lease that also takes the load lock of the entry on a miss.
+func (e *Entries) LeaseLocked(
+	ctx context.Context, key keyspace.Key, lock time.Duration,
+) (parse.Lookup, error) {
+	return e.lease(ctx, key, bounds.WholeMilliseconds(lock))
+}
+
+func (e *Entries) lease(
+	ctx context.Context, key keyspace.Key, lock ...any,
+) (parse.Lookup, error) {
+	args := append([]any{key.Operation, key.ID, key.User}, lock...)
+	reply, err := e.callTogether(ctx, "cw_get", key.Slot, args...)
+	if err != nil {
+		return parse.Lookup{}, err
+	}
+	lookup, ok := parse.LookupOf(reply)
+	if !ok {
+		return parse.Lookup{}, sloterr.Unexpected("cw_get", key.Slot, reply)
+	}
+	return lookup, nil
+}
+
+// Unlock releases a load lock.
+func (e *Entries) Unlock(ctx context.Context, key keyspace.Key) error {
+	_, err := e.callTogether(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
+	return err
+}
+
+// Set stores a payload unless an invalidation has covered the entry since the token was taken.
+func (e *Entries) Set(
+	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token,
+) (parse.Filled, error) {
+	return e.set(ctx, key, payload, token, "room")
+}
+
+// SetNegative stores that the source has nothing under the key.
+func (e *Entries) SetNegative(
+	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token,
+) (parse.Filled, error) {
+	return e.set(ctx, key, payload, token, "negative room")
+}
+
+func (e *Entries) set(
+	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token, options string,
+) (parse.Filled, error) {
+	buffer := padded(payload, token)
+	if e.transport.pipeline == nil {
+		defer release(buffer)
+	}
+	reply, err := e.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *buffer,
+		string(token), options)
+	if err != nil {
+		return parse.Filled{}, err
+	}
+	filled, ok := parse.FilledOf(reply)
+	if !ok {
+		return parse.Filled{}, sloterr.Unexpected("cw_set", key.Slot, reply)
+	}
+	return filled, nil
+}
+
+// Delete removes one entry and fences loads of it that are in progress. It says whether the entry
+// was live.
+func (e *Entries) Delete(ctx context.Context, key keyspace.Key) (bool, error) {
+	reply, err := e.library.Call(ctx, "cw_delete", key.Slot, key.Operation, key.ID, key.User)
+	return reply == int64(1), err
+}
+
+// callTogether calls a function of the library, if it may in a pipeline with other callers.
+func (e *Entries) callTogether(
+	ctx context.Context, function string, slot keyspace.Slot, args ...any,
+) (any, error) {
+	return e.library.CallBy(ctx, e.transport.process, function, slot, args)
+}

@@ -1,0 +1,88 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package entries
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
+	"github.com/cachewright/cachewright/registry/internal/parse"
+	"github.com/cachewright/cachewright/registry/internal/sloterr"
+	"github.com/cachewright/cachewright/registry/internal/wire"
+)
+
+// Read looks an entry up with one MGET. It also returns the bytes of a hit: header and payload.
+func (e *Entries) Read(
+	ctx context.Context, key keyspace.Key,
+) (lookup parse.Lookup, value string, err error) {
+	var array [4]string
+	keys := keyspace.AppendReadKeys(array[:0], key)
+	values, err := e.transport.read(ctx, key.Slot, keys)
+	if err != nil {
+		return parse.Lookup{}, "", sloterr.Call("reading an entry", key.Slot, err)
+	}
+	return lookupOf(values), values[0], nil
+}
+
+// ReadLocked also says, on a miss, whether another caller holds the load lock of the entry.
+func (e *Entries) ReadLocked(
+	ctx context.Context, key keyspace.Key,
+) (lookup parse.Lookup, locked bool, err error) {
+	var array [5]string
+	keys := append(keyspace.AppendReadKeys(array[:0], key), keyspace.LockKey(key))
+	values, err := e.transport.read(ctx, key.Slot, keys)
+	if err != nil {
+		return parse.Lookup{}, false, sloterr.Call("reading an entry and its load lock", key.Slot, err)
+	}
+	last := len(values) - 1
+	lookup = lookupOf(values[:last])
+	if lookup.Hit || isMark(values[0]) {
+		return lookup, false, nil
+	}
+	return lookup, isLockValid(values[last], values[1:last]), nil
+}
+
+// markPrefix begins the value that a hold leaves in place of a head or an entry.
+const markPrefix = "!!"
+
+// isMark says whether a hold left this value in place of a head or an entry.
+func isMark(value string) bool { return strings.HasPrefix(value, markPrefix) }
+
+// isLockValid compares a load lock with the heads. The lock is the token of its owner: a character,
+// and the heads at that time. A load that began under other heads will be fenced. A renewed fence
+// in the operation's head does not matter: it comes from the deletion of an entry, usually another
+// one.
+func isLockValid(lock string, heads []string) bool {
+	token := "-" + strings.Join(heads, "") // of a load that would begin now
+	fence := 1 + len(heads[0]) + wire.EpochLen
+	end := fence + wire.EpochLen
+	return len(lock) == len(token) && len(token) >= end && lock[1:fence] == token[1:fence] &&
+		lock[end:] == token[end:]
+}
+
+// lookupOf decodes the values of an entry's read keys.
+func lookupOf(values []string) parse.Lookup {
+	found, live := wire.DecodeLive(values[0], values[1:]...)
+	if !live {
+		return parse.Lookup{}
+	}
+	remaining := max(0, time.Until(found.FreshUntil))
+	return parse.Lookup{
+		Hit:       true,
+		Payload:   bytesOf(found.Payload),
+		Negative:  found.Negative,
+		Stale:     found.SoftStale || remaining == 0,
+		Remaining: remaining,
+	}
+}
+
+// bytesOf returns the bytes of a part of a reply without a copy. go-redis read the reply for this
+// call alone.
+func bytesOf(s string) []byte {
+	//nolint:gosec // nothing else reads this part of the reply
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}
