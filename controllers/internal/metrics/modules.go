@@ -57,6 +57,11 @@ var operationStatistics = []operationStatistic{
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Misses },
 	},
 	{
+		operationDesc("cachewright_operation_held_reads_total",
+			"Reads of what a hold or a source lag kept from being stored. They are no misses."),
+		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.HeldReads },
+	},
+	{
 		operationDesc("cachewright_operation_errors_total", "Reads that failed, as clients reported."),
 		prometheus.CounterValue, func(o registry.OperationStats) int64 { return o.Errors },
 	},

@@ -4,6 +4,7 @@
 package metrics
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,5 +39,16 @@ func TestANameThatIsNoLabelHoldsUpNoOtherSeries(t *testing.T) {
 	}
 	if keys != 1 {
 		t.Errorf("%d operations have figures, want 1", keys)
+	}
+}
+
+func TestHeldReadsAreNoMisses(t *testing.T) {
+	snapshot := stats.NewSnapshot()
+	snapshot.Put(controllertest.UsersPolicy(), registry.Stats{Operations: map[string]registry.OperationStats{"list": {HeldReads: 3, Misses: 2}}})
+	metrics := New(snapshot)
+	for name, want := range map[string]float64{"cachewright_operation_held_reads_total": 3, "cachewright_operation_misses_total": 2} {
+		if got := valuesOf(t, metrics, name); !slices.Equal(got, []float64{want}) {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
 	}
 }
