@@ -104,6 +104,22 @@ var _ = Describe("An invalidation that holds", func() {
 		Expect(stores(ctx, "users")(Default)).To(BeFalse())
 	})
 
+	It("lasts for the source lag of the policy when it is not to hold", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		policy := controllertest.UsersPolicy()
+		policy.Spec.SourceLag = &metav1.Duration{Duration: 3 * time.Second}
+		on.create(ctx, policy)
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		Expect(stores(ctx, "users")(Default)).To(BeTrue())
+		on.fill(ctx, "users", "list", "", 5)
+		made := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+		on.create(ctx, made)
+		Eventually(stores(ctx, "users"), controllertest.Patience, 10*time.Millisecond).Should(BeFalse())
+		Eventually(on.invalidation(ctx, made)).Should(beIn(v1.StateComplete))
+		Eventually(stores(ctx, "users")).Should(BeTrue())
+		Expect(current(ctx, made).Finalizers).To(BeEmpty())
+	})
+
 	It("reports marks that Redis lost", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
 		on.create(ctx, controllertest.UsersPolicy())

@@ -31,8 +31,8 @@ var complete = []struct {
 }{
 	{
 		resource: policies, object: func() client.Object { return &v1.CachePolicy{} }, plain: func() any { return &plainPolicyStatus{} },
-		spec: `{"module":"users","storeRef":{"name":"main"},"defaultTTL":"5m","revision":"r1","suspend":false,"deletionPolicy":"Delete","operations":[
-			{"name":"list","ttl":"1m","staleFor":"1s","negativeTTL":"1s","localTTL":"1s","jitterPercent":1,"scope":"Any","maxEntryBytes":1}]}`,
+		spec: `{"module":"users","storeRef":{"name":"main"},"defaultTTL":"5m","sourceLag":"2s","revision":"r1","suspend":false,"deletionPolicy":"Delete","operations":[
+			{"name":"list","ttl":"1m","staleFor":"1s","negativeTTL":"1s","localTTL":"1s","sourceLag":"1s","jitterPercent":1,"scope":"Any","maxEntryBytes":1}]}`,
 		status: `{"observedGeneration":1,"conditions":[` + aCondition + `],"appliedHash":"h","appliedRevision":"r","lastPurgeTime":` + aTime + `,
 			"stats":{"observedTime":` + aTime + `,"keys":1,"memoryBytes":1,"pendingKeys":1,"hits":1,"staleHits":1,"misses":1,"hitRatio":"1%","operations":[
 			{"name":"list","keys":1,"hits":1,"staleHits":1,"misses":1,"fills":1,"fencedFills":1,"invalidations":1,"hitRatio":"1%"}]}}`,

@@ -8,7 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // OperationPolicy declares how one operation of the module is cached.
 //
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.name), has(self.ttl), has(self.staleFor), has(self.negativeTTL), has(self.localTTL), has(self.jitterPercent), has(self.scope), has(self.maxEntryBytes)].filter(set, set).size()",message="there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.name), has(self.ttl), has(self.staleFor), has(self.negativeTTL), has(self.localTTL), has(self.sourceLag), has(self.jitterPercent), has(self.scope), has(self.maxEntryBytes)].filter(set, set).size()",message="there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, sourceLag, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
 type OperationPolicy struct {
 	// name of the operation, as applications call it, for example getById: 1 to 128 letters, digits,
 	// '.', '_', ':', '/' and '-'.
@@ -65,6 +65,19 @@ type OperationPolicy struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 10s or 500ms; 0s switches it off"
 	LocalTTL *metav1.Duration `json:"localTTL,omitempty"`
+
+	// sourceLag is how long a load of the operation may still read what was there before an
+	// invalidation, for example 2s.
+	// For so long after an invalidation, nothing that it covers is stored.
+	// 0s to 10m, in h, m, s and ms.
+	// "0s" is for operations whose source does not lag.
+	// Absent: that of the policy.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('10m')",message="must be a duration from 0s to 10m in h, m, s and whole ms, with a unit and at most 3 decimals, for example 2s or 500ms"
+	SourceLag *metav1.Duration `json:"sourceLag,omitempty"`
 
 	// jitterPercent shortens the TTL of each entry by a random share of up to this many percent.
 	// So entries that are filled together do not expire together.

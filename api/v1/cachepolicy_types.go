@@ -17,7 +17,7 @@ const TakeOverFromAnnotation = "cachewright.io/take-over-from"
 //
 // +kubebuilder:validation:XValidation:rule="has(self.storeRef) == has(oldSelf.storeRef) && (!has(self.storeRef) || self.storeRef == oldSelf.storeRef)",fieldPath=".storeRef",reason=FieldValueForbidden,message="storeRef is immutable: create a new CachePolicy for the other store, and delete this one when no application uses its store any more"
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.sourceLag), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, sourceLag, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
 type CachePolicySpec struct {
 	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.',
 	// '_' and '-'.
@@ -48,6 +48,18 @@ type CachePolicySpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('720h')",message="must be a duration from 0s to 720h in h, m, s and whole ms, with a unit and at most 3 decimals, for example 300s, 5m or 1h30m; 0s disables caching"
 	DefaultTTL *metav1.Duration `json:"defaultTTL,omitempty"`
+
+	// sourceLag is how long a load may still read what was there before an invalidation, for example
+	// 2s. Set it to how far the replicas of your database lag.
+	// For so long after an invalidation, nothing that it covers is stored.
+	// 0s to 10m, in h, m, s and ms.
+	// Absent: 0s.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$') && duration(self) <= duration('10m')",message="must be a duration from 0s to 10m in h, m, s and whole ms, with a unit and at most 3 decimals, for example 2s or 500ms"
+	SourceLag *metav1.Duration `json:"sourceLag,omitempty"`
 
 	// revision purges the module once each time it changes. Use it to purge with GitOps.
 	// Any string of 1 to 128 bytes, for example the release or the commit; quote it if it looks like a

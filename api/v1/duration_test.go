@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 )
 
 const (
-	longest = 720 * time.Hour
+	longest    = 720 * time.Hour
+	longestLag = 10 * time.Minute
 	// durationPattern is what a duration must match. Markers cannot refer to a constant, so each
 	// field repeats it: TestDurationPattern compares them.
 	durationPattern = `^([0-9]{1,4}([.][0-9]{1,3})?h|[0-9]{1,6}([.][0-9]{1,3})?m|[0-9]{1,8}([.][0-9]{1,3})?s|[0-9]{1,11}ms)+$`
@@ -33,17 +35,23 @@ const (
 func TestDurationPattern(t *testing.T) {
 	spec := schemaOf(t, "cachepolicies").Properties["spec"]
 	operation := spec.Properties["operations"].Items.Schema
-	durations := map[string]apiextensions.JSONSchemaProps{"defaultTTL": spec.Properties["defaultTTL"]}
+	durations := map[string]apiextensions.JSONSchemaProps{
+		"defaultTTL": spec.Properties["defaultTTL"], "sourceLag of the policy": spec.Properties["sourceLag"],
+	}
 	for name, field := range operation.Properties {
 		if field.Type == "string" && field.Format == "" && len(field.XValidations) > 0 && name != "name" {
 			durations[name] = field
 		}
 	}
-	if len(durations) != 5 {
-		t.Errorf("%d fields hold a duration, want 5", len(durations))
+	if len(durations) != 7 {
+		t.Errorf("%d fields hold a duration, want 7", len(durations))
 	}
-	want := fmt.Sprintf("self.matches('%s') && duration(self) <= duration('%.0fh')", durationPattern, longest.Hours())
 	for name, field := range durations {
+		bound := fmt.Sprintf("%.0fh", longest.Hours())
+		if strings.HasPrefix(name, "sourceLag") {
+			bound = fmt.Sprintf("%.0fm", longestLag.Minutes())
+		}
+		want := fmt.Sprintf("self.matches('%s') && duration(self) <= duration('%s')", durationPattern, bound)
 		if rules := field.XValidations; len(rules) != 1 || rules[0].Rule != want {
 			t.Errorf("%s has the rules %v, want %s", name, rules, want)
 		}

@@ -144,6 +144,8 @@ func TestKubectlExplain(t *testing.T) {
 	for path, want := range map[string]string{
 		"cpol":                                "CachePolicy declares the TTL (and more) of each operation",
 		"cpol.spec.operations.ttl":            "0s to 720h, in h, m, s and ms.",
+		"cpol.spec.sourceLag":                 "0s to 10m, in h, m, s and ms. Absent: 0s.",
+		"cpol.spec.operations.sourceLag":      "Absent: that of the policy.",
 		"cpol.spec.deletionPolicy":            "ENUM: Delete Retain",
 		"cinv.spec.targets":                   "Each is one of: {module}, {module, operation}, {userID}",
 		"cinv.spec.mode":                      "Default Hard.",

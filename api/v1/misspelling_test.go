@@ -14,8 +14,8 @@ func TestMisspelledFieldsAreRefusedToEveryClient(t *testing.T) {
 	const (
 		ofTarget    = "spec.targets[0]: Invalid value: there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
 		ofPurge     = "spec: Invalid value: there is a field with another name than targets, storeRef, mode, dryRun, holdFor, reason, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
-		ofPolicy    = "spec: Invalid value: there is a field with another name than module, storeRef, defaultTTL, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
-		ofOperation = "spec.operations[0]: Invalid value: there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
+		ofPolicy    = "spec: Invalid value: there is a field with another name than module, storeRef, defaultTTL, sourceLag, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
+		ofOperation = "spec.operations[0]: Invalid value: there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, sourceLag, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
 		ofStore     = "spec: Invalid value: there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss: correct it, as the store would be used without it"
 		ofTLS       = "spec.tls: Invalid value: there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName: correct it, as the store would be used without it"
 	)
@@ -41,6 +41,8 @@ func TestMisspelledFieldsAreRefusedToEveryClient(t *testing.T) {
 		{invalidations, `{"targets":[{"module":"users"}],"storeRef":null}`, ofPurge},
 		{policies, `{"module":"users","defaultTTL":"5m","operation":[{"name":"create","ttl":"0s"}]}`, ofPolicy},
 		{policies, `{"module":"users","defaultTTL":"5m","suspended":true}`, ofPolicy},
+		{policies, `{"module":"users","defaultTTL":"5m","sourcelag":"2s"}`, ofPolicy},
+		{policies, `{"module":"users","operations":[{"name":"list","ttl":"5m","sourceLagMs":2000}]}`, ofOperation},
 		{policies, `{"module":"users","operations":[{"name":"list","ttl":"5m","maxEntrySize":1000}]}`, ofOperation},
 		{policies, `{"module":"users","operations":[{"name":"list","ttl":"5m","localTtl":"0s"}]}`, ofOperation},
 		{stores, `{"addresses":["redis:6379"],"TLS":{}}`, ofStore},

@@ -236,6 +236,11 @@ func (in *CachePolicySpec) DeepCopyInto(out *CachePolicySpec) {
 		*out = new(metav1.Duration)
 		**out = **in
 	}
+	if in.SourceLag != nil {
+		in, out := &in.SourceLag, &out.SourceLag
+		*out = new(metav1.Duration)
+		**out = **in
+	}
 	if in.Operations != nil {
 		in, out := &in.Operations, &out.Operations
 		*out = make([]OperationPolicy, len(*in))
@@ -459,6 +464,11 @@ func (in *OperationPolicy) DeepCopyInto(out *OperationPolicy) {
 	}
 	if in.LocalTTL != nil {
 		in, out := &in.LocalTTL, &out.LocalTTL
+		*out = new(metav1.Duration)
+		**out = **in
+	}
+	if in.SourceLag != nil {
+		in, out := &in.SourceLag, &out.SourceLag
 		*out = new(metav1.Duration)
 		**out = **in
 	}

@@ -23,6 +23,9 @@ func Policy(spec *v1.CachePolicySpec) registry.Policy {
 	if spec.DefaultTTL != nil {
 		policy.DefaultTTL = &spec.DefaultTTL.Duration
 	}
+	if spec.SourceLag != nil {
+		policy.SourceLag = spec.SourceLag.Duration
+	}
 	for _, operation := range spec.Operations {
 		policy.Operations = append(policy.Operations, operationOf(operation))
 	}
@@ -50,6 +53,9 @@ func operationOf(operation v1.OperationPolicy) registry.OperationPolicy {
 	}
 	if operation.LocalTTL != nil {
 		o.LocalTTL = &operation.LocalTTL.Duration
+	}
+	if operation.SourceLag != nil {
+		o.SourceLag = &operation.SourceLag.Duration
 	}
 	if operation.MaxEntryBytes != nil {
 		o.MaxEntryBytes = *operation.MaxEntryBytes

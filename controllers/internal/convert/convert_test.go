@@ -42,6 +42,39 @@ func TestPolicyOf(t *testing.T) {
 	}
 }
 
+// Otherwise each policy would be put in force again when the operator is upgraded.
+func TestAPolicyWithoutSourceLagKeepsItsHash(t *testing.T) {
+	const before = "cccf60bc746f9e59d01a1552622960f64fa023ad"
+	spec := &v1.CachePolicySpec{
+		Module: "users", Revision: "42", DefaultTTL: &metav1.Duration{Duration: 5 * time.Minute},
+		Operations: []v1.OperationPolicy{{Name: "list", TTL: metav1.Duration{Duration: 3 * time.Minute}, JitterPercent: 10}},
+	}
+	if got := Policy(spec).Hash(); got != before {
+		t.Errorf("the hash is %s, was %s before there was a source lag", got, before)
+	}
+	if spec.SourceLag = (&metav1.Duration{}); Policy(spec).Hash() != before {
+		t.Error("a lag of 0s, the default, is pushed")
+	}
+}
+
+func TestSourceLagIsOfThePolicyUnlessTheOperationHasItsOwn(t *testing.T) {
+	got := Policy(&v1.CachePolicySpec{
+		SourceLag: &metav1.Duration{Duration: 2 * time.Second},
+		Operations: []v1.OperationPolicy{
+			{Name: "a", SourceLag: &metav1.Duration{}}, {Name: "b"}, {Name: "c", SourceLag: &metav1.Duration{Duration: time.Minute}},
+		},
+	})
+	if got.SourceLag != 2*time.Second {
+		t.Errorf("the policy lags %s, want 2s", got.SourceLag)
+	}
+	want := []*time.Duration{new(time.Duration(0)), nil, new(time.Minute)}
+	for i, operation := range got.Operations {
+		if lag := operation.SourceLag; (lag == nil) != (want[i] == nil) || lag != nil && *lag != *want[i] {
+			t.Errorf("operation %s lags %v, want %v", operation.Name, lag, want[i])
+		}
+	}
+}
+
 func TestTheOrderOfOperationsChangesNoHash(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		operations := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) v1.OperationPolicy {
