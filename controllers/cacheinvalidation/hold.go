@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/controllers/internal/status"
@@ -81,7 +82,7 @@ func (r *renewals) forget(invalidation *v1.CacheInvalidation) {
 // first: a resource that is deleted meanwhile has to take its marks out again.
 func (r *Reconciler) beginHold(
 	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
-	store *stores.Session, view viewer, found *findings,
+	store *stores.Session, view targets.View, found *findings,
 ) error {
 	if err := patch.Finalizer(ctx, invalidation, v1.CacheInvalidationFinalizer, true); err != nil {
 		return err
@@ -115,14 +116,15 @@ func (r *Reconciler) keepHold(
 	if err := store.Err(); err != nil {
 		return err
 	}
-	return r.mark(ctx, invalidation, store, viewOf(ctx, r.Client, store, invalidation), until, found)
+	view := targets.ViewOf(ctx, r.Client, store, invalidation)
+	return r.mark(ctx, invalidation, store, view, until, found)
 }
 
 // mark puts the marks of a hold, or moves their deadline to its end. One call moves it no further
 // than Redis allows. It covers modules that appeared meanwhile, too.
 func (r *Reconciler) mark(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store calls.InvalidationStore,
-	view viewer,
+	view targets.View,
 	until time.Time, found *findings,
 ) error {
 	slots, err := slotsOf(invalidation, view)
@@ -136,13 +138,13 @@ func (r *Reconciler) mark(
 	}
 	id, ttl := resource.HoldID(invalidation), min(until.Sub(now), registry.MaxHold)
 	for _, slot := range slots {
-		targets := convert.HoldTargets(slot.Module, invalidation.Spec.Targets)
-		held, err := store.Hold(ctx, slot, id, ttl, targets...)
+		covered := convert.HoldTargets(slot.Module, invalidation.Spec.Targets)
+		held, err := store.Hold(ctx, slot, id, ttl, covered...)
 		if err != nil {
 			return err
 		}
 		if former.slots[slot] {
-			found.holdsLost += int64(len(targets)) - held.Stood
+			found.holdsLost += int64(len(covered)) - held.Stood
 		}
 		next.slots[slot] = true
 	}
@@ -151,10 +153,10 @@ func (r *Reconciler) mark(
 }
 
 // slotsOf returns the modules that an invalidation covers.
-func slotsOf(invalidation *v1.CacheInvalidation, view viewer) ([]registry.Slot, error) {
+func slotsOf(invalidation *v1.CacheInvalidation, view targets.View) ([]registry.Slot, error) {
 	var slots []registry.Slot
 	for _, target := range invalidation.Spec.Targets {
-		reached, err := view.slots(invalidation.Namespace, target)
+		reached, err := view.Slots(invalidation.Namespace, target)
 		if err != nil {
 			return nil, err
 		}
@@ -203,14 +205,14 @@ func (r *Reconciler) unmark(
 	if err := store.Err(); err != nil {
 		return err
 	}
-	slots, err := slotsOf(invalidation, viewOf(ctx, r.Client, store, invalidation))
+	slots, err := slotsOf(invalidation, targets.ViewOf(ctx, r.Client, store, invalidation))
 	if err != nil {
 		return err
 	}
 	id := resource.HoldID(invalidation)
 	for _, slot := range slots {
-		targets := convert.HoldTargets(slot.Module, invalidation.Spec.Targets)
-		if _, err := store.Release(ctx, slot, id, targets...); err != nil {
+		covered := convert.HoldTargets(slot.Module, invalidation.Spec.Targets)
+		if _, err := store.Release(ctx, slot, id, covered...); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/controllers/stores"
@@ -132,7 +133,7 @@ func (u *underWay) gone(key client.ObjectKey) {
 // advance makes the calls of an invalidation, from where it stopped, until all are made or its turn
 // is over. It returns the progress also with an error, which all other calls would meet, too.
 func (r *Reconciler) advance(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, view viewer,
+	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, view targets.View,
 	found *findings,
 ) (*callProgress, error) {
 	progress, err := r.progressOf(ctx, invalidation, view, found.began)
@@ -157,13 +158,13 @@ func (r *Reconciler) advance(
 // progressOf returns the progress of an invalidation in earlier turns. Where the modules are not
 // known, the targets that need them wait; where the store is lost, those behind them, too.
 func (r *Reconciler) progressOf(
-	ctx context.Context, invalidation *v1.CacheInvalidation, view viewer, began time.Time,
+	ctx context.Context, invalidation *v1.CacheInvalidation, view targets.View, began time.Time,
 ) (*callProgress, error) {
-	targets := invalidation.Spec.Targets
+	listed := invalidation.Spec.Targets
 	progress := &callProgress{
-		uid: invalidation.UID, began: began, targets: make([]targetProgress, len(targets)),
+		uid: invalidation.UID, began: began, targets: make([]targetProgress, len(listed)),
 	}
-	if slices.ContainsFunc(targets, reachesAll) {
+	if slices.ContainsFunc(listed, reachesAll) {
 		known, err := view()
 		switch {
 		case ctx.Err() != nil:
@@ -171,9 +172,9 @@ func (r *Reconciler) progressOf(
 		case registry.ConcernsStore(err):
 			progress.blocked = err
 		case err != nil:
-			progress.miss(targets, err)
+			progress.miss(listed, err)
 		default:
-			progress.modules = known.modules
+			progress.modules = known.Modules
 		}
 	}
 	if former := r.underWay.of(invalidation); former != nil && slices.Equal(former.modules,
@@ -188,8 +189,8 @@ func (r *Reconciler) progressOf(
 func reachesAll(target v1.InvalidationTarget) bool { return target.Module == "" }
 
 // miss notes the error for all targets that reach all modules: these are not known.
-func (p *callProgress) miss(targets []v1.InvalidationTarget, err error) {
-	for i, target := range targets {
+func (p *callProgress) miss(listed []v1.InvalidationTarget, err error) {
+	for i, target := range listed {
 		if reachesAll(target) {
 			p.targets[i].trouble = err
 		}
@@ -198,9 +199,9 @@ func (p *callProgress) miss(targets []v1.InvalidationTarget, err error) {
 
 // plan lays out the calls of all targets, one after the other, without making them all at once.
 func (p *callProgress) plan(invalidation *v1.CacheInvalidation) {
-	targets := invalidation.Spec.Targets
-	ends := make([]int, len(targets)) // where the calls of each target end
-	for i, target := range targets {
+	listed := invalidation.Spec.Targets
+	ends := make([]int, len(listed)) // where the calls of each target end
+	for i, target := range listed {
 		count := 1
 		if reachesAll(target) {
 			if p.blocked != nil {
@@ -214,13 +215,13 @@ func (p *callProgress) plan(invalidation *v1.CacheInvalidation) {
 	}
 	p.calls = func(index int) (registry.Invalidation, int) {
 		i, _ := slices.BinarySearch(ends, index+1)
-		module := targets[i].Module
-		if reachesAll(targets[i]) {
+		module := listed[i].Module
+		if reachesAll(listed[i]) {
 			module = p.modules[index-ends[i]+len(p.modules)]
 		}
 		return registry.Invalidation{
 			Slot:  registry.Slot{Namespace: invalidation.Namespace, Module: module},
-			Scope: convert.Scope(targets[i]),
+			Scope: convert.Scope(listed[i]),
 			Mode:  convert.Mode(invalidation.Spec), RequestID: resource.RequestID(invalidation, i),
 		}, i
 	}

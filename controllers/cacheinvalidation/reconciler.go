@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/leader"
 	"github.com/cachewright/cachewright/controllers/internal/metrics"
 	"github.com/cachewright/cachewright/controllers/internal/queue"
@@ -131,7 +132,7 @@ func (r *Reconciler) invalidate(
 	if err := store.Err(); err != nil {
 		return err
 	}
-	view := viewOf(ctx, r.Client, store, invalidation)
+	view := targets.ViewOf(ctx, r.Client, store, invalidation)
 	done, err := r.advance(ctx, invalidation, store, view, found)
 	if err != nil {
 		r.underWay.end(invalidation)
@@ -160,10 +161,10 @@ func (r *Reconciler) invalidate(
 
 // conclude explains what became of one target, and returns the error that a retry may overcome.
 func conclude(
-	invalidation *v1.CacheInvalidation, at status.Location, view viewer, index int, trouble error,
-	found *findings,
+	invalidation *v1.CacheInvalidation, at status.Location, view targets.View, index int,
+	trouble error, found *findings,
 ) error {
-	message, unexplained := view.explain(invalidation.Spec.Targets[index], found.results[index],
+	message, unexplained := view.Explain(invalidation.Spec.Targets[index], found.results[index],
 		status.Classify(trouble, at))
 	if unexplained == nil {
 		found.results[index].Message = message
@@ -219,11 +220,11 @@ func (r *Reconciler) slotsToReclaim(
 	if left := r.underWay.toReclaim(invalidation); len(left) > 0 {
 		return left, nil
 	}
-	view := viewOf(ctx, r.Client, store, invalidation)
+	view := targets.ViewOf(ctx, r.Client, store, invalidation)
 	var slots []registry.Slot
 	for i, result := range invalidation.Status.Targets {
 		if result.KeysPending > 0 {
-			reached, err := view.slots(invalidation.Namespace, invalidation.Spec.Targets[i])
+			reached, err := view.Slots(invalidation.Namespace, invalidation.Spec.Targets[i])
 			if err != nil {
 				return nil, err
 			}

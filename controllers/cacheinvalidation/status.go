@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/status"
 )
 
@@ -45,7 +46,7 @@ func statusOf(
 ) v1.CacheInvalidationStatus {
 	next := *invalidation.Status.DeepCopy()
 	next.ObservedGeneration = invalidation.Generation
-	next.TargetSummary = summarizeTargets(invalidation.Spec.Targets)
+	next.TargetSummary = targets.Summarize(invalidation.Spec.Targets)
 	if next.StartTime == nil {
 		next.StartTime = &metav1.Time{Time: found.began}
 	}

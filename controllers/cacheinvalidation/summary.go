@@ -5,11 +5,11 @@ package cacheinvalidation
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/controllers/internal/status"
 )
@@ -74,7 +74,7 @@ func completion(
 			"Redis frees the rest when it expires"
 	}
 	if keys > 0 {
-		v.Message = sentences(v.Message, whatMissed(next.Targets))
+		v.Message = status.Sentences(v.Message, whatMissed(next.Targets))
 	}
 	v.Message += ttlNote(invalidation)
 	return v
@@ -91,8 +91,8 @@ func whatMissed(results []v1.TargetResult) string {
 	for i, result := range results {
 		if result.KeysInvalidated == 0 {
 			misses = append(misses, fmt.Sprintf("targets[%d]: %s", i, result.Message))
-		} else if strings.Contains(result.Message, missedModules) {
-			unlisted = missedModules
+		} else if strings.Contains(result.Message, targets.MissedModules) {
+			unlisted = targets.MissedModules
 		}
 	}
 	if len(misses) == 0 {
@@ -102,12 +102,7 @@ func whatMissed(results []v1.TargetResult) string {
 	if more := len(misses) - missesShown; more > 0 {
 		misses = append(misses[:missesShown], fmt.Sprintf("and %d more, see status.targets", more))
 	}
-	return sentences(summary+strings.Join(misses, "; "), unlisted)
-}
-
-// sentences joins texts, without empty ones.
-func sentences(texts ...string) string {
-	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ". ")
+	return status.Sentences(summary+strings.Join(misses, "; "), unlisted)
 }
 
 // whyNothing quotes the only reason, or points to all.

@@ -16,6 +16,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
+	"github.com/cachewright/cachewright/controllers/stores/secrets"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -79,18 +80,18 @@ func (d *declaredStore) connect(
 		// It only waits for its last policies to be withdrawn. Its Secrets may be gone already.
 		return nil, nil //nolint:nilnil // it is still right
 	}
-	secrets := &secretReader{live: d.live, namespace: store.Namespace}
-	connection, err := connectionOf(ctx, &store.Spec, secrets)
+	read := &secrets.Reader{Live: d.live, Namespace: store.Namespace}
+	connection, err := secrets.ConnectionOf(ctx, &store.Spec, read)
 	if err != nil {
 		return nil, err
 	}
-	read := strings.Join(secrets.versions, " ")
-	if stays && read == former.secrets {
+	versions := strings.Join(read.Versions, " ")
+	if stays && versions == former.secrets {
 		return nil, nil //nolint:nilnil // it is still right
 	}
 	connection.Role, connection.Check = registry.RoleOperator, d.check
 	redis := connection.Client()
-	return &link{store: registry.New(redis), close: closer(redis), secrets: read}, nil
+	return &link{store: registry.New(redis), close: closer(redis), secrets: versions}, nil
 }
 
 // originOf names what of a CacheStore a connection is made from. A change of anything else does not

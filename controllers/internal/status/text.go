@@ -5,6 +5,7 @@ package status
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -47,4 +48,9 @@ func clean(text string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, "\uFFFD"))
+}
+
+// Sentences joins texts, without empty ones.
+func Sentences(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ". ")
 }

@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package stores
+// Package secrets reads the Secrets that a CacheStore names.
+package secrets
 
 import (
 	"context"
@@ -27,42 +28,44 @@ const (
 	privateKeyKey  = corev1.TLSPrivateKeyKey
 )
 
-// secretReader reads Secrets of a namespace, and notes which versions it read.
-type secretReader struct {
-	live      client.Reader
-	namespace string
-	versions  []string
+// Reader reads Secrets of a namespace, and notes which versions it read.
+type Reader struct {
+	// Live reads from the API server.
+	Live      client.Reader
+	Namespace string
+	// Versions of the Secrets that were read.
+	Versions []string
 }
 
 // read returns the data of a Secret. It must have all the keys.
-func (r *secretReader) read(
+func (r *Reader) read(
 	ctx context.Context, ref *v1.SecretReference, keys ...string,
 ) (map[string][]byte, error) {
 	secret := &corev1.Secret{}
-	err := r.live.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: ref.Name}, secret)
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: ref.Name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("%w: there is no Secret %s in namespace %s", status.ErrStoreSecret,
-			ref.Name, r.namespace)
+			ref.Name, r.Namespace)
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("%w: the operator may not read Secret %s of namespace %s: check its roles",
-			status.ErrStoreSecret, ref.Name, r.namespace)
+			status.ErrStoreSecret, ref.Name, r.Namespace)
 	case err != nil:
-		return nil, fmt.Errorf("reading Secret %s of namespace %s: %w", ref.Name, r.namespace, err)
+		return nil, fmt.Errorf("reading Secret %s of namespace %s: %w", ref.Name, r.Namespace, err)
 	}
 	for _, key := range keys {
 		if len(secret.Data[key]) == 0 {
 			return nil, fmt.Errorf("%w: Secret %s has no key %s", status.ErrStoreSecret, ref.Name, key)
 		}
 	}
-	r.versions = append(r.versions, string(secret.UID)+"/"+secret.ResourceVersion)
+	r.Versions = append(r.Versions, string(secret.UID)+"/"+secret.ResourceVersion)
 	return secret.Data, nil
 }
 
-// connectionOf reads the Secrets that a CacheStore names and says how to connect to it.
+// ConnectionOf reads the Secrets that a CacheStore names and says how to connect to it.
 // status.ErrStoreSecret: one of them is missing or cannot be used.
-func connectionOf(
-	ctx context.Context, spec *v1.CacheStoreSpec, secrets *secretReader,
+func ConnectionOf(
+	ctx context.Context, spec *v1.CacheStoreSpec, secrets *Reader,
 ) (registry.Connection, error) {
 	c := registry.Connection{
 		MasterName: spec.MasterName, Cluster: spec.Mode == v1.StoreCluster, DB: int(spec.DB),
@@ -85,7 +88,7 @@ func connectionOf(
 }
 
 func credentialsOf(
-	ctx context.Context, ref *v1.SecretReference, secrets *secretReader,
+	ctx context.Context, ref *v1.SecretReference, secrets *Reader,
 ) (username, password string, err error) {
 	if ref == nil {
 		return "", "", nil
@@ -97,7 +100,7 @@ func credentialsOf(
 // trimNewline drops the end of the line that editors put into a file, and kubectl into a Secret.
 func trimNewline(text []byte) string { return strings.TrimRight(string(text), "\r\n") }
 
-func tlsOf(ctx context.Context, spec *v1.StoreTLS, secrets *secretReader) (*tls.Config, error) {
+func tlsOf(ctx context.Context, spec *v1.StoreTLS, secrets *Reader) (*tls.Config, error) {
 	if spec == nil {
 		return nil, nil
 	}

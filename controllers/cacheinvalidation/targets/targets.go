@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cacheinvalidation
+// Package targets says what the targets of a CacheInvalidation reach, and why they reach nothing.
+package targets
 
 import (
 	"context"
@@ -21,34 +22,34 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// namespaceView is what is known of the modules of a namespace.
-type namespaceView struct {
+// Namespace is what is known of the modules of a namespace.
+type Namespace struct {
 	name string
 	// policies that govern, by module.
 	policies map[string]*v1.CachePolicySpec
-	// modules, sorted: those with a policy here or in the store.
-	modules []string
+	// Modules, sorted: those with a policy here or in the store.
+	Modules []string
 	// unlisted: the store has no list of modules, so that only those with a policy here are known.
 	unlisted bool
 }
 
-// viewOf returns the view of an invalidation's namespace, which is read at most once.
-func viewOf(
+// ViewOf returns the view of an invalidation's namespace, which is read at most once.
+func ViewOf(
 	ctx context.Context, reader client.Reader, store calls.InvalidationStore,
 	invalidation *v1.CacheInvalidation,
-) viewer {
-	return sync.OnceValues(func() (*namespaceView, error) {
-		return viewNamespace(ctx, reader, store, invalidation)
+) View {
+	return sync.OnceValues(func() (*Namespace, error) {
+		return readNamespace(ctx, reader, store, invalidation)
 	})
 }
 
-// viewNamespace reads the policies of an invalidation's namespace that refer to its store, and the
+// readNamespace reads the policies of an invalidation's namespace that refer to its store, and the
 // modules that the store knows. Those include modules whose policy was deleted and retained, or is
 // managed without Kubernetes.
-func viewNamespace(
+func readNamespace(
 	ctx context.Context, reader client.Reader, store calls.InvalidationStore,
 	invalidation *v1.CacheInvalidation,
-) (*namespaceView, error) {
+) (*Namespace, error) {
 	namespace := invalidation.Namespace
 	policies, err := resource.PoliciesIn(ctx, reader, namespace, resource.StoreIDOf(namespace,
 		invalidation.Spec.StoreRef))
@@ -59,7 +60,7 @@ func viewNamespace(
 	if err != nil && !errors.Is(err, registry.ErrModulesUnknown) {
 		return nil, err
 	}
-	view := &namespaceView{
+	view := &Namespace{
 		name: namespace, policies: map[string]*v1.CachePolicySpec{}, unlisted: err != nil,
 	}
 	for module, rivals := range resource.ByModule(policies) {
@@ -67,18 +68,18 @@ func viewNamespace(
 			view.policies[module] = &governor.Spec
 		}
 	}
-	view.modules = append(resource.ModulesOf(policies), stored...)
-	slices.Sort(view.modules)
-	view.modules = slices.Compact(view.modules)
+	view.Modules = append(resource.ModulesOf(policies), stored...)
+	slices.Sort(view.Modules)
+	view.Modules = slices.Compact(view.Modules)
 	return view, nil
 }
 
-// viewer reads the view of a namespace when it is needed. Most invalidations name their modules and
+// View reads the view of a namespace when it is needed. Most invalidations name their modules and
 // match something, so they need none.
-type viewer func() (*namespaceView, error)
+type View func() (*Namespace, error)
 
-// slots returns the slots that a target reaches.
-func (view viewer) slots(namespace string, target v1.InvalidationTarget) ([]registry.Slot, error) {
+// Slots returns the slots that a target reaches.
+func (view View) Slots(namespace string, target v1.InvalidationTarget) ([]registry.Slot, error) {
 	if target.Module != "" {
 		return []registry.Slot{{Namespace: namespace, Module: target.Module}}, nil
 	}
@@ -86,15 +87,15 @@ func (view viewer) slots(namespace string, target v1.InvalidationTarget) ([]regi
 	if err != nil {
 		return nil, err
 	}
-	slots := make([]registry.Slot, len(known.modules))
-	for i, module := range known.modules {
+	slots := make([]registry.Slot, len(known.Modules))
+	for i, module := range known.Modules {
 		slots[i] = registry.Slot{Namespace: namespace, Module: module}
 	}
 	return slots, nil
 }
 
 // mayHaveMissed says why a target may not have reached all modules; empty: it has.
-func (view viewer) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
+func (view View) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
 	if target.Module != "" {
 		return "", nil
 	}
@@ -102,18 +103,18 @@ func (view viewer) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
 	if err != nil || !known.unlisted {
 		return "", err
 	}
-	return missedModules, nil
+	return MissedModules, nil
 }
 
-// missedModules is the message for an invalidation of all modules where Redis has evicted their
+// MissedModules is the message for an invalidation of all modules where Redis has evicted their
 // list.
-const missedModules = "Redis has no list of the namespace's modules: those that had neither a " +
+const MissedModules = "Redis has no list of the namespace's modules: those that had neither a " +
 	"CachePolicy since the operator started, nor were listed, " +
 	"were not reached, if there are any; purge them by name"
 
-// explain says what a person should know of the result of a target: what prevents it, why nothing
+// Explain says what a person should know of the result of a target: what prevents it, why nothing
 // matched, and what it may have missed.
-func (view viewer) explain(
+func (view View) Explain(
 	target v1.InvalidationTarget, result v1.TargetResult, met *status.ClassifiedError,
 ) (string, error) {
 	if met != nil {
@@ -130,20 +131,20 @@ func (view viewer) explain(
 	if err != nil {
 		return "", err
 	}
-	return status.Shown(sentences(known.explainNothing(target), missed)), nil
+	return status.Shown(status.Sentences(known.explainNothing(target), missed)), nil
 }
 
 // explainNothing says why a target matched no entry. It names no user.
-func (v *namespaceView) explainNothing(target v1.InvalidationTarget) string {
+func (v *Namespace) explainNothing(target v1.InvalidationTarget) string {
 	switch {
-	case len(v.modules) == 0:
+	case len(v.Modules) == 0:
 		return fmt.Sprintf("namespace %s has no module: no CachePolicy declares one and Redis knows none",
 			v.name)
-	case target.Module != "" && !slices.Contains(v.modules, target.Module):
+	case target.Module != "" && !slices.Contains(v.Modules, target.Module):
 		return fmt.Sprintf(
 			"no such module: no CachePolicy of namespace %s declares %s and Redis does not know it; there "+
 				"are: %s",
-			v.name, target.Module, firstNames(v.modules))
+			v.name, target.Module, firstNames(v.Modules))
 	case target.Operation != "":
 		return v.explainOperation(target)
 	case target.UserID != "" && target.Module != "":
@@ -157,7 +158,7 @@ func (v *namespaceView) explainNothing(target v1.InvalidationTarget) string {
 	}
 }
 
-func (v *namespaceView) explainOperation(target v1.InvalidationTarget) string {
+func (v *Namespace) explainOperation(target v1.InvalidationTarget) string {
 	if spec := v.policies[target.Module]; spec != nil {
 		policy := convert.Policy(spec)
 		listed := slices.ContainsFunc(spec.Operations, func(o v1.OperationPolicy) bool {
@@ -204,16 +205,16 @@ func firstNames(names []string) string {
 	}
 }
 
-// maxTargetSummary is what the API allows.
-const maxTargetSummary = 512
+// maxSummary is what the API allows.
+const maxSummary = 512
 
-// summarizeTargets names the first target and how many more there are.
-func summarizeTargets(targets []v1.InvalidationTarget) string {
+// Summarize names the first target and how many more there are.
+func Summarize(targets []v1.InvalidationTarget) string {
 	summary := summarizeTarget(targets[0])
 	if more := len(targets) - 1; more > 0 {
 		summary += fmt.Sprintf(" and %d more", more)
 	}
-	return status.Clip(summary, maxTargetSummary)
+	return status.Clip(summary, maxSummary)
 }
 
 func summarizeTarget(target v1.InvalidationTarget) string {
