@@ -12,7 +12,7 @@ import (
 )
 
 // Token holds the heads that were in place when a load began. It fences the fill: after an
-// invalidation that covers the entry, the token is void. Opaque; ASCII.
+// invalidation that covers the entry, the token is void. An opaque ASCII string.
 type Token = parse.Token
 
 // Lookup is the answer to a read.
@@ -79,14 +79,14 @@ type Outcome = parse.Outcome
 
 const (
 	// Stored: the entry is in Redis.
-	Stored = parse.Stored
+	Stored Outcome = parse.Stored
 	// Disabled: the policy does not cache the operation, or there is no policy.
-	Disabled = parse.Disabled
+	Disabled Outcome = parse.Disabled
 	// Fenced: an invalidation covered the entry after the token was taken.
-	Fenced = parse.Fenced
+	Fenced Outcome = parse.Fenced
 	// Refused: the payload is larger than the policy allows, or the policy requires a user and the key
 	// has none.
-	Refused = parse.Refused
+	Refused Outcome = parse.Refused
 )
 
 // Filled is the answer to a fill.

@@ -6,21 +6,14 @@ package registry
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"slices"
 	"time"
 
-	"github.com/cachewright/cachewright/registry/internal/bounds"
-	"github.com/cachewright/cachewright/registry/internal/parse"
-	"github.com/cachewright/cachewright/registry/internal/sloterr"
+	"github.com/cachewright/cachewright/registry/internal/holds"
+	"github.com/cachewright/cachewright/registry/internal/keyspace"
 )
 
-const (
-	// MaxHold is the longest time that Hold accepts. Longer holds are renewed.
-	MaxHold = 10 * time.Minute
-	// maxHoldTargets is the number of targets in one call of the library.
-	maxHoldTargets = 64
-)
+// MaxHold is the longest time that Hold accepts. Longer holds are renewed.
+const MaxHold = 10 * time.Minute
 
 // HoldID identifies a hold in all slots that it covers. The library refuses one of zero bytes.
 type HoldID [16]byte
@@ -32,18 +25,14 @@ func NewHoldID() (id HoldID) {
 }
 
 // HoldTarget is a part of a slot that a hold covers. Get one from HoldScope or HoldEntry.
-type HoldTarget struct{ kind, operation, user, id string }
+type HoldTarget = holds.Target
 
 // HoldScope covers all entries in a scope. The operation of a user covers the user in the whole
 // slot.
-func HoldScope(scope Scope) HoldTarget {
-	return HoldTarget{kind: "s", operation: scope.Operation, user: scope.User}
-}
+func HoldScope(scope Scope) HoldTarget { return holds.InScope(scope.Operation, scope.User) }
 
 // HoldEntry covers one entry. It ignores the slot of the key.
-func HoldEntry(key Key) HoldTarget {
-	return HoldTarget{kind: "e", operation: key.Operation, user: key.User, id: key.ID}
-}
+func HoldEntry(key Key) HoldTarget { return holds.Entry(keyspace.Key(key)) }
 
 // Held is the answer to Hold.
 type Held struct {
@@ -60,19 +49,9 @@ type Held struct {
 func (r *Registry) Hold(
 	ctx context.Context, slot Slot, id HoldID, ttl time.Duration, targets ...HoldTarget,
 ) (held Held, err error) {
-	for batch := range slices.Chunk(targets, maxHoldTargets) {
-		args := appendTargets([]any{string(id[:]), bounds.WholeMilliseconds(ttl)}, batch)
-		reply, err := r.library.Call(ctx, "cw_hold", slot, args...)
-		if err != nil {
-			return held, err
-		}
-		keys, stood, err := parse.Pair("cw_hold", slot, reply)
-		if err != nil {
-			return held, err
-		}
-		held.Keys, held.Stood = held.Keys+keys, held.Stood+stood
-	}
-	return held, nil
+	hold := holds.Hold{Slot: slot, ID: holds.ID(id), Targets: targets}
+	renewed, err := r.holds.Renew(ctx, hold, ttl)
+	return Held(renewed), err
 }
 
 // Release ends a hold of these targets, and returns how many of them it covered until now. Others
@@ -81,27 +60,5 @@ func (r *Registry) Hold(
 func (r *Registry) Release(
 	ctx context.Context, slot Slot, id HoldID, targets ...HoldTarget,
 ) (lifted int64, err error) {
-	for batch := range slices.Chunk(targets, maxHoldTargets) {
-		args := appendTargets([]any{string(id[:])}, batch)
-		reply, callErr := r.library.Call(ctx, "cw_release", slot, args...)
-		count, isNumber := reply.(int64)
-		switch {
-		case callErr != nil:
-		case !isNumber:
-			callErr = sloterr.Unexpected("cw_release", slot, reply)
-		case count < 0 || count > int64(len(batch)):
-			callErr = sloterr.Implausible("cw_release", slot, "a count that is negative or too large")
-		default:
-			lifted += count
-		}
-		err = errors.Join(err, callErr)
-	}
-	return lifted, err
-}
-
-func appendTargets(args []any, targets []HoldTarget) []any {
-	for _, target := range targets {
-		args = append(args, target.kind, target.operation, target.user, target.id)
-	}
-	return args
+	return r.holds.Release(ctx, holds.Hold{Slot: slot, ID: holds.ID(id), Targets: targets})
 }

@@ -13,9 +13,9 @@ import (
 )
 
 // Incarnation names one life of a server's data: the process that holds it (its run id) and its
-// history (its replication id). While it stays the same, nothing that was written is lost. When it
-// changes, an older state may have come back: by a restart with a snapshot, or by the promotion of
-// a replica that lagged.
+// history (its replication id). It is a string. While it stays the same, nothing that was written
+// is lost. When it changes, an older state may have come back: by a restart with a snapshot, or by
+// the promotion of a replica that lagged.
 type Incarnation = info.Incarnation
 
 // Incarnation of the data that a primary holds; empty: the primary does not tell.

@@ -15,16 +15,16 @@ import (
 // covers the whole module.
 type Scope = invalidation.Scope
 
-// Mode says how an invalidation works: a string.
+// Mode says how an invalidation works. It is a string.
 type Mode = invalidation.Mode
 
 const (
 	// ModeHard makes entries invalid at once.
-	ModeHard = invalidation.ModeHard
+	ModeHard Mode = "hard"
 	// ModeSoft makes entries stale at once: they may be served while one caller reloads them.
-	ModeSoft = invalidation.ModeSoft
+	ModeSoft Mode = "soft"
 	// ModeDry counts and changes nothing.
-	ModeDry = invalidation.ModeDry
+	ModeDry Mode = "dry"
 )
 
 // Invalidated is the answer to an invalidation. It is a struct with these fields, of type int64:
@@ -92,10 +92,6 @@ type Reclaimed struct {
 // entries whose TTL was lowered. The library examines up to 200 per call, in less than a
 // millisecond. Call it until nothing is pending.
 func (r *Registry) Reclaim(ctx context.Context, slot Slot, limit int) (Reclaimed, error) {
-	reply, err := r.library.Call(ctx, "cw_reclaim", slot, limit)
-	if err != nil {
-		return Reclaimed{}, err
-	}
-	freed, pending, err := parse.Pair("cw_reclaim", slot, reply)
-	return Reclaimed{Freed: freed, Pending: pending}, err
+	reclaimed, err := r.invalidations.Reclaim(ctx, slot, limit)
+	return Reclaimed(reclaimed), err
 }

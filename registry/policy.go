@@ -48,7 +48,7 @@ type OperationPolicy struct {
 	SourceLag *time.Duration
 }
 
-// OperationScope says whether the entries of an operation belong to users.
+// OperationScope says whether the entries of an operation belong to users. It is a string.
 type OperationScope = policydoc.Scope
 
 const (

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cachewright/cachewright/registry/internal/entries"
 	"github.com/cachewright/cachewright/registry/internal/fencing"
+	"github.com/cachewright/cachewright/registry/internal/holds"
 	"github.com/cachewright/cachewright/registry/internal/invalidation"
 	"github.com/cachewright/cachewright/registry/internal/keyspace"
 	"github.com/cachewright/cachewright/registry/internal/library"
@@ -45,6 +46,7 @@ type Registry struct {
 	library       *library.Library
 	entries       *entries.Entries
 	invalidations *invalidation.Invalidator
+	holds         *holds.Holds
 	fences        *fencing.Fences
 	modules       *modules.Lists
 	policies      *policies.Policies
@@ -61,6 +63,7 @@ func New(client redis.UniversalClient) *Registry {
 		library:       lib,
 		entries:       entries.New(lib),
 		invalidations: invalidation.New(lib),
+		holds:         holds.New(lib),
 		fences:        fencing.New(lib),
 		modules:       lists,
 		policies:      policies.New(lib, lists),

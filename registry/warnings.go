@@ -5,22 +5,23 @@ package registry
 
 import "github.com/cachewright/cachewright/registry/internal/info"
 
-// WarningKind says which property of a server puts its users at risk.
+// WarningKind says which property of a server puts its users at risk. It is a string: the name of
+// the constant without Warn.
 type WarningKind = info.WarningKind
 
 const (
 	// WarnNotPrimary: the server is a replica and takes no writes.
-	WarnNotPrimary = info.WarnNotPrimary
+	WarnNotPrimary WarningKind = info.WarnNotPrimary
 	// WarnMemoryFull: maxmemory is nearly reached and nothing may be evicted, so nothing more is
 	// stored.
-	WarnMemoryFull = info.WarnMemoryFull
+	WarnMemoryFull WarningKind = info.WarnMemoryFull
 	// WarnReplicaLags: a failover to that replica would lose invalidations.
-	WarnReplicaLags = info.WarnReplicaLags
+	WarnReplicaLags WarningKind = info.WarnReplicaLags
 	// WarnLossUnseen: the server does not report which state of its data it holds, so nobody notices a
 	// loss.
-	WarnLossUnseen = info.WarnLossUnseen
+	WarnLossUnseen WarningKind = info.WarnLossUnseen
 	// WarnRestoresOldState: a restart would bring back an older state from disk.
-	WarnRestoresOldState = info.WarnRestoresOldState
+	WarnRestoresOldState WarningKind = info.WarnRestoresOldState
 )
 
 // Warning is one risk on one server: a struct with its Kind, the Addr of the server, and a Message.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cachewright/cachewright/registry/internal/fault"
 	"github.com/cachewright/cachewright/registry/internal/info"
-	"github.com/cachewright/cachewright/registry/internal/invalidation"
 	"github.com/cachewright/cachewright/registry/internal/keyspace"
 	"github.com/cachewright/cachewright/registry/internal/library"
 	"github.com/cachewright/cachewright/registry/internal/parse"
@@ -94,7 +93,7 @@ func (s *Fences) put(ctx context.Context, fences []*Fence) error {
 		}
 		return onFences(ctx, conn, fencing, fences, func(pipe redis.Pipeliner, fence *Fence) *redis.Cmd {
 			call := pipe.FCall(ctx, "cw_invalidate", []string{keyspace.SlotKey(fence.Slot)}, "", "",
-				string(invalidation.ModeHard), fenceRequest(current))
+				"hard", fenceRequest(current))
 			pipe.PExpire(ctx, fence.keyIn(current), fenceMemory)
 			return call
 		}, (*Fence).record)

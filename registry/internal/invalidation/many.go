@@ -1,7 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package invalidation makes invalidations, one or many in few round trips.
+// Package invalidation makes invalidations, one or many in few round trips, and frees the memory of
+// what they covered.
 package invalidation
 
 import (
@@ -25,13 +26,6 @@ type Scope struct {
 
 // Mode says how an invalidation works. Package registry exports and documents it.
 type Mode string
-
-// The modes.
-const (
-	ModeHard Mode = "hard"
-	ModeSoft Mode = "soft"
-	ModeDry  Mode = "dry"
-)
 
 // Call is one invalidation. Its fields are those of registry.Invalidation.
 type Call struct {
@@ -74,6 +68,25 @@ func (v *Invalidator) Invalidate(ctx context.Context, call Call) (parse.Invalida
 		return parse.Invalidated{}, err
 	}
 	return parse.InvalidatedOf(call.Slot, reply)
+}
+
+// Reclaimed is the answer to Reclaim. Its fields are those of registry.Reclaimed.
+type Reclaimed struct {
+	Freed   int64
+	Pending int64
+}
+
+// Reclaim frees the memory of up to limit entries of the slot that were invalidated.
+func (v *Invalidator) Reclaim(
+	ctx context.Context, slot keyspace.Slot, limit int,
+) (Reclaimed, error) {
+	const call = "cw_reclaim"
+	reply, err := v.library.Call(ctx, call, slot, limit)
+	if err != nil {
+		return Reclaimed{}, err
+	}
+	freed, pending, err := parse.Pair(call, slot, reply)
+	return Reclaimed{Freed: freed, Pending: pending}, err
 }
 
 // Many makes many invalidations in few round trips (to each node of a cluster), and returns the
