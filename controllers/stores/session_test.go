@@ -36,6 +36,32 @@ func TestAConnectionEndsWithItsLastUser(t *testing.T) {
 	}
 }
 
+// A new leader of a newer version may find an older library. That would reject a field that it does
+// not know, and the policy would stay rejected.
+func TestAnOlderLibraryIsNotUsedUntilTheLeaderReplacedIt(t *testing.T) {
+	older := controllertest.Healthy("a")
+	older.LibraryVersion--
+	store := &controllertest.ScriptedStore{Health: older}
+	monitor, _ := monitorOf(t, store, false)
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := monitor.Open().Err(); !errors.Is(err, status.ErrStorePending) {
+		t.Errorf("with an older library: %v; want that it waits for the next probe", err)
+	}
+	elected := make(chan struct{})
+	close(elected)
+	monitor.Elected = elected
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	replaced := monitor.Open()
+	defer replaced.Close(nil)
+	if err := replaced.Err(); err != nil || store.Installs != 1 {
+		t.Errorf("after %d installations: %v; want that it is used", store.Installs, err)
+	}
+}
+
 // Who meets an error keeps all others from meeting it, too, until the store was probed.
 func TestASuspectStoreIsNotUsedUntilTheNextProbe(t *testing.T) {
 	store := &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cachewright/cachewright/controllers/internal/queue"
 	"github.com/cachewright/cachewright/controllers/internal/status"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // recheckAfter is the minimum age of a successful probe before an error may trigger another. A
@@ -91,10 +92,21 @@ func (s *state) result() *ProbeResult {
 	return &last
 }
 
-// usable says why a store that is declared as a version cannot be used; nil: it can.
+// usable says why reconciles cannot use a store that is declared as a version; nil: they can. The
+// probes of a replica that does not lead load no library. Once it leads, none of its reconciles may
+// call an older one, which would reject fields that are newer.
 func (s *state) usable(declared Version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.found(declared)
+	if err == nil && s.last.Health.LibraryVersion < registry.LibraryVersion {
+		return status.ErrStorePending
+	}
+	return err
+}
+
+// found returns what the last probe met in a store that is declared as a version.
+func (s *state) found(declared Version) error {
 	switch {
 	case s.last == nil || s.suspect:
 		return status.ErrStorePending
@@ -108,7 +120,9 @@ func (s *state) usable(declared Version) error {
 // isSettled reports whether the last probe found a store of that version usable, and no reconcile
 // met an error since.
 func (s *state) isSettled(declared Version) bool {
-	return s.usable(declared) == nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.found(declared) == nil
 }
 
 // markSuspect notes that a reconcile could not use the store, and reports whether it has to be
