@@ -124,10 +124,9 @@ func (r *Reconciler) keepHold(
 // than Redis allows. It covers modules that appeared meanwhile, too.
 func (r *Reconciler) mark(
 	ctx context.Context, invalidation *v1.CacheInvalidation, store calls.InvalidationStore,
-	view targets.View,
-	until time.Time, found *findings,
+	view targets.View, until time.Time, found *findings,
 ) error {
-	slots, err := slotsOf(invalidation, view)
+	slots, err := view.Slots(invalidation.Namespace, invalidation.Spec.Targets...)
 	if err != nil {
 		return err
 	}
@@ -150,19 +149,6 @@ func (r *Reconciler) mark(
 	}
 	r.renewals.set(invalidation, next)
 	return nil
-}
-
-// slotsOf returns the modules that an invalidation covers.
-func slotsOf(invalidation *v1.CacheInvalidation, view targets.View) ([]registry.Slot, error) {
-	var slots []registry.Slot
-	for _, target := range invalidation.Spec.Targets {
-		reached, err := view.Slots(invalidation.Namespace, target)
-		if err != nil {
-			return nil, err
-		}
-		slots = append(slots, reached...)
-	}
-	return resource.Distinct(slots), nil
 }
 
 // untilHoldIsDue is the time until a hold is renewed, ends, or its status is written again.
@@ -205,7 +191,8 @@ func (r *Reconciler) unmark(
 	if err := store.Err(); err != nil {
 		return err
 	}
-	slots, err := slotsOf(invalidation, targets.ViewOf(ctx, r.Client, store, invalidation))
+	view := targets.ViewOf(ctx, r.Client, store, invalidation)
+	slots, err := view.Slots(invalidation.Namespace, invalidation.Spec.Targets...)
 	if err != nil {
 		return err
 	}

@@ -221,17 +221,13 @@ func (r *Reconciler) slotsToReclaim(
 		return left, nil
 	}
 	view := targets.ViewOf(ctx, r.Client, store, invalidation)
-	var slots []registry.Slot
+	var left []v1.InvalidationTarget
 	for i, result := range invalidation.Status.Targets {
 		if result.KeysPending > 0 {
-			reached, err := view.Slots(invalidation.Namespace, invalidation.Spec.Targets[i])
-			if err != nil {
-				return nil, err
-			}
-			slots = append(slots, reached...)
+			left = append(left, invalidation.Spec.Targets[i])
 		}
 	}
-	return resource.Distinct(slots), nil
+	return view.Slots(invalidation.Namespace, left...)
 }
 
 // finish writes status, records events, and decides when to come back.

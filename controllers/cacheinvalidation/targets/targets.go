@@ -78,20 +78,25 @@ func readNamespace(
 // match something, so they need none.
 type View func() (*Namespace, error)
 
-// Slots returns the slots that a target reaches.
-func (view View) Slots(namespace string, target v1.InvalidationTarget) ([]registry.Slot, error) {
-	if target.Module != "" {
-		return []registry.Slot{{Namespace: namespace, Module: target.Module}}, nil
+// Slots returns the slots that targets reach, each once.
+func (view View) Slots(
+	namespace string, list ...v1.InvalidationTarget,
+) ([]registry.Slot, error) {
+	var slots []registry.Slot
+	for _, target := range list {
+		modules := []string{target.Module}
+		if target.Module == "" {
+			known, err := view()
+			if err != nil {
+				return nil, err
+			}
+			modules = known.Modules
+		}
+		for _, module := range modules {
+			slots = append(slots, registry.Slot{Namespace: namespace, Module: module})
+		}
 	}
-	known, err := view()
-	if err != nil {
-		return nil, err
-	}
-	slots := make([]registry.Slot, len(known.Modules))
-	for i, module := range known.Modules {
-		slots[i] = registry.Slot{Namespace: namespace, Module: module}
-	}
-	return slots, nil
+	return resource.Distinct(slots), nil
 }
 
 // mayHaveMissed says why a target may not have reached all modules; empty: it has.
