@@ -120,10 +120,12 @@ func (p *pass) run(ctx context.Context) error {
 	return p.broken.Take(p.heartbeat(ctx, slots, serving))
 }
 
-// restoreHolds comes before all else that makes modules usable again.
+// restoreHolds comes before all else that makes modules usable again. It reads the invalidations
+// of each namespace once.
 func (p *pass) restoreHolds(ctx context.Context, slots []registry.Slot) error {
+	holding := map[string][]v1.CacheInvalidation{}
 	for _, slot := range slots {
-		err := RestoreHolds(ctx, p.Referrers, p.Store, slot, p.Clock.Now())
+		err := p.restoreHoldsOf(ctx, slot, holding)
 		if registry.ConcernsStore(err) || ctx.Err() != nil {
 			return err
 		}
@@ -132,6 +134,21 @@ func (p *pass) restoreHolds(ctx context.Context, slots []registry.Slot) error {
 		}
 	}
 	return nil
+}
+
+func (p *pass) restoreHoldsOf(
+	ctx context.Context, slot registry.Slot, holding map[string][]v1.CacheInvalidation,
+) error {
+	known, isRead := holding[slot.Namespace]
+	if !isRead {
+		var err error
+		known, err = resource.HoldingIn(ctx, p.Referrers.Reader, slot.Namespace, p.Referrers.Store)
+		if err != nil {
+			return err
+		}
+		holding[slot.Namespace] = known
+	}
+	return putBack(ctx, known, p.Store, slot, p.Clock.Now())
 }
 
 func (p *pass) markNew(ctx context.Context, slots []registry.Slot) error {

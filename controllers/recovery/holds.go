@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/registry"
@@ -28,6 +29,14 @@ func RestoreHolds(
 	if err != nil {
 		return err
 	}
+	return putBack(ctx, holding, store, slot, now)
+}
+
+// putBack puts back the marks that these invalidations have in a module.
+func putBack(
+	ctx context.Context, holding []v1.CacheInvalidation, store HoldStore, slot registry.Slot,
+	now time.Time,
+) error {
 	for i := range holding {
 		targets := convert.HoldTargets(slot.Module, holding[i].Spec.Targets)
 		remaining := min(resource.HoldRemaining(&holding[i], now), registry.MaxHold)
