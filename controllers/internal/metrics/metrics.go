@@ -84,11 +84,15 @@ func (m *Metrics) beginInvalidations(namespace, store string) {
 	m.lostHolds.WithLabelValues(namespace, store)
 }
 
+// invalidationSeries are the series that beginInvalidations begins.
+func (m *Metrics) invalidationSeries() []deleter {
+	return []deleter{m.invalidations, m.keysInvalidated, m.lostHolds}
+}
+
 // forgetNamespace deletes the series of the invalidations of a namespace in the operator's own
-// Redis.
-// Those in a CacheStore are deleted with that.
+// Redis. Those in a CacheStore are deleted with that.
 func (m *Metrics) forgetNamespace(namespace string) {
-	for _, series := range []deleter{m.invalidations, m.keysInvalidated, m.lostHolds} {
+	for _, series := range m.invalidationSeries() {
 		series.DeletePartialMatch(
 			prometheus.Labels{"namespace": namespace, "store": resource.DefaultStore.Name})
 	}

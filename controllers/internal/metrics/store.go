@@ -25,9 +25,7 @@ type StoreSeries struct {
 }
 
 // ForStore returns what writes the series of a store.
-func (m *Metrics) ForStore(
-	id resource.StoreID,
-) *StoreSeries {
+func (m *Metrics) ForStore(id resource.StoreID) *StoreSeries {
 	return &StoreSeries{metrics: m, id: id}
 }
 
@@ -78,9 +76,7 @@ func (s *StoreSeries) Drop() {
 	defer s.mu.Unlock()
 	s.dropped = true
 	m := s.metrics
-	m.storeUp.DeleteLabelValues(s.id.Namespace, s.id.Name)
-	m.dataLosses.DeleteLabelValues(s.id.Namespace, s.id.Name)
-	for _, series := range []deleter{m.atRisk, m.invalidations, m.keysInvalidated} {
+	for _, series := range append(m.invalidationSeries(), m.storeUp, m.atRisk, m.dataLosses) {
 		series.DeletePartialMatch(prometheus.Labels{"namespace": s.id.Namespace, "store": s.id.Name})
 	}
 }

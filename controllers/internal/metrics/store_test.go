@@ -13,8 +13,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/stats"
 )
 
-// valuesOf are the values of a metric's series.
-func valuesOf(t *testing.T, m *Metrics, name string) []float64 {
+// eachSeries passes the name, the labels and the value of each series that a scrape gets.
+func eachSeries(t *testing.T, m *Metrics, see func(name string, labels map[string]string, value float64)) {
 	t.Helper()
 	all := prometheus.NewRegistry()
 	all.MustRegister(m)
@@ -22,15 +22,38 @@ func valuesOf(t *testing.T, m *Metrics, name string) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := []float64{}
 	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
 		for _, series := range family.GetMetric() {
-			values = append(values, series.GetCounter().GetValue()+series.GetGauge().GetValue())
+			labels := map[string]string{}
+			for _, label := range series.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			see(family.GetName(), labels, series.GetCounter().GetValue()+series.GetGauge().GetValue())
 		}
 	}
+}
+
+// metricsOf names the metric of each series of a store.
+func metricsOf(t *testing.T, m *Metrics, store string) []string {
+	t.Helper()
+	var names []string
+	eachSeries(t, m, func(name string, labels map[string]string, _ float64) {
+		if labels["store"] == store {
+			names = append(names, name)
+		}
+	})
+	return names
+}
+
+// valuesOf are the values of a metric's series.
+func valuesOf(t *testing.T, m *Metrics, metric string) []float64 {
+	t.Helper()
+	values := []float64{}
+	eachSeries(t, m, func(name string, _ map[string]string, value float64) {
+		if name == metric {
+			values = append(values, value)
+		}
+	})
 	return values
 }
 
@@ -45,20 +68,26 @@ func TestCountersBeginAtZero(t *testing.T) {
 	g.Expect(valuesOf(t, m, "cachewright_invalidated_keys_total")).To(Equal([]float64{0}))
 	g.Expect(valuesOf(t, m, "cachewright_store_up")).To(Equal([]float64{1}))
 
-	series.Drop()
-	for _, name := range []string{"cachewright_store_up", "cachewright_store_data_losses_total", "cachewright_invalidations_total", "cachewright_invalidated_keys_total"} {
-		g.Expect(valuesOf(t, m, name)).To(BeEmpty(), "what is left of a store that is no more")
-	}
+	g.Expect(valuesOf(t, m, "cachewright_lost_holds_total")).To(Equal([]float64{0}))
 }
 
 func TestTheSeriesOfAStoreGoWithIt(t *testing.T) {
 	g := NewWithT(t)
 	metrics := New(stats.NewSnapshot())
 	series := metrics.ForStore(resource.StoreID{Namespace: "shop", Name: "main"})
-	series.SetUsable(true)
-	g.Expect(valuesOf(t, metrics, "cachewright_store_up")).To(Equal([]float64{1}))
+	write := func() {
+		series.SetUsable(true)
+		series.SetRisks(nil)
+		series.CountLoss()
+	}
+	write()
+	g.Expect(metricsOf(t, metrics, "main")).To(ContainElements("cachewright_store_up",
+		"cachewright_store_at_risk", "cachewright_store_data_losses_total",
+		"cachewright_invalidations_total", "cachewright_invalidated_keys_total",
+		"cachewright_lost_holds_total"))
 
 	series.Drop()
-	series.SetUsable(true)
-	g.Expect(valuesOf(t, metrics, "cachewright_store_up")).To(BeEmpty())
+	g.Expect(metricsOf(t, metrics, "main")).To(BeEmpty())
+	write()
+	g.Expect(metricsOf(t, metrics, "main")).To(BeEmpty(), "written by a late probe")
 }
