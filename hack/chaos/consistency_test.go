@@ -38,6 +38,7 @@ const (
 	operations = 4
 	userIDs    = 3 // and the entries without a user
 	ids        = 20
+	soonStale  = 1 // the operation whose entries soon become stale
 	clients    = 4 // each stands for a process: see members
 	readers    = 8 // goroutines of each client
 	// ahead is how many reads those of near caches may be ahead of the others, because they are
@@ -73,8 +74,13 @@ type member struct {
 }
 
 func randomKey() cache.Key {
-	key := cache.Key{Module: module, Operation: fmt.Sprint("op", rand.IntN(operations)), Params: strconv.Itoa(rand.IntN(ids))}
-	if user := rand.IntN(userIDs + 1); user > 0 {
+	return keyOf(rand.IntN(operations), rand.IntN(userIDs+1), rand.IntN(ids))
+}
+
+// keyOf returns the key of an operation, of a user, and of an id. User 0 is none.
+func keyOf(operation, user, id int) cache.Key {
+	key := cache.Key{Module: module, Operation: fmt.Sprint("op", operation), Params: strconv.Itoa(id)}
+	if user > 0 {
 		key.User = fmt.Sprint("user", user)
 	}
 	return key
@@ -231,7 +237,7 @@ func (s store) open(t *testing.T, dial dialer) redis.UniversalClient {
 // near caches.
 func policy() registry.Policy {
 	return registry.Policy{DefaultTTL: new(time.Minute), Operations: []registry.OperationPolicy{
-		{Name: "op1", TTL: 200 * time.Millisecond, StaleFor: 10 * time.Second, JitterPercent: 50},
+		{Name: fmt.Sprint("op", soonStale), TTL: 200 * time.Millisecond, StaleFor: 10 * time.Second, JitterPercent: 50},
 		{Name: "op2", TTL: time.Minute, LocalTTL: new(20 * time.Millisecond)},
 		{Name: "op3", TTL: time.Minute, LocalTTL: new(time.Duration(0))},
 	}}
@@ -300,13 +306,7 @@ func (r *run) start(t *testing.T, store store, members []*member, enough func() 
 	}
 	loop(ctx, &group, 100*time.Millisecond, func() { r.invalidate(ctx) })
 	loop(ctx, &group, time.Millisecond, func() { r.readRedis(ctx) })
-	loop(ctx, &group, 50*time.Millisecond, func() {
-		// Do the operator's part: restore a policy that Redis lost.
-		if hashes, err := r.registry.PolicyHashes(ctx, []registry.Slot{slot}); err == nil && hashes[0] == "" {
-			_, _ = r.registry.ApplyPolicy(ctx, slot, policy())
-		}
-		_, _ = r.registry.Reclaim(ctx, slot, 200)
-	})
+	loop(ctx, &group, 50*time.Millisecond, func() { r.operate(ctx) })
 	if disturb != nil {
 		loop(ctx, &group, 500*time.Millisecond, disturb)
 	}
@@ -314,6 +314,14 @@ func (r *run) start(t *testing.T, store store, members []*member, enough func() 
 	t.Logf("%d reads, %d of them with near caches: %d answered by Redis and %d from memory, %d loads; %d hits of another client; %d violations; %d reads of near caches were late, by at most %s",
 		r.total(), r.nearReads.Load(), r.answers.redis.Load(), r.answers.memory.Load(), r.loads.Load(), r.foreign.Load(), r.violations.Load(),
 		r.late.Load(), time.Duration(r.latest.Load()).Round(10*time.Microsecond))
+}
+
+// operate does the operator's part: it restores a policy that Redis lost, and reclaims.
+func (r *run) operate(ctx context.Context) {
+	if hashes, err := r.registry.PolicyHashes(ctx, []registry.Slot{slot}); err == nil && hashes[0] == "" {
+		_, _ = r.registry.ApplyPolicy(ctx, slot, policy())
+	}
+	_, _ = r.registry.Reclaim(ctx, slot, 200)
 }
 
 func (r *run) total() int64 { return r.reads.Load() + r.nearReads.Load() }
