@@ -36,8 +36,10 @@ local HEADER_FIXED_LEN = 18 -- version, flags, fresh-until, slice and chunk; the
 local ENTRY_VERSION = 1
 local FLAG_USER = 1
 local FLAG_NEGATIVE = 2
+local FLAG_SCHEMA = 4 -- a schema precedes the payload
 local FLAG_SOFT = {16, 32, 64} -- the entry carries a soft epoch of the module, operation, user
-local UNKNOWN_FLAGS = 4 + 8 + 128
+local HEADS_FLAGS = FLAG_USER + 16 + 32 + 64 -- those that follow from the heads
+local UNKNOWN_FLAGS = 8 + 128
 local HEADER_END = (HEADER_FIXED_LEN + 6 * EPOCH_LEN - 1) .. '' -- last byte of the longest header
 local FRESH_UNTIL_AT = 2
 local LISTED_AT = 10
@@ -964,8 +966,8 @@ local function soft_len(flags)
 end
 
 -- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
--- else where its payload begins, whether a soft invalidation made it stale, whether it is negative,
--- and until when it is fresh.
+-- else its flags, where its payload begins, whether a soft invalidation made it stale, and until when
+-- it is fresh. A schema counts as part of the payload: see schemas.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
@@ -977,12 +979,11 @@ local function read_entry(value, heads, user)
   if string.sub(value, HEADER_FIXED_LEN + 1, from) ~= heads.epochs then return nil end
   local payload = from + soft_len(flags)
   if #value < payload then return nil end
-  local negative = bit.band(flags, FLAG_NEGATIVE) ~= 0
   return {
+    flags = flags,
     payload = payload + 1,
-    soft_stale = flags - (negative and FLAG_NEGATIVE or 0) ~= heads.flags
+    soft_stale = bit.band(flags, HEADS_FLAGS) ~= heads.flags
       or string.sub(value, from + 1, payload) ~= heads.soft,
-    negative = negative,
     fresh_until = math.min(bounds.time_ms, (struct.unpack('>I8', value, FRESH_UNTIL_AT + 1))),
   }
 end
@@ -1026,6 +1027,46 @@ local function delete_head(key) return not marks.is_at(key) and call('UNLINK', k
 -- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
 local function keep_for(key, ms, slack)
   if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
+end
+
+---------------------------------------------------------------------------------------------------
+-- Schemas. A schema names the version of a payload, and is no part of the id: invalidations, holds
+-- and locks are for all versions of an entry. It stands before the payload, behind a byte with its
+-- length. An entry of another schema, or of none where the reader has one, is a miss of that reader.
+
+local schemas = {NONE = '', max_bytes = 64}
+
+-- schemas.want returns the schema of a reader, whose argument may be missing.
+function schemas.want(name, text)
+  if not text or text == schemas.NONE then return schemas.NONE end
+  if #text > schemas.max_bytes or not string.find(text, '^[!-~]+$') then
+    refuse(name .. ': schema must have 1 to ' .. schemas.max_bytes
+      .. ' printable ASCII characters without spaces')
+  end
+  return text
+end
+
+-- schemas.payload_of returns where the payload of an entry begins for a reader, or nil if the entry
+-- has another schema.
+function schemas.payload_of(value, entry, schema)
+  local has_schema = bit.band(entry.flags, FLAG_SCHEMA) ~= 0
+  if has_schema ~= (schema ~= schemas.NONE) then return nil end
+  if not has_schema then return entry.payload end
+  local from = entry.payload + 1
+  if string.byte(value, entry.payload) ~= #schema then return nil end
+  return string.sub(value, from, from + #schema - 1) == schema and from + #schema or nil
+end
+
+-- schemas.bytes_of returns how many bytes the schema takes that a fill has before its payload.
+function schemas.bytes_of(sent, room)
+  local length = string.byte(sent, room + 1) or 0
+  local schema = string.sub(sent, room + 2, room + 1 + length)
+  if length == 0 or #schema < length then
+    refuse('cw_set: the option schema needs a byte with the length of the schema, and the schema, '
+      .. 'before the payload')
+  end
+  schemas.want('cw_set', schema)
+  return 1 + length
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -2356,7 +2397,7 @@ end
 ---------------------------------------------------------------------------------------------------
 -- cw_get
 --   KEYS   the slot
---   ARGV   op id user [lock_ms]
+--   ARGV   op id user [lock_ms [schema]]
 --   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
 --          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
 --          for how many ms another caller has the load lock as third, if lock_ms asked for it;
@@ -2404,16 +2445,19 @@ end
 
 function calls.cw_get(keys, args)
   local slot = slot_of(keys, 'cw_get')
-  if #args ~= 4 then want_args('cw_get', args, 'op id user', 3) end
+  if #args < 4 or #args > 5 then want_args('cw_get', args, 'op id user', 3) end
   local op, id, user, lock_ms = args[1], args[2], args[3], want_lock_ms(args[4])
+  local schema = schemas.want('cw_get', args[5])
   want_entry('cw_get', op, id, user)
   local name = name_of(slot, op, member_of(user, id))
   local heads = read_heads(slot, op, user)
   local value = heads.epochs and call('GET', entry_key(slot, name))
   local entry = read_entry(value, heads, user)
-  if not entry then return answer_miss(slot, op, user, name, heads, value, lock_ms) end
+  local payload = entry and schemas.payload_of(value, entry, schema)
+  if not payload then return answer_miss(slot, op, user, name, heads, value, lock_ms) end
   local remaining = math.max(0, entry.fresh_until - now_ms())
-  local reply = {entry.negative and 2 or 1, string.sub(value, entry.payload), remaining, 0}
+  local kind = bit.band(entry.flags, FLAG_NEGATIVE) == 0 and 1 or 2
+  local reply = {kind, string.sub(value, payload), remaining, 0}
   if entry.soft_stale or remaining == 0 then
     reply[3] = 0
     return answer_stale(slot, op, user, name, heads, reply, lock_ms)
@@ -2428,15 +2472,22 @@ end
 --   ARGV   op id user payload token [options]
 --   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
 --
--- options is one argument with the words negative (the source has nothing under this id) and room
--- (the payload begins behind as many bytes of any value as the header takes).
+-- options is one argument with the words negative (the source has nothing under this id), room (the
+-- payload begins behind as many bytes of any value as the header takes) and schema (a byte with the
+-- length of the schema, and the schema, precede the payload).
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 local OPTIONS = {
-  [''] = {},
-  negative = {negative = true},
-  room = {room = true},
-  ['negative room'] = {negative = true, room = true},
+  [''] = {flags = 0},
+  negative = {negative = true, flags = FLAG_NEGATIVE},
+  room = {room = true, flags = 0},
+  schema = {schema = true, flags = FLAG_SCHEMA},
+  ['negative room'] = {negative = true, room = true, flags = FLAG_NEGATIVE},
+  ['negative schema'] = {negative = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA},
+  ['room schema'] = {room = true, schema = true, flags = FLAG_SCHEMA},
+  ['negative room schema'] = {
+    negative = true, room = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA,
+  },
 }
 
 -- A header is longer than its token by so many bytes.
@@ -2483,15 +2534,15 @@ end
 -- store first writes the padded payload, then the header over its padding. Payloads are large, and
 -- concatenating header and payload here would double the cost of a fill. The expiry of the entry
 -- tells the time. It does not replace a mark, and says so.
-local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, negative)
+local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, options)
   local key = of_op.entries .. member
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
   if marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
-  local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
-  local wanted = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
+  local flags = heads.flags + options.flags
+  local wanted = slice_for(expiry, options.negative and rule.negative_exponent or rule.exponent)
   local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
@@ -2522,7 +2573,8 @@ function calls.cw_set(keys, args)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
   local options = OPTIONS[args[6] or '']
   if not options then
-    refuse("cw_set: options must be negative, room, 'negative room', empty or omitted")
+    refuse('cw_set: options must be empty or omitted, or the words negative, room, schema, '
+      .. 'in this order')
   end
   local negative, room = options.negative, #token + HEADER_OVER_TOKEN
   local bytes = #payload
@@ -2530,6 +2582,7 @@ function calls.cw_set(keys, args)
     bytes = bytes - room
     if bytes < 0 then refuse_room(#payload, room) end
   end
+  if options.schema then bytes = bytes - schemas.bytes_of(payload, options.room and room or 0) end
   local of_op = keys_of_operation(slot, op)
   local heads = read_heads_by(of_op, slot, user)
   local rule = rule_under(heads, of_op, slot, op)
@@ -2546,7 +2599,7 @@ function calls.cw_set(keys, args)
     return FENCED
   end
   if not options.room then payload = string.rep('\0', room) .. payload end
-  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative) then
+  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, options) then
     count(slot, 'fenced', op)
     return FENCED
   end

@@ -30,6 +30,7 @@ import (
 type naiveEntry struct {
 	hit, stale, negative bool
 	freshUntil           uint64
+	schema               string
 	payload              []byte
 }
 
@@ -40,7 +41,7 @@ func naiveDecode(value []byte, heads [][]byte) naiveEntry {
 	}
 	has := func(flag byte) bool { return value[1]&flag == flag }
 	ofUser := len(heads) == 3
-	if has(4) || has(8) || has(128) || has(1) != ofUser || has(64) && !ofUser {
+	if has(8) || has(128) || has(1) != ofUser || has(64) && !ofUser {
 		return miss
 	}
 	rest := bytes.NewBuffer(slices.Clone(value[18:]))
@@ -60,6 +61,12 @@ func naiveDecode(value []byte, heads [][]byte) naiveEntry {
 		}
 		softAt := []int{11, 22, 11}[i] // an operation's head has its fence in between
 		entry.stale = entry.stale || soft != string(head[softAt:])
+	}
+	if has(4) {
+		length, err := rest.ReadByte()
+		if entry.schema = string(rest.Next(int(length))); err != nil || length == 0 || len(entry.schema) < int(length) {
+			return miss
+		}
 	}
 	entry.payload = rest.Bytes()
 	return entry
@@ -86,10 +93,13 @@ func addEntries(f *testing.F) {
 		f.Add([]byte(v.Value.orEmpty()), []byte(heads[0]), []byte(heads[1]), []byte(heads[2]), len(v.Heads) == 3)
 	}
 	shared := moduleEpoch + operationEpoch
-	for _, flags := range []byte{0, 2, 4, 16, 48, 64, 128} {
+	for _, flags := range []byte{0, 2, 4, 8, 16, 48, 64, 128} {
 		f.Add([]byte{1, flags}, []byte(moduleEpoch+softEpoch), []byte(operationEpoch+fence), []byte{}, false)
 		f.Add([]byte("\x01"+string(flags)+freshForever+shared+softEpoch+softEpoch+"payload"),
 			[]byte(moduleEpoch+softEpoch), []byte(operationEpoch+fence), []byte{}, false)
+	}
+	for _, carried := range []string{"\x02v2payload", "\x03v2 payload", "\x00payload", "\x09v2payload", "\x08v2payload", "\x02v3", "\x01", ""} {
+		f.Add([]byte("\x01\x04"+freshForever+shared+carried), []byte(moduleEpoch), []byte(operationEpoch+fence), []byte{}, false)
 	}
 	f.Add([]byte("\x01\x41"+freshForever+shared+userEpoch+softEpoch+"payload"),
 		[]byte(moduleEpoch), []byte(operationEpoch+fence), []byte(userEpoch+softEpoch), true)
@@ -136,7 +146,7 @@ func checkDecoding(t *testing.T, value []byte, heads [][]byte) {
 	}
 	want := naiveDecode(value, heads)
 	got, hit := wire.DecodeLive(string(value), texts...)
-	if hit != want.hit || got.SoftStale != want.stale || got.Negative != want.negative || got.Payload != string(want.payload) {
+	if hit != want.hit || got.SoftStale != want.stale || got.Negative != want.negative || got.Schema != want.schema || got.Payload != string(want.payload) {
 		t.Fatalf("%q under %q: got (%v, %+v), want %+v", value, heads, hit, got, want)
 	}
 	if !hit {
@@ -164,7 +174,10 @@ func FuzzReadersAgree(f *testing.F) {
 		if ofUser {
 			key, heads = entry("list", "a", "u"), append(heads, user)
 		}
-		for _, value := range [][]byte{value, withEpochsOf(heads, value)} {
+		for i, value := range [][]byte{value, withEpochsOf(heads, value), value, withEpochsOf(heads, value)} {
+			if i >= 2 {
+				key.Schema = "v2"
+			}
 			client.FlushDB(t.Context())
 			apply(t, r, users, caching())
 			for i, content := range append([][]byte{value}, heads...) {

@@ -31,7 +31,7 @@ func TestCountsAreExact(t *testing.T) {
 		id, user := rapid.IntRange(0, 40), rapid.SampledFrom([]string{"", "", "u", "v"})
 		tokens := map[Key]Token{} // of loads in progress
 		key := func(rt *rapid.T) Key {
-			return Key{slot, "list", strconv.Itoa(id.Draw(rt, "id")), user.Draw(rt, "user")}
+			return Key{Slot: slot, Operation: "list", ID: strconv.Itoa(id.Draw(rt, "id")), User: user.Draw(rt, "user")}
 		}
 		forget := func(scope Scope) {
 			invalidate(t, r, slot, scope)

@@ -33,6 +33,10 @@ type Key struct {
 	ID string
 	// User whose entry it is: any bytes, up to 256. Empty: an entry shared by all users.
 	User string
+	// Schema is the version of the payload: 1 to 64 printable ASCII characters without spaces, or
+	// empty for none. It is no part of the address. A fill stores it with the payload. A read of an
+	// entry with another Schema is a miss. Delete, invalidations, holds and load locks ignore it.
+	Schema string
 }
 
 // Registry works on the slots of one Redis: a standalone server, one behind Sentinel, or a cluster.

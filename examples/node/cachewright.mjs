@@ -18,6 +18,7 @@ export class Cachewright {
   #redis;
   #namespace;
   #byMget;
+  #schema;
   #onError;
   #hits = new Map();
 
@@ -25,12 +26,14 @@ export class Cachewright {
    * @param redis an ioredis client; give it short timeouts, because a read waits for it
    * @param namespace the Kubernetes namespace of the policies
    * @param options byMget: look for entries with one MGET before calling the library;
+   *   schema: the version of payloads, 1 to 64 ASCII characters: entries of other versions are misses;
    *   onError: called with failures of Redis that a fetch survived
    */
-  constructor(redis, namespace, { byMget = false, onError = () => {} } = {}) {
+  constructor(redis, namespace, { byMget = false, schema = '', onError = () => {} } = {}) {
     this.#redis = redis;
     this.#namespace = namespace;
     this.#byMget = byMget;
+    this.#schema = schema;
     this.#onError = onError;
   }
 
@@ -59,7 +62,9 @@ export class Cachewright {
 
   /** Returns a hit, or the token to fill the entry with. Take the token before loading: it fences the fill. */
   async get(key) {
-    const [kind, second, remainingMs, stale, token] = await this.#call('cw_get', key.module, ...entryArgs(key));
+    const bySchema = this.#schema ? [0, this.#schema] : []; // 0: without a load lock
+    const reply = await this.#call('cw_get', key.module, ...entryArgs(key), ...bySchema);
+    const [kind, second, remainingMs, stale, token] = reply;
     if (kind === MISS) return { hit: false, token: String(second) };
     return {
       hit: true,
@@ -72,15 +77,16 @@ export class Cachewright {
 
   /** Fills an entry and returns the outcome: stored, disabled, fenced or refused. */
   async set(key, payload, token) {
-    const kind = payload === null ? ['negative'] : [];
-    const reply = await this.#call('cw_set', key.module, ...entryArgs(key), payload ?? '', token, ...kind);
+    const options = [payload === null ? 'negative' : [], this.#schema ? 'schema' : []].flat().join(' ');
+    const stored = this.#schema ? join(prefix(this.#schema), payload ?? '') : (payload ?? '');
+    const reply = await this.#call('cw_set', key.module, ...entryArgs(key), stored, token, options);
     return FILLS[reply] ?? 'stored';
   }
 
   /** Reads an entry with one MGET. Takes no token on a miss, and counts nothing: see reportHits. */
   async read(key) {
     const [value, ...heads] = await this.#redis.mgetBuffer(readKeys(this.#namespace, key));
-    const entry = decode(value, heads);
+    const entry = decode(value, heads, this.#schema);
     if (!entry) return { hit: false };
     const remainingMs = Math.max(0, entry.freshUntilMs - Date.now());
     return {
@@ -181,12 +187,16 @@ export function readKeys(namespace, { module, operation, id = '', user = '' }) {
 
 const join = (...parts) => Buffer.concat(parts.map((part) => (Buffer.isBuffer(part) ? part : Buffer.from(String(part)))));
 
-// The bytes of an entry: version, flags, fresh-until, an epoch for each head, soft epochs, payload.
+// What precedes a payload that has a schema.
+const prefix = (schema) => Buffer.concat([Buffer.from([schema.length]), Buffer.from(schema)]);
+
+// The bytes of an entry: version, flags, fresh-until, an epoch for each head, soft epochs, schema, payload.
 const VERSION = 1;
 const FLAG_USER = 1;
 const FLAG_NEGATIVE = 2;
+const FLAG_SCHEMA = 4;
 const FLAGS_SOFT = [16, 32, 64]; // the entry carries a soft epoch of the module, the operation, the user
-const UNKNOWN_FLAGS = ~(FLAG_USER | FLAG_NEGATIVE | 16 | 32 | 64);
+const UNKNOWN_FLAGS = ~(FLAG_USER | FLAG_NEGATIVE | FLAG_SCHEMA | 16 | 32 | 64);
 const FIXED = 18;
 const EPOCH = 11;
 const SOFT_AT = [EPOCH, 2 * EPOCH, EPOCH]; // in the heads; an operation's has its fence in between
@@ -194,8 +204,8 @@ const SOFT_AT = [EPOCH, 2 * EPOCH, EPOCH]; // in the heads; an operation's has i
 // A head ends before or after its soft epoch.
 const isHead = (i, head) => head && (head.length === SOFT_AT[i] || head.length === SOFT_AT[i] + EPOCH);
 
-/** Returns the content of an entry if it is live under these heads, else null. */
-export function decode(value, heads) {
+/** Returns the content of an entry if it is live under these heads and has this schema, else null. */
+export function decode(value, heads, schema = '') {
   if (!value || value.length < FIXED || value[0] !== VERSION) return null;
   const flags = value[1];
   const ofUser = (flags & FLAG_USER) !== 0;
@@ -211,7 +221,11 @@ export function decode(value, heads) {
     const carried = flags & FLAGS_SOFT[i] ? next() : Buffer.alloc(0);
     softStale ||= !carried.equals(head.subarray(SOFT_AT[i]));
   });
-  if (at > value.length) return null;
+  if (at > value.length || ((flags & FLAG_SCHEMA) !== 0) !== (schema !== '')) return null;
+  if (schema) {
+    const wanted = prefix(schema);
+    if (!value.subarray(at, (at += wanted.length)).equals(wanted)) return null;
+  }
   return {
     payload: value.subarray(at),
     freshUntilMs: Number(value.readBigUInt64BE(2)),

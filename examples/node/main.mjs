@@ -9,13 +9,15 @@
 //   DELETE /<module>                    invalidates a module
 //
 // With a header X-User, entries belong to that user. After a miss it calls the service with the same path and user.
-// Environment: SOURCE, the URL of the service; REDIS_URL; NAMESPACE; PORT; READ_BY=mget reads by MGET, not FCALL.
+// Environment: SOURCE, the URL of the service; REDIS_URL; NAMESPACE; PORT; READ_BY=mget reads by MGET, not FCALL;
+// SCHEMA, the version of the answers.
 
 import { createServer } from 'node:http';
 import Redis from 'ioredis';
 import { Cachewright } from './cachewright.mjs';
 
-const { SOURCE, REDIS_URL = 'redis://127.0.0.1:6379', NAMESPACE = 'default', PORT = '8081', READ_BY } = process.env;
+const { SOURCE, READ_BY, SCHEMA } = process.env;
+const { REDIS_URL = 'redis://127.0.0.1:6379', NAMESPACE = 'default', PORT = '8081' } = process.env;
 if (!SOURCE) throw new Error('SOURCE must be the URL of the service to cache, for example http://127.0.0.1:8080');
 
 // A failing cache must cost next to nothing: commands fail at once without a connection, and soon with a slow one.
@@ -31,6 +33,7 @@ await redis.connect().catch(() => {}); // it keeps trying; until then there is n
 
 const cache = new Cachewright(redis, NAMESPACE, {
   byMget: READ_BY === 'mget',
+  schema: SCHEMA,
   onError: (error) => console.error('doing without the cache:', error.message),
 });
 setInterval(() => cache.reportHits(), 1000).unref();

@@ -57,6 +57,39 @@ func TestNodeAndGoShareEntries(t *testing.T) {
 	}
 }
 
+// Programs of two versions neither read nor spare each other's entries, and delete them.
+func TestNodeAndGoShareEntriesOfASchema(t *testing.T) {
+	for _, readBy := range []string{"fcall", "mget"} {
+		t.Run(readBy, func(t *testing.T) {
+			w := newWorld(t, "READ_BY="+readBy, "SCHEMA=v2")
+			for _, key := range keys() {
+				w.reset(t)
+				ours := key
+				ours.Schema = "v2"
+				for _, schema := range []string{"v1", "", "v22"} {
+					key.Schema = schema
+					w.fill(t, key, []byte("of another version"))
+					w.source.set(binary(key))
+					w.wantFrom(t, "stored", key)
+					if found := w.wantHit(t, ours); !bytes.Equal(found.Payload, binary(key)) {
+						t.Errorf("%q: Node stored %q, Go found %q", key, binary(key), found.Payload)
+					}
+					if w.isHit(t, key) {
+						t.Errorf("%q: a hit of what Node stored, of another version", key)
+					}
+					w.wantFrom(t, "cache", key)
+				}
+				w.request(t, http.MethodDelete, pathOf(key), key.User)
+				w.source.set(nil)
+				w.wantFrom(t, "stored", key)
+				if found := w.wantHit(t, ours); !found.Negative || w.isHit(t, key) {
+					t.Errorf("%q: Node stored that there is nothing, Go found %+v", key, found)
+				}
+			}
+		})
+	}
+}
+
 // keys are a shared entry, a user's, and two of bytes that are no text and have a meaning in a path
 // or in Redis.
 func keys() []registry.Key {

@@ -21,9 +21,9 @@ for (const { name, namespace, module, operation, user, id, mget } of vectors.key
   });
 }
 
-for (const { name, value, heads, live, payload, freshUntilMs, softStale, negative } of vectors.entries) {
+for (const { name, value, heads, schema, live, payload, freshUntilMs, softStale, negative } of vectors.entries) {
   test(`entries: ${name}`, () => {
-    const entry = decode(bytes(value), heads.map(bytes));
+    const entry = decode(bytes(value), heads.map(bytes), schema);
     const want = live ? { payload: bytes(payload), freshUntilMs, softStale, negative } : null;
     assert.deepEqual(entry, want);
   });

@@ -115,8 +115,8 @@ local function soft_len(flags)
 end
 
 -- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
--- else where its payload begins, whether a soft invalidation made it stale, whether it is negative,
--- and until when it is fresh.
+-- else its flags, where its payload begins, whether a soft invalidation made it stale, and until when
+-- it is fresh. A schema counts as part of the payload: see schemas.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
@@ -128,12 +128,11 @@ local function read_entry(value, heads, user)
   if string.sub(value, HEADER_FIXED_LEN + 1, from) ~= heads.epochs then return nil end
   local payload = from + soft_len(flags)
   if #value < payload then return nil end
-  local negative = bit.band(flags, FLAG_NEGATIVE) ~= 0
   return {
+    flags = flags,
     payload = payload + 1,
-    soft_stale = flags - (negative and FLAG_NEGATIVE or 0) ~= heads.flags
+    soft_stale = bit.band(flags, HEADS_FLAGS) ~= heads.flags
       or string.sub(value, from + 1, payload) ~= heads.soft,
-    negative = negative,
     fresh_until = math.min(bounds.time_ms, (struct.unpack('>I8', value, FRESH_UNTIL_AT + 1))),
   }
 end

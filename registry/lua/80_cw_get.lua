@@ -1,7 +1,7 @@
 ---------------------------------------------------------------------------------------------------
 -- cw_get
 --   KEYS   the slot
---   ARGV   op id user [lock_ms]
+--   ARGV   op id user [lock_ms [schema]]
 --   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
 --          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
 --          for how many ms another caller has the load lock as third, if lock_ms asked for it;
@@ -49,16 +49,19 @@ end
 
 function calls.cw_get(keys, args)
   local slot = slot_of(keys, 'cw_get')
-  if #args ~= 4 then want_args('cw_get', args, 'op id user', 3) end
+  if #args < 4 or #args > 5 then want_args('cw_get', args, 'op id user', 3) end
   local op, id, user, lock_ms = args[1], args[2], args[3], want_lock_ms(args[4])
+  local schema = schemas.want('cw_get', args[5])
   want_entry('cw_get', op, id, user)
   local name = name_of(slot, op, member_of(user, id))
   local heads = read_heads(slot, op, user)
   local value = heads.epochs and call('GET', entry_key(slot, name))
   local entry = read_entry(value, heads, user)
-  if not entry then return answer_miss(slot, op, user, name, heads, value, lock_ms) end
+  local payload = entry and schemas.payload_of(value, entry, schema)
+  if not payload then return answer_miss(slot, op, user, name, heads, value, lock_ms) end
   local remaining = math.max(0, entry.fresh_until - now_ms())
-  local reply = {entry.negative and 2 or 1, string.sub(value, entry.payload), remaining, 0}
+  local kind = bit.band(entry.flags, FLAG_NEGATIVE) == 0 and 1 or 2
+  local reply = {kind, string.sub(value, payload), remaining, 0}
   if entry.soft_stale or remaining == 0 then
     reply[3] = 0
     return answer_stale(slot, op, user, name, heads, reply, lock_ms)

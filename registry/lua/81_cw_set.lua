@@ -4,15 +4,22 @@
 --   ARGV   op id user payload token [options]
 --   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
 --
--- options is one argument with the words negative (the source has nothing under this id) and room
--- (the payload begins behind as many bytes of any value as the header takes).
+-- options is one argument with the words negative (the source has nothing under this id), room (the
+-- payload begins behind as many bytes of any value as the header takes) and schema (a byte with the
+-- length of the schema, and the schema, precede the payload).
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 local OPTIONS = {
-  [''] = {},
-  negative = {negative = true},
-  room = {room = true},
-  ['negative room'] = {negative = true, room = true},
+  [''] = {flags = 0},
+  negative = {negative = true, flags = FLAG_NEGATIVE},
+  room = {room = true, flags = 0},
+  schema = {schema = true, flags = FLAG_SCHEMA},
+  ['negative room'] = {negative = true, room = true, flags = FLAG_NEGATIVE},
+  ['negative schema'] = {negative = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA},
+  ['room schema'] = {room = true, schema = true, flags = FLAG_SCHEMA},
+  ['negative room schema'] = {
+    negative = true, room = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA,
+  },
 }
 
 -- A header is longer than its token by so many bytes.
@@ -59,15 +66,15 @@ end
 -- store first writes the padded payload, then the header over its padding. Payloads are large, and
 -- concatenating header and payload here would double the cost of a fill. The expiry of the entry
 -- tells the time. It does not replace a mark, and says so.
-local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, negative)
+local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, options)
   local key = of_op.entries .. member
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
   if marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
-  local flags = heads.flags + (negative and FLAG_NEGATIVE or 0)
-  local wanted = slice_for(expiry, negative and rule.negative_exponent or rule.exponent)
+  local flags = heads.flags + options.flags
+  local wanted = slice_for(expiry, options.negative and rule.negative_exponent or rule.exponent)
   local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
@@ -98,7 +105,8 @@ function calls.cw_set(keys, args)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
   local options = OPTIONS[args[6] or '']
   if not options then
-    refuse("cw_set: options must be negative, room, 'negative room', empty or omitted")
+    refuse('cw_set: options must be empty or omitted, or the words negative, room, schema, '
+      .. 'in this order')
   end
   local negative, room = options.negative, #token + HEADER_OVER_TOKEN
   local bytes = #payload
@@ -106,6 +114,7 @@ function calls.cw_set(keys, args)
     bytes = bytes - room
     if bytes < 0 then refuse_room(#payload, room) end
   end
+  if options.schema then bytes = bytes - schemas.bytes_of(payload, options.room and room or 0) end
   local of_op = keys_of_operation(slot, op)
   local heads = read_heads_by(of_op, slot, user)
   local rule = rule_under(heads, of_op, slot, op)
@@ -122,7 +131,7 @@ function calls.cw_set(keys, args)
     return FENCED
   end
   if not options.room then payload = string.rep('\0', room) .. payload end
-  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, negative) then
+  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, options) then
     count(slot, 'fenced', op)
     return FENCED
   end

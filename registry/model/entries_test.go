@@ -5,13 +5,16 @@ package model
 
 import "fmt"
 
-func (r *run) get(s step) { r.lookUp(s.Key, s.Lock) }
+func (r *run) get(s step) { r.lookUp(s.Key, s.Schema, s.Lock) }
 
 // lookUp is cw_get. It returns the token that came with the answer, if one did.
-func (r *run) lookUp(k key, lockMs int64) string {
+func (r *run) lookUp(k key, schema string, lockMs int64) string {
 	args := []any{k.op, k.id, k.user}
-	if lockMs > 0 {
+	if lockMs > 0 || schema != "" {
 		args = append(args, lockMs)
+	}
+	if schema != "" {
+		args = append(args, schema)
 	}
 	reply, now := r.call("cw_get", args...)
 	fields, _ := reply.([]any)
@@ -19,16 +22,21 @@ func (r *run) lookUp(k key, lockMs int64) string {
 		r.fail("cw_get answers %v", reply)
 	}
 	if fields[0] == int64(0) {
-		return r.missed(k, lockMs, fields, now)
+		return r.missed(k, schema, lockMs, fields, now)
+	}
+	if e := r.state.entries[k]; e.schema != schema {
+		r.fail("a hit of %q for a reader of schema %q: %+v", k, schema, e)
 	}
 	return r.hit(k, lockMs, fields, now)
 }
 
-func (r *run) missed(k key, lockMs int64, fields []any, now span) string {
-	if certain, _ := r.state.presence(k, now); certain {
-		r.fail("a miss of %q, which is live", k)
+func (r *run) missed(k key, schema string, lockMs int64, fields []any, now span) string {
+	if r.state.entries[k].schema == schema { // another one shows nothing
+		if certain, _ := r.state.presence(k, now); certain {
+			r.fail("a miss of %q, which is live", k)
+		}
+		delete(r.state.entries, k)
 	}
-	delete(r.state.entries, k)
 	if over := r.state.marksOver(k); len(over) > 0 {
 		r.held(k, fields, over, now)
 		return ""

@@ -161,7 +161,7 @@ func (r *run) read(s step) {
 
 func (r *run) wantEntry(k key, found decoded, left int64, now span) {
 	e := r.state.entries[k]
-	if found.payload != e.payload || found.negative != e.negative {
+	if found.payload != e.payload || found.schema != e.schema || found.negative != e.negative {
 		r.fail("MGET finds %+v, want %+v", found, e)
 	}
 	if until := int64(found.freshUntil); !found.stale && !e.stale && (until < e.fresh.from-slack || until > e.fresh.to+slack) {
@@ -186,7 +186,7 @@ func sameLoad(lock string, heads []string) bool {
 type decoded struct {
 	hit, stale, negative bool
 	freshUntil           uint64
-	payload              string
+	schema, payload      string
 }
 
 func decode(value string, heads []string) decoded {
@@ -194,7 +194,7 @@ func decode(value string, heads []string) decoded {
 		return decoded{}
 	}
 	flags, rest := value[1], value[18:]
-	if flags&^(1|2|16|32|64) != 0 || (flags&1 != 0) != (len(heads) == 3) || flags&64 != 0 && flags&1 == 0 {
+	if flags&^(1|2|4|16|32|64) != 0 || (flags&1 != 0) != (len(heads) == 3) || flags&64 != 0 && flags&1 == 0 {
 		return decoded{}
 	}
 	found := decoded{hit: true, negative: flags&2 != 0, freshUntil: binary.BigEndian.Uint64([]byte(value[2:10]))}
@@ -214,6 +214,12 @@ func decode(value string, heads []string) decoded {
 			soft, rest = rest[:11], rest[11:]
 		}
 		found.stale = found.stale || soft != head[full:]
+	}
+	if flags&4 != 0 {
+		if rest == "" || rest[0] == 0 || len(rest) <= int(rest[0]) {
+			return decoded{}
+		}
+		found.schema, rest = rest[1:1+rest[0]], rest[1+rest[0]:]
 	}
 	found.payload = rest
 	return found

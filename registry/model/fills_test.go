@@ -9,7 +9,7 @@ import (
 )
 
 func (r *run) fill(s step) {
-	if token := r.lookUp(s.Key, s.Lock); token != "" {
+	if token := r.lookUp(s.Key, s.Schema, s.Lock); token != "" {
 		r.store(s, token)
 	}
 }
@@ -46,17 +46,20 @@ func forged(token, how string) string {
 func (r *run) store(s step, token string) {
 	r.fills++
 	payload := fmt.Sprint(r.fills, strings.Repeat("x", s.Size))
-	sent := payload
+	sent, option := payload, s.Option
+	if s.Schema != "" {
+		sent, option = string(rune(len(s.Schema)))+s.Schema+sent, strings.TrimSpace(option+" schema")
+	}
 	if strings.Contains(s.Option, "room") {
-		sent = strings.Repeat("?", len(token)+6) + payload
+		sent = strings.Repeat("?", len(token)+6) + sent
 	}
 	args := []any{s.Key.op, s.Key.id, s.Key.user, sent, token}
-	if s.Option != "" {
-		args = append(args, s.Option)
+	if option != "" {
+		args = append(args, option)
 	}
 	reply, now := r.number("cw_set", args...)
 	negative := strings.Contains(s.Option, "negative")
-	r.stored(s.Key, token, reply, entry{payload: payload, negative: negative}, now)
+	r.stored(s.Key, token, reply, entry{payload: payload, schema: s.Schema, negative: negative}, now)
 }
 
 // stored takes the reply of cw_set for what it is.
@@ -131,7 +134,7 @@ func (r *run) unlocked(k key, token string, reply int64) {
 // cover.
 func (r *run) fillMany(s step) {
 	s.Key.id = "many"
-	token := r.lookUp(s.Key, 0)
+	token := r.lookUp(s.Key, "", 0)
 	if token == "" {
 		return
 	}

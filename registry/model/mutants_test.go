@@ -25,7 +25,7 @@ var mutants = map[string]struct{ text, instead string }{
 	"an operation of a user stays":                  {"    entries.free(slot, names, {})\n", ""},
 	"other operations of a user go":                 {"  invalidation.restamp(slot, others, epoch)\n", ""},
 	"loads of an operation of a user go on":         {"call('SET', key, epoch .. string.sub(head, EPOCH_LEN + 1), 'KEEPTTL')", "epoch = epoch_of(head)"},
-	"soft is fresh":                                 {"    soft_stale = flags", "    soft_stale = false, was = flags"},
+	"soft is fresh":                                 {"    soft_stale = bit.band", "    soft_stale = false, was = bit.band"},
 	"soft is nothing":                               {"    call('SET', head, string.sub(value, 1, hard_len) .. new_epoch(slot), 'KEEPTTL')\n", ""},
 	"dry is hard":                                   {"if mode == HARD then invalidation.delete_heads(slot, {operation or {op = op}}) end", "if mode ~= SOFT then invalidation.delete_heads(slot, {operation or {op = op}}) end"},
 	"another revision purges nothing":               {"new.revision ~= old.revision and", "false and"},
@@ -34,7 +34,7 @@ var mutants = map[string]struct{ text, instead string }{
 	"an operation that is off keeps its entries":    {"    invalidation.of_operation(slot, op, HARD, work)\n    local lag", "    local lag"},
 	"a lowered TTL shortens nothing":                {"local shorter = life_of(rule) <", "local shorter = false and life_of(rule) <"},
 	"more jitter than is said":                      {"local max = math.floor(ttl * percent / 100)", "local max = ttl - 1"},
-	"negative entries are like others":              {"heads.flags + (negative and FLAG_NEGATIVE or 0)", "heads.flags"},
+	"negative entries are like others":              {"heads.flags + options.flags", "heads.flags + options.flags % FLAG_NEGATIVE"},
 	"entries without a user under scope User":       {"(rule.scope == 'User' and user == '') or", ""},
 	"payloads of any size":                          {" or bytes > rule.max then", " then"},
 	"a load lock for everybody":                     {"    if left > 0 then return false", "    if false then return false"},
@@ -94,6 +94,24 @@ var rareMutants = map[string]struct {
 			{Do: "get", Key: key{op: "list", id: "b"}},
 			{Do: "release", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A"},
 			{Do: "set", Key: key{op: "list", id: "a"}, Size: 30},
+		},
+	},
+	"a reader gets what another version stored": {
+		"string.sub(value, from, from + #schema - 1) == schema and from + #schema or nil", "from + #schema", []step{
+			{Do: "fill", Key: key{op: "list", id: "a"}, Schema: "v1"},
+			{Do: "get", Key: key{op: "list", id: "a"}, Schema: "v2"},
+		},
+	},
+	"a reader of a schema gets what has none": {
+		"  if has_schema ~= (schema ~= schemas.NONE) then return nil end\n", "", []step{
+			{Do: "fill", Key: key{op: "list", id: "a"}},
+			{Do: "get", Key: key{op: "list", id: "a"}, Schema: "v1"},
+		},
+	},
+	"a fill forgets its schema": {
+		"heads.flags + options.flags", "heads.flags + bit.band(options.flags, FLAG_NEGATIVE)", []step{
+			{Do: "fill", Key: key{op: "list", id: "a"}, Schema: "v1"},
+			{Do: "get", Key: key{op: "list", id: "a"}, Schema: "v1"},
 		},
 	},
 	"a mark keeps holders that have ended": {

@@ -209,6 +209,8 @@ func (r *run) sayNonsense(s step) {
 		{"cw_get", "", "a", ""},
 		{"cw_get", "list", "a"},
 		{"cw_get", "list", "a", "", -1},
+		{"cw_get", "list", "a", "", 0, "v 1"},
+		{"cw_set", "list", "a", "", "\x03v1", "1x", "schema"},
 		{"cw_set", "list", "a", "", "x", ""},
 		{"cw_set", "list", "a", "", "x", "1x", "other"},
 		{"cw_set", "list", "a", "", "x", "1xxxxxxxxxxxxxxxxxxxxx", "room"},

@@ -47,6 +47,7 @@ type entry struct {
 	covering
 
 	payload  string
+	schema   string
 	negative bool
 	fresh    span // until when
 	lives    span // until when

@@ -23,6 +23,7 @@ type step struct {
 	Forge   string
 	Lock    int64 // ms
 	Option  string
+	Schema  string
 	Size    int
 	Policy  policy
 	Victim  string
@@ -103,6 +104,17 @@ func sequences() *rapid.Generator[[]step] {
 		}
 		return all
 	})
+}
+
+// ofVersions lets applications of two versions, and one without, take turns in a sequence.
+func ofVersions(all []step) []step {
+	for i := range all {
+		switch all[i].Do {
+		case "get", "set", "fill":
+			all[i].Schema = []string{"v1", "", "v1", "v2"}[i%4]
+		}
+	}
+	return all
 }
 
 func drawStep(t *rapid.T, kinds *rapid.Generator[string]) step {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cachewright/cachewright/registry/internal/parse"
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // A payload is sent with padding in place of its header, so that Redis need not copy it to prepend
@@ -22,12 +23,13 @@ const maxPooledBuffer = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// padded copies a payload behind padding for its header. Release the copy, unless it may still be
-// read after the call was given up.
-func padded(payload []byte, token parse.Token) *[]byte {
+// padded copies a payload behind padding for its header, and its schema if it has one. Release the
+// copy, unless it may still be read after the call was given up.
+func padded(payload []byte, schema string, token parse.Token) *[]byte {
 	padding := len(token) + headerOverToken
 	buffer := buffers.Get().(*[]byte)
 	*buffer = append((*buffer)[:0], make([]byte, padding)...)
+	*buffer = wire.AppendSchema(*buffer, schema)
 	*buffer = append(*buffer, payload...)
 	return buffer
 }

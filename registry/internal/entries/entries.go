@@ -6,13 +6,16 @@ package entries
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/cachewright/cachewright/registry/internal/bounds"
+	"github.com/cachewright/cachewright/registry/internal/fault"
 	"github.com/cachewright/cachewright/registry/internal/keyspace"
 	"github.com/cachewright/cachewright/registry/internal/library"
 	"github.com/cachewright/cachewright/registry/internal/parse"
 	"github.com/cachewright/cachewright/registry/internal/sloterr"
+	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // Entries are those in one Redis. Safe for concurrent use.
@@ -28,7 +31,7 @@ func New(lib *library.Library) *Entries {
 
 // Lease looks an entry up and, on a miss, takes a token to fill it with.
 func (e *Entries) Lease(ctx context.Context, key keyspace.Key) (parse.Lookup, error) {
-	return e.lease(ctx, key)
+	return e.lease(ctx, key, noLock)
 }
 
 // LeaseLocked is Lease that also takes the load lock of the entry on a miss.
@@ -38,11 +41,13 @@ func (e *Entries) LeaseLocked(
 	return e.lease(ctx, key, bounds.WholeMilliseconds(lock))
 }
 
+// noLock leases without the load lock.
+const noLock = -1
+
 func (e *Entries) lease(
-	ctx context.Context, key keyspace.Key, lock ...any,
+	ctx context.Context, key keyspace.Key, lockMs int64,
 ) (parse.Lookup, error) {
-	args := append([]any{key.Operation, key.ID, key.User}, lock...)
-	reply, err := e.callTogether(ctx, "cw_get", key.Slot, args...)
+	reply, err := e.callTogether(ctx, "cw_get", key.Slot, leaseArgs(key, lockMs)...)
 	if err != nil {
 		return parse.Lookup{}, err
 	}
@@ -51,6 +56,19 @@ func (e *Entries) lease(
 		return parse.Lookup{}, sloterr.Unexpected("cw_get", key.Slot, reply)
 	}
 	return lookup, nil
+}
+
+// leaseArgs leaves out what it may, so that earlier versions of the library answer, too.
+func leaseArgs(key keyspace.Key, lockMs int64) []any {
+	args := []any{key.Operation, key.ID, key.User}
+	switch {
+	case key.Schema != "":
+		return append(args, max(0, lockMs), key.Schema)
+	case lockMs != noLock:
+		return append(args, lockMs)
+	default:
+		return args
+	}
 }
 
 // Unlock releases a load lock.
@@ -76,7 +94,14 @@ func (e *Entries) SetNegative(
 func (e *Entries) set(
 	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token, options string,
 ) (parse.Filled, error) {
-	buffer := padded(payload, token)
+	if key.Schema != "" {
+		options += " schema"
+	}
+	if len(key.Schema) > wire.MaxSchema { // the library would take the rest for the payload
+		return parse.Filled{}, fmt.Errorf("cw_set of %s: %w: the schema has %d bytes, at most %d",
+			key.Slot, fault.ErrRejected, len(key.Schema), wire.MaxSchema)
+	}
+	buffer := padded(payload, key.Schema, token)
 	if e.transport.pipeline == nil {
 		defer release(buffer)
 	}

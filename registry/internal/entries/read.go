@@ -25,7 +25,7 @@ func (e *Entries) Read(
 	if err != nil {
 		return parse.Lookup{}, "", sloterr.Call("reading an entry", key.Slot, err)
 	}
-	return lookupOf(values), values[0], nil
+	return lookupOf(key, values), values[0], nil
 }
 
 // ReadLocked also says, on a miss, whether another caller holds the load lock of the entry.
@@ -39,7 +39,7 @@ func (e *Entries) ReadLocked(
 		return parse.Lookup{}, false, sloterr.Call("reading an entry and its load lock", key.Slot, err)
 	}
 	last := len(values) - 1
-	lookup = lookupOf(values[:last])
+	lookup = lookupOf(key, values[:last])
 	if lookup.Hit || isMark(values[0]) {
 		return lookup, false, nil
 	}
@@ -65,9 +65,9 @@ func isLockValid(lock string, heads []string) bool {
 }
 
 // lookupOf decodes the values of an entry's read keys.
-func lookupOf(values []string) parse.Lookup {
+func lookupOf(key keyspace.Key, values []string) parse.Lookup {
 	found, live := wire.DecodeLive(values[0], values[1:]...)
-	if !live {
+	if !live || found.Schema != key.Schema {
 		return parse.Lookup{}
 	}
 	remaining := max(0, time.Until(found.FreshUntil))

@@ -29,4 +29,5 @@ type Key struct {
 	Operation string
 	ID        string
 	User      string
+	Schema    string // of the payload, no part of the address
 }

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package wire decodes the bytes of an entry, as docs/protocol.md specifies them. They are:
-// version, flags, fresh-until, position in the index, epochs and soft epochs, and the payload. The
-// epochs are those of the heads that covered the entry when its load began.
+// version, flags, fresh-until, position in the index, epochs and soft epochs, a schema if there is
+// one, and the payload. The epochs are those of the heads that covered the entry when its load
+// began.
 package wire
 
 import (
@@ -15,16 +16,21 @@ const (
 	entryVersion      = 1
 	flagUser          = 1
 	flagNegative      = 2
+	flagSchema        = 4
 	flagSoftModule    = 16
 	flagSoftOperation = 32
 	flagSoftUser      = 64
-	knownFlags        = flagUser | flagNegative | flagSoftModule | flagSoftOperation | flagSoftUser
+	knownFlags        = flagUser | flagNegative | flagSchema | flagSoftModule | flagSoftOperation |
+		flagSoftUser
 
 	// EpochLen is the length of an epoch, and of a fence, in bytes.
 	EpochLen = 11
 
 	// HeaderFixedLen is the length of the header before the epochs, in bytes.
 	HeaderFixedLen = 18
+
+	// MaxSchema is the length of the longest schema, in bytes.
+	MaxSchema = 64
 
 	sliceAt = 10 // fresh-until ends here
 )
@@ -42,7 +48,9 @@ var headParts = [...]struct {
 
 // Live is a live entry.
 type Live struct {
-	Payload    string
+	Payload string
+	// Schema is the version of the payload, empty for none.
+	Schema     string
 	FreshUntil time.Time
 	// SoftStale says that a soft invalidation covered it.
 	SoftStale bool
@@ -66,7 +74,11 @@ func DecodeLive(value string, heads ...string) (Live, bool) {
 	if !live {
 		return Live{}, false
 	}
-	payload, softStale, ok := cutSoftEpochs(rest, flags, heads)
+	rest, softStale, ok := cutSoftEpochs(rest, flags, heads)
+	if !ok {
+		return Live{}, false
+	}
+	schema, payload, ok := cutSchema(rest, flags)
 	if !ok {
 		return Live{}, false
 	}
@@ -75,6 +87,7 @@ func DecodeLive(value string, heads ...string) (Live, bool) {
 	millis := binary.BigEndian.Uint64(stamp[:])
 	return Live{
 		Payload:    payload,
+		Schema:     schema,
 		FreshUntil: time.UnixMilli(int64(min(millis, 1<<53))),
 		SoftStale:  softStale,
 		Negative:   flags&flagNegative != 0,
@@ -101,7 +114,7 @@ func isHead(i int, head string) bool {
 
 // cutSoftEpochs compares the soft epochs that an entry carries with those in the heads. Heads have
 // none before their first soft invalidation. It fails on a truncated entry.
-func cutSoftEpochs(carried string, flags byte, heads []string) (payload string, stale, ok bool) {
+func cutSoftEpochs(carried string, flags byte, heads []string) (rest string, stale, ok bool) {
 	for i, head := range heads {
 		part := headParts[i]
 		soft := ""
@@ -116,4 +129,26 @@ func cutSoftEpochs(carried string, flags byte, heads []string) (payload string, 
 		}
 	}
 	return carried, stale, true
+}
+
+// AppendSchema appends what precedes a payload with a schema, of up to MaxSchema bytes: its length
+// in a byte, and the schema. It appends nothing for none.
+func AppendSchema(to []byte, schema string) []byte {
+	if schema == "" {
+		return to
+	}
+	return append(append(to, byte(len(schema))), schema...) //nolint:gosec // it is short enough
+}
+
+// cutSchema returns the schema of an entry and its payload. It fails on a truncated entry, and on a
+// schema of no bytes.
+func cutSchema(carried string, flags byte) (schema, payload string, ok bool) {
+	if flags&flagSchema == 0 {
+		return "", carried, true
+	}
+	if carried == "" || carried[0] == 0 || len(carried) <= int(carried[0]) {
+		return "", "", false
+	}
+	end := 1 + int(carried[0])
+	return carried[1:end], carried[end:], true
 }
