@@ -100,6 +100,7 @@ func (o *operatorAtWork) watch(ctx context.Context) {
 	o.must(o.PolicyHashes(ctx, []Slot{users}))
 	o.must(o.StatsOf(ctx, []Slot{users}))
 	o.must(o.Stats(ctx, users))
+	o.must(o.Unclaimed(ctx, users.Namespace))
 }
 
 // fillFew has the tenant store what a call lists one by one, and leaves something that has expired

@@ -53,8 +53,8 @@ var callsUnderAMark = map[string][][]any{
 	"cw_policy_delete": {{}, {"me"}},
 	"cw_report":        {{"list", "hits", 1}},
 	"cw_stats":         {{}},
-	// They take no key.
-	"cw_version": {}, "cw_writable": {},
+	// They take no key of a slot.
+	"cw_version": {}, "cw_writable": {}, "cw_unclaimed": {},
 }
 
 var registered = regexp.MustCompile(`(?m)^register\('(\w+)'`)

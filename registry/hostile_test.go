@@ -136,6 +136,13 @@ var hostileCalls = map[string]hostileCall{
 	"StatsOf": func(ctx context.Context, r *Registry) (any, error) {
 		return r.StatsOf(ctx, []Slot{users, {Namespace: "a", Module: "b"}})
 	},
+	"ReportUnclaimed": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.ReportUnclaimed(ctx, "shop", []Unclaimed{{Module: "user", Reads: 1}})
+	},
+	"Unclaimed": func(ctx context.Context, r *Registry) (any, error) { return r.Unclaimed(ctx, "shop") },
+	"UnclaimedOf": func(ctx context.Context, r *Registry) (any, error) {
+		return r.UnclaimedOf(ctx, []string{"shop", "a"})
+	},
 	"Unlock": func(ctx context.Context, r *Registry) (any, error) { return nil, r.Unlock(ctx, entry("list", "1", "")) },
 	"Writable": func(ctx context.Context, r *Registry) (any, error) {
 		return nil, r.Writable(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/modules"
 	"github.com/cachewright/cachewright/registry/internal/policies"
 	"github.com/cachewright/cachewright/registry/internal/statistics"
+	"github.com/cachewright/cachewright/registry/internal/unclaimed"
 )
 
 // Slot is one module of one namespace: a struct with the fields Namespace and Module. All its keys
@@ -55,6 +56,7 @@ type Registry struct {
 	modules       *modules.Lists
 	policies      *policies.Policies
 	statistics    *statistics.Statistics
+	unclaimed     *unclaimed.Names
 }
 
 // New returns a Registry over a client. Hooks of the client must not keep the arguments of a
@@ -72,5 +74,6 @@ func New(client redis.UniversalClient) *Registry {
 		modules:       lists,
 		policies:      policies.New(lib, lists),
 		statistics:    statistics.New(lib),
+		unclaimed:     unclaimed.New(lib),
 	}
 }

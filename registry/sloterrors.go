@@ -10,7 +10,7 @@ import (
 
 // SlotErrors has the errors of single slots in a call on many. It is a map from Slot to error, and
 // an error itself. The results for the other slots are valid. A Slot without a module stands for
-// the list of the modules of a namespace.
+// what a namespace has of its own: the list of its modules, or its unclaimed names.
 //
 // errors.Is matches any of the errors. The method Take(err) adds the errors of single slots in err.
 // It returns err if that is another error. The method OrNil returns the errors as an error, or nil

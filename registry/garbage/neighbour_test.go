@@ -73,6 +73,7 @@ func (t *trial) largeCalls() [][]any {
 		{"cw_policy_apply", `{"revision":"` + large + `"}`},
 		{"cw_policy_own", large},
 		{"cw_report", "list", large, large},
+		{"cw_unclaimed", large, large, large, large},
 		{"cw_policy_apply", policyOf(usualPolicy)},
 	}
 	reply, err := t.by(t.tenant, "cw_get", "list", strconv.Itoa(rand.IntN(100)), "u")

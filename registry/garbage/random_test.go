@@ -18,7 +18,7 @@ var (
 	keys = []string{
 		"$slot:m", "$slot:o:list", "$slot:o:other", "$slot:u:u", "$entry", "$mine", "$slot:l:4:list:0::locked", "$slot:policy", "$slot:counters",
 		"$index", "$chunk", "$index:$slice:1", "$index:0:0", "$slot:iu:u", "$slot:iu:v", "$aside", "$slot:pending", "$slot:d:list", "$slot:r:r1",
-		"$slot:r:r2", "$slot:h", "$slot:owner", "$slot:i:short", "$slot:a:mine", "$slot",
+		"$slot:r:r2", "$slot:h", "$slot:owner", "$slot:i:short", "$slot:a:mine", "$slot", unclaimedKey,
 	}
 	numbers = []string{
 		"0", "1", "-1", "007", "63", "511", "65535", "65536", "0x10", "1e308", "nan", "inf", "1.5", "9007199254740990", "9007199254740993",
@@ -27,7 +27,7 @@ var (
 	texts = []string{
 		"", "x", "$x11", "$x22", "$x33", "$x44", "$epoch", "$epoch$x11", "$epoch$epoch$epoch", "$module", "$module$x11", "$x100000", "$x1000000",
 		"0::a", "1:u:b", "4:list0::a", "4:list1:u:b", "4:list1:u:c", "7:profile1:u:c", "99:list", "4:list99:u:x", "-1:x", ":", "0:", "4294967296:list",
-		"600000 0 0 0 Any 67108864", "600000 0 0 0 User 1", "0 0 0 0 Any 1", "600000 0 0 0 Any 67108864 600000", "600000 600000", "1 1 0123456789abcdef", "cluster/shop/policy",
+		"600000 0 0 0 Any 67108864", "600000 0 0 0 User 1", "0 0 0 0 Any 1", "600000 0 0 0 Any 67108864 600000", "600000 600000", "1 1 0123456789abcdef", "cluster/shop/policy", "1 1 1800000000000",
 		"o:1:1:$epoch:list", "o:9:9:$x11:list", "u:1:1:$epoch", "u:1:1:mine", "t:1:1:$epoch:10:list", "t:1:1:$epoch:-1:list", "s:1:1:$epoch:$slice:0:3:list",
 		"s:2:1:$epoch:$slice:0:65535:list", "s:2:1:$epoch:1:99:3:list", "1$module$epoch$x11", "2$module$epoch$x11",
 		"\x01\x00\x00\x00\x01\xff\xff\xff\xff\xff\x00\x0d\x11\x57\x00\x00\xff\xff", "\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
@@ -37,12 +37,12 @@ var (
 	}
 	fields = []string{
 		"$slice", "0", "63", "64", "lag", "o:list", "o:other", "o:", "default", "json", "hash", "seal", "revision", "misses:list", "hits:list", "misses:other",
-		"fills:invented", "unlisted", "since", "invalidations:", "misses:", "x:y", "",
+		"fills:invented", "unlisted", "since", "invalidations:", "misses:", "x:y", "", "user", "users/lst",
 	}
 	functions = map[string]int{
 		"cw_get": 3, "cw_set": 5, "cw_unlock": 3, "cw_delete": 3, "cw_invalidate": 4, "cw_reclaim": 1, "cw_policy_apply": 1, "cw_policy_hash": 0,
 		"cw_policy_get": 0, "cw_policy_own": 1, "cw_policy_delete": 0, "cw_report": 3, "cw_stats": 0, "cw_version": 0,
-		"cw_hold": 6, "cw_release": 5,
+		"cw_hold": 6, "cw_release": 5, "cw_unclaimed": 4,
 	}
 	arguments = []string{
 		"list", "other", "profile", "u", "v", "a", "b", "c", "", "hard", "soft", "dry", "r1", "r2", "x", "room", "negative", "hits", "errors", "5", "200", "60000",
@@ -121,10 +121,13 @@ func many(t *rapid.T, k string) string {
 func call(t *rapid.T) string {
 	names := []string{
 		"cw_get", "cw_set", "cw_unlock", "cw_delete", "cw_invalidate", "cw_reclaim", "cw_policy_apply", "cw_policy_hash", "cw_policy_get", "cw_policy_own",
-		"cw_policy_delete", "cw_report", "cw_stats",
+		"cw_policy_delete", "cw_report", "cw_stats", "cw_unclaimed",
 	}
 	name := pick(t, names)
 	command := []string{"FCALL", name, "1", "$slot"}
+	if name == "cw_unclaimed" {
+		command[3] = unclaimedKey
+	}
 	for range max(0, functions[name]+rapid.SampledFrom([]int{0, 0, 0, 1, -1}).Draw(t, "more")) {
 		if rapid.IntRange(0, 4).Draw(t, "kind of argument") == 0 {
 			command = append(command, value(t))

@@ -42,6 +42,9 @@ type trial struct {
 	slot string
 }
 
+// unclaimedKey is that of the tenant's namespace.
+const unclaimedKey = "cw:{shop}:unclaimed"
+
 // longestHold is the longest time that any mark may stand.
 const longestHold = 10 * time.Minute
 
@@ -90,7 +93,11 @@ func (t *trial) wantLittleMemory() error {
 }
 
 func (t *trial) by(client *redis.Client, name string, args ...any) (any, error) {
-	return t.call(t, client, name, t.slot, args...)
+	key := t.slot
+	if name == "cw_unclaimed" {
+		key = unclaimedKey
+	}
+	return t.call(t, client, name, key, args...)
 }
 
 // furnish fills a slot with all that there can be in one, and returns what scripts name.
@@ -214,9 +221,24 @@ func (t *trial) everyCall() error {
 			return err
 		}
 	}
+	if err := t.unclaimed(); err != nil {
+		return err
+	}
 	reply, err := t.by(t.tenant, "cw_get", "list", "filled", "u")
 	if fields, _ := reply.([]any); err == nil && len(fields) > 1 {
 		_, err = t.by(t.tenant, "cw_set", "list", "filled", "u", "x", fields[len(fields)-1])
+	}
+	return err
+}
+
+// unclaimed reports a name, which the operator reads.
+func (t *trial) unclaimed() error {
+	if _, err := t.by(t.tenant, "cw_unclaimed", "user", "", 1, 0, "users", "lst", 0, 1); err != nil {
+		return err
+	}
+	reply, err := t.by(t.operator, "cw_unclaimed")
+	if names, _ := reply.([]any); err == nil && (!slices.Contains(names, any("lst")) || len(names) > 5*64) {
+		return fmt.Errorf("what was reported is not there: %v", reply)
 	}
 	return err
 }

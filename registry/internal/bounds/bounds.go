@@ -49,3 +49,18 @@ func IsModuleName(text string) bool {
 
 // IsOperationName says whether a text can name an operation.
 func IsOperationName(text string) bool { return text != "" && len(text) <= MaxNameBytes }
+
+const maxListedModuleBytes = 63
+
+// The names that a CachePolicy can have.
+var (
+	listedModule    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+	listedOperation = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._:/-]*[A-Za-z0-9])?$`)
+)
+
+// CanBeListed says whether a CachePolicy can have a module and, unless it is empty, an operation of
+// these names.
+func CanBeListed(module, operation string) bool {
+	return len(module) <= maxListedModuleBytes && listedModule.MatchString(module) &&
+		(operation == "" || len(operation) <= MaxNameBytes && listedOperation.MatchString(operation))
+}

@@ -30,6 +30,9 @@ func (s Slot) writeKey(b *strings.Builder) {
 // ModulesKey is the set of the modules of a namespace that have a policy.
 func ModulesKey(namespace string) string { return "cw:{" + namespace + "}:modules" }
 
+// UnclaimedKey lists the names that applications of a namespace use and no policy lists.
+func UnclaimedKey(namespace string) string { return "cw:{" + namespace + "}:unclaimed" }
+
 // AppendReadKeys appends the keys that answer a read in one MGET: the entry, then the heads that
 // cover it. They share one string, because the client takes most of the time of a hit.
 func AppendReadKeys(keys []string, k Key) []string {

@@ -10,8 +10,13 @@ type Slot struct {
 	Module    string
 }
 
-// String returns "namespace/module".
-func (s Slot) String() string { return s.Namespace + "/" + s.Module }
+// String returns "namespace/module". Without a module, it is the namespace.
+func (s Slot) String() string {
+	if s.Module == "" {
+		return s.Namespace
+	}
+	return s.Namespace + "/" + s.Module
+}
 
 // slot makes a Slot, and a struct that embeds one, Located.
 func (s Slot) slot() Slot { return s }
