@@ -13,12 +13,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/controllers/internal/status"
-	"github.com/cachewright/cachewright/controllers/stores"
-	"github.com/cachewright/cachewright/controllers/stores/calls"
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -80,128 +78,117 @@ func (r *renewals) forget(invalidation *v1.CacheInvalidation) {
 
 // beginHold puts the marks of an invalidation whose targets all took effect. The finalizer comes
 // first: a resource that is deleted meanwhile has to take its marks out again.
-func (r *Reconciler) beginHold(
-	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
-	store *stores.Session, view targets.View, found *findings,
-) error {
-	if err := patch.Finalizer(ctx, invalidation, v1.CacheInvalidationFinalizer, true); err != nil {
+func (a *attempt) beginHold(ctx context.Context) error {
+	err := a.patch.Finalizer(ctx, a.invalidation, v1.CacheInvalidationFinalizer, true)
+	if err != nil {
 		return err
 	}
 	// Times in a status have whole seconds.
-	until := r.Clock.Now().Add(invalidation.Spec.HoldFor.Duration + time.Second).Truncate(time.Second)
-	if err := r.mark(ctx, invalidation, store, view, until, found); err != nil {
+	until := a.Clock.Now().Add(a.invalidation.Spec.HoldFor.Duration + time.Second).
+		Truncate(time.Second)
+	if err := a.mark(ctx, until); err != nil {
 		return err
 	}
-	found.holdUntil = until
+	a.found.holdUntil = until
 	return nil
 }
 
 // keepHold renews the marks where that is due, and ends a hold that is over.
-func (r *Reconciler) keepHold(
-	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
-	store *stores.Session, found *findings,
-) error {
-	if invalidation.Status.HoldEndTime == nil {
+func (a *attempt) keepHold(ctx context.Context) error {
+	if a.invalidation.Status.HoldEndTime == nil {
 		return nil
 	}
-	now, until := r.Clock.Now(), invalidation.Status.HoldEndTime.Time
+	now, until := a.Clock.Now(), a.invalidation.Status.HoldEndTime.Time
 	if !now.Before(until) {
 		// Redis has ended the marks: none has a later deadline than the hold.
-		r.renewals.forget(invalidation)
-		return patch.Finalizer(ctx, invalidation, v1.CacheInvalidationFinalizer, false)
+		a.renewals.forget(a.invalidation)
+		return a.patch.Finalizer(ctx, a.invalidation, v1.CacheInvalidationFinalizer, false)
 	}
-	if now.Before(r.renewals.of(invalidation).due) {
+	if now.Before(a.renewals.of(a.invalidation).due) {
 		return nil
 	}
-	if err := store.Err(); err != nil {
-		return err
-	}
-	view := targets.ViewOf(ctx, r.Client, store, invalidation)
-	return r.mark(ctx, invalidation, store, view, until, found)
+	return a.mark(ctx, until)
 }
 
 // mark puts the marks of a hold, or moves their deadline to its end. One call moves it no further
 // than Redis allows. It covers modules that appeared meanwhile, too.
-func (r *Reconciler) mark(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store calls.InvalidationStore,
-	view targets.View, until time.Time, found *findings,
-) error {
-	slots, err := view.Slots(invalidation.Namespace, invalidation.Spec.Targets...)
-	if err != nil {
-		return err
-	}
-	now, former := r.Clock.Now(), r.renewals.of(invalidation)
+func (a *attempt) mark(ctx context.Context, until time.Time) error {
+	now, former := a.Clock.Now(), a.renewals.of(a.invalidation)
 	next := renewal{due: now.Add(renewAfter), slots: map[registry.Slot]bool{}}
 	if former.slots == nil {
 		next.due = now.Add(confirmAfter)
 	}
-	id, ttl := resource.HoldID(invalidation), min(until.Sub(now), registry.MaxHold)
-	for _, slot := range slots {
-		covered := convert.HoldTargets(slot.Module, invalidation.Spec.Targets)
-		held, err := store.Hold(ctx, slot, id, ttl, covered...)
+	id, ttl := resource.HoldID(a.invalidation), min(until.Sub(now), registry.MaxHold)
+	err := a.eachHeld(func(slot registry.Slot, covered []registry.HoldTarget) error {
+		held, err := a.store.Hold(ctx, slot, id, ttl, covered...)
 		if err != nil {
 			return err
 		}
 		if former.slots[slot] {
-			found.holdsLost += int64(len(covered)) - held.Stood
+			a.found.holdsLost += int64(len(covered)) - held.Stood
 		}
 		next.slots[slot] = true
+		return nil
+	})
+	if err == nil {
+		a.renewals.set(a.invalidation, next)
 	}
-	r.renewals.set(invalidation, next)
-	return nil
+	return err
 }
 
-// untilHoldIsDue is the time until a hold is renewed, ends, or its status is written again.
-func (r *Reconciler) untilHoldIsDue(
-	invalidation *v1.CacheInvalidation, now time.Time,
-) time.Duration {
-	remaining := invalidation.Status.HoldEndTime.Sub(now)
-	tick := remaining % endsInterval
-	if tick == 0 {
-		tick = endsInterval
-	}
-	return max(min(tick, r.renewals.of(invalidation).due.Sub(now)), status.Immediately)
+// liftMarks takes the marks of a hold out of Redis.
+func (a *attempt) liftMarks(ctx context.Context) (err error) {
+	defer contain.Panic(&err, status.ErrPanicked)
+	id := resource.HoldID(a.invalidation)
+	return a.eachHeld(func(slot registry.Slot, covered []registry.HoldTarget) error {
+		_, err := a.store.Release(ctx, slot, id, covered...)
+		return err
+	})
 }
 
-// release takes the marks of a deleted invalidation out of Redis, and lets it go. It gives up after
-// some time: Redis ends the marks itself.
-func (r *Reconciler) release(
-	ctx context.Context, invalidation *v1.CacheInvalidation,
-) (result reconcile.Result, err error) {
-	if !controllerutil.ContainsFinalizer(invalidation, v1.CacheInvalidationFinalizer) {
-		return reconcile.Result{}, nil
-	}
-	store := r.Stores.Open(ctx, resource.StoreIDOf(invalidation.Namespace, invalidation.Spec.StoreRef))
-	met := status.Classify(r.unmark(ctx, invalidation, store), store.Location())
-	store.Close(met)
-	waited := r.Clock.Since(invalidation.DeletionTimestamp.Time)
-	if met != nil && waited < releaseTimeout {
-		store.WakeAfterProbe(invalidation, met)
-		return status.InBackground(min(releaseTimeout-waited, status.MinWait)), nil
-	}
-	r.renewals.forget(invalidation)
-	patch := resource.NewPatcher(r.Client, invalidation)
-	return reconcile.Result{},
-		patch.Finalizer(ctx, invalidation, v1.CacheInvalidationFinalizer, false)
-}
-
-func (r *Reconciler) unmark(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session,
-) error {
-	if err := store.Err(); err != nil {
+// eachHeld makes a call for each module that the invalidation reaches, with what it holds there.
+func (a *attempt) eachHeld(call func(registry.Slot, []registry.HoldTarget) error) error {
+	if err := a.store.Err(); err != nil {
 		return err
 	}
-	view := targets.ViewOf(ctx, r.Client, store, invalidation)
-	slots, err := view.Slots(invalidation.Namespace, invalidation.Spec.Targets...)
+	listed := a.invalidation.Spec.Targets
+	slots, err := a.view.Slots(a.invalidation.Namespace, listed...)
 	if err != nil {
 		return err
 	}
-	id := resource.HoldID(invalidation)
 	for _, slot := range slots {
-		covered := convert.HoldTargets(slot.Module, invalidation.Spec.Targets)
-		if _, err := store.Release(ctx, slot, id, covered...); err != nil {
+		if err := call(slot, convert.HoldTargets(slot.Module, listed)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// untilHoldIsDue is the time until a hold is renewed, ends, or its status is written again.
+func (a *attempt) untilHoldIsDue(now time.Time) time.Duration {
+	remaining := a.invalidation.Status.HoldEndTime.Sub(now)
+	tick := remaining % endsInterval
+	if tick == 0 {
+		tick = endsInterval
+	}
+	return max(min(tick, a.renewals.of(a.invalidation).due.Sub(now)), status.Immediately)
+}
+
+// release takes the marks of a deleted invalidation out of Redis, and lets it go. It gives up after
+// some time, whatever happens: Redis ends the marks itself.
+func (r *Reconciler) release(
+	ctx context.Context, invalidation *v1.CacheInvalidation,
+) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(invalidation, v1.CacheInvalidationFinalizer) {
+		return reconcile.Result{}, nil
+	}
+	a := r.begin(ctx, invalidation)
+	met := a.store.End(ctx, invalidation, a.liftMarks(ctx))
+	waiting := resource.Deletion{Timeout: releaseTimeout, Clock: r.Clock}
+	if met != nil && !waiting.IsOverdue(invalidation) {
+		return status.InBackground(min(waiting.Remaining(invalidation), status.MinWait)), nil
+	}
+	r.renewals.forget(invalidation)
+	return reconcile.Result{},
+		a.patch.Finalizer(ctx, invalidation, v1.CacheInvalidationFinalizer, false)
 }

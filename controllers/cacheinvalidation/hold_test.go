@@ -39,6 +39,7 @@ type markedStore struct {
 	marks       map[string]time.Time // the deadline of each mark
 	invalidated int
 	err         error
+	panics      bool // over what it answers to Release
 }
 
 func (s *markedStore) Modules(context.Context, string) ([]string, error) { return s.modules, s.err }
@@ -79,6 +80,9 @@ func (s *markedStore) Hold(
 func (s *markedStore) Release(
 	_ context.Context, slot registry.Slot, _ registry.HoldID, targets ...registry.HoldTarget,
 ) (int64, error) {
+	if s.panics {
+		panic("an answer")
+	}
 	if s.err != nil {
 		return 0, s.err
 	}
@@ -262,6 +266,21 @@ func TestAStoreThatIsDownDelaysTheDeletionOfAHoldForAMinute(t *testing.T) {
 	store.err = controllertest.ErrDown
 	result := deleteAndReconcile(t, r, invalidation)
 	if result.RequeueAfter <= 0 {
+		t.Fatal("it does not come again")
+	}
+	store.clock.SetTime(store.clock.Now().Add(releaseTimeout + time.Second))
+	if _, err := r.Reconcile(t.Context(),
+		reconcile.Request{NamespacedName: client.ObjectKeyFromObject(invalidation)}); err != nil {
+		t.Fatal(err)
+	}
+	mustBeGone(t, r, invalidation)
+}
+
+func TestAPanicDelaysTheDeletionOfAHoldForAMinute(t *testing.T) {
+	r, store, invalidation := newHolding(t)
+	turn(t, r, invalidation)
+	store.panics = true
+	if result := deleteAndReconcile(t, r, invalidation); result.RequeueAfter <= 0 {
 		t.Fatal("it does not come again")
 	}
 	store.clock.SetTime(store.clock.Now().Add(releaseTimeout + time.Second))

@@ -14,10 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/controllers/cacheinvalidation/targets"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
-	"github.com/cachewright/cachewright/controllers/stores"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -118,10 +116,10 @@ func (u *underWay) remember(invalidation *v1.CacheInvalidation, progress *callPr
 }
 
 func (u *underWay) end(invalidation *v1.CacheInvalidation) {
-	u.gone(client.ObjectKeyFromObject(invalidation))
+	u.forget(client.ObjectKeyFromObject(invalidation))
 }
 
-func (u *underWay) gone(key client.ObjectKey) {
+func (u *underWay) forget(key client.ObjectKey) {
 	if u == nil {
 		return
 	}
@@ -130,42 +128,37 @@ func (u *underWay) gone(key client.ObjectKey) {
 	delete(u.progress, key)
 }
 
-// advance makes the calls of an invalidation, from where it stopped, until all are made or its turn
-// is over. It returns the progress also with an error, which all other calls would meet, too.
-func (r *Reconciler) advance(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, view targets.View,
-	found *findings,
-) (*callProgress, error) {
-	progress, err := r.progressOf(ctx, invalidation, view, found.began)
+// callTargets makes the calls of an invalidation, from where it stopped, until all are made or its
+// turn is over. It returns the progress also with an error, which all other calls would meet, too.
+func (a *attempt) callTargets(ctx context.Context) (*callProgress, error) {
+	progress, err := a.progress(ctx)
 	if err != nil {
 		return progress, err
 	}
-	r.Journal.Begin(invalidation, found.began)
+	a.Journal.Begin(a.invalidation, a.found.began)
 	for {
-		if err := progress.makeCalls(ctx, store); err != nil {
+		if err := progress.makeCalls(ctx, a.store); err != nil {
 			return progress, err
 		}
 		if progress.next == progress.total {
 			return progress, progress.blocked
 		}
-		if r.Clock.Since(found.began) >= turnTime {
-			r.underWay.remember(invalidation, progress)
+		if a.Clock.Since(a.found.began) >= turnTime {
+			a.underWay.remember(a.invalidation, progress)
 			return progress, nil
 		}
 	}
 }
 
-// progressOf returns the progress of an invalidation in earlier turns. Where the modules are not
+// progress returns the progress of an invalidation in earlier turns. Where the modules are not
 // known, the targets that need them wait; where the store is lost, those behind them, too.
-func (r *Reconciler) progressOf(
-	ctx context.Context, invalidation *v1.CacheInvalidation, view targets.View, began time.Time,
-) (*callProgress, error) {
-	listed := invalidation.Spec.Targets
+func (a *attempt) progress(ctx context.Context) (*callProgress, error) {
+	listed := a.invalidation.Spec.Targets
 	progress := &callProgress{
-		uid: invalidation.UID, began: began, targets: make([]targetProgress, len(listed)),
+		uid: a.invalidation.UID, began: a.found.began, targets: make([]targetProgress, len(listed)),
 	}
 	if slices.ContainsFunc(listed, reachesAll) {
-		known, err := view()
+		known, err := a.view()
 		switch {
 		case ctx.Err() != nil:
 			return progress, ctx.Err()
@@ -177,11 +170,11 @@ func (r *Reconciler) progressOf(
 			progress.modules = known.Modules
 		}
 	}
-	if former := r.underWay.of(invalidation); former != nil && slices.Equal(former.modules,
-		progress.modules) {
+	if former := a.underWay.of(a.invalidation); former != nil &&
+		slices.Equal(former.modules, progress.modules) {
 		return former, nil
 	}
-	progress.plan(invalidation)
+	progress.plan(a.invalidation)
 	return progress, nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -53,6 +52,28 @@ type Reconciler struct {
 	renewals *renewals
 }
 
+// attempt is one reconcile of an invalidation.
+type attempt struct {
+	*Reconciler
+
+	invalidation *v1.CacheInvalidation
+	patch        *resource.Patcher
+	store        *stores.Session
+	// view of what the invalidation's targets reach.
+	view  targets.View
+	found findings
+}
+
+func (r *Reconciler) begin(ctx context.Context, invalidation *v1.CacheInvalidation) *attempt {
+	store := r.Stores.Open(ctx, resource.StoreIDOf(invalidation.Namespace, invalidation.Spec.StoreRef))
+	return &attempt{
+		Reconciler: r, invalidation: invalidation, store: store,
+		patch: resource.NewPatcher(r.Client, invalidation),
+		view:  targets.ViewOf(ctx, r.Client, store, invalidation),
+		found: findings{began: r.Clock.Now()},
+	}
+}
+
 // Reconcile advances one invalidation.
 func (r *Reconciler) Reconcile(
 	ctx context.Context, req reconcile.Request,
@@ -60,7 +81,7 @@ func (r *Reconciler) Reconcile(
 	invalidation, err := r.read(ctx, req.NamespacedName)
 	if apierrors.IsNotFound(err) {
 		r.Journal.Forget(req.NamespacedName)
-		r.underWay.gone(req.NamespacedName)
+		r.underWay.forget(req.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -72,37 +93,38 @@ func (r *Reconciler) Reconcile(
 	if resource.IsFinished(invalidation) {
 		return r.expire(ctx, invalidation)
 	}
-	patch := resource.NewPatcher(r.Client, invalidation)
-	store := r.Stores.Open(ctx, resource.StoreIDOf(invalidation.Namespace, invalidation.Spec.StoreRef))
-	found := &findings{began: r.Clock.Now()}
-	found.late = resource.IsPastDeadline(invalidation, found.began)
-	defer func() { result, err = r.finish(ctx, patch, invalidation, store, found, err) }()
+	a := r.begin(ctx, invalidation)
+	defer func() { result, err = a.finish(ctx, err) }()
 	defer contain.Panic(&err, status.ErrPanicked)
+	return reconcile.Result{}, a.advance(ctx)
+}
 
-	if invalidation.Status.EffectiveTime != nil {
-		return reconcile.Result{}, r.follow(ctx, patch, invalidation, store, found)
+// advance does the next step: what makes the invalidation take effect, or what follows that.
+func (a *attempt) advance(ctx context.Context) error {
+	a.found.late = resource.IsPastDeadline(a.invalidation, a.found.began)
+	switch {
+	case a.invalidation.Status.EffectiveTime != nil:
+		return a.follow(ctx)
+	case a.found.late:
+		a.found.results = a.underWay.resultsOf(a.invalidation)
+		a.underWay.end(a.invalidation)
+		return nil
+	default:
+		return a.invalidate(ctx)
 	}
-	if found.late {
-		found.results = r.underWay.resultsOf(invalidation)
-		r.underWay.end(invalidation)
-		return reconcile.Result{}, nil
-	}
-	return reconcile.Result{}, r.invalidate(ctx, patch, invalidation, store, found)
 }
 
 // follow does what is left to do for an invalidation in effect: it keeps up its hold, and frees
 // memory.
-func (r *Reconciler) follow(
-	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
-	store *stores.Session, found *findings,
-) error {
-	if err := r.keepHold(ctx, patch, invalidation, store, found); err != nil {
+func (a *attempt) follow(ctx context.Context) error {
+	if err := a.keepHold(ctx); err != nil {
 		return err
 	}
-	if isReclaimed(invalidation.Status) && resource.HoldRemaining(invalidation, found.began) > 0 {
+	if isReclaimed(a.invalidation.Status) &&
+		resource.HoldRemaining(a.invalidation, a.found.began) > 0 {
 		return nil
 	}
-	return r.reclaim(ctx, invalidation, store, found)
+	return a.reclaim(ctx)
 }
 
 // read returns an invalidation from the cache if it is finished there, which is final. It does so,
@@ -125,52 +147,45 @@ func (r *Reconciler) read(
 // invalidate makes every target take effect, or counts what it would cover, as far as one turn
 // allows. An error of one target holds up no other, unless the store cannot be used. It returns the
 // first error that a retry may overcome.
-func (r *Reconciler) invalidate(
-	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
-	store *stores.Session, found *findings,
-) error {
-	if err := store.Err(); err != nil {
+func (a *attempt) invalidate(ctx context.Context) error {
+	if err := a.store.Err(); err != nil {
 		return err
 	}
-	view := targets.ViewOf(ctx, r.Client, store, invalidation)
-	done, err := r.advance(ctx, invalidation, store, view, found)
+	done, err := a.callTargets(ctx)
 	if err != nil {
-		r.underWay.end(invalidation)
-		found.results = done.resultsOf(invalidation)
+		a.underWay.end(a.invalidation)
+		a.found.results = done.resultsOf(a.invalidation)
 		return err
 	}
-	if found.more = done.next < done.total; found.more {
+	if a.found.more = done.next < done.total; a.found.more {
 		return nil
 	}
-	r.underWay.end(invalidation)
-	found.began = done.began
-	found.results = done.resultsOf(invalidation)
+	a.underWay.end(a.invalidation)
+	a.found.began = done.began
+	a.found.results = done.resultsOf(a.invalidation)
 	var trouble error
-	for i := range invalidation.Spec.Targets {
-		trouble = cmp.Or(trouble, conclude(invalidation, store.Location(), view, i,
-			done.targets[i].trouble, found))
+	for i := range a.invalidation.Spec.Targets {
+		trouble = cmp.Or(trouble, a.conclude(i, done.targets[i].trouble))
 	}
-	if trouble == nil && found.refused == 0 && resource.Holds(invalidation) {
-		trouble = r.beginHold(ctx, patch, invalidation, store, view, found)
+	if trouble == nil && a.found.refused == 0 && resource.Holds(a.invalidation) {
+		trouble = a.beginHold(ctx)
 	}
 	if trouble == nil {
-		found.effective = r.Clock.Now()
+		a.found.effective = a.Clock.Now()
 	}
 	return trouble
 }
 
 // conclude explains what became of one target, and returns the error that a retry may overcome.
-func conclude(
-	invalidation *v1.CacheInvalidation, at status.Location, view targets.View, index int,
-	trouble error, found *findings,
-) error {
-	message, unexplained := view.Explain(invalidation.Spec.Targets[index], found.results[index],
-		status.Classify(trouble, at))
+func (a *attempt) conclude(index int, trouble error) error {
+	result := &a.found.results[index]
+	message, unexplained := a.view.Explain(a.invalidation.Spec.Targets[index], *result,
+		status.Classify(trouble, a.store.Location()))
 	if unexplained == nil {
-		found.results[index].Message = message
+		result.Message = message
 	}
 	if errors.Is(trouble, registry.ErrRejected) {
-		found.refused++
+		a.found.refused++
 		return unexplained
 	}
 	return cmp.Or(trouble, unexplained)
@@ -192,95 +207,81 @@ func worse(a, b error) error {
 }
 
 // reclaim frees memory of the modules where keys were left.
-func (r *Reconciler) reclaim(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session, found *findings,
-) error {
-	if err := store.Err(); err != nil {
+func (a *attempt) reclaim(ctx context.Context) error {
+	if err := a.store.Err(); err != nil {
 		return err
 	}
-	slots, err := r.slotsToReclaim(ctx, invalidation, store)
+	slots, err := a.slotsToReclaim()
 	if err != nil {
 		return err
 	}
-	remaining, pending, err := calls.Reclaim(ctx, store, slots, r.Clock, r.ReclaimSlice)
+	remaining, pending, err := calls.Reclaim(ctx, a.store, slots, a.Clock, a.ReclaimSlice)
 	if err != nil {
 		return err
 	}
-	r.underWay.reclaimed(invalidation, remaining)
+	a.underWay.reclaimed(a.invalidation, remaining)
 	if pending >= 0 {
-		found.pending = &pending
+		a.found.pending = &pending
 	}
 	return nil
 }
 
 // slotsToReclaim are those that an earlier turn left, or else those of the targets that left keys.
-func (r *Reconciler) slotsToReclaim(
-	ctx context.Context, invalidation *v1.CacheInvalidation, store *stores.Session,
-) ([]registry.Slot, error) {
-	if left := r.underWay.toReclaim(invalidation); len(left) > 0 {
+func (a *attempt) slotsToReclaim() ([]registry.Slot, error) {
+	if left := a.underWay.toReclaim(a.invalidation); len(left) > 0 {
 		return left, nil
 	}
-	view := targets.ViewOf(ctx, r.Client, store, invalidation)
 	var left []v1.InvalidationTarget
-	for i, result := range invalidation.Status.Targets {
+	for i, result := range a.invalidation.Status.Targets {
 		if result.KeysPending > 0 {
-			left = append(left, invalidation.Spec.Targets[i])
+			left = append(left, a.invalidation.Spec.Targets[i])
 		}
 	}
-	return view.Slots(invalidation.Namespace, left...)
+	return a.view.Slots(a.invalidation.Namespace, left...)
 }
 
 // finish writes status, records events, and decides when to come back.
-func (r *Reconciler) finish(
-	ctx context.Context, patch *resource.Patcher, invalidation *v1.CacheInvalidation,
-	store *stores.Session, found *findings,
-	err error,
-) (reconcile.Result, error) {
-	status.LogPanic(log.FromContext(ctx), err)
-	found.fault = status.Classify(err, store.Location())
-	store.Close(found.fault)
-	store.WakeAfterProbe(invalidation, found.fault)
-	if found.more && !found.fault.KeepsStatus() {
+func (a *attempt) finish(ctx context.Context, err error) (reconcile.Result, error) {
+	a.found.met = a.store.End(ctx, a.invalidation, err)
+	if a.found.more && !a.found.met.KeepsStatus() {
 		return reconcile.Result{RequeueAfter: status.Immediately, Priority: new(queue.ResumePriority)},
 			nil
 	}
 	return status.Finish(ctx, status.Ending{
-		Object: invalidation, Location: store.Location(), Met: found.fault,
-		Write: patch.StatusIfUnchanged,
+		Object: a.invalidation, Location: a.store.Location(), Met: a.found.met,
+		Write: a.patch.StatusIfUnchanged,
 		Update: func(now time.Time) ([]metav1.Condition, []status.Event) {
-			before := invalidation.Status
-			invalidation.Status = statusOf(invalidation, *found, now)
-			return invalidation.Status.Conditions, eventsOf(before, invalidation.Status)
+			before := a.invalidation.Status
+			a.invalidation.Status = statusOf(a.invalidation, a.found, now)
+			return a.invalidation.Status.Conditions, eventsOf(before, a.invalidation.Status)
 		},
-		Adjust: func(result reconcile.Result, err error, now time.Time) (reconcile.Result, error) {
-			return r.next(invalidation, found, result, err, now)
-		},
-	}, r.Events, r.Clock.Now())
+		Adjust: a.next,
+	}, a.Events, a.Clock.Now())
 }
 
 // next decides when to come back.
-func (r *Reconciler) next(
-	invalidation *v1.CacheInvalidation, found *findings, result reconcile.Result, err error,
-	now time.Time,
+func (a *attempt) next(
+	result reconcile.Result, err error, now time.Time,
 ) (reconcile.Result, error) {
-	r.Metrics.CountLostHolds(invalidation, found.holdsLost)
-	if resource.IsFinished(invalidation) {
-		r.Metrics.CountFinished(invalidation)
-		return untilExpiry(invalidation, now), nil
+	a.Metrics.CountLostHolds(a.invalidation, a.found.holdsLost)
+	if resource.IsFinished(a.invalidation) {
+		a.Metrics.CountFinished(a.invalidation)
+		return untilExpiry(a.invalidation, now), nil
 	}
-	if found.fault == nil {
-		result = status.InBackground(r.pause(invalidation, now))
+	if a.found.met == nil {
+		result = status.InBackground(a.pause(now))
 	}
-	if at, ok := resource.Deadline(invalidation); ok && !found.late {
+	if at, ok := resource.Deadline(a.invalidation); ok && !a.found.late {
 		result.RequeueAfter = max(min(result.RequeueAfter, at.Sub(now)), status.Immediately)
 	}
 	return result, err
 }
 
 // pause is the time until an invalidation that is not finished goes on.
-func (r *Reconciler) pause(invalidation *v1.CacheInvalidation, now time.Time) time.Duration {
-	if invalidation.Status.State != v1.StateHolding || !isReclaimed(invalidation.Status) {
+func (a *attempt) pause(now time.Time) time.Duration {
+	recorded := a.invalidation.Status
+	if recorded.State != v1.StateHolding || !isReclaimed(recorded) {
 		return status.Immediately
 	}
-	return r.untilHoldIsDue(invalidation, now)
+	return a.untilHoldIsDue(now)
 }

@@ -36,8 +36,8 @@ type findings struct {
 	holdsLost int64
 	// pending is how many keys of the slots were yet to be reclaimed; nil: not read.
 	pending *int64
-	// fault that ended the reconcile, if one did.
-	fault *status.ClassifiedError
+	// met is the error that ended the reconcile, if one did.
+	met *status.ClassifiedError
 }
 
 // statusOf turns findings into status.
@@ -103,9 +103,9 @@ func stateInEffect(
 	switch {
 	case isHeld(next, now):
 		return v1.StateHolding
-	case found.fault != nil && found.late:
+	case found.met != nil && found.late:
 		return v1.StateComplete
-	case found.fault != nil || pendingOf(next, found.pending) > 0:
+	case found.met != nil || pendingOf(next, found.pending) > 0:
 		return v1.StateReclaiming
 	default:
 		return v1.StateComplete

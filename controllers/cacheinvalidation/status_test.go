@@ -68,19 +68,19 @@ func TestInvalidationStatus(t *testing.T) {
 			state: v1.StateComplete, ready: "True Invalidated", reclaimed: 5000,
 		},
 		{
-			name: "store down before", found: findings{fault: down},
+			name: "store down before", found: findings{met: down},
 			state: v1.StatePending, ready: "False StoreUnreachable",
 		},
 		{
-			name: "store down between targets", found: findings{results: invalidated(5, 0), fault: down},
+			name: "store down between targets", found: findings{results: invalidated(5, 0), met: down},
 			state: v1.StatePending, ready: "False StoreUnreachable",
 		},
 		{
-			name: "store lost while reclaiming", before: inEffect(5000, 5000), found: findings{fault: down},
+			name: "store lost while reclaiming", before: inEffect(5000, 5000), found: findings{met: down},
 			state: v1.StateReclaiming, ready: "False StoreUnreachable",
 		},
 		{
-			name: "store lost while reclaiming, too late", before: inEffect(5000, 5000), found: findings{fault: down, late: true},
+			name: "store lost while reclaiming, too late", before: inEffect(5000, 5000), found: findings{met: down, late: true},
 			state: v1.StateComplete, ready: "True Invalidated",
 		},
 		{
@@ -98,11 +98,11 @@ func TestInvalidationStatus(t *testing.T) {
 		},
 		{
 			name:  "refused, and another target is held up",
-			found: findings{results: invalidated(0, 0), refused: 1, fault: status.Classify(controllertest.ErrDamaged, status.Location{Address: "r:6379"})},
+			found: findings{results: invalidated(0, 0), refused: 1, met: status.Classify(controllertest.ErrDamaged, status.Location{Address: "r:6379"})},
 			state: v1.StatePending, ready: "False StoreUnreachable",
 		},
 		{
-			name: "Redis too old", found: findings{fault: status.Classify(controllertest.ErrOld, status.Location{Address: "r:6379"})},
+			name: "Redis too old", found: findings{met: status.Classify(controllertest.ErrOld, status.Location{Address: "r:6379"})},
 			state: v1.StatePending, ready: "False StoreUnsupported",
 		},
 	}

@@ -28,7 +28,7 @@ func summarize(
 	case v1.StateReclaiming:
 		return reclaiming(next, found)
 	default:
-		return status.SummaryOf(found.fault)
+		return status.SummaryOf(found.met)
 	}
 }
 
@@ -69,7 +69,7 @@ func completion(
 		v.Message = "in effect, and no key matched: " + whyNothing(next.Targets)
 	case invalidation.Spec.Mode == v1.ModeSoft:
 		v.Message = fmt.Sprintf("keys made stale: %d", keys)
-	case found.fault != nil:
+	case found.met != nil:
 		v.Message += "; the store was lost before all their memory was freed: " +
 			"Redis frees the rest when it expires"
 	}
@@ -125,8 +125,8 @@ func ttlNote(invalidation *v1.CacheInvalidation) string {
 }
 
 func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary {
-	if found.fault != nil {
-		v := status.SummaryOf(found.fault)
+	if found.met != nil {
+		v := status.SummaryOf(found.met)
 		v.Message = "in effect, but not all memory is freed yet. " + v.Message
 		return v
 	}
@@ -140,8 +140,8 @@ func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary 
 // holding says what a hold does. It is ready, as all that the spec asks for is in effect.
 func holding(next v1.CacheInvalidationStatus, found findings) status.Summary {
 	until := next.HoldEndTime.UTC().Format(time.RFC3339)
-	if found.fault != nil {
-		v := status.SummaryOf(found.fault)
+	if found.met != nil {
+		v := status.SummaryOf(found.met)
 		v.Message = "in effect, but the hold until " + until + " could not be renewed: Redis ends it " +
 			"within 10 minutes of the last renewal. " + v.Message
 		return v

@@ -18,16 +18,14 @@ import (
 
 // claiming makes a call that claims the policy. Where another owner yields, it makes the call again
 // over that owner.
-func (r *Reconciler) claiming(
-	ctx context.Context, policy *v1.CachePolicy, call func(registry.Claim) error,
-) error {
-	claim := resource.ClaimOf(r.Cluster, policy)
+func (a *attempt) claiming(ctx context.Context, call func(registry.Claim) error) error {
+	claim := resource.ClaimOf(a.Cluster, a.policy)
 	err := call(claim)
 	other, contended := resource.Contender(err)
 	if !contended {
 		return err
 	}
-	yields, readErr := r.yields(ctx, other, policy)
+	yields, readErr := a.yields(ctx, other)
 	if readErr != nil {
 		return readErr
 	}
@@ -40,35 +38,35 @@ func (r *Reconciler) claiming(
 
 // yields reports whether an owner loses the module to the policy. It does if a person has said so,
 // or if it is a policy of this cluster that does not govern the module any more.
-func (r *Reconciler) yields(ctx context.Context, other string, to *v1.CachePolicy) (bool, error) {
+func (a *attempt) yields(ctx context.Context, other string) (bool, error) {
 	o, known := resource.ParseOwner(other)
 	switch {
 	case !known:
 		return false, nil
-	case to.Annotations[v1.TakeOverFromAnnotation] == o.Cluster:
+	case a.policy.Annotations[v1.TakeOverFromAnnotation] == o.Cluster:
 		return true, nil
-	case o.Cluster != r.Cluster:
+	case o.Cluster != a.Cluster:
 		return false, nil
 	}
-	governs, err := r.governs(ctx, o.Policy, convert.Slot(to), resource.StoreOf(to))
+	governs, err := a.governs(ctx, o.Policy)
 	return !governs, err
 }
 
-// governs reports whether a policy of this cluster governs a module by another store than the
+// governs reports whether a policy of this cluster governs the module by another store than the
 // claimed one. In that store, the policy that claims the module governs.
-func (r *Reconciler) governs(
-	ctx context.Context, name client.ObjectKey, slot registry.Slot, claimed resource.StoreID,
-) (bool, error) {
+func (a *attempt) governs(ctx context.Context, name client.ObjectKey) (bool, error) {
 	policy := &v1.CachePolicy{}
-	switch err := r.Client.Get(ctx, name, policy); {
+	switch err := a.Client.Get(ctx, name, policy); {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("reading CachePolicy %s: %w", name, err)
-	case convert.Slot(policy) != slot || resource.StoreOf(policy) == claimed:
+	}
+	id := resource.StoreOf(policy)
+	if convert.Slot(policy) != a.slot || id == resource.StoreOf(a.policy) {
 		return false, nil
 	}
-	rivals, err := resource.PoliciesFor(ctx, r.Client, slot, resource.StoreOf(policy))
+	rivals, err := resource.PoliciesFor(ctx, a.Client, a.slot, id)
 	if err != nil {
 		return false, err
 	}

@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
@@ -48,6 +47,17 @@ type Reconciler struct {
 	Cluster string
 }
 
+// attempt is one reconcile of a policy.
+type attempt struct {
+	*Reconciler
+
+	policy *v1.CachePolicy
+	slot   registry.Slot
+	patch  *resource.Patcher
+	store  *stores.Session
+	found  findings
+}
+
 // Reconcile brings the store in line with one policy.
 func (r *Reconciler) Reconcile(
 	ctx context.Context, req reconcile.Request,
@@ -59,171 +69,176 @@ func (r *Reconciler) Reconcile(
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading CachePolicy %s: %w", req, err)
 	}
-	patch := resource.NewPatcher(r.Client, policy)
-	store := r.Stores.Open(ctx, resource.StoreOf(policy))
-	found := &findings{}
-	defer func() { result, err = r.finish(ctx, patch, policy, store, found, result, err) }()
+	a := &attempt{
+		Reconciler: r, policy: policy, slot: convert.Slot(policy),
+		patch: resource.NewPatcher(r.Client, policy), store: r.Stores.Open(ctx, resource.StoreOf(policy)),
+	}
+	defer func() { result, err = a.finish(ctx, result, err) }()
 	defer contain.Panic(&err, status.ErrPanicked)
-
 	if !policy.DeletionTimestamp.IsZero() {
-		return r.withdraw(ctx, patch, policy, store, found)
+		return a.withdraw(ctx)
 	}
-	if err := r.releaseRetained(ctx, patch, policy); err != nil {
+	return a.apply(ctx)
+}
+
+// apply brings the store in line with a policy that is not deleted.
+func (a *attempt) apply(ctx context.Context) (reconcile.Result, error) {
+	if err := a.releaseRetained(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := r.accept(ctx, policy, found); err != nil || found.governor != "" {
+	if err := a.accept(ctx); err != nil || a.found.governor != "" {
 		return reconcile.Result{}, err
 	}
-	if found.suspended = policy.Spec.Suspend; found.suspended {
-		r.Snapshot.Forget(req.NamespacedName) // statistics that nobody renews would be wrong
+	if a.found.suspended = a.policy.Spec.Suspend; a.found.suspended {
+		a.forgetStats() // statistics that nobody renews would be wrong
 		return reconcile.Result{}, nil
 	}
-	if err := r.push(ctx, patch, policy, store, found); err != nil {
+	if err := a.push(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
-	return r.observe(ctx, policy, store, found)
+	return a.observe(ctx)
 }
 
 // accept finds out whether the policy governs its module.
-func (r *Reconciler) accept(ctx context.Context, policy *v1.CachePolicy, found *findings) error {
-	rivals, err := resource.PoliciesFor(ctx, r.Client, convert.Slot(policy), resource.StoreOf(policy))
+func (a *attempt) accept(ctx context.Context) error {
+	rivals, err := resource.PoliciesFor(ctx, a.Client, a.slot, resource.StoreOf(a.policy))
 	if err != nil {
 		return err
 	}
-	if governor := resource.Governing(rivals); governor != nil && governor.UID != policy.UID {
-		found.governor = governor.Name
-		r.Snapshot.Forget(client.ObjectKeyFromObject(policy))
+	if governor := resource.Governing(rivals); governor != nil && governor.UID != a.policy.UID {
+		a.found.governor = governor.Name
+		a.forgetStats()
 	}
 	return nil
 }
 
+func (a *attempt) forgetStats() { a.Snapshot.Forget(client.ObjectKeyFromObject(a.policy)) }
+
 // push puts the policy in force, unless the store has it already.
-func (r *Reconciler) push(
-	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session,
-	found *findings,
-) error {
-	if err := store.Err(); err != nil {
+func (a *attempt) push(ctx context.Context) error {
+	if err := a.store.Err(); err != nil {
 		return err
 	}
-	slot, wanted := convert.Slot(policy), convert.Policy(&policy.Spec)
-	hashes, err := store.PolicyHashes(ctx, []registry.Slot{slot})
+	wanted := convert.Policy(&a.policy.Spec)
+	hashes, err := a.store.PolicyHashes(ctx, []registry.Slot{a.slot})
 	// What cannot be read differs: ApplyPolicyFor repairs that, or meets the same error.
 	if err != nil && (registry.ConcernsStore(err) || ctx.Err() != nil) {
 		return err
 	}
-	if err := r.hold(ctx, patch, policy); err != nil {
+	if err := a.hold(ctx); err != nil {
 		return err
 	}
-	if err == nil && hashes[0] == wanted.Hash() {
-		if err := r.own(ctx, policy, store); err != nil {
+	isRead := err == nil
+	if isRead && hashes[0] == wanted.Hash() {
+		if err := a.own(ctx); err != nil {
 			return err
 		}
-		found.hash = wanted.Hash()
+		a.found.hash = wanted.Hash()
 		return nil
 	}
-	if err := r.listModules(ctx, policy, store); err != nil {
+	if err := a.listModules(ctx); err != nil {
 		return err
 	}
-	if err == nil && hashes[0] == "" {
-		referrers := resource.Referrers{Reader: r.Client, Store: resource.StoreOf(policy)}
-		if err := recovery.RestoreHolds(ctx, referrers, store, slot, r.Clock.Now()); err != nil {
+	if isRead && hashes[0] == "" {
+		if err := a.restoreHolds(ctx); err != nil {
 			return err
 		}
 	}
-	var applied registry.Applied
-	err = r.claiming(ctx, policy, func(claim registry.Claim) (err error) {
-		applied, err = store.ApplyPolicyFor(ctx, claim, wanted)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	found.hash, found.pushed, found.purged = wanted.Hash(), true, applied.Purged
-	found.restored = applied.Changed && policy.Status.AppliedHash == found.hash
-	return nil
+	return a.write(ctx, wanted)
 }
 
 // own claims a policy that is in place already.
-func (r *Reconciler) own(
-	ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore,
-) error {
-	return r.claiming(ctx, policy, func(claim registry.Claim) error {
-		return store.OwnPolicies(ctx, []registry.Claim{claim})
+func (a *attempt) own(ctx context.Context) error {
+	return a.claiming(ctx, func(claim registry.Claim) error {
+		return a.store.OwnPolicies(ctx, []registry.Claim{claim})
 	})
 }
 
 // listModules makes the store list the policy's module before ApplyPolicyFor writes the policy. A
 // missing list is written with all modules of the namespace at once. An invalidation in all modules
 // must never find a list with only some of them.
-func (r *Reconciler) listModules(
-	ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore,
-) error {
-	if joined, err := store.JoinModules(ctx, convert.Slot(policy)); err != nil || joined {
+func (a *attempt) listModules(ctx context.Context) error {
+	if joined, err := a.store.JoinModules(ctx, a.slot); err != nil || joined {
 		return err
 	}
-	policies, err := resource.PoliciesIn(ctx, r.Client, policy.Namespace, resource.StoreOf(policy))
+	namespace := a.policy.Namespace
+	policies, err := resource.PoliciesIn(ctx, a.Client, namespace, resource.StoreOf(a.policy))
 	if err != nil {
 		return err
 	}
-	return store.AddModules(ctx, policy.Namespace,
-		resource.GovernedModules(policies)[policy.Namespace]...)
+	return a.store.AddModules(ctx, namespace, resource.GovernedModules(policies)[namespace]...)
+}
+
+func (a *attempt) restoreHolds(ctx context.Context) error {
+	referrers := resource.Referrers{Reader: a.Client, Store: resource.StoreOf(a.policy)}
+	return recovery.RestoreHolds(ctx, referrers, a.store, a.slot, a.Clock.Now())
+}
+
+func (a *attempt) write(ctx context.Context, wanted registry.Policy) error {
+	var applied registry.Applied
+	err := a.claiming(ctx, func(claim registry.Claim) (err error) {
+		applied, err = a.store.ApplyPolicyFor(ctx, claim, wanted)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a.found.hash, a.found.pushed, a.found.purged = wanted.Hash(), true, applied.Purged
+	a.found.restored = applied.Changed && a.policy.Status.AppliedHash == a.found.hash
+	return nil
 }
 
 // observe takes the statistics that the store's monitor read. Of a policy that was just put in
 // force there may be none yet, so it reads those. It reclaims memory where some waits: a change of
 // a policy may leave entries to be freed.
-func (r *Reconciler) observe(
-	ctx context.Context, policy *v1.CachePolicy, store calls.PolicyStore, found *findings,
-) (reconcile.Result, error) {
-	slot := convert.Slot(policy)
-	if found.stats = r.Snapshot.Of(policy); found.pushed {
-		counted, err := store.Stats(ctx, slot)
+func (a *attempt) observe(ctx context.Context) (reconcile.Result, error) {
+	if a.found.stats = a.Snapshot.Of(a.policy); a.found.pushed {
+		counted, err := a.store.Stats(ctx, a.slot)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
-		found.stats = &counted
-		r.Snapshot.Put(policy, counted)
+		a.found.stats = &counted
+		a.Snapshot.Put(a.policy, counted)
 	}
-	if found.stats == nil || found.stats.Pending == 0 {
+	if a.found.stats == nil || a.found.stats.Pending == 0 {
 		return reconcile.Result{}, nil
 	}
-	_, pending, err := calls.Reclaim(ctx, store, []registry.Slot{slot}, r.Clock,
-		calls.DefaultReclaimSlice)
-	if err != nil {
+	pending, err := a.reclaim(ctx)
+	if err != nil || pending == 0 {
 		return reconcile.Result{}, err
 	}
-	if pending > 0 {
-		return status.InBackground(status.Immediately), nil
-	}
-	return reconcile.Result{}, nil
+	return status.InBackground(status.Immediately), nil
+}
+
+// reclaim frees memory of the module, and returns how many keys are yet to be reclaimed.
+func (a *attempt) reclaim(ctx context.Context) (int64, error) {
+	_, pending, err := calls.Reclaim(ctx, a.store, []registry.Slot{a.slot}, a.Clock,
+		calls.DefaultReclaimSlice)
+	return pending, err
 }
 
 // finish writes status, records events, and decides when to come back.
-func (r *Reconciler) finish(
-	ctx context.Context, patch *resource.Patcher, policy *v1.CachePolicy, store *stores.Session,
-	found *findings,
-	result reconcile.Result, err error,
+func (a *attempt) finish(
+	ctx context.Context, result reconcile.Result, err error,
 ) (reconcile.Result, error) {
-	status.LogPanic(log.FromContext(ctx), err)
-	found.fault = status.Classify(err, store.Location())
-	if found.deleting {
-		found.fault = found.fault.RetryUntilDeadline()
+	a.found.met = a.store.End(ctx, a.policy, err)
+	if a.found.deleting {
+		a.found.met = a.found.met.RetryUntilDeadline()
 	}
-	store.Close(found.fault)
-	store.WakeAfterProbe(policy, found.fault)
 	return status.Finish(ctx, status.Ending{
-		Object: policy, Location: store.Location(), Met: found.fault, Gone: found.gone, Result: result,
-		Write: patch.Status,
+		Object: a.policy, Location: a.store.Location(), Met: a.found.met, Gone: a.found.gone,
+		Result: result, Write: a.patch.Status,
 		Update: func(now time.Time) ([]metav1.Condition, []status.Event) {
-			before := policy.Status
-			policy.Status = statusOf(policy, *found, now, r.StatsInterval)
-			return policy.Status.Conditions, eventsOf(before, policy.Status, *found)
+			before := a.policy.Status
+			a.policy.Status = statusOf(a.policy, a.found, now, a.StatsInterval)
+			return a.policy.Status.Conditions, eventsOf(before, a.policy.Status, a.found)
 		},
 		Adjust: func(result reconcile.Result, err error, _ time.Time) (reconcile.Result, error) {
-			if found.deleting && found.fault != nil {
-				result.RequeueAfter = max(min(result.RequeueAfter, r.remaining(policy)), status.Immediately)
+			if a.found.deleting && a.found.met != nil {
+				left := a.deletion().Remaining(a.policy)
+				result.RequeueAfter = max(min(result.RequeueAfter, left), status.Immediately)
 			}
 			return result, err
 		},
-	}, r.Events, r.Clock.Now())
+	}, a.Events, a.Clock.Now())
 }

@@ -36,13 +36,13 @@ type findings struct {
 	restored bool
 	// stats of the module, as last read, if they were.
 	stats *registry.Stats
-	// fault that ended the reconcile, if one did.
-	fault *status.ClassifiedError
+	// met is the error that ended the reconcile, if one did.
+	met *status.ClassifiedError
 }
 
 // isOthers reports whether what is in Redis belongs to another policy.
 func (f findings) isOthers() bool {
-	return f.governor != "" || f.fault != nil && f.fault.Reason == v1.ReasonContended
+	return f.governor != "" || f.met != nil && f.met.Reason == v1.ReasonContended
 }
 
 // statusOf turns findings into status.
@@ -81,8 +81,8 @@ func purgedBy(policy *v1.CachePolicy, found findings) bool {
 func summarize(policy *v1.CachePolicy, found findings) status.Summary {
 	module := policy.Spec.Module
 	switch {
-	case found.fault != nil:
-		return status.SummaryOf(found.fault)
+	case found.met != nil:
+		return status.SummaryOf(found.met)
 	case found.deleting:
 		return status.Summary{
 			Progress: status.Reconciling, Reason: v1.ReasonDeleting,

@@ -65,7 +65,7 @@ func TestPolicyStatus(t *testing.T) {
 		{
 			name:   "a store that is down takes nothing from what is known to be in force",
 			before: v1.CachePolicyStatus{AppliedHash: "h", AppliedRevision: "1", Stats: shown},
-			found:  findings{fault: status.Classify(controllertest.ErrDown, status.Location{Address: "r"})},
+			found:  findings{met: status.Classify(controllertest.ErrDown, status.Location{Address: "r"})},
 			check: func(t *testing.T, s v1.CachePolicyStatus) {
 				if s.AppliedHash != "h" || s.AppliedRevision != "1" || s.Stats == nil || s.Stats.Keys != 1 {
 					t.Errorf("shows %+v", s)

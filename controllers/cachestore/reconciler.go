@@ -53,6 +53,15 @@ type Reconciler struct {
 	WithdrawTimeout time.Duration
 }
 
+// attempt is one reconcile of a CacheStore.
+type attempt struct {
+	*Reconciler
+
+	store *v1.CacheStore
+	patch *resource.Patcher
+	found findings
+}
+
 // Reconcile brings the monitor of one CacheStore, and its status, up to date.
 func (r *Reconciler) Reconcile(
 	ctx context.Context, req reconcile.Request,
@@ -64,61 +73,62 @@ func (r *Reconciler) Reconcile(
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading CacheStore %s: %w", req, err)
 	}
-	patch := resource.NewPatcher(r.Client, store)
-	found := &findings{}
-	defer func() { result, err = r.finish(ctx, patch, store, found, result, err) }()
+	a := &attempt{Reconciler: r, store: store, patch: resource.NewPatcher(r.Client, store)}
+	defer func() { result, err = a.finish(ctx, result, err) }()
 	defer contain.Panic(&err, status.ErrPanicked)
+	return a.follow(ctx)
+}
 
-	if store.DeletionTimestamp.IsZero() {
-		if err := patch.Finalizer(ctx, store, v1.CacheStoreFinalizer, true); err != nil {
+// follow makes the monitor follow the CacheStore, unless that is gone.
+func (a *attempt) follow(ctx context.Context) (reconcile.Result, error) {
+	if a.store.DeletionTimestamp.IsZero() {
+		if err := a.patch.Finalizer(ctx, a.store, v1.CacheStoreFinalizer, true); err != nil {
 			return reconcile.Result{}, err
 		}
-	} else if err := r.release(ctx, patch, store, found); err != nil || found.gone {
+	} else if err := a.release(ctx); err != nil || a.found.gone {
 		return reconcile.Result{}, err
 	}
-	found.last, found.location = r.Stores.Follow(store)
-	return status.InBackground(min(wait.Jitter(r.StatsInterval, stats.Jitter),
-		r.remaining(store))), nil
+	a.found.last, a.found.location = a.Stores.Follow(a.store)
+	return status.InBackground(a.pause()), nil
 }
 
-// remaining returns how long a deleted CacheStore still waits for invalidations, if it cannot be
-// used.
-func (r *Reconciler) remaining(store *v1.CacheStore) time.Duration {
-	if store.DeletionTimestamp.IsZero() || r.isOverdue(store) {
-		return r.StatsInterval * 2
+// pause is the time until statistics are shown again, or until a deleted CacheStore that cannot be
+// used stops waiting for invalidations.
+func (a *attempt) pause() time.Duration {
+	next := wait.Jitter(a.StatsInterval, stats.Jitter)
+	if a.store.DeletionTimestamp.IsZero() || a.deletion().IsOverdue(a.store) {
+		return next
 	}
-	return max(r.WithdrawTimeout-r.Clock.Since(store.DeletionTimestamp.Time), status.Immediately)
+	return min(next, max(a.deletion().Remaining(a.store), status.Immediately))
 }
 
-func (r *Reconciler) isOverdue(store *v1.CacheStore) bool {
-	return r.Clock.Since(store.DeletionTimestamp.Time) >= r.WithdrawTimeout
+func (r *Reconciler) deletion() resource.Deletion {
+	return resource.Deletion{Timeout: r.WithdrawTimeout, Clock: r.Clock}
 }
 
 // release lets a CacheStore be deleted once nothing refers to it that can come to an end.
 // Invalidations that wait for a Redis that cannot be used delay that for at most WithdrawTimeout.
-func (r *Reconciler) release(
-	ctx context.Context, patch *resource.Patcher, store *v1.CacheStore, found *findings,
-) error {
-	if !controllerutil.ContainsFinalizer(store, v1.CacheStoreFinalizer) {
-		found.gone = true
+func (a *attempt) release(ctx context.Context) error {
+	if !controllerutil.ContainsFinalizer(a.store, v1.CacheStoreFinalizer) {
+		a.found.gone = true
 		return nil
 	}
-	last, at := r.Stores.Follow(store)
-	dead := r.isDead(store, last)
+	last, at := a.Stores.Follow(a.store)
+	dead := a.isDead(a.store, last)
 	// the cache may not know yet of the latest ones
-	for _, reader := range []client.Reader{r.Client, r.Reader} {
+	for _, reader := range []client.Reader{a.Client, a.Reader} {
 		var err error
-		if found.references, err = referencesTo(ctx, reader, store); err != nil ||
-			found.references.hold(dead) {
+		if a.found.references, err = referencesTo(ctx, reader, a.store); err != nil ||
+			a.found.references.hold(dead) {
 			return err
 		}
 	}
-	if err := patch.Finalizer(ctx, store, v1.CacheStoreFinalizer, false); err != nil {
+	if err := a.patch.Finalizer(ctx, a.store, v1.CacheStoreFinalizer, false); err != nil {
 		return err
 	}
-	found.gone = true
-	if found.references.any() {
-		abandonedBy(found.references, reasonToGo(last, at)).Record(r.Events, store)
+	a.found.gone = true
+	if a.found.references.any() {
+		abandonedBy(a.found.references, reasonToGo(last, at)).Record(a.Events, a.store)
 	}
 	return nil
 }
@@ -128,9 +138,9 @@ func (r *Reconciler) release(
 func (r *Reconciler) isDead(store *v1.CacheStore, last *stores.ProbeResult) bool {
 	usable := last != nil && last.Err == nil && last.Version == stores.VersionOf(store)
 	if usable {
-		return r.Clock.Since(store.DeletionTimestamp.Time) >= resource.AbandonAfter*r.WithdrawTimeout
+		return r.deletion().IsAbandoned(store)
 	}
-	return r.isOverdue(store)
+	return r.deletion().IsOverdue(store)
 }
 
 // reasonToGo says why a CacheStore is deleted though invalidations refer to it.
@@ -195,19 +205,18 @@ func referencesTo(
 func withoutKind(err error) error { return client.IgnoreNotFound(err) }
 
 // finish writes status, records events, and decides when to come back.
-func (r *Reconciler) finish(
-	ctx context.Context, patch *resource.Patcher, store *v1.CacheStore, found *findings,
-	result reconcile.Result, err error,
+func (a *attempt) finish(
+	ctx context.Context, result reconcile.Result, err error,
 ) (reconcile.Result, error) {
 	status.LogPanic(log.FromContext(ctx), err)
-	met := status.Classify(err, found.location)
+	met := status.Classify(err, a.found.location)
 	return status.Finish(ctx, status.Ending{
-		Object: store, Location: found.location, Met: met, Gone: found.gone || met != nil, Result: result,
-		Write: patch.Status,
+		Object: a.store, Location: a.found.location, Met: met, Gone: a.found.gone || met != nil,
+		Result: result, Write: a.patch.Status,
 		Update: func(now time.Time) ([]metav1.Condition, []status.Event) {
-			before := store.Status
-			store.Status = statusOf(store, *found, now)
-			return store.Status.Conditions, eventsOf(before, store.Status)
+			before := a.store.Status
+			a.store.Status = statusOf(a.store, a.found, now)
+			return a.store.Status.Conditions, eventsOf(before, a.store.Status)
 		},
-	}, r.Events, r.Clock.Now())
+	}, a.Events, a.Clock.Now())
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
@@ -46,6 +47,16 @@ func (s *Session) Err() error { return s.err }
 // Location names the store in messages.
 func (s *Session) Location() status.Location { return s.location }
 
+// End ends the use by a reconcile of obj that met err; nil: it met none. It returns what to do
+// about that error.
+func (s *Session) End(ctx context.Context, obj client.Object, err error) *status.ClassifiedError {
+	status.LogPanic(log.FromContext(ctx), err)
+	met := status.Classify(err, s.location)
+	s.Close(met)
+	s.wakeAfterProbe(obj, met)
+	return met
+}
+
 // Close ends the use. An error that all users of the store may meet makes the monitor probe it now.
 func (s *Session) Close(met *status.ClassifiedError) {
 	if s.link == nil {
@@ -60,9 +71,9 @@ func (s *Session) Close(met *status.ClassifiedError) {
 	}
 }
 
-// WakeAfterProbe has a resource reconciled after the next probe of the store, if its reconcile was
+// wakeAfterProbe has a resource reconciled after the next probe of the store, if its reconcile was
 // turned away until then.
-func (s *Session) WakeAfterProbe(obj client.Object, met *status.ClassifiedError) {
+func (s *Session) wakeAfterProbe(obj client.Object, met *status.ClassifiedError) {
 	if s.monitor != nil && met != nil && met.Class == status.ClassPending {
 		s.monitor.wakeAfterProbe(obj)
 	}

@@ -152,7 +152,7 @@ func TestWhoWasTurnedAwayIsWokenByTheProbe(t *testing.T) {
 		}
 		f := status.Classify(session.Err(), session.Location())
 		session.Close(f)
-		session.WakeAfterProbe(controllertest.UsersPolicy(), f)
+		session.wakeAfterProbe(controllertest.UsersPolicy(), f)
 	}
 	for i, reason := range []string{"not probed yet", "suspect"} {
 		turnAway()

@@ -32,8 +32,8 @@ type Ending struct {
 	Adjust func(result reconcile.Result, err error, now time.Time) (reconcile.Result, error)
 }
 
-// Finish ends every reconcile. It writes the status, unless the error that was met says nothing
-// about the resource. Then it records events, and decides when to come back.
+// Finish ends each reconcile that may write a status. It writes it, unless the error that was met
+// says nothing about the resource. Then it records events, and decides when to come back.
 func Finish(
 	ctx context.Context, e Ending, recorder events.EventRecorder, now time.Time,
 ) (reconcile.Result, error) {
