@@ -163,8 +163,8 @@ func setCompletion(next *v1.CacheInvalidationStatus, generation int64, now time.
 		return
 	}
 	ready := status.Ready(next.Conditions)
-	v := status.Summary{Ready: true, Reason: ready.Reason, Message: ready.Message}
-	v.WriteAs(conditionType, &next.Conditions, generation, now)
+	s := status.Summary{Ready: true, Reason: ready.Reason, Message: ready.Message}
+	s.WriteAs(conditionType, &next.Conditions, generation, now)
 	next.CompletionTime = &metav1.Time{Time: now}
 }
 

@@ -57,27 +57,27 @@ func completion(
 	invalidation *v1.CacheInvalidation, next v1.CacheInvalidationStatus, found findings,
 ) status.Summary {
 	keys := *next.KeysInvalidated
-	v := status.Summary{
+	s := status.Summary{
 		Ready: true, Reason: v1.ReasonInvalidated, Message: fmt.Sprintf("keys invalidated: %d", keys),
 	}
 	switch {
 	case invalidation.Spec.DryRun:
-		v.Reason = v1.ReasonCounted
-		v.Message = fmt.Sprintf("keys that would be invalidated: %d; a dry run changes nothing", keys)
+		s.Reason = v1.ReasonCounted
+		s.Message = fmt.Sprintf("keys that would be invalidated: %d; a dry run changes nothing", keys)
 	case keys == 0:
-		v.Reason = v1.ReasonNothingMatched
-		v.Message = "in effect, and no key matched: " + whyNothing(next.Targets)
+		s.Reason = v1.ReasonNothingMatched
+		s.Message = "in effect, and no key matched: " + whyNothing(next.Targets)
 	case invalidation.Spec.Mode == v1.ModeSoft:
-		v.Message = fmt.Sprintf("keys made stale: %d", keys)
+		s.Message = fmt.Sprintf("keys made stale: %d", keys)
 	case found.met != nil:
-		v.Message += "; the store was lost before all their memory was freed: " +
+		s.Message += "; the store was lost before all their memory was freed: " +
 			"Redis frees the rest when it expires"
 	}
 	if keys > 0 {
-		v.Message = status.Sentences(v.Message, whatMissed(next.Targets))
+		s.Message = status.Sentences(s.Message, whatMissed(next.Targets))
 	}
-	v.Message += ttlNote(invalidation)
-	return v
+	s.Message += ttlNote(invalidation)
+	return s
 }
 
 // missesShown is how many of the targets that matched nothing are quoted; status.targets has all.
@@ -126,9 +126,9 @@ func ttlNote(invalidation *v1.CacheInvalidation) string {
 
 func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary {
 	if found.met != nil {
-		v := status.SummaryOf(found.met)
-		v.Message = "in effect, but not all memory is freed yet. " + v.Message
-		return v
+		s := status.SummaryOf(found.met)
+		s.Message = "in effect, but not all memory is freed yet. " + s.Message
+		return s
 	}
 	return status.Summary{
 		Progress: status.Reconciling, Reason: v1.ReasonReclaiming,
@@ -141,22 +141,22 @@ func reclaiming(next v1.CacheInvalidationStatus, found findings) status.Summary 
 func holding(next v1.CacheInvalidationStatus, found findings) status.Summary {
 	until := next.HoldEndTime.UTC().Format(time.RFC3339)
 	if found.met != nil {
-		v := status.SummaryOf(found.met)
-		v.Message = "in effect, but the hold until " + until + " could not be renewed: Redis ends it " +
-			"within 10 minutes of the last renewal. " + v.Message
-		return v
+		s := status.SummaryOf(found.met)
+		s.Message = "in effect, but the hold until " + until + " could not be renewed: Redis ends it " +
+			"within 10 minutes of the last renewal. " + s.Message
+		return s
 	}
-	v := status.Summary{
+	s := status.Summary{
 		Ready: true, Reason: v1.ReasonHolding, Message: fmt.Sprintf(
 			"in effect; keys invalidated: %d; nothing of the targets is stored until %s",
 			*next.KeysInvalidated, until),
 	}
 	if next.HoldsLost > 0 {
-		v.Message += fmt.Sprintf(
+		s.Message += fmt.Sprintf(
 			". Marks that Redis had lost and that were put back: %d: entries may have been stored meanwhile",
 			next.HoldsLost)
 	}
-	return v
+	return s
 }
 
 // humanRemaining rounds up to minutes, so that it is written once a minute.

@@ -90,9 +90,9 @@ func summarize(policy *v1.CachePolicy, found findings) status.Summary {
 				"the policy of module %s is withdrawn; its entries are being removed from Redis", module),
 		}
 	case found.governor != "":
-		v := acceptance(found)
-		v.Progress = status.Stalled
-		return v
+		s := acceptance(found)
+		s.Progress = status.Stalled
+		return s
 	case found.suspended:
 		return status.Summary{
 			Ready: true, Reason: v1.ReasonSuspended,

@@ -116,11 +116,11 @@ func warn(
 		meta.RemoveStatusCondition(conditions, v1.ConditionAtRisk)
 		return
 	}
-	v := status.Summary{
+	s := status.Summary{
 		Ready: true, Reason: convert.RiskReasons[warnings[0].Kind],
 		Message: convert.WarningMessage(warnings),
 	}
-	v.WriteAs(v1.ConditionAtRisk, conditions, generation, now)
+	s.WriteAs(v1.ConditionAtRisk, conditions, generation, now)
 }
 
 func roleOf(primary registry.Primary) string {

@@ -28,24 +28,24 @@ type Item struct {
 }
 
 // Source feeds the names into a controller's queue.
-func (w Enqueuer) Source() source.Source {
-	return source.Channel(w, handler.TypedFuncs[Item, reconcile.Request]{
+func (e Enqueuer) Source() source.Source {
+	return source.Channel(e, handler.TypedFuncs[Item, reconcile.Request]{
 		GenericFunc: func(
-			_ context.Context, e event.TypedGenericEvent[Item],
+			_ context.Context, woken event.TypedGenericEvent[Item],
 			queue workqueue.TypedRateLimitingInterface[reconcile.Request],
 		) {
-			e.Object.addTo(queue)
+			woken.Object.addTo(queue)
 		},
 	})
 }
 
 // addTo adds the resource behind what people changed. A store may have ten thousand resources to
 // wake when it is lost, and the tenants of other stores should not notice.
-func (w Item) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	request := reconcile.Request{NamespacedName: w.Name}
+func (i Item) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	request := reconcile.Request{NamespacedName: i.Name}
 	var after time.Duration
-	if w.Within > 0 {
-		after = rand.N(w.Within)
+	if i.Within > 0 {
+		after = rand.N(i.Within)
 	}
 	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		prioritized.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: new(handler.LowPriority)},
@@ -56,21 +56,21 @@ func (w Item) addTo(queue workqueue.TypedRateLimitingInterface[reconcile.Request
 }
 
 // Enqueue has a resource reconciled as soon as nothing waits that people changed.
-func (w Enqueuer) Enqueue(ctx context.Context, name types.NamespacedName) {
-	w.EnqueueWithin(ctx, name, 0)
+func (e Enqueuer) Enqueue(ctx context.Context, name types.NamespacedName) {
+	e.EnqueueWithin(ctx, name, 0)
 }
 
 // EnqueueWithin has a resource reconciled at a random time within a duration.
-func (w Enqueuer) EnqueueWithin(
+func (e Enqueuer) EnqueueWithin(
 	ctx context.Context, name types.NamespacedName, within time.Duration,
 ) {
 	select {
-	case w <- event.TypedGenericEvent[Item]{Object: Item{Name: name, Within: within}}:
+	case e <- event.TypedGenericEvent[Item]{Object: Item{Name: name, Within: within}}:
 	case <-ctx.Done():
 	}
 }
 
-// Set carry the names of resources that have to be reconciled, by kind.
+// Set carries the names of resources that have to be reconciled, by kind.
 type Set struct {
 	Policies      Enqueuer
 	Invalidations Enqueuer

@@ -13,29 +13,29 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// progress says what comes next for a resource, in the terms of kstatus; empty: nothing, until
+// Progress says what comes next for a resource, in the terms of kstatus; empty: nothing, until
 // somebody changes it.
-type progress string
+type Progress string
 
 const (
 	// Reconciling: the operator continues to work, or to wait.
-	Reconciling progress = v1.ConditionReconciling
+	Reconciling Progress = v1.ConditionReconciling
 	// Stalled: a person has to act.
-	Stalled progress = v1.ConditionStalled
+	Stalled Progress = v1.ConditionStalled
 )
 
 // Summary sums up a reconcile.
 type Summary struct {
 	Ready    bool
-	Progress progress
+	Progress Progress
 	Reason   string
 	Message  string
 }
 
 // SummaryOf sums up a reconcile that met an error.
-func SummaryOf(f *ClassifiedError) Summary {
-	s := Summary{Progress: Reconciling, Reason: f.Reason, Message: f.Message}
-	if f.Class == ClassStalled || f.Class == classTerminal {
+func SummaryOf(e *ClassifiedError) Summary {
+	s := Summary{Progress: Reconciling, Reason: e.Reason, Message: e.Message}
+	if e.Class == ClassStalled || e.Class == ClassTerminal {
 		s.Progress = Stalled
 	}
 	return s
@@ -44,7 +44,7 @@ func SummaryOf(f *ClassifiedError) Summary {
 // Write sets Ready, and keeps Reconciling and Stalled only while they are true.
 func (s Summary) Write(conditions *[]metav1.Condition, generation int64, now time.Time) {
 	s.WriteAs(v1.ConditionReady, conditions, generation, now)
-	for _, p := range []progress{Reconciling, Stalled} {
+	for _, p := range []Progress{Reconciling, Stalled} {
 		if s.Progress == p {
 			s.asTrue().WriteAs(string(p), conditions, generation, now)
 		} else {

@@ -36,30 +36,30 @@ var (
 	ErrStoreSecret = errors.New("a Secret cannot be used")
 )
 
-// class says what to do about an error.
-type class int
+// Class says what to do about an error.
+type Class int
 
 const (
 	// ClassPending: it is not known yet whether the store can be used, but will be within seconds.
 	// Status stays as it is.
-	ClassPending class = iota
-	// classRetry: the API server failed. Nothing is known about the resource, so its status stays as
+	ClassPending Class = iota
+	// ClassRetry: the API server failed. Nothing is known about the resource, so its status stays as
 	// it is, and the queue retries with backoff.
-	classRetry
-	// classWait: the store cannot serve now. Status says so. The monitor wakes the resource when the
+	ClassRetry
+	// ClassWait: the store cannot serve now. Status says so. The monitor wakes the resource when the
 	// store is back, and the queue retries at growing intervals.
-	classWait
-	// ClassStalled: like classWait, but a person has to act on the store first.
+	ClassWait
+	// ClassStalled: like ClassWait, but a person has to act on the store first.
 	ClassStalled
-	// classTerminal: the resource itself is wrong; only a change of it can help.
-	classTerminal
-	// classStopped: the operator is shutting down.
-	classStopped
+	// ClassTerminal: the resource itself is wrong; only a change of it can help.
+	ClassTerminal
+	// ClassStopped: the operator is shutting down.
+	ClassStopped
 )
 
 // ClassifiedError is an error with what to do about it, in words for the person who has to fix it.
 type ClassifiedError struct {
-	Class   class
+	Class   Class
 	Reason  string
 	Message string
 	Err     error
@@ -74,71 +74,71 @@ func Classify(err error, at Location) *ClassifiedError {
 	if err == nil {
 		return nil
 	}
-	f := &ClassifiedError{Err: err, OfWholeStore: registry.ConcernsStore(err)}
+	e := &ClassifiedError{Err: err, OfWholeStore: registry.ConcernsStore(err)}
 	if known := troubleOf(err, at); known != nil {
 		return known
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		f.Class = classStopped
+		e.Class = ClassStopped
 	case errors.Is(err, ErrStorePending):
-		f.Class = ClassPending
-	case f.isOfReference(at):
+		e.Class = ClassPending
+	case e.isOfReference(at):
 	case errors.Is(err, registry.ErrMisbehaves):
-		f.Class, f.Reason = ClassStalled, v1.ReasonStoreMisbehaves
-		f.Message = fmt.Sprintf(
+		e.Class, e.Reason = ClassStalled, v1.ReasonStoreMisbehaves
+		e.Message = fmt.Sprintf(
 			"%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
 				"not to another service; it is tried again at longer and longer intervals", at, causeOf(err,
 				registry.ErrMisbehaves), at.declaredIn())
 	case errors.Is(err, registry.ErrAddressNotAllowed):
-		f.Class, f.Reason = ClassStalled, v1.ReasonStoreAddressNotAllowed
-		f.Message = fmt.Sprintf("%s is not connected to: %s", at,
+		e.Class, e.Reason = ClassStalled, v1.ReasonStoreAddressNotAllowed
+		e.Message = fmt.Sprintf("%s is not connected to: %s", at,
 			causeOf(err, registry.ErrAddressNotAllowed))
 	case resource.IsContended(err):
 		other, _ := resource.Contender(err)
-		f.Class, f.Reason, f.Message = ClassStalled, v1.ReasonContended, contentionMessage(at, other)
+		e.Class, e.Reason, e.Message = ClassStalled, v1.ReasonContended, contentionMessage(at, other)
 	case errors.Is(err, registry.ErrRejected):
-		f.Class, f.Reason = classTerminal, v1.ReasonRejected
-		f.Message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
+		e.Class, e.Reason = ClassTerminal, v1.ReasonRejected
+		e.Message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
 	case errors.Is(err, registry.ErrUnauthorized):
-		f.Class, f.Reason = classWait, v1.ReasonStoreUnauthorized
-		f.Message = fmt.Sprintf("%s refuses access: %s. %s", at, causeOf(err, registry.ErrUnauthorized),
+		e.Class, e.Reason = ClassWait, v1.ReasonStoreUnauthorized
+		e.Message = fmt.Sprintf("%s refuses access: %s. %s", at, causeOf(err, registry.ErrUnauthorized),
 			accessTo(at, err))
 	case errors.Is(err, registry.ErrUnsupported):
-		f.Class, f.Reason = ClassStalled, v1.ReasonStoreUnsupported
-		f.Message = fmt.Sprintf("%s cannot be used: %v", at, err)
+		e.Class, e.Reason = ClassStalled, v1.ReasonStoreUnsupported
+		e.Message = fmt.Sprintf("%s cannot be used: %v", at, err)
 	case errors.Is(err, registry.ErrUnreachable):
-		f.Class, f.Reason = classWait, v1.ReasonStoreUnreachable
-		f.Message = fmt.Sprintf(
+		e.Class, e.Reason = ClassWait, v1.ReasonStoreUnreachable
+		e.Message = fmt.Sprintf(
 			"%s cannot be reached: %s. Check that it runs and that it is what %s say; "+
 				"it is tried again until it answers", at, causeOf(err,
 				registry.ErrUnreachable), at.declaredIn())
 	case errors.Is(err, registry.ErrUnexpected):
-		f.Class, f.Reason = classWait, v1.ReasonStoreUnreachable
-		f.Message = fmt.Sprintf("%s gave an answer that is not understood: %s", at,
+		e.Class, e.Reason = ClassWait, v1.ReasonStoreUnreachable
+		e.Message = fmt.Sprintf("%s gave an answer that is not understood: %s", at,
 			causeOf(err, registry.ErrUnexpected))
 	default:
-		f.Class = classRetry
+		e.Class = ClassRetry
 	}
-	return f
+	return e
 }
 
 // isOfReference classifies what is wrong with the way to a store before a server answers: the
 // reference to it, or its Secrets.
-func (f *ClassifiedError) isOfReference(at Location) bool {
-	switch err := f.Err; {
+func (e *ClassifiedError) isOfReference(at Location) bool {
+	switch err := e.Err; {
 	case errors.Is(err, ErrStoreNotFound):
-		f.Class, f.Reason = classWait, v1.ReasonStoreNotFound
-		f.Message = fmt.Sprintf(
+		e.Class, e.Reason = ClassWait, v1.ReasonStoreNotFound
+		e.Message = fmt.Sprintf(
 			"there is no CacheStore %s in namespace %s: create it, or correct spec.storeRef", at.ID.Name,
 			at.ID.Namespace)
 	case errors.Is(err, ErrStoreRequired):
-		f.Class, f.Reason = ClassStalled, v1.ReasonStoreRequired
-		f.Message = "this operator has no Redis of its own: create the resource again with a " +
+		e.Class, e.Reason = ClassStalled, v1.ReasonStoreRequired
+		e.Message = "this operator has no Redis of its own: create the resource again with a " +
 			"spec.storeRef that names a CacheStore"
 	case errors.Is(err, ErrStoreSecret):
-		f.Class, f.Reason = classWait, v1.ReasonStoreSecretInvalid
-		f.Message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.ID.Name,
+		e.Class, e.Reason = ClassWait, v1.ReasonStoreSecretInvalid
+		e.Message = fmt.Sprintf("CacheStore %s cannot be used: %s", at.ID.Name,
 			causeOf(err, ErrStoreSecret))
 	default:
 		return false
@@ -155,27 +155,27 @@ func accessTo(at Location, err error) string {
 }
 
 // KeepsStatus reports whether the error says nothing about the resource.
-func (f *ClassifiedError) KeepsStatus() bool {
-	return f != nil && (f.Class == ClassPending || f.Class == classRetry || f.Class == classStopped)
+func (e *ClassifiedError) KeepsStatus() bool {
+	return e != nil && (e.Class == ClassPending || e.Class == ClassRetry || e.Class == ClassStopped)
 }
 
 // IsOfStore reports whether the store, or the lack of one, is the cause.
-func (f *ClassifiedError) IsOfStore() bool {
-	return f.Class != classRetry && f.Class != classStopped
+func (e *ClassifiedError) IsOfStore() bool {
+	return e.Class != ClassRetry && e.Class != ClassStopped
 }
 
 // RetryUntilDeadline makes an error that only a person can fix wait like any other: a deletion goes
 // on without the store after its deadline.
-func (f *ClassifiedError) RetryUntilDeadline() *ClassifiedError {
-	if f != nil && (f.Class == classTerminal || f.Class == ClassStalled) {
-		f.Class = classWait
+func (e *ClassifiedError) RetryUntilDeadline() *ClassifiedError {
+	if e != nil && (e.Class == ClassTerminal || e.Class == ClassStalled) {
+		e.Class = ClassWait
 	}
-	return f
+	return e
 }
 
 // String says what happened.
-func (f *ClassifiedError) String() string {
-	return cmp.Or(f.Message, f.Err.Error())
+func (e *ClassifiedError) String() string {
+	return cmp.Or(e.Message, e.Err.Error())
 }
 
 // InBackground comes back after a while, behind resources that somebody just changed.
@@ -188,23 +188,23 @@ const Immediately = time.Millisecond
 
 // Result returns what the queue gets for a resource with these conditions; without an error, that
 // is result.
-func (f *ClassifiedError) Result(
+func (e *ClassifiedError) Result(
 	result reconcile.Result, conditions []metav1.Condition, now time.Time,
 ) (reconcile.Result, error) {
 	switch {
-	case f == nil:
+	case e == nil:
 		return result, nil
-	case f.Class == classStopped:
+	case e.Class == ClassStopped:
 		return reconcile.Result{}, nil
-	case f.Class == ClassPending:
+	case e.Class == ClassPending:
 		return InBackground(wait.Jitter(MinWait, WaitJitter)), nil
-	case apierrors.IsConflict(f.Err):
+	case apierrors.IsConflict(e.Err):
 		// Somebody else wrote meanwhile: reconcile again, there is nothing to report.
 		return reconcile.Result{RequeueAfter: MinWait}, nil
-	case f.Class == classRetry:
-		return reconcile.Result{}, f.Err
-	case f.Class == classTerminal:
-		return reconcile.Result{}, reconcile.TerminalError(f.Err)
+	case e.Class == ClassRetry:
+		return reconcile.Result{}, e.Err
+	case e.Class == ClassTerminal:
+		return reconcile.Result{}, reconcile.TerminalError(e.Err)
 	default:
 		return InBackground(waitAgain(conditions, now)), nil
 	}

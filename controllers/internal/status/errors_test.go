@@ -29,63 +29,63 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 	tests := []struct {
 		name   string
 		err    error
-		class  class
+		class  Class
 		reason string
 		says   []string
 	}{
-		{"unreachable", controllertest.ErrDown, classWait, v1.ReasonStoreUnreachable, []string{address, "connection refused", "REDIS_HOST"}},
+		{"unreachable", controllertest.ErrDown, ClassWait, v1.ReasonStoreUnreachable, []string{address, "connection refused", "REDIS_HOST"}},
 		{
 			"loading", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, errors.New("LOADING Redis is loading the dataset in memory")),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{address, "LOADING Redis is loading"},
 		},
 		{
 			"hanging", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, context.DeadlineExceeded),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{address, "did not answer in time"},
 		},
-		{"wrong password", controllertest.ErrPassword, classWait, v1.ReasonStoreUnauthorized, []string{address, "WRONGPASS", "REDIS_PASSWORD"}},
-		{"forbidden by the ACL", controllertest.ErrForbidden, classWait, v1.ReasonStoreUnauthorized, []string{address, "NOPERM", "ACL", "REDIS_USERNAME"}},
+		{"wrong password", controllertest.ErrPassword, ClassWait, v1.ReasonStoreUnauthorized, []string{address, "WRONGPASS", "REDIS_PASSWORD"}},
+		{"forbidden by the ACL", controllertest.ErrForbidden, ClassWait, v1.ReasonStoreUnauthorized, []string{address, "NOPERM", "ACL", "REDIS_USERNAME"}},
 		{"too old", controllertest.ErrOld, ClassStalled, v1.ReasonStoreUnsupported, []string{address, "6.2.14", "use Redis 7.0"}},
 		{
 			"an address that is not allowed", fmt.Errorf("x: %w: dial: %w: 10.0.0.1 is not among --allowed-store-addresses", registry.ErrAddressNotAllowed, registry.ErrAddressNotAllowed),
 			ClassStalled, v1.ReasonStoreAddressNotAllowed,
 			[]string{address, "10.0.0.1", "--allowed-store-addresses"},
 		},
-		{"refused", controllertest.ErrRefused, classTerminal, v1.ReasonRejected, []string{"revision must be a string"}},
+		{"refused", controllertest.ErrRefused, ClassTerminal, v1.ReasonRejected, []string{"revision must be a string"}},
 		{
 			"out of memory", fmt.Errorf("x: %w: OOM command not allowed", registry.ErrOutOfMemory),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{address, "maxmemory"},
 		},
 		{
 			"not understood", fmt.Errorf("x: %w: a reply of type int", registry.ErrUnexpected),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{address, "a reply of type int"},
 		},
 		{
 			"a node of a cluster", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, errors.New("MOVED 3999 127.0.0.1:6381")),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{address, "a node of a Redis Cluster", "REDIS_CLUSTER", "MOVED 3999"},
 		},
 		{
 			"unable to save", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("MISCONF Redis is configured to save RDB snapshots")),
-			classWait, v1.ReasonStoreRefusesWrites,
+			ClassWait, v1.ReasonStoreRefusesWrites,
 			[]string{address + " answers, but takes no writes: MISCONF Redis", "its disk"},
 		},
 		{
 			"too few replicas", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("NOREPLICAS Not enough good replicas to write")),
-			classWait, v1.ReasonStoreRefusesWrites,
+			ClassWait, v1.ReasonStoreRefusesWrites,
 			[]string{"NOREPLICAS Not enough", "min-replicas-to-write"},
 		},
 		{
 			"a replica", fmt.Errorf("x: %w: %w", registry.ErrRefusesWrites, errors.New("READONLY You can't write against a read only replica")),
-			classWait, v1.ReasonStoreRefusesWrites,
+			ClassWait, v1.ReasonStoreRefusesWrites,
 			[]string{"READONLY You can't", "name the primary"},
 		},
 		{
 			"no connection left", fmt.Errorf("x: %w: %w", registry.ErrUnreachable, errors.New("ERR max number of clients reached")),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{"has no connection left for the operator", "maxclients"},
 		},
 		{
@@ -95,11 +95,11 @@ func TestFaultsAreClassifiedOnce(t *testing.T) {
 		},
 		{
 			"nodes without hosts", fmt.Errorf("x: %w: CLUSTER SLOTS names nodes without hosts", registry.ErrUnexpected),
-			classWait, v1.ReasonStoreUnreachable,
+			ClassWait, v1.ReasonStoreUnreachable,
 			[]string{"do not tell where they are", "cluster-preferred-endpoint-type"},
 		},
-		{"Kubernetes", apierrors.NewServiceUnavailable("away"), classRetry, "", nil},
-		{"shutting down", fmt.Errorf("x: %w", context.Canceled), classStopped, "", nil},
+		{"Kubernetes", apierrors.NewServiceUnavailable("away"), ClassRetry, "", nil},
+		{"shutting down", fmt.Errorf("x: %w", context.Canceled), ClassStopped, "", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

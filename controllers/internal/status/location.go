@@ -34,25 +34,25 @@ func LocationOf(store *v1.CacheStore) Location {
 const maxLocation = 300
 
 // String begins a sentence.
-func (p Location) String() string {
-	if p.ID == resource.DefaultStore {
-		return "Redis at " + p.Address
+func (l Location) String() string {
+	if l.ID == resource.DefaultStore {
+		return "Redis at " + l.Address
 	}
-	return fmt.Sprintf("CacheStore %s (Redis at %s)", p.ID.Name, p.Address)
+	return fmt.Sprintf("CacheStore %s (Redis at %s)", l.ID.Name, l.Address)
 }
 
 // declaredIn names where it is set how the store is reached.
-func (p Location) declaredIn() string {
-	if p.ID == resource.DefaultStore {
+func (l Location) declaredIn() string {
+	if l.ID == resource.DefaultStore {
 		return "the operator's REDIS_HOST, REDIS_PORT and REDIS_TLS (or REDIS_URL)"
 	}
-	return "spec.addresses and spec.tls of CacheStore " + p.ID.Name
+	return "spec.addresses and spec.tls of CacheStore " + l.ID.Name
 }
 
 // credentialsIn names where the credentials for the store are set.
-func (p Location) credentialsIn() string {
-	if p.ID == resource.DefaultStore {
+func (l Location) credentialsIn() string {
+	if l.ID == resource.DefaultStore {
 		return "the operator's REDIS_USERNAME and REDIS_PASSWORD (or REDIS_URL)"
 	}
-	return "the Secret in spec.credentialsSecretRef of CacheStore " + p.ID.Name
+	return "the Secret in spec.credentialsSecretRef of CacheStore " + l.ID.Name
 }

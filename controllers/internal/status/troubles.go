@@ -18,7 +18,7 @@ type trouble struct {
 	meaning error
 	// said is part of what Redis said; empty: anything.
 	said   string
-	class  class
+	class  Class
 	reason string
 	// what is wrong, after the name of the store; the words of Redis follow.
 	what   string
@@ -29,23 +29,23 @@ const takesNoWrites = "answers, but takes no writes"
 
 var troubles = []trouble{
 	{
-		registry.ErrRefusesWrites, "MISCONF", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
+		registry.ErrRefusesWrites, "MISCONF", ClassWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
 		"Look at its log and its disk. A cache needs no persistence: set save \"\" and appendonly no",
 	},
 	{
-		registry.ErrRefusesWrites, "NOREPLICAS", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
+		registry.ErrRefusesWrites, "NOREPLICAS", ClassWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
 		"Look at its replicas, or lower min-replicas-to-write",
 	},
 	{
-		registry.ErrRefusesWrites, "READONLY", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
+		registry.ErrRefusesWrites, "READONLY", ClassWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
 		"It is a replica: name the primary, or the Sentinels",
 	},
 	{
-		registry.ErrRefusesWrites, "", classWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
+		registry.ErrRefusesWrites, "", ClassWait, v1.ReasonStoreRefusesWrites, takesNoWrites,
 		"Look at its log",
 	},
 	{
-		registry.ErrUnreachable, "max number of clients", classWait, v1.ReasonStoreUnreachable,
+		registry.ErrUnreachable, "max number of clients", ClassWait, v1.ReasonStoreUnreachable,
 		"has no connection left for the operator",
 		"Raise maxclients, or find out with CLIENT LIST who holds the connections",
 	},
@@ -55,13 +55,13 @@ var troubles = []trouble{
 		"Find it with FUNCTION LIST and remove it with FUNCTION DELETE, or use a Redis of its own",
 	},
 	{
-		registry.ErrUnexpected, "nodes without hosts", classWait, v1.ReasonStoreUnreachable,
+		registry.ErrUnexpected, "nodes without hosts", ClassWait, v1.ReasonStoreUnreachable,
 		"is a cluster whose nodes do not tell where they are",
 		"Set cluster-preferred-endpoint-type to ip or hostname on each node, and cluster-announce-ip " +
 			"or cluster-announce-hostname where it needs one",
 	},
 	{
-		registry.ErrOutOfMemory, "", classWait, v1.ReasonStoreUnreachable, "is out of memory",
+		registry.ErrOutOfMemory, "", ClassWait, v1.ReasonStoreUnreachable, "is out of memory",
 		"Raise maxmemory or choose an eviction policy",
 	},
 }
@@ -79,7 +79,7 @@ func troubleOf(err error, at Location) *ClassifiedError {
 	for _, m := range misdeclarations {
 		if errors.Is(err, m.meaning) && strings.Contains(err.Error(), m.said) {
 			return &ClassifiedError{
-				Class: classWait, Reason: v1.ReasonStoreUnreachable, Err: err,
+				Class: ClassWait, Reason: v1.ReasonStoreUnreachable, Err: err,
 				OfWholeStore: registry.ConcernsStore(err),
 				Message: fmt.Sprintf("%s is not what it is declared to be: %s: %s. It said: %s", at, m.truth,
 					m.remedyAt(at), causeOf(err, m.meaning)),
