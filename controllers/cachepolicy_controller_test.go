@@ -158,7 +158,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		settle(ctx, users)
 
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("posts", "users"))
-		Expect(store.Count("AddModules")).To(Equal(1))
+		Expect(store.Count("ListAll")).To(Equal(1))
 
 		By("adding no more than a module to the list where there is one")
 		carts := controllertest.UsersPolicy()
@@ -168,7 +168,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		update(ctx, users, func(spec *v1.CachePolicySpec) { spec.Operations[1].TTL = controllertest.Minutes(7) })
 		settle(ctx, users)
 		Expect(on.cache.Modules(ctx, on.namespace)).To(ConsistOf("carts", "posts", "users"))
-		Expect(store.Count("AddModules")).To(Equal(1), "all modules were written again")
+		Expect(store.Count("ListAll")).To(Equal(1), "all modules were written again")
 
 		By("writing all again where Redis evicted it")
 		Expect(on.redis.Del(ctx, "cw:{"+on.namespace+"}:modules").Err()).To(Succeed())

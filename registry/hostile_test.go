@@ -38,7 +38,7 @@ const (
 	hostileHeap = 96 << 20
 )
 
-// listed is a namespace that has a list of modules, to which each call of JoinModules adds another.
+// listed is a namespace that has a list of modules, to which each call of EnsureListed adds another.
 const listed = "listed"
 
 var joined atomic.Int64
@@ -68,6 +68,9 @@ var hostileCalls = map[string]hostileCall{
 	"DeletePolicyFor": func(ctx context.Context, r *Registry) (any, error) {
 		return r.DeletePolicyFor(ctx, Claim{Slot: users, Owner: "owner"})
 	},
+	"EnsureListed": func(ctx context.Context, r *Registry) (any, error) {
+		return nil, r.EnsureListed(ctx, Slot{Namespace: listed, Module: fmt.Sprint("module-", joined.Add(1))}, noOthers)
+	},
 	"Fence":  func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.Fence) },
 	"Fences": func(ctx context.Context, r *Registry) (any, error) { return r.Fences(ctx, []Slot{users}) },
 	"Get":    func(ctx context.Context, r *Registry) (any, error) { return r.Get(ctx, entry("list", "1", "u")) },
@@ -92,9 +95,6 @@ var hostileCalls = map[string]hostileCall{
 	"InvalidateMany": func(ctx context.Context, r *Registry) (any, error) {
 		results := r.InvalidateMany(ctx, []Invalidation{{Slot: users, Mode: ModeSoft}, {Slot: users, Mode: ModeDry}})
 		return results, errors.Join(results[0].Err, results[1].Err)
-	},
-	"JoinModules": func(ctx context.Context, r *Registry) (any, error) {
-		return r.JoinModules(ctx, Slot{Namespace: listed, Module: fmt.Sprint("module-", joined.Add(1))})
 	},
 	"LastHeartbeat": func(ctx context.Context, r *Registry) (any, error) { return r.LastHeartbeat(ctx, users) },
 	"Lease":         func(ctx context.Context, r *Registry) (any, error) { return r.Lease(ctx, entry("list", "1", "")) },

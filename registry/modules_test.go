@@ -34,57 +34,60 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// noOthers is a namespace with no other modules than the one that is listed.
+func noOthers() ([]string, error) { return nil, nil }
+
 // A list with some of the modules of a namespace would hide the others from an invalidation of a
 // user.
 func TestAModuleJoinsAListAndBeginsNone(t *testing.T) {
-	r, _ := newRegistry(t)
-	join := func(module string, want bool) {
+	r, client := newRegistry(t)
+	unknown := errors.New("others are not known")
+	list := func(module string, others []string, met error) error {
+		return r.EnsureListed(t.Context(), Slot{Namespace: "shop", Module: module}, func() ([]string, error) { return others, met })
+	}
+	want := func(namespace string, modules ...string) {
 		t.Helper()
-		if joined, err := r.JoinModules(t.Context(), Slot{Namespace: "shop", Module: module}); err != nil || joined != want {
-			t.Errorf("%s: joined %t (%v); want %t", module, joined, err, want)
+		if got, err := r.Modules(t.Context(), namespace); err != nil || !slices.Equal(got, modules) {
+			t.Errorf("%s has %v (%v); want %v", namespace, got, err, modules)
 		}
 	}
-	join("a", false)
+	if err := list("a", nil, unknown); !errors.Is(err, unknown) {
+		t.Errorf("without a list, got %v", err)
+	}
 	if _, err := r.Modules(t.Context(), "shop"); !errors.Is(err, ErrModulesUnknown) {
 		t.Errorf("a list was begun (%v)", err)
 	}
 	if err := r.AddAllModules(t.Context(), map[string][]string{"shop": {"a", "b"}, "blog": {"posts"}, "empty": nil}); err != nil {
 		t.Fatal(err)
 	}
-	join("a", true)
-	join("c", true)
-	for namespace, want := range map[string][]string{"shop": {"a", "b", "c"}, "blog": {"posts"}} {
-		if got, err := r.Modules(t.Context(), namespace); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%s has %v (%v); want %v", namespace, got, err, want)
+	for _, module := range []string{"a", "c"} {
+		if err := list(module, nil, unknown); err != nil {
+			t.Errorf("%s needs the others (%v)", module, err)
 		}
 	}
-}
-
-// JoinModules says correctly whether a module is in the list while others write the list.
-func TestManyModulesJoinAtATime(t *testing.T) {
-	r, _ := newRegistry(t)
-	if err := r.AddModules(t.Context(), "shop", "first"); err != nil {
+	want("shop", "a", "b", "c")
+	want("blog", "posts")
+	client.Del(t.Context(), keyspace.ModulesKey("shop"))
+	if err := list("c", []string{"a", "b"}, nil); err != nil {
 		t.Fatal(err)
 	}
+	want("shop", "a", "b", "c")
+}
+
+func TestManyModulesJoinAtATime(t *testing.T) {
+	r, _ := newRegistry(t)
 	const many = 50
-	var joined [many]bool
 	var joining sync.WaitGroup
 	for i := range many {
 		joining.Go(func() {
-			var err error
-			if joined[i], err = r.JoinModules(t.Context(), Slot{Namespace: "shop", Module: fmt.Sprint(i)}); err != nil {
+			slot := Slot{Namespace: "shop", Module: fmt.Sprint(i)}
+			if err := r.EnsureListed(t.Context(), slot, noOthers); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	joining.Wait()
-	modules, err := r.Modules(t.Context(), "shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range many {
-		if is := slices.Contains(modules, fmt.Sprint(i)); is != joined[i] {
-			t.Errorf("module %d is listed: %t; the call said %t", i, is, joined[i])
-		}
+	if modules, err := r.Modules(t.Context(), "shop"); err != nil || len(modules) != many {
+		t.Errorf("%d modules are listed (%v)", len(modules), err)
 	}
 }

@@ -19,7 +19,7 @@ var (
 	ofInfo    = []string{"Check", "Fences", "MarkFenced", "Fence", "Install"}
 	ofNumbers = []string{"Invalidate", "InvalidateMany", "Reclaim", "ApplyPolicy", "Set", "Fence"}
 	ofLists   = []string{"Modules", "Stats", "StatsOf", "PolicyHashes", "Read", "ReadLocked"}
-	ofAny     = []string{"Check", "Modules", "Stats", "Invalidate", "InvalidateMany", "Lease", "Policy", "Read", "JoinModules", "LastHeartbeat"}
+	ofAny     = []string{"Check", "Modules", "Stats", "Invalidate", "InvalidateMany", "Lease", "Policy", "Read", "EnsureListed", "LastHeartbeat"}
 )
 
 var replySeeds = []replySeed{

@@ -158,15 +158,11 @@ func (a *attempt) own(ctx context.Context) error {
 // missing list is written with all modules of the namespace at once. An invalidation in all modules
 // must never find a list with only some of them.
 func (a *attempt) listModules(ctx context.Context) error {
-	if joined, err := a.store.JoinModules(ctx, a.slot); err != nil || joined {
-		return err
-	}
-	namespace := a.policy.Namespace
-	policies, err := resource.PoliciesIn(ctx, a.Client, namespace, resource.StoreOf(a.policy))
-	if err != nil {
-		return err
-	}
-	return a.store.AddModules(ctx, namespace, resource.GovernedModules(policies)[namespace]...)
+	return a.store.EnsureListed(ctx, a.slot, func() ([]string, error) {
+		namespace := a.policy.Namespace
+		policies, err := resource.PoliciesIn(ctx, a.Client, namespace, resource.StoreOf(a.policy))
+		return resource.GovernedModules(policies)[namespace], err
+	})
 }
 
 func (a *attempt) restoreHolds(ctx context.Context) error {

@@ -122,12 +122,17 @@ func (s *BrittleStore) StatsOf(
 	return stats, s.leave("StatsOf", err)
 }
 
-// AddModules implements calls.Store.
-func (s *BrittleStore) AddModules(ctx context.Context, namespace string, modules ...string) error {
-	if err := s.enter("AddModules"); err != nil {
-		return err
-	}
-	return s.leave("AddModules", s.Registry.AddModules(ctx, namespace, modules...))
+// EnsureListed counts, by the name ListAll, how often all modules of a namespace are written.
+func (s *BrittleStore) EnsureListed(
+	ctx context.Context, slot registry.Slot, all func() ([]string, error),
+) error {
+	return s.Registry.EnsureListed(ctx, slot, func() ([]string, error) {
+		if err := s.enter("ListAll"); err != nil {
+			return nil, err
+		}
+		modules, err := all()
+		return modules, s.leave("ListAll", err)
+	})
 }
 
 // Modules implements calls.Store.

@@ -78,10 +78,12 @@ func (s cachingStore) AddAllModules(ctx context.Context, modules map[string][]st
 	return s.Store.AddAllModules(ctx, modules)
 }
 
-// JoinModules implements Store.
-func (s cachingStore) JoinModules(ctx context.Context, slot registry.Slot) (bool, error) {
+// EnsureListed implements Store.
+func (s cachingStore) EnsureListed(
+	ctx context.Context, slot registry.Slot, all func() ([]string, error),
+) error {
 	s.cache.remember(slot.Namespace, slot.Module)
-	return s.Store.JoinModules(ctx, slot)
+	return s.Store.EnsureListed(ctx, slot, all)
 }
 
 // DeletePolicyFor implements Store.

@@ -35,8 +35,7 @@ type PolicyStore interface {
 		policy registry.Policy) (registry.Applied, error)
 	DeletePolicyFor(ctx context.Context, claim registry.Claim) (bool, error)
 	OwnPolicies(ctx context.Context, claims []registry.Claim) error
-	JoinModules(ctx context.Context, slot registry.Slot) (joined bool, err error)
-	AddModules(ctx context.Context, namespace string, modules ...string) error
+	EnsureListed(ctx context.Context, slot registry.Slot, all func() ([]string, error)) error
 	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
 }
 

@@ -27,7 +27,7 @@ const (
 // an error of the store.
 type TimeoutStore struct {
 	Store SessionStore
-	// Limit of one call: callTimeout or SlowCallTimeout.
+	// Limit of one call: CallTimeout or SlowCallTimeout.
 	Limit time.Duration
 	// Took is called with the time that a call took.
 	Took  func(time.Duration)
@@ -88,21 +88,12 @@ func (s TimeoutStore) OwnPolicies(ctx context.Context, claims []registry.Claim) 
 	return s.call(ctx, func(ctx context.Context) error { return s.Store.OwnPolicies(ctx, claims) })
 }
 
-// JoinModules implements SessionStore.
-func (s TimeoutStore) JoinModules(
-	ctx context.Context, slot registry.Slot,
-) (joined bool, err error) {
-	err = s.call(ctx, func(ctx context.Context) (err error) {
-		joined, err = s.Store.JoinModules(ctx, slot)
-		return err
-	})
-	return joined, err
-}
-
-// AddModules implements SessionStore.
-func (s TimeoutStore) AddModules(ctx context.Context, namespace string, modules ...string) error {
-	return s.call(ctx, func(ctx context.Context) error {
-		return s.Store.AddModules(ctx, namespace, modules...)
+// EnsureListed implements SessionStore. It takes at most two answers.
+func (s TimeoutStore) EnsureListed(
+	ctx context.Context, slot registry.Slot, all func() ([]string, error),
+) error {
+	return s.callFor(ctx, 2*s.Limit, func(ctx context.Context) error {
+		return s.Store.EnsureListed(ctx, slot, all)
 	})
 }
 

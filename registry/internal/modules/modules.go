@@ -113,9 +113,23 @@ func (l *Lists) replaceList(ctx context.Context, namespace string, modules []str
 	return err
 }
 
-// Join adds a module to the list of its namespace, if there is one. It says whether the list has
+// EnsureListed adds a module to the list of its namespace, and all modules where that needs it.
+func (l *Lists) EnsureListed(
+	ctx context.Context, slot keyspace.Slot, all func() ([]string, error),
+) error {
+	if joined, err := l.join(ctx, slot); err != nil || joined {
+		return err
+	}
+	modules, err := all()
+	if err != nil {
+		return err
+	}
+	return l.Add(ctx, slot.Namespace, append(slices.Clone(modules), slot.Module)...)
+}
+
+// join adds a module to the list of its namespace, if there is one. It says whether the list has
 // the module now.
-func (l *Lists) Join(ctx context.Context, slot keyspace.Slot) (joined bool, err error) {
+func (l *Lists) join(ctx context.Context, slot keyspace.Slot) (joined bool, err error) {
 	key := keyspace.ModulesKey(slot.Namespace)
 	if joined, err = l.client.SIsMember(ctx, key, slot.Module).Result(); err == nil && !joined {
 		joined, err = l.joinList(ctx, key, slot.Module)
