@@ -98,11 +98,11 @@ vuln: ## Find known vulnerabilities in called code. Needs the database at vuln.g
 verify: ## Check that generated files, formatting, go.mod and the manifests are up to date.
 	hack/verify.sh
 
-# Packages of which every test needs a server.
+# Packages whose tests all need a server.
 SERVED = /api/v1$$|/cmd/operator$$|/config$$|/examples/|/hack/
 
 .PHONY: test
-test: vet ## Run every test, against a real API server and real Redis servers that it gets by itself.
+test: vet ## Run every test, against a real API server and real Redis servers that it starts.
 	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
 	@$(call with_parts,PACKAGES="$(PACKAGES)" RACE=$(RACE) TESTFLAGS="$(TESTFLAGS)" hack/test.sh)
 

@@ -150,11 +150,11 @@ func TestCloseEndsAudits(t *testing.T) {
 	}, WithAudit(Audit{Share: 1}))
 }
 
-func TestPanicInAnAuditIsTold(t *testing.T) {
+func TestPanicInAnAuditIsReported(t *testing.T) {
 	reported := make(chan Failure, 1)
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { panic("no user ada@example.com") })
-		expectPanicToldOf(t, <-reported, "string", "TestPanicInAnAuditIsTold")
+		expectPanicReported(t, <-reported, "string", "TestPanicInAnAuditIsReported")
 	}, WithAudit(Audit{Share: 1}), WithFailureHook(func(f Failure) { reported <- f }))
 }
 
@@ -185,7 +185,7 @@ func TestAuditRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestObserverIsToldOfAudits(t *testing.T) {
+func TestObserverSeesAudits(t *testing.T) {
 	reported := &diary{}
 	withClient(t, cachedAs(`"cached"`), func(t *testing.T, c *Client) {
 		_, _ = Fetch(t.Context(), c, usersGet, func(context.Context) (string, error) { return "cached", nil })

@@ -72,8 +72,8 @@ func (n *nearby) keep(key cache.Key) {
 	NewWithT(n.t).Eventually(func() bool { return n.fromMemory(key) }).WithTimeout(patience).Should(BeTrue(), "%+v is not kept", key)
 }
 
-// isTold makes another client invalidate the module of an entry that is kept.
-func (n *nearby) isTold(key cache.Key, by *cache.Client) {
+// mustObey makes another client invalidate the module of an entry that is kept.
+func (n *nearby) mustObey(key cache.Key, by *cache.Client) {
 	n.t.Helper()
 	if err := by.InvalidateModule(n.t.Context(), key.Module); err != nil {
 		n.t.Fatal(err)
@@ -122,7 +122,7 @@ func TestNearCacheObeysInvalidationsOfOthersHoweverItIsConnected(t *testing.T) {
 			for range 2 {
 				for _, key := range keys {
 					near.keep(key)
-					near.isTold(key, other)
+					near.mustObey(key, other)
 				}
 			}
 		})
@@ -143,7 +143,7 @@ func TestNearCacheFollowsAModuleToAnotherNode(t *testing.T) {
 		return followedOn(t, cluster)
 	}).WithTimeout(patience).ShouldNot(Or(Equal(before), BeEmpty()), "it is not followed on the node that has it now")
 	near.keep(usersGet)
-	near.isTold(usersGet, other)
+	near.mustObey(usersGet, other)
 	near.keep(usersGet)
 }
 

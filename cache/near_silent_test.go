@@ -54,7 +54,7 @@ func (c *mutedConn) Read(b []byte) (int, error) {
 // An invalidation elsewhere, and the loss of the connection that reports it, are obeyed as soon as
 // they are seen. A connection that is silent is trusted for a second. After that nothing that was
 // invalidated is served, and nothing is kept until Redis answers again.
-func TestNearCacheObeysWhatItIsToldAtOnceAndBelievesSilenceForASecond(t *testing.T) {
+func TestNearCacheObeysMessagesAtOnceAndBelievesSilenceForASecond(t *testing.T) {
 	const (
 		// longest is far more than a second, for a busy machine, and far less than entries live.
 		longest = 5 * time.Second

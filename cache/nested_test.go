@@ -87,7 +87,7 @@ func TestWhoWaitedTooLongForALoadReadsTheEntryAgain(t *testing.T) {
 	}, WithSharedLoadWait(time.Second))
 }
 
-func TestALoadWithinALoadIsToldFromOneOfAnotherClient(t *testing.T) {
+func TestALoadWithinALoadIsDistinguishedFromOneOfAnotherClient(t *testing.T) {
 	other, err := newStubClient(&stubStore{}, "blog")
 	if err != nil {
 		t.Fatal(err)

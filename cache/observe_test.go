@@ -80,7 +80,7 @@ func fresh(context.Context, registry.Key) (registry.Lookup, error) {
 }
 
 // Each row has the answer of Redis, and what the observer sees of the request.
-func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
+func TestObserverSeesWhereAnswersComeFrom(t *testing.T) {
 	const loaded = "load users.get, of a request: true, <nil>"
 	answer := func(lookup registry.Lookup) func(context.Context, registry.Key) (registry.Lookup, error) {
 		return func(context.Context, registry.Key) (registry.Lookup, error) { return lookup, nil }
@@ -170,7 +170,7 @@ func TestObserverIsToldWhereAnswersComeFrom(t *testing.T) {
 	}
 }
 
-func TestObserverIsToldOfStaleHitsAndTheirRefresh(t *testing.T) {
+func TestObserverSeesStaleHitsAndTheirRefresh(t *testing.T) {
 	reported := &diary{}
 	store := &stubStore{
 		OnRead: func(context.Context, registry.Key) (registry.Lookup, error) {
@@ -192,7 +192,7 @@ func TestObserverIsToldOfStaleHitsAndTheirRefresh(t *testing.T) {
 	}, WithObserver(reported))
 }
 
-func TestObserverIsToldOfALoaderThatPanics(t *testing.T) {
+func TestObserverSeesALoaderThatPanics(t *testing.T) {
 	reported := &diary{}
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
 		func() {
@@ -209,7 +209,7 @@ func TestObserverIsToldOfALoaderThatPanics(t *testing.T) {
 	}, WithObserver(reported))
 }
 
-func TestObserverIsToldOfInvalidations(t *testing.T) {
+func TestObserverSeesInvalidations(t *testing.T) {
 	reported := &diary{}
 	store := &stubStore{OnModules: func() ([]string, error) { return []string{"users"}, nil }}
 	withClient(t, store, func(t *testing.T, c *Client) {

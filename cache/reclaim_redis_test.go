@@ -17,7 +17,7 @@ import (
 
 // Without an operator, the memory of a large purge is freed by the process that purged. What one
 // process leaves when it ends, the next invalidation frees.
-func TestMemoryOfALargePurgeIsGivenBackWithoutTheOperator(t *testing.T) {
+func TestMemoryOfALargePurgeIsFreedWithoutTheOperator(t *testing.T) {
 	const entries = 5000
 	server := redistest.Start(t)
 	client := redis.NewClient(redisOptions(server.Addr()))

@@ -138,11 +138,11 @@ func TestFailedRefreshRests(t *testing.T) {
 	}, WithFailureHook(func(f Failure) { reported = append(reported, f) }))
 }
 
-func TestPanicInARefreshIsTold(t *testing.T) {
+func TestPanicInARefreshIsReported(t *testing.T) {
 	reported := make(chan Failure, 1)
 	withClient(t, staleStore(), func(t *testing.T, c *Client) {
 		fetchStale(t, c, usersGet.Params, func(context.Context) (string, error) { panic(errors.New("no user ada@example.com")) })
-		expectPanicToldOf(t, <-reported, "*errors.errorString", "TestPanicInARefreshIsTold")
+		expectPanicReported(t, <-reported, "*errors.errorString", "TestPanicInARefreshIsReported")
 	}, WithFailureHook(func(f Failure) { reported <- f }))
 }
 

@@ -162,7 +162,7 @@ func TestTTLErrorIsNotRemembered(t *testing.T) {
 }
 
 // What the application keeps in the cache must not turn up in its logs.
-func TestFailuresAreToldWithoutSecrets(t *testing.T) {
+func TestFailuresAreReportedWithoutSecrets(t *testing.T) {
 	const secret = "4111-1111-1111-1111"
 	var log bytes.Buffer
 	var mu sync.Mutex
@@ -305,7 +305,7 @@ func TestCallersAreNotFailedByAnotherCallersContext(t *testing.T) {
 	})
 }
 
-func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
+func TestPanicOfAnAbandonedLoadIsReported(t *testing.T) {
 	reported := make(chan Failure, 1)
 	withClient(t, &stubStore{}, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -317,13 +317,13 @@ func TestPanicOfAnAbandonedLoadIsTold(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-		expectPanicToldOf(t, <-reported, "string", "TestPanicOfAnAbandonedLoadIsTold")
+		expectPanicReported(t, <-reported, "string", "TestPanicOfAnAbandonedLoadIsReported")
 	}, WithFailureHook(func(f Failure) { reported <- f }))
 }
 
-// expectPanicToldOf checks that a Failure names the type of a panic's value and its place. The
+// expectPanicReported checks that a Failure names the type of a panic's value and its place. The
 // value itself often holds data of the application.
-func expectPanicToldOf(t *testing.T, f Failure, kind, where string) {
+func expectPanicReported(t *testing.T, f Failure, kind, where string) {
 	t.Helper()
 	if f.Module != usersGet.Module || f.Operation != usersGet.Operation {
 		t.Errorf("reported a panic in %s.%s", f.Module, f.Operation)

@@ -248,7 +248,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			older, younger = settle(ctx, older), settle(ctx, younger)
 		})
 
-		It("lets the older govern, and tells the other", func() {
+		It("lets the older govern, and says so in the other", func() {
 			Expect(controllertest.Ready(older.Status.Conditions)).To(Equal("True Applied"))
 			Expect(controllertest.Ready(younger.Status.Conditions)).To(Equal("False Conflicted"))
 			Expect(controllertest.Condition(younger.Status.Conditions, v1.ConditionAccepted)).To(Equal("False Conflicted"))
@@ -257,7 +257,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(store.Count("ApplyPolicy")).To(Equal(1))
 		})
 
-		It("keeps the winner's policy and entries when the loser goes", func(ctx SpecContext) {
+		It("keeps the governing policy and its entries when the other goes", func(ctx SpecContext) {
 			on.fill(ctx, "users", "list", "", 3)
 			Expect(k8s.Delete(ctx, younger)).To(Succeed())
 
@@ -269,7 +269,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 			Expect(on.cached(ctx, "users", "list", "", 3)).To(Equal(3))
 		})
 
-		It("promotes the other when the winner goes, and keeps the entries", func(ctx SpecContext) {
+		It("promotes the other when the governing policy goes, and keeps the entries", func(ctx SpecContext) {
 			on.fill(ctx, "users", "getById", "", 3)
 			Expect(k8s.Delete(ctx, older)).To(Succeed())
 			_, err := reconcileOne(ctx, older)
@@ -475,7 +475,7 @@ var _ = Describe("CachePolicyReconciler", func() {
 		Expect(status.Ready(policy.Status.Conditions).Message).To(ContainSubstring("revision must be a string"))
 	})
 
-	It("writes figures when they changed, and at most once an interval", func(ctx SpecContext) {
+	It("writes statistics when they changed, and at most once an interval", func(ctx SpecContext) {
 		policy := controllertest.UsersPolicy()
 		on.create(ctx, policy)
 		policy = settle(ctx, policy)

@@ -124,7 +124,7 @@ var _ = Describe("CacheStore of each kind", func() {
 		frozen.Pause()
 		Eventually(on.store(ctx, "frozen")).Should(beReady("False StoreUnreachable"))
 
-		By("letting all policies of the store that hangs want a try, of which each would last as long as this one")
+		By("letting all policies of the store that hangs try: each try would last as long as this one")
 		hanging := redis.NewClient(&redis.Options{
 			Addr: frozen.Addr(), ReadTimeout: 6 * time.Second, MaxRetries: -1,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

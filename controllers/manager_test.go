@@ -189,7 +189,7 @@ var _ = Describe("The operator", func() {
 		Expect(on.cached(ctx, "users", "list", "u1", 5)).To(BeZero())
 		Expect(on.cached(ctx, "users", "list", "", 5)).To(Equal(5))
 
-		By("showing figures")
+		By("showing statistics")
 		Eventually(on.policy(ctx, "users")).Should(HaveField("Status.Stats.Keys", BeEquivalentTo(6)))
 		Eventually(on.eventsOf(ctx, "users")).Should(ContainElement("Normal Applied"))
 		Eventually(on.eventsOf(ctx, invalidation.Name)).Should(ConsistOf("Normal Invalidated"))
@@ -228,7 +228,7 @@ var _ = Describe("The operator", func() {
 		Expect(on.cached(ctx, "retained", "list", "u1", 5)).To(BeZero())
 	})
 
-	It("tells of policies that are not ready, and of purges that are pending, while they are", func(ctx SpecContext) {
+	It("counts policies that are not ready, and of purges that are pending, while they are", func(ctx SpecContext) {
 		operator := on.operate(adminConfig, on.quick(nil))
 		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})

@@ -88,7 +88,7 @@ var _ = Describe("A Redis that two clusters share", func() {
 		return policy
 	}
 
-	It("keeps the policy and the entries of the first, and tells the second whose they are", func(ctx SpecContext) {
+	It("keeps the policy and the entries of the first, and says in the second whose they are", func(ctx SpecContext) {
 		theyApply(ctx)
 		policy := settle(ctx, ours(ctx))
 
@@ -190,7 +190,7 @@ var _ = Describe("The operator of a Redis that others use, too", func() {
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 	})
 
-	It("tells of two CacheStores that are one Redis, until one of the policies goes", func(ctx SpecContext) {
+	It("reports two CacheStores that are one Redis, until one of the policies goes", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(nil))
 		for _, name := range []string{"one", "two"} {
 			on.create(ctx, controllertest.StoreTo(name, on.server.Addr()))

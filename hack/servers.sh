@@ -126,7 +126,7 @@ publish() {
 prepare() {
   local target=$1 uri server
   uri=$(mirror)
-  [[ -n $uri ]] || fail "the configuration of apt names no Debian mirror of which Redis 8 and Valkey 8 could be had"
+  [[ -n $uri ]] || fail "the configuration of apt names no Debian mirror that has Redis 8 and Valkey 8"
   mkdir -p "$cache"
   find "$cache" -maxdepth 1 -name '.fetching-*' -mmin +60 -exec rm -rf {} + # of processes that were killed
   trap clean_up EXIT

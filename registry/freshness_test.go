@@ -21,7 +21,7 @@ func TestALoweredTTLBoundsFreshness(t *testing.T) {
 		"and stale as before": {
 			OperationPolicy{Name: "list", TTL: time.Hour, StaleFor: time.Hour}, OperationPolicy{Name: "list", TTL: time.Minute, StaleFor: time.Hour},
 		},
-		"and stale for ever": {
+		"and stale without a limit": {
 			OperationPolicy{Name: "list", TTL: time.Hour}, OperationPolicy{Name: "list", TTL: time.Minute, StaleFor: 2 * time.Hour},
 		},
 	} {

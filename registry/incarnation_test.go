@@ -220,7 +220,7 @@ func TestFencesOfAClusterAreThoseOfEachPrimary(t *testing.T) {
 	}).Should(gomega.Succeed())
 }
 
-func TestLookingAtFencesTakesTwoRoundTrips(t *testing.T) {
+func TestReadingFencesTakesTwoRoundTrips(t *testing.T) {
 	r, client := newRegistry(t)
 	slots := make([]Slot, 50)
 	for i := range slots {

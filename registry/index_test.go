@@ -171,8 +171,8 @@ func TestCountsLeaveOutWhatAnEvictedHeadCovered(t *testing.T) {
 	fillMany(t, r, "list", "", 10)
 	fillMany(t, r, "other", "", 5)
 	client.Del(t.Context(), keyOf(users)+":m")
-	fillAll(t, r, entry("list", "anew", ""))
-	fillAll(t, r, entry("other", "anew", ""))
+	fillAll(t, r, entry("list", "again", ""))
+	fillAll(t, r, entry("other", "again", ""))
 	if stats, err := r.Stats(t.Context(), users); err != nil || stats.Keys != 2 {
 		t.Errorf("%d keys (%v), want 2", stats.Keys, err)
 	}

@@ -112,7 +112,7 @@ func operatorOf(t *testing.T, connection Connection) *Registry {
 	return New(client)
 }
 
-func TestServerThatBreaksTheProtocolIsToldFromOneThatIsAway(t *testing.T) {
+func TestServerThatBreaksTheProtocolIsDistinguishedFromOneThatIsAway(t *testing.T) {
 	for name, answer := range map[string]func([]string) string{
 		"a string longer than memory":   to("info", "$9223372036854775805\r\n"),
 		"a string of 40 GiB":            to("info", "$42949672960\r\n"),

@@ -17,7 +17,7 @@ func (r *Registry) Modules(ctx context.Context, namespace string) ([]string, err
 }
 
 // AddModules adds to the list of the modules of a namespace. Name all modules at once if the list
-// may have been evicted: an invalidation of a user does not reach a module that the list lacks.
+// may have been evicted. An invalidation of a user does not reach a module that the list lacks.
 func (r *Registry) AddModules(ctx context.Context, namespace string, modules ...string) error {
 	return r.modules.Add(ctx, namespace, modules...)
 }

@@ -211,7 +211,7 @@ func TestAPolicyMayHave256Operations(t *testing.T) {
 	}
 }
 
-func TestARefusedPolicySaysWhatToMendAndChangesNothing(t *testing.T) {
+func TestARefusedPolicySaysWhatToCorrectAndChangesNothing(t *testing.T) {
 	r, _ := newRegistry(t)
 	apply(t, r, users, caching())
 	_, err := r.ApplyPolicy(t.Context(), users, Policy{Operations: []OperationPolicy{{Name: "list", TTL: 721 * time.Hour}}})

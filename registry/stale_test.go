@@ -205,13 +205,13 @@ func TestReadShowsWhetherALoadLockIsHeld(t *testing.T) {
 		if err := r.Unlock(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		expect("after the lock was given back", false, false)
+		expect("after the lock was released", false, false)
 
 		lease()
 		invalidate(t, r, users, Scope{Operation: "list"})
 		expect("after an invalidation", false, false)
 		token := lease().Token
-		expect("while somebody loads anew", false, true)
+		expect("while somebody reloads", false, true)
 		if _, err := r.Set(t.Context(), key, []byte("payload"), token); err != nil {
 			t.Fatal(err)
 		}

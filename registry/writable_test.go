@@ -76,7 +76,7 @@ func TestEachPrimaryOfAClusterIsAskedWhetherItTakesWrites(t *testing.T) {
 	}
 }
 
-func TestANameThatAnotherLibraryHasIsToldApart(t *testing.T) {
+func TestANameThatAnotherLibraryHasIsRecognised(t *testing.T) {
 	server := redistest.Start(t)
 	other := "#!lua name=other\nredis.register_function('cw_get', function() return 1 end)\n"
 	if err := server.Client().FunctionLoad(t.Context(), other).Err(); err != nil {

@@ -24,7 +24,7 @@ func stored(t *testing.T, c cache.Cache, key cache.Key) string {
 	return value
 }
 
-func TestEntryPastItsTTLIsServedWhileItIsLoadedAnew(t *testing.T) {
+func TestEntryPastItsTTLIsServedWhileItIsReloaded(t *testing.T) {
 	forEachCache(t, func(t *testing.T, s subject) {
 		s.setPolicy("users", registry.Policy{Operations: []registry.OperationPolicy{
 			{Name: "list", TTL: 50 * time.Millisecond, StaleFor: time.Hour},

@@ -73,7 +73,7 @@ func TestADeletedStoreGoesWhateverItsServerDoes(t *testing.T) {
 	}
 }
 
-func TestADeletedStoreIsDeadAfterItsPatienceOnlyWhileItCannotBeUsed(t *testing.T) {
+func TestADeletedStoreIsDeadAfterItsTimeoutOnlyWhileItCannotBeUsed(t *testing.T) {
 	const patience = time.Minute
 	deleted := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	store := controllertest.StoreTo("main", "r:6379")

@@ -173,7 +173,7 @@ func TestTheJournalKnowsWhatIsUnderWay(t *testing.T) {
 			j.Begin(invalidationWith("a"), now)
 			j.Deleted(invalidationWith("a"))
 		}, nil, []string{"a"}},
-		{"deleted and made anew", func(j *Journal) {
+		{"deleted and created again", func(j *Journal) {
 			j.Begin(invalidationWith("a"), now)
 			j.Begin(invalidationWith("b"), now)
 			j.Deleted(invalidationWith("a", effective))

@@ -43,7 +43,7 @@ func TestAPanicInAMonitorMarksItsStore(t *testing.T) {
 			if strings.Contains(f.Message, "secret") || !strings.Contains(f.Message, "REDIS_HOST") {
 				t.Errorf("says %q", f.Message)
 			}
-			toldOf := woken()
+			wokenBefore := woken()
 			for range 61 {
 				controllertest.WaitFor(t, "nobody waits", clock.HasWaiters)
 				clock.Step(time.Second)
@@ -55,7 +55,7 @@ func TestAPanicInAMonitorMarksItsStore(t *testing.T) {
 				t.Errorf("probed %d times in a minute; want 3 to 6", probes)
 			}
 			// A probe that gets as far may compare policies and wake those that differ, once each.
-			if more := woken() - toldOf; more > 6 {
+			if more := woken() - wokenBefore; more > 6 {
 				t.Errorf("woke %d resources for nothing", more)
 			}
 

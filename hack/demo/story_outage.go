@@ -28,7 +28,7 @@ func (s *stage) killRedis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	say("  ✓ no request failed; the slowest took %s, of which the source takes 20ms",
+	say("  ✓ no request failed; the slowest took %s; the source takes 20ms",
 		slowest.Round(time.Millisecond))
 	return s.kubectl(ctx, "wait", "-n", namespace, "--for=condition=Ready=false", "cachepolicy/users",
 		"--timeout=60s")

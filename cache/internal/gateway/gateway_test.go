@@ -78,7 +78,7 @@ func withGateway(t *testing.T, store Store, test func(t *testing.T, g *Gateway))
 	withHooks(t, store, func(t *testing.T, g *Gateway, _ *hooked) { test(t, g) })
 }
 
-func TestHooksAreToldWhatHappened(t *testing.T) {
+func TestHooksSeeWhatHappened(t *testing.T) {
 	store := &storetest.Store{}
 	withHooks(t, store, func(t *testing.T, g *Gateway, h *hooked) {
 		ctx := t.Context()

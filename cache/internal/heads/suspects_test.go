@@ -36,7 +36,7 @@ func readAll(t *Tracker) (read int) {
 	return read
 }
 
-func TestWhatIsSuspectIsLookedAtOnce(t *testing.T) {
+func TestWhatIsSuspectIsCheckedOnce(t *testing.T) {
 	const users = 1000
 	tracker := following(users)
 	if got := readAll(tracker); got != 0 {
@@ -62,7 +62,7 @@ func TestWhatIsSuspectIsLookedAtOnce(t *testing.T) {
 }
 
 // Readers wait meanwhile, so it must not take longer with more users.
-func TestALookDoesNotTakeLongerTheMoreIsFollowed(t *testing.T) {
+func TestACheckDoesNotTakeLongerTheMoreIsFollowed(t *testing.T) {
 	const (
 		few, many = 100, 100_000
 		most      = 30
@@ -85,7 +85,7 @@ func TestALookDoesNotTakeLongerTheMoreIsFollowed(t *testing.T) {
 	}
 }
 
-func BenchmarkLook(b *testing.B) {
+func BenchmarkCheck(b *testing.B) {
 	for _, users := range []int{100, 30_000} {
 		b.Run(strconv.Itoa(users), func(b *testing.B) {
 			tracker := following(users)

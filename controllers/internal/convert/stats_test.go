@@ -39,7 +39,7 @@ func TestNextStats(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := NextStats(test.shown, test.read, now, time.Minute)
 			if fresh := got != test.shown; fresh != test.fresh {
-				t.Errorf("shows fresh figures: %t; want %t", fresh, test.fresh)
+				t.Errorf("shows fresh statistics: %t; want %t", fresh, test.fresh)
 			}
 		})
 	}

@@ -38,7 +38,7 @@ func TestANameThatIsNoLabelHoldsUpNoOtherSeries(t *testing.T) {
 		}
 	}
 	if keys != 1 {
-		t.Errorf("%d operations have figures, want 1", keys)
+		t.Errorf("%d operations have statistics, want 1", keys)
 	}
 }
 

@@ -97,7 +97,7 @@ func TestWhatPeopleChangedHasItsTurnFirst(t *testing.T) {
 	}
 }
 
-func TestPlacesAreLimited(t *testing.T) {
+func TestWorkersAreLimited(t *testing.T) {
 	slow := []resource.StoreID{{Namespace: "evil", Name: "one"}, {Namespace: "evil", Name: "two"}, {Namespace: "worse", Name: "one"}, {Namespace: "worst", Name: "one"}}
 	for name, test := range map[string]struct {
 		join func(*turns)

@@ -26,19 +26,19 @@ func TestTheSamePolicyGovernsInWhateverOrderTheyAreListed(t *testing.T) {
 			return policy
 		}), 0, 6, func(p v1.CachePolicy) string { return p.Name }).Draw(t, "policies")
 
-		winner := Governing(policies)
+		governing := Governing(policies)
 		shuffled := rapid.Permutation(policies).Draw(t, "shuffled")
 		again := Governing(shuffled)
 
-		if (winner == nil) != (again == nil) || winner != nil && winner.Name != again.Name {
-			t.Fatalf("%v governs, and then %v", winner, again)
+		if (governing == nil) != (again == nil) || governing != nil && governing.Name != again.Name {
+			t.Fatalf("%v governs, and then %v", governing, again)
 		}
 		for _, p := range policies {
-			if p.DeletionTimestamp == nil && (winner == nil || p.CreationTimestamp.Before(&winner.CreationTimestamp)) {
-				t.Fatalf("%s is older than the winner", p.Name)
+			if p.DeletionTimestamp == nil && (governing == nil || p.CreationTimestamp.Before(&governing.CreationTimestamp)) {
+				t.Fatalf("%s is older than the governing", p.Name)
 			}
 		}
-		if winner != nil && winner.DeletionTimestamp != nil {
+		if governing != nil && governing.DeletionTimestamp != nil {
 			t.Fatal("a policy that is being deleted governs")
 		}
 	})

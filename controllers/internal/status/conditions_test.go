@@ -15,8 +15,8 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 )
 
-func TestAnyVerdictKeepsTheRulesOfKstatus(t *testing.T) {
-	verdicts := rapid.SampledFrom([]Summary{
+func TestAnySummaryKeepsTheRulesOfKstatus(t *testing.T) {
+	summaries := rapid.SampledFrom([]Summary{
 		{Ready: true, Reason: "Applied", Message: "m"},
 		{Progress: Reconciling, Reason: "StoreUnreachable", Message: "m"},
 		{Progress: Stalled, Reason: "Conflicted", Message: "m"},
@@ -26,7 +26,7 @@ func TestAnyVerdictKeepsTheRulesOfKstatus(t *testing.T) {
 		for generation := range int64(rapid.IntRange(1, 5).Draw(t, "generations")) {
 			policy.Generation, policy.Status.ObservedGeneration = generation, generation
 			before := policy.DeepCopy()
-			verdicts.Draw(t, "verdict").Write(&policy.Status.Conditions, generation, time.Unix(generation, 0))
+			summaries.Draw(t, "summary").Write(&policy.Status.Conditions, generation, time.Unix(generation, 0))
 			broken := controllertest.Violations(policy)
 			if before.Status.Conditions != nil {
 				broken = append(broken, controllertest.TransitionViolations(before, policy)...)

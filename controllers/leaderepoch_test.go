@@ -25,7 +25,7 @@ import (
 )
 
 // What is cheap is read from the cache, what a predecessor may have done is read live.
-var _ = Describe("A tenure", func() {
+var _ = Describe("The epoch of a leader", func() {
 	var (
 		on         *stage
 		liveReads  int
