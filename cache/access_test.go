@@ -122,6 +122,12 @@ func (a *application) doEverything() {
 	if _, err := a.TTL(ctx, "users", "list"); err != nil {
 		a.t.Error(err)
 	}
+	hold, err := a.Hold(ctx, time.Minute, key, cache.Scope{Module: "users", Operation: "list"}, cache.Scope{User: "u"})
+	a.must(err)
+	a.must(hold.Renew(ctx, time.Minute))
+	a.fetch("list", "u", 1)
+	a.must(hold.Release(ctx))
+	a.must(hold.Err())
 	a.must(a.InvalidateUser(ctx, "u"))
 	a.must(a.InvalidateOperation(ctx, "users", "list"))
 	a.fetchMany("other", "")

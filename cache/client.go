@@ -17,6 +17,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/fence"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/holds"
 	"github.com/cachewright/cachewright/cache/internal/invalidate"
 	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/near"
@@ -40,6 +41,7 @@ type Client struct {
 	policies    *policies.Policies
 	statistics  *statistics
 	invalidator *invalidate.Invalidator
+	holder      *holds.Holder
 	auditor     *audit.Auditor
 	entries     *entries.Entries
 
@@ -102,6 +104,7 @@ func newClient(
 	})
 	c.outbox = outbox.New(c.invalidator.Deliver, known.All, c.background)
 	c.invalidator.QueueTo(c.outbox)
+	c.holder = c.newHolder(o, known)
 	if err := c.openNear(o, failures, openNear); err != nil {
 		err = fmt.Errorf("cache: WithNearCache: %w", err)
 		return nil, errors.Join(err, c.Close(context.Background()))
@@ -148,6 +151,16 @@ func (c *Client) openNear(
 		Background: c.background,
 	})
 	return err
+}
+
+func (c *Client) newHolder(o options, known *catalog.Modules) *holds.Holder {
+	return holds.New(holds.Config{
+		Gateway: c.gateway, Outbox: c.outbox, Modules: known, Background: c.background,
+		InvalidateUser: func(ctx context.Context, user string) error {
+			return c.invalidator.User(ctx, user, nil)
+		},
+		Timeout: o.invalidationTimeout,
+	})
 }
 
 func (c *Client) newAuditor(o options, failures *failure.Reports) *audit.Auditor {
@@ -198,6 +211,7 @@ func (c *Client) figures() Figures {
 		NearEntries:         kept,
 		NearBytes:           bytes,
 		QueuedInvalidations: c.outbox.Len(),
+		HoldsLost:           c.holder.Lost(),
 		Breakers:            breakerFigures(c.gateway.Breakers()),
 	}
 }

@@ -28,10 +28,12 @@
 // policy, or after InvalidateSoftly. One process at a time loads an entry (WithLoadWait). The cache
 // also stores that the source has nothing (ErrNotFound, negativeTTL in the policy). An invalidation
 // that cannot reach Redis is kept and delivered later (ErrQueued). WithNearCache keeps values in
-// memory until Redis reports a change.
+// memory until Redis reports a change. A Holder forbids to cache what a transaction changes, until
+// after its commit.
 //
 // Applications depend on the interface Cache. Package cachetest has one in memory for their tests.
 //
 // Client is a façade over internal packages: fetch.go leads to entries, loads and refresh,
-// invalidate.go to invalidate and outbox. docs/architecture.md follows one Fetch through the files.
+// invalidate.go to invalidate and outbox, hold.go to holds. docs/architecture.md follows one Fetch
+// through the files.
 package cache

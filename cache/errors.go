@@ -5,6 +5,7 @@ package cache
 
 import (
 	"github.com/cachewright/cachewright/cache/internal/codec"
+	"github.com/cachewright/cachewright/cache/internal/holds"
 	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/params"
@@ -16,6 +17,8 @@ import (
 var (
 	// ErrQueued: an invalidation has not reached Redis yet. It is retried until it does.
 	ErrQueued = outbox.ErrQueued
+	// ErrHoldLost: a hold did not last until it was released. See Hold.
+	ErrHoldLost = holds.ErrLost
 	// ErrNotFound is what a loader returns, or wraps, if the source has nothing under the key.
 	ErrNotFound = source.ErrNotFound
 	// ErrRefused: the policy forbids the entry. Either it is larger than maxEntryBytes, or it has

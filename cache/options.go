@@ -27,7 +27,8 @@ func WithCodec(codec Codec) Option { return func(o *options) { o.codec = codec }
 // timeout should be at least four times what Redis takes to answer.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// WithInvalidationTimeout bounds each call to Redis that invalidates. Default 2s.
+// WithInvalidationTimeout bounds each call to Redis that invalidates, holds or releases. Default
+// 2s.
 func WithInvalidationTimeout(d time.Duration) Option {
 	return func(o *options) { o.invalidationTimeout = d }
 }

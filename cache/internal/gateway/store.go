@@ -24,6 +24,13 @@ type Store interface {
 		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode,
 		requestID string,
 	) (registry.Invalidated, error)
+	Hold(
+		ctx context.Context, slot registry.Slot, id registry.HoldID, ttl time.Duration,
+		targets ...registry.HoldTarget,
+	) (registry.Held, error)
+	Release(
+		ctx context.Context, slot registry.Slot, id registry.HoldID, targets ...registry.HoldTarget,
+	) (lifted int64, err error)
 	Reclaim(ctx context.Context, slot registry.Slot, limit int) (registry.Reclaimed, error)
 	Modules(ctx context.Context, namespace string) ([]string, error)
 	Policy(ctx context.Context, slot registry.Slot) (registry.Policy, bool, error)

@@ -96,8 +96,11 @@ func (o *Outbox) deliverOnce(ctx context.Context) (progress bool) {
 	var arrived atomic.Bool
 	var group errgroup.Group
 	group.SetLimit(maxDeliveries)
-	for _, items := range o.items() {
+	for module, items := range o.items() {
 		group.Go(func() error {
+			if !o.deliverReleases(ctx, module) {
+				return nil // the items of the module wait for the next attempt, too
+			}
 			for _, it := range items {
 				if err := o.deliverItem(ctx, it); err != nil && !errors.Is(err, registry.ErrRejected) {
 					return nil // the other items of the module wait for the next attempt, too
@@ -156,6 +159,7 @@ func (o *Outbox) remove(it item) {
 	delete(scopes, it.scope)
 	if len(scopes) == 0 {
 		delete(o.byModule, it.module)
+		o.releases.forget(it.module)
 	}
 	o.isWaiting.Store(len(o.byModule) > 0)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -59,6 +60,35 @@ func (m *outboxModel) ask(t *rapid.T) {
 	}
 }
 
+// askRelease asks for the release of a hold, which is an invalidation of all that it covers.
+func (m *outboxModel) askRelease(t *rapid.T) {
+	module := fmt.Sprint("m", rapid.IntRange(0, 5).Draw(t, "module"))
+	var of []Scope
+	for _, operation := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 1, 3, rapid.ID).Draw(t, "operations") {
+		of = append(of, Scope{Operation: operation})
+		m.asked = append(m.asked, &asked{module: module, scope: Scope{Operation: operation}, mode: registry.ModeHard})
+	}
+	hold := Hold{ID: registry.HoldID{rapid.Byte().Draw(t, "hold")}, Ends: time.Now().Add(time.Hour)}
+	if !rapid.Bool().Draw(t, "joins") || !m.outbox.joinRelease(module, of, hold) {
+		m.outbox.addRelease(module, of, hold)
+	}
+}
+
+// checkReleases checks that marks are noted only for modules to which something is delivered, and
+// that they are counted.
+func (m *outboxModel) checkReleases(t *rapid.T) {
+	size := 0
+	for module, marks := range m.outbox.releases.byModule {
+		if len(marks) == 0 || len(m.outbox.byModule[module]) == 0 {
+			t.Fatalf("%d marks are noted in %q, where %d scopes wait", len(marks), module, len(m.outbox.byModule[module]))
+		}
+		size += len(marks)
+	}
+	if size != m.outbox.releases.size {
+		t.Fatalf("%d marks are noted, and count as %d", size, m.outbox.releases.size)
+	}
+}
+
 func (m *outboxModel) begin(*rapid.T) {
 	m.began, m.items = len(m.asked), nil
 	for _, of := range m.outbox.items() {
@@ -106,6 +136,7 @@ func (m *outboxModel) check(t *rapid.T) {
 	if m.outbox.Waiting() != (len(waiting) > 0) {
 		t.Fatalf("waiting is %v with %d modules", m.outbox.Waiting(), len(waiting))
 	}
+	m.checkReleases(t)
 }
 
 // However requests and deliveries meet, a request waits until a delivery that began after it has
@@ -114,7 +145,9 @@ func TestNoQueuedInvalidationIsLostWhateverArrivesMeanwhile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &outboxModel{outbox: newOutbox()}
 		m.outbox.maxScopes, m.outbox.maxModules = 3, 3
-		t.Repeat(map[string]func(*rapid.T){"ask": m.ask, "begin": m.begin, "arrive": m.arrive, "": m.check})
+		t.Repeat(map[string]func(*rapid.T){
+			"ask": m.ask, "askRelease": m.askRelease, "begin": m.begin, "arrive": m.arrive, "": m.check,
+		})
 	})
 }
 

@@ -64,8 +64,11 @@ type Outbox struct {
 
 	maxScopes, maxModules int
 
+	sendRelease SendRelease
+
 	mu         sync.Mutex
 	byModule   map[string]map[Scope]waiting
+	releases   releases
 	requests   uint64
 	delivering bool
 }
@@ -129,11 +132,16 @@ func (o *Outbox) Coalesce(module string, scope Scope, mode registry.Mode) bool {
 	if o.background.Closed() || !o.renew(module, scope, mode) {
 		return false
 	}
+	o.hurry()
+	return true
+}
+
+// hurry shortens the pause before the next delivery.
+func (o *Outbox) hurry() {
 	select {
 	case o.wakeup <- struct{}{}:
 	default: // a wakeup is pending
 	}
-	return true
 }
 
 // Len returns how many scopes wait.
@@ -156,9 +164,15 @@ func (o *Outbox) summary() (scopes int, modules []string) {
 func (o *Outbox) add(module string, scope Scope, mode registry.Mode) (start bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.addLocked(module, scope, mode)
+}
+
+// addLocked requires o.mu.
+func (o *Outbox) addLocked(module string, scope Scope, mode registry.Mode) (start bool) {
 	o.isWaiting.Store(true)
 	if _, known := o.byModule[module]; !known && len(o.byModule) >= o.maxModules {
 		o.byModule = make(map[string]map[Scope]waiting)
+		o.releases.clear()
 		module, scope, mode = EveryModule, Scope{}, registry.ModeHard
 	}
 	o.addScope(module, scope, mode)
@@ -206,13 +220,27 @@ func (o *Outbox) renew(module string, scope Scope, mode registry.Mode) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	of, found := o.covering(module, scope, mode)
+	if found {
+		o.renewLocked(module, of)
+	}
+	return found
+}
+
+// covering returns a scope that waits and covers another one. It requires o.mu.
+func (o *Outbox) covering(module string, scope Scope, mode registry.Mode) (Scope, bool) {
 	for of, w := range o.byModule[module] {
 		if of.contains(scope) && (w.mode == registry.ModeHard || mode == registry.ModeSoft) {
-			o.requests++
-			w.requested = o.requests
-			o.byModule[module][of] = w
-			return true
+			return of, true
 		}
 	}
-	return false
+	return Scope{}, false
+}
+
+// renewLocked requires o.mu.
+func (o *Outbox) renewLocked(module string, scope Scope) {
+	o.requests++
+	w := o.byModule[module][scope]
+	w.requested = o.requests
+	o.byModule[module][scope] = w
 }

@@ -31,11 +31,15 @@ type Store struct {
 	OnSet        func(context.Context, registry.Key) (registry.Filled, error)
 	OnDelete     func(registry.Key) error
 	OnInvalidate func(context.Context, registry.Slot, registry.Scope) error
-	Pending      int64 // what each invalidation leaves to reclaim
-	OnReclaim    func(context.Context, registry.Slot) (registry.Reclaimed, error)
-	OnModules    func() ([]string, error)
-	OnPolicy     func() (registry.Policy, error)
-	OnReport     func(context.Context, registry.Slot, string, registry.Counters) error
+	// how many things a hold covered until now; nil: all
+	OnHold    func(context.Context, registry.Slot, registry.HoldID, time.Duration) (int64, error)
+	OnRelease func(context.Context, registry.Slot, registry.HoldID) (int64, error)
+
+	Pending   int64 // what each invalidation leaves to reclaim
+	OnReclaim func(context.Context, registry.Slot) (registry.Reclaimed, error)
+	OnModules func() ([]string, error)
+	OnPolicy  func() (registry.Policy, error)
+	OnReport  func(context.Context, registry.Slot, string, registry.Counters) error
 }
 
 func (s *Store) count(call string) {
@@ -148,6 +152,30 @@ func (s *Store) Invalidate(
 		return registry.Invalidated{Pending: s.Pending}, nil
 	}
 	return registry.Invalidated{}, s.OnInvalidate(ctx, slot, scope)
+}
+
+// Hold implements gateway.Store.
+func (s *Store) Hold(
+	ctx context.Context, slot registry.Slot, id registry.HoldID, ttl time.Duration,
+	targets ...registry.HoldTarget,
+) (registry.Held, error) {
+	s.count("hold " + slot.Module)
+	if s.OnHold == nil {
+		return registry.Held{Stood: int64(len(targets))}, nil
+	}
+	stood, err := s.OnHold(ctx, slot, id, ttl)
+	return registry.Held{Stood: stood}, err
+}
+
+// Release implements gateway.Store.
+func (s *Store) Release(
+	ctx context.Context, slot registry.Slot, id registry.HoldID, targets ...registry.HoldTarget,
+) (int64, error) {
+	s.count("release " + slot.Module)
+	if s.OnRelease == nil {
+		return int64(len(targets)), nil
+	}
+	return s.OnRelease(ctx, slot, id)
 }
 
 // Reclaim implements gateway.Store.

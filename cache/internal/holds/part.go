@@ -1,0 +1,103 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package holds
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/outbox"
+	"github.com/cachewright/cachewright/cache/internal/redact"
+	"github.com/cachewright/cachewright/registry"
+)
+
+const (
+	// maxCalls bounds the connections that a hold takes.
+	maxCalls = 8
+	// maxErrors is how many errors of calls the error of a hold quotes.
+	maxErrors = 4
+)
+
+// part is what one call to Redis covers of a hold. The goroutine of that call alone uses it.
+type part struct {
+	hold gateway.Hold
+	// reached says that the call may have been carried out.
+	reached bool
+	// mayArrive is until when a call without an answer may still reach Redis, the zero time if each
+	// had one.
+	mayArrive time.Time
+	// ends is when Redis has ended its marks by itself.
+	ends time.Time
+}
+
+// scopes are what the outbox keeps of a part.
+func (p *part) scopes() []outbox.Scope {
+	scopes := make([]outbox.Scope, 0, len(p.hold.Things))
+	for _, thing := range p.hold.Things {
+		scopes = append(scopes, outbox.Scope(thing))
+	}
+	return scopes
+}
+
+// queued is what the outbox needs to take the marks of a part away.
+func (p *part) queued() outbox.Hold { return outbox.Hold{ID: p.hold.ID, Ends: p.ends} }
+
+// called records a call that puts marks, and how it ended.
+func (p *part) called(err error, ttl, timeout time.Duration) {
+	if errors.Is(err, gateway.ErrPaused) || errors.Is(err, registry.ErrRejected) {
+		return // it was not sent, or it changed nothing
+	}
+	p.reached = true
+	last := time.Now()
+	if err != nil {
+		last = last.Add(timeout)
+		p.mayArrive = last
+	}
+	if ends := last.Add(ttl); ends.After(p.ends) {
+		p.ends = ends
+	}
+}
+
+// each makes a call for each part, in parallel. It returns their errors in order.
+func each(parts []*part, call func(*part) error) []error {
+	failed := make([]error, len(parts))
+	var group errgroup.Group
+	group.SetLimit(maxCalls)
+	for n, p := range parts {
+		group.Go(func() error {
+			defer func() { // a failure hook must not panic where it has no caller
+				if value := recover(); value != nil {
+					failed[n] = redact.Panic("a call for a hold was broken off", value)
+				}
+			}()
+			failed[n] = call(p)
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors of all parts are wanted, not only the first
+	return failed
+}
+
+// summary joins the first errors, and says how many calls failed.
+func summary(failed []error) error {
+	var first []error
+	count := 0
+	for _, err := range failed {
+		if err == nil {
+			continue
+		}
+		count++
+		if count <= maxErrors {
+			first = append(first, err)
+		}
+	}
+	if count <= 1 {
+		return errors.Join(first...)
+	}
+	return fmt.Errorf("%d of %d calls failed: %w", count, len(failed), errors.Join(first...))
+}
