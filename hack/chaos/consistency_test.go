@@ -208,6 +208,10 @@ func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do fu
 
 func TestMain(m *testing.M) {
 	logging.Disable() // these tests make Redis unavailable on purpose
+	if addresses := os.Getenv(holderEnv); addresses != "" {
+		_ = serveHolder(addresses, os.Stdin, os.Stdout) // until the test has ended
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -199,14 +199,20 @@ type value struct{ Loaded, At, Version int64 }
 type finding int
 
 const (
-	fine     finding = iota
-	orphaned         // older than a commit whose mark was taken away and whose holder died: rule 4
-	exposed          // older than a commit whose mark was taken away, before its release
-	late             // a violation, but within the grace of near caches
-	tooOld           // older than a commit before it: rules 2 and 3
-	served           // served from the cache while a hold stood: rule 1
-	stored           // loaded while a hold stood and served from the cache: rule 1
-	findings         // their number
+	fine finding = iota
+	// orphaned: older than a commit whose mark was taken away and whose holder died. Rule 4.
+	orphaned
+	// exposed: older than a commit whose mark was taken away, and before its release.
+	exposed
+	// late: a violation, but within the grace of near caches.
+	late
+	// tooOld: older than a commit before the read. Rules 2 and 3.
+	tooOld
+	// served from the cache while a hold stood. Rule 1.
+	served
+	// stored: loaded while a hold stood, and served from the cache. Rule 1.
+	stored
+	findings // their number
 )
 
 // judge says what is wrong with a read.

@@ -18,7 +18,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// slowLoads is the number of loads of which one lasts longer than a hold.
+// slowLoads: one of so many loads may last longer than a hold.
 const slowLoads = 300
 
 // heldRun is a run in which writers hold what they change.
@@ -211,10 +211,13 @@ func TestNoReadOfAClusterReturnsWhatWasBeforeACommitUnderAHold(t *testing.T) {
 }
 
 // holders returns holders of each kind.
-func (r *heldRun) holders(t *testing.T, store store, _ []*member) []holder {
+func (r *heldRun) holders(t *testing.T, store store, members []*member) []holder {
 	t.Helper()
-	foreign := foreignHolder{registry.New(store.open(t, nil))}
-	return slices.Repeat([]holder{foreign}, 12)
+	all := slices.Repeat([]holder{foreignHolder{registry.New(store.open(t, nil))}}, 4)
+	for _, m := range members {
+		all = append(all, clientHolder{m}, &processHolder{t: t, store: store})
+	}
+	return all
 }
 
 // Two hundred writers hold one table at a time, which is more than a mark names. None is refused,
