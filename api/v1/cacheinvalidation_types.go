@@ -11,7 +11,7 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="spec is immutable: create another CacheInvalidation instead (kubectl create, with metadata.generateName)"
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.holdFor), has(self.reason), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, holdFor, reason, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.targets), has(self.storeRef), has(self.mode), has(self.dryRun), has(self.holdFor), has(self.reason), has(self.ttlSecondsAfterFinished), has(self.activeDeadlineSeconds)].filter(set, set).size()",message="there is a field with another name than targets, storeRef, mode, dryRun, holdFor, reason, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null. Correct it, as the purge would take place without it"
 // +kubebuilder:validation:XValidation:rule="!has(self.holdFor) || !has(self.mode) || self.mode != 'Soft'",fieldPath=".holdFor",reason=FieldValueForbidden,message="holdFor needs mode Hard: while nothing may be stored, nothing can be served that is stale"
 type CacheInvalidationSpec struct {
 	// targets lists what to purge, 1 to 100 targets.
@@ -99,7 +99,7 @@ type CacheInvalidationSpec struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.all) && self.all) || has(self.module) || has(self.operation) || has(self.userID)",message="an empty target is refused: name a module or a userID, or say all: true to purge every module of the namespace"
 // +kubebuilder:validation:XValidation:rule="!has(self.operation) || has(self.module)",fieldPath=".module",reason=FieldValueRequired,message="operation needs a module: name the module that the operation belongs to"
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.operation), has(self.userID), has(self.all)].filter(set, set).size()",message="there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.operation), has(self.userID), has(self.all)].filter(set, set).size()",message="there is a field with another name than module, operation, userID or all, or one that is null. Correct it, as more would be purged without it"
 type InvalidationTarget struct {
 	// module whose entries to purge: 1 to 63 letters, digits, '.', '_' and '-'. It begins and ends
 	// with a letter or digit.

@@ -8,7 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // OperationPolicy declares how one operation of the module is cached.
 //
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.name), has(self.ttl), has(self.staleFor), has(self.negativeTTL), has(self.localTTL), has(self.sourceLag), has(self.jitterPercent), has(self.scope), has(self.maxEntryBytes)].filter(set, set).size()",message="there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, sourceLag, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.name), has(self.ttl), has(self.staleFor), has(self.negativeTTL), has(self.localTTL), has(self.sourceLag), has(self.jitterPercent), has(self.scope), has(self.maxEntryBytes)].filter(set, set).size()",message="there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, sourceLag, jitterPercent, scope or maxEntryBytes. Correct it, as the operation would be cached without it"
 type OperationPolicy struct {
 	// name of the operation, as applications call it, for example getById: 1 to 128 letters, digits,
 	// '.', '_', ':', '/' and '-'.

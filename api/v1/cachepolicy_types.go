@@ -17,7 +17,7 @@ const TakeOverFromAnnotation = "cachewright.io/take-over-from"
 //
 // +kubebuilder:validation:XValidation:rule="has(self.storeRef) == has(oldSelf.storeRef) && (!has(self.storeRef) || self.storeRef == oldSelf.storeRef)",fieldPath=".storeRef",reason=FieldValueForbidden,message="storeRef is immutable: create a new CachePolicy for the other store, and delete this one when no application uses its store any more"
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.sourceLag), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, sourceLag, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.module), has(self.storeRef), has(self.defaultTTL), has(self.sourceLag), has(self.revision), has(self.operations), has(self.suspend), has(self.deletionPolicy)].filter(set, set).size()",message="there is a field with another name than module, storeRef, defaultTTL, sourceLag, revision, operations, suspend or deletionPolicy. Correct it, as the policy would hold without it"
 type CachePolicySpec struct {
 	// module is the name applications use for this part of their cache: 1 to 63 letters, digits, '.',
 	// '_' and '-'.

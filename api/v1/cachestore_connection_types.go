@@ -12,7 +12,7 @@ type StoreAddress string
 // StoreTLS says how the operator authenticates a store, and itself to the store.
 //
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.caSecretRef), has(self.clientCertificateSecretRef), has(self.serverName)].filter(set, set).size()",message="there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName: correct it, as the store would be used without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.caSecretRef), has(self.clientCertificateSecretRef), has(self.serverName)].filter(set, set).size()",message="there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName. Correct it, as the store would be used without it"
 type StoreTLS struct {
 	// caSecretRef names the Secret with the authorities to trust, as PEM in key ca.crt.
 	// Absent: those of the system.

@@ -15,7 +15,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.masterName)",fieldPath=".masterName",reason=FieldValueForbidden,message="masterName is for mode Sentinel only"
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.sentinelCredentialsSecretRef)",fieldPath=".sentinelCredentialsSecretRef",reason=FieldValueForbidden,message="sentinelCredentialsSecretRef is for mode Sentinel only"
 // +kubebuilder:pruning:PreserveUnknownFields
-// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.mode), has(self.addresses), has(self.masterName), has(self.db), has(self.credentialsSecretRef), has(self.sentinelCredentialsSecretRef), has(self.tls), has(self.onDataLoss)].filter(set, set).size()",message="there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss: correct it, as the store would be used without it"
+// +kubebuilder:validation:XValidation:rule="dyn(self).size() == [has(self.mode), has(self.addresses), has(self.masterName), has(self.db), has(self.credentialsSecretRef), has(self.sentinelCredentialsSecretRef), has(self.tls), has(self.onDataLoss)].filter(set, set).size()",message="there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss. Correct it, as the store would be used without it"
 type CacheStoreSpec struct {
 	// mode says what the addresses are.
 	// Standalone: one server.

@@ -12,12 +12,12 @@ import (
 // intended limit.
 func TestMisspelledFieldsAreRefusedToEveryClient(t *testing.T) {
 	const (
-		ofTarget    = "spec.targets[0]: Invalid value: there is a field with another name than module, operation, userID or all, or one that is null: correct it, as more would be purged without it"
-		ofPurge     = "spec: Invalid value: there is a field with another name than targets, storeRef, mode, dryRun, holdFor, reason, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null: correct it, as the purge would take place without it"
-		ofPolicy    = "spec: Invalid value: there is a field with another name than module, storeRef, defaultTTL, sourceLag, revision, operations, suspend or deletionPolicy: correct it, as the policy would hold without it"
-		ofOperation = "spec.operations[0]: Invalid value: there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, sourceLag, jitterPercent, scope or maxEntryBytes: correct it, as the operation would be cached without it"
-		ofStore     = "spec: Invalid value: there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss: correct it, as the store would be used without it"
-		ofTLS       = "spec.tls: Invalid value: there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName: correct it, as the store would be used without it"
+		ofTarget    = "spec.targets[0]: Invalid value: there is a field with another name than module, operation, userID or all, or one that is null. Correct it, as more would be purged without it"
+		ofPurge     = "spec: Invalid value: there is a field with another name than targets, storeRef, mode, dryRun, holdFor, reason, ttlSecondsAfterFinished or activeDeadlineSeconds, or one that is null. Correct it, as the purge would take place without it"
+		ofPolicy    = "spec: Invalid value: there is a field with another name than module, storeRef, defaultTTL, sourceLag, revision, operations, suspend or deletionPolicy. Correct it, as the policy would hold without it"
+		ofOperation = "spec.operations[0]: Invalid value: there is a field with another name than name, ttl, staleFor, negativeTTL, localTTL, sourceLag, jitterPercent, scope or maxEntryBytes. Correct it, as the operation would be cached without it"
+		ofStore     = "spec: Invalid value: there is a field with another name than mode, addresses, masterName, db, credentialsSecretRef, sentinelCredentialsSecretRef, tls or onDataLoss. Correct it, as the store would be used without it"
+		ofTLS       = "spec.tls: Invalid value: there is a field with another name than caSecretRef, clientCertificateSecretRef or serverName. Correct it, as the store would be used without it"
 	)
 	for _, test := range []struct{ resource, spec, want string }{
 		{invalidations, `{"targets":[{"module":"users","userId":"u1"}]}`, ofTarget},

@@ -130,12 +130,12 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 	serves("shop", "at-first")
 	serves("later", "at-first")
 	want(t, "http://"+metrics+"/metrics", "", http.StatusOK, `cachewright_namespace_accessible{namespace="shut"} 0`)
-	if said := operator.output.String(); !strings.Contains(said, "No access to a namespace") {
+	if said := operator.output.String(); !strings.Contains(said, "No access to a watched namespace") {
 		t.Error("it does not say that it leaves out a namespace")
 	}
 
 	grant("delete", "later")
-	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`No access to a namespace.*"later"`))
+	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`No access to a watched namespace.*"later"`))
 	serves("shop", "without-later")
 	grant("create", "later")
 	serves("later", "again")

@@ -85,25 +85,22 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 			"a cluster.")
 	flags.StringVar(&s.clusterID, "cluster-id", "",
 		"Names this cluster beside each policy in Redis, so that two clusters that share a Redis keep "+
-			"each other's policies. "+
-			"Default: the UID of namespace kube-system; with --watch-namespaces, of the operator's own "+
-			"namespace.")
+			"each other's policies. Default: the UID of namespace kube-system; with --watch-namespaces, "+
+			"of the operator's own namespace.")
 	flags.Var(&s.watchNamespaces, "watch-namespaces",
 		"Namespaces to manage, `a,b`. The operator reads no others, and needs no permission outside "+
 			"these. Default: all.")
 	flags.Var(&s.allowedAddresses, "allowed-store-addresses",
 		"Addresses that CacheStores may lead to: IP addresses, ranges and host patterns, "+
-			"`10.0.0.0/8,*.redis.example.com`. "+
-			"May be repeated. Default: all but link-local and metadata addresses, which only an address "+
-			"or a range allows.")
+			"`10.0.0.0/8,*.redis.example.com`. May be repeated. Default: all but link-local and metadata "+
+			"addresses, which only an address or a range allows.")
 	flags.BoolVar(&s.http2, "enable-http2", false, "Serve /metrics over HTTP/2, too.")
 	flags.BoolVar(&s.defaultStore, "default-store", true,
 		"Use the Redis of the environment for resources without storeRef. "+
 			"With false the environment is not read, and each resource must name a CacheStore.")
 	flags.StringVar(&s.onDataLoss, "on-data-loss", string(v1.DataLossInvalidateAll),
 		"What to do when the Redis of the environment went back to an older state: InvalidateAll, or "+
-			"Replay the purges since. "+
-			"A CacheStore sets it in spec.onDataLoss.")
+			"Replay the purges since. A CacheStore sets it in spec.onDataLoss.")
 	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
 		"Time between two checks of Redis. A policy that Redis lost is in force again within this time.")
 	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,

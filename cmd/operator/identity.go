@@ -36,9 +36,9 @@ func clusterID(
 		return "", fmt.Errorf("reading namespace %s, whose UID names the cluster: %w", name, err)
 	}
 	if namespace.UID == "" {
-		log.Info("The cluster has no identity, so no policy in Redis is claimed, and two clusters that "+
-			"share a Redis would undo each other's policies. Allow the operator to get this namespace, or "+
-			"set --cluster-id", "namespace", name)
+		// Two clusters that share a Redis would undo each other's policies.
+		log.Info("No cluster identity, claiming no policies", "namespace", name,
+			"remedy", "let the operator get the namespace, or set --cluster-id")
 	}
 	return string(namespace.UID), nil
 }

@@ -114,12 +114,10 @@ func (g *gate) check(ctx context.Context, namespace string) (err error) {
 	switch refused := err != nil; {
 	case refused == g.refused[namespace]:
 	case refused:
-		g.log.Error(err,
-			"No access to a namespace in --watch-namespaces, apply config/watched-namespace there or "+
-				"remove it from the flag",
-			"namespace", namespace)
+		g.log.Error(err, "No access to a watched namespace", "namespace", namespace,
+			"remedy", "apply config/watched-namespace there, or remove it from --watch-namespaces")
 	default:
-		g.log.Info("Access to a namespace granted again", "namespace", namespace)
+		g.log.Info("Access to a watched namespace granted again", "namespace", namespace)
 	}
 	g.refused[namespace] = err != nil
 	value := 1.0

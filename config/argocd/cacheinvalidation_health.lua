@@ -1,5 +1,5 @@
--- Argo CD's health check of a CacheInvalidation: healthy once it is complete, so that a sync with one as a
--- hook waits until the purge is in effect.
+-- Argo CD's health check of a CacheInvalidation: it is healthy once it is complete. So a sync that has one
+-- as a hook waits until the purge is in effect.
 local waiting = { status = "Progressing", message = "Waiting for the operator" }
 
 local status = obj.status

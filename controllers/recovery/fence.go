@@ -168,7 +168,7 @@ func (p *pass) fenceUncovered(ctx context.Context, slots []registry.Slot) error 
 		return err
 	}
 	open = without(open, p.broken)
-	p.Log.Info("Invalidated modules that came after the store may have gone back to an older state",
+	p.Log.Info("Invalidated modules without a known fence",
 		"modules", len(open), "entries", dataLoss{invalidated: open}.keys())
 	return nil
 }

@@ -55,22 +55,19 @@ func (l dataLoss) affected() bool { return l.keys() > 0 || len(l.replayed) > 0 }
 // message explains to people why the hit ratio fell.
 func (l dataLoss) message(at status.Location) string {
 	text := fmt.Sprintf(
-		"%s was restarted, failed over or resharded, or is seen for the first time (its run id or "+
-			"replication id is another): "+
-			"it may hold again what was invalidated.", at)
+		"%s has another run id or replication id: it was restarted, failed over or resharded, or is "+
+			"seen for the first time. It may hold again what was invalidated.", at)
 	if len(l.replayed) > 0 {
 		text += fmt.Sprintf(" %d purges that took effect since %s were issued again on %d modules.",
 			len(l.repeated), l.since.UTC().Format(time.RFC3339), len(l.replayed))
 	}
 	if fenced := len(l.fenced()); fenced > 0 {
-		text += fmt.Sprintf(
-			" %d modules were invalidated, with %d entries; they are loaded from their source and cached "+
-				"again.",
-			fenced, l.keys())
+		text += fmt.Sprintf(" %d modules were invalidated, with %d entries, which are loaded from "+
+			"their source and cached again.", fenced, l.keys())
 	}
 	if len(l.skipped) > 0 {
-		text += fmt.Sprintf(
-			" %d of them because there were too many purges since then to issue them again.", len(l.skipped))
+		text += fmt.Sprintf(" %d of them because there were too many purges since then to issue them "+
+			"again.", len(l.skipped))
 	}
 	if l.uncovered {
 		text += " They were not replayed, though onDataLoss is Replay: it is not certain that every " +
@@ -86,13 +83,13 @@ func (p *pass) report(ctx context.Context, loss dataLoss) {
 		p.Log.V(1).Info("Fenced modules that held nothing", "modules", len(loss.fenced()))
 		return
 	}
-	message := loss.message(p.Location)
-	p.Log.Info("The store may have gone back to an older state", "at", p.Location.Address, "done",
-		message)
+	p.Log.Info("The store may have gone back to an older state", "at", p.Location.Address,
+		"modules", len(loss.invalidated), "entries", loss.keys(), "replayed", len(loss.replayed),
+		"skipped", len(loss.skipped))
 	p.Metrics.CountLoss()
 	event := status.Event{
 		Type: corev1.EventTypeWarning, Reason: reasonDataLoss, Action: status.ActionInvalidate,
-		Message: message,
+		Message: loss.message(p.Location),
 	}
 	if id := p.Referrers.Store; id != resource.DefaultStore {
 		store := &v1.CacheStore{}

@@ -2,9 +2,9 @@
 # Copyright The Cachewright Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Becomes a program of the control plane, with arguments: lifeline.sh etcd --data-dir=…
+# Becomes a program of the control plane, with its arguments, as in `lifeline.sh etcd --data-dir=…`.
 # Before, it starts a watcher that kills the program within a second after its parent has ended.
-# envtest starts the programs and lets nobody set their attributes, so they would outlive a test that
+# envtest starts the programs and lets nobody set their attributes. So they would outlive a test that
 # is killed.
 set -eu
 

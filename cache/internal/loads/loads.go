@@ -242,9 +242,9 @@ func (s *Loads) Refresh(
 // Stuck reports and returns the error of a caller that waited for two loads of others that did not
 // end.
 func (s *Loads) Stuck(key registry.Key) error {
-	err := fmt.Errorf("%w: an entry of %s, operation %s: give the load a deadline; "+
-		"if its loader uses the cache, pass on the context that it gets; "+
-		"if loads take longer than %s, raise WithSharedLoadWait",
+	err := fmt.Errorf("%w: an entry of %s, operation %s. Give the load a deadline. "+
+		"If its loader uses the cache, pass on the context that it gets. "+
+		"If loads take longer than %s, raise WithSharedLoadWait",
 		ErrStuck, key.Slot, key.Operation, s.flights.MaxWait)
 	s.config.Failures.Add(key.Module, key.Operation, err)
 	return err

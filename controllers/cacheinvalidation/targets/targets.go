@@ -51,8 +51,8 @@ func readNamespace(
 	invalidation *v1.CacheInvalidation,
 ) (*Namespace, error) {
 	namespace := invalidation.Namespace
-	policies, err := resource.PoliciesIn(ctx, reader, namespace, resource.StoreIDOf(namespace,
-		invalidation.Spec.StoreRef))
+	policies, err := resource.PoliciesIn(ctx, reader, namespace,
+		resource.StoreIDOf(namespace, invalidation.Spec.StoreRef))
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +113,8 @@ func (view View) mayHaveMissed(target v1.InvalidationTarget) (string, error) {
 
 // MissedModules is the message for an invalidation of all modules where Redis has evicted their
 // list.
-const MissedModules = "Redis has no list of the namespace's modules: those that had neither a " +
-	"CachePolicy since the operator started, nor were listed, " +
-	"were not reached, if there are any; purge them by name"
+const MissedModules = "Redis has no list of the namespace's modules. Modules that had no " +
+	"CachePolicy and were not listed since the operator started were not reached: purge them by name"
 
 // Explain says what a person should know of the result of a target: what prevents it, why nothing
 // matched, and what it may have missed.

@@ -15,16 +15,14 @@ func contentionMessage(at Location, other string) string {
 	o, known := resource.ParseOwner(other)
 	if !known {
 		return fmt.Sprintf(
-			"%s has a policy of this module that is not this operator's, with an owner that it does not "+
-				"know: it is left "+
-				"as it is. Give each cluster a Redis, or a database, of its own", at)
+			"%s has a policy of this module whose owner this operator does not know: it stays as it is. "+
+				"Give each cluster a Redis, or a database, of its own", at)
 	}
 	return fmt.Sprintf(
-		"%s has a policy of this module that belongs to CachePolicy %s of cluster %s: it is left as it "+
-			"is. Give each cluster "+
-			"and each CacheStore a Redis, or a database, of its own; or delete one of the two policies; "+
-			"or, to take the module over, set the annotation "+
-			"%s: %s", at, o.Policy, o.Cluster, v1.TakeOverFromAnnotation, o.Cluster)
+		"%s has a policy of this module that belongs to CachePolicy %s of cluster %s: it stays as it "+
+			"is. Give each cluster and each CacheStore a Redis, or a database, of its own. "+
+			"Or delete one of the two policies. To take the module over, set the annotation %s: %s",
+		at, o.Policy, o.Cluster, v1.TakeOverFromAnnotation, o.Cluster)
 }
 
 // DescribeOwner names another owner in a message.

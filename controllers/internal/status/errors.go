@@ -88,8 +88,8 @@ func Classify(err error, at Location) *ClassifiedError {
 		e.Class, e.Reason = ClassStalled, v1.ReasonStoreMisbehaves
 		e.Message = fmt.Sprintf(
 			"%s does not behave like Redis: %s. Check that %s lead to Redis or Valkey itself, "+
-				"not to another service; it is tried again at longer and longer intervals", at, causeOf(err,
-				registry.ErrMisbehaves), at.declaredIn())
+				"not to another service; it is tried again at longer and longer intervals",
+			at, causeOf(err, registry.ErrMisbehaves), at.declaredIn())
 	case errors.Is(err, registry.ErrAddressNotAllowed):
 		e.Class, e.Reason = ClassStalled, v1.ReasonStoreAddressNotAllowed
 		e.Message = fmt.Sprintf("%s is not connected to: %s", at,
@@ -102,8 +102,8 @@ func Classify(err error, at Location) *ClassifiedError {
 		e.Message = "the function library in Redis refused it: " + causeOf(err, registry.ErrRejected)
 	case errors.Is(err, registry.ErrUnauthorized):
 		e.Class, e.Reason = ClassWait, v1.ReasonStoreUnauthorized
-		e.Message = fmt.Sprintf("%s refuses access: %s. %s", at, causeOf(err, registry.ErrUnauthorized),
-			accessTo(at, err))
+		e.Message = fmt.Sprintf("%s refuses access: %s. %s",
+			at, causeOf(err, registry.ErrUnauthorized), accessTo(at, err))
 	case errors.Is(err, registry.ErrUnsupported):
 		e.Class, e.Reason = ClassStalled, v1.ReasonStoreUnsupported
 		e.Message = fmt.Sprintf("%s cannot be used: %v", at, err)
@@ -111,8 +111,8 @@ func Classify(err error, at Location) *ClassifiedError {
 		e.Class, e.Reason = ClassWait, v1.ReasonStoreUnreachable
 		e.Message = fmt.Sprintf(
 			"%s cannot be reached: %s. Check that it runs and that it is what %s say; "+
-				"it is tried again until it answers", at, causeOf(err,
-				registry.ErrUnreachable), at.declaredIn())
+				"it is tried again until it answers",
+			at, causeOf(err, registry.ErrUnreachable), at.declaredIn())
 	case errors.Is(err, registry.ErrUnexpected):
 		e.Class, e.Reason = ClassWait, v1.ReasonStoreUnreachable
 		e.Message = fmt.Sprintf("%s gave an answer that is not understood: %s", at,

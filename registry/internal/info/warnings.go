@@ -55,21 +55,20 @@ func (p Primary) Warnings() []Warning {
 	for _, replica := range p.Replicas {
 		if replica.lags() {
 			warn(WarnReplicaLags,
-				"has a replica, %s, that lags: after a failover to it, invalidations are lost and the "+
-					"content of the store is invalidated; check that replica and its network", replica.Addr)
+				"has a replica, %s, that lags. After a failover to it, invalidations are lost and the "+
+					"content of the store is invalidated. Check that replica and its network", replica.Addr)
 		}
 	}
 	if p.Anonymous {
 		warn(WarnLossUnseen,
-			"reports neither run_id nor master_replid in INFO, or does not know INFO: a restart from a "+
-				"snapshot, or "+
-				"a failover, may bring back invalidated entries, and nobody notices; make it answer INFO, or "+
-				"invalidate all modules after each")
+			"reports neither run_id nor master_replid in INFO, or does not know INFO. A restart from a "+
+				"snapshot, or a failover, may bring back invalidated entries, and nobody notices. "+
+				"Make it answer INFO, or invalidate all modules after each")
 	}
 	if cause := p.restores(); cause != "" {
 		warn(WarnRestoresOldState,
-			"%s: a restart would bring back entries that were invalidated since, which %s; "+
-				"a cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes",
+			"%s: a restart would bring back entries that were invalidated since, which %s. "+
+				"A cache needs no persistence: set save \"\", appendonly no and rdb-del-sync-files yes",
 			cause, p.afterLoss())
 	}
 	return warnings
