@@ -47,6 +47,10 @@ var hostileCalls = map[string]func(context.Context, *cache.Client) error{
 		_, err := c.Get(ctx, hostileKey("get"), &value)
 		return err
 	},
+	"Hold": func(ctx context.Context, c *cache.Client) error {
+		hold, err := c.Hold(ctx, time.Second, hostileKey("list"), cache.Scope{Module: "users", User: "u"})
+		return errors.Join(err, hold.Renew(ctx, time.Second), hold.Release(ctx))
+	},
 	"InvalidateModule":    func(ctx context.Context, c *cache.Client) error { return c.InvalidateModule(ctx, "users") },
 	"InvalidateOperation": func(ctx context.Context, c *cache.Client) error { return c.InvalidateOperation(ctx, "users", "list") },
 	"InvalidateSoftly": func(ctx context.Context, c *cache.Client) error {
