@@ -233,6 +233,68 @@ func TestLoadThatFailsGivesTheLockBack(t *testing.T) {
 	})
 }
 
+// firstWaits is a store where the first lease says that another has the load lock, and later ones
+// get it.
+func firstWaits() *stubStore {
+	store := lockedStore(time.Hour)
+	store.OnLease = storedAtTheSecondLook(store.OnLease, registry.Lookup{Token: "2token", Cacheable: true})
+	return store
+}
+
+// A caller may get the load lock while another of this process waits for it. The load of another
+// process just ended, or the caller with the lock was slower to begin.
+func TestCallerThatHasTheLoadLockEndsTheWaitOfAnother(t *testing.T) {
+	store := firstWaits()
+	withClient(t, store, func(t *testing.T, c *Client) {
+		start, first := time.Now(), make(chan time.Duration)
+		go func() { first <- mustFetch(t.Context(), t, c, usersGet) }()
+		synctest.Wait()
+		mustFetch(t.Context(), t, c, usersGet)
+		<-first
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it took %s, though the process has the lock", took)
+		}
+		synctest.Wait()
+		if token := store.FilledWith(); token != "2token" || store.Called("set") != 1 || store.Called("unlock") != 0 {
+			t.Errorf("%d fills, with the token %q, and %d unlocks; want one fill, which releases the lock",
+				store.Called("set"), token, store.Called("unlock"))
+		}
+	}, WithLoadWait(time.Minute))
+}
+
+// A load that began without the lock does not need it any more, and others might wait for it.
+func TestLoadLockThatComesTooLateIsGivenBack(t *testing.T) {
+	for name, err := range map[string]error{"stored": nil, "failed": errors.New("no")} {
+		store := firstWaits()
+		withClient(t, store, func(t *testing.T, c *Client) {
+			begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			load := func(context.Context) (string, error) {
+				close(begun)
+				<-release
+				return "loaded", err
+			}
+			go func() {
+				defer close(ended)
+				_, _ = Fetch(t.Context(), c, usersGet, load)
+			}()
+			<-begun // after the wait
+			joined := make(chan struct{})
+			go func() {
+				defer close(joined)
+				_, _ = Fetch(t.Context(), c, usersGet, load)
+			}()
+			synctest.Wait()
+			close(release)
+			<-ended
+			<-joined
+			synctest.Wait()
+			if got := store.Called("unlock"); got != 1 {
+				t.Errorf("%s: %d unlocks, want 1", name, got)
+			}
+		}, WithLoadWait(time.Second))
+	}
+}
+
 func TestLoadLockCanBeSwitchedOff(t *testing.T) {
 	store := &stubStore{}
 	withClient(t, store, func(t *testing.T, c *Client) {

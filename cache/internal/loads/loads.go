@@ -51,9 +51,10 @@ type Config struct {
 
 // Loads are the loads of this process. Callers of the same entry share one.
 type Loads struct {
-	config  Config
-	waiter  waiter
-	flights flight.Group[flightKey, loaded]
+	config    Config
+	waiter    waiter
+	flights   flight.Group[flightKey, loaded]
+	handovers handovers
 }
 
 // New returns Loads without any under way.
@@ -96,6 +97,7 @@ type Miss struct {
 type ticket struct {
 	token  registry.Token
 	locked bool          // it includes the load lock
+	locks  *handover     // where another caller may leave a later one; nil: nowhere
 	left   time.Duration // how long the fill may take
 }
 
@@ -118,8 +120,13 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 	key, leased, left := m.Key, m.Lookup, m.Left // m itself would move to the heap
 	limit := s.waiter.limit(ctx, leased.Wait)
 	flown := flightKey{key, headsOf(leased.Token)}
+	locks := s.handovers.enter(flown)
+	defer s.leave(ctx, flown, locks)
+	if s.waiter.isLocked(leased) {
+		locks.offer(leased)
+	}
 	result, started, err := s.flights.Do(ctx, flown, func(ctx context.Context) (loaded, error) {
-		lookup := s.waiter.wait(ctx, key, leased, limit)
+		lookup := s.waiter.wait(ctx, key, leased, limit, locks)
 		if lookup.Hit {
 			found := loaded{payload: lookup.Payload, shared: true, foreign: true}
 			if lookup.Negative {
@@ -127,8 +134,10 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 			}
 			return found, nil
 		}
-		locked := s.waiter.loadWait > 0 && lookup.Wait == 0
-		return s.loadAndFill(ctx, key, ticket{token: lookup.Token, locked: locked, left: left}, load)
+		t := ticket{
+			token: lookup.Token, locked: s.waiter.isLocked(lookup), locks: locks, left: left,
+		}
+		return s.loadAndFill(ctx, key, t, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrCycle):
@@ -144,6 +153,18 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 	default:
 		return s.Alone(ctx, key, out, load)
 	}
+}
+
+// leave ends what enter began, and releases a lock that came too late for the load.
+func (s *Loads) leave(ctx context.Context, key flightKey, locks *handover) {
+	if s.handovers.leave(key, locks) {
+		s.unlock(ctx, key.Key)
+	}
+}
+
+// unlock releases a load lock in the background.
+func (s *Loads) unlock(ctx context.Context, key registry.Key) {
+	s.config.Background.Start(ctx, func(ctx context.Context) { s.config.Gateway.Unlock(ctx, key) })
 }
 
 func (s *Loads) decode(key registry.Key, payload []byte, out any) bool {
@@ -179,22 +200,24 @@ func Unnamed(ctx context.Context, out any, load source.Load) error {
 func (s *Loads) loadAndFill(
 	ctx context.Context, key registry.Key, t ticket, load source.Load,
 ) (result loaded, err error) {
+	released := false
 	defer func() {
-		if t.locked {
-			s.config.Background.Start(ctx, func(ctx context.Context) { s.config.Gateway.Unlock(ctx, key) })
+		_, another := t.locks.take()
+		if !released && (t.locked || another) {
+			s.unlock(ctx, key)
 		}
 	}()
 	value, err := s.load(ctx, key, s.config.Timed(key, load))
 	if errors.Is(err, source.ErrNotFound) {
 		stored := passed(s.fillNegative(ctx, key, t))
-		t.locked = t.locked && !stored
+		released = t.locked && stored
 		return loaded{storedNegative: stored}, err
 	}
 	if err != nil {
 		return loaded{}, err
 	}
 	payload, outcome := s.fill(ctx, key, t, value)
-	t.locked = t.locked && !passed(outcome)
+	released = t.locked && passed(outcome)
 	// A value without a user is shared only if the policy accepted it. Otherwise it may have been
 	// refused because each user has entries of their own, and callers must not get each other's.
 	shared := passed(outcome) || key.User != "" && payload != nil

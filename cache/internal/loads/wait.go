@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -37,19 +36,29 @@ func (w waiter) limit(ctx context.Context, lock time.Duration) time.Duration {
 	return limit
 }
 
+// isLocked reports whether a miss was leased with the load lock.
+func (w waiter) isLocked(miss registry.Lookup) bool { return w.loadWait > 0 && miss.Wait == 0 }
+
 // wait waits until another process has stored an entry, or the limit is reached. It returns the
-// hit, or the lease to load with. That is the miss of the caller or, if the other process stored
-// nothing, a lease with the load lock.
+// hit, or the lease to load with: that of the caller, or a later one with the load lock. Another
+// caller in this process may offer that. Or the waiter takes it itself, if the other process stored
+// nothing that can be read.
 func (w waiter) wait(
 	ctx context.Context, key registry.Key, miss registry.Lookup, limit time.Duration,
+	locks *handover,
 ) registry.Lookup {
+	if lease, found := locks.take(); found {
+		return lease
+	}
 	end := time.Now().Add(limit)
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
 		left := time.Until(end)
 		if left <= 0 || ctx.Err() != nil {
 			return miss
 		}
-		background.Sleep(ctx, min(left, pause/2+rand.N(pause)))
+		if lease, found := locks.await(ctx, min(left, pause/2+rand.N(pause))); found {
+			return lease
+		}
 		lookup, locked, err := w.gateway.ReadLocked(ctx, key)
 		if err != nil {
 			return miss
