@@ -253,7 +253,7 @@ func TestNamespacesAreTenants(t *testing.T) {
 func TestHitCostsOneMGet(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
 	fetchLoaded(t, c, usersGet)
 	command("CONFIG", "RESETSTAT")(t, server)
 	for range 10 {
