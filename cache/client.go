@@ -181,7 +181,7 @@ func (c *Client) newEntries(o options, failures *failure.Reports) *entries.Entri
 	})
 	return entries.New(entries.Config{
 		Gateway: c.gateway, Outbox: c.outbox, Near: c.near, Reports: c.reports, Failures: failures,
-		Codec: o.codec, Loads: underWay, Early: early,
+		Codec: o.codec, Schemas: o.schemas, Loads: underWay, Early: early,
 		Refresher: refresh.New(refresh.Config{
 			Gateway: c.gateway, Background: c.background, Failures: failures,
 			Loads: underWay, Early: early,

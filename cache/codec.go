@@ -15,7 +15,7 @@ type Codec interface {
 }
 
 // JSON is the default codec, encoding/json. It is lenient: fields that are missing or unknown are
-// no error. After an incompatible change of a type, change the revision of the policy.
+// no error. After an incompatible change of a type, use another WithSchema.
 type JSON struct{}
 
 // Marshal is json.Marshal.

@@ -76,6 +76,28 @@ func ExampleCache_invalidate() {
 	// loading the cart of ada
 }
 
+// Two versions of an application, during a rollout.
+func ExampleWithSchema() {
+	type User struct{ First, Last string } // the version before has struct{ Name string }
+	client, err := registry.ClientFromEnv(os.LookupEnv)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	getByID := cache.Operation{Module: "users", Name: "getById"}
+	shop, err := cache.New(client, "shop", cache.WithSchema("first-last", getByID))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer shop.Close(context.Background())
+
+	key := cache.Key{Module: getByID.Module, Operation: getByID.Name, Params: 7}
+	user, err := cache.Fetch(context.Background(), shop, key, func(context.Context) (User, error) {
+		return User{First: "Ada", Last: "Lovelace"}, nil
+	})
+	fmt.Println(user.First, err)
+}
+
 func ExampleID() {
 	first, _ := cache.ID(map[string]any{"page": 2, "filter": "active"})
 	second, _ := cache.ID(struct {

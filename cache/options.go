@@ -14,8 +14,24 @@ import (
 type Option func(*options)
 
 // WithCodec makes the client store values in another form than JSON. All clients of a module must
-// use the same codec: a client replaces what it cannot decode.
+// use the same codec, or each its own WithSchema: a client replaces what it cannot decode.
 func WithCodec(codec Codec) Option { return func(o *options) { o.codec = codec } }
+
+// WithSchema names the version of the values that this application stores under the operations or,
+// if none is given, under all. Name another one when values change so that other versions of the
+// application could misread them. Default: none.
+//
+// An entry of another schema, or of none where this Client has one, is a miss, and the fill
+// replaces it. That includes entries that are stale, and those that say that the source has
+// nothing. The schema is no part of the entry's address: Delete, invalidations and holds are for
+// all versions. While two versions run, each fill makes the entry a miss for the other version:
+// docs/applications.md says what that costs.
+//
+// A schema has 1 to 64 printable ASCII characters without spaces. If WithSchema is given several
+// times, the first one that covers an operation applies.
+func WithSchema(schema string, operations ...Operation) Option {
+	return func(o *options) { o.schemas = append(o.schemas, schemaRule(schema, operations)) }
+}
 
 // WithTimeout bounds each call to Redis, except invalidations. It also bounds the calls of a Fetch
 // together; for the load of another process, a Fetch may wait longer (see WithLoadWait). Default

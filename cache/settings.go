@@ -15,6 +15,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/cache/internal/failure"
+	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -48,6 +49,7 @@ type options struct {
 	failureHook         func(Failure)
 	observer            Observer
 	audits              []Audit
+	schemas             schema.Rules
 }
 
 var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
@@ -88,6 +90,7 @@ func newOptions(namespace string, opts []Option) (options, error) {
 		o.checkEarlyRefresh(),
 		o.checkNearCache(),
 		o.checkAudits(),
+		o.schemas.Check(),
 	)
 }
 
@@ -133,6 +136,14 @@ func atMost(option string, d, limit time.Duration) error {
 		return fmt.Errorf("%s: the duration must be at most %s, not %s", option, limit, d)
 	}
 	return nil
+}
+
+func schemaRule(name string, operations []Operation) schema.Rule {
+	rule := schema.Rule{Schema: name}
+	for _, o := range operations {
+		rule.Operations = append(rule.Operations, schema.Operation(o))
+	}
+	return rule
 }
 
 // rules returns the audits for the auditor.

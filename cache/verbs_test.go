@@ -44,6 +44,13 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{name: "no time to refresh", client: good, namespace: "shop", options: []Option{WithRefreshTimeout(0)}, want: "WithRefreshTimeout"},
 		{name: "too much time to refresh", client: good, namespace: "shop", options: []Option{WithRefreshTimeout(time.Hour)}, want: "WithRefreshTimeout"},
 		{name: "a negative wait", client: good, namespace: "shop", options: []Option{WithLoadWait(-1)}, want: "WithLoadWait"},
+		{name: "an empty schema", client: good, namespace: "shop", options: []Option{WithSchema("")}, want: "WithSchema"},
+		{name: "a schema with a space", client: good, namespace: "shop", options: []Option{WithSchema("v2"), WithSchema("v 3")}, want: "WithSchema"},
+		{name: "a schema that is too long", client: good, namespace: "shop", options: []Option{WithSchema(strings.Repeat("v", 65))}, want: "64"},
+		{
+			name: "a schema of no module", client: good, namespace: "shop",
+			options: []Option{WithSchema("v2", Operation{Name: "get"})}, want: "no module",
+		},
 		{name: "no codec", client: good, namespace: "shop", options: []Option{WithCodec(nil)}, want: "WithCodec"},
 		{name: "no logger", client: good, namespace: "shop", options: []Option{WithLogger(nil)}, want: "WithLogger"},
 	} {

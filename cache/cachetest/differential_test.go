@@ -45,8 +45,16 @@ func (s *side) answer(value string, found bool, err error) answer {
 	return a
 }
 
-func (s *side) fetch(key cache.Key, missing bool) answer {
-	value, err := cache.Fetch(context.Background(), s.Cache, key, func(context.Context) (string, error) {
+// of returns the cache as one of two versions of the application sees it.
+func (s *side) of(newer bool) cache.Cache {
+	if newer {
+		return s.newer
+	}
+	return s.Cache
+}
+
+func (s *side) fetch(newer bool, key cache.Key, missing bool) answer {
+	value, err := cache.Fetch(context.Background(), s.of(newer), key, func(context.Context) (string, error) {
 		n := s.loads.Add(1)
 		if missing {
 			return "", cache.ErrNotFound
@@ -56,9 +64,9 @@ func (s *side) fetch(key cache.Key, missing bool) answer {
 	return s.answer(value, err == nil, err)
 }
 
-func (s *side) get(key cache.Key) answer {
+func (s *side) get(newer bool, key cache.Key) answer {
 	var value string
-	found, err := s.Get(context.Background(), key, &value)
+	found, err := s.of(newer).Get(context.Background(), key, &value)
 	return s.answer(value, found, err)
 }
 
@@ -76,6 +84,9 @@ func (d *differential) key(t *rapid.T) cache.Key {
 		User:      rapid.SampledFrom([]string{"", "ada", "bob"}).Draw(t, "user"),
 	}
 }
+
+// newer draws which version of the application does it.
+func (d *differential) newer(t *rapid.T) bool { return rapid.IntRange(0, 2).Draw(t, "newer") == 2 }
 
 func (d *differential) rule(t *rapid.T, name string) registry.OperationPolicy {
 	long := rapid.SampledFrom([]time.Duration{0, time.Hour, 2 * time.Hour})
@@ -104,33 +115,35 @@ func (d *differential) setPolicy(t *rapid.T) {
 // fetch waits for a refresh in the background, which the fake does at once. A reader that comes
 // while one ends begins none.
 func (d *differential) fetch(t *rapid.T) {
-	key, missing := d.key(t), rapid.IntRange(0, 3).Draw(t, "missing") == 0
+	newer, key, missing := d.newer(t), d.key(t), rapid.IntRange(0, 3).Draw(t, "missing") == 0
 	before := d.redis.loads.Load()
-	want := d.fake.fetch(key, missing)
-	got := d.redis.fetch(key, missing)
+	want := d.fake.fetch(newer, key, missing)
+	got := d.redis.fetch(newer, key, missing)
 	stale := want.loads == before+1 && got.loads == before && got.value == want.value
 	for deadline := time.Now().Add(patience); stale && d.redis.loads.Load() == before && time.Now().Before(deadline); {
 		if time.Until(deadline) < patience/2 {
-			d.redis.fetch(key, missing) // the refresh before had not quite ended
+			d.redis.fetch(newer, key, missing) // the refresh before had not quite ended
 		}
 		time.Sleep(time.Millisecond)
 	}
 	got.loads = d.redis.loads.Load()
-	d.compare(t, fmt.Sprintf("Fetch of %+v, missing: %v", key, missing), want, got)
-	for deadline := time.Now().Add(patience); stale && d.fake.get(key) != d.redis.get(key) && time.Now().Before(deadline); {
+	d.compare(t, fmt.Sprintf("Fetch of %+v, newer: %v, missing: %v", key, newer, missing), want, got)
+	for deadline := time.Now().Add(patience); stale && d.fake.get(newer, key) != d.redis.get(newer, key) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
 func (d *differential) get(t *rapid.T) {
-	key := d.key(t)
-	d.compare(t, fmt.Sprintf("Get of %+v", key), d.fake.get(key), d.redis.get(key))
+	newer, key := d.newer(t), d.key(t)
+	d.compare(t, fmt.Sprintf("Get of %+v, newer: %v", key, newer), d.fake.get(newer, key), d.redis.get(newer, key))
 }
 
 func (d *differential) set(t *rapid.T) {
-	key := d.key(t)
+	newer, key := d.newer(t), d.key(t)
 	value := rapid.SampledFrom([]string{"set", "set to something long"}).Draw(t, "value")
-	d.both(t, fmt.Sprintf("Set of %+v", key), func(c cache.Cache) error { return c.Set(context.Background(), key, value) })
+	d.both(t, newer, fmt.Sprintf("Set of %+v, newer: %v", key, newer), func(c cache.Cache) error {
+		return c.Set(context.Background(), key, value)
+	})
 }
 
 func (d *differential) invalidate(t *rapid.T) {
@@ -153,11 +166,11 @@ func (d *differential) invalidate(t *rapid.T) {
 		"InvalidateSoftly", "InvalidateSoftly of the module", "InvalidateSoftly of a user",
 	}
 	name := rapid.SampledFrom(names).Draw(t, "way")
-	d.both(t, fmt.Sprintf("%s of %+v", name, key), ways[name])
+	d.both(t, d.newer(t), fmt.Sprintf("%s of %+v", name, key), ways[name])
 }
 
-func (d *differential) both(t *rapid.T, what string, do func(cache.Cache) error) {
-	d.compare(t, what, d.fake.answer("", false, do(d.fake.Cache)), d.redis.answer("", false, do(d.redis.Cache)))
+func (d *differential) both(t *rapid.T, newer bool, what string, do func(cache.Cache) error) {
+	d.compare(t, what, d.fake.answer("", false, do(d.fake.of(newer))), d.redis.answer("", false, do(d.redis.of(newer))))
 }
 
 func (d *differential) compare(t *rapid.T, what string, fake, redis answer) {

@@ -16,13 +16,16 @@ import (
 type flightKey struct {
 	entryKey
 
-	token token
+	schema string
+	token  token
 }
 
 type loaded struct {
 	value   any
 	payload []byte
 	shared  bool
+	// storedNegative says, beside cache.ErrNotFound, that the cache stored it.
+	storedNegative bool
 }
 
 // Fetch implements cache.Cache.
@@ -53,19 +56,23 @@ func (f *Fake) Fetch(
 	if !cacheable {
 		return f.loadAlone(ctx, entry, out, load)
 	}
-	err = f.loadTogether(ctx, flightKey{entry, token}, out, load)
+	err = f.loadTogether(ctx, f.flightOf(entry, token), out, load)
 	if errors.Is(err, flight.ErrOverdue) {
 		if hit := f.read(entry, out); hit.found {
 			return hit.err()
 		}
 		token, _ = f.lease(entry)
-		err = f.loadTogether(ctx, flightKey{entry, token}, out, load)
+		err = f.loadTogether(ctx, f.flightOf(entry, token), out, load)
 	}
 	if errors.Is(err, flight.ErrOverdue) || errors.Is(err, flight.ErrStuck) {
 		return fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadStuck, entry.module,
 			entry.operation)
 	}
 	return err
+}
+
+func (f *Fake) flightOf(key entryKey, t token) flightKey {
+	return flightKey{key, f.schemaOf(key), t}
 }
 
 func (f *Fake) loadTogether(
@@ -93,7 +100,7 @@ func (f *Fake) loadAndFill(
 ) (loaded, error) {
 	value, err := f.load(ctx, key.entryKey, load)
 	if errors.Is(err, cache.ErrNotFound) {
-		f.fillNegative(key)
+		return loaded{storedNegative: f.fillNegative(key)}, err
 	}
 	if err != nil {
 		return loaded{}, err
@@ -112,10 +119,12 @@ func (f *Fake) refresh(ctx context.Context, key entryKey, load func(context.Cont
 	defer func() {
 		f.endRefresh(key, err != nil && !errors.Is(err, cache.ErrNotFound) || recover() != nil)
 	}()
-	_, _, err = f.flights.Do(context.WithoutCancel(ctx), flightKey{key, token},
-		func(ctx context.Context) (loaded, error) {
-			return f.loadAndFill(ctx, flightKey{key, token}, load)
-		})
+	flown := f.flightOf(key, token)
+	result, started, err := f.flights.Do(context.WithoutCancel(ctx), flown,
+		func(ctx context.Context) (loaded, error) { return f.loadAndFill(ctx, flown, load) })
+	if errors.Is(err, cache.ErrNotFound) && started && !result.storedNegative {
+		f.removeIf(flown)
+	}
 }
 
 func (f *Fake) beginRefresh(key entryKey) (token, bool) {
@@ -186,7 +195,7 @@ func (f *Fake) read(key entryKey, out any) hit {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, stale, live := f.live(key)
-	if !live {
+	if !live || e.schema != f.schemaOf(key) {
 		return hit{}
 	}
 	if !e.negative {
@@ -227,11 +236,18 @@ func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
 	return payload, err
 }
 
-// fillNegative stores that the source has nothing, or at least removes what the cache had.
-func (f *Fake) fillNegative(key flightKey) {
+// fillNegative stores that the source has nothing, and reports whether the policy allows that.
+func (f *Fake) fillNegative(key flightKey) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.storeNegative(key.entryKey, key.token) && key.token == f.tokenOf(key.entryKey) {
+	return f.storeNegative(key.entryKey, key.token)
+}
+
+// removeIf removes what the source does not have any more, unless it was invalidated meanwhile.
+func (f *Fake) removeIf(key flightKey) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if key.token == f.tokenOf(key.entryKey) {
 		f.remove(key.entryKey)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -29,6 +30,13 @@ var _ cache.Cache = (*Fake)(nil)
 // of a module is cached without a policy: set one with SetPolicy, or cache all modules with
 // WithDefaultTTL.
 type Fake struct {
+	*state
+
+	schemas schema.Rules
+}
+
+// state is what the versions of an application share.
+type state struct {
 	codec   cache.Codec
 	now     func() time.Time
 	ttl     time.Duration // of modules without a policy
@@ -54,7 +62,7 @@ type Option func(*Fake)
 
 // New returns an empty Fake.
 func New(opts ...Option) *Fake {
-	f := &Fake{
+	f := &Fake{state: &state{
 		codec:     cache.JSON{},
 		now:       time.Now,
 		policies:  make(map[string]registry.Policy),
@@ -66,7 +74,7 @@ func New(opts ...Option) *Fake {
 		epochs:     make(map[scope]int),
 		softEpochs: make(map[scope]int),
 		refreshing: make(map[entryKey]bool),
-	}
+	}}
 	f.flights.MaxWait = defaultSharedLoadWait
 	for _, option := range opts {
 		option(f)
@@ -86,6 +94,23 @@ func WithCodec(codec cache.Codec) Option { return func(f *Fake) { f.codec = code
 
 // WithSharedLoadWait is cache.WithSharedLoadWait, by the machine's clock. Default 1m.
 func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.flights.MaxWait = d } }
+
+// WithSchema returns the same cache as an application sees it that has this cache.WithSchema. So a
+// test can let two versions of an application use it. It panics if cache.New would fail.
+func (f *Fake) WithSchema(name string, operations ...cache.Operation) *Fake {
+	rule := schema.Rule{Schema: name}
+	for _, o := range operations {
+		rule.Operations = append(rule.Operations, schema.Operation(o))
+	}
+	rules := append(slices.Clone(f.schemas), rule)
+	if err := rules.Check(); err != nil {
+		panic(err)
+	}
+	return &Fake{state: f.state, schemas: rules}
+}
+
+// schemaOf returns the schema of this application's values.
+func (f *Fake) schemaOf(key entryKey) string { return f.schemas.Of(key.module, key.operation) }
 
 // Call is one call of a method of Cache.
 type Call struct {

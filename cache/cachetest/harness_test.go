@@ -32,7 +32,9 @@ type subject struct {
 	cache.Cache
 
 	// other is the same cache as another process sees it.
-	other     cache.Cache
+	other cache.Cache
+	// newer is the same cache as another version of the application sees it.
+	newer     cache.Cache
 	setPolicy func(module string, policy registry.Policy)
 	// elapse lets time pass, if it does not pass anyway.
 	elapse func(d time.Duration)
@@ -58,6 +60,7 @@ func fakeSubject() subject {
 	return subject{
 		Cache:     fake,
 		other:     fake,
+		newer:     fake.WithSchema("v2"),
 		setPolicy: fake.SetPolicy,
 		elapse: func(d time.Duration) {
 			mu.Lock()
@@ -104,6 +107,7 @@ func redisSubject(t *testing.T, opts ...cache.Option) subject {
 	return subject{
 		Cache: newClient(t, shared.server, namespace, opts...),
 		other: newClient(t, shared.server, namespace, opts...),
+		newer: newClient(t, shared.server, namespace, append(opts, cache.WithSchema("v2"))...),
 		setPolicy: func(module string, policy registry.Policy) {
 			slot := registry.Slot{Namespace: namespace, Module: module}
 			if _, err := registry.New(admin).ApplyPolicy(t.Context(), slot, policy); err != nil {

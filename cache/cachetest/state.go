@@ -27,6 +27,7 @@ type marks struct{ module, operation, user, operationOfUser, entry int }
 type entry struct {
 	payload  []byte
 	negative bool
+	schema   string
 	fresh    time.Time // its end
 	expires  time.Time
 	token    token
@@ -79,7 +80,9 @@ func (f *Fake) storeNegative(key entryKey, t token) bool {
 	}
 	if t == f.tokenOf(key) {
 		end := f.now().Add(rule.NegativeTTL)
-		f.entries[key] = entry{negative: true, fresh: end, expires: end, token: t}
+		f.entries[key] = entry{
+			negative: true, schema: f.schemaOf(key), fresh: end, expires: end, token: t,
+		}
 	}
 	return true
 }
@@ -97,7 +100,8 @@ func (f *Fake) store(key entryKey, payload []byte, t token) error {
 	case t == f.tokenOf(key):
 		fresh := f.now().Add(rule.TTL)
 		f.entries[key] = entry{
-			payload: payload, fresh: fresh, expires: fresh.Add(rule.StaleFor), token: t,
+			payload: payload, schema: f.schemaOf(key), token: t,
+			fresh: fresh, expires: fresh.Add(rule.StaleFor),
 		}
 	}
 	return nil

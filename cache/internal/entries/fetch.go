@@ -23,6 +23,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/params"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
 	"github.com/cachewright/cachewright/cache/internal/report"
+	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -43,6 +44,7 @@ type Config struct {
 	Reports  *report.Reporter
 	Failures *failure.Reports
 	Codec    codec.Codec
+	Schemas  schema.Rules
 
 	Loads     *loads.Loads
 	Early     *refresh.HeadStarts
@@ -199,6 +201,7 @@ func (e *Entries) KeyOf(key Key) (registry.Key, error) {
 	}
 	return registry.Key{
 		Slot: e.config.Gateway.Slot(key.Module), Operation: key.Operation, ID: id, User: key.User,
+		Schema: e.config.Schemas.Of(key.Module, key.Operation),
 	}, nil
 }
 
