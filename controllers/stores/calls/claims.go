@@ -6,7 +6,6 @@ package calls
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,13 +14,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-const (
-	// claimAge is the time after which a claim is renewed. Redis forgets one after a day.
-	claimAge = time.Hour
-	// claimBatch is the number of claims in one pipeline. Redis takes less than a millisecond for
-	// them, and serves nobody else meanwhile.
-	claimBatch = 50
-)
+// claimAge is the time after which a claim is renewed. Redis forgets one after a day.
+const claimAge = time.Hour
 
 // claimingStore is a store that remembers, while it is connected, when its policies were claimed. A
 // claim that was renewed within the hour costs nothing.
@@ -56,19 +50,19 @@ func (s *claimingStore) DeletePolicyFor(ctx context.Context, claim registry.Clai
 
 // OwnPolicies implements Store.
 func (s *claimingStore) OwnPolicies(ctx context.Context, claims []registry.Claim) error {
-	broken := registry.SlotErrors{}
-	for batch := range slices.Chunk(s.due(claims), claimBatch) {
-		err := s.Store.OwnPolicies(ctx, batch)
-		var ofSlots registry.SlotErrors
-		if err != nil && !errors.As(err, &ofSlots) {
-			return err
-		}
-		for _, claim := range batch {
-			s.note(claim, ofSlots[claim.Slot])
-		}
-		_ = broken.Take(err)
+	due := s.due(claims)
+	if len(due) == 0 {
+		return nil
 	}
-	return broken.OrNil()
+	err := s.Store.OwnPolicies(ctx, due)
+	var broken registry.SlotErrors
+	if err != nil && !errors.As(err, &broken) {
+		return err
+	}
+	for _, claim := range due {
+		s.note(claim, broken[claim.Slot])
+	}
+	return err
 }
 
 // due selects the claims that have to be renewed.
@@ -77,8 +71,8 @@ func (s *claimingStore) due(claims []registry.Claim) []registry.Claim {
 	defer s.mu.Unlock()
 	var due []registry.Claim
 	for _, claim := range claims {
-		renewed, held := s.held[held(claim)]
-		if !held || claim.Over != "" || s.clock.Since(renewed) >= claimAge {
+		renewed, isHeld := s.held[held(claim)]
+		if !isHeld || claim.Over != "" || s.clock.Since(renewed) >= claimAge {
 			due = append(due, claim)
 		}
 	}
