@@ -347,7 +347,7 @@ func TestRedisThatHangsLeavesTheCallerHalfOfItsTime(t *testing.T) {
 	})
 }
 
-func TestCallersThatAreInAHurryDoNotOpenTheBreaker(t *testing.T) {
+func TestCallersWithShortTimeoutsDoNotOpenTheBreaker(t *testing.T) {
 	store := &stubStore{OnRead: func(ctx context.Context, _ registry.Key) (registry.Lookup, error) {
 		select {
 		case <-time.After(2 * time.Millisecond):

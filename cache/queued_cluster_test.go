@@ -89,8 +89,8 @@ func (q *queueing) change() {
 	q.cached(q.elsewhere, "old")
 }
 
-// settle waits until the invalidation is delivered, and the module is cached again.
-func (q *queueing) settle() {
+// awaitDelivery waits until the invalidation is delivered, and the module is cached again.
+func (q *queueing) awaitDelivery() {
 	q.cached(q.key, "new")
 	NewWithT(q.t).Eventually(func() int { return q.figures().QueuedInvalidations }).WithTimeout(patience).Should(BeZero())
 }
@@ -138,7 +138,7 @@ func TestInvalidationsWaitForANodeOfACluster(t *testing.T) {
 			outage.begin()
 			together((*queueing).change)
 			outage.end()
-			together((*queueing).settle)
+			together((*queueing).awaitDelivery)
 			for _, q := range all {
 				late := newQueueing(t, cluster, "plain", modules)
 				late.cached(q.key, "new")

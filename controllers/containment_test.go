@@ -121,7 +121,7 @@ func TestAReconcileThatPanicsOtherwiseSaysNothing(t *testing.T) {
 		}
 	}
 	if err := monitor.Open().Err(); err != nil {
-		t.Errorf("the store is left in doubt: %v", err)
+		t.Errorf("the store is left suspect: %v", err)
 	}
 }
 

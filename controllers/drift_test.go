@@ -54,7 +54,7 @@ var _ = Describe("Many policies", func() {
 			}
 			return logged
 		}
-		Eventually(allInPlace).WithTimeout(3*controllertest.Patience).Should(Equal(1), "the operator does not know that they are in place")
+		Eventually(allInPlace).WithTimeout(3*controllertest.Timeout).Should(Equal(1), "the operator does not know that they are in place")
 
 		for what, lost := range map[string]int{"FLUSHALL": many, "an empty start": many, "an edit": many / 20} {
 			applied, settled := store.Count("ApplyPolicy"), allInPlace()
@@ -70,10 +70,10 @@ var _ = Describe("Many policies", func() {
 					Expect(on.redis.HSet(ctx, fmt.Sprintf("cw:{%s/m%d}:policy", on.namespace, i), "o:list", "1 0 0 0 Any 1").Err()).To(Succeed())
 				}
 			}
-			Eventually(inPlace).WithContext(ctx).WithTimeout(2 * controllertest.Patience).Should(Equal(many))
+			Eventually(inPlace).WithContext(ctx).WithTimeout(2 * controllertest.Timeout).Should(Equal(many))
 			AddReportEntry(fmt.Sprintf("%d of %d policies are back after %s", lost, many, what), time.Since(began).String())
 			Expect(store.Count("ApplyPolicy")-applied).To(BeNumerically("~", lost, lost/10), "each is put in force once")
-			Eventually(allInPlace).WithTimeout(controllertest.Patience).Should(BeNumerically(">", settled))
+			Eventually(allInPlace).WithTimeout(controllertest.Timeout).Should(BeNumerically(">", settled))
 		}
 	})
 })

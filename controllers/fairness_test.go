@@ -139,7 +139,7 @@ var _ = Describe("Time that is shared", func() {
 		took, after := time.Since(began), flooded.complete(ctx)
 		AddReportEntry("beside a flood", fmt.Sprintf("%s; of %d purges %d were complete before and %d after", took, size, before, after))
 		Expect(after-before).To(BeNumerically("<=", max(size/3, 3)), "it waited for the flood")
-		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * controllertest.Patience).WithPolling(time.Second / 2).
+		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * controllertest.Timeout).WithPolling(time.Second / 2).
 			Should(Equal(size))
 	})
 })

@@ -87,7 +87,7 @@ var _ = Describe("An invalidation that holds", func() {
 				hashes, err := on.cache.PolicyHashes(ctx, []registry.Slot{on.slot("users")})
 				g.Expect(err).NotTo(HaveOccurred())
 				return hashes[0]
-			}, controllertest.Patience, time.Millisecond).ShouldNot(BeEmpty())
+			}, controllertest.Timeout, time.Millisecond).ShouldNot(BeEmpty())
 			Expect(stores(ctx, "users")(Default)).To(BeFalse())
 		}
 	})
@@ -114,7 +114,7 @@ var _ = Describe("An invalidation that holds", func() {
 		on.fill(ctx, "users", "list", "", 5)
 		made := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
 		on.create(ctx, made)
-		Eventually(stores(ctx, "users"), controllertest.Patience, 10*time.Millisecond).Should(BeFalse())
+		Eventually(stores(ctx, "users"), controllertest.Timeout, 10*time.Millisecond).Should(BeFalse())
 		Eventually(on.invalidation(ctx, made)).Should(beIn(v1.StateComplete))
 		Eventually(stores(ctx, "users")).Should(BeTrue())
 		Expect(current(ctx, made).Finalizers).To(BeEmpty())
@@ -137,6 +137,6 @@ var _ = Describe("An invalidation that holds", func() {
 			}
 			g.Eventually(func() int64 { return current(ctx, made).Status.HoldsLost }, "5s").Should(BeEquivalentTo(1))
 			g.Eventually(on.eventsOf(ctx, made.Name)).Should(ContainElement(HavePrefix("Warning HoldLost")))
-		}, controllertest.Patience).Should(Succeed())
+		}, controllertest.Timeout).Should(Succeed())
 	})
 })

@@ -46,7 +46,7 @@ func TestControllers(t *testing.T) {
 	}
 	debug.SetGCPercent(400) // spares a part of the work: the suite is short, and needs little memory
 	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(controllertest.Patience)
+	SetDefaultEventuallyTimeout(controllertest.Timeout)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	RunSpecs(t, "Controllers")
 }

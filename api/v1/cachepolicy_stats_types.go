@@ -53,7 +53,7 @@ type CacheStats struct {
 	// +kubebuilder:validation:MaxLength=8
 	HitRatio string `json:"hitRatio,omitempty"`
 
-	// operations has the figures of each operation, by name; of more than 256 the busiest.
+	// operations has the statistics of each operation, by name; of more than 256 the busiest.
 	//
 	// +optional
 	// +listType=map

@@ -152,7 +152,7 @@ type CachePolicyStatus struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time as RFC 3339 writes it, for example 2026-01-02T15:04:05Z"
 	LastPurgeTime *metav1.Time `json:"lastPurgeTime,omitempty"`
 
-	// stats is a coarse snapshot; live figures are in the operator's metrics.
+	// stats is a coarse snapshot; live statistics are in the operator's metrics.
 	//
 	// +optional
 	Stats *CacheStats `json:"stats,omitempty"`

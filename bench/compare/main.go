@@ -70,14 +70,14 @@ func (c comparison) run(ctx context.Context, reference string) error {
 		return err
 	}
 	defer b.remove()
-	var verdicts []turns.Verdict
+	var results []turns.Comparison
 	for _, part := range c.parts {
 		fmt.Fprintln(os.Stderr, "comparing", part)
 		of, err := c.comparePart(ctx, b, part)
 		if err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}
-		verdicts = append(verdicts, of...)
+		results = append(results, of...)
 	}
 	if c.operator {
 		fmt.Fprintln(os.Stderr, "comparing the operator")
@@ -85,15 +85,15 @@ func (c comparison) run(ctx context.Context, reference string) error {
 		if err != nil {
 			return fmt.Errorf("the operator: %w", err)
 		}
-		verdicts = append(verdicts, of...)
+		results = append(results, of...)
 	}
-	return report(c.out, verdicts)
+	return report(c.out, results)
 }
 
 // comparePart lets the three processes of a part take turns.
 func (c comparison) comparePart(
 	ctx context.Context, b *builds, part string,
-) (verdicts []turns.Verdict, err error) {
+) (results []turns.Comparison, err error) {
 	var all []*process
 	defer func() {
 		for _, p := range all {
@@ -112,13 +112,13 @@ func (c comparison) comparePart(
 		if err != nil {
 			return nil, err
 		}
-		verdict, err := turns.Judge(row, figures[0], figures[1], figures[2])
+		result, err := turns.Compare(row, figures[0], figures[1], figures[2])
 		if err != nil {
 			return nil, err
 		}
-		verdicts = append(verdicts, verdict)
+		results = append(results, result)
 	}
-	return verdicts, nil
+	return results, nil
 }
 
 // takeTurns measures a row by each process in each round. The order changes with each round. The
@@ -144,11 +144,11 @@ func (c comparison) takeTurns(all []*process, row turns.Row) (figures [3][]float
 }
 
 // report prints a line for each row, and fails with errWorse if one is worse.
-func report(out io.Writer, verdicts []turns.Verdict) error {
+func report(out io.Writer, results []turns.Comparison) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "name\tto reference\tits own noise\t\t")
 	var worse []string
-	for _, v := range verdicts {
+	for _, v := range results {
 		mark := ""
 		if v.Worse(tolerance) {
 			worse, mark = append(worse, v.Name), "worse"

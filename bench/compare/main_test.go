@@ -13,12 +13,12 @@ import (
 
 func TestTheReportNamesRowsThatAreWorse(t *testing.T) {
 	var out strings.Builder
-	err := report(&out, []turns.Verdict{
+	err := report(&out, []turns.Comparison{
 		{Row: turns.Row{Name: "hit"}, ToReference: 0.99, Noise: 1},
 		{Row: turns.Row{Name: "fill"}, ToReference: 0.9, Noise: 1},
 	})
 	if !errors.Is(err, errWorse) || !strings.Contains(err.Error(), "fill") || strings.Contains(err.Error(), "hit") {
-		t.Errorf("the verdict is %v, wanted fill alone", err)
+		t.Errorf("the result is %v, wanted fill alone", err)
 	}
 	for _, row := range []string{"hit", "fill"} {
 		if !strings.Contains(out.String(), row) {
@@ -29,7 +29,7 @@ func TestTheReportNamesRowsThatAreWorse(t *testing.T) {
 
 func TestTheReportIsQuietWhereNothingIsWorse(t *testing.T) {
 	var out strings.Builder
-	if err := report(&out, []turns.Verdict{{Row: turns.Row{Name: "hit"}, ToReference: 0.96, Noise: 1.02}}); err != nil {
+	if err := report(&out, []turns.Comparison{{Row: turns.Row{Name: "hit"}, ToReference: 0.96, Noise: 1.02}}); err != nil {
 		t.Error(err)
 	}
 }

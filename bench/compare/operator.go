@@ -29,7 +29,7 @@ var operatorRows = []struct {
 
 // compareOperators lets each checkout run its own benchmark of the operator, in turns. A turn is a
 // complete short run, because the operator's binary cannot measure single laps.
-func compareOperators(ctx context.Context, b *builds) ([]turns.Verdict, error) {
+func compareOperators(ctx context.Context, b *builds) ([]turns.Comparison, error) {
 	roots := []string{b.root, b.referenceRoot, b.referenceRoot}
 	figures := map[string]*[3][]float64{}
 	for round := range operatorRounds {
@@ -47,19 +47,19 @@ func compareOperators(ctx context.Context, b *builds) ([]turns.Verdict, error) {
 			}
 		}
 	}
-	var verdicts []turns.Verdict
+	var results []turns.Comparison
 	for _, compared := range operatorRows {
 		of := figures[compared.Name]
 		if of == nil {
 			return nil, fmt.Errorf("no build measured %s", compared.Name)
 		}
-		verdict, err := turns.Judge(compared.Row, of[0], of[1], of[2])
+		result, err := turns.Compare(compared.Row, of[0], of[1], of[2])
 		if err != nil {
 			return nil, err
 		}
-		verdicts = append(verdicts, verdict)
+		results = append(results, result)
 	}
-	return verdicts, nil
+	return results, nil
 }
 
 // runOperatorBench makes a short run in a checkout, and returns the figures to compare.

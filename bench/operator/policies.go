@@ -161,7 +161,7 @@ func (b *bench) coldStart(ctx context.Context) error {
 		return err
 	}
 	took := time.Since(began)
-	if err := b.settle(ctx); err != nil {
+	if err := b.awaitRest(ctx); err != nil {
 		return err
 	}
 	after, err := l.writes(ctx)
@@ -195,9 +195,9 @@ func policiesInPlace(log string) int {
 	return total
 }
 
-// settle waits until the operator is at rest: nothing is written any more, and Redis receives no
+// awaitRest waits until the operator is at rest: nothing is written any more, and Redis receives no
 // more calls than usual.
-func (b *bench) settle(ctx context.Context) error {
+func (b *bench) awaitRest(ctx context.Context) error {
 	const span = 3 * time.Second
 	writes, calls := -1, -1
 	return eventually(ctx, "the operator at rest", span, func() (bool, error) {

@@ -84,7 +84,7 @@ func kibibytes(status, name string) float64 {
 // idle measures what the operator costs while it has nothing to do.
 func (b *bench) idle(ctx context.Context) error {
 	l := b.lab
-	if err := b.settle(ctx); err != nil {
+	if err := b.awaitRest(ctx); err != nil {
 		return err
 	}
 	before, err := l.writes(ctx)

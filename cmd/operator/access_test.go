@@ -113,7 +113,7 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 	grant("create", "shop")
 	grant("create", "later")
 	g := gomega.NewWithT(t)
-	g.SetDefaultEventuallyTimeout(patience)
+	g.SetDefaultEventuallyTimeout(timeout)
 	serves := func(namespace, name string) {
 		t.Helper()
 		policy := policyOf(namespace)
@@ -273,7 +273,7 @@ func (p *process) endInPeace(t *testing.T) {
 func (c *cluster) playEverything(t *testing.T, namespace string) {
 	t.Helper()
 	g := gomega.NewWithT(t)
-	g.SetDefaultEventuallyTimeout(patience)
+	g.SetDefaultEventuallyTimeout(timeout)
 	store := c.storeWithSecret(t, namespace)
 	g.Eventually(c.isReady).WithArguments(t.Context(), store).Should(gomega.BeTrue(), "the store")
 

@@ -104,7 +104,7 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags.DurationVar(&s.storeCheckInterval, "store-check-interval", 5*time.Second,
 		"Time between two checks of Redis. A policy that Redis lost is in force again within this time.")
 	flags.DurationVar(&s.statsInterval, "stats-interval", time.Minute,
-		"Minimum time between two snapshots of figures in the status of a CachePolicy.")
+		"Minimum time between two snapshots of statistics in the status of a CachePolicy.")
 	flags.IntVar(&s.historyLimit, "invalidation-history-limit", 500,
 		"How many finished CacheInvalidations each namespace keeps; the oldest are deleted. "+
 			"Those that Argo CD or Flux manages do not count. 0 keeps all.")

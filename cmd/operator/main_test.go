@@ -40,8 +40,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// patience is how long a test waits for what must happen. It is long because machines are busy.
-const patience = time.Minute
+// timeout is how long a test waits for what must happen. It is long because machines are busy.
+const timeout = time.Minute
 
 // binary is the operator, built once. These tests run what users run.
 var binary string
@@ -118,7 +118,7 @@ func (p *process) exit(t *testing.T) (int, string) {
 	select {
 	case <-p.ended:
 		return p.command.ProcessState.ExitCode(), p.output.String()
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatalf("the operator did not end: %s", p.output)
 		return 0, ""
 	}
@@ -323,7 +323,7 @@ func want(t *testing.T, url, token string, status int, parts ...string) {
 		for _, part := range parts {
 			g.Expect(body).To(gomega.ContainSubstring(part))
 		}
-	}, patience).Should(gomega.Succeed(), url)
+	}, timeout).Should(gomega.Succeed(), url)
 }
 
 // get returns the answer of a URL.

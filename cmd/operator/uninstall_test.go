@@ -28,7 +28,7 @@ func TestUninstallingWithdrawsEveryPolicyAndHangsOnNothing(t *testing.T) {
 	on.namespace(t, "shop")
 	operator := on.operate(t, "--metrics-bind-address=0")
 	g := gomega.NewWithT(t)
-	g.SetDefaultEventuallyTimeout(patience)
+	g.SetDefaultEventuallyTimeout(timeout)
 
 	store := on.storeWithSecret(t, "shop")
 	ours, theirs, retained := policyOf("shop"), policyOf("shop"), policyOf("shop")

@@ -74,7 +74,7 @@ func TestADeletedStoreGoesWhateverItsServerDoes(t *testing.T) {
 }
 
 func TestADeletedStoreIsDeadAfterItsTimeoutOnlyWhileItCannotBeUsed(t *testing.T) {
-	const patience = time.Minute
+	const timeout = time.Minute
 	deleted := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	store := controllertest.StoreTo("main", "r:6379")
 	store.DeletionTimestamp = &metav1.Time{Time: deleted}
@@ -85,13 +85,13 @@ func TestADeletedStoreIsDeadAfterItsTimeoutOnlyWhileItCannotBeUsed(t *testing.T)
 		after time.Duration
 		dead  bool
 	}{
-		{"usable", usable, 2 * patience, false},
-		{"usable, for long", usable, resource.AbandonAfter * patience, true},
-		{"out of reach", broken, 2 * patience, true},
-		{"out of reach, lately", broken, patience / 2, false},
-		{"never probed", nil, 2 * patience, true},
+		{"usable", usable, 2 * timeout, false},
+		{"usable, for long", usable, resource.AbandonAfter * timeout, true},
+		{"out of reach", broken, 2 * timeout, true},
+		{"out of reach, lately", broken, timeout / 2, false},
+		{"never probed", nil, 2 * timeout, true},
 	} {
-		r := &Reconciler{Clock: clocktesting.NewFakeClock(deleted.Add(test.after)), WithdrawTimeout: patience}
+		r := &Reconciler{Clock: clocktesting.NewFakeClock(deleted.Add(test.after)), WithdrawTimeout: timeout}
 		if dead := r.isDead(store, test.last); dead != test.dead {
 			t.Errorf("%s: dead is %v", test.name, dead)
 		}

@@ -199,7 +199,7 @@ func TestNoConnectionServesAnotherDeclaration(t *testing.T) {
 			},
 			"probe":        func(*rapid.T) { _ = d.monitor.Probe(ctx) },
 			"time passes":  func(*rapid.T) { d.monitor.Clock.(*clocktesting.FakeClock).Step(time.Minute) },
-			"doubt":        func(*rapid.T) { d.monitor.markSuspect() },
+			"suspect":      func(*rapid.T) { d.monitor.markSuspect() },
 			"API server":   func(*rapid.T) { d.away = !d.away },
 			"made again":   func(*rapid.T) { d.recreate() },
 			"data loss":    func(*rapid.T) { d.redeclare(func(s *v1.CacheStore) { s.Spec.OnDataLoss = v1.DataLossReplay }) },

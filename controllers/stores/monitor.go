@@ -52,7 +52,7 @@ type Monitor struct {
 
 // newMonitor returns the monitor of a store, which was not probed yet.
 func newMonitor(id resource.StoreID, c connector, deps Deps) *Monitor {
-	deps.Log = deps.Log.WithValues("store", inLog(id))
+	deps.Log = deps.Log.WithValues("store", locate(id))
 	refer := resource.Referrers{Reader: deps.Reader, Store: id}
 	m := &Monitor{
 		Deps: deps, id: id, series: deps.Metrics.ForStore(id),
@@ -191,8 +191,8 @@ func (m *Monitor) probe(ctx context.Context) error {
 	return nil
 }
 
-// inLog names a store in the log.
-func inLog(id resource.StoreID) string {
+// locate names a store in the log.
+func locate(id resource.StoreID) string {
 	if id == resource.DefaultStore {
 		return "the operator's own"
 	}

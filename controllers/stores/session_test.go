@@ -79,7 +79,7 @@ func TestASuspectStoreIsNotUsedUntilTheNextProbe(t *testing.T) {
 	meets.Close(status.Classify(controllertest.ErrLost, meets.Location()))
 
 	if err := monitor.Open().Err(); !errors.Is(err, status.ErrStorePending) {
-		t.Errorf("in doubt: %v; want that the others wait", err)
+		t.Errorf("suspect: %v; want that the others wait", err)
 	}
 	select {
 	case <-monitor.wakeup:
@@ -128,7 +128,7 @@ func TestAStoreThatWasJustProbedIsNotSuspect(t *testing.T) {
 	session := monitor.Open()
 	session.Close(status.Classify(controllertest.ErrLost, session.Location()))
 	if err := monitor.Open().Err(); err != nil {
-		t.Errorf("it is in doubt: %v", err)
+		t.Errorf("it is suspect: %v", err)
 	}
 	select {
 	case <-monitor.wakeup:

@@ -61,32 +61,32 @@ func (d *Distant) accept() {
 	}
 }
 
-// parcel holds received bytes, and the time to forward them.
-type parcel struct {
+// chunk holds received bytes, and the time to forward them.
+type chunk struct {
 	bytes []byte
 	due   time.Time
 }
 
 func (d *Distant) carry(from, to net.Conn, late bool) {
-	parcels := make(chan parcel, 1024)
+	chunks := make(chan chunk, 1024)
 	go func() {
-		defer close(parcels)
+		defer close(chunks)
 		for {
 			buffer := make([]byte, 64<<10)
 			n, err := from.Read(buffer)
 			if err != nil {
 				return
 			}
-			p := parcel{bytes: buffer[:n], due: time.Now()}
+			c := chunk{bytes: buffer[:n], due: time.Now()}
 			if late {
-				p.due = p.due.Add(time.Duration(d.delay.Load()))
+				c.due = c.due.Add(time.Duration(d.delay.Load()))
 			}
-			parcels <- p
+			chunks <- c
 		}
 	}()
-	for p := range parcels {
-		time.Sleep(time.Until(p.due))
-		if _, err := to.Write(p.bytes); err != nil {
+	for c := range chunks {
+		time.Sleep(time.Until(c.due))
+		if _, err := to.Write(c.bytes); err != nil {
 			_ = from.Close()
 		}
 	}

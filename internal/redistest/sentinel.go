@@ -22,7 +22,7 @@ const MasterName = "main"
 const (
 	sentinelDownAfter = 500 // ms without an answer until a failover that a test wants
 	// the same otherwise, because a busy machine must not cause a failover
-	sentinelPatience        = 30_000
+	sentinelTimeout         = 30_000
 	sentinelFailoverTimeout = 5000
 	failoverTimeout         = 60 * time.Second
 	failoverPoll            = 20 * time.Millisecond
@@ -64,7 +64,7 @@ func startSentinelGroup(
 	for range sentinels {
 		group.sentinels = append(group.sentinels, startSentinel(tb, primary, sentinels/2+1))
 	}
-	group.await("the Sentinels know each other and all replicas", group.settled)
+	group.await("the Sentinels know each other and all replicas", group.mayFailOver)
 	return group
 }
 
@@ -79,7 +79,7 @@ func startSentinel(tb testing.TB, primary *Server, quorum int) *Server {
 			}
 			config := fmt.Sprintf("bind %[1]s\ndir %[2]s\nsentinel monitor %[3]s %[1]s %[4]d %[5]d\n"+
 				"sentinel down-after-milliseconds %[3]s %[6]d\nsentinel failover-timeout %[3]s %[7]d\n",
-				loopback, dir, MasterName, primary.launch.port, quorum, sentinelPatience,
+				loopback, dir, MasterName, primary.launch.port, quorum, sentinelTimeout,
 				sentinelFailoverTimeout)
 			for _, directive := range listening {
 				config += directive[0] + " " + directive[1] + "\n"
@@ -159,7 +159,7 @@ func (g *SentinelGroup) Rejoin(former *Server) {
 	former.wait("is a replica in sync", func(info string) bool {
 		return strings.Contains(info, "master_link_status:up")
 	})
-	g.await("the Sentinels know that it is back", g.settled)
+	g.await("the Sentinels know that it is back", g.mayFailOver)
 }
 
 // admitLaggards sets the shortest timeout with which the Sentinels still promote these replicas.
@@ -217,7 +217,7 @@ func (g *SentinelGroup) successor(before *Server) (after *Server) {
 		}
 		return wantRole(ctx, after, "master")
 	})
-	g.waitForAnswers(sentinelPatience)
+	g.waitForAnswers(sentinelTimeout)
 	return after
 }
 
@@ -249,8 +249,8 @@ func (g *SentinelGroup) serverAt(port string) *Server {
 	return nil
 }
 
-// settled returns an error unless a failover would succeed.
-func (g *SentinelGroup) settled(ctx context.Context) error {
+// mayFailOver returns an error unless a failover would succeed.
+func (g *SentinelGroup) mayFailOver(ctx context.Context) error {
 	for _, sentinel := range g.sentinels {
 		client := redis.NewSentinelClient(sentinel.options("", ""))
 		master, err := client.Master(ctx, MasterName).Result()

@@ -16,15 +16,15 @@ type model struct {
 	bytes, elements int64
 }
 
-type verdict int
+type outcome int
 
 const (
-	fine verdict = iota
+	fine outcome = iota
 	unfinished
 	wrong
 )
 
-func judge(stream []byte) verdict {
+func judge(stream []byte) outcome {
 	m := model{rest: stream}
 	for len(m.rest) > 0 {
 		m.bytes, m.elements = 0, 0
@@ -35,7 +35,7 @@ func judge(stream []byte) verdict {
 	return fine
 }
 
-func (m *model) element(depth int) verdict {
+func (m *model) element(depth int) outcome {
 	if len(m.rest) == 0 {
 		return unfinished
 	}
@@ -77,7 +77,7 @@ func (m *model) element(depth int) verdict {
 }
 
 // line cuts a line off. Of one that is not there yet it says whether it can still become one.
-func (m *model) line(limit int) (string, verdict) {
+func (m *model) line(limit int) (string, outcome) {
 	end := bytes.IndexAny(m.rest, "\r\n")
 	aLine := m.rest
 	if end >= 0 {
@@ -104,14 +104,14 @@ func (m *model) line(limit int) (string, verdict) {
 	return string(aLine), fine
 }
 
-func (m *model) within() verdict {
+func (m *model) within() outcome {
 	if m.bytes > testLimits.Bytes || m.elements > testLimits.Elements {
 		return wrong
 	}
 	return fine
 }
 
-func (m *model) text(length int64) verdict {
+func (m *model) text(length int64) outcome {
 	m.bytes += length
 	if length > testLimits.StringBytes || m.within() != fine {
 		return wrong
@@ -133,7 +133,7 @@ func (m *model) text(length int64) verdict {
 	return fine
 }
 
-func (m *model) list(elements int64, depth int) verdict {
+func (m *model) list(elements int64, depth int) outcome {
 	m.elements += elements
 	if depth >= testLimits.Depth || m.within() != fine {
 		return wrong

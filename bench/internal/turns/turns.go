@@ -24,29 +24,29 @@ type Figure struct {
 	Value float64 `json:"value"`
 }
 
-// Verdict compares the turns of a row. Its ratios are medians over the rounds; above 1 is better.
-type Verdict struct {
+// Comparison compares the turns of a row. Its ratios are medians over the rounds; above 1 is better.
+type Comparison struct {
 	Row
 	// ToReference compares the new build with the reference, Noise the reference with itself.
 	ToReference, Noise float64
 }
 
-// Judge compares the figures of three builds from the same rounds: the new one, and the reference
+// Compare compares the figures of three builds from the same rounds: the new one, and the reference
 // twice.
-func Judge(row Row, candidate, reference, again []float64) (Verdict, error) {
+func Compare(row Row, candidate, reference, again []float64) (Comparison, error) {
 	if len(candidate) == 0 || len(candidate) != len(reference) || len(reference) != len(again) {
-		return Verdict{}, fmt.Errorf("%s: %d, %d and %d figures: each build must take as many turns",
+		return Comparison{}, fmt.Errorf("%s: %d, %d and %d figures: each build must take as many turns",
 			row.Name, len(candidate), len(reference), len(again))
 	}
-	return Verdict{
+	return Comparison{
 		Row: row, ToReference: row.ratio(candidate, reference), Noise: row.ratio(again, reference),
 	}, nil
 }
 
 // Worse reports whether the new build is worse than the reference by more than a share (0.05: 5 %)
 // plus the noise of the reference.
-func (v Verdict) Worse(share float64) bool {
-	return 1-v.ToReference > math.Abs(1-v.Noise)+share
+func (c Comparison) Worse(share float64) bool {
+	return 1-c.ToReference > math.Abs(1-c.Noise)+share
 }
 
 func (r Row) ratio(of, to []float64) float64 {

@@ -24,19 +24,19 @@ func TestABuildIsWorseOnlyBeyondWhatTheReferenceShowsAgainstItself(t *testing.T)
 		{"nothing took time", Row{}, none, none, none, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			verdict, err := Judge(c.row, c.candidate, c.reference, c.again)
+			result, err := Compare(c.row, c.candidate, c.reference, c.again)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if verdict.Worse(0.05) != c.worse {
-				t.Errorf("worse is %t, wanted %t: %+v", !c.worse, c.worse, verdict)
+			if result.Worse(0.05) != c.worse {
+				t.Errorf("worse is %t, wanted %t: %+v", !c.worse, c.worse, result)
 			}
 		})
 	}
 }
 
 func TestBuildsMustTakeAsManyTurns(t *testing.T) {
-	if _, err := Judge(Row{Name: "hit"}, []float64{1}, []float64{1, 2}, []float64{1, 2}); err == nil {
+	if _, err := Compare(Row{Name: "hit"}, []float64{1}, []float64{1, 2}, []float64{1, 2}); err == nil {
 		t.Error("a build that took fewer turns was judged")
 	}
 }

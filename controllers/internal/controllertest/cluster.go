@@ -31,7 +31,7 @@ func RuntimeScheme(t *testing.T) *runtime.Scheme {
 // WaitFor waits for a condition outside of ginkgo.
 func WaitFor(t *testing.T, otherwise string, condition func() bool) {
 	t.Helper()
-	NewWithT(t).Eventually(condition, Patience).Should(BeTrue(), otherwise)
+	NewWithT(t).Eventually(condition, Timeout).Should(BeTrue(), otherwise)
 }
 
 // FakeCache has objects, and is indexed as the manager's cache is.

@@ -42,8 +42,8 @@ func Changed(store *v1.CacheStore, address string) *v1.CacheStore {
 	return next
 }
 
-// Patience is how long a test waits for what must happen; it is long because machines are busy.
-const Patience = time.Minute
+// Timeout is how long a test waits for what must happen; it is long because machines are busy.
+const Timeout = time.Minute
 
 // UsersPolicy is the policy that most specs use.
 func UsersPolicy() *v1.CachePolicy {

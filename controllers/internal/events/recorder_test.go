@@ -78,7 +78,7 @@ func TestAnEventThatPanicsHoldsUpNoOther(t *testing.T) {
 	}
 	select {
 	case <-recorder:
-	case <-time.After(controllertest.Patience):
+	case <-time.After(controllertest.Timeout):
 		t.Error("the next event was not recorded")
 	}
 }

@@ -43,7 +43,7 @@ func TestAQueueGivesTurns(t *testing.T) {
 	queue.Done(requestOfName("flood", 0))
 	select {
 	case <-left:
-	case <-time.After(controllertest.Patience):
+	case <-time.After(controllertest.Timeout):
 		t.Fatal("a place that was left is not taken")
 	}
 }
@@ -110,7 +110,7 @@ func TestAQueueEnds(t *testing.T) {
 		if !over {
 			t.Error("a turn was given")
 		}
-	case <-time.After(controllertest.Patience):
+	case <-time.After(controllertest.Timeout):
 		t.Error("it is still waited for")
 	}
 }
