@@ -31,6 +31,9 @@ local VERSION = 4
 -- because redis.call does not exist while Redis loads the library.
 local call
 
+-- time is the reply to TIME of the running call, once it has asked.
+local time
+
 local EPOCH_LEN = 11
 local HEADER_FIXED_LEN = 18 -- version, flags, fresh-until, slice and chunk; the epochs follow
 local ENTRY_VERSION = 1
@@ -157,11 +160,12 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 function memo.add_operation(slot, op)
-  memo.reserve(slots, 1800 + 2 * #slot + 12 * #op)
+  memo.reserve(slots, 1900 + 3 * #slot + 13 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
     head = slot .. ':o:' .. op, rule = 'o:' .. op, name = #op .. ':' .. op .. ':',
+    deletions = slot .. ':d:' .. op,
     entries = of_slot.entries .. #op .. ':' .. op .. ':',
   }
   for _, counter in ipairs(COUNTERS) do keys.fields[counter] = counter .. ':' .. op end
@@ -185,7 +189,7 @@ local function chunk_key(slot, epoch, slice, chunk)
   return slot .. ':i:' .. epoch .. string.format(':%d:%d', slice, chunk)
 end
 local function user_index_key(slot, user) return slot .. ':iu:' .. user end
-local function deletions_key(slot, op) return slot .. ':d:' .. op end
+local function deletions_key(slot, op) return keys_of_operation(slot, op).deletions end
 local function lock_key(slot, name) return slot .. ':l:' .. name end
 local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
 
@@ -283,11 +287,15 @@ function guard.retry(text, ...)
   return redis.pcall(...)
 end
 
+-- Globals that each command of a repairing call needs: upvalues are faster. They are missing while
+-- Redis loads the library.
+local try, type_of
+
 -- guard.repairing_call is redis.call that deletes keys of the wrong type and counters that are not
 -- numbers, and then repeats the command.
 function guard.repairing_call(...)
-  local reply = redis.pcall(...)
-  if type(reply) ~= 'table' or not reply.err then return reply end
+  local reply = try(...)
+  if type_of(reply) ~= 'table' or not reply.err then return reply end
   local second = guard.retry(reply.err, ...)
   if second == nil then error(reply, 0) end
   if type(second) == 'table' and second.err then error(second, 0) end
@@ -314,7 +322,8 @@ function guard.refusal_of(failure)
 end
 
 function guard.run_repairing(fn, keys, args, read_only)
-  call, guard.dropped, guard.read_only = guard.repairing_call, false, read_only
+  call, time, try, type_of = guard.repairing_call, nil, redis.pcall, type
+  guard.dropped, guard.read_only = false, read_only
   local ok, reply = pcall(fn, keys, args)
   if not ok then return guard.refusal_of(reply) end
   guard.collect_garbage()
@@ -332,7 +341,7 @@ local LARGE_PAYLOAD = 16 * KIB
 -- one has not, runs the call again with repairs.
 function guard.wrap_hot(fn)
   return function(keys, args)
-    call = redis.call
+    call, time = redis.call, nil
     local ok, reply = pcall(fn, keys, args)
     if not ok then
       if guard.is_repairable(guard.text_of(reply)) then
@@ -483,12 +492,24 @@ end
 ---------------------------------------------------------------------------------------------------
 -- Time and epochs.
 
+-- now_ms returns the time of the call, which is the same wherever it asks.
 local function now_ms()
-  local t = call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  time = time or call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 local EPOCH_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+-- epoch_chars has the character of an epoch for each two hex digits.
+local epoch_chars = {}
+
+-- fill_epoch_chars runs with the first draw: while Redis loads a library, it has no string.format.
+local function fill_epoch_chars()
+  for byte = 0, 255 do
+    local at = byte % 64 + 1
+    epoch_chars[string.format('%02x', byte)] = string.sub(EPOCH_ALPHABET, at, at)
+  end
+end
 
 -- The state of the generator lasts as long as the loaded library. It is mixed with everything that
 -- distinguishes this server, this moment and this load from any other. So a restart, a restored
@@ -500,23 +521,18 @@ local function draw(slot)
   if not entropy then
     -- INFO has the run id, which is random per process, and CPU times, which only grow. An ACL may
     -- forbid INFO. Then clock, addresses and the slot must do until the library is loaded again.
+    fill_epoch_chars()
     local info = redis.pcall('INFO', 'server', 'cpu', 'stats')
-    entropy = type(info) == 'string' and info or ''
+    entropy = (type(info) == 'string' and info or '') .. tostring({})
   end
-  local t = call('TIME')
-  entropy = redis.sha1hex(entropy .. slot .. t[1] .. '.' .. t[2] .. tostring({}))
+  time = time or call('TIME')
+  entropy = redis.sha1hex(entropy .. slot .. time[1] .. '.' .. time[2])
   return entropy
 end
 
 -- new_epoch returns 66 random bits as 11 characters of base64url.
 local function new_epoch(slot)
-  local hex = draw(slot)
-  local chars = {}
-  for i = 1, EPOCH_LEN do
-    local six = tonumber(string.sub(hex, 2 * i - 1, 2 * i), 16) % 64
-    chars[i] = string.sub(EPOCH_ALPHABET, six + 1, six + 1)
-  end
-  return table.concat(chars)
+  return (string.gsub(string.sub(draw(slot), 1, 2 * EPOCH_LEN), '%x%x', epoch_chars))
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1001,6 +1017,14 @@ local function operation_epoch(slot, op)
   return head and is_head(2, head) and epoch_of(head) or nil
 end
 
+-- operation_under describes an operation by what is under the key of its head: its epoch if that
+-- is a head, or that it is held.
+local function operation_under(op, head)
+  if not head then return {op = op} end
+  local held = marks.is_mark(head)
+  return {op = op, held = held, epoch = not held and is_head(2, head) and epoch_of(head) or nil}
+end
+
 -- operations_with_heads returns {op, epoch} for each of the operations that has a head.
 local function operations_with_heads(slot, operations)
   local keys, found = {}, {}
@@ -1021,8 +1045,10 @@ local function head_exists(key)
   return first ~= '' and first ~= marks.PREFIX
 end
 
--- delete_head says whether there was a head.
-local function delete_head(key) return not marks.is_at(key) and call('UNLINK', key) == 1 end
+-- delete_head deletes what is under the key of a head, but no mark. value is what is there.
+local function delete_head(key, value)
+  if not value or not marks.is_mark(value) then call('UNLINK', key) end
+end
 
 -- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
 local function keep_for(key, ms, slack)
@@ -1155,8 +1181,9 @@ function index.slice_size(slot, epoch, at)
 end
 
 -- index.check_chunk returns the length and bytes of a chunk. It drops a chunk that is too large.
-function index.check_chunk(chunk)
-  local length = call('LLEN', chunk)
+-- The caller may know the length already.
+function index.check_chunk(chunk, known_length)
+  local length = known_length or call('LLEN', chunk)
   if length == 0 then return 0, 0 end
   local bytes = length <= bounds.chunk_members and foreign.memory_of(chunk) or math.huge
   if bytes <= bounds.chunk_bytes then return length, bytes end
@@ -1172,10 +1199,10 @@ function index.cost_of(members)
   return math.max(#members, math.ceil(bytes / bounds.member_bytes)), bytes
 end
 
--- index.pop_members removes up to max members from a chunk. It returns them, their cost, and
--- whether the chunk has more.
-function index.pop_members(chunk, max)
-  local length, bytes = index.check_chunk(chunk)
+-- index.pop_members removes up to max members from a chunk, whose length the caller may know. It
+-- returns them, their cost, and whether the chunk has more.
+function index.pop_members(chunk, max, known_length)
+  local length, bytes = index.check_chunk(chunk, known_length)
   if length == 0 then return {}, 1, false end
   local members = call('LPOP', chunk, max) or {}
   local usual = bytes <= #members * bounds.member_bytes -- none needs to be measured
@@ -1623,12 +1650,13 @@ function dispose.aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- dispose.of_slice frees entries listed in a slice, from its open chunk downwards, with a function
 -- that frees members. It returns how many it examined and how many it freed. Empty chunks count as
--- examined, since a sweep leaves many.
+-- examined, since a sweep leaves many. at has the length of the open chunk if that is known.
 function dispose.of_slice(slot, epoch, op, at, max, free_members)
   local examined, freed = 0, 0
   while examined < max and at.open >= 0 do
     local chunk = chunk_key(slot, epoch, at.slice, at.open)
-    local members, cost, more = index.pop_members(chunk, max - examined)
+    local members, cost, more = index.pop_members(chunk, max - examined, at.length)
+    at.length = nil
     examined = examined + cost
     freed = freed + free_members(slot, op, members)
     if not more then
@@ -1637,31 +1665,50 @@ function dispose.of_slice(slot, epoch, op, at, max, free_members)
       at.closed = length and at.closed - length or 0
     end
   end
-  if at.open < 0 then
-    index.delete_slice(slot, epoch, at.slice)
-  else
-    index.write_slice(slot, epoch, at.slice, at.open, at.closed)
-  end
   return examined, freed
 end
 
--- dispose.some_of_index frees entries listed in a detached index, unless they are live again. It
--- returns how many it examined and how many it freed.
-function dispose.some_of_index(slot, epoch, op, max)
-  local examined, freed = 0, 0
-  local is_dead = read_heads(slot, op, '').missing
-  local free_members = is_dead and entries.free_members or entries.free_dead_members
-  for _, at in ipairs(index.slices(slot, epoch)) do
+-- dispose.write_slices writes what is left of the slices of an index: those up to this one were
+-- examined.
+function dispose.write_slices(slot, epoch, slices, last)
+  if last == #slices and slices[last].open < 0 then
+    call('UNLINK', index_key(slot, epoch))
+    return
+  end
+  for i = 1, last do
+    local at = slices[i]
+    if at.open < 0 then
+      index.delete_slice(slot, epoch, at.slice)
+    else
+      index.write_slice(slot, epoch, at.slice, at.open, at.closed)
+    end
+  end
+end
+
+-- dispose.of_slices frees entries listed in slices of a detached index, which are all that it has,
+-- with a function that frees members. It returns how many it examined and how many it freed.
+function dispose.of_slices(slot, epoch, op, slices, max, free_members)
+  local examined, freed, last = 0, 0, 0
+  for i, at in ipairs(slices) do
     if examined >= max then break end
     local left = max - examined
     local examined_here, freed_here = dispose.of_slice(slot, epoch, op, at, left, free_members)
-    examined, freed = examined + examined_here, freed + freed_here
+    examined, freed, last = examined + examined_here, freed + freed_here, i
   end
+  if last > 0 then dispose.write_slices(slot, epoch, slices, last) end
   return examined, freed
 end
 
--- dispose.of_index frees a detached index and its entries. It returns how many entries it freed and
--- how many wait.
+-- dispose.some_of_index does the same for the slices that it reads. It leaves entries that are live
+-- again.
+function dispose.some_of_index(slot, epoch, op, max)
+  local is_dead = read_heads(slot, op, '').missing
+  local free_members = is_dead and entries.free_members or entries.free_dead_members
+  return dispose.of_slices(slot, epoch, op, index.slices(slot, epoch), max, free_members)
+end
+
+-- dispose.of_index frees an index and its entries, whose head is gone. It returns how many entries
+-- it freed and how many wait.
 function dispose.of_index(slot, op, epoch, found, work)
   if found.complete and found.size == 0 then
     if #found.slices > 0 then call('UNLINK', index_key(slot, epoch)) end
@@ -1671,7 +1718,8 @@ function dispose.of_index(slot, op, epoch, found, work)
     jobs.defer(work, 'o', found.size, found.expiry, epoch .. ':' .. op)
     return 0, found.size
   end
-  local examined, freed = dispose.some_of_index(slot, epoch, op, budget.reclaim_keys)
+  local examined, freed = dispose.of_slices(slot, epoch, op, found.slices, budget.reclaim_keys,
+    entries.free_members)
   budget.spend_members(work, found.size + budget.job_cost)
   if examined < budget.reclaim_keys then return freed, 0 end
   jobs.defer(work, 'o', found.size - freed, found.expiry, epoch .. ':' .. op)
@@ -1930,18 +1978,28 @@ end
 -- Source lag: for how long a load may still read what was before an invalidation, for example from
 -- a replica. After an invalidation, a mark without a holder stays for so long.
 
-local source_lag = {}
+local source_lag = {FIELD = 'lag', NONE = '0'}
+
+-- source_lag.format returns the field of a policy that has its lags.
+function source_lag.format(whole, longest)
+  return longest > 0 and string.format('%d %d', whole, longest) or source_lag.NONE
+end
+
+-- source_lag.is_in_policy says whether the policy has a lag, and whether there is a policy for
+-- sure: an older library wrote no field where there is no lag.
+function source_lag.is_in_policy(slot)
+  local bytes = call('HSTRLEN', policy_key(slot), source_lag.FIELD)
+  return bytes > #source_lag.NONE, bytes > 0
+end
 
 function source_lag.of_operation(slot, op)
   local rule = rule_for(slot, op)
   return rule and rule.lag or 0
 end
 
-function source_lag.format(whole, longest) return string.format('%d %d', whole, longest) end
-
 -- source_lag.of_policy returns the lag of the whole policy, and the longest of any operation.
 function source_lag.of_policy(slot)
-  local text = read_field(policy_key(slot), 'lag', 15) or ''
+  local text = read_field(policy_key(slot), source_lag.FIELD, 15) or ''
   local whole, longest = string.match(text, '^(%d+) (%d+)$')
   whole, longest = parse_whole(whole) or 0, parse_whole(longest) or 0
   return math.min(whole, marks.max_ms), math.min(longest, marks.max_ms)
@@ -1958,6 +2016,7 @@ function source_lag.mark(key, ms)
 end
 
 function source_lag.mark_entry(slot, op, key)
+  if not source_lag.is_in_policy(slot) then return end
   local last = source_lag.mark(key, source_lag.of_operation(slot, op))
   if last > 0 then marks.note_entry(slot, last) end
 end
@@ -1972,8 +2031,7 @@ function source_lag.mark_module(slot)
   end
 end
 
--- source_lag.mark_scope follows a hard invalidation of a scope.
-function source_lag.mark_scope(slot, op, user)
+function source_lag.mark_head(slot, op, user)
   if user == '' and op == '' then
     source_lag.mark_module(slot)
   elseif user == '' then
@@ -1983,6 +2041,14 @@ function source_lag.mark_scope(slot, op, user)
   else
     source_lag.mark(user_head_key(slot, user), source_lag.of_operation(slot, op))
   end
+end
+
+-- source_lag.mark_scope follows a hard invalidation of a scope. It says whether there is a policy
+-- for sure.
+function source_lag.mark_scope(slot, op, user)
+  local has_lag, has_policy = source_lag.is_in_policy(slot)
+  if has_lag then source_lag.mark_head(slot, op, user) end
+  return has_policy
 end
 ---------------------------------------------------------------------------------------------------
 -- Invalidation of each scope, by mode: hard; soft, which makes entries stale; or dry, which changes
@@ -2009,15 +2075,23 @@ function invalidation.soften(slot, head, hard_len)
 end
 
 -- invalidation.delete_heads deletes the heads of operations, which invalidates their entries and
--- detaches their indexes. Operations with an epoch have a head; others may have a mark.
+-- detaches their indexes. Those that are held have a mark instead, which stays.
 function invalidation.delete_heads(slot, operations)
   local keys = {}
   for _, operation in ipairs(operations) do
-    local head = operation_head_key(slot, operation.op)
-    if operation.epoch or not marks.is_at(head) then keys[#keys + 1] = head end
+    if not operation.held then keys[#keys + 1] = operation_head_key(slot, operation.op) end
     keys[#keys + 1] = deletions_key(slot, operation.op)
   end
   batched(keys, function(...) return call('UNLINK', ...) end)
+end
+
+-- invalidation.delete_head_of does the same for one operation.
+function invalidation.delete_head_of(of_op, held)
+  if held then
+    call('UNLINK', of_op.deletions)
+  else
+    call('UNLINK', of_op.head, of_op.deletions)
+  end
 end
 
 -- invalidation.count counts the entries of an operation, and frees them if its head was deleted.
@@ -2038,10 +2112,12 @@ function invalidation.count(slot, operation, live, mode, work)
 end
 
 function invalidation.of_operation(slot, op, mode, work)
-  local operation = operations_with_heads(slot, {op})[1]
-  if mode == HARD then invalidation.delete_heads(slot, {operation or {op = op}}) end
-  if not operation then return 0, 0 end
-  local live = head_exists(module_head_key(slot))
+  local of_op = keys_of_operation(slot, op)
+  local heads = call('MGET', of_op.head, of_op.module_head)
+  local operation = operation_under(op, heads[1])
+  if mode == HARD then invalidation.delete_head_of(of_op, operation.held) end
+  if not operation.epoch then return 0, 0 end
+  local live = heads[2] and not marks.is_mark(heads[2])
   local keys, waiting = invalidation.count(slot, operation, live, mode, work)
   if mode ~= SOFT then return keys, waiting end
   invalidation.soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
@@ -2050,7 +2126,10 @@ end
 
 -- invalidation.delete_module_head precedes anything that may fail. It says whether there was a
 -- head.
-function invalidation.delete_module_head(slot) return delete_head(module_head_key(slot)) end
+function invalidation.delete_module_head(slot)
+  local key = module_head_key(slot)
+  return not marks.is_at(key) and call('UNLINK', key) == 1
+end
 
 -- invalidation.of_module invalidates all operations. live says whether the module has, or had, a
 -- head.
@@ -2108,7 +2187,7 @@ end
 function invalidation.of_user(slot, user, mode, work)
   local head = user_head_key(slot, user)
   local before = read_string(head)
-  if mode == HARD then delete_head(head) end
+  if mode == HARD then delete_head(head, before) end
   local keys = invalidation.count_user(slot, user, before, work.members)
   if mode == SOFT then
     invalidation.soften(slot, head, EPOCH_LEN)
@@ -2139,7 +2218,7 @@ function invalidation.of_user_operation(slot, op, user, mode, work)
   local key, listing = user_head_key(slot, user), user_index_key(slot, user)
   local head = read_string(key)
   if not head or not is_head(3, head) then
-    if mode ~= DRY then delete_head(key) end
+    if mode ~= DRY then delete_head(key, head) end
     return 0, 0
   end
   if mode ~= DRY then user_index.clean(listing, now_ms(), budget.reclaim_keys) end
@@ -2163,14 +2242,14 @@ end
 function invalidation.of_operation_or_user(slot, op, user, mode, work)
   if user == '' then return invalidation.of_operation(slot, op, mode, work) end
   -- A mark takes the place of the user's head, which covers all operations of the user.
-  if op == '' or mode ~= SOFT and source_lag.of_operation(slot, op) > 0 then
-    return invalidation.of_user(slot, user, mode, work)
-  end
+  local marks_user = op == '' or mode ~= SOFT and source_lag.is_in_policy(slot)
+    and source_lag.of_operation(slot, op) > 0
+  if marks_user then return invalidation.of_user(slot, user, mode, work) end
   return invalidation.of_user_operation(slot, op, user, mode, work)
 end
 
 -- invalidation.run takes the module's operations, and whether it has or had a head, for the scope
--- of the whole module.
+-- of the whole module. Its third result says whether there is a policy for sure.
 function invalidation.run(slot, op, user, mode, operations, live)
   local work, keys, waiting = budget.new(user == '' and op ~= '' and 1 or 0, budget.inline_keys)
   if user == '' and op == '' then
@@ -2179,14 +2258,13 @@ function invalidation.run(slot, op, user, mode, operations, live)
     keys, waiting = invalidation.of_operation_or_user(slot, op, user, mode, work)
   end
   jobs.save(slot, work)
-  if mode == HARD then source_lag.mark_scope(slot, op, user) end
-  return keys, waiting
+  return keys, waiting, mode == HARD and source_lag.mark_scope(slot, op, user)
 end
 
--- invalidation.record updates the counters. An invalidation of the module counts for each
--- operation.
-function invalidation.record(slot, op, user, operations)
-  if call('EXISTS', policy_key(slot)) == 0 then return end
+-- invalidation.record updates the counters, unless there is no policy. An invalidation of the
+-- module counts for each operation.
+function invalidation.record(slot, op, user, operations, has_policy)
+  if not has_policy and call('EXISTS', policy_key(slot)) == 0 then return end
   count(slot, 'invalidations', '')
   if op ~= '' then
     count(slot, 'invalidations', op)
@@ -2537,13 +2615,19 @@ end
 local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, options)
   local key = of_op.entries .. member
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
-  if marks.is_mark(old) then return false end
+  local is_new = old == ''
+  if not is_new and string.byte(old) == marks.BYTE and marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + options.flags
   local wanted = slice_for(expiry, options.negative and rule.negative_exponent or rule.exponent)
-  local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
+  local slice, chunk
+  if is_new then
+    slice, chunk = enlist(slot, heads.index, wanted, member, now, expiry)
+  else
+    slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
+  end
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
   if user == '' then return true end
@@ -2695,9 +2779,9 @@ function calls.cw_invalidate(keys, args)
     end
     operations = counters.operations(slot, policy.rules(slot))
   end
-  local covered, waiting = invalidation.run(slot, op, user, mode, operations, live)
+  local covered, waiting, has_policy = invalidation.run(slot, op, user, mode, operations, live)
   if mode ~= DRY then
-    invalidation.record(slot, op, user, operations)
+    invalidation.record(slot, op, user, operations, has_policy)
     if request_id ~= '' then
       local record = covered .. ' ' .. waiting .. ' ' .. digest
       call('SET', request_key(slot, request_id), record, 'PX', request.lifetime_ms)
@@ -3224,7 +3308,7 @@ function policy.write(slot, text, hash, rules, revision)
     add('o:' .. op, encode_rule(rule))
     longest_lag = math.max(longest_lag, rule.lag)
   end
-  if longest_lag > 0 then add('lag', source_lag.format(rules.lag, longest_lag)) end
+  add(source_lag.FIELD, source_lag.format(rules.lag, longest_lag))
   add('seal', policy.seal(fields))
   call('UNLINK', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
@@ -3276,7 +3360,8 @@ end
 -- policy does not list.
 function policy.are_all_counted(slot)
   local head = read_string(module_head_key(slot))
-  return not head or marks.is_mark(head) or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
+  if not head or marks.is_mark(head) then return true end
+  return call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
 end
 
 function counters.fields_of(slot, op)
@@ -3295,7 +3380,7 @@ function policy.drop_counters(slot, operations, rules)
       if policy.ttl(rules, op) > 0 and unlisted < limits.unlisted then
         unlisted = unlisted + 1
       else
-        dropped[#dropped + 1] = {op = op}
+        dropped[#dropped + 1] = {op = op, held = marks.is_at(operation_head_key(slot, op))}
         call('HDEL', key, unpack(counters.fields_of(slot, op)))
       end
     end

@@ -29,6 +29,9 @@ local VERSION = 4
 -- because redis.call does not exist while Redis loads the library.
 local call
 
+-- time is the reply to TIME of the running call, once it has asked.
+local time
+
 local EPOCH_LEN = 11
 local HEADER_FIXED_LEN = 18 -- version, flags, fresh-until, slice and chunk; the epochs follow
 local ENTRY_VERSION = 1

@@ -58,11 +58,12 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 function memo.add_operation(slot, op)
-  memo.reserve(slots, 1800 + 2 * #slot + 12 * #op)
+  memo.reserve(slots, 1900 + 3 * #slot + 13 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
     head = slot .. ':o:' .. op, rule = 'o:' .. op, name = #op .. ':' .. op .. ':',
+    deletions = slot .. ':d:' .. op,
     entries = of_slot.entries .. #op .. ':' .. op .. ':',
   }
   for _, counter in ipairs(COUNTERS) do keys.fields[counter] = counter .. ':' .. op end
@@ -86,7 +87,7 @@ local function chunk_key(slot, epoch, slice, chunk)
   return slot .. ':i:' .. epoch .. string.format(':%d:%d', slice, chunk)
 end
 local function user_index_key(slot, user) return slot .. ':iu:' .. user end
-local function deletions_key(slot, op) return slot .. ':d:' .. op end
+local function deletions_key(slot, op) return keys_of_operation(slot, op).deletions end
 local function lock_key(slot, name) return slot .. ':l:' .. name end
 local function request_key(slot, request_id) return slot .. ':r:' .. request_id end
 

@@ -51,11 +51,15 @@ function guard.retry(text, ...)
   return redis.pcall(...)
 end
 
+-- Globals that each command of a repairing call needs: upvalues are faster. They are missing while
+-- Redis loads the library.
+local try, type_of
+
 -- guard.repairing_call is redis.call that deletes keys of the wrong type and counters that are not
 -- numbers, and then repeats the command.
 function guard.repairing_call(...)
-  local reply = redis.pcall(...)
-  if type(reply) ~= 'table' or not reply.err then return reply end
+  local reply = try(...)
+  if type_of(reply) ~= 'table' or not reply.err then return reply end
   local second = guard.retry(reply.err, ...)
   if second == nil then error(reply, 0) end
   if type(second) == 'table' and second.err then error(second, 0) end
@@ -82,7 +86,8 @@ function guard.refusal_of(failure)
 end
 
 function guard.run_repairing(fn, keys, args, read_only)
-  call, guard.dropped, guard.read_only = guard.repairing_call, false, read_only
+  call, time, try, type_of = guard.repairing_call, nil, redis.pcall, type
+  guard.dropped, guard.read_only = false, read_only
   local ok, reply = pcall(fn, keys, args)
   if not ok then return guard.refusal_of(reply) end
   guard.collect_garbage()
@@ -100,7 +105,7 @@ local LARGE_PAYLOAD = 16 * KIB
 -- one has not, runs the call again with repairs.
 function guard.wrap_hot(fn)
   return function(keys, args)
-    call = redis.call
+    call, time = redis.call, nil
     local ok, reply = pcall(fn, keys, args)
     if not ok then
       if guard.is_repairable(guard.text_of(reply)) then

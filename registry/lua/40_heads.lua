@@ -150,6 +150,14 @@ local function operation_epoch(slot, op)
   return head and is_head(2, head) and epoch_of(head) or nil
 end
 
+-- operation_under describes an operation by what is under the key of its head: its epoch if that
+-- is a head, or that it is held.
+local function operation_under(op, head)
+  if not head then return {op = op} end
+  local held = marks.is_mark(head)
+  return {op = op, held = held, epoch = not held and is_head(2, head) and epoch_of(head) or nil}
+end
+
 -- operations_with_heads returns {op, epoch} for each of the operations that has a head.
 local function operations_with_heads(slot, operations)
   local keys, found = {}, {}
@@ -170,8 +178,10 @@ local function head_exists(key)
   return first ~= '' and first ~= marks.PREFIX
 end
 
--- delete_head says whether there was a head.
-local function delete_head(key) return not marks.is_at(key) and call('UNLINK', key) == 1 end
+-- delete_head deletes what is under the key of a head, but no mark. value is what is there.
+local function delete_head(key, value)
+  if not value or not marks.is_mark(value) then call('UNLINK', key) end
+end
 
 -- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
 local function keep_for(key, ms, slack)

@@ -84,8 +84,9 @@ function index.slice_size(slot, epoch, at)
 end
 
 -- index.check_chunk returns the length and bytes of a chunk. It drops a chunk that is too large.
-function index.check_chunk(chunk)
-  local length = call('LLEN', chunk)
+-- The caller may know the length already.
+function index.check_chunk(chunk, known_length)
+  local length = known_length or call('LLEN', chunk)
   if length == 0 then return 0, 0 end
   local bytes = length <= bounds.chunk_members and foreign.memory_of(chunk) or math.huge
   if bytes <= bounds.chunk_bytes then return length, bytes end
@@ -101,10 +102,10 @@ function index.cost_of(members)
   return math.max(#members, math.ceil(bytes / bounds.member_bytes)), bytes
 end
 
--- index.pop_members removes up to max members from a chunk. It returns them, their cost, and
--- whether the chunk has more.
-function index.pop_members(chunk, max)
-  local length, bytes = index.check_chunk(chunk)
+-- index.pop_members removes up to max members from a chunk, whose length the caller may know. It
+-- returns them, their cost, and whether the chunk has more.
+function index.pop_members(chunk, max, known_length)
+  local length, bytes = index.check_chunk(chunk, known_length)
   if length == 0 then return {}, 1, false end
   local members = call('LPOP', chunk, max) or {}
   local usual = bytes <= #members * bounds.member_bytes -- none needs to be measured

@@ -7,12 +7,13 @@ function dispose.aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- dispose.of_slice frees entries listed in a slice, from its open chunk downwards, with a function
 -- that frees members. It returns how many it examined and how many it freed. Empty chunks count as
--- examined, since a sweep leaves many.
+-- examined, since a sweep leaves many. at has the length of the open chunk if that is known.
 function dispose.of_slice(slot, epoch, op, at, max, free_members)
   local examined, freed = 0, 0
   while examined < max and at.open >= 0 do
     local chunk = chunk_key(slot, epoch, at.slice, at.open)
-    local members, cost, more = index.pop_members(chunk, max - examined)
+    local members, cost, more = index.pop_members(chunk, max - examined, at.length)
+    at.length = nil
     examined = examined + cost
     freed = freed + free_members(slot, op, members)
     if not more then
@@ -21,31 +22,50 @@ function dispose.of_slice(slot, epoch, op, at, max, free_members)
       at.closed = length and at.closed - length or 0
     end
   end
-  if at.open < 0 then
-    index.delete_slice(slot, epoch, at.slice)
-  else
-    index.write_slice(slot, epoch, at.slice, at.open, at.closed)
-  end
   return examined, freed
 end
 
--- dispose.some_of_index frees entries listed in a detached index, unless they are live again. It
--- returns how many it examined and how many it freed.
-function dispose.some_of_index(slot, epoch, op, max)
-  local examined, freed = 0, 0
-  local is_dead = read_heads(slot, op, '').missing
-  local free_members = is_dead and entries.free_members or entries.free_dead_members
-  for _, at in ipairs(index.slices(slot, epoch)) do
+-- dispose.write_slices writes what is left of the slices of an index: those up to this one were
+-- examined.
+function dispose.write_slices(slot, epoch, slices, last)
+  if last == #slices and slices[last].open < 0 then
+    call('UNLINK', index_key(slot, epoch))
+    return
+  end
+  for i = 1, last do
+    local at = slices[i]
+    if at.open < 0 then
+      index.delete_slice(slot, epoch, at.slice)
+    else
+      index.write_slice(slot, epoch, at.slice, at.open, at.closed)
+    end
+  end
+end
+
+-- dispose.of_slices frees entries listed in slices of a detached index, which are all that it has,
+-- with a function that frees members. It returns how many it examined and how many it freed.
+function dispose.of_slices(slot, epoch, op, slices, max, free_members)
+  local examined, freed, last = 0, 0, 0
+  for i, at in ipairs(slices) do
     if examined >= max then break end
     local left = max - examined
     local examined_here, freed_here = dispose.of_slice(slot, epoch, op, at, left, free_members)
-    examined, freed = examined + examined_here, freed + freed_here
+    examined, freed, last = examined + examined_here, freed + freed_here, i
   end
+  if last > 0 then dispose.write_slices(slot, epoch, slices, last) end
   return examined, freed
 end
 
--- dispose.of_index frees a detached index and its entries. It returns how many entries it freed and
--- how many wait.
+-- dispose.some_of_index does the same for the slices that it reads. It leaves entries that are live
+-- again.
+function dispose.some_of_index(slot, epoch, op, max)
+  local is_dead = read_heads(slot, op, '').missing
+  local free_members = is_dead and entries.free_members or entries.free_dead_members
+  return dispose.of_slices(slot, epoch, op, index.slices(slot, epoch), max, free_members)
+end
+
+-- dispose.of_index frees an index and its entries, whose head is gone. It returns how many entries
+-- it freed and how many wait.
 function dispose.of_index(slot, op, epoch, found, work)
   if found.complete and found.size == 0 then
     if #found.slices > 0 then call('UNLINK', index_key(slot, epoch)) end
@@ -55,7 +75,8 @@ function dispose.of_index(slot, op, epoch, found, work)
     jobs.defer(work, 'o', found.size, found.expiry, epoch .. ':' .. op)
     return 0, found.size
   end
-  local examined, freed = dispose.some_of_index(slot, epoch, op, budget.reclaim_keys)
+  local examined, freed = dispose.of_slices(slot, epoch, op, found.slices, budget.reclaim_keys,
+    entries.free_members)
   budget.spend_members(work, found.size + budget.job_cost)
   if examined < budget.reclaim_keys then return freed, 0 end
   jobs.defer(work, 'o', found.size - freed, found.expiry, epoch .. ':' .. op)

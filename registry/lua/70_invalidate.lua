@@ -23,15 +23,23 @@ function invalidation.soften(slot, head, hard_len)
 end
 
 -- invalidation.delete_heads deletes the heads of operations, which invalidates their entries and
--- detaches their indexes. Operations with an epoch have a head; others may have a mark.
+-- detaches their indexes. Those that are held have a mark instead, which stays.
 function invalidation.delete_heads(slot, operations)
   local keys = {}
   for _, operation in ipairs(operations) do
-    local head = operation_head_key(slot, operation.op)
-    if operation.epoch or not marks.is_at(head) then keys[#keys + 1] = head end
+    if not operation.held then keys[#keys + 1] = operation_head_key(slot, operation.op) end
     keys[#keys + 1] = deletions_key(slot, operation.op)
   end
   batched(keys, function(...) return call('UNLINK', ...) end)
+end
+
+-- invalidation.delete_head_of does the same for one operation.
+function invalidation.delete_head_of(of_op, held)
+  if held then
+    call('UNLINK', of_op.deletions)
+  else
+    call('UNLINK', of_op.head, of_op.deletions)
+  end
 end
 
 -- invalidation.count counts the entries of an operation, and frees them if its head was deleted.
@@ -52,10 +60,12 @@ function invalidation.count(slot, operation, live, mode, work)
 end
 
 function invalidation.of_operation(slot, op, mode, work)
-  local operation = operations_with_heads(slot, {op})[1]
-  if mode == HARD then invalidation.delete_heads(slot, {operation or {op = op}}) end
-  if not operation then return 0, 0 end
-  local live = head_exists(module_head_key(slot))
+  local of_op = keys_of_operation(slot, op)
+  local heads = call('MGET', of_op.head, of_op.module_head)
+  local operation = operation_under(op, heads[1])
+  if mode == HARD then invalidation.delete_head_of(of_op, operation.held) end
+  if not operation.epoch then return 0, 0 end
+  local live = heads[2] and not marks.is_mark(heads[2])
   local keys, waiting = invalidation.count(slot, operation, live, mode, work)
   if mode ~= SOFT then return keys, waiting end
   invalidation.soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
@@ -64,7 +74,10 @@ end
 
 -- invalidation.delete_module_head precedes anything that may fail. It says whether there was a
 -- head.
-function invalidation.delete_module_head(slot) return delete_head(module_head_key(slot)) end
+function invalidation.delete_module_head(slot)
+  local key = module_head_key(slot)
+  return not marks.is_at(key) and call('UNLINK', key) == 1
+end
 
 -- invalidation.of_module invalidates all operations. live says whether the module has, or had, a
 -- head.
@@ -122,7 +135,7 @@ end
 function invalidation.of_user(slot, user, mode, work)
   local head = user_head_key(slot, user)
   local before = read_string(head)
-  if mode == HARD then delete_head(head) end
+  if mode == HARD then delete_head(head, before) end
   local keys = invalidation.count_user(slot, user, before, work.members)
   if mode == SOFT then
     invalidation.soften(slot, head, EPOCH_LEN)
@@ -153,7 +166,7 @@ function invalidation.of_user_operation(slot, op, user, mode, work)
   local key, listing = user_head_key(slot, user), user_index_key(slot, user)
   local head = read_string(key)
   if not head or not is_head(3, head) then
-    if mode ~= DRY then delete_head(key) end
+    if mode ~= DRY then delete_head(key, head) end
     return 0, 0
   end
   if mode ~= DRY then user_index.clean(listing, now_ms(), budget.reclaim_keys) end
@@ -177,14 +190,14 @@ end
 function invalidation.of_operation_or_user(slot, op, user, mode, work)
   if user == '' then return invalidation.of_operation(slot, op, mode, work) end
   -- A mark takes the place of the user's head, which covers all operations of the user.
-  if op == '' or mode ~= SOFT and source_lag.of_operation(slot, op) > 0 then
-    return invalidation.of_user(slot, user, mode, work)
-  end
+  local marks_user = op == '' or mode ~= SOFT and source_lag.is_in_policy(slot)
+    and source_lag.of_operation(slot, op) > 0
+  if marks_user then return invalidation.of_user(slot, user, mode, work) end
   return invalidation.of_user_operation(slot, op, user, mode, work)
 end
 
 -- invalidation.run takes the module's operations, and whether it has or had a head, for the scope
--- of the whole module.
+-- of the whole module. Its third result says whether there is a policy for sure.
 function invalidation.run(slot, op, user, mode, operations, live)
   local work, keys, waiting = budget.new(user == '' and op ~= '' and 1 or 0, budget.inline_keys)
   if user == '' and op == '' then
@@ -193,14 +206,13 @@ function invalidation.run(slot, op, user, mode, operations, live)
     keys, waiting = invalidation.of_operation_or_user(slot, op, user, mode, work)
   end
   jobs.save(slot, work)
-  if mode == HARD then source_lag.mark_scope(slot, op, user) end
-  return keys, waiting
+  return keys, waiting, mode == HARD and source_lag.mark_scope(slot, op, user)
 end
 
--- invalidation.record updates the counters. An invalidation of the module counts for each
--- operation.
-function invalidation.record(slot, op, user, operations)
-  if call('EXISTS', policy_key(slot)) == 0 then return end
+-- invalidation.record updates the counters, unless there is no policy. An invalidation of the
+-- module counts for each operation.
+function invalidation.record(slot, op, user, operations, has_policy)
+  if not has_policy and call('EXISTS', policy_key(slot)) == 0 then return end
   count(slot, 'invalidations', '')
   if op ~= '' then
     count(slot, 'invalidations', op)

@@ -69,13 +69,19 @@ end
 local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, options)
   local key = of_op.entries .. member
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
-  if marks.is_mark(old) then return false end
+  local is_new = old == ''
+  if not is_new and string.byte(old) == marks.BYTE and marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + options.flags
   local wanted = slice_for(expiry, options.negative and rule.negative_exponent or rule.exponent)
-  local slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
+  local slice, chunk
+  if is_new then
+    slice, chunk = enlist(slot, heads.index, wanted, member, now, expiry)
+  else
+    slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
+  end
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
   if user == '' then return true end

@@ -51,9 +51,9 @@ function calls.cw_invalidate(keys, args)
     end
     operations = counters.operations(slot, policy.rules(slot))
   end
-  local covered, waiting = invalidation.run(slot, op, user, mode, operations, live)
+  local covered, waiting, has_policy = invalidation.run(slot, op, user, mode, operations, live)
   if mode ~= DRY then
-    invalidation.record(slot, op, user, operations)
+    invalidation.record(slot, op, user, operations, has_policy)
     if request_id ~= '' then
       local record = covered .. ' ' .. waiting .. ' ' .. digest
       call('SET', request_key(slot, request_id), record, 'PX', request.lifetime_ms)

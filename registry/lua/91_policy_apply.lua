@@ -36,7 +36,7 @@ function policy.write(slot, text, hash, rules, revision)
     add('o:' .. op, encode_rule(rule))
     longest_lag = math.max(longest_lag, rule.lag)
   end
-  if longest_lag > 0 then add('lag', source_lag.format(rules.lag, longest_lag)) end
+  add(source_lag.FIELD, source_lag.format(rules.lag, longest_lag))
   add('seal', policy.seal(fields))
   call('UNLINK', policy_key(slot))
   call('HSET', policy_key(slot), unpack(fields))
@@ -88,7 +88,8 @@ end
 -- policy does not list.
 function policy.are_all_counted(slot)
   local head = read_string(module_head_key(slot))
-  return not head or marks.is_mark(head) or call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
+  if not head or marks.is_mark(head) then return true end
+  return call('HGET', counters_key(slot), counters.SINCE) == epoch_of(head)
 end
 
 function counters.fields_of(slot, op)
@@ -107,7 +108,7 @@ function policy.drop_counters(slot, operations, rules)
       if policy.ttl(rules, op) > 0 and unlisted < limits.unlisted then
         unlisted = unlisted + 1
       else
-        dropped[#dropped + 1] = {op = op}
+        dropped[#dropped + 1] = {op = op, held = marks.is_at(operation_head_key(slot, op))}
         call('HDEL', key, unpack(counters.fields_of(slot, op)))
       end
     end

@@ -1,0 +1,43 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"testing"
+	"time"
+)
+
+// What usual calls take grows with each command, and there are many of them. The figures are those
+// of a policy without a source lag, and of a slot where nothing is held.
+func TestUsualCallsTakeFewCommands(t *testing.T) {
+	const callAndInfo = 2
+	r, client := newRegistry(t)
+	apply(t, r, users, Policy{DefaultTTL: new(time.Hour), Operations: []OperationPolicy{{Name: "list", TTL: time.Hour}}})
+	removal := func() {
+		if _, err := r.Delete(t.Context(), entry("list", "0", "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purge := func(scope Scope) func() { return func() { invalidate(t, r, users, scope) } }
+	for _, usual := range []struct {
+		name   string
+		filled int
+		call   func()
+		most   int
+	}{
+		{"a purge of nothing", 0, purge(Scope{Operation: "list"}), 7},
+		{"a purge of ten entries", 10, purge(Scope{Operation: "list"}), 15},
+		{"a purge of a thousand entries", 1000, purge(Scope{Operation: "list"}), 14},
+		{"a purge of a user without entries", 0, purge(Scope{User: "u"}), 5},
+		{"a deletion", 1, removal, 13},
+	} {
+		fillCount(t, r, "list", "", usual.filled, "x")
+		before := commandsRun(t, client)
+		usual.call()
+		if took := commandsRun(t, client) - before - callAndInfo; took > usual.most {
+			t.Errorf("%s takes %d commands, want %d", usual.name, took, usual.most)
+		}
+		reclaimAll(t, r, users)
+	}
+}
