@@ -982,8 +982,8 @@ local function soft_len(flags)
 end
 
 -- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
--- else its flags, where its payload begins, whether a soft invalidation made it stale, and until when
--- it is fresh. A schema counts as part of the payload: see schemas.
+-- else its flags, where its payload begins, whether a soft invalidation made it stale, and until
+-- when it is fresh. A schema counts as part of the payload: see schemas.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
@@ -1058,7 +1058,8 @@ end
 ---------------------------------------------------------------------------------------------------
 -- Schemas. A schema names the version of a payload, and is no part of the id: invalidations, holds
 -- and locks are for all versions of an entry. It stands before the payload, behind a byte with its
--- length. An entry of another schema, or of none where the reader has one, is a miss of that reader.
+-- length. An entry of another schema, or of none where the reader has one, is a miss of that
+-- reader.
 
 local schemas = {NONE = '', max_bytes = 64}
 

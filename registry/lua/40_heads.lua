@@ -115,8 +115,8 @@ local function soft_len(flags)
 end
 
 -- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
--- else its flags, where its payload begins, whether a soft invalidation made it stale, and until when
--- it is fresh. A schema counts as part of the payload: see schemas.
+-- else its flags, where its payload begins, whether a soft invalidation made it stale, and until
+-- when it is fresh. A schema counts as part of the payload: see schemas.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
