@@ -1,6 +1,6 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package convert turns words of the API into words of package registry, and back. It is the only
-// place that knows both.
+// Package convert turns policies, targets and statistics of the API into those of package registry,
+// and back.
 package convert
