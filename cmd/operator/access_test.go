@@ -309,7 +309,7 @@ func (c *cluster) playEverything(t *testing.T, namespace string) {
 
 // storeKeys are the keys on docs/operations.md that the operator's user needs for a CacheStore of
 // namespace shop.
-var storeKeys = regexp.MustCompile("a CacheStore of namespace `shop` needs no keys but `([^`]+)`")
+var storeKeys = regexp.MustCompile("a CacheStore of namespace `shop` needs no keys but\\s+`([^`]+)`")
 
 // userOf creates the user in Redis for the CacheStores of a namespace: the operator's, with the
 // keys of the namespace alone.
