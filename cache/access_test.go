@@ -101,6 +101,7 @@ func (a *application) doEverything() {
 		a.fetch("list", "v", 1)
 	}
 	a.loadsThatFail()
+	a.must(a.InvalidateModule(ctx, "user")) // which no policy lists
 	_, err := cache.Fetch(ctx, a, cache.Key{Module: "crowded", Operation: "another"}, func(context.Context) (int, error) { return 1, nil })
 	a.must(err)
 	a.must(a.Set(ctx, key, "other"))

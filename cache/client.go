@@ -25,6 +25,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/policies"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
 	"github.com/cachewright/cachewright/cache/internal/report"
+	"github.com/cachewright/cachewright/cache/internal/unclaimed"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -40,6 +41,7 @@ type Client struct {
 	reports     *report.Reporter
 	policies    *policies.Policies
 	statistics  *statistics
+	unclaimed   *unclaimed.Names
 	invalidator *invalidate.Invalidator
 	holder      *holds.Holder
 	auditor     *audit.Auditor
@@ -98,8 +100,10 @@ func newClient(
 	failures.CountWith(func(module, operation string) {
 		c.reports.Add(module, operation, registry.Counters{Errors: 1})
 	})
+	c.unclaimed = newUnclaimed(c.gateway, o, known, failures)
+	c.reports.Then(c.unclaimed.Flush)
 	c.invalidator = invalidate.New(invalidate.Config{
-		Gateway: c.gateway, Modules: known,
+		Gateway: c.gateway, Modules: known, Invalidated: c.unclaimed.Invalidated,
 		Started: observedInvalidations(o.observer), Timeout: o.timeout,
 	})
 	c.outbox = outbox.New(c.invalidator.Deliver, known.All, c.background)
@@ -127,9 +131,10 @@ func (c *Client) newGateway(
 		InvalidationTimeout: o.invalidationTimeout,
 		Background:          c.background,
 		Hooks: gateway.Hooks{
-			Failed: failures.Add,
-			Filled: observedFills(o.observer),
-			Leased: known.Add,
+			Failed:   failures.Add,
+			Filled:   observedFills(o.observer),
+			Leased:   known.Add,
+			Bypassed: func(module, operation string) { c.unclaimed.Read(module, operation) },
 			Changed: func(slot registry.Slot, operation, user string) {
 				c.near.Changed(slot, operation, user)
 			},
@@ -181,7 +186,8 @@ func (c *Client) newEntries(o options, failures *failure.Reports) *entries.Entri
 	})
 	return entries.New(entries.Config{
 		Gateway: c.gateway, Outbox: c.outbox, Near: c.near, Reports: c.reports, Failures: failures,
-		Codec: o.codec, Schemas: o.schemas, Loads: underWay, Early: early,
+		Missed: c.unclaimed.Read,
+		Codec:  o.codec, Schemas: o.schemas, Loads: underWay, Early: early,
 		Refresher: refresh.New(refresh.Config{
 			Gateway: c.gateway, Background: c.background, Failures: failures,
 			Loads: underWay, Early: early,
@@ -224,6 +230,7 @@ func (c *Client) figures() Figures {
 func (c *Client) Close(ctx context.Context) error {
 	c.unwatch()
 	err := errors.Join(c.background.Close(ctx), c.outbox.Close(ctx), c.reports.Close(ctx))
+	c.unclaimed.Close(ctx)
 	c.near.Close()
 	return err
 }

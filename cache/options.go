@@ -150,13 +150,13 @@ func WithAutoPipelining(duplex registry.Duplex) Option {
 	return func(o *options) { o.pipelining = &duplex }
 }
 
-// WithLogger sets where failures are logged, as warnings, at most one in ten seconds. Default:
-// slog.Default().
+// WithLogger sets where failures are logged, as warnings, at most one in ten seconds. Names that no
+// CachePolicy lists are logged, too, once each. Default: slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithFailureHook sets a function that is called for each failure, including those that are
-// returned. The goroutine that met the failure calls it, so it must be quick and safe for
-// concurrent use.
+// returned. It is also called once for each name that no CachePolicy lists, with ErrUnclaimed. The
+// goroutine that met the failure calls it, so it must be quick and safe for concurrent use.
 func WithFailureHook(hook func(Failure)) Option { return func(o *options) { o.failureHook = hook } }
 
 // WithObserver sets who sees what the client does, for metrics and traces. Default: nobody, which

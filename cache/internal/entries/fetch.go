@@ -50,6 +50,8 @@ type Config struct {
 	Early     *refresh.HeadStarts
 	Refresher *refresh.Refresher
 	Auditor   *audit.Auditor
+	// Missed is called for each Get that finds nothing.
+	Missed func(module, operation string)
 
 	Timeout  time.Duration // for all calls to Redis of one Fetch
 	LoadWait time.Duration

@@ -46,6 +46,7 @@ func (e *Entries) Get(
 		return outcomeOfHit(lookup), !lookup.Negative, errorOf(lookup)
 	}
 	e.config.Reports.Add(key.Module, key.Operation, registry.Counters{Misses: 1})
+	e.config.Missed(key.Module, key.Operation)
 	return Miss, false, nil
 }
 

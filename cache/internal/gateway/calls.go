@@ -58,8 +58,11 @@ func (g *Gateway) Lease(
 		}
 		return err
 	})
-	if lookup.Cacheable {
+	switch {
+	case lookup.Cacheable:
 		g.config.Hooks.Leased(key.Module)
+	case err == nil && !lookup.Hit && lookup.Held == 0:
+		g.config.Hooks.Bypassed(key.Module, key.Operation)
 	}
 	return lookup, err
 }

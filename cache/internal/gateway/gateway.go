@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gateway is the only way of a Client to Redis. Each call passes a circuit breaker, is
-// bounded in time, and has its panics turned into errors. Four hooks tell the Client what happened.
+// bounded in time, and has its panics turned into errors. Five hooks tell the Client what happened.
 package gateway
 
 import (
@@ -42,6 +42,8 @@ type Hooks struct {
 	Filled func(ctx context.Context, key registry.Key, outcome registry.Outcome, err error)
 	// Leased reports that the policy of a module caches something, so there may be entries.
 	Leased func(module string)
+	// Bypassed reports that Redis does not cache an operation that was to be read or written.
+	Bypassed func(module, operation string)
 	// Changed reports that this process may have changed the head of an operation or a user or, if
 	// both are empty, of the module.
 	Changed func(slot registry.Slot, operation, user string)

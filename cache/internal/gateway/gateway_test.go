@@ -52,7 +52,8 @@ func (h *hooked) hooks() Hooks {
 		Filled: func(_ context.Context, key registry.Key, outcome registry.Outcome, err error) {
 			h.add("filled %s.%s: %d, %v", key.Module, key.Operation, outcome, err)
 		},
-		Leased: func(module string) { h.add("leased %s", module) },
+		Leased:   func(module string) { h.add("leased %s", module) },
+		Bypassed: func(module, operation string) { h.add("bypassed %s.%s", module, operation) },
 		Changed: func(slot registry.Slot, operation, user string) {
 			h.add("changed %s %s %s", slot.Module, operation, user)
 		},

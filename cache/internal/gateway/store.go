@@ -36,6 +36,7 @@ type Store interface {
 	Policy(ctx context.Context, slot registry.Slot) (registry.Policy, bool, error)
 	Report(ctx context.Context, slot registry.Slot, operation string, counters registry.Counters) error
 	Stats(ctx context.Context, slot registry.Slot) (registry.Stats, error)
+	ReportUnclaimed(ctx context.Context, namespace string, names []registry.Unclaimed) error
 }
 
 // Reader is the part of a Store that may return entries.

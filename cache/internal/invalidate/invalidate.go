@@ -47,7 +47,10 @@ type Config struct {
 	// Started, unless it is nil, is called for each invalidation. It returns the context to go on
 	// with, and a function for the end.
 	Started func(context.Context, Invalidation) (context.Context, func(error))
-	Timeout time.Duration // for one entry
+	// Invalidated is called with the module and, unless it is empty, the operation of each
+	// invalidation that the application asks for.
+	Invalidated func(module, operation string)
+	Timeout     time.Duration // for one entry
 }
 
 // Invalidator invalidates entries.
@@ -174,6 +177,7 @@ func (i *Invalidator) Entry(ctx context.Context, entry registry.Key) error {
 func (i *Invalidator) observed(
 	ctx context.Context, invalidation Invalidation, invalidate func(context.Context) error,
 ) error {
+	i.config.Invalidated(invalidation.Module, invalidation.Scope.Operation)
 	if i.config.Started == nil {
 		return invalidate(ctx)
 	}

@@ -36,6 +36,7 @@ type Reporter struct {
 	hot     map[operation]*atomic.Int64
 	closed  bool
 	failing bool // the last flush failed at least in part, so the next one waits for the interval
+	then    func(context.Context)
 
 	full   chan struct{}
 	cancel context.CancelFunc
@@ -70,14 +71,33 @@ func (r *Reporter) run(ctx context.Context, interval time.Duration) {
 		case <-ticker.C:
 		case <-r.full:
 		}
-		_ = r.flushInTime(ctx) // what could not be sent waits for the next flush
+		inTime(ctx, func(ctx context.Context) {
+			_ = r.Flush(ctx) // what could not be sent waits for the next flush
+		})
+		inTime(ctx, r.next())
 	}
 }
 
-func (r *Reporter) flushInTime(ctx context.Context) error {
+func inTime(ctx context.Context, do func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	return r.Flush(ctx)
+	do(ctx)
+}
+
+// Then sets what else is sent at each interval, after the counts, within five seconds.
+func (r *Reporter) Then(send func(context.Context)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.then = send
+}
+
+func (r *Reporter) next() func(context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.then == nil {
+		return func(context.Context) {}
+	}
+	return r.then
 }
 
 // Add adds to the counts of an operation. Counts without an operation are ignored.

@@ -16,8 +16,8 @@ import (
 // ErrDown is the error of a Redis that is down.
 var ErrDown = errors.Join(registry.ErrUnreachable, errors.New("connection refused"))
 
-// Store is a gateway.Store that counts calls. By default reads miss, leases are given, and fills
-// are stored and forgotten.
+// Store is a gateway.Store that counts calls. By default reads miss, leases are given, fills are
+// stored and forgotten, and there is a policy.
 type Store struct {
 	mu    sync.Mutex
 	calls map[string]int
@@ -40,6 +40,8 @@ type Store struct {
 	OnModules func() ([]string, error)
 	OnPolicy  func() (registry.Policy, error)
 	OnReport  func(context.Context, registry.Slot, string, registry.Counters) error
+
+	OnUnclaimed func(names []registry.Unclaimed) error
 }
 
 func (s *Store) count(call string) {
@@ -195,6 +197,9 @@ func (s *Store) Modules(context.Context, string) ([]string, error) {
 // Policy implements gateway.Store.
 func (s *Store) Policy(context.Context, registry.Slot) (registry.Policy, bool, error) {
 	s.count("policy")
+	if s.OnPolicy == nil {
+		return registry.Policy{DefaultTTL: new(time.Hour)}, true, nil
+	}
 	policy, err := s.OnPolicy()
 	return policy, err == nil, err
 }
@@ -214,6 +219,15 @@ func (s *Store) Report(
 func (s *Store) Stats(context.Context, registry.Slot) (registry.Stats, error) {
 	s.count("stats")
 	return registry.Stats{}, nil
+}
+
+// ReportUnclaimed implements gateway.Store.
+func (s *Store) ReportUnclaimed(_ context.Context, _ string, names []registry.Unclaimed) error {
+	s.count("unclaimed")
+	if s.OnUnclaimed == nil {
+		return nil
+	}
+	return s.OnUnclaimed(names)
 }
 
 // FilledWith returns the token of the last fill.
