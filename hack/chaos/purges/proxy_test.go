@@ -6,12 +6,13 @@ package purges
 import (
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 )
 
 // proxy forwards to a server on loopback and can simulate a broken network. Connections stay open,
-// but nothing passes until it heals. It can also block only the answers.
+// but nothing passes until it heals. It can also block only the answers. It counts invalidations.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -22,6 +23,7 @@ type proxy struct {
 	muted   bool
 	ended   bool
 	streams map[net.Conn]bool
+	asked   map[string]int // by the bytes of the call
 }
 
 func newProxy(t *testing.T, target string) *proxy {
@@ -30,7 +32,7 @@ func newProxy(t *testing.T, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: listener, target: target, streams: map[net.Conn]bool{}}
+	p := &proxy{listener: listener, target: target, streams: map[net.Conn]bool{}, asked: map[string]int{}}
 	p.healed = sync.NewCond(&p.mu)
 	go p.accept()
 	t.Cleanup(p.end)
@@ -68,6 +70,26 @@ func (p *proxy) sever() {
 	}
 	p.parted, p.muted = false, false
 	p.healed.Broadcast()
+}
+
+// repeated returns how many invalidations were asked for more than once.
+func (p *proxy) repeated() (calls int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, times := range p.asked {
+		if times > 1 {
+			calls++
+		}
+	}
+	return calls
+}
+
+// record counts the invalidations in a request. One that comes in two pieces is not counted.
+func (p *proxy) record(request []byte) {
+	const call = "fcall\r\n$13\r\ncw_invalidate\r\n"
+	for _, invalidation := range strings.Split(string(request), call)[1:] {
+		p.asked[invalidation]++
+	}
 }
 
 func (p *proxy) end() {
@@ -115,6 +137,9 @@ type gate struct {
 
 func (g gate) Write(chunk []byte) (int, error) {
 	g.p.mu.Lock()
+	if !g.answers {
+		g.p.record(chunk)
+	}
 	for g.p.parted || g.answers && g.p.muted {
 		g.p.healed.Wait()
 	}
