@@ -6,6 +6,7 @@ package redistest
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,12 +28,14 @@ type Way struct {
 	answer    func(*exchange) error
 }
 
+// allWays returns all ways, whose answers have megabytes and are made once.
+var allWays = sync.OnceValue(func() []Way { return slices.Concat(waysOfEach(), waysOfSome()) })
+
 // Faults returns all ways to misbehave in each of the calls.
 func Faults(calls []string) []Fault {
 	var faults []Fault
-	ways := slices.Concat(waysOfEach(), waysOfSome())
 	for _, call := range calls {
-		for _, way := range ways {
+		for _, way := range allWays() {
 			if len(way.Calls) == 0 || slices.Contains(way.Calls, call) {
 				faults = append(faults, Fault{Call: call, Way: way})
 			}
