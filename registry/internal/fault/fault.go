@@ -85,7 +85,7 @@ var nameTaken = regexp.MustCompile(`^ERR Function \S+ already exists`)
 // ClassOf returns the class of an error of the client.
 func ClassOf(err error) error {
 	switch {
-	case IsMisbehaviour(err):
+	case isMisbehaviour(err):
 		return ErrMisbehaves
 	case errors.Is(err, ErrAddressNotAllowed):
 		return ErrAddressNotAllowed
@@ -111,7 +111,7 @@ func Classify(what string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return fmt.Errorf("%s: %w: %w", what, ClassOf(err), Presentable(err))
+	return fmt.Errorf("%s: %w: %w", what, ClassOf(err), presentable(err))
 }
 
 // EnsureClassified classifies an error that may have been classified already.
@@ -124,7 +124,7 @@ func EnsureClassified(err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %w", ClassOf(err), Presentable(err))
+	return fmt.Errorf("%w: %w", ClassOf(err), presentable(err))
 }
 
 // Contain calls a function that talks to a server. A panic, for example over an unforeseen reply,
@@ -140,8 +140,8 @@ func IsTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// IsMisbehaviour says that the server broke the protocol or its bounds.
-func IsMisbehaviour(err error) bool {
+// isMisbehaviour says that the server broke the protocol or its bounds.
+func isMisbehaviour(err error) bool {
 	var violation *respguard.Violation
 	return errors.As(err, &violation) || errors.Is(err, ErrMisbehaves) || isUndecodable(err)
 }

@@ -57,9 +57,9 @@ func (e *redactedError) Error() string { return e.text }
 // Unwrap implements errors.Unwrap.
 func (e *redactedError) Unwrap() error { return e.err }
 
-// Presentable returns an error of the client, which may quote a server, with a text that may be
+// presentable returns an error of the client, which may quote a server, with a text that may be
 // shown.
-func Presentable(err error) error {
+func presentable(err error) error {
 	if isUndecodable(err) {
 		return &redactedError{text: "a reply has another type than the command expects", err: err}
 	}

@@ -20,8 +20,8 @@ const (
 	maxBytes = 1 << 20
 	// maxValue bounds a value. Longer ones are clipped.
 	maxValue = 256
-	// MaxSeconds bounds durations, so that computing with them cannot overflow.
-	MaxSeconds = 100 * 365 * 24 * 60 * 60
+	// maxSeconds bounds durations, so that computing with them cannot overflow.
+	maxSeconds = 100 * 365 * 24 * 60 * 60
 )
 
 // Fields are the values of the fields that are used, by name. Of repeated fields, the first counts.
@@ -77,7 +77,7 @@ func (f Fields) Seconds(name string) time.Duration { return Seconds(f[name]) }
 func Seconds(
 	text string,
 ) time.Duration {
-	return time.Duration(Number(text, MaxSeconds)) * time.Second
+	return time.Duration(Number(text, maxSeconds)) * time.Second
 }
 
 // Replicas returns the fields of each connected replica, for example
