@@ -37,8 +37,7 @@
 // store alone.
 //
 // Imports only point down, and the linter checks it: controllers → kinds → stores → recovery →
-// internal.
-// The packages of kinds never import each other.
+// internal. The packages of kinds never import each other.
 package controllers
 
 // The operator reads policies and patches their status and finalizers; it never changes a spec.

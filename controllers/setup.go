@@ -108,15 +108,13 @@ func Setup(mgr manager.Manager, o Options) error {
 	}
 	queues := queue.NewSet()
 	monitors := stores.NewManager(stores.Deps{
-		Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), Metrics: series, Snapshot: snapshot,
-		Clock: clock.RealClock{},
-		Log:   mgr.GetLogger().WithName("store"), Interval: o.StoreCheckInterval,
-		StatsInterval: o.StatsInterval,
+		Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), Elected: mgr.Elected(),
+		Metrics: series, Snapshot: snapshot, Journal: journal, Queues: queues, Events: recorder,
+		Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
+		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval,
 		RenewInterval: cmp.Or(o.secretInterval, defaultSecretInterval),
 		ReplayMargin:  cmp.Or(o.replayMargin, recovery.DefaultReplayMargin),
-		Elected:       mgr.Elected(), Events: recorder, Journal: journal, Cluster: o.Cluster,
-		DialCheck: o.DialCheck,
-		Queues:    queues,
+		Cluster:       o.Cluster, DialCheck: o.DialCheck,
 	})
 	if err := mgr.Add(monitors); err != nil {
 		return fmt.Errorf("adding the monitors of stores: %w", err)

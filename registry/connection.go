@@ -105,9 +105,8 @@ func (c Connection) Client() redis.UniversalClient {
 //	REDIS_TLS_SERVER_NAME     name to expect in the server's certificate
 //
 // It trims line ends around values, and does not connect. Errors name the variable, but not a value
-// that may be secret.
-// Replies are bounded as for RoleApplication, including those of commands that the application
-// itself sends.
+// that may be secret. Replies are bounded as for RoleApplication, including those of commands that
+// the application itself sends.
 func ClientFromEnv(lookup func(string) (string, bool)) (redis.UniversalClient, error) {
 	return ClientFromEnvAs(RoleApplication, lookup)
 }

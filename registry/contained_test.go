@@ -16,8 +16,7 @@ import (
 )
 
 // panicking is a hook that makes the client panic over every reply to our commands, as it would
-// over an unreadable one.
-// Commands that go-redis sends in its own goroutines get their replies.
+// over an unreadable one. Commands that go-redis sends in its own goroutines get their replies.
 type panicking struct{}
 
 func (panicking) DialHook(next redis.DialHook) redis.DialHook { return next }

@@ -51,9 +51,8 @@ func (r *Registry) Lease(ctx context.Context, key Key) (Lookup, error) {
 }
 
 // LeaseLocked is Lease that also takes the load lock of the entry on a miss, so that one process
-// loads while others wait.
-// It takes the lock for up to the given time, at most 10 minutes. If another caller has it, Wait
-// says for how long. A fill, or Unlock, releases it.
+// loads while others wait. It takes the lock for up to the given time, at most 10 minutes. If
+// another caller has it, Wait says for how long. A fill, or Unlock, releases it.
 func (r *Registry) LeaseLocked(ctx context.Context, key Key, lock time.Duration) (Lookup, error) {
 	lookup, err := r.entries.LeaseLocked(ctx, keyspace.Key(key), lock)
 	return Lookup(lookup), err

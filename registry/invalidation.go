@@ -66,8 +66,7 @@ type InvalidationResult struct {
 
 // InvalidateMany makes many calls of Invalidate in few round trips (to each node of a cluster), and
 // returns the result of each. The first round trip has 20 calls. After one that freed few entries,
-// the next has 128, which takes Redis as long.
-// The calls of one slot are made in order.
+// the next has 128, which takes Redis as long. The calls of one slot are made in order.
 func (r *Registry) InvalidateMany(ctx context.Context, calls []Invalidation) []InvalidationResult {
 	all := make([]invalidation.Call, len(calls))
 	for i, call := range calls {

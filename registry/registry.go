@@ -20,8 +20,8 @@ import (
 
 // Slot is one module of one namespace: a struct with the fields Namespace and Module. All its keys
 // sit on one node of a Redis Cluster, and each call on it is atomic. Both names consist of 1 to 63
-// letters, digits, '.', '_' and '-'; the library refuses others. Its String
-// method returns "namespace/module".
+// letters, digits, '.', '_' and '-'; the library refuses others. Its String method returns
+// "namespace/module".
 type Slot = keyspace.Slot
 
 // Key addresses one entry of a slot.

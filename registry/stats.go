@@ -67,8 +67,7 @@ func (r *Registry) Stats(ctx context.Context, slot Slot) (Stats, error) {
 }
 
 // StatsOf returns the statistics of many slots, in their order, in a round trip per 20 of them (and
-// node of a cluster).
-// SlotErrors are of slots that failed.
+// node of a cluster). SlotErrors are of slots that failed.
 func (r *Registry) StatsOf(ctx context.Context, slots []Slot) ([]Stats, error) {
 	found, err := r.statistics.OfMany(ctx, slots)
 	if found == nil {

@@ -31,8 +31,8 @@ type Unclaimed struct {
 // ReportUnclaimed adds to the counts of names that a client used and no policy lists. Redis keeps
 // each name for a day after its last report, at most MaxUnclaimed for a namespace. Beyond that,
 // those that were reported least recently go. It omits names that no CachePolicy could have, and
-// all but the first MaxUnclaimed of the others.
-// ErrUnauthorized: the user's ACL lacks the key cw:{<namespace>}:unclaimed.
+// all but the first MaxUnclaimed of the others. ErrUnauthorized: the user's ACL lacks the key
+// cw:{<namespace>}:unclaimed.
 func (r *Registry) ReportUnclaimed(ctx context.Context, namespace string, names []Unclaimed) error {
 	reported := make([]parse.Unclaimed, len(names))
 	for i, name := range names {
@@ -57,8 +57,8 @@ func (r *Registry) Unclaimed(ctx context.Context, namespace string) ([]Unclaimed
 }
 
 // UnclaimedOf does what Unclaimed does for many namespaces, in their order, in a round trip per 20
-// of them (and node of a cluster).
-// SlotErrors are of namespaces that failed, as slots without a module.
+// of them (and node of a cluster). SlotErrors are of namespaces that failed, as slots without a
+// module.
 func (r *Registry) UnclaimedOf(ctx context.Context, namespaces []string) ([][]Unclaimed, error) {
 	found, err := r.unclaimed.Of(ctx, namespaces)
 	if found == nil {

@@ -58,8 +58,8 @@ func (f *Fake) invalidateUser(
 	}
 	var failures []error
 	for _, module := range modules {
-		failures = append(failures, f.invalidate(failure, epochs, scope{module: module, user: user},
-			module))
+		failures = append(failures,
+			f.invalidate(failure, epochs, scope{module: module, user: user}, module))
 	}
 	return errors.Join(failures...)
 }

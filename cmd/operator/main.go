@@ -110,8 +110,8 @@ func run(
 	if err := setUp(mgr, options); err != nil {
 		return err
 	}
-	log.Info("Starting", "version", versionText(), "redis", cmp.Or(options.StoreAddress,
-		"CacheStores only"))
+	log.Info("Starting", "version", versionText(),
+		"redis", cmp.Or(options.StoreAddress, "CacheStores only"))
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running: %w", err)
 	}
@@ -227,8 +227,9 @@ func metricsOptions(s settings) metricsserver.Options {
 
 func setUp(mgr manager.Manager, options controllers.Options) error {
 	// Without any check, as without a default store, the paths of the probes would not be served.
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping",
-		healthz.Ping)); err != nil {
+	err := errors.Join(
+		mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping))
+	if err != nil {
 		return fmt.Errorf("adding the health checks: %w", err)
 	}
 	return controllers.Setup(mgr, options)

@@ -57,8 +57,8 @@ func statusOf(
 	if !found.effective.IsZero() && !invalidation.Spec.DryRun &&
 		found.refused < len(invalidation.Spec.Targets) {
 		next.EffectiveTime = &metav1.MicroTime{Time: found.effective}
-		next.Duration = humanDuration(leastDuration(invalidation.CreationTimestamp.Time, found.began,
-			found.effective))
+		next.Duration = humanDuration(
+			leastDuration(invalidation.CreationTimestamp.Time, found.began, found.effective))
 	}
 	if !found.holdUntil.IsZero() {
 		next.HoldEndTime = &metav1.Time{Time: found.holdUntil}

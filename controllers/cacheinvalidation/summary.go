@@ -48,8 +48,8 @@ func failure(invalidation *v1.CacheInvalidation, found findings) status.Summary 
 		message += ". " + status.WithoutPromise(before.Message)
 	}
 	return status.Summary{
-		Progress: status.Stalled, Reason: v1.ReasonDeadlineExceeded, Message: message +
-			ttlNote(invalidation),
+		Progress: status.Stalled, Reason: v1.ReasonDeadlineExceeded,
+		Message: message + ttlNote(invalidation),
 	}
 }
 

@@ -26,8 +26,8 @@ func (r *Reconciler) SetupWithManager(
 	mgr manager.Manager, woken queue.Enqueuer, isSlow func(resource.StoreID) bool,
 ) error {
 	return builder.ControllerManagedBy(mgr).
-		For(&v1.CachePolicy{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{},
-			takesOver()))).
+		For(&v1.CachePolicy{},
+			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, takesOver()))).
 		Watches(&v1.CachePolicy{}, handler.EnqueueRequestsFromMapFunc(rivals(mgr.GetCache())),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(woken.Source()).

@@ -41,8 +41,8 @@ func statusOf(store *v1.CacheStore, found findings, now time.Time) v1.CacheStore
 		return next // after a start of the operator, what was found before stays
 	}
 	summarize(found).Write(&next.Conditions, store.Generation, now)
-	if found.last == nil && next.ObservedGeneration != store.Generation || found.last != nil &&
-		found.last.Err != nil {
+	if found.last == nil && next.ObservedGeneration != store.Generation ||
+		found.last != nil && found.last.Err != nil {
 		meta.RemoveStatusCondition(&next.Conditions, v1.ConditionAtRisk) // nobody knows
 	}
 	next.ObservedGeneration = store.Generation
@@ -73,8 +73,8 @@ func summarize(found findings) status.Summary {
 		}
 	case found.last == nil:
 		return status.Summary{
-			Progress: status.Reconciling, Reason: v1.ReasonConnecting, Message: "connecting to " +
-				found.location.Address,
+			Progress: status.Reconciling, Reason: v1.ReasonConnecting,
+			Message: "connecting to " + found.location.Address,
 		}
 	case found.last.Err != nil:
 		return status.SummaryOf(status.Classify(found.last.Err, found.location))

@@ -114,8 +114,8 @@ func (m *Monitor) run(ctx context.Context) {
 
 func (m *Monitor) newBackoff() wait.Backoff {
 	return wait.Backoff{
-		Duration: min(time.Second, m.Interval), Factor: 2, Steps: 100, Cap: max(maxCheckInterval,
-			m.Interval),
+		Duration: min(time.Second, m.Interval), Factor: 2, Steps: 100,
+		Cap: max(maxCheckInterval, m.Interval),
 	}
 }
 

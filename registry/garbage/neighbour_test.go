@@ -30,8 +30,7 @@ const (
 )
 
 // howLong is how long the tenant writes. It also says whether the machine is otherwise idle, so
-// that times can be checked:
-// in "make chaos".
+// that times can be checked: in "make chaos".
 func howLong(t *testing.T) (duration time.Duration, quiet bool) {
 	t.Helper()
 	text := os.Getenv("GARBAGE_SECONDS")

@@ -9,8 +9,7 @@ import (
 )
 
 // What invalidations and policies do to a slot. drawn is the last number that was taken for an
-// epoch of the sequence:
-// none is taken again, whatever is restored.
+// epoch of the sequence: none is taken again, whatever is restored.
 type epochs struct{ drawn int }
 
 func (e *epochs) draw() int {

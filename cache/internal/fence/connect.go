@@ -113,8 +113,8 @@ func (h *hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 }
 
 func (h *hook) moved(err error) {
-	if err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(),
-		"ASK ")) {
+	if err != nil &&
+		(strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK ")) {
 		h.guard.generation.Add(1)
 	}
 }

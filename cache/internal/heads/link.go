@@ -262,8 +262,7 @@ func (l *link) receive(subscription *redis.PubSub) error {
 			}
 			l.trustUntil(asked + int64(maxSilence))
 		default:
-			// Such as a new subscription: go-redis has reconnected, and reports in between are
-			// lost.
+			// Such as a new subscription: go-redis has reconnected, and reports in between are lost.
 			return fmt.Errorf("an unexpected message, a %T", message)
 		}
 	}

@@ -37,8 +37,8 @@ type HeadStarts struct {
 // refreshed early.
 func NewHeadStarts(beta float64) *HeadStarts { return &HeadStarts{beta: beta} }
 
-// Of returns how long before its end a reader treats an entry as ended. It is random, with
-// an exponential distribution. See Optimal Probabilistic Cache Stampede Prevention, by Vattani,
+// Of returns how long before its end a reader treats an entry as ended. It is random, with an
+// exponential distribution. See Optimal Probabilistic Cache Stampede Prevention, by Vattani,
 // Chierichetti and Lowenstein, 2015. It is 0 where entries are not refreshed early.
 func (h *HeadStarts) Of(module, operation string) time.Duration {
 	if h.beta == 0 {

@@ -24,8 +24,8 @@ func (l *EventLog) Eventf(about, _ runtime.Object, eventType, reason, _, note st
 	Heard(about, reason)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.events = append(l.events, fmt.Sprintf("%s %s: %s", eventType, reason,
-		fmt.Sprintf(note, args...)))
+	l.events = append(l.events,
+		fmt.Sprintf("%s %s: %s", eventType, reason, fmt.Sprintf(note, args...)))
 }
 
 // Take returns the events since the last take.

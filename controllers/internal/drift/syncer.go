@@ -28,9 +28,8 @@ const (
 )
 
 // Syncer finds the policies that a store lacks or has otherwise than they are wanted, and wakes
-// them.
-// They differ after FLUSHALL, on a fresh node, when Redis evicted them, or when somebody edited
-// them.
+// them. They differ after FLUSHALL, on a fresh node, when Redis evicted them, or when somebody
+// edited them.
 type Syncer struct {
 	SyncerConfig
 

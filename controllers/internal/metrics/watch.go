@@ -24,8 +24,7 @@ func (m *Metrics) Watch(informers ctrlcache.Cache) error {
 }
 
 // watchNamespaces begins the counters of a namespace with its first policy in the operator's own
-// Redis.
-// It deletes them when its last policy and invalidation are gone.
+// Redis. It deletes them when its last policy and invalidation are gone.
 func (m *Metrics) watchNamespaces(informers ctrlcache.Cache) error {
 	deleted := func(obj any) {
 		key, err := toolscache.DeletionHandlingObjectToName(obj)

@@ -41,8 +41,7 @@ func ParseOwner(text string) (Owner, bool) {
 }
 
 // String returns the owner as it is recorded. It is empty where the operator does not know its
-// cluster:
-// then nobody claims the policy.
+// cluster: then nobody claims the policy.
 func (o Owner) String() string {
 	if o.Cluster == "" {
 		return ""

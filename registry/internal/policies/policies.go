@@ -42,8 +42,8 @@ func (p *Policies) Apply(
 	ctx context.Context, claim Claim, policy policydoc.Policy,
 ) (Applied, error) {
 	const call = "cw_policy_apply"
-	reply, err := p.library.Call(ctx, call, claim.Slot, append([]any{policy.Document()},
-		claim.arguments()...)...)
+	arguments := append([]any{policy.Document()}, claim.arguments()...)
+	reply, err := p.library.Call(ctx, call, claim.Slot, arguments...)
 	if err != nil {
 		return Applied{}, err
 	}
