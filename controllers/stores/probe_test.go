@@ -127,7 +127,8 @@ func TestAProbeMeetsAnErrorOfEachOfItsCalls(t *testing.T) {
 			if !errors.Is(result.Err, registry.ErrUnreachable) || !strings.Contains(result.Err.Error(), test.says) {
 				t.Errorf("the error is %v", result.Err)
 			}
-			if l.leave(); p.connection.link != l || connector.closed != 0 {
+			l.leave()
+			if p.connection.link != l || connector.closed != 0 {
 				t.Error("the connection was given up")
 			}
 		})
@@ -144,7 +145,8 @@ func TestAProbeThatPanicsGivesUpTheConnection(t *testing.T) {
 	if p.connection.link != nil || connector.closed != 0 {
 		t.Errorf("the connection is in use; %d were closed", connector.closed)
 	}
-	if l.leave(); connector.closed != 1 {
+	l.leave()
+	if connector.closed != 1 {
 		t.Errorf("%d connections were closed", connector.closed)
 	}
 }
