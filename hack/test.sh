@@ -10,7 +10,7 @@
 #   - packages whose tests drive other processes, without it: it would only slow them down
 #
 # Each begins with its longest packages. "go vet" is left to its caller. Whatever the tests started
-# ends with this script, also when that is interrupted.
+# ends with this script, also when that is interrupted, and their files go with it.
 set -uo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -38,6 +38,8 @@ mapfile -t processes < <(grep -E "$PROCESSES" <<<"$packages" | in_order | grep .
 mapfile -t goroutines < <(grep -Ev "$PROCESSES" <<<"$packages" | in_order | grep .)
 
 files=$(mktemp -d)
+mkdir "$files/tmp"
+export TMPDIR=$files/tmp
 sessions=()
 
 # end_session kills what is left of a session of processes. Tests give the programs that they start
