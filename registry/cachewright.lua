@@ -112,9 +112,9 @@ local COUNTERS = {
 --
 --   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
 --   rules_by_text  rules, which follow from their text.
---   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule, which is
---                  void once the operation's fence changes (each change of the rule renews it) or
---                  the slot's keys (of_op) were dropped. kept_by is the rule whose lifetime the
+--   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
+--                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
+--                  each change of the rule renews that. kept_by is the rule whose lifetime the
 --                  user's head was extended for.
 --   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
 --                  index.turn_over reads it when a chunk begins or is full, and
@@ -396,8 +396,8 @@ local function want_entry(name, op, id, user)
   want_bytes(name, 'user', user, 0, MAX_USER_BYTES)
 end
 
--- parse_whole returns the whole number that a text of digits stands for, or nil if it has other
--- characters or is too long to be exact.
+-- parse_whole returns the whole number that a text of digits stands for. It returns nil if the text
+-- has other characters or is too long to be exact.
 local function parse_whole(digits)
   return digits and #digits <= 15 and string.find(digits, '^%d+$') and tonumber(digits) or nil
 end
@@ -446,8 +446,8 @@ end
 
 ---------------------------------------------------------------------------------------------------
 -- The budget of a call. Other clients wait while a call runs. So its work is bounded whatever the
--- number of entries: how much it reads in order to count (reads, shared by the operations), and how
--- many members it frees or shortens (members). It lists the rest as jobs for later calls.
+-- number of entries. reads is how much it reads in order to count, shared by the operations.
+-- members is how many members it frees or shortens. It lists the rest as jobs for later calls.
 
 local budget = {
   -- The call that invalidates reclaims an index of up to so many keys; more would slow it
@@ -720,7 +720,7 @@ local function admit(slot, op)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Marks. While a hold lasts, a mark takes the place of a head, or of an entry: nothing it covers is
+-- Marks. While a hold lasts, a mark takes the place of a head, or of an entry. Nothing it covers is
 -- live, and no load of it gets a token. It is "!!" and a record per holder: an id, and the deadline
 -- of the hold in ms of this server's clock. A mark expires with its last deadline.
 --
@@ -981,9 +981,9 @@ local function soft_len(flags)
   return len
 end
 
--- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
--- else its flags, where its payload begins, whether a soft invalidation made it stale, and until
--- when it is fresh. A schema counts as part of the payload: see schemas.
+-- read_entry parses an entry, given at least its header. It returns nil if the entry is not live.
+-- Else it returns its flags, where its payload begins, whether a soft invalidation made it stale,
+-- and until when it is fresh. A schema counts as part of the payload: see schemas.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
@@ -1007,7 +1007,7 @@ end
 -- read_header returns enough of an entry to decide whether it is live.
 local function read_header(key) return call('GETRANGE', key, '0', HEADER_END) end
 
--- read_string returns the value of a key, or false if there is none or it is of another type: MGET
+-- read_string returns the value of a key, or false if there is none or it is of another type. MGET
 -- treats that as missing, and SET overwrites it.
 local function read_string(key) return call('MGET', key)[1] end
 
@@ -1056,7 +1056,7 @@ local function keep_for(key, ms, slack)
 end
 
 ---------------------------------------------------------------------------------------------------
--- Schemas. A schema names the version of a payload, and is no part of the id: invalidations, holds
+-- Schemas. A schema names the version of a payload, and is no part of the id. Invalidations, holds
 -- and locks are for all versions of an entry. It stands before the payload, behind a byte with its
 -- length. An entry of another schema, or of none where the reader has one, is a miss of that
 -- reader.
@@ -1102,8 +1102,8 @@ end
 -- members and expire with the slice. The header of an entry names its slice and chunk.
 --
 -- The operation's epoch names the index: without the head it is detached, and nothing reads it but
--- reclaim. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that is
--- being filled, and how many members the chunks below it have.
+-- reclaim. It is a hash of the slices, each with "<open> <closed>". open is the number of the chunk
+-- that is being filled, closed how many members the chunks below it have.
 --
 -- A slice is a number: 64 times its position in time plus its exponent. It is 2^exponent ms wide.
 
@@ -1406,8 +1406,8 @@ function survey.assume(now, work)
   return {slices = {}, size = size, live = size, expiry = expiry, reads = 0, complete = false}
 end
 
--- survey.inspect returns the slices of an index, the number of members they list (size), when the
--- last of them expires (expiry), and whether it read all of them (complete).
+-- survey.inspect returns the slices of an index, and the number of members they list (size). It
+-- also returns when the last of them expires (expiry), and whether it read all (complete).
 function survey.inspect(slot, epoch, now, work)
   local count = call('HLEN', index_key(slot, epoch))
   if not survey.can_read(count, work) then
@@ -1577,8 +1577,8 @@ end
 
 ---------------------------------------------------------------------------------------------------
 -- Jobs are work left for cw_reclaim. The list <slot>:pending has each as
--- <kind>:<sum>:<remaining>:<detail>: about so many members remain, and sum is the number of members
--- of this job and of those before it when it was added. Kinds and details:
+-- <kind>:<sum>:<remaining>:<detail>. About so many members remain. sum is the number of members of
+-- this job and of those before it when it was added. Kinds and details:
 --
 --   o  <epoch>:<op>                         the detached index of an operation
 --   u  <nonce>                              the renamed index of a user
@@ -1769,8 +1769,8 @@ end
 
 local shorten = {}
 
--- shorten.entry limits the lifetime and freshness of an entry listed in this slice to a rule, and
--- lists it in the slice of its new expiry.
+-- shorten.entry limits the lifetime and freshness of an entry listed in this slice to a rule. It
+-- lists the entry in the slice of its new expiry.
 function shorten.entry(slot, op, epoch, slice, member, rule, now)
   local user = parse_member(member)
   if not user then return end
@@ -1844,8 +1844,8 @@ function shorten.continue(slot, sweep, rule, max)
   return examined, more
 end
 
--- shorten.is_affected says whether a slice may list entries that outlast a rule: any whose
--- remaining lifetime exceeds reach, or negative ones, which are in slices of up to this exponent.
+-- shorten.is_affected says whether a slice may list entries that outlast a rule. Those are any
+-- whose remaining lifetime exceeds reach, and negative ones, in slices of up to this exponent.
 -- No entry is fresh beyond its expiry.
 function shorten.is_affected(at, rule, reach, exponent, now)
   if at.size == 0 then return false end
@@ -1987,7 +1987,7 @@ function source_lag.format(whole, longest)
 end
 
 -- source_lag.is_in_policy says whether the policy has a lag, and whether there is a policy for
--- sure: an older library wrote no field where there is no lag.
+-- sure. An older library wrote no field where there is no lag.
 function source_lag.is_in_policy(slot)
   local bytes = call('HSTRLEN', policy_key(slot), source_lag.FIELD)
   return bytes > #source_lag.NONE, bytes > 0
@@ -2480,7 +2480,7 @@ end
 --   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
 --          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
 --          for how many ms another caller has the load lock as third, if lock_ms asked for it;
---          held: {0, '0', 0, ms}, for how many ms
+--          held: {0, '0', 0, ms}; nothing is stored for so many ms
 
 local function answer_held(slot, op, user, name)
   count(slot, 'heldReads', op)
@@ -2551,9 +2551,9 @@ end
 --   ARGV   op id user payload token [options]
 --   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
 --
--- options is one argument with the words negative (the source has nothing under this id), room (the
--- payload begins behind as many bytes of any value as the header takes) and schema (a byte with the
--- length of the schema, and the schema, precede the payload).
+-- options is one argument with words. negative: the source has nothing under this id. room: the
+-- payload begins behind as many bytes of any value as the header takes. schema: a byte with the
+-- length of the schema, and the schema, precede the payload.
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 local OPTIONS = {
@@ -3494,8 +3494,8 @@ function policy.put_in_force(slot, text, new)
 end
 
 ---------------------------------------------------------------------------------------------------
--- The owner of a policy keeps it in force. Whoever finds another owner there changes nothing. An
--- owner that does not renew its claim is forgotten after a day.
+-- The owner of a policy keeps it in force. A caller that finds another owner there changes nothing.
+-- An owner that does not renew its claim is forgotten after a day.
 
 local owner = {lifetime_ms = 24 * 3600 * 1000, max_bytes = 512}
 

@@ -10,9 +10,9 @@
 --
 --   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
 --   rules_by_text  rules, which follow from their text.
---   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule, which is
---                  void once the operation's fence changes (each change of the rule renews it) or
---                  the slot's keys (of_op) were dropped. kept_by is the rule whose lifetime the
+--   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
+--                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
+--                  each change of the rule renews that. kept_by is the rule whose lifetime the
 --                  user's head was extended for.
 --   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
 --                  index.turn_over reads it when a chunk begins or is full, and

@@ -39,8 +39,8 @@ local function want_entry(name, op, id, user)
   want_bytes(name, 'user', user, 0, MAX_USER_BYTES)
 end
 
--- parse_whole returns the whole number that a text of digits stands for, or nil if it has other
--- characters or is too long to be exact.
+-- parse_whole returns the whole number that a text of digits stands for. It returns nil if the text
+-- has other characters or is too long to be exact.
 local function parse_whole(digits)
   return digits and #digits <= 15 and string.find(digits, '^%d+$') and tonumber(digits) or nil
 end

@@ -1,7 +1,7 @@
 ---------------------------------------------------------------------------------------------------
 -- The budget of a call. Other clients wait while a call runs. So its work is bounded whatever the
--- number of entries: how much it reads in order to count (reads, shared by the operations), and how
--- many members it frees or shortens (members). It lists the rest as jobs for later calls.
+-- number of entries. reads is how much it reads in order to count, shared by the operations.
+-- members is how many members it frees or shortens. It lists the rest as jobs for later calls.
 
 local budget = {
   -- The call that invalidates reclaims an index of up to so many keys; more would slow it

@@ -1,5 +1,5 @@
 ---------------------------------------------------------------------------------------------------
--- Marks. While a hold lasts, a mark takes the place of a head, or of an entry: nothing it covers is
+-- Marks. While a hold lasts, a mark takes the place of a head, or of an entry. Nothing it covers is
 -- live, and no load of it gets a token. It is "!!" and a record per holder: an id, and the deadline
 -- of the hold in ms of this server's clock. A mark expires with its last deadline.
 --

@@ -114,9 +114,9 @@ local function soft_len(flags)
   return len
 end
 
--- read_entry parses an entry, given at least its header. It returns nil if the entry is not live,
--- else its flags, where its payload begins, whether a soft invalidation made it stale, and until
--- when it is fresh. A schema counts as part of the payload: see schemas.
+-- read_entry parses an entry, given at least its header. It returns nil if the entry is not live.
+-- Else it returns its flags, where its payload begins, whether a soft invalidation made it stale,
+-- and until when it is fresh. A schema counts as part of the payload: see schemas.
 local function read_entry(value, heads, user)
   if not value or not heads.epochs or string.byte(value, 1) ~= ENTRY_VERSION then return nil end
   local flags = string.byte(value, 2) or 0
@@ -140,7 +140,7 @@ end
 -- read_header returns enough of an entry to decide whether it is live.
 local function read_header(key) return call('GETRANGE', key, '0', HEADER_END) end
 
--- read_string returns the value of a key, or false if there is none or it is of another type: MGET
+-- read_string returns the value of a key, or false if there is none or it is of another type. MGET
 -- treats that as missing, and SET overwrites it.
 local function read_string(key) return call('MGET', key)[1] end
 

@@ -1,5 +1,5 @@
 ---------------------------------------------------------------------------------------------------
--- Schemas. A schema names the version of a payload, and is no part of the id: invalidations, holds
+-- Schemas. A schema names the version of a payload, and is no part of the id. Invalidations, holds
 -- and locks are for all versions of an entry. It stands before the payload, behind a byte with its
 -- length. An entry of another schema, or of none where the reader has one, is a miss of that
 -- reader.

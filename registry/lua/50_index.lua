@@ -4,8 +4,8 @@
 -- members and expire with the slice. The header of an entry names its slice and chunk.
 --
 -- The operation's epoch names the index: without the head it is detached, and nothing reads it but
--- reclaim. It is a hash of the slices, each with "<open> <closed>": the number of the chunk that is
--- being filled, and how many members the chunks below it have.
+-- reclaim. It is a hash of the slices, each with "<open> <closed>". open is the number of the chunk
+-- that is being filled, closed how many members the chunks below it have.
 --
 -- A slice is a number: 64 times its position in time plus its exponent. It is 2^exponent ms wide.
 

@@ -71,8 +71,8 @@ function survey.assume(now, work)
   return {slices = {}, size = size, live = size, expiry = expiry, reads = 0, complete = false}
 end
 
--- survey.inspect returns the slices of an index, the number of members they list (size), when the
--- last of them expires (expiry), and whether it read all of them (complete).
+-- survey.inspect returns the slices of an index, and the number of members they list (size). It
+-- also returns when the last of them expires (expiry), and whether it read all (complete).
 function survey.inspect(slot, epoch, now, work)
   local count = call('HLEN', index_key(slot, epoch))
   if not survey.can_read(count, work) then

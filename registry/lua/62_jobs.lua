@@ -1,7 +1,7 @@
 ---------------------------------------------------------------------------------------------------
 -- Jobs are work left for cw_reclaim. The list <slot>:pending has each as
--- <kind>:<sum>:<remaining>:<detail>: about so many members remain, and sum is the number of members
--- of this job and of those before it when it was added. Kinds and details:
+-- <kind>:<sum>:<remaining>:<detail>. About so many members remain. sum is the number of members of
+-- this job and of those before it when it was added. Kinds and details:
 --
 --   o  <epoch>:<op>                         the detached index of an operation
 --   u  <nonce>                              the renamed index of a user

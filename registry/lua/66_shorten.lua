@@ -3,8 +3,8 @@
 
 local shorten = {}
 
--- shorten.entry limits the lifetime and freshness of an entry listed in this slice to a rule, and
--- lists it in the slice of its new expiry.
+-- shorten.entry limits the lifetime and freshness of an entry listed in this slice to a rule. It
+-- lists the entry in the slice of its new expiry.
 function shorten.entry(slot, op, epoch, slice, member, rule, now)
   local user = parse_member(member)
   if not user then return end
@@ -78,8 +78,8 @@ function shorten.continue(slot, sweep, rule, max)
   return examined, more
 end
 
--- shorten.is_affected says whether a slice may list entries that outlast a rule: any whose
--- remaining lifetime exceeds reach, or negative ones, which are in slices of up to this exponent.
+-- shorten.is_affected says whether a slice may list entries that outlast a rule. Those are any
+-- whose remaining lifetime exceeds reach, and negative ones, in slices of up to this exponent.
 -- No entry is fresh beyond its expiry.
 function shorten.is_affected(at, rule, reach, exponent, now)
   if at.size == 0 then return false end

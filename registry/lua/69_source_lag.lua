@@ -10,7 +10,7 @@ function source_lag.format(whole, longest)
 end
 
 -- source_lag.is_in_policy says whether the policy has a lag, and whether there is a policy for
--- sure: an older library wrote no field where there is no lag.
+-- sure. An older library wrote no field where there is no lag.
 function source_lag.is_in_policy(slot)
   local bytes = call('HSTRLEN', policy_key(slot), source_lag.FIELD)
   return bytes > #source_lag.NONE, bytes > 0

@@ -5,7 +5,7 @@
 --   reply  hit: {1, payload, remaining_ms, stale}, and a token as fifth if this caller is to
 --          refresh a stale entry; negative hit: the same with 2 instead of 1; miss: {0, token}, and
 --          for how many ms another caller has the load lock as third, if lock_ms asked for it;
---          held: {0, '0', 0, ms}, for how many ms
+--          held: {0, '0', 0, ms}; nothing is stored for so many ms
 
 local function answer_held(slot, op, user, name)
   count(slot, 'heldReads', op)

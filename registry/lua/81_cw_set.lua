@@ -4,9 +4,9 @@
 --   ARGV   op id user payload token [options]
 --   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
 --
--- options is one argument with the words negative (the source has nothing under this id), room (the
--- payload begins behind as many bytes of any value as the header takes) and schema (a byte with the
--- length of the schema, and the schema, precede the payload).
+-- options is one argument with words. negative: the source has nothing under this id. room: the
+-- payload begins behind as many bytes of any value as the header takes. schema: a byte with the
+-- length of the schema, and the schema, precede the payload.
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 local OPTIONS = {

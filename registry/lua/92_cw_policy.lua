@@ -1,6 +1,6 @@
 ---------------------------------------------------------------------------------------------------
--- The owner of a policy keeps it in force. Whoever finds another owner there changes nothing. An
--- owner that does not renew its claim is forgotten after a day.
+-- The owner of a policy keeps it in force. A caller that finds another owner there changes nothing.
+-- An owner that does not renew its claim is forgotten after a day.
 
 local owner = {lifetime_ms = 24 * 3600 * 1000, max_bytes = 512}
 
