@@ -16,7 +16,7 @@ import (
 
 var (
 	glossaryRow    = regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]+) \|$`)
-	glossaryBullet = regexp.MustCompile(`(?m)^//   - ([a-z ,]+): ((?:.|\n//     )+)$`)
+	glossaryBullet = regexp.MustCompile(`(?m)^// {3}- ([a-z ,]+): ((?:.|\n// {5})+)$`)
 )
 
 // glossaryOf are the terms in the text of a file between two marks, with what they mean.

@@ -38,7 +38,7 @@ func luaTexts(source string) []luaText {
 	continues := false
 	for i, line := range strings.Split(source, "\n") {
 		comment := luaComment.FindStringSubmatch(line)
-		if comment == nil || strings.Trim(comment[1], "- ") == "" {
+		if len(comment) == 0 || strings.Trim(comment[1], "- ") == "" {
 			continues = false
 			continue
 		}
