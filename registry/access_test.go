@@ -223,8 +223,8 @@ func TestDocumentedACLSufficesForSentinels(t *testing.T) {
 	}
 	for command := range sentinel.Granted("watcher") {
 		sentinel.ApplyACL(append(slices.Clone(lines), "ACL SETUSER watcher -"+command))
-		patient, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if refused := refusedWith(patient); len(refused) == 0 {
+		waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if refused := refusedWith(waiting); len(refused) == 0 {
 			t.Errorf("nothing needs %s", command)
 		}
 		cancel()

@@ -29,11 +29,11 @@ func TestFillsDoNotSeeEachOthersPayloads(t *testing.T) {
 		group.Go(func() {
 			for n := range 300 {
 				payload := bytes.Repeat([]byte{byte('a' + writer)}, 1+rand.IntN(128<<10))
-				patience, hurried := time.Minute, (n+writer)%3 == 0
+				timeout, hurried := time.Minute, (n+writer)%3 == 0
 				if hurried {
-					patience = rand.N(300 * time.Microsecond)
+					timeout = rand.N(300 * time.Microsecond)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				_, err := r.Set(ctx, entry("list", fmt.Sprint(n), ""), payload, token)
 				cancel()
 				if err != nil && !hurried {

@@ -19,8 +19,8 @@ import (
 // A tenant may write anything into the keys of its modules, and functions run with its rights.
 // Whatever stands there: each call ends within its bound, and a purge takes effect.
 
-// impatient is a registry that gives up soon on a call that does not end.
-func impatient(t *testing.T) (*Registry, *redis.Client) {
+// bounded is a registry whose calls time out.
+func bounded(t *testing.T) (*Registry, *redis.Client) {
 	t.Helper()
 	_, client := newRegistry(t)
 	options := *client.Options()
@@ -104,7 +104,7 @@ func TestCallsEndWhateverAnIndexSays(t *testing.T) {
 	}
 	for name, write := range garbage {
 		t.Run(name, func(t *testing.T) {
-			r, client := impatient(t)
+			r, client := bounded(t)
 			apply(t, r, users, editedPolicy())
 			fillAll(t, r, entry("list", "a", "u"), entry("list", "b", ""))
 			index := indexOf(t, client)
@@ -137,7 +137,7 @@ func manyFields(t *testing.T, client *redis.Client, key, format string) {
 func TestAHugeChunkIsDropped(t *testing.T) {
 	for name, member := range map[string]string{"of many members": "0::x", "of large members": strings.Repeat("x", 1<<20)} {
 		t.Run(name, func(t *testing.T) {
-			r, client := impatient(t)
+			r, client := bounded(t)
 			apply(t, r, users, editedPolicy())
 			fillAll(t, r, entry("list", "a", "u"), entry("list", "b", ""))
 			for _, key := range keysOf(t, client, users) {
@@ -168,7 +168,7 @@ func repeatPush(t *testing.T, client *redis.Client, list, member string) {
 
 // What is pending may be anything, and so many: what is no work goes, and the rest is done.
 func TestStrangePendingWorkIsDropped(t *testing.T) {
-	r, client := impatient(t)
+	r, client := bounded(t)
 	apply(t, r, users, editedPolicy())
 	fillMany(t, r, "list", "", 300)
 	pending := keyOf(users) + ":pending"

@@ -28,10 +28,10 @@ const (
 	hostileDeadline = time.Second
 	// hostileSample is one in so many faults that a test meets if it is not to meet all.
 	hostileSample = 8
-	// hostilePatience is when a call counts as one that never ends, on a machine that does much else.
+	// hostileTimeout is when a call counts as one that never ends, on a machine that does much else.
 	// So long, too, it is tried until a server was asked what it misbehaves in: others may have loaded
 	// the library meanwhile.
-	hostilePatience = 30 * time.Second
+	hostileTimeout = 30 * time.Second
 	// hostileAtOnce is how many servers misbehave at a time.
 	hostileAtOnce = 8
 	// hostileHeap bounds what all of them may add to the heap.
@@ -254,7 +254,7 @@ func askAll(
 			for fault := range queue {
 				t.Run(fault.String(), func(t *testing.T) {
 					asked := false
-					for began := time.Now(); !asked && time.Since(began) < hostilePatience; {
+					for began := time.Now(); !asked && time.Since(began) < hostileTimeout; {
 						if fault.Call == "FUNCTION LOAD" {
 							flush()
 						}
@@ -282,7 +282,7 @@ func ask(
 	defer closeAll()
 	deadline := hostileDeadline
 	if fault.Call == "" {
-		deadline = hostilePatience // nothing is wrong, but the machine may be busy
+		deadline = hostileTimeout // nothing is wrong, but the machine may be busy
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
@@ -306,7 +306,7 @@ func ask(
 	go func() { group.Wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(hostilePatience):
+	case <-time.After(hostileTimeout):
 		maps.DeleteFunc(waits, func(_ string, ended *atomic.Bool) bool { return ended.Load() })
 		t.Errorf("%s: never ended: %q", fault, slices.Sorted(maps.Keys(waits)))
 	}

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// fuzzPatience is when a call counts as one that never ends.
-	fuzzPatience = 20 * time.Second
+	// fuzzTimeout is when a call counts as one that never ends.
+	fuzzTimeout = 20 * time.Second
 	// fuzzMemory bounds what a call may allocate, beside some times the reply.
 	fuzzMemory = 48 << 20
 	// refusedHello comes before the reply that is fuzzed.
@@ -86,7 +86,7 @@ func FuzzTopology(f *testing.F) {
 
 // answerWell makes a call, and holds its answer and what it allocated against their bounds.
 func answerWell(t *testing.T, name string, client redis.UniversalClient, length int) {
-	ctx, cancel := context.WithTimeout(t.Context(), fuzzPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), fuzzTimeout)
 	defer cancel()
 	before := allocated()
 	answer, err := hostileCalls[name](ctx, New(client))

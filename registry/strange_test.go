@@ -20,7 +20,7 @@ import (
 // Invented counters of operations do not make statistics slower, and are dropped; those that are
 // not numbers restart.
 func TestStrangeCountersAreDropped(t *testing.T) {
-	r, client := impatient(t)
+	r, client := bounded(t)
 	apply(t, r, users, caching())
 	counters := keyOf(users) + ":counters"
 	manyFields(t, client, counters, "misses:%d")
@@ -76,7 +76,7 @@ func TestAUsersPurgeTakesEffectAmidGarbage(t *testing.T) {
 	} {
 		for _, scope := range []Scope{{User: "u"}, {User: "u", Operation: "list"}} {
 			t.Run(fmt.Sprintf("%s %+v", name, scope), func(t *testing.T) {
-				r, client := impatient(t)
+				r, client := bounded(t)
 				apply(t, r, users, caching())
 				fillAll(t, r, entry("list", "a", "u"), entry("other", "a", "v"))
 				write(t, client, keyOf(users)+":iu:u")
@@ -93,7 +93,7 @@ func TestAUsersPurgeTakesEffectAmidGarbage(t *testing.T) {
 // Keys of another type, each key of a slot in its turn: each call makes its way, and what is cached
 // after that works.
 func TestEachCallMakesItsWayThroughKeysOfAnotherType(t *testing.T) {
-	r, client := impatient(t)
+	r, client := bounded(t)
 	ctx := t.Context()
 	fillUp := func() {
 		client.FlushDB(ctx)
@@ -164,7 +164,7 @@ func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 			c.Set(t.Context(), log, strings.Repeat("x", 27*500), time.Hour)
 		},
 	} {
-		r, client := impatient(t)
+		r, client := bounded(t)
 		apply(t, r, users, caching())
 		key, log := entry("list", "a", ""), keyOf(users)+":d:list"
 		token := lease(t, r, key).Token
@@ -195,7 +195,7 @@ func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 
 // A rule that was edited to an impossible value does not count.
 func TestARuleOutOfBoundsIsNoRule(t *testing.T) {
-	r, client := impatient(t)
+	r, client := bounded(t)
 	for _, rule := range []string{
 		"99999999999999 0 0 0 Any 1", "60000 99999999999999 0 0 Any 9", "60000 0 99999999999999 0 Any 9", "60000 0 0 51 Any 9",
 		"60000 0 0 0 Tenant 9", "60000 0 0 0 Any 99999999999999", "1e3 0 0 0 Any 9", "-1 0 0 0 Any 9", "", "60000", strings.Repeat("9", 1<<20),
@@ -216,7 +216,7 @@ func TestARuleOutOfBoundsIsNoRule(t *testing.T) {
 
 // Invalid recorded answers do not count.
 func TestAStrangeRecordedAnswerIsNone(t *testing.T) {
-	r, client := impatient(t)
+	r, client := bounded(t)
 	apply(t, r, users, caching())
 	for _, answer := range []string{"", "x", "1", "1 2 3 4", "99999999999999999999 0", "-1 0", strings.Repeat("1", 1<<20) + " 0"} {
 		fillAll(t, r, entry("list", "a", ""))

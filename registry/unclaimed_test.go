@@ -234,7 +234,7 @@ func TestUnclaimedNamesAddUpAndAreBounded(t *testing.T) {
 // Whatever a tenant writes into the key, calls are short, and the names reported after that are
 // there.
 func TestUnclaimedNamesAreReportedAmidGarbage(t *testing.T) {
-	r, client := impatient(t)
+	r, client := bounded(t)
 	ctx, now := t.Context(), nowOf(t, client)
 	set := func(fields ...any) func() error {
 		return func() error { return client.HSet(ctx, unclaimedKey, fields...).Err() }

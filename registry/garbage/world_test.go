@@ -23,9 +23,9 @@ import (
 
 const runbook = "../../docs/operations.md"
 
-// patience is how long a call may take until it is taken to have no end. The server is killed then:
+// callTimeout is how long a call may take until it is taken to have no end. The server is killed then:
 // nothing else ends such a call. Machines are busy, so it is long.
-const patience = 60 * time.Second
+const callTimeout = 60 * time.Second
 
 // world is a Redis with the users of the runbook: an operator and the tenant of a namespace.
 type world struct {
@@ -52,7 +52,7 @@ func newWorld(tb testing.TB, library string) *world {
 		w.acl = append(w.acl, redistest.ACLOf(tb, runbook, user)...)
 	}
 	for client, user := range map[**redis.Client]string{&w.admin: "", &w.operator: "cachewright", &w.tenant: "shop"} {
-		*client = impatient(tb, w.server, user)
+		*client = bounded(tb, w.server, user)
 	}
 	if err := w.prepare(); err != nil {
 		tb.Fatal(err)
@@ -60,11 +60,11 @@ func newWorld(tb testing.TB, library string) *world {
 	return w
 }
 
-// impatient returns a client that waits so long for an answer, and asks once.
-func impatient(tb testing.TB, server *redistest.Server, user string) *redis.Client {
+// bounded returns a client that waits for an answer until callTimeout, and asks once.
+func bounded(tb testing.TB, server *redistest.Server, user string) *redis.Client {
 	tb.Helper()
 	options := &redis.Options{
-		Addr: server.Addr(), Username: user, ReadTimeout: patience, WriteTimeout: patience, MaxRetries: -1, DisableIdentity: true,
+		Addr: server.Addr(), Username: user, ReadTimeout: callTimeout, WriteTimeout: callTimeout, MaxRetries: -1, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if user != "" {
