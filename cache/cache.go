@@ -107,6 +107,9 @@ type Cache interface {
 // on another goroutine than its caller. If it panics, that caller panics and the others load for
 // themselves.
 //
+// While a Hold covers the entry, a caller shares only a load that began after the caller came. So
+// one load runs, and one waits for its end, or for WithSharedLoadWait.
+//
 // A load may use the cache, with the context that it gets. If it fetches the entry that it loads,
 // it does not wait for itself: the inner Fetch calls its own load, without sharing. If that one
 // fetches the entry again, it gets ErrLoadCycle. The same holds for loads that fetch each other's

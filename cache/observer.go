@@ -61,6 +61,8 @@ const (
 	// OutcomeBypass: the cache was not used. Either the policy does not cache the operation, or an
 	// invalidation that covers the entry waits for Redis.
 	OutcomeBypass Outcome = "bypass"
+	// OutcomeHeld: a hold forbids to store the entry, so it was loaded.
+	OutcomeHeld Outcome = "held"
 	// OutcomeError: the cache could not be used. Either Redis failed, the params cannot name an
 	// entry, or the caller's time had ended.
 	OutcomeError Outcome = "error"

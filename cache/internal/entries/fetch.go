@@ -111,10 +111,7 @@ func (e *Entries) Fetch(
 // load gets the value of an entry that neither the near cache nor Redis has. If the load of another
 // caller takes too long, it looks for the entry again, and loads beside that caller.
 func (e *Entries) load(ctx context.Context, m loads.Miss, out any, load source.Load) error {
-	if !m.Lookup.Cacheable {
-		return e.config.Loads.Alone(ctx, m.Key, out, load)
-	}
-	err := e.config.Loads.Shared(ctx, m, out, load)
+	err := e.loadOnce(ctx, m, out, load)
 	if !errors.Is(err, flight.ErrOverdue) {
 		return err
 	}
@@ -124,14 +121,24 @@ func (e *Entries) load(ctx context.Context, m loads.Miss, out any, load source.L
 		return errorOf(lookup)
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case !lookup.Cacheable:
-		return e.config.Loads.Alone(ctx, m.Key, out, load)
 	}
-	err = e.config.Loads.Shared(ctx, loads.Miss{Key: m.Key, Lookup: lookup, Left: left}, out, load)
+	err = e.loadOnce(ctx, loads.Miss{Key: m.Key, Lookup: lookup, Left: left}, out, load)
 	if errors.Is(err, flight.ErrOverdue) {
 		return e.config.Loads.Stuck(m.Key)
 	}
 	return err
+}
+
+// loadOnce loads an entry together with the callers that may have the same value.
+func (e *Entries) loadOnce(ctx context.Context, m loads.Miss, out any, load source.Load) error {
+	switch {
+	case m.Lookup.Held > 0:
+		return e.config.Loads.Held(ctx, m.Key, out, load)
+	case !m.Lookup.Cacheable:
+		return e.config.Loads.Alone(ctx, m.Key, out, load)
+	default:
+		return e.config.Loads.Shared(ctx, m, out, load)
+	}
 }
 
 // find looks for an entry in Redis. If it is found, out holds its value, unless it is negative.

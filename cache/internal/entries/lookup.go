@@ -18,6 +18,7 @@ const (
 	Stale   Outcome = "stale"
 	Miss    Outcome = "miss"
 	Bypass  Outcome = "bypass"
+	Held    Outcome = "held"
 	Error   Outcome = "error"
 )
 
@@ -49,6 +50,8 @@ func outcomeOfMiss(miss registry.Lookup) Outcome {
 	switch {
 	case miss.Cacheable:
 		return Miss
+	case miss.Held > 0:
+		return Held
 	case miss.Token != "":
 		return Bypass
 	default:

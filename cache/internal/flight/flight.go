@@ -48,6 +48,7 @@ type Group[K comparable, V any] struct {
 type flight[V any] struct {
 	done   chan struct{}
 	cancel context.CancelFunc
+	ended  <-chan struct{} // closed when the load is over, or when all callers have left
 	caller context.Context //nolint:containedctx // of the caller that started it; land looks whether it ended
 	node   *node
 
@@ -78,6 +79,14 @@ func (g *Group[K, V]) Do(
 	ctx context.Context, key K, load func(context.Context) (V, error),
 ) (value V, started bool, err error) {
 	f, started := g.board(ctx, key, load)
+	return g.ride(ctx, key, f, started)
+}
+
+// ride returns the result of a flight for a caller that joined or started it. nil stands for a
+// flight that waits for the caller.
+func (g *Group[K, V]) ride(
+	ctx context.Context, key K, f *flight[V], started bool,
+) (value V, _ bool, err error) {
 	if f == nil {
 		return value, false, ErrCycle
 	}
@@ -150,21 +159,38 @@ func (g *Group[K, V]) board(
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f, underway := g.flights[key]; underway {
-		if !waiterOf(ctx).wait(f.node) {
-			return nil, false
-		}
-		f.waiting++
-		return f, false
+		return f.join(ctx), false
+	}
+	return g.start(ctx, key, &node{}, load), true // it waits for nobody, so there is no cycle
+}
+
+// join returns the flight, or nil if it waits for the caller. It requires Group.mu.
+func (f *flight[V]) join(ctx context.Context) *flight[V] {
+	if !waiterOf(ctx).wait(f.node) {
+		return nil
+	}
+	f.waiting++
+	return f
+}
+
+// start starts a flight, or returns nil if its node waits for the caller. It requires g.mu.
+func (g *Group[K, V]) start(
+	ctx context.Context, key K, n *node, load func(context.Context) (V, error),
+) *flight[V] {
+	if !waiterOf(ctx).wait(n) {
+		return nil
 	}
 	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it
-	f = &flight[V]{done: make(chan struct{}), cancel: cancel, caller: ctx, node: &node{}, waiting: 1}
-	waiterOf(ctx).wait(f.node) // it waits for nobody yet, so this succeeds
+	f := &flight[V]{
+		done: make(chan struct{}), cancel: cancel, ended: loadCtx.Done(), caller: ctx, node: n,
+		waiting: 1,
+	}
 	if g.flights == nil {
 		g.flights = make(map[K]*flight[V])
 	}
 	g.flights[key] = f
-	go g.fly(f.node.within(loadCtx), key, f, load)
-	return f, true
+	go g.fly(n.within(loadCtx), key, f, load)
+	return f
 }
 
 // fly runs the loader, however it ends.

@@ -55,6 +55,7 @@ type Loads struct {
 	waiter    waiter
 	flights   flight.Group[flightKey, loaded]
 	handovers handovers
+	held      *flight.Trailing[registry.Key, loaded]
 }
 
 // New returns Loads without any under way.
@@ -64,7 +65,10 @@ func New(config Config) *Loads {
 		waiter: waiter{gateway: config.Gateway, loadWait: config.Wait, timeout: config.Timeout},
 	}
 	s.flights.MaxWait = config.SharedWait
-	s.flights.OnOrphanPanic = s.orphanPanicked
+	s.flights.OnOrphanPanic = func(of flightKey, value *flight.Panic) {
+		s.orphanPanicked(of.Key, value)
+	}
+	s.held = flight.NewTrailing[registry.Key, loaded](config.SharedWait, s.orphanPanicked)
 	return s
 }
 
@@ -139,6 +143,16 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 		}
 		return s.loadAndFill(ctx, key, t, load)
 	})
+	if err == nil && started && !result.foreign {
+		return dest.Set(out, result.value)
+	}
+	return s.land(ctx, key, result, err, out, load)
+}
+
+// land gives a caller the result of a load that was not its own, or lets it load for itself.
+func (s *Loads) land(
+	ctx context.Context, key registry.Key, result loaded, err error, out any, load source.Load,
+) error {
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrCycle):
 		return s.Alone(ctx, key, out, load)
@@ -146,8 +160,6 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 		return s.Stuck(key)
 	case err != nil:
 		return err
-	case started && !result.foreign:
-		return dest.Set(out, result.value)
 	case result.shared && s.decode(key, result.payload, out):
 		return nil
 	default:
@@ -275,7 +287,7 @@ func (s *Loads) Stuck(key registry.Key) error {
 
 // orphanPanicked reports a panic of a loader whose caller has left. The flight runs on a goroutine
 // of its own, which must not panic if the failure hook does.
-func (s *Loads) orphanPanicked(key flightKey, value *flight.Panic) {
+func (s *Loads) orphanPanicked(key registry.Key, value *flight.Panic) {
 	defer func() {
 		if value := recover(); value != nil {
 			s.config.Failures.Panicked(value)
