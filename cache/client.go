@@ -25,6 +25,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/policies"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
 	"github.com/cachewright/cachewright/cache/internal/report"
+	"github.com/cachewright/cachewright/cache/internal/statistics"
 	"github.com/cachewright/cachewright/cache/internal/unclaimed"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -40,7 +41,7 @@ type Client struct {
 	outbox      *outbox.Outbox
 	reports     *report.Reporter
 	policies    *policies.Policies
-	statistics  *statistics
+	statistics  *statistics.Statistics
 	unclaimed   *unclaimed.Names
 	invalidator *invalidate.Invalidator
 	holder      *holds.Holder
@@ -94,9 +95,9 @@ func newClient(
 	c.gateway = c.newGateway(store, o, known, failures)
 	known.Gateway = c.gateway
 	c.policies = policies.New(c.gateway, failures)
-	c.statistics = &statistics{gateway: c.gateway, modules: known, failures: failures}
-	c.reports = report.New(c.statistics.send, o.reportInterval)
-	c.statistics.reports = c.reports
+	c.statistics = &statistics.Statistics{Gateway: c.gateway, Modules: known, Failures: failures}
+	c.reports = report.New(c.statistics.Send, o.reportInterval)
+	c.statistics.Reports = c.reports
 	failures.CountWith(func(module, operation string) {
 		c.reports.Add(module, operation, registry.Counters{Errors: 1})
 	})

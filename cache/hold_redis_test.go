@@ -163,8 +163,8 @@ func invalidateAfter(t *testing.T, c *cache.Client, key cache.Key, change func()
 	}
 }
 
-// olderReads lets processes read while another one changes the source, and returns how many reads
-// got what was before a change that had taken effect when they began.
+// olderReads lets processes read while another one changes the source. It returns how many reads
+// got what was before a change, although it had taken effect when they began.
 func olderReads(t *testing.T, protect protect) (older, hits int64) {
 	t.Helper()
 	server := redistest.Start(t)
@@ -288,7 +288,7 @@ func TestHoldIsObeyedByTheNearCacheOfItsProcess(t *testing.T) {
 	}
 }
 
-// A hold of which Redis lost a mark says so, at the renewal or at the release. What was filled in
+// A hold says so if Redis lost a mark of it, at the renewal or at the release. What was filled in
 // the meantime is invalid.
 func TestHoldThatDidNotLastSaysSo(t *testing.T) {
 	t.Parallel()
@@ -340,6 +340,62 @@ func TestHoldThatDidNotLastSaysSo(t *testing.T) {
 				t.Error("another operation was invalidated")
 			}
 		})
+	}
+}
+
+// The memory of more entries than a call frees at once is freed in the background, also if it is
+// the release that invalidates them.
+func TestMemoryOfWhatAHoldInvalidatesIsFreed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	fill := func() {
+		for i := range many {
+			fetchLoaded(t, c, cache.Key{Module: "users", Operation: "get", Params: i})
+		}
+	}
+	isFreed := func(by string) {
+		t.Helper()
+		NewWithT(t).Eventually(func() (int64, error) {
+			stats, err := registry.New(server.Client()).Stats(t.Context(), registry.Slot{Namespace: namespace, Module: "users"})
+			return stats.Pending, err
+		}).WithTimeout(patience).Should(BeZero(), "what %s invalidated waits", by)
+	}
+	fill()
+	held := hold(t, c, time.Minute, cache.Scope{Module: "users"})
+	isFreed("the hold")
+	server.Client().Del(t.Context(), "cw:{shop/users}:m")
+	fill()
+	release(t, held)
+	isFreed("the release")
+}
+
+// What a hold keeps from being stored is in the statistics, apart from misses.
+func TestStatsCountHeldReads(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	held := hold(t, c, time.Minute, cache.Scope{Module: "users", Operation: "get"})
+	for range 3 {
+		fetchLoaded(t, c, usersGet)
+	}
+	operation := func() cache.OperationStats {
+		t.Helper()
+		stats, err := c.Stats(t.Context(), "users")
+		if err != nil || len(stats) != 1 || len(stats[0].Operations) != 1 {
+			t.Fatalf("got %v, %v", stats, err)
+		}
+		return stats[0].Operations[0]
+	}
+	if o := operation(); o.HeldReads != 3 || o.Misses != 0 || o.Held <= 0 || o.Held > time.Minute {
+		t.Errorf("under the hold: %+v", o)
+	}
+	release(t, held)
+	fetchLoaded(t, c, usersGet)
+	if o := operation(); o.HeldReads != 3 || o.Misses != 1 || o.Held != 0 {
+		t.Errorf("after the hold: %+v", o)
 	}
 }
 
@@ -419,5 +475,72 @@ func TestReleaseWaitsForRedis(t *testing.T) {
 	if ttl := server.Client().PTTL(t.Context(), "cw:{shop/users}:o:get").Val(); ttl > 0 && ttl <= registry.MaxHold &&
 		strings.HasPrefix(server.Client().Get(t.Context(), "cw:{shop/users}:o:get").Val(), "!!") {
 		t.Error("the mark is still there")
+	}
+}
+
+// If the writer dies, what it held is cached again when the hold ends.
+func TestHoldOfAWriterThatDiesEnds(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	began := time.Now()
+	hold(t, writer, 200*time.Millisecond, cache.Scope{Module: "users"})
+	if err := writer.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, reader, usersGet) }).WithTimeout(patience).Should(BeFalse())
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("the hold ended after %s", took)
+	}
+}
+
+// Any number of writers hold the same. It is cached again when the last hold has ended.
+func TestHoldsOfTheSameEndWithTheLast(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	var all []cache.Hold
+	for range 200 {
+		all = append(all, hold(t, c, time.Minute, cache.Scope{Module: "users", Operation: "get"}))
+	}
+	for _, held := range all {
+		wantCached(t, c, usersGet, false)
+		release(t, held)
+	}
+	for i, held := range all {
+		if lost := errors.Is(held.Err(), cache.ErrHoldLost); lost != (i >= 64) {
+			t.Errorf("hold %d counts as lost: %v", i, lost)
+		}
+	}
+	key := cache.Key{Module: "users", Operation: "list"}
+	first, second := hold(t, c, time.Minute, key), hold(t, c, time.Minute, key)
+	release(t, first)
+	wantCached(t, c, key, false)
+	release(t, second)
+	wantCached(t, c, key, true)
+}
+
+// Under a hold a Set stores nothing, and a Get finds nothing.
+func TestSetAndGetUnderAHold(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	for _, on := range []cache.Covered{usersGet, cache.Scope{Module: "users"}} {
+		held := hold(t, c, time.Minute, on)
+		if err := c.Set(t.Context(), usersGet, "value"); err != nil {
+			t.Error(err)
+		}
+		var out string
+		if found, err := c.Get(t.Context(), usersGet, &out); found || err != nil {
+			t.Errorf("found %q under the hold, %v", out, err)
+		}
+		release(t, held)
+		if found, err := c.Get(t.Context(), usersGet, &out); found || err != nil {
+			t.Errorf("found %q after the hold, %v", out, err)
+		}
 	}
 }

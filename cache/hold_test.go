@@ -21,11 +21,13 @@ import (
 type marks struct {
 	outage
 
-	holds    map[string]bool // guarded by outage.mu
-	hangs    bool            // calls get no answer
-	runs     int             // calls that run at the same time
-	together bool            // a call met another one
-	late     chan struct{}   // not nil: calls to hold are carried out when it is closed
+	// Guarded by outage.mu.
+
+	holds    map[string]bool
+	hangs    bool          // calls get no answer.
+	runs     int           // calls that run at the same time
+	together bool          // a call met another one
+	late     chan struct{} // not nil: calls to hold are carried out when it is closed
 }
 
 func (m *marks) store() *stubStore {
@@ -237,8 +239,8 @@ func TestHoldOfAUserNeedsTheListOfModules(t *testing.T) {
 	})
 }
 
-// A Redis that hangs holds a writer up for one timeout, a Redis that did not serve lately not at
-// all, and nothing is held in it in the end.
+// A Redis that hangs holds a writer up for one timeout. It carries the call out later, and nothing
+// is held in it in the end.
 func TestHoldWithoutAnAnswerIsReleasedTwice(t *testing.T) {
 	var redis marks
 	withClient(t, redis.store(), func(t *testing.T, c *Client) {
@@ -452,7 +454,7 @@ func TestHoldOfAClosedClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		redis.set(true)
-		if err := hold.Release(t.Context()); errors.Is(err, ErrQueued) || err == nil || !strings.Contains(err.Error(), "it ends by itself") {
+		if err := hold.Release(t.Context()); errors.Is(err, ErrQueued) || err == nil || !strings.Contains(err.Error(), "it ends with its ttl") {
 			t.Errorf("got %v", err)
 		}
 		if _, err := c.Hold(t.Context(), time.Minute, users); !errors.Is(err, registry.ErrUnreachable) {

@@ -117,7 +117,7 @@ type Figures struct {
 	NearBytes   int64
 	// QueuedInvalidations have not reached Redis yet.
 	QueuedInvalidations int
-	// HoldsLost is how many holds of this Client did not last until they were released: they ended
+	// HoldsLost is how many holds of this Client did not last until they were released. They ended
 	// before, Redis lost marks of them, or more than 64 holds covered the same.
 	HoldsLost int64
 	// Breakers of the modules for which Redis was called, in no order.

@@ -4,18 +4,8 @@
 package cache
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"slices"
 	"time"
-
-	"github.com/cachewright/cachewright/cache/internal/catalog"
-	"github.com/cachewright/cachewright/cache/internal/failure"
-	"github.com/cachewright/cachewright/cache/internal/gateway"
-	"github.com/cachewright/cachewright/cache/internal/invalidate"
-	"github.com/cachewright/cachewright/cache/internal/report"
-	"github.com/cachewright/cachewright/registry"
 )
 
 // ModuleStats are the statistics of a module, over all processes that use it.
@@ -32,7 +22,9 @@ type ModuleStats struct {
 type OperationStats struct {
 	Operation string
 	// TTL of new entries, 0 if the operation is not cached.
-	TTL  time.Duration
+	TTL time.Duration
+	// Held is for how long a hold still covers the whole operation, 0 if none does.
+	Held time.Duration
 	Keys int64
 	Hits int64
 	// Stale are reads that were served past the TTL, or after a soft invalidation. Hits do not
@@ -40,6 +32,8 @@ type OperationStats struct {
 	Stale int64
 	// Misses are reads that found nothing.
 	Misses int64
+	// HeldReads are reads that a hold kept from being stored. Misses do not include them.
+	HeldReads int64
 	// Errors are what clients could not do: calls to Redis that failed, values that could not be
 	// encoded or decoded, entries that were refused.
 	Errors int64
@@ -69,70 +63,20 @@ func hitRatio(hits, misses int64) float64 {
 
 // Stats implements Cache. It reports this process' counts first.
 func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, error) {
-	return c.statistics.of(ctx, modules)
-}
-
-// statistics reads the statistics of modules, and sends the counts of this process.
-type statistics struct {
-	gateway  *gateway.Gateway
-	reports  *report.Reporter
-	modules  *catalog.Modules
-	failures *failure.Reports
-}
-
-// of returns the statistics of the given modules, or of all if there are none. It sends the counts
-// of this process first.
-func (s *statistics) of(ctx context.Context, modules []string) ([]ModuleStats, error) {
-	_ = s.reports.Flush(ctx) // what fails comes later, as the counts of other processes do
-	if len(modules) == 0 {
-		var err error
-		if modules, err = s.modules.All(ctx); err != nil {
-			return nil, err
-		}
+	found, err := c.statistics.Of(ctx, modules)
+	if err != nil {
+		return nil, err
 	}
-	all := make([]ModuleStats, 0, len(modules))
-	for _, module := range slices.Compact(slices.Sorted(slices.Values(modules))) {
-		stats, err := s.ofModule(ctx, module)
-		if err != nil {
-			return nil, err
+	all := make([]ModuleStats, 0, len(found))
+	for _, of := range found {
+		module := ModuleStats{Module: of.Name, Keys: of.Keys}
+		for _, o := range of.Operations {
+			module.Operations = append(module.Operations, OperationStats{
+				Operation: o.Name, TTL: o.TTL, Held: o.Held, Keys: o.Keys,
+				Hits: o.Hits, Stale: o.Stale, Misses: o.Misses, HeldReads: o.HeldReads, Errors: o.Errors,
+			})
 		}
-		all = append(all, stats)
+		all = append(all, module)
 	}
 	return all, nil
-}
-
-func (s *statistics) ofModule(ctx context.Context, module string) (ModuleStats, error) {
-	if module == "" {
-		return ModuleStats{}, invalidate.ErrNoModule
-	}
-	found, err := s.gateway.Stats(ctx, module)
-	if err != nil {
-		s.failures.Add(module, "", err)
-		return ModuleStats{}, err
-	}
-	stats := ModuleStats{Module: module, Keys: found.Keys}
-	for operation, o := range found.Operations {
-		stats.Operations = append(stats.Operations, OperationStats{
-			Operation: operation, TTL: o.TTL, Keys: o.Keys,
-			Hits: o.Hits, Stale: o.Stale, Misses: o.Misses, Errors: o.Errors,
-		})
-	}
-	slices.SortFunc(stats.Operations, func(a, b OperationStats) int {
-		return cmp.Compare(a.Operation, b.Operation)
-	})
-	return stats, nil
-}
-
-// send is how the reporter reaches Redis. It drops counts that Redis rejects.
-func (s *statistics) send(
-	ctx context.Context, module, operation string, counters registry.Counters,
-) error {
-	err := s.gateway.Report(ctx, module, operation, counters)
-	if err != nil {
-		s.failures.ReportContained(module, operation, err)
-	}
-	if errors.Is(err, registry.ErrRejected) {
-		return nil
-	}
-	return err
 }

@@ -24,6 +24,7 @@ type instruments struct {
 	nearEntries metric.Int64ObservableUpDownCounter
 	nearBytes   metric.Int64ObservableUpDownCounter
 	queue       metric.Int64ObservableUpDownCounter
+	holdsLost   metric.Int64ObservableCounter
 	breakers    metric.Int64ObservableGauge
 }
 
@@ -39,7 +40,7 @@ var (
 )
 
 func newInstruments(meter metric.Meter) (i instruments, err error) {
-	var failures [9]error
+	var failures [10]error
 	i.requests, failures[0] = meter.Float64Histogram("cachewright.request.duration",
 		metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(requestBuckets...),
 		metric.WithDescription(
@@ -67,6 +68,9 @@ func newInstruments(meter metric.Meter) (i instruments, err error) {
 	i.breakers, failures[8] = meter.Int64ObservableGauge("cachewright.breaker.open",
 		metric.WithUnit("1"),
 		metric.WithDescription("1 while Redis is not called because it did not serve, else 0."))
+	i.holdsLost, failures[9] = meter.Int64ObservableCounter("cachewright.holds.lost",
+		metric.WithUnit("{hold}"),
+		metric.WithDescription("Holds that did not last until they were released."))
 	return i, errors.Join(failures[:]...)
 }
 
@@ -80,12 +84,13 @@ func (i instruments) watch(
 		o.ObserveInt64(i.nearEntries, int64(now.NearEntries), at)
 		o.ObserveInt64(i.nearBytes, now.NearBytes, at)
 		o.ObserveInt64(i.queue, int64(now.QueuedInvalidations), at)
+		o.ObserveInt64(i.holdsLost, now.HoldsLost, at)
 		for _, breaker := range now.Breakers {
 			o.ObserveInt64(i.breakers, openness(breaker), metric.WithAttributes(
 				namespace, moduleKey.String(breaker.Module), accessKey.String(accessOf(breaker))))
 		}
 		return nil
-	}, i.nearEntries, i.nearBytes, i.queue, i.breakers)
+	}, i.nearEntries, i.nearBytes, i.queue, i.holdsLost, i.breakers)
 	if err != nil {
 		return func() {}, err
 	}

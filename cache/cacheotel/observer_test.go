@@ -147,6 +147,17 @@ func TestMetrics(t *testing.T) {
 	_ = b.InvalidateUser(ctx, secret, "users")
 	_ = b.InvalidateSoftly(ctx, cache.Scope{Module: "users", Operation: "get"})
 
+	hold, err := b.Hold(ctx, time.Minute, cache.Scope{Module: "users", Operation: "held"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = cache.Fetch(ctx, b, cache.Key{Module: "users", Operation: "held", User: secret}, load)
+	b.server.Client().Del(ctx, "cw:{shop/users}:o:held")
+	if err := hold.Release(ctx); err != nil || !errors.Is(hold.Err(), cache.ErrHoldLost) {
+		t.Fatal(err, hold.Err())
+	}
+
+	held := strings.Replace(place, "=get", "=held", 1)
 	wrong := ",error.type=*errors.errorString"
 	for name, want := range map[string]map[string]int64{
 		"cachewright.request.duration": {
@@ -154,8 +165,9 @@ func TestMetrics(t *testing.T) {
 			place + ",cachewright.request.outcome=hit,cachewright.request.verb=get":            1,
 			place + ",cachewright.request.outcome=miss,cachewright.request.verb=fetch":         2,
 			place + ",cachewright.request.outcome=miss,cachewright.request.verb=fetch" + wrong: 1,
+			held + ",cachewright.request.outcome=held,cachewright.request.verb=fetch":          1,
 		},
-		"cachewright.load.duration": {place: 4, place + wrong: 1}, // two of them by audits
+		"cachewright.load.duration": {place: 4, place + wrong: 1, held: 1}, // two of them by audits
 		"cachewright.fills": {
 			"cachewright.fill.outcome=stored," + place:   1,
 			"cachewright.fill.outcome=disabled," + place: 1, // there is no negativeTTL
@@ -167,6 +179,7 @@ func TestMetrics(t *testing.T) {
 		"cachewright.near.entry.count":          {"cachewright.namespace=shop": 0},
 		"cachewright.near.size":                 {"cachewright.namespace=shop": 0},
 		"cachewright.invalidation.queue.length": {"cachewright.namespace=shop": 0},
+		"cachewright.holds.lost":                {"cachewright.namespace=shop": 1},
 		"cachewright.breaker.open": {
 			"cachewright.breaker.access=fill,cachewright.module=users,cachewright.namespace=shop":  0,
 			"cachewright.breaker.access=read,cachewright.module=users,cachewright.namespace=shop":  0,
@@ -309,7 +322,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	_, _ = cache.Fetch(t.Context(), b, usersGet, load)
 	_, _ = cache.Fetch(t.Context(), b, usersGet, load)
 	_ = b.InvalidateModule(t.Context(), "users")
-	const count = 9
+	const count = 10
 	NewWithT(t).Eventually(func() []metricdata.Metrics { return b.collect(t) }).WithTimeout(20 * time.Second).Should(HaveLen(count))
 	for _, m := range b.collect(t) {
 		if row := "| `" + m.Name + "` | " + m.Unit + " |"; !strings.Contains(string(page), row) {

@@ -37,7 +37,7 @@ func (h Hold) targets() []registry.HoldTarget {
 	return targets
 }
 
-// Hold begins a hold. A writer waits for it, so it does not call a Redis that did not serve lately,
+// Hold begins a hold. A writer waits for it. So it does not call a Redis that did not serve lately,
 // and leaves the writer at least half of its time.
 func (g *Gateway) Hold(ctx context.Context, hold Hold, ttl time.Duration) error {
 	within := use{hold.Module, Writing}

@@ -23,7 +23,7 @@ var (
 	errNoTime = fmt.Errorf("%w: other calls took all the time", registry.ErrUnreachable)
 
 	errClosed = errors.New("the Client is closed, so nobody tries again: " +
-		"invalidate what the hold covered; it ends by itself")
+		"invalidate what the hold covered; it ends with its ttl")
 )
 
 // Hold is one hold of an application.

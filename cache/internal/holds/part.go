@@ -31,7 +31,7 @@ type part struct {
 	// mayArrive is until when a call without an answer may still reach Redis, the zero time if each
 	// had one.
 	mayArrive time.Time
-	// ends is when Redis has ended its marks by itself.
+	// ends is when all its marks have expired.
 	ends time.Time
 }
 

@@ -18,7 +18,7 @@ const maxReleases = 10_000
 // Hold is a hold whose release did not reach Redis.
 type Hold struct {
 	ID registry.HoldID
-	// Ends is when Redis has ended its marks by itself.
+	// Ends is when all its marks have expired.
 	Ends time.Time
 }
 
@@ -29,8 +29,8 @@ type SendRelease func(ctx context.Context, module string, id registry.HoldID, of
 func (o *Outbox) ReleaseWith(send SendRelease) { o.sendRelease = send }
 
 // EnqueueRelease adds the release of a hold that did not reach Redis. It is an invalidation of what
-// the hold covered, which is never lost: a mark that is not there any more may have let older
-// values in. Until its marks have ended by themselves, it also takes them away.
+// the hold covered, which is never lost: without a mark, older values may have been stored. Until
+// its marks have expired, it also takes them away.
 func (o *Outbox) EnqueueRelease(module string, of []Scope, hold Hold) {
 	if o.addRelease(module, of, hold) && !o.background.Start(context.Background(), o.deliver) {
 		o.stopIfEmpty()
