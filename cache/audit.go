@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/audit"
+	"github.com/cachewright/cachewright/cache/internal/checks"
 )
 
 // defaultGrace is plenty for an invalidation that follows a change of the source at once.
@@ -113,5 +114,5 @@ func (a Audit) check() error {
 		return errors.New("WithAudit: an operation has no module; " +
 			"leave Operations empty to audit all of them")
 	}
-	return positive("WithAudit: Grace", a.Grace)
+	return checks.Positive("WithAudit: Grace", a.Grace)
 }

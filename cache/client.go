@@ -13,6 +13,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/catalog"
+	"github.com/cachewright/cachewright/cache/internal/checks"
 	"github.com/cachewright/cachewright/cache/internal/entries"
 	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/fence"
@@ -61,9 +62,8 @@ type Client struct {
 // ClientFromEnv does: go-redis 9.23 has a data race between its maintenance notifications and
 // connections that leave its pool.
 func New(client redis.UniversalClient, namespace string, opts ...Option) (*Client, error) {
-	if !obeysDeadlines(client) {
-		return nil, errors.New("cache: set ContextTimeoutEnabled in the options of the Redis " +
-			"client, so that a Redis that hangs cannot hold up the application")
+	if err := checks.Client(client); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
 	}
 	o, err := newOptions(namespace, opts)
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *Client) openNear(
 		return nil
 	}
 	c.near, err = open(near.Config{
-		Bounds:     near.Bounds(*o.nearCache),
+		Bounds:     *o.nearCache,
 		Policy:     c.policies.Read,
 		Hits:       c.reports.Hits,
 		Failed:     func(err error) { failures.Report("", "", err) },
@@ -196,19 +196,6 @@ func (c *Client) newEntries(o options, failures *failure.Reports) *entries.Entri
 		}),
 		Auditor: c.auditor, Timeout: o.timeout, LoadWait: o.loadWait,
 	})
-}
-
-// obeysDeadlines reports whether calls end when their context does. It trusts clients of other
-// types.
-func obeysDeadlines(client redis.UniversalClient) bool {
-	switch client := client.(type) {
-	case *redis.Client:
-		return client.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return client.Options().ContextTimeoutEnabled
-	default:
-		return true
-	}
 }
 
 // figures returns what the observer may ask for.

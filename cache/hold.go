@@ -80,8 +80,10 @@ func (c *Client) Hold(ctx context.Context, ttl time.Duration, on ...Covered) (Ho
 				continue
 			}
 			request.AddEntry(entry)
+			c.unclaimed.Invalidated(thing.Module, thing.Operation)
 		case Scope:
 			request.AddScope(thing.Module, registry.Scope{Operation: thing.Operation, User: thing.User})
+			c.unclaimed.Invalidated(thing.Module, thing.Operation)
 		default:
 			request.Refuse(fmt.Errorf("a hold covers values of the types Key and Scope, not %T", thing))
 		}

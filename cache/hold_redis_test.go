@@ -544,3 +544,18 @@ func TestSetAndGetUnderAHold(t *testing.T) {
 		}
 	}
 }
+
+// A name that no policy lists is told, as for an invalidation: what it means is not held.
+func TestHoldOfAMisspeltNameIsTold(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	m := newMisspelling(t, server.Client(), redis.NewClient(redisOptions(server.Addr())))
+	for _, on := range []cache.Covered{cache.Scope{Module: "user"}, cache.Key{Module: "posts", Operation: "lst"}} {
+		wantCached(t, m, cache.Key{Module: "users", Operation: "get"}, true)
+		release(t, hold(t, m, time.Minute, on))
+	}
+	NewWithT(t).Eventually(func() []string {
+		sentences, _ := m.unclaimed()
+		return sentences
+	}).WithTimeout(patience).Should(Equal([]string{noSuchModule, noSuchOperation}))
+}

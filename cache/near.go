@@ -3,16 +3,7 @@
 
 package cache
 
-import (
-	"errors"
-	"time"
-)
-
-const (
-	defaultNearEntries = 10_000
-	defaultNearBytes   = 64 << 20
-	defaultNearAge     = time.Minute
-)
+import "time"
 
 // NearCache bounds a cache in the process' own memory. A field that is 0 takes its default.
 type NearCache struct {
@@ -28,24 +19,4 @@ type NearCache struct {
 	// ByPolicy keeps only entries of operations that have a localTTL in the policy. Default:
 	// entries of all operations are kept, except where the localTTL is 0.
 	ByPolicy bool
-}
-
-func (n NearCache) withDefaults() NearCache {
-	if n.MaxEntries == 0 {
-		n.MaxEntries = defaultNearEntries
-	}
-	if n.MaxBytes == 0 {
-		n.MaxBytes = defaultNearBytes
-	}
-	if n.MaxAge == 0 {
-		n.MaxAge = defaultNearAge
-	}
-	return n
-}
-
-func (n NearCache) check() error {
-	if n.MaxEntries <= 0 || n.MaxBytes <= 0 || n.MaxAge <= 0 {
-		return errors.New("WithNearCache: the bounds must be more than 0, or 0 for their defaults")
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -113,7 +114,7 @@ func WithEarlyRefresh(beta float64) Option { return func(o *options) { o.earlyRe
 // long. The smaller of localTTL and MaxAge counts.
 func WithNearCache(bounds NearCache) Option {
 	return func(o *options) {
-		bounds := bounds.withDefaults()
+		bounds := near.Bounds(bounds).WithDefaults()
 		o.nearCache = &bounds
 	}
 }

@@ -5,16 +5,15 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"math"
-	"regexp"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/cache/internal/audit"
+	"github.com/cachewright/cachewright/cache/internal/checks"
 	"github.com/cachewright/cachewright/cache/internal/failure"
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -43,7 +42,7 @@ type options struct {
 	sharedLoadWait      time.Duration
 	earlyRefresh        float64
 	fenceWait           time.Duration
-	nearCache           *NearCache
+	nearCache           *near.Bounds
 	pipelining          *registry.Duplex
 	logger              *slog.Logger
 	failureHook         func(Failure)
@@ -52,12 +51,9 @@ type options struct {
 	schemas             schema.Rules
 }
 
-var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
-
 func newOptions(namespace string, opts []Option) (options, error) {
-	if !namespaceName.MatchString(namespace) {
-		return options{}, fmt.Errorf("the namespace %.70q must consist of 1 to 63 letters, "+
-			"digits, '.', '_' and '-'", namespace)
+	if err := checks.Namespace(namespace); err != nil {
+		return options{}, err
 	}
 	o := options{
 		namespace:           namespace,
@@ -78,16 +74,16 @@ func newOptions(namespace string, opts []Option) (options, error) {
 			"or discard with slog.DiscardHandler")
 	}
 	return o, errors.Join(
-		positive("WithTimeout", o.timeout),
-		positive("WithInvalidationTimeout", o.invalidationTimeout),
-		positive("WithReportInterval", o.reportInterval),
-		positive("WithRefreshTimeout", o.refreshTimeout),
-		atMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
-		atLeast0("WithLoadWait", o.loadWait),
-		atMost("WithLoadWait", o.loadWait, maxLoadLock),
-		positive("WithSharedLoadWait", o.sharedLoadWait),
-		atLeast0("WithFenceWait", o.fenceWait),
-		o.checkEarlyRefresh(),
+		checks.Positive("WithTimeout", o.timeout),
+		checks.Positive("WithInvalidationTimeout", o.invalidationTimeout),
+		checks.Positive("WithReportInterval", o.reportInterval),
+		checks.Positive("WithRefreshTimeout", o.refreshTimeout),
+		checks.AtMost("WithRefreshTimeout", o.refreshTimeout, maxLoadLock),
+		checks.AtLeast0("WithLoadWait", o.loadWait),
+		checks.AtMost("WithLoadWait", o.loadWait, maxLoadLock),
+		checks.Positive("WithSharedLoadWait", o.sharedLoadWait),
+		checks.AtLeast0("WithFenceWait", o.fenceWait),
+		checks.AtLeast0Number("WithEarlyRefresh", o.earlyRefresh),
 		o.checkNearCache(),
 		o.checkAudits(),
 		o.schemas.Check(),
@@ -103,39 +99,11 @@ func (o options) checkAudits() error {
 	return nil
 }
 
-func (o options) checkEarlyRefresh() error {
-	if !(o.earlyRefresh >= 0) || math.IsInf(o.earlyRefresh, 0) { // the first rules out NaN, too
-		return fmt.Errorf("WithEarlyRefresh: must be a number of at least 0, not %v", o.earlyRefresh)
-	}
-	return nil
-}
-
 func (o options) checkNearCache() error {
 	if o.nearCache == nil {
 		return nil
 	}
-	return o.nearCache.check()
-}
-
-func positive(option string, d time.Duration) error {
-	if d <= 0 {
-		return fmt.Errorf("%s: the duration must be more than 0, not %s", option, d)
-	}
-	return nil
-}
-
-func atLeast0(option string, d time.Duration) error {
-	if d < 0 {
-		return fmt.Errorf("%s: the duration must be at least 0, not %s", option, d)
-	}
-	return nil
-}
-
-func atMost(option string, d, limit time.Duration) error {
-	if d > limit {
-		return fmt.Errorf("%s: the duration must be at most %s, not %s", option, limit, d)
-	}
-	return nil
+	return o.nearCache.Check()
 }
 
 func schemaRule(name string, operations []Operation) schema.Rule {

@@ -27,17 +27,9 @@ import (
 // entryOverhead is about what an entry takes besides its value and its key, in bytes.
 const entryOverhead = 512
 
-// Bounds are those of cache.NearCache, with its defaults.
-type Bounds struct {
-	MaxEntries int
-	MaxBytes   int64
-	MaxAge     time.Duration
-	ByPolicy   bool
-}
-
 // Config says how a Cache follows Redis, and whom it informs.
 type Config struct {
-	Bounds Bounds
+	Bounds Bounds // without zeros
 	// Client reads from primaries. See heads.Supports.
 	Client redis.UniversalClient
 	// Generation changes each time another incarnation of Redis may answer reads.
