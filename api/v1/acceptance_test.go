@@ -50,7 +50,7 @@ var complete = []struct {
 		spec: `{"mode":"Sentinel","addresses":["redis:26379"],"masterName":"main","db":1,"credentialsSecretRef":{"name":"a"},"sentinelCredentialsSecretRef":{"name":"b"},
 			"tls":{"caSecretRef":{"name":"c"},"clientCertificateSecretRef":{"name":"d"},"serverName":"redis"},"onDataLoss":"Replay"}`,
 		status: `{"observedGeneration":1,"conditions":[` + aCondition + `],"serverVersion":"7","mode":"standalone","role":"primary","evictionPolicy":"noeviction",
-			"memory":{"usedBytes":1,"maxBytes":1},"libraryVersion":1,"servers":1,"modules":1,"keys":1}`,
+			"memory":{"usedBytes":1,"maxBytes":1},"libraryVersion":1,"servers":1,"modules":1,"keys":1,"unclaimed":1,"unclaimedNames":["a"]}`,
 	},
 }
 

@@ -177,8 +177,8 @@ func TestStoreRefIsAName(t *testing.T) {
 
 func TestKubectlGetCacheStore(t *testing.T) {
 	store := mustCreate(t, stores, `{addresses: ["redis.shop.svc:6379"]}`, &v1.CacheStore{})
-	if fresh := kubectl(t, "get", "cstore", store.Name); !strings.Contains(fresh, store.Name+" Standalone 0 0 ") {
-		t.Errorf("before the operator has seen the store kubectl printed\n%s\nwant 0 modules and 0 keys", fresh)
+	if fresh := kubectl(t, "get", "cstore", store.Name); !strings.Contains(fresh, store.Name+" Standalone 0 0 0 ") {
+		t.Errorf("before the operator has seen the store kubectl printed\n%s\nwant 0 modules, keys and unclaimed names", fresh)
 	}
 	store.Status = v1.CacheStoreStatus{
 		ObservedGeneration: 1,
@@ -187,14 +187,14 @@ func TestKubectlGetCacheStore(t *testing.T) {
 		},
 		ServerVersion: "7.0.15", Mode: "standalone", Role: "primary", EvictionPolicy: "allkeys-lru",
 		Memory:         &v1.StoreMemory{UsedBytes: 123456, MaxBytes: 0},
-		LibraryVersion: 1, Servers: 1, Modules: 7, Keys: 1234,
+		LibraryVersion: 1, Servers: 1, Modules: 7, Keys: 1234, Unclaimed: 2, UnclaimedNames: []string{"posts/lst", "user"},
 	}
 	if err := cluster.Status().Update(context.Background(), store); err != nil {
 		t.Fatal(err)
 	}
 
 	for args, want := range map[string][]string{
-		"get cstore " + store.Name:              {"NAME MODE READY VERSION MODULES KEYS AGE", store.Name + " Standalone True 7.0.15 7 1234"},
+		"get cstore " + store.Name:              {"NAME MODE READY VERSION MODULES KEYS UNCLAIMED AGE", store.Name + " Standalone True 7.0.15 7 1234 2"},
 		"get cachestores -o wide " + store.Name: {"AT RISK ADDRESSES SERVERS MEMORY EVICTION REASON MESSAGE", `MemoryFull ["redis.shop.svc:6379"] 1 123456 allkeys-lru Connected in use`},
 		"get cachewright":                       {"cachestore.cachewright.io/" + store.Name},
 		"explain cstore.spec.onDataLoss":        {"Default InvalidateAll."},

@@ -185,6 +185,24 @@ type CacheStoreStatus struct {
 	// +optional
 	// +kubebuilder:default=0
 	Keys int64 `json:"keys"`
+
+	// unclaimed is the number of names that applications used in the last day and no CachePolicy of
+	// this store lists.
+	// Nothing is cached under these names.
+	//
+	// +optional
+	// +kubebuilder:default=0
+	Unclaimed int32 `json:"unclaimed"`
+
+	// unclaimedNames are these names: a module without a policy, or module/operation where the policy
+	// has neither the operation nor a defaultTTL.
+	// At most 64, as clients reported them.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=192
+	UnclaimedNames []string `json:"unclaimedNames,omitempty"`
 }
 
 // StoreMemory is the memory that the primaries of a store use and may use.
@@ -212,6 +230,7 @@ type StoreMemory struct {
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.serverVersion`
 // +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.modules`
 // +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keys`
+// +kubebuilder:printcolumn:name="Unclaimed",type=integer,JSONPath=`.status.unclaimed`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="At Risk",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="AtRisk")].reason`
 // +kubebuilder:printcolumn:name="Addresses",type=string,priority=1,JSONPath=`.spec.addresses`

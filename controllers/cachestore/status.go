@@ -50,6 +50,7 @@ func statusOf(store *v1.CacheStore, found findings, now time.Time) v1.CacheStore
 		describe(&next, found.last.Health)
 		warn(&next.Conditions, found.last.Health.Warnings(), store.Generation, now)
 		show(&next, found.last.Totals)
+		showUnclaimed(&next, found.last.Unclaimed)
 	}
 	status.SetObservedGeneration(next.Conditions, store.Generation)
 	// Two probes never find the same memory: it is written when something else changed.
@@ -106,6 +107,15 @@ func show(next *v1.CacheStoreStatus, totals *stats.Totals) {
 	}
 	next.Modules = int32(totals.Modules) //nolint:gosec // as many as an API server can hold
 	next.Keys = totals.Keys
+}
+
+// showUnclaimed sets the names that no policy lists. Until they are read, the former ones stay.
+func showUnclaimed(next *v1.CacheStoreStatus, unclaimed *stats.Unclaimed) {
+	if unclaimed == nil {
+		return
+	}
+	next.Unclaimed = int32(len(unclaimed.Names)) //nolint:gosec // 64 at most
+	next.UnclaimedNames = unclaimed.Names
 }
 
 // warn sets AtRisk while something endangers users.

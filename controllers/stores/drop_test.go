@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
+	"github.com/cachewright/cachewright/controllers/internal/resource"
+	"github.com/cachewright/cachewright/controllers/internal/stats"
 	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -29,7 +31,7 @@ func (s hangingStore) Check(ctx context.Context) (registry.Health, error) {
 // A server that hangs delays no deletion, and what a probe under way finds leaves no series
 // behind.
 func TestADroppedStoreLeavesNoSeries(t *testing.T) {
-	store := hangingStore{&controllertest.ScriptedStore{Health: controllertest.Healthy("a")}, make(chan struct{}), make(chan struct{})}
+	store := hangingStore{&controllertest.ScriptedStore{Health: controllertest.Healthy("a"), Unclaimed: []registry.Unclaimed{{Module: "user"}}}, make(chan struct{}), make(chan struct{})}
 	monitor, _ := monitorOf(t, store.ScriptedStore, true)
 	monitor.connection.connector = givenStore{store: store, location: status.Location{Address: "r:6379"}}
 	stores := NewManager(monitor.Deps)
@@ -49,5 +51,25 @@ func TestADroppedStoreLeavesNoSeries(t *testing.T) {
 	families, err := gathered.Gather()
 	if err != nil || len(families) > 0 {
 		t.Errorf("there are series of it: %v (%v)", families, err)
+	}
+	monitor.Snapshot.EachUnclaimed(func(namespace stats.Namespace, count int) {
+		t.Errorf("%+v has %d unclaimed names", namespace, count)
+	})
+}
+
+// What was read from a Redis says nothing about the next one.
+func TestALostConnectionForgetsStatistics(t *testing.T) {
+	store := &controllertest.ScriptedStore{Health: controllertest.Healthy("a")}
+	monitor, _ := monitorOf(t, store, true)
+	monitor.unclaimed.Referrers.Store = resource.StoreID{Namespace: "shop", Name: "main"}
+	if err := monitor.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if last, _ := monitor.Report(); last.Totals == nil || last.Unclaimed == nil {
+		t.Fatalf("nothing was read: %+v", last)
+	}
+	monitor.connection.lost()
+	if last, _ := monitor.Report(); last.Totals != nil || last.Unclaimed != nil {
+		t.Errorf("kept %+v and %+v", last.Totals, last.Unclaimed)
 	}
 }

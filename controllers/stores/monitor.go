@@ -43,6 +43,7 @@ type Monitor struct {
 	fencer    *recovery.Fencer
 	syncer    *drift.Syncer
 	collector *stats.Collector
+	unclaimed *stats.UnclaimedCollector
 	waker     waker
 
 	wakeup chan struct{} // asks for a probe now
@@ -73,11 +74,14 @@ func newMonitor(id resource.StoreID, c connector, deps Deps) *Monitor {
 			Referrers: refer, Snapshot: deps.Snapshot, Policies: deps.Queues.Policies, Clock: deps.Clock,
 			Interval: deps.StatsInterval,
 		}},
+		unclaimed: &stats.UnclaimedCollector{UnclaimedConfig: stats.UnclaimedConfig{
+			Referrers: refer, Snapshot: deps.Snapshot, Clock: deps.Clock, Interval: deps.StatsInterval,
+		}},
 	}
 	m.fencer.Metrics = m.series
 	m.connection = &connection{
 		connector: c, clock: deps.Clock, log: deps.Log, renewInterval: deps.RenewInterval,
-		lost: m.collector.Reset, location: c.declaration().location, modules: calls.NewModuleCache(),
+		lost: m.forgetStatistics, location: c.declaration().location, modules: calls.NewModuleCache(),
 	}
 	m.prober = prober{
 		connection: m.connection, latency: &m.latency, leads: m.leads, clock: deps.Clock, log: deps.Log,

@@ -87,7 +87,7 @@ func (m *Monitor) Ready(*http.Request) error {
 func (m *Monitor) Report() (*ProbeResult, status.Location) {
 	last := m.state.result()
 	if last != nil {
-		last.Totals = m.collector.Totals()
+		last.Totals, last.Unclaimed = m.collector.Totals(), m.unclaimed.Last()
 	}
 	return last, m.connection.at()
 }
@@ -96,4 +96,11 @@ func (m *Monitor) Report() (*ProbeResult, status.Location) {
 func (m *Monitor) drop() {
 	m.series.Drop()
 	m.collector.Drop()
+	m.unclaimed.Drop()
+}
+
+// forgetStatistics forgets what was read from a Redis that the store may not name any more.
+func (m *Monitor) forgetStatistics() {
+	m.collector.Reset()
+	m.unclaimed.Reset()
 }

@@ -22,7 +22,7 @@ import (
 // Wherever a monitor panics, its store is marked and probed at growing intervals. It can be used
 // again as soon as a whole probe went well.
 func TestAPanicInAMonitorMarksItsStore(t *testing.T) {
-	for _, call := range []string{"Check", "Install", "Writable", "Serving", "PolicyHashes", "StatsOf", "AddAllModules"} {
+	for _, call := range []string{"Check", "Install", "Writable", "Serving", "PolicyHashes", "StatsOf", "UnclaimedOf", "AddAllModules"} {
 		t.Run(call, func(t *testing.T) {
 			store := &controllertest.PanickyStore{ScriptedStore: &controllertest.ScriptedStore{Health: registry.Health{Version: "7.0.15", RunIDs: []string{"a"}}}, Call: call}
 			monitor, woken := monitorOf(t, store.ScriptedStore, true)

@@ -27,6 +27,8 @@ type ProbeResult struct {
 	Health registry.Health
 	// Totals of its modules, as last read; nil: not yet.
 	Totals *stats.Totals
+	// Unclaimed names of a CacheStore, as last read; nil: not yet.
+	Unclaimed *stats.Unclaimed
 }
 
 // prober connects to a store and finds out whether it can be used.

@@ -16,6 +16,7 @@ const (
 	notFenced    = "Fencing after a data loss is incomplete, retrying"
 	notSynced    = "Comparing policies with Redis failed, retrying"
 	notCollected = "Reading statistics from Redis failed, retrying"
+	notUnclaimed = "Reading names without a CachePolicy from Redis failed, retrying"
 )
 
 // runSteps runs all steps that follow a probe of a store that can be used.
@@ -34,6 +35,7 @@ func (m *Monitor) runFencer(ctx context.Context, store calls.Store, health regis
 
 func (m *Monitor) runOthers(ctx context.Context, store calls.Store) {
 	m.logOnce(ctx, notSynced, m.syncer.Sync(ctx, store, m.connection.at()))
+	m.logOnce(ctx, notUnclaimed, m.unclaimed.Collect(ctx, store))
 	m.logOnce(ctx, notCollected, m.collector.Collect(ctx, store))
 }
 

@@ -82,6 +82,14 @@ func (s *PanickyStore) StatsOf(
 	return s.ScriptedStore.StatsOf(ctx, slots)
 }
 
+// UnclaimedOf implements calls.Store.
+func (s *PanickyStore) UnclaimedOf(
+	ctx context.Context, namespaces []string,
+) ([][]registry.Unclaimed, error) {
+	s.answer("UnclaimedOf")
+	return s.ScriptedStore.UnclaimedOf(ctx, namespaces)
+}
+
 // AddAllModules implements calls.Store.
 func (s *PanickyStore) AddAllModules(ctx context.Context, modules map[string][]string) error {
 	s.answer("AddAllModules")

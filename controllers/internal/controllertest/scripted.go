@@ -20,6 +20,8 @@ type ScriptedStore struct {
 	checks   int
 	Installs int
 	Writes   int
+	// Unclaimed are the names of each namespace that no policy lists.
+	Unclaimed []registry.Unclaimed
 }
 
 // Serving implements calls.Store.
@@ -64,6 +66,17 @@ func (s *ScriptedStore) Install(context.Context) (int, error) {
 // PolicyHashes implements calls.Store.
 func (s *ScriptedStore) PolicyHashes(_ context.Context, slots []registry.Slot) ([]string, error) {
 	return make([]string, len(slots)), nil
+}
+
+// UnclaimedOf implements calls.Store.
+func (s *ScriptedStore) UnclaimedOf(
+	_ context.Context, namespaces []string,
+) ([][]registry.Unclaimed, error) {
+	names := make([][]registry.Unclaimed, len(namespaces))
+	for i := range names {
+		names[i] = s.Unclaimed
+	}
+	return names, nil
 }
 
 // StatsOf implements calls.Store.

@@ -145,6 +145,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- pendingInvalidations
 	descs <- oldestPendingInvalidation
 	descs <- holdingInvalidations
+	descs <- unclaimedNames
 	describeModules(descs)
 }
 
@@ -154,6 +155,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 		part.Collect(metrics)
 	}
 	m.collectBacklogs(metrics)
+	m.collectUnclaimed(metrics)
 	m.snapshot.Each(func(module stats.Module, counted registry.Stats) {
 		collectModule(metrics, module, counted)
 	})

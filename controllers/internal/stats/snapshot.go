@@ -21,6 +21,8 @@ import (
 type Snapshot struct {
 	mu      sync.Mutex
 	modules map[Module]moduleStats
+	// unclaimed is how many names that no policy lists a namespace has, if it has any.
+	unclaimed map[Namespace]int
 }
 
 // Module names a module: stores may have modules of the same name.
@@ -35,7 +37,9 @@ type moduleStats struct {
 }
 
 // NewSnapshot returns a snapshot without statistics.
-func NewSnapshot() *Snapshot { return &Snapshot{modules: map[Module]moduleStats{}} }
+func NewSnapshot() *Snapshot {
+	return &Snapshot{modules: map[Module]moduleStats{}, unclaimed: map[Namespace]int{}}
+}
 
 // Put replaces the statistics of the module that a policy governs.
 func (s *Snapshot) Put(policy *v1.CachePolicy, stats registry.Stats) {

@@ -53,6 +53,7 @@ type InvalidationStore interface {
 type MonitorStore interface {
 	drift.Store
 	stats.Reader
+	stats.UnclaimedReader
 	Check(ctx context.Context) (registry.Health, error)
 	Install(ctx context.Context) (loaded int, err error)
 	Writable(ctx context.Context) error
