@@ -111,6 +111,8 @@ local COUNTERS = {
 -- between has missed calls. So each value is stored under bytes that change whenever it changes:
 --
 --   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
+--                  With those of an operation: the digest of a name, and until when its log of
+--                  deletions lasts at least, unless it is evicted.
 --   rules_by_text  rules, which follow from their text.
 --   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
 --                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
@@ -160,7 +162,7 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 function memo.add_operation(slot, op)
-  memo.reserve(slots, 1900 + 3 * #slot + 13 * #op)
+  memo.reserve(slots, 2200 + 3 * #slot + 13 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters
@@ -740,6 +742,11 @@ local marks = {
 
 -- A mark has at most one record without a holder in addition.
 marks.max_bytes = #marks.PREFIX + (marks.max_holders + 1) * marks.record_bytes
+-- Bytes of a mark with one holder, and of those the ones up to its id.
+marks.one_bytes = #marks.PREFIX + marks.record_bytes
+marks.id_end = #marks.PREFIX + marks.id_bytes
+-- Position of the last byte that tells a mark from what is longer.
+marks.END = marks.max_bytes .. ''
 
 -- marks.is_mark says whether a value is a mark, or what others wrote in place of one.
 function marks.is_mark(value)
@@ -749,11 +756,13 @@ end
 
 function marks.is_at(key) return call('GETRANGE', key, '0', '1') == marks.PREFIX end
 
--- marks.read returns the mark under a key, or nil, and the beginning of what is there. What is
--- longer than a mark is cut to one byte more.
+-- marks.read returns the mark under a key, or nil, and the beginning of what is there: at least
+-- the header of an entry. What is longer than a mark is cut to one byte more.
 function marks.read(key)
-  local value = call('GETRANGE', key, '0', string.format('%d', marks.max_bytes))
-  return marks.is_mark(value) and value or nil, value
+  local value = call('GETRANGE', key, '0', HEADER_END)
+  if not marks.is_mark(value) then return nil, value end
+  if #value > HEADER_END + 0 then value = call('GETRANGE', key, '0', marks.END) end
+  return value, value
 end
 
 function marks.has_length(value)
@@ -776,6 +785,18 @@ function marks.parse(value, now)
   return records
 end
 
+-- marks.of_one returns a mark with one holder.
+function marks.of_one(id, deadline) return marks.PREFIX .. id .. struct.pack('>I8', deadline) end
+
+-- marks.is_of_one says whether a value is a mark that names this holder and no other.
+function marks.is_of_one(value, id)
+  return #value == marks.one_bytes and string.sub(value, 1, marks.id_end) == marks.PREFIX .. id
+end
+
+function marks.put(key, mark, deadline)
+  call('SET', key, mark, 'PXAT', string.format('%d', deadline))
+end
+
 -- marks.write replaces a mark by these records, which may be none. It returns the last deadline.
 function marks.write(key, records)
   local last, parts = 0, {marks.PREFIX}
@@ -786,7 +807,7 @@ function marks.write(key, records)
   if last == 0 then
     call('UNLINK', key)
   else
-    call('SET', key, table.concat(parts), 'PXAT', string.format('%d', last))
+    marks.put(key, table.concat(parts), last)
   end
   return last
 end
@@ -849,11 +870,11 @@ end
 
 function marks.entries_key(slot) return slot .. ':h' end
 
+-- marks.note_entry lets that key last until this deadline, at least.
 function marks.note_entry(slot, deadline)
-  local key = marks.entries_key(slot)
-  if call('PEXPIRETIME', key) < deadline then
-    call('SET', key, '', 'PXAT', string.format('%d', deadline))
-  end
+  local key, at = marks.entries_key(slot), string.format('%d', deadline)
+  -- Usually it is there, and lasts less long. A key that is not there has no expiry to extend.
+  if call('PEXPIREAT', key, at, 'GT') == 0 then call('SET', key, '', 'NX', 'PXAT', at) end
 end
 
 -- marks.left_out returns those of the keys of entries that have no mark.
@@ -2398,14 +2419,25 @@ end
 -- which concerns every load in progress. The log tells which of them the deletion does not cover.
 -- Its records are <the fence that a deletion replaced><digest of the deleted entry's name>.
 
-local deletions = {digest_bytes = 16}
+local deletions = {
+  digest_bytes = 16,
+  memoised_bytes = 160, -- of the name of an entry
+  FENCE_AT = EPOCH_LEN .. '', -- position in the head of an operation
+  -- A log that lasts no longer than this is made to last with each deletion.
+  short_ms = 20 * 1000,
+}
 
 deletions.record_bytes = EPOCH_LEN + deletions.digest_bytes
 -- A lease can look back on the last 128 deletions.
 deletions.max_bytes = 128 * deletions.record_bytes
 
-function deletions.digest(name)
-  return string.sub(redis.sha1hex(name), 1, deletions.digest_bytes)
+-- deletions.digest identifies an entry. The last one of an operation is memoised, because the
+-- release of a hold often follows.
+function deletions.digest(of_op, name)
+  if of_op.digested == name then return of_op.digest end
+  local digest = string.sub(redis.sha1hex(name), 1, deletions.digest_bytes)
+  if #name <= deletions.memoised_bytes then of_op.digested, of_op.digest = name, digest end
+  return digest
 end
 
 -- deletions.covers says whether an entry was deleted after a lease saw this fence. A fence that is
@@ -2414,7 +2446,7 @@ function deletions.covers(slot, op, name, fence)
   local record_bytes = deletions.record_bytes
   local log = call('GETRANGE', deletions_key(slot, op), -deletions.max_bytes, -1)
   if #log % record_bytes ~= 0 then return true end
-  local digest, seen = deletions.digest(name), false
+  local digest, seen = deletions.digest(keys_of_operation(slot, op), name), false
   for from = 1, #log, record_bytes do
     local digest_from = from + EPOCH_LEN
     seen = seen or string.sub(log, from, digest_from - 1) == fence
@@ -2424,55 +2456,71 @@ function deletions.covers(slot, op, name, fence)
   return not seen
 end
 
+-- deletions.keep makes a log last as long as the head, which lasts for the loads that began under
+-- it. It remembers for how long that need not be done again.
+function deletions.keep(of_op)
+  local ms = math.max(call('PTTL', of_op.head), 1)
+  call('PEXPIRE', of_op.deletions, string.format('%d', ms))
+  of_op.log_kept_until = now_ms() + (ms > deletions.short_ms and ms / 2 or 0)
+end
+
 -- deletions.add keeps the log to complete records, and to twice the bytes that are read.
-function deletions.add(log, record)
+function deletions.add(of_op, record)
+  local log = of_op.deletions
   local length = call('APPEND', log, record)
+  local is_new = length == deletions.record_bytes
   if length % deletions.record_bytes ~= 0 then
     call('SET', log, record)
+    is_new = true
   elseif length > 2 * deletions.max_bytes then
     call('SET', log, call('GETRANGE', log, -deletions.max_bytes, -1))
+    is_new = true
   end
+  if is_new or now_ms() >= (of_op.log_kept_until or 0) then deletions.keep(of_op) end
 end
 
 -- deletions.fence fences the loads of an entry and no others.
-function deletions.fence(slot, op, name, op_head)
-  local head, log = operation_head_key(slot, op), deletions_key(slot, op)
-  local soft = string.sub(op_head, 2 * EPOCH_LEN + 1)
-  call('SET', head, epoch_of(op_head) .. new_epoch(slot) .. soft, 'KEEPTTL')
-  deletions.add(log, fence_of(op_head) .. deletions.digest(name))
-  call('PEXPIRE', log, math.max(call('PTTL', head), 1))
+function deletions.fence(slot, of_op, name, op_head)
+  call('SETRANGE', of_op.head, deletions.FENCE_AT, new_epoch(slot))
+  deletions.add(of_op, fence_of(op_head) .. deletions.digest(of_op, name))
+end
+
+-- deletions.delist takes an entry out of the indexes that are in use. epoch is that of its
+-- operation, or nil.
+function deletions.delist(slot, epoch, user, member, name, header)
+  local slice, chunk
+  if epoch then slice, chunk = listed_in(header, epoch) end
+  if slice then delist(slot, epoch, slice, chunk, member) end
+  if user ~= '' then call('ZREM', user_index_key(slot, user), name) end
 end
 
 -- deletions.of_entry removes an entry, but no mark, and fences loads of it that are in progress. It
--- says whether the entry was live. header begins with what is under its key.
-function deletions.of_entry(slot, op, user, id, header)
-  local name = name_of(slot, op, member_of(user, id))
-  local heads, lock = read_heads(slot, op, user), lock_key(slot, name)
-  if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end
+-- says whether the entry was live. header begins with what is under its key. An entry that the
+-- caller overwrites next is not deleted.
+function deletions.of_entry(slot, op, user, id, header, is_overwritten)
+  local of_op, member = keys_of_operation(slot, op), member_of(user, id)
+  local name, heads = of_op.name .. member, read_heads_by(of_op, slot, user)
+  local op_head, lock = heads.raw[2], lock_key(slot, name)
+  if op_head then deletions.fence(slot, of_op, name, op_head) end
+  local is_entry = header ~= '' and not marks.is_mark(header)
+  if is_entry then
+    deletions.delist(slot, op_head and epoch_of(op_head), user, member, name, header)
+  end
   -- The load of the lock's owner is fenced now.
-  if header == '' or marks.is_mark(header) then
-    call('UNLINK', lock)
+  if is_entry and not is_overwritten then
+    call('UNLINK', lock, of_op.entries .. member)
   else
-    entries.delist(slot, {name}, {[name] = header})
-    call('UNLINK', lock, entry_key(slot, name))
+    call('UNLINK', lock)
   end
   return read_entry(header, heads, user) ~= nil
 end
 
--- deletions.fence_entry fences the loads of an entry.
-function deletions.fence_entry(slot, op, user, id)
-  local head = read_string(operation_head_key(slot, op))
-  if head and is_head(2, head) then
-    deletions.fence(slot, op, name_of(slot, op, member_of(user, id)), head)
-  end
-end
-
 -- deletions.renew_fence changes the head of an operation without effect on entries and loads.
 function deletions.renew_fence(slot, op)
-  local head = read_string(operation_head_key(slot, op))
-  if head and is_head(2, head) then deletions.fence(slot, op, '', head) end
+  local of_op = keys_of_operation(slot, op)
+  local head = read_string(of_op.head)
+  if head and is_head(2, head) then deletions.fence(slot, of_op, '', head) end
 end
-
 ---------------------------------------------------------------------------------------------------
 -- cw_get
 --   KEYS   the slot
@@ -2832,64 +2880,67 @@ function hold.want_ms(text)
   return ms
 end
 
--- hold.key_of returns the key where a thing has its mark. An operation of a user marks the user.
-function hold.key_of(slot, thing)
-  if thing.kind == hold.ENTRY then
-    return member_key(slot, thing.op, member_of(thing.user, thing.id))
-  end
-  if thing.user ~= '' then return user_head_key(slot, thing.user) end
-  return thing.op ~= '' and operation_head_key(slot, thing.op) or module_head_key(slot)
-end
-
-function hold.want_thing(name, thing)
-  if thing.kind == hold.ENTRY then
-    want_entry(name, thing.op, thing.id, thing.user)
-  elseif thing.kind == hold.SCOPE then
-    want_bytes(name, 'op', thing.op, 0, MAX_OPERATION_BYTES)
-    want_bytes(name, 'user', thing.user, 0, MAX_USER_BYTES)
-    if thing.id ~= '' then refuse(name .. ': the id of a scope must be empty') end
+function hold.want_thing(name, kind, op, user, id)
+  if kind == hold.ENTRY then
+    want_entry(name, op, id, user)
+  elseif kind == hold.SCOPE then
+    want_bytes(name, 'op', op, 0, MAX_OPERATION_BYTES)
+    want_bytes(name, 'user', user, 0, MAX_USER_BYTES)
+    if id ~= '' then refuse(name .. ': the id of a scope must be empty') end
   else
     refuse(name .. ': kind must be s for a scope or e for an entry')
   end
 end
 
--- hold.things returns what the arguments from this one on name.
-function hold.things(name, slot, args, first)
-  local things, count = {}, (#args - first + 1) / 4
+-- hold.want_things checks the arguments from this one on, and returns how many things they name.
+function hold.want_things(name, args, first)
+  local count = (#args - first + 1) / 4
   if count < 1 or count > hold.max_things or count % 1 ~= 0 then
     refuse(name .. ' takes 1 to ' .. hold.max_things .. ' things, each as kind, op, user and id')
   end
   for i = first, #args, 4 do
-    local thing = {kind = args[i], op = args[i + 1], user = args[i + 2], id = args[i + 3]}
-    hold.want_thing(name, thing)
-    things[#things + 1] = thing
+    hold.want_thing(name, args[i], args[i + 1], args[i + 2], args[i + 3])
   end
-  for _, thing in ipairs(things) do thing.key = hold.key_of(slot, thing) end
-  return things
+  return count
 end
 
--- hold.of_each passes each thing to a function, with the budget that they share, but not twice if
--- two have their mark in one place. It returns the sums of its two results. The second counts for
--- each thing.
-function hold.of_each(slot, things, fn)
-  local work, first_sum, second_sum, of_key = budget.new(#things, budget.inline_keys), 0, 0, {}
-  for _, thing in ipairs(things) do
-    if not of_key[thing.key] then
-      local first, second = fn(slot, thing, work)
-      first_sum, of_key[thing.key] = first_sum + first, second
+-- hold.key_of returns the key where a thing has its mark. An operation of a user marks the user.
+function hold.key_of(slot, kind, op, user, id)
+  if kind == hold.ENTRY then return member_key(slot, op, member_of(user, id)) end
+  if user ~= '' then return user_head_key(slot, user) end
+  return op ~= '' and operation_head_key(slot, op) or module_head_key(slot)
+end
+
+-- hold.new returns what the things of one call share.
+function hold.new(slot, id, things) return {slot = slot, id = id, things = things, noted = 0} end
+
+-- hold.work_of returns the budget of a call.
+function hold.work_of(held)
+  held.work = held.work or budget.new(held.things, budget.inline_keys)
+  return held.work
+end
+
+-- hold.of_each passes each thing to a function, but not twice if two have their mark in one place.
+-- It returns the sums of its two results. The second counts for each thing.
+function hold.of_each(held, args, first, fn)
+  local slot, first_sum, second_sum, of_key = held.slot, 0, 0, {}
+  for i = first, #args, 4 do
+    local thing = {kind = args[i], op = args[i + 1], user = args[i + 2], id = args[i + 3]}
+    local key = hold.key_of(slot, thing.kind, thing.op, thing.user, thing.id)
+    if not of_key[key] then
+      thing.key = key
+      local first_result, second_result = fn(held, thing)
+      first_sum, of_key[key] = first_sum + first_result, second_result
     end
-    second_sum = second_sum + of_key[thing.key]
+    second_sum = second_sum + of_key[key]
   end
-  jobs.save(slot, work)
+  if held.work then jobs.save(slot, held.work) end
   return first_sum, second_sum
 end
 
--- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
--- value begins with what is under its key.
-function hold.invalidate(slot, thing, value, work)
-  if thing.kind == hold.ENTRY then
-    return deletions.of_entry(slot, thing.op, thing.user, thing.id, value) and 1 or 0
-  end
+-- hold.invalidate_scope returns how many live entries a scope without a mark had.
+function hold.invalidate_scope(held, thing)
+  local slot, work = held.slot, hold.work_of(held)
   if thing.user ~= '' then return (invalidation.of_user(slot, thing.user, HARD, work)) end
   if thing.op ~= '' then return (invalidation.of_operation(slot, thing.op, HARD, work)) end
   local live = invalidation.delete_module_head(slot)
@@ -2897,10 +2948,48 @@ function hold.invalidate(slot, thing, value, work)
   return (invalidation.of_module(slot, HARD, operations, live, work))
 end
 
--- hold.write writes the mark of a thing.
-function hold.write(slot, thing, records)
-  local last = marks.write(thing.key, records)
-  if last > 0 and thing.kind == hold.ENTRY then marks.note_entry(slot, last) end
+-- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
+-- value begins with what is under its key. The caller may overwrite that next.
+function hold.invalidate(held, thing, value, is_overwritten)
+  if thing.kind ~= hold.ENTRY then return hold.invalidate_scope(held, thing) end
+  local op, user, id = thing.op, thing.user, thing.id
+  return deletions.of_entry(held.slot, op, user, id, value, is_overwritten) and 1 or 0
+end
+
+-- hold.note lets the key that says that entries have marks last until this deadline.
+function hold.note(held, thing, deadline)
+  if thing.kind ~= hold.ENTRY or deadline <= held.noted then return end
+  marks.note_entry(held.slot, deadline)
+  held.noted = deadline
+end
+
+-- hold.begin invalidates what has no mark, and puts one there. value begins with what is under the
+-- key.
+function hold.begin(held, thing, value)
+  hold.note(held, thing, held.deadline)
+  local live = hold.invalidate(held, thing, value, true)
+  marks.put(thing.key, held.mark, held.deadline)
+  return live
+end
+
+-- hold.write replaces a mark by these records.
+function hold.write(held, thing, records)
+  hold.note(held, thing, marks.write(thing.key, records))
+end
+
+-- hold.enter gives this hold a deadline in a mark. It says whether the mark named it before.
+function hold.enter(held, thing, mark)
+  local records = marks.parse(mark, now_ms())
+  local was_there = marks.enter(records, held.id, held.deadline)
+  hold.write(held, thing, records)
+  return was_there
+end
+
+-- hold.put returns how many live entries a thing had, and 1 if a mark named this hold before.
+function hold.put(held, thing)
+  local mark, value = marks.read(thing.key)
+  if not mark then return hold.begin(held, thing, value), 0 end
+  return 0, hold.enter(held, thing, mark) and 1 or 0
 end
 
 function calls.cw_hold(keys, args)
@@ -2908,15 +2997,10 @@ function calls.cw_hold(keys, args)
   if #args < 2 then refuse('cw_hold takes hold_id, ms and things') end
   local id, ms = args[1], hold.want_ms(args[2])
   hold.want_id('cw_hold', id)
-  local things, now = hold.things('cw_hold', slot, args, 3), now_ms()
-  local live, stood = hold.of_each(slot, things, function(_, thing, work)
-    local mark, value = marks.read(thing.key)
-    local covered = mark and 0 or hold.invalidate(slot, thing, value, work)
-    local records = mark and marks.parse(mark, now) or {}
-    local was_there = marks.enter(records, id, now + ms)
-    hold.write(slot, thing, records)
-    return covered, was_there and 1 or 0
-  end)
+  local held = hold.new(slot, id, hold.want_things('cw_hold', args, 3))
+  held.deadline = now_ms() + ms
+  held.mark = marks.of_one(id, held.deadline)
+  local live, stood = hold.of_each(held, args, 3, hold.put)
   return {live, stood}
 end
 ---------------------------------------------------------------------------------------------------
@@ -2929,26 +3013,58 @@ end
 -- what it covered may have been filled since. So that is invalidated.
 
 -- hold.mark_lag leaves a mark for as long as loads may read what was before the release.
-function hold.mark_lag(slot, thing)
+function hold.mark_lag(held, thing)
+  if held.has_lag == nil then held.has_lag = source_lag.is_in_policy(held.slot) end
+  if not held.has_lag then return end
   if thing.kind == hold.ENTRY then
-    source_lag.mark_entry(slot, thing.op, thing.key)
+    source_lag.mark_entry(held.slot, thing.op, thing.key)
   else
-    source_lag.mark_scope(slot, thing.op, thing.user)
+    source_lag.mark_head(held.slot, thing.op, thing.user)
   end
 end
 
--- hold.lift returns 1 if the mark of a thing named this hold, else 0.
-function hold.lift(slot, thing, id, now, work)
-  local mark, value = marks.read(thing.key)
-  if not mark then
-    hold.invalidate(slot, thing, value, work)
-    return 0
+-- hold.read_entry returns the mark of an entry, or nil, and the head of its operation, if it has
+-- one.
+function hold.read_entry(held, thing)
+  local values = call('MGET', thing.key, operation_head_key(held.slot, thing.op))
+  local mark, head = values[1], values[2]
+  return mark and marks.is_mark(mark) and mark or nil, head and is_head(2, head) and head or nil
+end
+
+-- hold.fence fences the loads of an entry: callers could have used tokens of other entries for it.
+function hold.fence(held, thing, op_head)
+  local of_op = keys_of_operation(held.slot, thing.op)
+  deletions.fence(held.slot, of_op, of_op.name .. member_of(thing.user, thing.id), op_head)
+end
+
+-- hold.take_out takes this hold out of a mark, and says whether the mark named it.
+function hold.take_out(held, thing, mark)
+  if marks.is_of_one(mark, held.id) then
+    call('UNLINK', thing.key)
+    return true
   end
-  -- Callers could have used tokens of other entries for loads of this one.
-  if thing.kind == hold.ENTRY then deletions.fence_entry(slot, thing.op, thing.user, thing.id) end
-  local records, was_there = marks.leave(marks.parse(mark, now), id)
-  hold.write(slot, thing, records)
-  return was_there and 1 or 0
+  local records, was_there = marks.leave(marks.parse(mark, now_ms()), held.id)
+  hold.write(held, thing, records)
+  return was_there
+end
+
+-- hold.lift ends the hold of a thing. Its second result is 1 if a mark named it, else 0.
+function hold.lift(held, thing)
+  local mark, op_head, value
+  if thing.kind == hold.ENTRY then
+    mark, op_head = hold.read_entry(held, thing)
+  else
+    mark, value = marks.read(thing.key)
+  end
+  local was_there = false
+  if mark then
+    if op_head then hold.fence(held, thing, op_head) end
+    was_there = hold.take_out(held, thing, mark)
+  else
+    hold.invalidate(held, thing, value or read_header(thing.key))
+  end
+  hold.mark_lag(held, thing)
+  return 0, was_there and 1 or 0
 end
 
 function calls.cw_release(keys, args)
@@ -2956,12 +3072,8 @@ function calls.cw_release(keys, args)
   if #args < 1 then refuse('cw_release takes hold_id and things') end
   local id = args[1]
   hold.want_id('cw_release', id)
-  local things, now = hold.things('cw_release', slot, args, 2), now_ms()
-  local _, lifted = hold.of_each(slot, things, function(_, thing, work)
-    local lifted = hold.lift(slot, thing, id, now, work)
-    hold.mark_lag(slot, thing)
-    return 0, lifted
-  end)
+  local held = hold.new(slot, id, hold.want_things('cw_release', args, 2))
+  local _, lifted = hold.of_each(held, args, 2, hold.lift)
   return lifted
 end
 ---------------------------------------------------------------------------------------------------
@@ -3741,7 +3853,7 @@ register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
 register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
 register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')
 register('cw_hold', guard.wrap(calls.cw_hold), 'allow-oom')
-register('cw_release', guard.wrap(calls.cw_release), 'allow-oom')
+register('cw_release', guard.wrap_hot(calls.cw_release), 'allow-oom')
 register('cw_unclaimed', guard.wrap(calls.cw_unclaimed), 'allow-oom')
 register('cw_reclaim', guard.wrap(calls.cw_reclaim), 'allow-oom')
 register('cw_policy_apply', guard.wrap(calls.cw_policy_apply), 'allow-oom')

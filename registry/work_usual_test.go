@@ -20,6 +20,9 @@ func TestUsualCallsTakeFewCommands(t *testing.T) {
 		}
 	}
 	purge := func(scope Scope) func() { return func() { invalidate(t, r, users, scope) } }
+	id := NewHoldID()
+	holding := func(target HoldTarget) func() { return func() { hold(t, r, id, time.Minute, target) } }
+	releasing := func(target HoldTarget) func() { return func() { releaseHold(t, r, id, target) } }
 	for _, usual := range []struct {
 		name   string
 		filled int
@@ -30,9 +33,21 @@ func TestUsualCallsTakeFewCommands(t *testing.T) {
 		{"a purge of ten entries", 10, purge(Scope{Operation: "list"}), 15},
 		{"a purge of a thousand entries", 1000, purge(Scope{Operation: "list"}), 14},
 		{"a purge of a user without entries", 0, purge(Scope{User: "u"}), 5},
-		{"a deletion", 1, removal, 13},
+		{"a deletion", 1, removal, 12},
+		{"a hold of an entry", 1, holding(HoldEntry(entry("list", "0", ""))), 14},
+		{"its renewal", 0, holding(HoldEntry(entry("list", "0", ""))), 5},
+		{"its release", 0, releasing(HoldEntry(entry("list", "0", ""))), 6},
+		{"a hold of an operation", 1, holding(HoldScope(Scope{Operation: "list"})), 15},
+		{"its renewal", 0, holding(HoldScope(Scope{Operation: "list"})), 3},
+		{"its release", 0, releasing(HoldScope(Scope{Operation: "list"})), 3},
+		{"a hold of a user without entries", 0, holding(HoldScope(Scope{User: "u"})), 6},
+		{"its release", 0, releasing(HoldScope(Scope{User: "u"})), 3},
+		{"a hold of a module", 1, holding(HoldScope(Scope{})), 23},
+		{"its release", 0, releasing(HoldScope(Scope{})), 3},
 	} {
-		fillCount(t, r, "list", "", usual.filled, "x")
+		if usual.filled > 0 {
+			fillCount(t, r, "list", "", usual.filled, "x")
+		}
 		before := commandsRun(t, client)
 		usual.call()
 		if took := commandsRun(t, client) - before - callAndInfo; took > usual.most {

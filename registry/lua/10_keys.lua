@@ -9,6 +9,8 @@
 -- between has missed calls. So each value is stored under bytes that change whenever it changes:
 --
 --   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
+--                  With those of an operation: the digest of a name, and until when its log of
+--                  deletions lasts at least, unless it is evicted.
 --   rules_by_text  rules, which follow from their text.
 --   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
 --                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
@@ -58,7 +60,7 @@ end
 local function forget(slot) slots.items[slot] = nil end
 
 function memo.add_operation(slot, op)
-  memo.reserve(slots, 1900 + 3 * #slot + 13 * #op)
+  memo.reserve(slots, 2200 + 3 * #slot + 13 * #op)
   local of_slot = keys_of(slot)
   local keys = {
     module_head = of_slot.module_head, counters = of_slot.counters, fields = {}, -- of the counters

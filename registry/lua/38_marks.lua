@@ -19,6 +19,11 @@ local marks = {
 
 -- A mark has at most one record without a holder in addition.
 marks.max_bytes = #marks.PREFIX + (marks.max_holders + 1) * marks.record_bytes
+-- Bytes of a mark with one holder, and of those the ones up to its id.
+marks.one_bytes = #marks.PREFIX + marks.record_bytes
+marks.id_end = #marks.PREFIX + marks.id_bytes
+-- Position of the last byte that tells a mark from what is longer.
+marks.END = marks.max_bytes .. ''
 
 -- marks.is_mark says whether a value is a mark, or what others wrote in place of one.
 function marks.is_mark(value)
@@ -28,11 +33,13 @@ end
 
 function marks.is_at(key) return call('GETRANGE', key, '0', '1') == marks.PREFIX end
 
--- marks.read returns the mark under a key, or nil, and the beginning of what is there. What is
--- longer than a mark is cut to one byte more.
+-- marks.read returns the mark under a key, or nil, and the beginning of what is there: at least
+-- the header of an entry. What is longer than a mark is cut to one byte more.
 function marks.read(key)
-  local value = call('GETRANGE', key, '0', string.format('%d', marks.max_bytes))
-  return marks.is_mark(value) and value or nil, value
+  local value = call('GETRANGE', key, '0', HEADER_END)
+  if not marks.is_mark(value) then return nil, value end
+  if #value > HEADER_END + 0 then value = call('GETRANGE', key, '0', marks.END) end
+  return value, value
 end
 
 function marks.has_length(value)
@@ -55,6 +62,18 @@ function marks.parse(value, now)
   return records
 end
 
+-- marks.of_one returns a mark with one holder.
+function marks.of_one(id, deadline) return marks.PREFIX .. id .. struct.pack('>I8', deadline) end
+
+-- marks.is_of_one says whether a value is a mark that names this holder and no other.
+function marks.is_of_one(value, id)
+  return #value == marks.one_bytes and string.sub(value, 1, marks.id_end) == marks.PREFIX .. id
+end
+
+function marks.put(key, mark, deadline)
+  call('SET', key, mark, 'PXAT', string.format('%d', deadline))
+end
+
 -- marks.write replaces a mark by these records, which may be none. It returns the last deadline.
 function marks.write(key, records)
   local last, parts = 0, {marks.PREFIX}
@@ -65,7 +84,7 @@ function marks.write(key, records)
   if last == 0 then
     call('UNLINK', key)
   else
-    call('SET', key, table.concat(parts), 'PXAT', string.format('%d', last))
+    marks.put(key, table.concat(parts), last)
   end
   return last
 end
@@ -128,11 +147,11 @@ end
 
 function marks.entries_key(slot) return slot .. ':h' end
 
+-- marks.note_entry lets that key last until this deadline, at least.
 function marks.note_entry(slot, deadline)
-  local key = marks.entries_key(slot)
-  if call('PEXPIRETIME', key) < deadline then
-    call('SET', key, '', 'PXAT', string.format('%d', deadline))
-  end
+  local key, at = marks.entries_key(slot), string.format('%d', deadline)
+  -- Usually it is there, and lasts less long. A key that is not there has no expiry to extend.
+  if call('PEXPIREAT', key, at, 'GT') == 0 then call('SET', key, '', 'NX', 'PXAT', at) end
 end
 
 -- marks.left_out returns those of the keys of entries that have no mark.

@@ -23,64 +23,67 @@ function hold.want_ms(text)
   return ms
 end
 
--- hold.key_of returns the key where a thing has its mark. An operation of a user marks the user.
-function hold.key_of(slot, thing)
-  if thing.kind == hold.ENTRY then
-    return member_key(slot, thing.op, member_of(thing.user, thing.id))
-  end
-  if thing.user ~= '' then return user_head_key(slot, thing.user) end
-  return thing.op ~= '' and operation_head_key(slot, thing.op) or module_head_key(slot)
-end
-
-function hold.want_thing(name, thing)
-  if thing.kind == hold.ENTRY then
-    want_entry(name, thing.op, thing.id, thing.user)
-  elseif thing.kind == hold.SCOPE then
-    want_bytes(name, 'op', thing.op, 0, MAX_OPERATION_BYTES)
-    want_bytes(name, 'user', thing.user, 0, MAX_USER_BYTES)
-    if thing.id ~= '' then refuse(name .. ': the id of a scope must be empty') end
+function hold.want_thing(name, kind, op, user, id)
+  if kind == hold.ENTRY then
+    want_entry(name, op, id, user)
+  elseif kind == hold.SCOPE then
+    want_bytes(name, 'op', op, 0, MAX_OPERATION_BYTES)
+    want_bytes(name, 'user', user, 0, MAX_USER_BYTES)
+    if id ~= '' then refuse(name .. ': the id of a scope must be empty') end
   else
     refuse(name .. ': kind must be s for a scope or e for an entry')
   end
 end
 
--- hold.things returns what the arguments from this one on name.
-function hold.things(name, slot, args, first)
-  local things, count = {}, (#args - first + 1) / 4
+-- hold.want_things checks the arguments from this one on, and returns how many things they name.
+function hold.want_things(name, args, first)
+  local count = (#args - first + 1) / 4
   if count < 1 or count > hold.max_things or count % 1 ~= 0 then
     refuse(name .. ' takes 1 to ' .. hold.max_things .. ' things, each as kind, op, user and id')
   end
   for i = first, #args, 4 do
-    local thing = {kind = args[i], op = args[i + 1], user = args[i + 2], id = args[i + 3]}
-    hold.want_thing(name, thing)
-    things[#things + 1] = thing
+    hold.want_thing(name, args[i], args[i + 1], args[i + 2], args[i + 3])
   end
-  for _, thing in ipairs(things) do thing.key = hold.key_of(slot, thing) end
-  return things
+  return count
 end
 
--- hold.of_each passes each thing to a function, with the budget that they share, but not twice if
--- two have their mark in one place. It returns the sums of its two results. The second counts for
--- each thing.
-function hold.of_each(slot, things, fn)
-  local work, first_sum, second_sum, of_key = budget.new(#things, budget.inline_keys), 0, 0, {}
-  for _, thing in ipairs(things) do
-    if not of_key[thing.key] then
-      local first, second = fn(slot, thing, work)
-      first_sum, of_key[thing.key] = first_sum + first, second
+-- hold.key_of returns the key where a thing has its mark. An operation of a user marks the user.
+function hold.key_of(slot, kind, op, user, id)
+  if kind == hold.ENTRY then return member_key(slot, op, member_of(user, id)) end
+  if user ~= '' then return user_head_key(slot, user) end
+  return op ~= '' and operation_head_key(slot, op) or module_head_key(slot)
+end
+
+-- hold.new returns what the things of one call share.
+function hold.new(slot, id, things) return {slot = slot, id = id, things = things, noted = 0} end
+
+-- hold.work_of returns the budget of a call.
+function hold.work_of(held)
+  held.work = held.work or budget.new(held.things, budget.inline_keys)
+  return held.work
+end
+
+-- hold.of_each passes each thing to a function, but not twice if two have their mark in one place.
+-- It returns the sums of its two results. The second counts for each thing.
+function hold.of_each(held, args, first, fn)
+  local slot, first_sum, second_sum, of_key = held.slot, 0, 0, {}
+  for i = first, #args, 4 do
+    local thing = {kind = args[i], op = args[i + 1], user = args[i + 2], id = args[i + 3]}
+    local key = hold.key_of(slot, thing.kind, thing.op, thing.user, thing.id)
+    if not of_key[key] then
+      thing.key = key
+      local first_result, second_result = fn(held, thing)
+      first_sum, of_key[key] = first_sum + first_result, second_result
     end
-    second_sum = second_sum + of_key[thing.key]
+    second_sum = second_sum + of_key[key]
   end
-  jobs.save(slot, work)
+  if held.work then jobs.save(slot, held.work) end
   return first_sum, second_sum
 end
 
--- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
--- value begins with what is under its key.
-function hold.invalidate(slot, thing, value, work)
-  if thing.kind == hold.ENTRY then
-    return deletions.of_entry(slot, thing.op, thing.user, thing.id, value) and 1 or 0
-  end
+-- hold.invalidate_scope returns how many live entries a scope without a mark had.
+function hold.invalidate_scope(held, thing)
+  local slot, work = held.slot, hold.work_of(held)
   if thing.user ~= '' then return (invalidation.of_user(slot, thing.user, HARD, work)) end
   if thing.op ~= '' then return (invalidation.of_operation(slot, thing.op, HARD, work)) end
   local live = invalidation.delete_module_head(slot)
@@ -88,10 +91,48 @@ function hold.invalidate(slot, thing, value, work)
   return (invalidation.of_module(slot, HARD, operations, live, work))
 end
 
--- hold.write writes the mark of a thing.
-function hold.write(slot, thing, records)
-  local last = marks.write(thing.key, records)
-  if last > 0 and thing.kind == hold.ENTRY then marks.note_entry(slot, last) end
+-- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
+-- value begins with what is under its key. The caller may overwrite that next.
+function hold.invalidate(held, thing, value, is_overwritten)
+  if thing.kind ~= hold.ENTRY then return hold.invalidate_scope(held, thing) end
+  local op, user, id = thing.op, thing.user, thing.id
+  return deletions.of_entry(held.slot, op, user, id, value, is_overwritten) and 1 or 0
+end
+
+-- hold.note lets the key that says that entries have marks last until this deadline.
+function hold.note(held, thing, deadline)
+  if thing.kind ~= hold.ENTRY or deadline <= held.noted then return end
+  marks.note_entry(held.slot, deadline)
+  held.noted = deadline
+end
+
+-- hold.begin invalidates what has no mark, and puts one there. value begins with what is under the
+-- key.
+function hold.begin(held, thing, value)
+  hold.note(held, thing, held.deadline)
+  local live = hold.invalidate(held, thing, value, true)
+  marks.put(thing.key, held.mark, held.deadline)
+  return live
+end
+
+-- hold.write replaces a mark by these records.
+function hold.write(held, thing, records)
+  hold.note(held, thing, marks.write(thing.key, records))
+end
+
+-- hold.enter gives this hold a deadline in a mark. It says whether the mark named it before.
+function hold.enter(held, thing, mark)
+  local records = marks.parse(mark, now_ms())
+  local was_there = marks.enter(records, held.id, held.deadline)
+  hold.write(held, thing, records)
+  return was_there
+end
+
+-- hold.put returns how many live entries a thing had, and 1 if a mark named this hold before.
+function hold.put(held, thing)
+  local mark, value = marks.read(thing.key)
+  if not mark then return hold.begin(held, thing, value), 0 end
+  return 0, hold.enter(held, thing, mark) and 1 or 0
 end
 
 function calls.cw_hold(keys, args)
@@ -99,14 +140,9 @@ function calls.cw_hold(keys, args)
   if #args < 2 then refuse('cw_hold takes hold_id, ms and things') end
   local id, ms = args[1], hold.want_ms(args[2])
   hold.want_id('cw_hold', id)
-  local things, now = hold.things('cw_hold', slot, args, 3), now_ms()
-  local live, stood = hold.of_each(slot, things, function(_, thing, work)
-    local mark, value = marks.read(thing.key)
-    local covered = mark and 0 or hold.invalidate(slot, thing, value, work)
-    local records = mark and marks.parse(mark, now) or {}
-    local was_there = marks.enter(records, id, now + ms)
-    hold.write(slot, thing, records)
-    return covered, was_there and 1 or 0
-  end)
+  local held = hold.new(slot, id, hold.want_things('cw_hold', args, 3))
+  held.deadline = now_ms() + ms
+  held.mark = marks.of_one(id, held.deadline)
+  local live, stood = hold.of_each(held, args, 3, hold.put)
   return {live, stood}
 end

@@ -15,10 +15,10 @@ import (
 // mutants are faults put into the library, each by another text in place of one that is there once.
 var mutants = map[string]struct{ text, instead string }{
 	"a fill goes by no fence":                       {"is_fenced(slot, op, member, heads, token) then", "false then"},
-	"a deletion fences no load":                     {"if heads.raw[2] then deletions.fence(slot, op, name, heads.raw[2]) end", ""},
+	"a deletion fences no load":                     {"  if op_head then deletions.fence(slot, of_op, name, op_head) end\n", ""},
 	"a deletion fences all loads":                   {"string.sub(log, digest_from, record_end) == digest then return true", "true then return true"},
-	"a deletion leaves the entry":                   {"    call('UNLINK', lock, entry_key(slot, name))\n", "    call('UNLINK', lock)\n"},
-	"a deletion leaves the entry in the index":      {"    entries.delist(slot, {name}, {[name] = header})\n", ""},
+	"a deletion leaves the entry":                   {"    call('UNLINK', lock, of_op.entries .. member)\n", "    call('UNLINK', lock)\n"},
+	"a deletion leaves the entry in the index":      {"  if slice then delist(slot, epoch, slice, chunk, member) end\n", ""},
 	"a user keeps the head":                         {"  if mode == HARD then delete_head(head, before) end\n", ""},
 	"an operation keeps the head":                   {"if mode == HARD then invalidation.delete_head_of(of_op, operation.held) end", ""},
 	"a module keeps the head":                       {"return not marks.is_at(key) and call('UNLINK', key) == 1", "return head_exists(key)"},
@@ -53,16 +53,16 @@ var mutants = map[string]struct{ text, instead string }{
 	"a lease goes by no mark":                       {"  if is_held then return answer_held(slot, op, user, name) end\n", ""},
 	"a lease goes by no mark of an entry":           {"  return value and marks.is_mark(value)\n", "  return false\n"},
 	"reclaim goes by no mark":                       {"call('EXISTS', marks.entries_key(slot)) == 0 then return keys", "true then return keys"},
-	"nobody knows that entries are held":            {"  if last > 0 and thing.kind == hold.ENTRY then marks.note_entry(slot, last) end\n", ""},
+	"nobody knows that entries are held":            {"  marks.note_entry(held.slot, deadline)\n", ""},
 	"an operation loses its mark":                   {"  if held then\n    call('UNLINK', of_op.deletions)", "  if false then\n    call('UNLINK', of_op.deletions)"},
 	"a module loses its mark":                       {"return not marks.is_at(key) and call('UNLINK', key) == 1", "return call('UNLINK', key) == 1"},
 	"a user loses the mark":                         {"  if not value or not marks.is_mark(value) then call('UNLINK', key) end\n", "  call('UNLINK', key)\n"},
 	"soft takes marks":                              {"  if not value or marks.is_mark(value) then return end\n", "  if not value then return end\n"},
-	"a deletion takes the mark":                     {"  if header == '' or marks.is_mark(header) then\n", "  if header == '' then\n"},
+	"a deletion takes the mark":                     {"  local is_entry = header ~= '' and not marks.is_mark(header)\n", "  local is_entry = header ~= ''\n"},
 	"a policy lengthens marks":                      {"    if not marks.is_at(key) then keep_for(key, ms, slack) end\n", "    keep_for(key, ms, slack)\n"},
 	"a policy takes marks":                          {"      if marks.is_garbage(key) then foreign.drop(key) end\n", "      foreign.drop(key)\n"},
-	"a hold invalidates nothing":                    {"mark and 0 or hold.invalidate(slot, thing, value, work)", "0"},
-	"a release lets stay what has no mark":          {"    hold.invalidate(slot, thing, value, work)\n    return 0\n", "    return 0\n"},
+	"a hold invalidates nothing":                    {"  local live = hold.invalidate(held, thing, value, true)\n", "  local live = 0\n"},
+	"a release lets stay what has no mark":          {"    hold.invalidate(held, thing, value or read_header(thing.key))\n", ""},
 	"a release ends the holds of others":            {"    if record.id ~= id then others", "    if false then others"},
 	"a renewal brings no end forward":               {"      record.deadline = deadline\n", "      record.deadline = math.max(record.deadline, deadline)\n"},
 	"held reads are misses":                         {"  count(slot, 'heldReads', op)\n", "  count(slot, 'misses', op)\n"},
@@ -90,7 +90,7 @@ var rareMutants = map[string]struct {
 		},
 	},
 	"a release of an entry fences nothing": {
-		"  if thing.kind == hold.ENTRY then deletions.fence_entry(slot, thing.op, thing.user, thing.id) end\n", "", []step{
+		"    if op_head then hold.fence(held, thing, op_head) end\n", "", []step{
 			{Do: "hold", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A", Size: 1},
 			{Do: "get", Key: key{op: "list", id: "b"}},
 			{Do: "release", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A"},
