@@ -24,7 +24,8 @@ type Figure struct {
 	Value float64 `json:"value"`
 }
 
-// Comparison compares the turns of a row. Its ratios are medians over the rounds; above 1 is better.
+// Comparison compares the turns of a row. Its ratios are medians over the rounds. Above 1
+// is better.
 type Comparison struct {
 	Row
 	// ToReference compares the new build with the reference, Noise the reference with itself.
