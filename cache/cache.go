@@ -119,8 +119,8 @@ type Cache interface {
 //
 // # Types
 //
-// What Fetch returns from the cache was encoded and decoded. With the default codec, a T should be
-// a type that survives JSON.
+// What Fetch returns from the cache was encoded and decoded. With the default codec, a T must be a
+// type that survives JSON. Values that do not are returned, and not stored: see Codec.
 func Fetch[T any](
 	ctx context.Context, c Cache, key Key, load func(context.Context) (T, error),
 ) (T, error) {

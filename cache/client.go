@@ -14,6 +14,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/background"
 	"github.com/cachewright/cachewright/cache/internal/catalog"
 	"github.com/cachewright/cachewright/cache/internal/checks"
+	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/cache/internal/entries"
 	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/fence"
@@ -182,7 +183,7 @@ func (c *Client) newEntries(o options, failures *failure.Reports) *entries.Entri
 	early := refresh.NewHeadStarts(o.earlyRefresh)
 	underWay := loads.New(loads.Config{
 		Gateway: c.gateway, Outbox: c.outbox, Background: c.background, Failures: failures,
-		Codec: o.codec, Timed: early.Timed,
+		Codec: o.codec, Encoder: codec.NewEncoder(o.codec, triedValues), Timed: early.Timed,
 		Timeout: o.timeout, Wait: o.loadWait, SharedWait: o.sharedLoadWait,
 	})
 	return entries.New(entries.Config{

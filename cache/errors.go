@@ -32,7 +32,8 @@ var (
 	// ErrLoadStuck: two loads of the entry by other callers in this process did not end in time.
 	// See WithSharedLoadWait.
 	ErrLoadStuck = loads.ErrStuck
-	// ErrCodec: a value cannot be encoded, or stored bytes cannot be decoded.
+	// ErrCodec: a value cannot be encoded or does not survive that, or stored bytes cannot be decoded.
+	// See Codec.
 	ErrCodec = codec.ErrCodec
 )
 

@@ -211,3 +211,26 @@ func TestLoadOfAHeldEntryThatHangsIsNotWaitedForWithoutEnd(t *testing.T) {
 		hanging.Wait()
 	})
 }
+
+// The others of a load would get less than the source has.
+func TestCallersOfAHeldEntryDoNotShareWhatDoesNotSurvive(t *testing.T) {
+	type account struct {
+		Name string
+		pin  string
+	}
+	withClient(t, heldStore(), func(t *testing.T, c *Client) {
+		var callers sync.WaitGroup
+		for range 20 {
+			callers.Go(func() {
+				got, err := Fetch(t.Context(), c, usersGet, func(context.Context) (account, error) {
+					time.Sleep(10 * time.Millisecond)
+					return account{"ada", "1234"}, nil
+				})
+				if got.pin != "1234" || err != nil {
+					t.Errorf("got %+v, %v", got, err)
+				}
+			})
+		}
+		callers.Wait()
+	})
+}

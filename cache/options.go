@@ -156,8 +156,9 @@ func WithAutoPipelining(duplex registry.Duplex) Option {
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithFailureHook sets a function that is called for each failure, including those that are
-// returned. It is also called once for each name that no CachePolicy lists, with ErrUnclaimed. The
-// goroutine that met the failure calls it, so it must be quick and safe for concurrent use.
+// returned. That values of an operation do not survive their Codec is one failure. It is also
+// called once for each name that no CachePolicy lists, with ErrUnclaimed. The goroutine that met
+// the failure calls it, so it must be quick and safe for concurrent use.
 func WithFailureHook(hook func(Failure)) Option { return func(o *options) { o.failureHook = hook } }
 
 // WithObserver sets who sees what the client does, for metrics and traces. Default: nobody, which

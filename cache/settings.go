@@ -26,6 +26,9 @@ const (
 	defaultLoadWait            = time.Second
 	defaultSharedLoadWait      = time.Minute
 
+	// triedValues: of so many values, one is decoded to see whether it survives.
+	triedValues = 64
+
 	// maxLoadLock is the longest load lock that Redis grants.
 	maxLoadLock = 10 * time.Minute
 )

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,6 +254,48 @@ func TestLogIsNotFlooded(t *testing.T) {
 			t.Errorf("%d lines were logged, want 1", lines)
 		}
 	}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+}
+
+// It is told once, and not with each value, which would be with each read.
+func TestThatValuesDoNotSurviveIsToldOnce(t *testing.T) {
+	type account struct {
+		Name string
+		pin  string
+	}
+	var log strings.Builder
+	var told []Failure
+	var counted atomic.Int64
+	store := &stubStore{OnReport: func(_ context.Context, _ registry.Slot, _ string, counters registry.Counters) error {
+		counted.Add(counters.Errors)
+		return nil
+	}}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for i := range 5 {
+			for _, operation := range []string{"get", "list"} {
+				key := Key{Module: "users", Operation: operation, Params: i}
+				got, err := Fetch(t.Context(), c, key, func(context.Context) (account, error) { return account{"ada", "1234"}, nil })
+				if got.pin != "1234" || err != nil {
+					t.Errorf("got %+v, %v", got, err)
+				}
+			}
+			time.Sleep(2 * logInterval)
+		}
+		if store.Called("set") != 0 {
+			t.Errorf("%d fills", store.Called("set"))
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if len(told) != 2 || strings.Count(log.String(), "\n") > 2 || counted.Load() != 10 {
+			t.Errorf("%d failures are told and %d counted, and the log is %q", len(told), counted.Load(), log.String())
+		}
+		for _, failure := range told {
+			text := failure.Err.Error()
+			if !errors.Is(failure.Err, ErrCodec) || !strings.Contains(text, "cache.account.pin") || strings.Contains(text, "1234") {
+				t.Errorf("told %q", text)
+			}
+		}
+	}, WithFailureHook(func(f Failure) { told = append(told, f) }), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 }
 
 func TestErrorsAreCounted(t *testing.T) {

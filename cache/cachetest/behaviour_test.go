@@ -528,6 +528,54 @@ func TestWhatCannotBeStoredIsLoaded(t *testing.T) {
 	})
 }
 
+// What comes back from the cache would be another value than that of the source.
+func TestWhatDoesNotSurviveItsCodecIsLoaded(t *testing.T) {
+	type account struct {
+		Name string
+		pin  string
+	}
+	type shape interface{ Area() int }
+	forEachCache(t, func(t *testing.T, s subject) {
+		s.setPolicy("users", everything(time.Hour))
+		key := cache.Key{Module: "users", Operation: "get"}
+		lossy, loads := load(account{"ada", "1234"})
+		for range 3 {
+			if got := fetch(t, s.Cache, key, lossy); got.pin != "1234" {
+				t.Errorf("got %+v", got)
+			}
+		}
+		if loads.count() != 3 || cached(t, s.Cache, key) {
+			t.Errorf("%d loads, want 3 and nothing cached", loads.count())
+		}
+		if err := s.Set(t.Context(), key, account{"ada", "1234"}); !errors.Is(err, cache.ErrCodec) || cached(t, s.Cache, key) {
+			t.Errorf("Set: %v, want ErrCodec and nothing cached", err)
+		}
+		whole, _ := load(account{Name: "bob"})
+		fetch(t, s.Cache, key, whole)
+		if got := fetch(t, s.Cache, key, lossy); got.Name != "bob" {
+			t.Errorf("got %+v, want the value without a loss cached", got)
+		}
+		shapes, loads := load[shape](square{2})
+		for range 2 {
+			fetch(t, s.Cache, cache.Key{Module: "users", Operation: "shape"}, shapes)
+		}
+		if loads.count() != 2 {
+			t.Errorf("%d loads of a value that no reader can decode, want 2", loads.count())
+		}
+		stats, err := s.Stats(t.Context(), "users")
+		must(t, err)
+		for _, o := range stats[0].Operations {
+			if want := map[string]int64{"get": 3, "shape": 2}[o.Operation]; o.Errors < want {
+				t.Errorf("%s: %d errors are counted, want %d", o.Operation, o.Errors, want)
+			}
+		}
+	})
+}
+
+type square struct{ Side int }
+
+func (s square) Area() int { return s.Side * s.Side }
+
 // A destination may be used for one entry after another. What it held is neither merged with what
 // is read into it, nor written to.
 func TestDestinationIsReplacedNotMergedInto(t *testing.T) {

@@ -133,6 +133,20 @@ func (d *differential) fetch(t *rapid.T) {
 	}
 }
 
+// lossy is a value that JSON does not give back.
+type lossy struct{ number int64 }
+
+func (s *side) fetchLossy(newer bool, module string) answer {
+	value, err := cache.Fetch(context.Background(), s.of(newer), cache.Key{Module: module, Operation: "lossy"},
+		func(context.Context) (lossy, error) { return lossy{s.loads.Add(1)}, nil })
+	return s.answer(fmt.Sprint(value), err == nil, err)
+}
+
+func (d *differential) fetchLossy(t *rapid.T) {
+	newer := d.newer(t)
+	d.compare(t, "Fetch of a value that does not survive", d.fake.fetchLossy(newer, d.module), d.redis.fetchLossy(newer, d.module))
+}
+
 func (d *differential) get(t *rapid.T) {
 	newer, key := d.newer(t), d.key(t)
 	d.compare(t, fmt.Sprintf("Get of %+v, newer: %v", key, newer), d.fake.get(newer, key), d.redis.get(newer, key))
@@ -188,7 +202,7 @@ func TestTheFakeAnswersAsRedisDoesWhateverIsDone(t *testing.T) {
 		modules++
 		d := &differential{fake: &side{subject: fakeSubject()}, redis: &side{subject: redis}, module: fmt.Sprint("module", modules)}
 		t.Repeat(map[string]func(*rapid.T){
-			"policy": d.setPolicy, "fetch": d.fetch, "fetch again": d.fetch, "fetch once more": d.fetch,
+			"policy": d.setPolicy, "fetch": d.fetch, "fetch again": d.fetch, "fetch once more": d.fetch, "fetch what is lossy": d.fetchLossy,
 			"get": d.get, "set": d.set, "invalidate": d.invalidate,
 		})
 	})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/dest"
@@ -79,7 +80,7 @@ func (f *Fake) loadTogether(
 	ctx context.Context, key flightKey, out any, load func(context.Context) (any, error),
 ) error {
 	result, started, err := f.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		return f.loadAndFill(ctx, key, load)
+		return f.loadAndFill(ctx, key, reflect.TypeOf(out).Elem(), load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrCycle):
@@ -95,8 +96,9 @@ func (f *Fake) loadTogether(
 	}
 }
 
+// loadAndFill loads and stores a value. Readers decode it into a type, nil if that is not known.
 func (f *Fake) loadAndFill(
-	ctx context.Context, key flightKey, load func(context.Context) (any, error),
+	ctx context.Context, key flightKey, as reflect.Type, load func(context.Context) (any, error),
 ) (loaded, error) {
 	value, err := f.load(ctx, key.entryKey, load)
 	if errors.Is(err, cache.ErrNotFound) {
@@ -105,7 +107,7 @@ func (f *Fake) loadAndFill(
 	if err != nil {
 		return loaded{}, err
 	}
-	payload, err := f.fill(key, value)
+	payload, err := f.fill(key, value, as)
 	return loaded{value: value, payload: payload, shared: err == nil}, nil
 }
 
@@ -121,7 +123,7 @@ func (f *Fake) refresh(ctx context.Context, key entryKey, load func(context.Cont
 	}()
 	flown := f.flightOf(key, token)
 	result, started, err := f.flights.Do(context.WithoutCancel(ctx), flown,
-		func(ctx context.Context) (loaded, error) { return f.loadAndFill(ctx, flown, load) })
+		func(ctx context.Context) (loaded, error) { return f.loadAndFill(ctx, flown, nil, load) })
 	if errors.Is(err, cache.ErrNotFound) && started && !result.storedNegative {
 		f.removeIf(flown)
 	}
@@ -223,8 +225,8 @@ func (f *Fake) lease(key entryKey) (token, bool) {
 }
 
 // fill stores a loaded value. After an error, the value must not be shared either.
-func (f *Fake) fill(key flightKey, value any) ([]byte, error) {
-	payload, err := encode(f.codec, value)
+func (f *Fake) fill(key flightKey, value any, as reflect.Type) ([]byte, error) {
+	payload, err := f.encoder.Encode(key.module, key.operation, value, as)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
@@ -283,7 +285,7 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 	if err != nil {
 		return err
 	}
-	payload, err := encode(f.codec, value)
+	payload, err := f.encoder.Encode(key.Module, key.Operation, value, nil)
 	if err = errors.Join(err, failure); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/registry"
@@ -38,6 +39,7 @@ type Fake struct {
 // state is what the versions of an application share.
 type state struct {
 	codec   cache.Codec
+	encoder *codec.Encoder // of the codec
 	now     func() time.Time
 	ttl     time.Duration // of modules without a policy
 	flights flight.Group[flightKey, loaded]
@@ -79,6 +81,7 @@ func New(opts ...Option) *Fake {
 	for _, option := range opts {
 		option(f)
 	}
+	f.encoder = codec.NewEncoder(f.codec, 1)
 	return f
 }
 
@@ -89,8 +92,9 @@ func WithClock(now func() time.Time) Option { return func(f *Fake) { f.now = now
 // Default: they are not cached, as in production.
 func WithDefaultTTL(ttl time.Duration) Option { return func(f *Fake) { f.ttl = ttl } }
 
-// WithCodec is cache.WithCodec. Default: JSON.
-func WithCodec(codec cache.Codec) Option { return func(f *Fake) { f.codec = codec } }
+// WithCodec is cache.WithCodec. Default: JSON. The Fake decodes each value that it stores, so that
+// a test finds all that do not survive. See cache.Codec.
+func WithCodec(c cache.Codec) Option { return func(f *Fake) { f.codec = c } }
 
 // WithSharedLoadWait is cache.WithSharedLoadWait, by the machine's clock. Default 1m.
 func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.flights.MaxWait = d } }

@@ -6,7 +6,6 @@ package entries
 import (
 	"context"
 
-	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/near"
@@ -56,9 +55,8 @@ func (e *Entries) Set(ctx context.Context, key Key, value any) error {
 	if err != nil {
 		return err
 	}
-	payload, err := codec.Encode(e.config.Codec, value)
+	payload, err := e.config.Loads.Encode(entry, value, nil)
 	if err != nil {
-		e.config.Failures.Add(key.Module, key.Operation, err)
 		return err
 	}
 	// Only an entry that is gone can be leased. The removal also keeps loads under way from

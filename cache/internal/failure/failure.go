@@ -58,6 +58,9 @@ func (r *Reports) Add(module, operation string, err error) {
 	r.Report(module, operation, err)
 }
 
+// Count counts a failure of a kind that was reported before.
+func (r *Reports) Count(module, operation string) { r.count(module, operation) }
+
 // Report logs a failure and passes it to the application. It ignores calls that a breaker stopped:
 // there is one for each request, and they say nothing new.
 func (r *Reports) Report(module, operation string, err error) {

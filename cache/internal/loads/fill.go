@@ -6,19 +6,32 @@ package loads
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/registry"
 )
+
+// Encode encodes a value of an entry, and reports why it cannot be stored. Readers decode it into a
+// type, nil if that is not known. That values do not survive is reported once.
+func (s *Loads) Encode(key registry.Key, value any, as reflect.Type) ([]byte, error) {
+	payload, err := s.config.Encoder.Encode(key.Module, key.Operation, value, as)
+	switch {
+	case codec.Known(err):
+		s.config.Failures.Count(key.Module, key.Operation)
+	case err != nil:
+		s.config.Failures.Add(key.Module, key.Operation, err)
+	}
+	return payload, err
+}
 
 // fill encodes and stores a loaded value, even if all callers have left. The payload is nil if the
 // value cannot be encoded. The outcome is 0 if Redis did not answer or lacks an invalidation.
 func (s *Loads) fill(
 	ctx context.Context, key registry.Key, t ticket, value any,
 ) ([]byte, registry.Outcome) {
-	payload, err := codec.Encode(s.config.Codec, value)
+	payload, err := s.Encode(key, value, t.as)
 	if err != nil {
-		s.config.Failures.Add(key.Module, key.Operation, err)
 		return nil, 0
 	}
 	if s.config.Outbox.Covers(key) {

@@ -5,8 +5,8 @@ package loads
 
 import (
 	"context"
+	"reflect"
 
-	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
@@ -22,10 +22,7 @@ func (s *Loads) Held(ctx context.Context, key registry.Key, out any, load source
 		if err != nil {
 			return loaded{}, err
 		}
-		payload, err := codec.Encode(s.config.Codec, value)
-		if err != nil {
-			s.config.Failures.Add(key.Module, key.Operation, err)
-		}
+		payload, err := s.Encode(key, value, reflect.TypeOf(out).Elem())
 		return loaded{value: value, payload: payload, shared: err == nil}, nil
 	})
 	if err == nil && started {

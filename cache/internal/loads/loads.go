@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/background"
@@ -39,6 +40,7 @@ type Config struct {
 	Background *background.Runner
 	Failures   *failure.Reports
 	Codec      codec.Codec
+	Encoder    *codec.Encoder // of the Codec
 	// Timed returns a loader that records how long it takes.
 	Timed func(registry.Key, source.Load) source.Load
 	// Timeout bounds a lease.
@@ -99,10 +101,15 @@ type Miss struct {
 
 // ticket is the right to fill an entry.
 type ticket struct {
-	token  registry.Token
-	locked bool          // it includes the load lock
-	locks  *handover     // where another caller may leave a later one; nil: nowhere
-	left   time.Duration // how long the fill may take
+	token registry.Token
+	// locked says that it includes the load lock.
+	locked bool
+	// locks are where other callers leave later load locks. nil: nowhere.
+	locks *handover
+	// left is how long the fill may take.
+	left time.Duration
+	// as is what readers decode into. nil: not known.
+	as reflect.Type
 }
 
 // loaded is the result of a shared load. The caller whose load it was gets the value itself, any
@@ -140,6 +147,7 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 		}
 		t := ticket{
 			token: lookup.Token, locked: s.waiter.isLocked(lookup), locks: locks, left: left,
+			as: reflect.TypeOf(out).Elem(),
 		}
 		return s.loadAndFill(ctx, key, t, load)
 	})
