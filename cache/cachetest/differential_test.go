@@ -133,18 +133,17 @@ func (d *differential) fetch(t *rapid.T) {
 	}
 }
 
-// lossy is a value that JSON does not give back.
-type lossy struct{ number int64 }
+type unexported struct{ number int64 }
 
-func (s *side) fetchLossy(newer bool, module string) answer {
-	value, err := cache.Fetch(context.Background(), s.of(newer), cache.Key{Module: module, Operation: "lossy"},
-		func(context.Context) (lossy, error) { return lossy{s.loads.Add(1)}, nil })
+func (s *side) fetchUnexported(newer bool, module string) answer {
+	value, err := cache.Fetch(context.Background(), s.of(newer), cache.Key{Module: module, Operation: "unexported"},
+		func(context.Context) (unexported, error) { return unexported{s.loads.Add(1)}, nil })
 	return s.answer(fmt.Sprint(value), err == nil, err)
 }
 
-func (d *differential) fetchLossy(t *rapid.T) {
+func (d *differential) fetchUnexported(t *rapid.T) {
 	newer := d.newer(t)
-	d.compare(t, "Fetch of a value that does not survive", d.fake.fetchLossy(newer, d.module), d.redis.fetchLossy(newer, d.module))
+	d.compare(t, "Fetch of a value that does not survive", d.fake.fetchUnexported(newer, d.module), d.redis.fetchUnexported(newer, d.module))
 }
 
 func (d *differential) get(t *rapid.T) {
@@ -202,7 +201,7 @@ func TestTheFakeAnswersAsRedisDoesWhateverIsDone(t *testing.T) {
 		modules++
 		d := &differential{fake: &side{subject: fakeSubject()}, redis: &side{subject: redis}, module: fmt.Sprint("module", modules)}
 		t.Repeat(map[string]func(*rapid.T){
-			"policy": d.setPolicy, "fetch": d.fetch, "fetch again": d.fetch, "fetch once more": d.fetch, "fetch what is lossy": d.fetchLossy,
+			"policy": d.setPolicy, "fetch": d.fetch, "fetch again": d.fetch, "fetch once more": d.fetch, "fetch what is unexported": d.fetchUnexported,
 			"get": d.get, "set": d.set, "invalidate": d.invalidate,
 		})
 	})
