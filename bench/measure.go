@@ -134,9 +134,6 @@ func work(
 	next := &s.next[worker]
 	for {
 		began := time.Now()
-		if began.After(until) {
-			return latencies, ops, nil
-		}
 		for i := range timedEvery {
 			if err := s.do(ctx, worker+*next*maxGoroutines); err != nil {
 				return latencies, ops, err
@@ -146,6 +143,10 @@ func work(
 			}
 			*next++
 			ops++
+		}
+		// On a busy machine, a goroutine may begin when the lap is over.
+		if time.Now().After(until) {
+			return latencies, ops, nil
 		}
 	}
 }
