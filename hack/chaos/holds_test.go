@@ -157,9 +157,9 @@ func (r *heldRun) log(t *testing.T) {
 		r.found[late].Load(), r.found[exposed].Load(), r.found[orphaned].Load())
 }
 
-// aViolation is enough for a check that must find one. It gives up after a minute.
+// aViolation is enough for a check that must find one. It gives up after three minutes.
 func (r *heldRun) aViolation() func() bool {
-	end := time.Now().Add(time.Minute)
+	end := time.Now().Add(3 * time.Minute)
 	return func() bool { return r.violated() > 0 || time.Now().After(end) }
 }
 
