@@ -86,19 +86,6 @@ func (a Audit) covers(operation audit.Operation) bool {
 		slices.Contains(a.Operations, Operation{Module: operation.Module})
 }
 
-// Audits returns what the audits of this process have found so far, sorted by operation.
-func (c *Client) Audits() []AuditStats {
-	var all []AuditStats
-	for _, stats := range c.auditor.Stats() {
-		all = append(all, AuditStats{
-			Operation:  Operation(stats.Operation),
-			Consistent: stats.Consistent, Inconsistent: stats.Inconsistent,
-			Inconclusive: stats.Inconclusive,
-		})
-	}
-	return all
-}
-
 func (a Audit) withDefaults() Audit {
 	if a.Grace == 0 {
 		a.Grace = defaultGrace

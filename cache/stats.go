@@ -80,3 +80,16 @@ func (c *Client) Stats(ctx context.Context, modules ...string) ([]ModuleStats, e
 	}
 	return all, nil
 }
+
+// Audits returns what the audits of this process have found so far, sorted by operation.
+func (c *Client) Audits() []AuditStats {
+	var all []AuditStats
+	for _, stats := range c.auditor.Stats() {
+		all = append(all, AuditStats{
+			Operation:  Operation(stats.Operation),
+			Consistent: stats.Consistent, Inconsistent: stats.Inconsistent,
+			Inconclusive: stats.Inconclusive,
+		})
+	}
+	return all
+}

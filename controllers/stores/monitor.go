@@ -16,8 +16,6 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/controllers/recovery"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
-	"github.com/cachewright/cachewright/internal/contain"
-	"github.com/cachewright/cachewright/registry"
 )
 
 const (
@@ -89,6 +87,12 @@ func newMonitor(id resource.StoreID, c connector, deps Deps) *Monitor {
 	return m
 }
 
+// forgetStatistics forgets what was read from a Redis that the store may not name any more.
+func (m *Monitor) forgetStatistics() {
+	m.collector.Reset()
+	m.unclaimed.Reset()
+}
+
 // run probes the store until the context ends, then disconnects.
 func (m *Monitor) run(ctx context.Context) {
 	defer m.connection.disconnect()
@@ -154,11 +158,6 @@ func (m *Monitor) Probe(ctx context.Context) error {
 	})
 	status.LogPanic(m.Log, again)
 	return err
-}
-
-func contained(do func() error) (err error) {
-	defer contain.Panic(&err, registry.ErrMisbehaves)
-	return do()
 }
 
 func (m *Monitor) probe(ctx context.Context) error {

@@ -98,9 +98,3 @@ func (m *Monitor) drop() {
 	m.collector.Drop()
 	m.unclaimed.Drop()
 }
-
-// forgetStatistics forgets what was read from a Redis that the store may not name any more.
-func (m *Monitor) forgetStatistics() {
-	m.collector.Reset()
-	m.unclaimed.Reset()
-}

@@ -10,26 +10,11 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 
-	"github.com/cachewright/cachewright/controllers/internal/stats"
 	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
+	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// ProbeResult is what the last probe of a store found.
-type ProbeResult struct {
-	// Version of the CacheStore that was probed; empty for the default store.
-	Version Version
-	// Err says why it cannot be used; nil: it can. While the same trouble lasts it stays the first
-	// one, so that statuses stay.
-	Err error
-	// Health is what the store was when it last could be used.
-	Health registry.Health
-	// Totals of its modules, as last read; nil: not yet.
-	Totals *stats.Totals
-	// Unclaimed names of a CacheStore, as last read; nil: not yet.
-	Unclaimed *stats.Unclaimed
-}
 
 // prober connects to a store and finds out whether it can be used.
 type prober struct {
@@ -58,6 +43,12 @@ func (p *prober) probe(ctx context.Context, isSettled func(Version) bool) (Probe
 		p.connection.disconnect()
 	}
 	return ProbeResult{Version: version, Err: err, Health: health}, l
+}
+
+// contained turns a panic over what a store answered into an error of the store.
+func contained(do func() error) (err error) {
+	defer contain.Panic(&err, registry.ErrMisbehaves)
+	return do()
 }
 
 func (p *prober) connect(

@@ -42,6 +42,9 @@ type source struct {
 	bodies map[types.Object]*ast.BlockStmt
 }
 
+// positions are those of all sources.
+var positions = token.NewFileSet()
+
 var sources = sync.OnceValues(readSources)
 
 // shippedSources are the packages that are shipped, with their types.
@@ -87,7 +90,7 @@ func readSources() ([]*source, error) {
 			ours = append(ours, p)
 		}
 	}
-	files := token.NewFileSet()
+	files := positions
 	imports := importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	var all []*source
 	for _, p := range ours {

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package unclaimed finds the names of modules and operations that the application uses and no
-// policy lists: nothing is cached under them, and nothing fails. It tells the application once for
-// each name, and reports how often they are used.
+// policy lists: nothing is cached under them, and nothing fails. It logs each name once, and
+// reports how often they are used.
 package unclaimed
 
 import (
@@ -40,7 +40,7 @@ type Redis interface {
 	ReportUnclaimed(ctx context.Context, names []registry.Unclaimed) error
 }
 
-// Config says where Names are looked up, and who is told. All fields but the Hook are needed.
+// Config says where Names are looked up and logged. All fields but the Hook are needed.
 type Config struct {
 	Namespace string
 	Redis     Redis
@@ -66,8 +66,8 @@ func (c *counts) add(more counts) {
 type use struct {
 	counts // since the last flush
 
-	verdict verdict
-	until   time.Time // the verdict is used until then
+	state state
+	until time.Time // the state is used until then
 }
 
 // Names are those that this process uses in a way that says that they may be unclaimed.
@@ -78,7 +78,7 @@ type Names struct {
 	used map[name]*use
 
 	flushing sync.Mutex // guards what follows
-	told     map[name]struct{}
+	logged   map[name]struct{}
 	unsent   map[name]counts
 	refusals refusals
 	unlisted unlisted
@@ -88,7 +88,7 @@ type Names struct {
 func New(config Config) *Names {
 	return &Names{
 		config: config, used: make(map[name]*use),
-		told: make(map[name]struct{}), unsent: make(map[name]counts),
+		logged: make(map[name]struct{}), unsent: make(map[name]counts),
 	}
 }
 
@@ -117,13 +117,13 @@ func (n *Names) note(of name, more counts) {
 		found = &use{}
 		n.used[name{strings.Clone(of.module), strings.Clone(of.operation)}] = found
 	}
-	if found.verdict != claimed || !time.Now().Before(found.until) {
+	if found.state != claimed || !time.Now().Before(found.until) {
 		found.add(more)
 	}
 }
 
-// Flush finds out which of the names that were used are unclaimed, tells the application, and
-// reports them. What Redis does not answer in the time of ctx waits for the next Flush.
+// Flush finds out which of the names that were used are unclaimed, logs and reports them. What
+// Redis does not answer in the time of ctx waits for the next Flush.
 func (n *Names) Flush(ctx context.Context) { n.flush(ctx, false) }
 
 // Close is the last Flush.
@@ -147,14 +147,14 @@ func (n *Names) flush(ctx context.Context, isLast bool) {
 }
 
 // collect moves the counts of unclaimed names to those to report, and forgets names that were not
-// used while their verdict was.
+// used while their state was.
 func (n *Names) collect() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
 	for of, found := range n.used {
 		isFresh := now.Before(found.until)
-		switch found.verdict {
+		switch found.state {
 		case unclaimedModule:
 			n.enqueue(name{module: of.module}, found.counts)
 			found.counts = counts{}

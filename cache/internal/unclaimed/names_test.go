@@ -231,8 +231,8 @@ func TestAMisspeltNamespaceIsToldOnceToTheApplicationAlone(t *testing.T) {
 			w.Read("users", "list")
 			w.Invalidated("posts", "")
 			w.later(interval)
-			if isTold, isDue := w.hooked != nil, time.Duration(i)*interval >= lossGrace; isTold != isDue {
-				w.t.Errorf("told after %s: %v", time.Duration(i)*interval, isTold)
+			if isLogged, isDue := w.hooked != nil, time.Duration(i)*interval >= lossGrace; isLogged != isDue {
+				w.t.Errorf("logged after %s: %v", time.Duration(i)*interval, isLogged)
 			}
 		}
 		w.wantHooked(ofNamespace)
@@ -272,7 +272,7 @@ func TestAFlushedRedisIsNotAMisspeltNamespace(t *testing.T) {
 	})
 }
 
-// A job that ends within the first interval is told, too.
+// A job that ends within the first interval is logged, too.
 func TestTheEndOfAProcessTellsWhatWasUsed(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.modules = []string{"users"}
@@ -332,7 +332,7 @@ func TestCountsWaitForARedisThatIsDown(t *testing.T) {
 		w.later(interval)
 		w.wantReported("user", "", 11, 0)
 		if len(w.hooked) != 1 {
-			w.t.Errorf("told %q", w.hooked)
+			w.t.Errorf("logged %q", w.hooked)
 		}
 	})
 }
@@ -384,8 +384,8 @@ func TestNamesAreBounded(t *testing.T) {
 			w.t.Errorf("Redis is asked %d times at once", w.asked)
 		}
 		w.later(time.Hour)
-		if len(w.hooked) != maxTold || len(w.told) > maxTold || len(w.unsent) > 0 || len(w.used) > 0 {
-			w.t.Errorf("told %d, remembered %d, %d and %d", len(w.hooked), len(w.told), len(w.unsent), len(w.used))
+		if len(w.hooked) != maxLogged || len(w.logged) > maxLogged || len(w.unsent) > 0 || len(w.used) > 0 {
+			w.t.Errorf("logged %d, remembered %d, %d and %d", len(w.hooked), len(w.logged), len(w.unsent), len(w.used))
 		}
 	})
 }
@@ -415,7 +415,7 @@ func TestASentenceNamesAFewOthers(t *testing.T) {
 		strings.Repeat("a", 200):   "none",
 		"getById,list/a:b,users-1": "getById, list/a:b, users-1",
 	} {
-		if got := few(strings.Split(names, ",")); got != want {
+		if got := firstNames(strings.Split(names, ",")); got != want {
 			t.Errorf("of %q: %q, want %q", names, got, want)
 		}
 	}

@@ -21,11 +21,11 @@ const (
 	lossGrace = 30 * time.Second
 )
 
-// verdict says whether a policy lists a name.
-type verdict int
+// state says whether a policy lists a name.
+type state int
 
 const (
-	unknown verdict = iota
+	unknown state = iota
 	claimed
 	unclaimedModule    // the module has no policy
 	unclaimedOperation // its policy does not list the operation
@@ -34,7 +34,7 @@ const (
 // unlisted is since when the namespace has no list of modules; zero: it has one.
 type unlisted struct{ since time.Time }
 
-// check finds verdicts on the names whose last one is too old. It stops when Redis does not answer.
+// check finds the states of names whose last one is too old. It stops when Redis does not answer.
 func (n *Names) check(ctx context.Context, isLast bool) {
 	due := n.due()
 	modules := &listing{redis: n.config.Redis}
@@ -48,7 +48,7 @@ func (n *Names) check(ctx context.Context, isLast bool) {
 			}
 			n.unlisted.since = time.Time{}
 			if err == nil {
-				n.judgeModule(due[module], found, modules.names)
+				n.resolveModule(due[module], found, modules.names)
 				continue
 			}
 		}
@@ -56,7 +56,7 @@ func (n *Names) check(ctx context.Context, isLast bool) {
 			return
 		}
 		n.unlisted.since = time.Time{}
-		n.judgeOperations(due[module], policy)
+		n.resolveOperations(due[module], policy)
 	}
 }
 
@@ -89,71 +89,71 @@ func (l *listing) lists(ctx context.Context, module string) (bool, error) {
 	return slices.Contains(l.names, module), l.err
 }
 
-// judgeModule judges the names of a module that has no policy in Redis. If the list has it, Redis
-// has lost the policy, and the operator will restore it.
-func (n *Names) judgeModule(names []name, isListed bool, modules []string) {
+// resolveModule finds the state of the names of a module that has no policy in Redis. If the list
+// has it, Redis has lost the policy, and the operator will restore it.
+func (n *Names) resolveModule(names []name, isListed bool, modules []string) {
 	if isListed {
-		n.judge(names, unknown)
+		n.set(names, unknown)
 		return
 	}
-	n.judge(names, unclaimedModule)
+	n.set(names, unclaimedModule)
 	of := name{module: names[0].module}
-	n.tell(of, func() string { return sentenceOfModule(n.config.Namespace, of, modules) })
+	n.logOnce(of, func() string { return sentenceOfModule(n.config.Namespace, of, modules) })
 }
 
-// judgeOperations judges the names of a module that has a policy. An explicit default of 0 says
-// that other operations are not cached on purpose.
-func (n *Names) judgeOperations(names []name, policy registry.Policy) {
+// resolveOperations finds the state of the names of a module that has a policy. An explicit default
+// of 0 says that other operations are not cached on purpose.
+func (n *Names) resolveOperations(names []name, policy registry.Policy) {
 	listed := make([]string, 0, len(policy.Operations))
 	for _, operation := range policy.Operations {
 		listed = append(listed, operation.Name)
 	}
 	for _, of := range names {
 		if of.operation == "" || policy.DefaultTTL != nil || slices.Contains(listed, of.operation) {
-			n.judge([]name{of}, claimed)
+			n.set([]name{of}, claimed)
 			continue
 		}
-		n.judge([]name{of}, unclaimedOperation)
-		n.tell(of, func() string { return sentenceOfOperation(n.config.Namespace, of, listed) })
+		n.set([]name{of}, unclaimedOperation)
+		n.logOnce(of, func() string { return sentenceOfOperation(n.config.Namespace, of, listed) })
 	}
 }
 
-// missNamespace judges names in a namespace that has no list of modules: either there is no policy,
-// or Redis has lost its data. Only the application is told, once.
+// missNamespace is for names in a namespace that has no list of modules: either there is no policy,
+// or Redis has lost its data. That is logged once, and not reported.
 func (n *Names) missNamespace(names []name, isLast bool) {
-	n.judge(names, unknown)
+	n.set(names, unknown)
 	now := time.Now()
 	if n.unlisted.since.IsZero() {
 		n.unlisted.since = now
 	}
 	if isLast || now.Sub(n.unlisted.since) >= lossGrace {
 		if !n.config.Cached() {
-			n.tell(name{}, func() string { return sentenceOfNamespace(n.config.Namespace) })
+			n.logOnce(name{}, func() string { return sentenceOfNamespace(n.config.Namespace) })
 		}
 	}
 }
 
-// judge stores a verdict on names. Without one, or if they are claimed, their counts are dropped.
-func (n *Names) judge(names []name, v verdict) {
+// set stores the state of names. If it is not known, or they are claimed, their counts are dropped.
+func (n *Names) set(names []name, s state) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	until := time.Now().Add(v.life())
+	until := time.Now().Add(s.life())
 	for _, of := range names {
 		found := n.used[of]
-		found.verdict, found.until = v, until
-		if v == unknown || v == claimed {
+		found.state, found.until = s, until
+		if s == unknown || s == claimed {
 			found.counts = counts{}
 		}
 	}
 }
 
-// life is how long a verdict is used. Policies change, but rarely.
-func (v verdict) life() time.Duration {
+// life is how long a state is used. Policies change, but rarely.
+func (s state) life() time.Duration {
 	const (
 		ofClaimed   = 5 * time.Minute
 		ofUnclaimed = time.Minute
 	)
-	switch v {
+	switch s {
 	case claimed:
 		return ofClaimed
 	case unclaimedModule, unclaimedOperation:

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxTold bounds the names that are logged.
-	maxTold = registry.MaxUnclaimed
+	// maxLogged bounds the names that are logged.
+	maxLogged = registry.MaxUnclaimed
 	// maxOthers bounds the names that a sentence offers instead.
 	maxOthers = 10
 )
@@ -28,12 +28,12 @@ func (s sentence) Error() string { return string(s) }
 // Unwrap makes errors.Is match ErrUnclaimed.
 func (sentence) Unwrap() error { return ErrUnclaimed }
 
-// tell tells the application of a name, unless it was told before.
-func (n *Names) tell(of name, say func() string) {
-	if _, known := n.told[of]; known || len(n.told) >= maxTold {
+// logOnce logs a name and calls the hook, unless it did before.
+func (n *Names) logOnce(of name, say func() string) {
+	if _, known := n.logged[of]; known || len(n.logged) >= maxLogged {
 		return
 	}
-	n.told[of] = struct{}{}
+	n.logged[of] = struct{}{}
 	err := sentence(say())
 	n.config.Logger.Warn("No CachePolicy lists a name that is used, so nothing is cached under it",
 		"module", of.module, "operation", of.operation, "error", err)
@@ -44,13 +44,13 @@ func (n *Names) tell(of name, say func() string) {
 
 func sentenceOfModule(namespace string, of name, modules []string) string {
 	return fmt.Sprintf("module %q of namespace %q has no CachePolicy: nothing is cached. "+
-		"Policies there: %s", of.module, namespace, few(modules))
+		"Policies there: %s", of.module, namespace, firstNames(modules))
 }
 
 func sentenceOfOperation(namespace string, of name, operations []string) string {
 	return fmt.Sprintf("operation %q of module %q of namespace %q is not in the CachePolicy, "+
 		"which has no defaultTTL: it is not cached. Operations there: %s",
-		of.operation, of.module, namespace, few(operations))
+		of.operation, of.module, namespace, firstNames(operations))
 }
 
 func sentenceOfNamespace(namespace string) string {
@@ -61,8 +61,8 @@ func sentenceOfNamespace(namespace string) string {
 // presentable are names that may stand in a log. Others may have written those in Redis.
 var presentable = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,128}$`)
 
-// few lists the first of some names, sorted.
-func few(names []string) string {
+// firstNames lists the first of some names, sorted.
+func firstNames(names []string) string {
 	shown := slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool {
 		return !presentable.MatchString(name)
 	})
