@@ -30,8 +30,9 @@ type Cache interface {
 	// of the entry that are under way do not overwrite it. It cannot know what the value was made
 	// from: after a change to the source, invalidate instead.
 	//
-	// It also returns nil if the policy does not cache the operation. ErrRefused: a limit or the
-	// scope of the policy forbids the entry. ErrParams, ErrCodec: it cannot be stored at all.
+	// It also returns nil if the policy does not cache the operation, or a Hold covers the entry.
+	// ErrRefused: a limit or the scope of the policy forbids the entry. ErrParams, ErrCodec: it cannot
+	// be stored at all.
 	Set(ctx context.Context, key Key, value any) error
 
 	// Delete removes one entry. Loads of it that are under way are not stored. Its errors are those

@@ -15,7 +15,8 @@ import (
 // Errors of this package, for errors.Is. Errors of Redis are those of the registry:
 // registry.ErrUnreachable and its neighbours.
 var (
-	// ErrQueued: an invalidation has not reached Redis yet. It is retried until it does.
+	// ErrQueued: an invalidation, or the release of a hold, has not reached Redis yet. It is retried
+	// until it does.
 	ErrQueued = outbox.ErrQueued
 	// ErrHoldLost: a hold did not last until it was released. See Hold.
 	ErrHoldLost = holds.ErrLost

@@ -301,6 +301,29 @@ func TestHoldFailsAtOnceWhileRedisDoesNotServe(t *testing.T) {
 	})
 }
 
+// A hold of much takes longer than a read. That does not count against Redis.
+func TestSlowHoldsLeaveReadsAlone(t *testing.T) {
+	var redis marks
+	store := redis.store()
+	store.OnRead = nil
+	hold := store.OnHold
+	store.OnHold = func(ctx context.Context, slot registry.Slot, id registry.HoldID, ttl time.Duration) (int64, error) {
+		time.Sleep(defaultInvalidationTimeout / 4)
+		return hold(ctx, slot, id, ttl)
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		for range 2 * breakerFailures {
+			if _, err := c.Hold(t.Context(), time.Minute, users); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustFetch(t.Context(), t, c, usersGet)
+		if store.Called("set") != 1 {
+			t.Error("Redis is not used")
+		}
+	})
+}
+
 // A hold that reached some modules leaves nothing there. Modules after the first failure are not
 // even tried.
 func TestHoldThatFailsIsReleasedWhereItReached(t *testing.T) {

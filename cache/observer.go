@@ -115,7 +115,7 @@ type Figures struct {
 	// bounds.
 	NearEntries int
 	NearBytes   int64
-	// QueuedInvalidations have not reached Redis yet.
+	// QueuedInvalidations have not reached Redis yet. What releases of holds cover is among them.
 	QueuedInvalidations int
 	// HoldsLost is how many holds of this Client did not last until they were released. They ended
 	// before, Redis lost marks of them, or more than 64 holds covered the same.

@@ -48,7 +48,7 @@ type Group[K comparable, V any] struct {
 type flight[V any] struct {
 	done   chan struct{}
 	cancel context.CancelFunc
-	ended  <-chan struct{} // closed when the load is over, or when all callers have left
+	ctx    context.Context //nolint:containedctx // ends when the load is over, or when all callers have left
 	caller context.Context //nolint:containedctx // of the caller that started it; land looks whether it ended
 	node   *node
 
@@ -182,7 +182,7 @@ func (g *Group[K, V]) start(
 	}
 	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it
 	f := &flight[V]{
-		done: make(chan struct{}), cancel: cancel, ended: loadCtx.Done(), caller: ctx, node: n,
+		done: make(chan struct{}), cancel: cancel, ctx: loadCtx, caller: ctx, node: n,
 		waiting: 1,
 	}
 	if g.flights == nil {

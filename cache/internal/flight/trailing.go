@@ -138,7 +138,7 @@ func (t *Trailing[K, V]) await(ctx context.Context, before *flight[V]) (late boo
 		overdue = timer.C
 	}
 	select {
-	case <-before.ended:
+	case <-before.ctx.Done():
 	case <-ctx.Done():
 	case <-overdue:
 		return true

@@ -122,7 +122,9 @@ func (g *Gateway) execute(
 	}
 	outcome := errNoOutcome
 	defer func() { done(outcome) }()
-	c := call{began: time.Now(), budget: budget(ctx, timeout), timeout: g.config.Timeout}
+	c := call{
+		began: time.Now(), budget: budget(ctx, timeout), timeout: max(timeout, g.config.Timeout),
+	}
 	bounded, cancel := context.WithTimeout(ctx, c.budget)
 	defer cancel()
 	err = contain.Call(registry.ErrMisbehaves, func() error { return do(bounded) })
