@@ -74,7 +74,11 @@ func (s *side) get(newer bool, key cache.Key) answer {
 type differential struct {
 	fake, redis *side
 	module      string
+	holds       []heldByBoth
 }
+
+// heldByBoth is one hold, of each side.
+type heldByBoth struct{ fake, redis cache.Hold }
 
 func (d *differential) key(t *rapid.T) cache.Key {
 	return cache.Key{
@@ -182,6 +186,39 @@ func (d *differential) invalidate(t *rapid.T) {
 	d.both(t, d.newer(t), fmt.Sprintf("%s of %+v", name, key), ways[name])
 }
 
+func (d *differential) hold(t *rapid.T) {
+	key, ctx := d.key(t), context.Background()
+	ways := []cache.Covered{
+		key,
+		cache.Scope{Module: d.module},
+		cache.Scope{Module: d.module, Operation: key.Operation},
+		cache.Scope{Module: d.module, User: "ada"},
+		cache.Scope{Module: d.module, Operation: key.Operation, User: "ada"},
+	}
+	on := rapid.SliceOfN(rapid.SampledFrom(ways), 1, 2).Draw(t, "on")
+	ofFake, fakeErr := d.fake.Cache.(cache.Holder).Hold(ctx, longHold, on...)
+	ofRedis, redisErr := d.redis.Cache.(cache.Holder).Hold(ctx, longHold, on...)
+	d.compare(t, fmt.Sprintf("Hold of %+v", on), d.fake.answer("", false, fakeErr), d.redis.answer("", false, redisErr))
+	d.holds = append(d.holds, heldByBoth{ofFake, ofRedis})
+}
+
+// endHold renews or releases a hold, perhaps once more.
+func (d *differential) endHold(t *rapid.T) {
+	if len(d.holds) == 0 {
+		return
+	}
+	h := rapid.SampledFrom(d.holds).Draw(t, "hold")
+	do := func(h cache.Hold) string { return fmt.Sprint(h.Release(context.Background()), h.Err()) }
+	if rapid.IntRange(0, 2).Draw(t, "renew") == 0 {
+		do = func(h cache.Hold) string {
+			return fmt.Sprint(h.Renew(context.Background(), longHold) == nil, h.Err())
+		}
+	}
+	if fake, redis := do(h.fake), do(h.redis); fake != redis {
+		t.Fatalf("ending a hold:\nthe fake says %s\nRedis says    %s", fake, redis)
+	}
+}
+
 func (d *differential) both(t *rapid.T, newer bool, what string, do func(cache.Cache) error) {
 	d.compare(t, what, d.fake.answer("", false, do(d.fake.of(newer))), d.redis.answer("", false, do(d.redis.of(newer))))
 }
@@ -203,6 +240,7 @@ func TestTheFakeAnswersAsRedisDoesWhateverIsDone(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"policy": d.setPolicy, "fetch": d.fetch, "fetch again": d.fetch, "fetch once more": d.fetch, "fetch what is unexported": d.fetchUnexported,
 			"get": d.get, "set": d.set, "invalidate": d.invalidate,
+			"hold": d.hold, "end a hold": d.endHold, "end a hold, too": d.endHold,
 		})
 	})
 }

@@ -12,22 +12,8 @@ import (
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/registry"
 )
-
-type flightKey struct {
-	entryKey
-
-	schema string
-	token  token
-}
-
-type loaded struct {
-	value   any
-	payload []byte
-	shared  bool
-	// storedNegative says, beside cache.ErrNotFound, that the cache stored it.
-	storedNegative bool
-}
 
 // Fetch implements cache.Cache.
 func (f *Fake) Fetch(
@@ -53,133 +39,18 @@ func (f *Fake) Fetch(
 		}
 		return hit.err()
 	}
-	token, cacheable := f.lease(entry)
-	if !cacheable {
-		return f.loadAlone(ctx, entry, out, load)
-	}
-	err = f.loadTogether(ctx, f.flightOf(entry, token), out, load)
+	err = f.loadOnce(ctx, entry, out, load)
 	if errors.Is(err, flight.ErrOverdue) {
 		if hit := f.read(entry, out); hit.found {
 			return hit.err()
 		}
-		token, _ = f.lease(entry)
-		err = f.loadTogether(ctx, f.flightOf(entry, token), out, load)
+		err = f.loadOnce(ctx, entry, out, load)
 	}
 	if errors.Is(err, flight.ErrOverdue) || errors.Is(err, flight.ErrStuck) {
 		return fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadStuck, entry.module,
 			entry.operation)
 	}
 	return err
-}
-
-func (f *Fake) flightOf(key entryKey, t token) flightKey {
-	return flightKey{key, f.schemaOf(key), t}
-}
-
-func (f *Fake) loadTogether(
-	ctx context.Context, key flightKey, out any, load func(context.Context) (any, error),
-) error {
-	result, started, err := f.flights.Do(ctx, key, func(ctx context.Context) (loaded, error) {
-		return f.loadAndFill(ctx, key, reflect.TypeOf(out).Elem(), load)
-	})
-	switch {
-	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrCycle):
-		return f.loadAlone(ctx, key.entryKey, out, load)
-	case err != nil:
-		return err
-	case started:
-		return dest.Set(out, result.value)
-	case result.shared && decode(f.codec, result.payload, out) == nil:
-		return nil
-	default:
-		return f.loadAlone(ctx, key.entryKey, out, load)
-	}
-}
-
-// loadAndFill loads and stores a value. Readers decode it into a type, nil if that is not known.
-func (f *Fake) loadAndFill(
-	ctx context.Context, key flightKey, as reflect.Type, load func(context.Context) (any, error),
-) (loaded, error) {
-	value, err := f.load(ctx, key.entryKey, load)
-	if errors.Is(err, cache.ErrNotFound) {
-		return loaded{storedNegative: f.fillNegative(key)}, err
-	}
-	if err != nil {
-		return loaded{}, err
-	}
-	payload, err := f.fill(key, value, as)
-	return loaded{value: value, payload: payload, shared: err == nil}, nil
-}
-
-// refresh replaces a stale entry, unless another caller does. If that fails, the entry stays.
-func (f *Fake) refresh(ctx context.Context, key entryKey, load func(context.Context) (any, error)) {
-	token, begun := f.beginRefresh(key)
-	if !begun {
-		return
-	}
-	var err error
-	defer func() {
-		f.endRefresh(key, err != nil && !errors.Is(err, cache.ErrNotFound) || recover() != nil)
-	}()
-	flown := f.flightOf(key, token)
-	result, started, err := f.flights.Do(context.WithoutCancel(ctx), flown,
-		func(ctx context.Context) (loaded, error) { return f.loadAndFill(ctx, flown, nil, load) })
-	if errors.Is(err, cache.ErrNotFound) && started && !result.storedNegative {
-		f.removeIf(flown)
-	}
-}
-
-func (f *Fake) beginRefresh(key entryKey) (token, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.refreshing[key] {
-		return token{}, false
-	}
-	f.refreshing[key] = true
-	return f.tokenOf(key), true
-}
-
-func (f *Fake) endRefresh(key entryKey, failed bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.refreshing, key)
-	if failed {
-		f.count(key, counts{errors: 1})
-	}
-}
-
-// load calls the loader, unless that loads its own entry within itself over and over.
-func (f *Fake) load(
-	ctx context.Context, key entryKey, load func(context.Context) (any, error),
-) (any, error) {
-	ctx, ok := flight.Nested(ctx, nestedKey{f, key})
-	if !ok {
-		return nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module,
-			key.operation)
-	}
-	return load(ctx)
-}
-
-// nestedKey names what is loaded, across all Fakes.
-type nestedKey struct {
-	fake *Fake
-	key  entryKey
-}
-
-func (f *Fake) loadAlone(
-	ctx context.Context, key entryKey, out any, load func(context.Context) (any, error),
-) error {
-	return loadUnnamed(ctx, out, func(ctx context.Context) (any, error) {
-		return f.load(ctx, key, load)
-	})
-}
-
-func loadUnnamed(ctx context.Context, out any, load func(context.Context) (any, error)) error {
-	value, err := load(ctx)
-	if err != nil {
-		return err
-	}
-	return dest.Set(out, value)
 }
 
 type hit struct{ found, stale, negative bool }
@@ -215,25 +86,54 @@ func (f *Fake) read(key entryKey, out any) hit {
 	return hit{found: true, stale: stale, negative: e.negative}
 }
 
-// lease counts a miss and reports whether a fill would be stored.
-func (f *Fake) lease(key entryKey) (token, bool) {
+// leased says whether a fill would be stored.
+type leased struct {
+	token     token
+	cacheable bool
+	held      bool // by a hold: the policy would cache it
+}
+
+// lease counts a miss, or a read that a hold forbids to store.
+func (f *Fake) lease(key entryKey) leased {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.modules[key.module] = true
-	f.count(key, counts{misses: 1})
-	return f.tokenOf(key), f.rule(key.module, key.operation).TTL > 0
+	rule := f.rule(key.module, key.operation)
+	switch {
+	case rule.TTL <= 0:
+		return leased{}
+	case !f.isHeld(key):
+		f.count(key, counts{misses: 1})
+		return leased{token: f.tokenOf(key), cacheable: true}
+	case rule.Scope == registry.ScopeUser && key.user == "":
+		return leased{}
+	default:
+		f.count(key, counts{heldReads: 1})
+		return leased{held: true}
+	}
 }
 
 // fill stores a loaded value. After an error, the value must not be shared either.
 func (f *Fake) fill(key flightKey, value any, as reflect.Type) ([]byte, error) {
-	payload, err := f.encoder.Encode(key.module, key.operation, value, as)
+	payload, err := f.encode(key.entryKey, value, as)
+	if err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err == nil {
-		err = f.store(key.entryKey, payload, key.token)
-	}
-	if err != nil {
+	if err = f.store(key.entryKey, payload, key.token); err != nil {
 		f.count(key.entryKey, counts{errors: 1})
+	}
+	return payload, err
+}
+
+// encode encodes a value and counts that it cannot be stored.
+func (f *Fake) encode(key entryKey, value any, as reflect.Type) ([]byte, error) {
+	payload, err := f.encoder.Encode(key.module, key.operation, value, as)
+	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.count(key, counts{errors: 1})
 	}
 	return payload, err
 }
@@ -285,7 +185,7 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 	if err != nil {
 		return err
 	}
-	payload, err := f.encoder.Encode(key.Module, key.Operation, value, nil)
+	payload, err := f.encode(entry, value, nil)
 	if err = errors.Join(err, failure); err != nil {
 		return err
 	}
@@ -293,6 +193,9 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 	defer f.mu.Unlock()
 	f.modules[key.Module] = true
 	f.remove(entry)
+	if f.isHeld(entry) {
+		return nil
+	}
 	return f.store(entry, payload, f.tokenOf(entry))
 }
 

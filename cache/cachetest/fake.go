@@ -43,6 +43,8 @@ type state struct {
 	now     func() time.Time
 	ttl     time.Duration // of modules without a policy
 	flights flight.Group[flightKey, loaded]
+	// trailing are the loads of what is held.
+	trailing *flight.Trailing[flightKey, loaded]
 
 	mu       sync.Mutex
 	failure  error
@@ -56,6 +58,8 @@ type state struct {
 	// epochs and softEpochs say how often each scope was invalidated, hard and softly.
 	epochs     map[scope]int
 	softEpochs map[scope]int
+	// held says until when each hold covers a scope.
+	held       map[scope]map[*hold]time.Time
 	refreshing map[entryKey]bool
 }
 
@@ -75,6 +79,7 @@ func New(opts ...Option) *Fake {
 
 		epochs:     make(map[scope]int),
 		softEpochs: make(map[scope]int),
+		held:       make(map[scope]map[*hold]time.Time),
 		refreshing: make(map[entryKey]bool),
 	}}
 	f.flights.MaxWait = defaultSharedLoadWait
@@ -82,6 +87,7 @@ func New(opts ...Option) *Fake {
 		option(f)
 	}
 	f.encoder = codec.NewEncoder(f.codec, 1)
+	f.trailing = flight.NewTrailing[flightKey, loaded](f.flights.MaxWait, nil)
 	return f
 }
 
@@ -116,7 +122,7 @@ func (f *Fake) WithSchema(name string, operations ...cache.Operation) *Fake {
 // schemaOf returns the schema of this application's values.
 func (f *Fake) schemaOf(key entryKey) string { return f.schemas.Of(key.module, key.operation) }
 
-// Call is one call of a method of Cache.
+// Call is one call of a method of Cache, of Holder or of Hold.
 type Call struct {
 	// Method is the name of the method, such as "InvalidateUser".
 	Method string
@@ -128,6 +134,8 @@ type Call struct {
 	User      string
 	// Modules are the arguments of InvalidateUser or Stats.
 	Modules []string
+	// Covered are the arguments of Hold, also for Renew and Release.
+	Covered []cache.Covered
 }
 
 // Calls returns all calls so far, in order.

@@ -129,7 +129,7 @@ func (f *Fake) moduleStats(module string) cache.ModuleStats {
 		if key.module == module {
 			byName[key.operation] = cache.OperationStats{
 				TTL: f.rule(module, key.operation).TTL, Hits: c.hits, Stale: c.stale, Misses: c.misses,
-				Errors: c.errors,
+				HeldReads: c.heldReads, Errors: c.errors,
 			}
 		}
 	}
@@ -144,6 +144,8 @@ func (f *Fake) moduleStats(module string) cache.ModuleStats {
 	}
 	for operation, o := range byName {
 		o.Operation = operation
+		o.Held = max(f.heldFor(scope{module: module}),
+			f.heldFor(scope{module: module, operation: operation}))
 		stats.Operations = append(stats.Operations, o)
 	}
 	slices.SortFunc(stats.Operations, func(a, b cache.OperationStats) int {

@@ -33,7 +33,7 @@ type entry struct {
 	token    token
 }
 
-type counts struct{ hits, misses, stale, errors int64 }
+type counts struct{ hits, misses, heldReads, stale, errors int64 }
 
 func newEntryKey(key cache.Key) (entryKey, error) {
 	id, err := cache.ID(key.Params)
@@ -133,6 +133,7 @@ func (f *Fake) count(key entryKey, more counts) {
 	c := f.counts[operation]
 	c.hits += more.hits
 	c.misses += more.misses
+	c.heldReads += more.heldReads
 	c.stale += more.stale
 	c.errors += more.errors
 	f.counts[operation] = c
