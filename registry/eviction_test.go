@@ -242,3 +242,17 @@ func randomScope(random *rand.Rand, key Key) Scope {
 		{Operation: key.Operation, User: key.User},
 	}[random.IntN(4)]
 }
+
+// A purge of a module whose policy was evicted frees and counts what was cached under it.
+func TestAPurgeWithoutThePolicyKnowsItsOperations(t *testing.T) {
+	r, client := newRegistry(t)
+	apply(t, r, users, Policy{Operations: []OperationPolicy{{Name: "list", TTL: time.Hour}}})
+	fill(t, r, entry("list", "0", ""), "x")
+	client.Del(t.Context(), keyOf(users)+":policy")
+	if result := invalidate(t, r, users, Scope{}); result.Keys != 1 {
+		t.Errorf("it counted %d entries, want 1", result.Keys)
+	}
+	if left := client.Keys(t.Context(), keyOf(users)+":e:*").Val(); len(left) > 0 {
+		t.Errorf("it left %d entries", len(left))
+	}
+}

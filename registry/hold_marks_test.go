@@ -220,4 +220,7 @@ func TestMarksOfEntriesAreKnownWhileTheyLast(t *testing.T) {
 	client.Del(t.Context(), keyOf(users)+":h")
 	releaseHold(t, r, short, HoldEntry(entry("list", "a", "")))
 	wantTTL(t, client, keyOf(users)+":h", time.Minute)
+	client.Del(t.Context(), keyOf(users)+":h")
+	lease(t, r, entry("list", "a", ""))
+	wantTTL(t, client, keyOf(users)+":h", time.Minute)
 }

@@ -29,20 +29,20 @@ func TestUsualCallsTakeFewCommands(t *testing.T) {
 		call   func()
 		most   int
 	}{
-		{"a purge of nothing", 0, purge(Scope{Operation: "list"}), 7},
+		{"a purge of nothing", 0, purge(Scope{Operation: "list"}), 5},
 		{"a purge of ten entries", 10, purge(Scope{Operation: "list"}), 15},
 		{"a purge of a thousand entries", 1000, purge(Scope{Operation: "list"}), 14},
 		{"a purge of a user without entries", 0, purge(Scope{User: "u"}), 5},
 		{"a deletion", 1, removal, 12},
-		{"a hold of an entry", 1, holding(HoldEntry(entry("list", "0", ""))), 14},
+		{"a hold of an entry", 1, holding(HoldEntry(entry("list", "0", ""))), 12},
 		{"its renewal", 0, holding(HoldEntry(entry("list", "0", ""))), 5},
 		{"its release", 0, releasing(HoldEntry(entry("list", "0", ""))), 6},
-		{"a hold of an operation", 1, holding(HoldScope(Scope{Operation: "list"})), 15},
+		{"a hold of an operation", 1, holding(HoldScope(Scope{Operation: "list"})), 14},
 		{"its renewal", 0, holding(HoldScope(Scope{Operation: "list"})), 3},
 		{"its release", 0, releasing(HoldScope(Scope{Operation: "list"})), 3},
-		{"a hold of a user without entries", 0, holding(HoldScope(Scope{User: "u"})), 6},
+		{"a hold of a user without entries", 0, holding(HoldScope(Scope{User: "u"})), 5},
 		{"its release", 0, releasing(HoldScope(Scope{User: "u"})), 3},
-		{"a hold of a module", 1, holding(HoldScope(Scope{})), 23},
+		{"a hold of a module", 1, holding(HoldScope(Scope{})), 19},
 		{"its release", 0, releasing(HoldScope(Scope{})), 3},
 	} {
 		if usual.filled > 0 {

@@ -9,13 +9,15 @@
 -- between has missed calls. So each value is stored under bytes that change whenever it changes:
 --
 --   slots          keys, which follow from names. Writing a policy drops those of its slot: forget.
---                  With those of an operation: the digest of a name, and until when its log of
---                  deletions lasts at least, unless it is evicted.
+--                  With them are the operations that a policy lists, by its seal. With those of
+--                  an operation are the digest of a name, and until when the log of deletions
+--                  lasts at least, unless it is evicted.
 --   rules_by_text  rules, which follow from their text.
 --   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
 --                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
 --                  each change of the rule renews that. kept_by is the rule whose lifetime the
 --                  user's head was extended for.
+--   operations_by_field  operations, which follow from the names of counters.
 --   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
 --                  index.turn_over reads it when a chunk begins or is full, and
 --                  index.close_slice, which advances it, drops the memoised chunk.
@@ -31,6 +33,7 @@ local heads_by_text = memo.new(2560 * KIB)
 local slots = memo.new(2560 * KIB)
 local rules_by_text = memo.new(256 * KIB)
 local open_chunks = memo.new(512 * KIB)
+local operations_by_field = memo.new(512 * KIB)
 
 function memo.clear(of) of.items, of.bytes = {}, 0 end
 
@@ -39,7 +42,7 @@ function memo.clear(of) of.items, of.bytes = {}, 0 end
 function memo.reserve(of, bytes)
   if of.bytes + bytes > of.max_bytes then
     memo.clear(of)
-    if of ~= open_chunks then memo.clear(heads_by_text) end
+    if of == slots or of == rules_by_text then memo.clear(heads_by_text) end
   end
   of.bytes = of.bytes + bytes
 end

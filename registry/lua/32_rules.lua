@@ -34,6 +34,7 @@ end
 local policy = {}
 
 policy.max_rule_bytes = 80
+policy.seal_bytes = 40
 
 function policy.is_rule(rule)
   return rule.ttl and rule.ttl <= MAX_TTL_MS and rule.stale and rule.stale <= MAX_TTL_MS
@@ -98,6 +99,24 @@ function policy.rules(slot)
     end
   end
   return rules
+end
+
+-- policy.listed returns the operations that the policy lists, as keys of a table and sorted. It is
+-- nil if there is no policy, or none that the library wrote. It is memoised by the seal, which is a
+-- hash of what it returns.
+function policy.listed(slot)
+  local seal = read_field(policy_key(slot), 'seal', policy.seal_bytes)
+  local known = slots.items[slot].listed
+  if known and known.seal == seal then return known end
+  if not seal or #seal ~= policy.seal_bytes then return nil end
+  local listed = {seal = seal, operations = policy.rules(slot).operations, names = {}}
+  for op in pairs(listed.operations) do
+    memo.reserve(slots, 140 + #op)
+    listed.names[#listed.names + 1] = op
+  end
+  table.sort(listed.names)
+  keys_of(slot).listed = listed
+  return listed
 end
 
 -- policy.ttl returns the TTL of an operation, 0 if it is not cached.

@@ -15,12 +15,24 @@ counters.max_fields = #COUNTERS * (limits.operations + limits.unlisted + 1) + 2
 
 for i = 1, #COUNTERS do counters.names[COUNTERS[i]] = true end
 
--- counters.operation_of returns the operation of a field, '' for the module, nil if it is not ours.
-function counters.operation_of(field, value)
-  local is_too_long = #field > 16 + MAX_OPERATION_BYTES or #value > 19
-  if is_too_long or not string.find(value, '^%d+$') then return nil end
+-- counters.parse_field returns the operation of a field, '' for the module, nil if it is not ours.
+function counters.parse_field(field)
+  if #field > 16 + MAX_OPERATION_BYTES then return nil end
   local counter, op = string.match(field, '^(%a+):(.*)$')
   if counters.names[counter] and #op <= MAX_OPERATION_BYTES then return op end
+end
+
+-- counters.operation_of is counters.parse_field that memoises, and looks at the value, too.
+function counters.operation_of(field, value)
+  if #value > 19 or not string.find(value, '^%d+$') then return nil end
+  local known = operations_by_field.items[field]
+  if known then return known end
+  local op = counters.parse_field(field)
+  if op then
+    memo.reserve(operations_by_field, 250 + 2 * #field)
+    operations_by_field.items[field] = op
+  end
+  return op
 end
 
 -- counters.read returns the counters by field, and the operations that they belong to.
@@ -43,14 +55,14 @@ function counters.read(slot)
   return values, operations
 end
 
--- counters.operations lists the operations that can have entries: those of the policy, and those
--- read or filled under its default. It also returns the counters. If there are counters of more
--- operations than allowed, it drops them.
-function counters.operations(slot, rules)
+-- counters.operations lists the operations that can have entries: those that the policy lists, and
+-- those read or filled under its default. It also returns the counters. If there are counters of
+-- more operations than allowed, it drops them.
+function counters.operations(slot, listed)
   local list, unlisted, values, counted = {}, 0, counters.read(slot)
-  for op in pairs(rules.operations) do list[#list + 1] = op end
+  for op in pairs(listed) do list[#list + 1] = op end
   for _, op in ipairs(counted) do
-    if rules.operations[op] == nil then
+    if listed[op] == nil then
       unlisted = unlisted + 1
       if unlisted <= limits.unlisted then list[#list + 1] = op end
     end
@@ -60,6 +72,23 @@ function counters.operations(slot, rules)
   return list, values
 end
 
+-- counters.unlisted returns how many operations the policy does not list, or nil if others wrote
+-- that.
+function counters.unlisted(slot)
+  local key = counters_key(slot)
+  local digits = call('HSTRLEN', key, counters.UNLISTED)
+  if digits == 0 then return 0 end
+  return digits <= 15 and parse_whole(call('HGET', key, counters.UNLISTED)) or nil
+end
+
+-- counters.operations_now is counters.operations for invalidations, which happen more often than
+-- policies change. The caller must not change the list.
+function counters.operations_now(slot)
+  local listed = policy.listed(slot)
+  if listed and counters.unlisted(slot) == 0 then return listed.names end
+  return (counters.operations(slot, listed and listed.operations or policy.rules(slot).operations))
+end
+
 -- admit says whether an operation may be cached, and adds it to the counters. It bounds the number
 -- of operations under a default TTL, so that a caller who invents names cannot grow the slot.
 local function admit(slot, op)
@@ -67,7 +96,7 @@ local function admit(slot, op)
   local key, misses = keys.counters, keys.fields.misses
   if call('HEXISTS', key, misses) == 1 then return true end
   if call('HEXISTS', policy_key(slot), keys.rule) == 1 then return true end
-  local unlisted = parse_whole(read_field(key, counters.UNLISTED, 15)) or 0
+  local unlisted = counters.unlisted(slot) or 0
   if unlisted >= limits.unlisted or call('HLEN', key) >= counters.max_fields then return false end
   call('HINCRBY', key, counters.UNLISTED, '1')
   call('HINCRBY', key, misses, '0')

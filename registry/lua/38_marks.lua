@@ -154,6 +154,12 @@ function marks.note_entry(slot, deadline)
   if call('PEXPIREAT', key, at, 'GT') == 0 then call('SET', key, '', 'NX', 'PXAT', at) end
 end
 
+-- marks.note_again restores that key for so many ms if it was evicted.
+function marks.note_again(slot, ms)
+  local key = marks.entries_key(slot)
+  if call('EXISTS', key) == 0 then call('SET', key, '', 'PX', string.format('%d', ms)) end
+end
+
 -- marks.left_out returns those of the keys of entries that have no mark.
 function marks.left_out(slot, keys)
   if #keys == 0 or call('EXISTS', marks.entries_key(slot)) == 0 then return keys end

@@ -203,7 +203,9 @@ end
 -- index.remove removes a member from its chunk and says whether it was there. The caller must call
 -- index.account_removed afterwards.
 function index.remove(slot, epoch, slice, chunk, member)
-  local key = chunk_key(slot, epoch, slice, chunk)
+  local of_epoch = open_chunks.items[epoch]
+  local open = of_epoch and of_epoch[slice]
+  local key = open and open.number == chunk and open.key or chunk_key(slot, epoch, slice, chunk)
   if call('LLEN', key) > bounds.chunk_members then
     foreign.drop(key)
     return false

@@ -94,11 +94,10 @@ function survey.inspect(slot, epoch, now, work)
   return found
 end
 
--- survey.count is survey.inspect that also counts the live entries (live).
-function survey.count(slot, op, epoch, now, work)
-  local reads = budget.reads_of_next(work)
-  local found = survey.inspect(slot, epoch, now, work)
-  if found.live then return found end
+-- survey.add_live counts the live entries of an index that was inspected (live). reads is how much
+-- that and the inspection may read.
+function survey.add_live(slot, op, epoch, found, reads, now, work)
+  if found.live then return end
   found.live = 0
   for _, at in ipairs(found.slices) do
     local live, read = at.size, 0
@@ -111,6 +110,13 @@ function survey.count(slot, op, epoch, now, work)
     found.live = found.live + live
     budget.spend_reads(work, read)
   end
+end
+
+-- survey.count is survey.inspect that also counts the live entries.
+function survey.count(slot, op, epoch, now, work)
+  local reads = budget.reads_of_next(work)
+  local found = survey.inspect(slot, epoch, now, work)
+  survey.add_live(slot, op, epoch, found, reads, now, work)
   return found
 end
 

@@ -64,6 +64,11 @@ function dispose.some_of_index(slot, epoch, op, max)
   return dispose.of_slices(slot, epoch, op, index.slices(slot, epoch), max, free_members)
 end
 
+-- dispose.is_at_once says whether an index is small enough to free it in the call.
+function dispose.is_at_once(found, work)
+  return found.complete and found.size <= work.members
+end
+
 -- dispose.of_index frees an index and its entries, whose head is gone. It returns how many entries
 -- it freed and how many wait.
 function dispose.of_index(slot, op, epoch, found, work)
@@ -71,7 +76,7 @@ function dispose.of_index(slot, op, epoch, found, work)
     if #found.slices > 0 then call('UNLINK', index_key(slot, epoch)) end
     return 0, 0
   end
-  if found.size > work.members or not found.complete then
+  if not dispose.is_at_once(found, work) then
     jobs.defer(work, 'o', found.size, found.expiry, epoch .. ':' .. op)
     return 0, found.size
   end

@@ -33,42 +33,54 @@ function invalidation.delete_heads(slot, operations)
   batched(keys, function(...) return call('UNLINK', ...) end)
 end
 
--- invalidation.delete_head_of does the same for one operation.
-function invalidation.delete_head_of(of_op, held)
-  if held then
-    call('UNLINK', of_op.deletions)
-  else
-    call('UNLINK', of_op.head, of_op.deletions)
+-- invalidation.free frees the entries of an operation, whose head was deleted, and counts them.
+function invalidation.free(slot, operation, live, work)
+  local op, epoch, now, reads = operation.op, operation.epoch, now_ms(), budget.reads_of_next(work)
+  local found = survey.inspect(slot, epoch, now, work)
+  if live and not dispose.is_at_once(found, work) then
+    survey.add_live(slot, op, epoch, found, reads, now, work)
   end
+  local freed, waiting = dispose.of_index(slot, op, epoch, found, work)
+  if not live then return 0, waiting end
+  -- The number of freed entries is exact: it excludes those evicted before.
+  if waiting == 0 then return freed, 0 end
+  return found.live or found.size, waiting
 end
 
--- invalidation.count counts the entries of an operation, and frees them if its head was deleted.
-function invalidation.count(slot, operation, live, mode, work)
-  local op, epoch = operation.op, operation.epoch
-  local found = survey.count(slot, op, epoch, now_ms(), work)
+-- invalidation.count counts the entries of an operation.
+function invalidation.count(slot, operation, live, work, mode)
+  local found = survey.count(slot, operation.op, operation.epoch, now_ms(), work)
   local keys = live and found.live or 0
-  if mode == HARD then
-    local freed, waiting = dispose.of_index(slot, op, epoch, found, work)
-    -- The number of freed entries is exact: it excludes those evicted before.
-    if live and waiting == 0 then keys = freed end
-    return keys, waiting
-  end
   if mode == SOFT then return keys, 0 end
   if keys > work.members then return keys, keys end
   if keys > 0 then budget.spend_members(work, keys + budget.job_cost) end
   return keys, 0
 end
 
+-- invalidation.purge_operation invalidates an operation, hard. heads is what is under the keys of
+-- its head and of the module's.
+function invalidation.purge_operation(slot, op, heads, work)
+  local of_op, operation = keys_of_operation(slot, op), operation_under(op, heads[1])
+  if operation.held then
+    call('UNLINK', of_op.deletions)
+  else
+    call('UNLINK', of_op.head, of_op.deletions)
+  end
+  if not operation.epoch then return 0, 0 end
+  local live = heads[2] and not marks.is_mark(heads[2])
+  return invalidation.free(slot, operation, live, work)
+end
+
 function invalidation.of_operation(slot, op, mode, work)
   local of_op = keys_of_operation(slot, op)
   local heads = call('MGET', of_op.head, of_op.module_head)
+  if mode == HARD then return invalidation.purge_operation(slot, op, heads, work) end
   local operation = operation_under(op, heads[1])
-  if mode == HARD then invalidation.delete_head_of(of_op, operation.held) end
   if not operation.epoch then return 0, 0 end
   local live = heads[2] and not marks.is_mark(heads[2])
-  local keys, waiting = invalidation.count(slot, operation, live, mode, work)
-  if mode ~= SOFT then return keys, waiting end
-  invalidation.soften(slot, operation_head_key(slot, op), 2 * EPOCH_LEN)
+  local keys, waiting = invalidation.count(slot, operation, live, work, mode)
+  if mode == DRY then return keys, waiting end
+  invalidation.soften(slot, of_op.head, 2 * EPOCH_LEN)
   return keys, 0
 end
 
@@ -85,8 +97,9 @@ function invalidation.of_module(slot, mode, operations, live, work)
   local with_heads, total, waiting_total = operations_with_heads(slot, operations), 0, 0
   work.operations = work.operations + #with_heads
   if mode == HARD then invalidation.delete_heads(slot, with_heads) end
+  local each = mode == HARD and invalidation.free or invalidation.count
   for _, operation in ipairs(with_heads) do
-    local keys, waiting = invalidation.count(slot, operation, live, mode, work)
+    local keys, waiting = each(slot, operation, live, work, mode)
     total, waiting_total = total + keys, waiting_total + waiting
   end
   if mode ~= SOFT then return total, waiting_total end
@@ -132,9 +145,10 @@ function invalidation.count_user(slot, user, user_head, max)
   return #names
 end
 
-function invalidation.of_user(slot, user, mode, work)
+-- invalidation.of_user invalidates a user. The caller may know what begins the head.
+function invalidation.of_user(slot, user, mode, work, known)
   local head = user_head_key(slot, user)
-  local before = read_string(head)
+  local before = known or read_string(head)
   if mode == HARD then delete_head(head, before) end
   local keys = invalidation.count_user(slot, user, before, work.members)
   if mode == SOFT then

@@ -17,8 +17,7 @@ local lease = {
 -- lease.detach_operations keeps counts exact when the module's head is created: entries that the
 -- operations list so far are not live.
 function lease.detach_operations(slot, op)
-  local operations = counters.operations(slot, policy.rules(slot))
-  operations[#operations + 1] = op
+  local operations = {op, unpack(counters.operations_now(slot))}
   local with_heads, now = operations_with_heads(slot, operations), now_ms()
   local work = budget.new(#with_heads, 0)
   invalidation.delete_heads(slot, with_heads)
@@ -81,11 +80,13 @@ end
 function lease.held_ms(slot, op, user, name)
   local keys, longest = head_keys(slot, op, user), 0
   keys[#keys + 1] = entry_key(slot, name)
+  local ms, is_endless
   for _, key in ipairs(keys) do
-    local ms, is_endless = marks.remaining(key)
+    ms, is_endless = marks.remaining(key)
     if is_endless then call('PEXPIRE', key, ms) end
     longest = math.max(longest, ms)
   end
+  if ms > 0 then marks.note_again(slot, ms) end -- the last of them is that of the entry
   return longest
 end
 

@@ -49,7 +49,7 @@ function calls.cw_invalidate(keys, args)
     else
       live = head_exists(module_head_key(slot))
     end
-    operations = counters.operations(slot, policy.rules(slot))
+    operations = counters.operations_now(slot)
   end
   local covered, waiting, has_policy = invalidation.run(slot, op, user, mode, operations, live)
   if mode ~= DRY then

@@ -196,7 +196,7 @@ end
 function policy.put_in_force(slot, text, new)
   local hash, intact_hash = redis.sha1hex(text), policy.intact_hash(slot)
   local old = policy.rules(slot)
-  local before = counters.operations(slot, old)
+  local before = counters.operations(slot, old.operations)
   local operations = policy.merge(before, new)
   policy.repair_keys(slot, operations)
   if intact_hash == hash then return {0, 0} end

@@ -103,7 +103,7 @@ function calls.cw_policy_delete(keys, args)
   local slot = slot_of(keys, 'cw_policy_delete')
   local other = owner.claim(slot, owner.arguments('cw_policy_delete', args, 1, '[owner [over]]'))
   if other then return other end
-  policy.purge(slot, (counters.operations(slot, policy.rules(slot))))
+  policy.purge(slot, counters.operations_now(slot))
   local existed = call('UNLINK', policy_key(slot))
   forget(slot)
   call('UNLINK', counters_key(slot), owner.key(slot))

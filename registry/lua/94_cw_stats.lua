@@ -64,7 +64,7 @@ function calls.cw_stats(keys, args)
   local slot = slot_of(keys, 'cw_stats')
   want_args('cw_stats', args, '', 0)
   local rules = policy.rules(slot)
-  local operations, values = counters.operations(slot, rules)
+  local operations, values = counters.operations(slot, rules.operations)
   local weights = head_exists(module_head_key(slot)) and stats.weigh(slot, operations) or {}
   local total, memory, of_operations, held = 0, 0, {}, stats.held(slot, operations)
   local function add(name, value)
