@@ -81,12 +81,18 @@ function counters.unlisted(slot)
   return digits <= 15 and parse_whole(call('HGET', key, counters.UNLISTED)) or nil
 end
 
--- counters.operations_now is counters.operations for invalidations, which happen more often than
--- policies change. The caller must not change the list.
+-- counters.all_operations is counters.operations under the policy in force.
+function counters.all_operations(slot)
+  local listed = policy.listed(slot)
+  return (counters.operations(slot, listed and listed.operations or policy.rules(slot).operations))
+end
+
+-- counters.operations_now is counters.all_operations without those that only have counters: never
+-- read or filled, they have no entries. The caller must not change the list.
 function counters.operations_now(slot)
   local listed = policy.listed(slot)
   if listed and counters.unlisted(slot) == 0 then return listed.names end
-  return (counters.operations(slot, listed and listed.operations or policy.rules(slot).operations))
+  return counters.all_operations(slot)
 end
 
 -- admit says whether an operation may be cached, and adds it to the counters. It bounds the number

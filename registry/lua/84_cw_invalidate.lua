@@ -49,7 +49,7 @@ function calls.cw_invalidate(keys, args)
     else
       live = head_exists(module_head_key(slot))
     end
-    operations = counters.operations_now(slot)
+    operations = counters.all_operations(slot) -- each counts it
   end
   local covered, waiting, has_policy = invalidation.run(slot, op, user, mode, operations, live)
   if mode ~= DRY then
