@@ -147,6 +147,7 @@ func (s *state) apply(p policy, now span, e *epochs) (changed, least, most int64
 		}
 		if old.there {
 			s.invalidate("", "", "hard", e)
+			s.follow("", "", now)
 			s.doubt.statistics = true // which operations it counts an invalidation of is not said
 		}
 	}
@@ -190,6 +191,9 @@ func (s *state) obey(op string, old policyState, p policy, now span, e *epochs) 
 	switch {
 	case is.TTL == 0, is.UsersOnly && !was.UsersOnly:
 		s.invalidate(op, "", "hard", e)
+		if s.knows(op, p) {
+			s.lags(place{"o", key{op: op}}, max(old.policy.lagAsRule(op), p.lagAsRule(op)), now)
+		}
 		return
 	case is.life() >= was.life() && is.TTL < was.TTL:
 		s.invalidate(op, "", "soft", e)

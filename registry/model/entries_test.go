@@ -188,4 +188,5 @@ func (r *run) remove(s step) {
 		r.fail("cw_delete answers %d; the entry is %+v", n, r.state.entries[s.Key])
 	}
 	r.state.remove(s.Key, &r.epochs)
+	r.state.lags(place{"e", s.Key}, r.state.lagOf(s.Key.op), now)
 }

@@ -21,9 +21,16 @@ func isRefusal(err error) bool { return err != nil && strings.HasPrefix(err.Erro
 
 func (r *run) apply(s step) {
 	answer, now := r.pair("cw_policy_apply", s.Policy.document())
+	uncertain := r.state.doubt.uncounted || !r.state.policy.there
 	changed, least, most := r.state.apply(s.Policy, now, &r.epochs)
 	if answer[0] != changed || answer[1] < least || answer[1] > most {
 		r.fail("cw_policy_apply answers %v, want %d and %d to %d", answer, changed, least, most)
+	}
+	if answer[1] == 1 {
+		r.state.followModule(s.Policy, now)
+	}
+	if uncertain && changed == 1 {
+		r.adopt()
 	}
 	if changed == 1 {
 		for i := range r.leases {
@@ -41,11 +48,12 @@ func (r *run) apply(s step) {
 }
 
 func (r *run) deletePolicy(step) {
-	n, _ := r.number("cw_policy_delete")
+	n, now := r.number("cw_policy_delete")
 	if (n == 1) != r.state.policy.there || n > 1 {
 		r.fail("cw_policy_delete answers %d; there is one: %v", n, r.state.policy.there)
 	}
 	r.state.invalidate("", "", "hard", &r.epochs)
+	r.state.follow("", "", now)
 	r.state.policy = policyState{}
 	r.state.counters, r.state.invalidations = map[string]map[string]int64{}, 0
 	r.state.doubt.uncounted, r.state.doubt.statistics = false, false

@@ -180,7 +180,7 @@ func (r *run) release(s step) {
 	for _, scope := range s.targets() {
 		args = append(args, thing(scope, s.Key)...)
 	}
-	lifted, _ := r.number("cw_release", args...)
+	lifted, now := r.number("cw_release", args...)
 	var want int64
 	for _, scope := range s.targets() {
 		p := placeOf(scope, s.Key)
@@ -194,6 +194,12 @@ func (r *run) release(s step) {
 		}
 		if found && len(m) == 0 {
 			delete(r.state.marks, p)
+		}
+		if scope == "entry" {
+			r.state.lags(p, r.state.lagOf(s.Key.op), now)
+		} else {
+			op, user := narrowed(scope, s.Key)
+			r.state.follow(op, user, now)
 		}
 	}
 	if lifted != want {
@@ -227,9 +233,14 @@ func (r *run) held(k key, fields []any, over []mark, now span) {
 
 // wantMarks compares the marks with their keys.
 func (r *run) wantMarks() {
+	r.endShortLags()
 	for p, m := range r.state.marks {
 		name := r.slot.markKey(p)
 		value, life := r.slot.client().GetRange(r, name, 0, 4096).Val(), r.slot.client().PExpireTime(r, name).Val().Milliseconds()
+		if value == "" && p.kind == "e" && r.state.doubt.marks {
+			delete(r.state.marks, p)
+			continue
+		}
 		if !strings.HasPrefix(value, "!!") || len(value)%24 != 2 {
 			r.fail("there is %.60q in place of the mark %q of %v", value, name, m)
 		}

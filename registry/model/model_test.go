@@ -57,8 +57,11 @@ func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
 				sequence := sequences().Draw(rt, "sequence")
-				if i%4 == 0 {
+				switch i % 4 {
+				case 0:
 					sequence = ofVersions(sequence)
+				case 1:
+					sequence = ofLaggingSources(sequence)
 				}
 				if err := runSequence(t.Context(), servers, registry.Library, sequence); err != nil {
 					rt.Log(err)

@@ -115,6 +115,48 @@ var rareMutants = map[string]struct {
 			{Do: "get", Key: key{op: "list", id: "a"}, Schema: "v1"},
 		},
 	},
+	"a purge leaves no mark while the source lags": {
+		"  if has_lag then source_lag.mark_head(slot, op, user) end\n", "", lagging(
+			step{Do: "fill", Key: key{op: "list", id: "a"}},
+			step{Do: "invalidate", Key: key{op: "list"}, Scope: "operation", Mode: "hard"},
+		),
+	},
+	"a deletion leaves no mark while the source lags": {
+		"  source_lag.mark_entry(slot, op, key)\n", "", lagging(
+			step{Do: "fill", Key: key{op: "list", id: "a"}},
+			step{Do: "delete", Key: key{op: "list", id: "a"}},
+		),
+	},
+	"a release leaves no mark while the source lags": {
+		"  hold.mark_lag(held, thing)\n", "", lagging(
+			step{Do: "hold", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A", Size: 1},
+			step{Do: "release", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A"},
+		),
+	},
+	"a lag ends holds": {
+		"  local records = mark and marks.parse(mark, now) or {}\n", "  local records = {}\n", lagging(
+			step{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "A", Size: 1},
+			step{Do: "invalidate", Key: key{op: "list"}, Scope: "operation", Mode: "hard"},
+		),
+	},
+	"a module lags no longer than its policy": {
+		"    if rule.lag > whole then", "    if false then", lagging(
+			step{Do: "invalidate", Scope: "module", Mode: "hard"},
+		),
+	},
+	"an operation that is off does not lag": {
+		"    source_lag.mark(operation_head_key(slot, op), lag)\n", "", lagging(
+			step{Do: "fill", Key: key{op: "x", id: "a"}},
+			step{Do: "apply", Policy: policy{Operations: map[string]rule{"list": {TTL: 60_000}}}},
+		),
+	},
+	"an operation of a user lags without the user": {
+		"  if marks_user then return", "  if op == '' then return", lagging(
+			step{Do: "fill", Key: key{op: "x", user: "u", id: "a"}},
+			step{Do: "fill", Key: key{op: "list", user: "u", id: "a"}},
+			step{Do: "invalidate", Key: key{op: "list", user: "u"}, Scope: "user's operation", Mode: "dry"},
+		),
+	},
 	"a mark keeps holders that have ended": {
 		"    if deadline > now then\n      local id", "    do\n      local id", []step{
 			{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "A", Size: 1},
@@ -122,6 +164,12 @@ var rareMutants = map[string]struct {
 			{Do: "release", Key: key{op: "list"}, Scope: "operation", Request: "B"},
 		},
 	},
+}
+
+// lagging puts a policy with lags in force before these steps.
+func lagging(steps ...step) []step {
+	lags := policy{Default: 60_000, Lag: 45_000, Operations: map[string]rule{"list": {TTL: 60_000, Lag: longLag}}}
+	return append([]step{{Do: "apply", Policy: lags}}, steps...)
 }
 
 const triesOfAMutant = 3000

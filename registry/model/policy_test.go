@@ -17,6 +17,7 @@ type rule struct {
 	Jitter    int64
 	UsersOnly bool
 	MaxBytes  int64
+	Lag       int64 // 0: that of the policy; -1: none
 }
 
 const mostBytes = 67108864
@@ -27,6 +28,7 @@ func (r rule) life() int64 { return r.TTL + r.Stale }
 type policy struct {
 	Revision   string
 	Default    int64 // 0: none
+	Lag        int64
 	Operations map[string]rule
 }
 
@@ -38,6 +40,9 @@ func (p policy) document() string {
 	}
 	if p.Default > 0 {
 		document["defaultTtlMs"] = p.Default
+	}
+	if p.Lag > 0 {
+		document["sourceLagMs"] = p.Lag
 	}
 	list := make([]map[string]any, 0, len(p.Operations))
 	for _, name := range slices.Sorted(maps.Keys(p.Operations)) {
@@ -52,6 +57,9 @@ func (p policy) document() string {
 		}
 		if r.UsersOnly {
 			operation["scope"] = "User"
+		}
+		if r.Lag != 0 {
+			operation["sourceLagMs"] = max(0, r.Lag)
 		}
 		list = append(list, operation)
 	}

@@ -34,10 +34,19 @@ func (r *run) invalidate(s step) {
 }
 
 func (r *run) invalidated(op, user, mode string, answer [2]int64, now span) {
-	r.wantCount(op, user, mode, answer, now)
-	r.state.invalidate(op, user, mode, &r.epochs)
+	if op != "" && user != "" && mode != "soft" && r.state.lagOf(op) > 0 {
+		// The user is marked, so all that the user has goes.
+		r.wantCount("", user, mode, answer, now)
+		r.state.invalidate("", user, mode, &r.epochs)
+	} else {
+		r.wantCount(op, user, mode, answer, now)
+		r.state.invalidate(op, user, mode, &r.epochs)
+	}
 	if mode == "dry" {
 		return
+	}
+	if mode == "hard" {
+		r.state.follow(op, user, now)
 	}
 	if certain, _ := r.state.policy.cached(op); r.state.policy.there {
 		r.state.invalidations++
@@ -145,15 +154,18 @@ func (r *run) evict(s step) {
 		delete(state.requests, s.Request)
 	case "i", "chunk", "iu", "pending", "a":
 		state.doubt.unlisted = true
+	case "h":
+		state.doubt.marks = true
 	}
-	state.doubt.counts = state.doubt.counts || s.Victim != "l" && s.Victim != "r" && s.Victim != "d"
+	counted := s.Victim != "l" && s.Victim != "r" && s.Victim != "d" && s.Victim != "h"
+	state.doubt.counts = state.doubt.counts || counted
 }
 
 // victim names a key of a kind, of those whose names are known or, of the private ones, any.
 func (r *run) victim(s step) (string, bool) {
 	prefix := r.slot.key + ":"
 	switch s.Victim {
-	case "m", "policy", "counters", "pending":
+	case "m", "policy", "counters", "pending", "h":
 		return prefix + s.Victim, true
 	case "o", "d":
 		return prefix + s.Victim + ":" + s.Key.op, true

@@ -101,9 +101,10 @@ type doubt struct {
 	counts      bool // evictions: counts are estimates.
 	unlisted    bool // indexes are incomplete: a lowered TTL does not reach all entries.
 	unreclaimed bool // much was invalidated, and counts of other scopes are right once it is reclaimed.
-	uncounted   bool // the counters were lost
-	module      bool // the module may have been invalidated
-	statistics  bool // counters of the library are not those of the model
+	uncounted   bool // the counters were lost.
+	module      bool // the module may have been invalidated.
+	statistics  bool // counters of the library are not those of the model.
+	marks       bool // reclaiming may remove marks of entries
 }
 
 func newState() *state {

@@ -117,6 +117,25 @@ func ofVersions(all []step) []step {
 	return all
 }
 
+// ofLaggingSources lets the policies of a sequence have lags, and some evictions take the key that
+// says that entries are held.
+func ofLaggingSources(all []step) []step {
+	whole, own := []int64{0, shortLag, longLag, 0}, []int64{0, longLag, -1, shortLag, 0}
+	for i := range all {
+		switch {
+		case all[i].Do == "apply":
+			all[i].Policy.Lag = whole[i%len(whole)]
+			for op, r := range all[i].Policy.Operations {
+				r.Lag = own[(i+len(op))%len(own)]
+				all[i].Policy.Operations[op] = r
+			}
+		case all[i].Do == "evict" && i%3 == 0:
+			all[i].Victim = "h"
+		}
+	}
+	return all
+}
+
 func drawStep(t *rapid.T, kinds *rapid.Generator[string]) step {
 	s := step{Do: kinds.Draw(t, "do")}
 	s.Key = key{pick(t, slices.Concat(operations, operations[:1])...), pick(t, userIDs...), pick(t, entryIDs...)}
