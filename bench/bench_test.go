@@ -51,6 +51,12 @@ var promises = map[string][]string{
 	"lua-purge-stall":     {"longestMicros"},
 }
 
+// holdPromises are those of holds. The published results will have them with the next full run.
+var holdPromises = map[string][]string{
+	"hold":    {"opsPerSec", "p50Micros", "p50ToPlainSet"},
+	"release": {"opsPerSec", "p50Micros", "p50ToPlainSet"},
+}
+
 // largePurges lists the rows that only a full run has.
 var largePurges = []string{"purge-1000", "purge-100000", "purge-1000000", "gocache-purge-100000", "laravel-purge-100000", "lua-purge-100000"}
 
@@ -61,6 +67,7 @@ func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
 	}
 	rows := readRows(t, out)
 	requireRows(t, rows, promises)
+	requireRows(t, rows, holdPromises)
 	requireRows(t, rows, map[string][]string{"purge-2000": {"p50Micros"}, "purge-2000-expiring": {"p50Micros"}})
 }
 
@@ -90,7 +97,13 @@ func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 		{"reclaim", "ratioToUnlink", 0.4, math.Inf(1)},
 		{"purge-stall", "longestMicros", 0, 2000},
 		{"index-bytes", "bytesPerEntry", 0, 64},
+		{"hold", "p50ToPlainSet", 0, 2},
+		{"release", "p50ToPlainSet", 0, 1.5},
 	} {
+		if holdPromises[goal.row] != nil && rows[goal.row] == nil {
+			t.Logf("%s is not measured yet", goal.row)
+			continue
+		}
 		figure, ok := rows[goal.row][goal.figure].(float64)
 		if !ok || figure < goal.atLeast || figure > goal.atMost {
 			t.Errorf("%s: %s is %v, want %v to %v", goal.row, goal.figure, rows[goal.row][goal.figure], goal.atLeast, goal.atMost)

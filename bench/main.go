@@ -94,6 +94,7 @@ func run(ctx context.Context, s scale, out string) error {
 		{"near reads", b.nearReads},
 		{"fills", b.fills},
 		{"misses", b.misses},
+		{"holds", b.holds},
 		{"purges", b.purges},
 		{"purge of what expires", b.expiringPurge},
 		{"purges by tags", b.peerPurges},

@@ -84,13 +84,18 @@ func (f *figures) add(ran lap) {
 func (l *lab) runLap(
 	ctx context.Context, s *subject, goroutines int, length time.Duration,
 ) (lap, error) {
+	return l.timed(ctx, func() (lap, error) { return runAll(ctx, s, goroutines, length) })
+}
+
+// timed measures the CPU time of a lap.
+func (l *lab) timed(ctx context.Context, run func() (lap, error)) (lap, error) {
 	runtime.GC() // the garbage of the lap before does not count
 	redisBefore, err := l.redisCPU(ctx)
 	if err != nil {
 		return lap{}, err
 	}
 	clientBefore := ownCPU()
-	ran, err := runAll(ctx, s, goroutines, length)
+	ran, err := run()
 	if err != nil {
 		return lap{}, err
 	}
@@ -152,10 +157,15 @@ func work(
 }
 
 // ratio returns the median of the rounds' ratios. In each round, both ran within seconds.
-func ratio(of, to *figures) float64 {
-	ratios := make([]float64, len(of.opsPerSec))
+func ratio(of, to *figures) float64 { return medianRatio(of.opsPerSec, to.opsPerSec) }
+
+// p50Ratio returns the same of the medians of the calls' times.
+func p50Ratio(of, to *figures) float64 { return medianRatio(of.p50Micros, to.p50Micros) }
+
+func medianRatio(of, to []float64) float64 {
+	ratios := make([]float64, len(of))
 	for i := range ratios {
-		ratios[i] = of.opsPerSec[i] / to.opsPerSec[i]
+		ratios[i] = of[i] / to[i]
 	}
 	return median(ratios)
 }

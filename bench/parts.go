@@ -32,12 +32,7 @@ func (b *bench) throughput(
 		}
 		for _, s := range subjects {
 			of := all[s.name]
-			r := result{
-				Name: s.name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)),
-				P50Micros:    tenths(median(of.p50Micros)),
-				ClientMicros: hundredths(median(of.clientMicros)),
-				RedisMicros:  hundredths(median(of.redisMicros)),
-			}
+			r := throughputRow(s.name, goroutines, of)
 			if goroutines == 1 {
 				r.Name += "-1"
 			}
@@ -46,6 +41,15 @@ func (b *bench) throughput(
 		}
 	}
 	return nil
+}
+
+func throughputRow(name string, goroutines int, of *figures) result {
+	return result{
+		Name: name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)),
+		P50Micros:    tenths(median(of.p50Micros)),
+		ClientMicros: hundredths(median(of.clientMicros)),
+		RedisMicros:  hundredths(median(of.redisMicros)),
+	}
 }
 
 func toPlainGet(r *result, of *figures, all map[string]*figures) {

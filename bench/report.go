@@ -47,6 +47,7 @@ type result struct {
 	RatioToGocacheSet     float64 `json:"ratioToGocacheSet,omitempty"`
 	RatioToPlainGetAndSet float64 `json:"ratioToPlainGetAndSet,omitempty"`
 	RatioToUnlink         float64 `json:"ratioToUnlink,omitempty"`
+	P50ToPlainSet         float64 `json:"p50ToPlainSet,omitempty"`     // how many times as long
 	ClientMicros          float64 `json:"clientMicros,omitempty"`      // CPU of an operation
 	RedisMicros           float64 `json:"redisMicros,omitempty"`       // CPU of an operation
 	LongestMicros         float64 `json:"longestMicros,omitempty"`     // of another client's GET
@@ -120,14 +121,14 @@ func (r report) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table,
 		"name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto SET EX\tto gocache\tto "+
-			"GET+SET\tto UNLINK\tlongest µs\tslowest call µs\tbytes/entry\t")
+			"GET+SET\tto UNLINK\tp50 to SET EX\tlongest µs\tslowest call µs\tbytes/entry\t")
 	for _, row := range r.Results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
 			cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
 			cell(row.RatioToPlainGet), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet),
 			cell(row.RatioToPlainGetAndSet),
-			cell(row.RatioToUnlink), cell(row.LongestMicros), cell(row.SlowestCallMicros),
-			cell(row.BytesPerEntry))
+			cell(row.RatioToUnlink), cell(row.P50ToPlainSet), cell(row.LongestMicros),
+			cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
 	}
 	_ = table.Flush()
 }

@@ -30,6 +30,7 @@ var servedParts = map[string]servedPart{
 	"fills": servedWrites(fillWriters,
 		func(s scale) func(int) string { return func(n int) string { return id(n % s.keys) } }),
 	"misses":  servedWrites(missWriters, func(scale) func(int) string { return id }),
+	"holds":   servedHolds,
 	"purges":  servedPurges,
 	"reclaim": servedReclaim,
 }

@@ -72,8 +72,17 @@ func (b *builds) build(ctx context.Context, name, root string) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(b.dir, name)
-	_, err := run(ctx, bench, "go", "build", "-mod=mod", "-modfile="+modfile, "-o", binary, ".")
+	_, err := run(ctx, bench, "go", "build", "-mod=mod", "-modfile="+modfile, "-tags="+tags(root),
+		"-o", binary, ".")
 	return binary, err
+}
+
+// tags returns the build tags for the packages in root, which may be older than holds.
+func tags(root string) string {
+	if _, err := os.Stat(filepath.Join(root, "registry", "holds.go")); err != nil {
+		return "noholds"
+	}
+	return ""
 }
 
 // remove deletes the binaries and the checkout of the reference, also after an interrupt.
