@@ -6,9 +6,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -26,16 +26,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -58,12 +54,12 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 	t.Run("for all namespaces", func(t *testing.T) {
 		on := newCluster(t)
 		on.kubectl(t, "apply", "--server-side", "-k", on.config("default"))
-		on.namespace(t, "shop")
-		on.create(t, purgeOf("shop", fromBefore))
+		shop := on.namespace(t, "shop")
+		on.create(t, purgeOf(shop, fromBefore))
 		metrics := freeAddress(t)
 		operator := on.operate(t, "--metrics-bind-address="+metrics)
-		want(t, "https://"+metrics+"/metrics", scraperToken(t, on.environment), http.StatusOK, "cachewright_store_up")
-		on.playEverything(t, "shop")
+		want(t, "https://"+metrics+"/metrics", scraperToken(t, on), http.StatusOK, "cachewright_store_up")
+		on.playEverything(t, shop)
 		operator.endInPeace(t)
 		on.wantMinimalGrants(t)
 	})
@@ -71,13 +67,12 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 		on := newCluster(t)
 		on.kubectl(t, "apply", "--server-side", "-k", on.config("crd"))
 		on.kubectl(t, "apply", "--server-side", "-k", on.config("namespaced"))
-		on.namespace(t, "shop")
-		on.kubectl(t, "apply", "--server-side", "-k", on.config("watched-namespace"), "-n", "shop")
-		on.namespace(t, "stranger")
-		stranger := policyOf("stranger")
+		shop := on.namespace(t, "shop")
+		on.kubectl(t, "apply", "--server-side", "-k", on.config("watched-namespace"), "-n", shop)
+		stranger := policyOf(on.namespace(t, "stranger"))
 		on.create(t, stranger)
 
-		watched := []string{account.Namespace, "shop"}
+		watched := []string{account.Namespace, shop}
 		for _, namespace := range watched {
 			on.create(t, purgeOf(namespace, fromBefore))
 		}
@@ -107,11 +102,9 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 	grant := func(verb, namespace string) {
 		on.kubectl(t, verb, "-k", on.config("watched-namespace"), "-n", namespace)
 	}
-	for _, namespace := range []string{"shop", "shut", "later"} {
-		on.namespace(t, namespace)
-	}
-	grant("create", "shop")
-	grant("create", "later")
+	shop, shut, later := on.namespace(t, "shop"), on.namespace(t, "shut"), on.namespace(t, "later")
+	grant("create", shop)
+	grant("create", later)
 	g := gomega.NewWithT(t)
 	g.SetDefaultEventuallyTimeout(timeout)
 	serves := func(namespace, name string) {
@@ -123,72 +116,30 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 	}
 	metrics := freeAddress(t)
 	run := func() *process {
-		return on.operate(t, "--watch-namespaces=shop,shut,later", "--metrics-secure=false", "--metrics-bind-address="+metrics)
+		return on.operate(t, "--watch-namespaces="+strings.Join([]string{shop, shut, later}, ","), "--metrics-secure=false", "--metrics-bind-address="+metrics)
 	}
 	operator := run()
 
-	serves("shop", "at-first")
-	serves("later", "at-first")
-	want(t, "http://"+metrics+"/metrics", "", http.StatusOK, `cachewright_namespace_accessible{namespace="shut"} 0`)
+	serves(shop, "at-first")
+	serves(later, "at-first")
+	want(t, "http://"+metrics+"/metrics", "", http.StatusOK, fmt.Sprintf("cachewright_namespace_accessible{namespace=%q} 0", shut))
 	if said := operator.output.String(); !strings.Contains(said, "No access to a watched namespace") {
 		t.Error("it does not say that it leaves out a namespace")
 	}
 
-	grant("delete", "later")
-	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`No access to a watched namespace.*"later"`))
-	serves("shop", "without-later")
-	grant("create", "later")
-	serves("later", "again")
+	grant("delete", later)
+	g.Eventually(operator.output.String).Should(gomega.MatchRegexp(`No access to a watched namespace.*"` + later + `"`))
+	serves(shop, "without-later")
+	grant("create", later)
+	serves(later, "again")
 
-	grant("create", "shut")
+	grant("create", shut)
 	code, said := operator.exit(t)
-	if code != 1 || !strings.Contains(said, "namespace shut grants the operator access now") {
+	if code != 1 || !strings.Contains(said, "namespace "+shut+" grants the operator access now") {
 		t.Errorf("it ended with %d", code)
 	}
 	run()
-	serves("shut", "at-last")
-}
-
-// cluster is a control plane with an audit log of service accounts, and a Redis.
-type cluster struct {
-	client.Client
-	clients     kubernetes.Interface
-	environment *envtest.Environment
-	audit       string // path of the log
-	kubeconfig  string // of the administrator
-	root        string
-	redis       *redistest.Server
-}
-
-func newCluster(t *testing.T) *cluster {
-	t.Helper()
-	configure, log := audited(t)
-	environment, err := kubetest.Start(configure, kubetest.WithoutCRDs) // the tree under test has them
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	c := &cluster{environment: environment, audit: log, redis: redistest.Start(t), kubeconfig: filepath.Join(t.TempDir(), "admin")}
-	c.redis.ApplyACL(redistest.ACLOf(t, "../../docs/operations.md", redisUser))
-	t.Cleanup(func() {
-		if refused := c.redis.Refused(); len(refused) > 0 {
-			t.Errorf("Redis refused: %s", refused)
-		}
-	})
-	all := scheme.Scheme
-	var errRoot, errClient, errClients error
-	c.root, errRoot = kubetest.ModuleRoot()
-	err = errors.Join(errRoot, v1.AddToScheme(all), os.WriteFile(c.kubeconfig, environment.KubeConfig, 0o600))
-	c.Client, errClient = client.New(environment.Config, client.Options{Scheme: all})
-	c.clients, errClients = kubernetes.NewForConfig(environment.Config)
-	if err := errors.Join(err, errClient, errClients); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	serves(shut, "at-last")
 }
 
 func (c *cluster) config(tree string) string { return filepath.Join(c.root, "config", tree) }
@@ -199,11 +150,6 @@ func (c *cluster) kubectl(t *testing.T, args ...string) {
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, output)
 	}
-}
-
-func (c *cluster) namespace(t *testing.T, name string) {
-	t.Helper()
-	c.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 }
 
 func (c *cluster) create(t *testing.T, object client.Object) {
@@ -406,7 +352,7 @@ func (c *cluster) seriesOf(ctx context.Context, object client.Object) ([]string,
 // wantMinimalGrants compares the grants of the operator with its requests, which it returns.
 func (c *cluster) wantMinimalGrants(t *testing.T) map[request]bool {
 	t.Helper()
-	asked, refused := requestsOf(t, c.audit, "system:serviceaccount:"+account.Namespace+":"+account.Name)
+	asked, refused := requestsOf(t, c, "system:serviceaccount:"+account.Namespace+":"+account.Name)
 	for r := range refused {
 		t.Errorf("refused: %s", r)
 	}

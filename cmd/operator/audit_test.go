@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,18 +30,13 @@ rules:
 - level: None
 `
 
-// audited makes a control plane write an audit log, and returns its path.
-func audited(t *testing.T) (configure func(*envtest.Environment), log string) {
-	t.Helper()
-	dir := t.TempDir()
+// audited makes a control plane write an audit log into a folder, and returns its path.
+func audited(dir string) (configure func(*envtest.Environment), log string, err error) {
 	policy, log := filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "audit.log")
-	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	return func(e *envtest.Environment) {
 		e.ControlPlane.GetAPIServer().Configure().
 			Set("audit-policy-file", policy).Set("audit-log-path", log).Set("audit-log-mode", "blocking")
-	}, log
+	}, log, os.WriteFile(policy, []byte(auditPolicy), 0o600)
 }
 
 // request is a request to the API server. Equal values need the same permission.
@@ -53,11 +49,12 @@ func (r request) String() string {
 	return fmt.Sprintf("%s %s in %q", r.verb, r.resource, r.namespace)
 }
 
-// requestsOf returns the requests of a user; refused are those that were forbidden. It leaves out
-// requests without a resource, such as discovery: they are open to every authenticated user.
-func requestsOf(t *testing.T, log, user string) (all, refused map[request]bool) {
+// requestsOf returns the requests of a user since the test began; refused are those that were
+// forbidden. It leaves out requests without a resource, such as discovery: they are open to every
+// authenticated user.
+func requestsOf(t *testing.T, on *cluster, user string) (all, refused map[request]bool) {
 	t.Helper()
-	file, err := os.Open(log)
+	file, err := os.Open(on.audit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +66,12 @@ func requestsOf(t *testing.T, log, user string) (all, refused map[request]bool) 
 			Verb      string
 			ObjectRef *struct{ APIGroup, Resource, Subresource, Namespace, Name string }
 			Response  struct{ Code int } `json:"responseStatus"`
+			Received  time.Time          `json:"requestReceivedTimestamp"`
 		}
 		if err := lines.Decode(&e); err != nil {
 			t.Fatal(err)
 		}
-		if e.User.Username != user || e.ObjectRef == nil {
+		if e.User.Username != user || e.ObjectRef == nil || e.Received.Before(on.began) {
 			continue
 		}
 		o := e.ObjectRef

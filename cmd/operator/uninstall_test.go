@@ -25,20 +25,20 @@ func TestUninstallingWithdrawsEveryPolicyAndHangsOnNothing(t *testing.T) {
 	on := newCluster(t)
 	manifests := on.build(t, "default")
 	on.kubectl(t, "apply", "--server-side", "-f", manifests)
-	on.namespace(t, "shop")
+	shop := on.namespace(t, "shop")
 	operator := on.operate(t, "--metrics-bind-address=0")
 	g := gomega.NewWithT(t)
 	g.SetDefaultEventuallyTimeout(timeout)
 
-	store := on.storeWithSecret(t, "shop")
-	ours, theirs, retained := policyOf("shop"), policyOf("shop"), policyOf("shop")
+	store := on.storeWithSecret(t, shop)
+	ours, theirs, retained := policyOf(shop), policyOf(shop), policyOf(shop)
 	theirs.Name, theirs.Spec.Module, theirs.Spec.StoreRef = "posts", "posts", &v1.StoreReference{Name: store.Name}
 	retained.Name, retained.Spec.Module, retained.Spec.DeletionPolicy = "kept", "kept", v1.DeletionRetain
 	for _, object := range []client.Object{ours, theirs, retained} {
 		on.create(t, object)
 		g.Eventually(on.isReady).WithArguments(t.Context(), object).Should(gomega.BeTrue(), object.GetName())
 	}
-	purge := purgeOf("shop", "purge")
+	purge := purgeOf(shop, "purge")
 	purge.Spec.TTLSecondsAfterFinished = nil
 	on.create(t, purge)
 
