@@ -121,7 +121,6 @@ func clientOfSentinel(addr string) redis.UniversalClient {
 }
 
 func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
-	redis.SetLogger(silent{})
 	server := redistest.Start(t)
 	r := registry.New(server.Client())
 	if _, err := r.ApplyPolicy(t.Context(), registry.Slot{Namespace: "shop", Module: "users"}, registry.Policy{DefaultTTL: new(time.Minute)}); err != nil {
@@ -280,8 +279,3 @@ func (a hostileApplication) use(t *testing.T, client *cache.Client, fault redist
 	group.Wait()
 	fetch("list")
 }
-
-// silent drops what go-redis logs for each connection that fails.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}

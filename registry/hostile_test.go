@@ -186,7 +186,6 @@ func hostile(tb testing.TB, upstream string, role redistest.Role, fault redistes
 }
 
 func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
-	redis.SetLogger(silent{})
 	server := redistest.Start(t)
 	server.AddUser("tenant", "secret", "~*", "&*", "+@all")
 	for _, db := range []int{0, 1} {
@@ -367,8 +366,3 @@ func showable(text string) error {
 		return nil
 	}
 }
-
-// silent takes what go-redis logs of each connection that fails.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}

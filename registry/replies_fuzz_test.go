@@ -34,7 +34,6 @@ const (
 // well-formed answer, and takes no more memory than its bounds allow. call chooses among the calls
 // of a Registry in the order of their names.
 func FuzzReplies(f *testing.F) {
-	redis.SetLogger(silent{})
 	calls := slices.Sorted(maps.Keys(hostileCalls))
 	for _, seed := range replySeeds {
 		for _, name := range seed.calls {
@@ -51,7 +50,6 @@ func FuzzReplies(f *testing.F) {
 
 // FuzzHandshake lets a server answer what a connection begins with.
 func FuzzHandshake(f *testing.F) {
-	redis.SetLogger(silent{})
 	for _, seed := range replySeeds {
 		f.Add([]byte(seed.reply))
 	}
@@ -65,7 +63,6 @@ func FuzzHandshake(f *testing.F) {
 // FuzzTopology lets the node of a cluster say anything of the others. What it says is answered by
 // all of them.
 func FuzzTopology(f *testing.F) {
-	redis.SetLogger(silent{})
 	for _, seed := range replySeeds {
 		f.Add([]byte(seed.reply))
 	}

@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cachewright/cachewright/cache"
@@ -207,7 +206,6 @@ func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do fu
 }
 
 func TestMain(m *testing.M) {
-	logging.Disable() // these tests make Redis unavailable on purpose
 	if addresses := os.Getenv(holderEnv); addresses != "" {
 		_ = serveHolder(addresses, os.Stdin, os.Stdout) // until the test has ended
 		return

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
-	"github.com/redis/go-redis/v9/logging"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/cachewright/cachewright/internal/operatortest"
@@ -30,10 +29,9 @@ var operator = sync.OnceValues(func() (string, error) {
 })
 
 // Main runs the tests of a package, and returns the exit code. Up to parallel tests run side by
-// side, unless -parallel says otherwise: they mostly wait. Main silences the libraries, because the
-// tests break connections on purpose.
+// side, unless -parallel says otherwise: they mostly wait. Main silences controller-runtime,
+// because the tests break connections on purpose.
 func Main(m *testing.M, parallel int) int {
-	logging.Disable()
 	log.SetLogger(logr.Discard())
 	runAtOnce(parallel)
 	var err error

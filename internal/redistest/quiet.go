@@ -1,0 +1,10 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import "github.com/redis/go-redis/v9/logging"
+
+// Whoever uses this package breaks connections on purpose. go-redis would print hundreds of lines
+// about them.
+func init() { logging.Disable() }
