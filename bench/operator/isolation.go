@@ -39,15 +39,15 @@ func (b *bench) isolation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	purges, policies := operatortest.Percentile(beside.Purges,
+	purges, policies := operatortest.Percentile(beside.Invalidations,
 		99), operatortest.Percentile(beside.Policies, 99)
 	ratio := max(
-		purges.Seconds()/operatortest.Percentile(alone.Purges, 99).Seconds(),
+		purges.Seconds()/operatortest.Percentile(alone.Invalidations, 99).Seconds(),
 		policies.Seconds()/operatortest.Percentile(alone.Policies, 99).Seconds(),
 	)
 	b.rows = append(b.rows, row{
 		Name: "isolation", RatioToAlone: hundredths(ratio), P99Millis: millis(max(purges, policies)),
-		P50Millis: millis(max(operatortest.Percentile(beside.Purges, 50),
+		P50Millis: millis(max(operatortest.Percentile(beside.Invalidations, 50),
 			operatortest.Percentile(beside.Policies, 50))),
 		Count: new(hostiles.Count()),
 	})

@@ -18,8 +18,8 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-// Hanging are CacheStores of one namespace, each with a policy and a purge. Their server accepts
-// connections and never answers.
+// Hanging are CacheStores of one namespace, each with a policy and an invalidation. Their server
+// accepts connections and never answers.
 type Hanging struct {
 	k8s       client.Client
 	namespace string

@@ -29,8 +29,8 @@ const (
 	creators = 8
 )
 
-// Hostiles are servers that misbehave. Each has a CacheStore in one namespace, with a policy and a
-// purge.
+// Hostiles are servers that misbehave. Each has a CacheStore in one namespace, with a policy and an
+// invalidation.
 type Hostiles struct {
 	k8s       client.Client
 	namespace string
@@ -85,20 +85,20 @@ func (h *Hostiles) Learn(
 	return calls, nil
 }
 
-// allWell returns an error unless policies are Ready, with figures, and purges are Complete.
+// allWell returns an error unless policies are Ready, with figures, and invalidations are Complete.
 func (h *Hostiles) allWell(ctx context.Context) error {
-	policies, purges := &v1.CachePolicyList{}, &v1.CacheInvalidationList{}
+	policies, invalidations := &v1.CachePolicyList{}, &v1.CacheInvalidationList{}
 	err := errors.Join(h.k8s.List(ctx, policies, client.InNamespace(h.namespace)),
-		h.k8s.List(ctx, purges, client.InNamespace(h.namespace)))
+		h.k8s.List(ctx, invalidations, client.InNamespace(h.namespace)))
 	for i := range policies.Items {
 		if status := policies.Items[i].Status; status.AppliedHash == "" || status.Stats == nil {
 			err = errors.Join(err, fmt.Errorf("CachePolicy %s: %v", policies.Items[i].Name,
 				status.Conditions))
 		}
 	}
-	for i := range purges.Items {
-		if status := purges.Items[i].Status; status.State != v1.StateComplete {
-			err = errors.Join(err, fmt.Errorf("CacheInvalidation %s: %v", purges.Items[i].Name,
+	for i := range invalidations.Items {
+		if status := invalidations.Items[i].Status; status.State != v1.StateComplete {
+			err = errors.Join(err, fmt.Errorf("CacheInvalidation %s: %v", invalidations.Items[i].Name,
 				status.Conditions))
 		}
 	}
@@ -150,7 +150,7 @@ func byWay(faults []redistest.Fault) [][]redistest.Fault {
 func (s *hostile) fault() redistest.Fault { return s.faults[s.turn%len(s.faults)] }
 
 // Rotate lets each server misbehave in its next call. It changes each policy and creates another
-// purge for each.
+// invalidation for each.
 func (h *Hostiles) Rotate(ctx context.Context) error {
 	return each(h.servers, func(server *hostile) error {
 		server.turn++
@@ -161,7 +161,7 @@ func (h *Hostiles) Rotate(ctx context.Context) error {
 			patch)); err != nil {
 			return err
 		}
-		return h.k8s.Create(ctx, h.purge(server))
+		return h.k8s.Create(ctx, h.invalidation(server))
 	})
 }
 

@@ -20,7 +20,7 @@ import (
 
 // create creates the resources of a server.
 func (h *Hostiles) create(ctx context.Context, server *hostile) error {
-	for _, object := range []client.Object{h.store(server), h.policy(server), h.purge(server)} {
+	for _, object := range []client.Object{h.store(server), h.policy(server), h.invalidation(server)} {
 		if err := h.k8s.Create(ctx, object); err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (h *Hostiles) policy(server *hostile) *v1.CachePolicy {
 	}
 }
 
-func (h *Hostiles) purge(server *hostile) *v1.CacheInvalidation {
+func (h *Hostiles) invalidation(server *hostile) *v1.CacheInvalidation {
 	return &v1.CacheInvalidation{
 		ObjectMeta: h.meta(fmt.Sprintf("%s-%d", server.name, server.turn)),
 		Spec: v1.CacheInvalidationSpec{

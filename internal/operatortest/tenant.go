@@ -28,8 +28,8 @@ const (
 	tenantModule, tenantOperation = "items", "list"
 )
 
-// Tenant is a namespace that uses the operator's own store. Its purges and policy changes are
-// timed.
+// Tenant is a namespace that uses the operator's own store. Its invalidations and policy changes
+// are timed.
 type Tenant struct {
 	k8s       client.WithWatch
 	namespace string
@@ -37,9 +37,9 @@ type Tenant struct {
 	asked     int
 }
 
-// Latencies are the durations of purges and of policy changes. A purge takes from its creation
-// until a watch sees it Complete, a change from the patch until Redis has it.
-type Latencies struct{ Purges, Policies []time.Duration }
+// Latencies are the durations of invalidations and of policy changes. An invalidation takes from
+// its creation until a watch sees it Complete, a change from the patch until Redis has it.
+type Latencies struct{ Invalidations, Policies []time.Duration }
 
 // Percentile returns the duration that the given percentage of the durations does not exceed.
 func Percentile(took []time.Duration, percent int) time.Duration {
@@ -76,24 +76,25 @@ func (t *Tenant) policy() *v1.CachePolicy {
 	}
 }
 
-// Measure times count purges and as many policy changes, in turns, one at a time.
+// Measure times count invalidations and as many policy changes, in turns, one at a time.
 func (t *Tenant) Measure(ctx context.Context, count int) (took Latencies, err error) {
 	for range count {
 		t.asked++
-		purge, err := t.purge(ctx)
+		invalidation, err := t.invalidate(ctx)
 		if err != nil {
-			return took, fmt.Errorf("purge %d: %w", t.asked, err)
+			return took, fmt.Errorf("invalidation %d: %w", t.asked, err)
 		}
 		change, err := t.change(ctx, time.Duration(60+t.asked)*time.Second)
 		if err != nil {
 			return took, fmt.Errorf("change %d of the policy: %w", t.asked, err)
 		}
-		took.Purges, took.Policies = append(took.Purges, purge), append(took.Policies, change)
+		took.Invalidations = append(took.Invalidations, invalidation)
+		took.Policies = append(took.Policies, change)
 	}
 	return took, nil
 }
 
-func (t *Tenant) purge(ctx context.Context) (time.Duration, error) {
+func (t *Tenant) invalidate(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	events, err := t.k8s.Watch(ctx, &v1.CacheInvalidationList{}, client.InNamespace(t.namespace))
@@ -101,14 +102,16 @@ func (t *Tenant) purge(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer events.Stop()
-	purge := &v1.CacheInvalidation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: fmt.Sprint("purge-", t.asked)},
+	invalidation := &v1.CacheInvalidation{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: t.namespace, Name: fmt.Sprint("invalidation-", t.asked),
+		},
 		Spec: v1.CacheInvalidationSpec{
 			Targets: []v1.InvalidationTarget{{Module: tenantModule, Operation: tenantOperation}},
 		},
 	}
 	began := time.Now()
-	if err := t.k8s.Create(ctx, purge); err != nil {
+	if err := t.k8s.Create(ctx, invalidation); err != nil {
 		return 0, err
 	}
 	for {
@@ -118,10 +121,10 @@ func (t *Tenant) purge(ctx context.Context) (time.Duration, error) {
 				return 0, errors.New("the watch ended")
 			}
 			seen, ok := event.Object.(*v1.CacheInvalidation)
-			if ok && event.Type != watch.Deleted && seen.Name == purge.Name &&
+			if ok && event.Type != watch.Deleted && seen.Name == invalidation.Name &&
 				seen.Status.State == v1.StateComplete {
 				took := time.Since(began)
-				return took, t.k8s.Delete(ctx, purge)
+				return took, t.k8s.Delete(ctx, invalidation)
 			}
 		case <-ctx.Done():
 			return 0, fmt.Errorf("not Complete: %w", context.Cause(ctx))

@@ -147,7 +147,7 @@ func invalidationTransitionViolations(before, after *v1.CacheInvalidation) []str
 	}
 	if before.Status.EffectiveTime != nil &&
 		!before.Status.EffectiveTime.Equal(after.Status.EffectiveTime) {
-		broken = append(broken, "a purge takes effect once")
+		broken = append(broken, "an invalidation takes effect once")
 	}
 	return broken
 }

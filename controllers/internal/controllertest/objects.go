@@ -68,7 +68,7 @@ func Minutes(n int) metav1.Duration {
 // Invalidation is a CacheInvalidation of targets.
 func Invalidation(targets ...v1.InvalidationTarget) *v1.CacheInvalidation {
 	return &v1.CacheInvalidation{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "purge-"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "invalidation-"},
 		Spec:       v1.CacheInvalidationSpec{Targets: targets},
 	}
 }

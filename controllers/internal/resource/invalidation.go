@@ -56,8 +56,9 @@ const (
 	fluxHelmReleaseLabel   = "helm.toolkit.fluxcd.io/name"
 )
 
-// GitOpsTool names the tool that would create the resource again if it were deleted, and so purge
-// again; empty if there is none. Argo CD creates its hooks once a sync, so they may be deleted.
+// GitOpsTool names the tool that would create the resource again if it were deleted, and so
+// invalidate again; empty if there is none. Argo CD creates its hooks once a sync, so they may be
+// deleted.
 func GitOpsTool(invalidation *v1.CacheInvalidation) string {
 	labels, annotations := invalidation.Labels, invalidation.Annotations
 	_, isHook := annotations[argoHookAnnotation]

@@ -103,7 +103,8 @@ func (w *world) besideMisbehaving(
 		w.awaitAsked(hostiles, samples)
 		took, err := tenant.Measure(ctx, max(samples/(turns+1), 1))
 		w.must(err)
-		beside.Purges, beside.Policies = append(beside.Purges, took.Purges...), append(beside.Policies, took.Policies...)
+		beside.Invalidations = append(beside.Invalidations, took.Invalidations...)
+		beside.Policies = append(beside.Policies, took.Policies...)
 		w.checkTexts(hostiles)
 		w.must(hostiles.Rotate(ctx))
 	}
@@ -150,7 +151,7 @@ const samplesForP99 = 500
 // compare compares the latencies of a neighbour with those of the same neighbour alone.
 func (w *world) compare(where string, alone, beside operatortest.Latencies) {
 	w.t.Helper()
-	w.compareOne("purges "+where, alone.Purges, beside.Purges)
+	w.compareOne("purges "+where, alone.Invalidations, beside.Invalidations)
 	w.compareOne("changes of policies "+where, alone.Policies, beside.Policies)
 }
 
