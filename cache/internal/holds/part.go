@@ -8,20 +8,14 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/cachewright/cachewright/cache/internal/fanout"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
-	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
 
-const (
-	// maxCalls bounds the connections that a hold takes.
-	maxCalls = 8
-	// maxErrors is how many errors of calls the error of a hold quotes.
-	maxErrors = 4
-)
+// maxErrors is how many errors of calls the error of a hold quotes.
+const maxErrors = 4
 
 // part is what one call to Redis covers of a hold. The goroutine of that call alone uses it.
 type part struct {
@@ -65,22 +59,7 @@ func (p *part) called(err error, ttl, timeout time.Duration) {
 
 // each makes a call for each part, in parallel. It returns their errors in order.
 func each(parts []*part, call func(*part) error) []error {
-	failed := make([]error, len(parts))
-	var group errgroup.Group
-	group.SetLimit(maxCalls)
-	for n, p := range parts {
-		group.Go(func() error {
-			defer func() { // a failure hook must not panic where it has no caller
-				if value := recover(); value != nil {
-					failed[n] = redact.Panic("a call for a hold was broken off", value)
-				}
-			}()
-			failed[n] = call(p)
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors of all parts are wanted, not only the first
-	return failed
+	return fanout.Each(parts, "a call for a hold", call)
 }
 
 // summary joins the first errors, and says how many calls failed.

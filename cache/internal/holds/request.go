@@ -6,6 +6,7 @@ package holds
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -94,12 +95,7 @@ func checkTTL(ttl time.Duration) error {
 // parts cuts a request into what one call to Redis holds, in the order of the names of modules.
 func (r *Request) parts(id registry.HoldID) []*part {
 	var parts []*part
-	names := make([]string, 0, len(r.modules))
-	for module := range r.modules {
-		names = append(names, module)
-	}
-	slices.Sort(names)
-	for _, module := range names {
+	for _, module := range slices.Sorted(maps.Keys(r.modules)) {
 		for batch := range slices.Chunk(r.modules[module].list, maxThings) {
 			parts = append(parts, &part{hold: gateway.Hold{Module: module, ID: id, Things: batch}})
 		}

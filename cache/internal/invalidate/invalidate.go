@@ -10,17 +10,12 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/cachewright/cachewright/cache/internal/catalog"
+	"github.com/cachewright/cachewright/cache/internal/fanout"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
-	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// maxInvalidations bounds the connections that the invalidation of a user in all modules takes.
-const maxInvalidations = 8
 
 // Empty names are refused here. To the registry, an empty scope is the whole module.
 var (
@@ -120,21 +115,9 @@ func (i *Invalidator) modulesOrQueue(
 func (i *Invalidator) userIn(
 	ctx context.Context, user string, modules []string, mode registry.Mode,
 ) error {
-	failed := make([]error, len(modules))
-	var group errgroup.Group
-	group.SetLimit(maxInvalidations)
-	for n, module := range modules {
-		group.Go(func() error {
-			defer func() { // an observer must not panic where it has no caller
-				if value := recover(); value != nil {
-					failed[n] = redact.Panic("an invalidation was broken off", value)
-				}
-			}()
-			failed[n] = i.invalidate(ctx, module, registry.Scope{User: user}, mode)
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors of all modules are wanted, not only the first
+	failed := fanout.Each(modules, "an invalidation", func(module string) error {
+		return i.invalidate(ctx, module, registry.Scope{User: user}, mode)
+	})
 	return errors.Join(failed...)
 }
 
