@@ -4,17 +4,11 @@
 package cache
 
 import (
-	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/audit"
-	"github.com/cachewright/cachewright/cache/internal/checks"
+	"github.com/cachewright/cachewright/cache/internal/operations"
 )
-
-// defaultGrace is plenty for an invalidation that follows a change of the source at once.
-const defaultGrace = 2 * time.Second
 
 // Audit says which hits are compared with the source: see WithAudit.
 type Audit struct {
@@ -34,9 +28,6 @@ type Audit struct {
 	// Inconsistent, if set, is called for each inconsistent read, in the background.
 	Inconsistent func(Operation)
 }
-
-// Operation names an operation of a module or, if Name is empty, all of its operations.
-type Operation struct{ Module, Name string }
 
 // AuditResult is what an audit found.
 type AuditResult string
@@ -73,33 +64,13 @@ func (s AuditStats) Inconsistency() float64 {
 
 // rule returns what the auditor goes by.
 func (a Audit) rule() audit.Rule {
-	rule := audit.Rule{Covers: a.covers, Share: a.Share, Grace: a.Grace, Equal: a.Equal}
+	rule := audit.Rule{
+		Operations: covered(a.Operations), Share: a.Share, Grace: a.Grace, Equal: a.Equal,
+	}.WithDefaults()
 	if a.Inconsistent != nil {
-		rule.Inconsistent = func(operation audit.Operation) { a.Inconsistent(Operation(operation)) }
+		rule.Inconsistent = func(operation operations.Operation) {
+			a.Inconsistent(Operation(operation))
+		}
 	}
 	return rule
-}
-
-func (a Audit) covers(operation audit.Operation) bool {
-	return len(a.Operations) == 0 ||
-		slices.Contains(a.Operations, Operation(operation)) ||
-		slices.Contains(a.Operations, Operation{Module: operation.Module})
-}
-
-func (a Audit) withDefaults() Audit {
-	if a.Grace == 0 {
-		a.Grace = defaultGrace
-	}
-	return a
-}
-
-func (a Audit) check() error {
-	if !(a.Share > 0 && a.Share <= 1) {
-		return fmt.Errorf("WithAudit: the share must be more than 0 and at most 1, not %v", a.Share)
-	}
-	if slices.ContainsFunc(a.Operations, func(o Operation) bool { return o.Module == "" }) {
-		return errors.New("WithAudit: an operation has no module; " +
-			"leave Operations empty to audit all of them")
-	}
-	return checks.Positive("WithAudit: Grace", a.Grace)
 }

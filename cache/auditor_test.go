@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -69,7 +70,7 @@ func TestAuditComparesValues(t *testing.T) {
 				if _, err := Fetch(t.Context(), c, usersGet, func(context.Context) (user, error) { return test.loaded, nil }); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(2 * defaultGrace)
+				time.Sleep(2 * audit.Rule{}.WithDefaults().Grace)
 				synctest.Wait()
 				got := totals(c)
 				if want := (AuditStats{Consistent: 1}); test.want && got != want {
@@ -172,15 +173,15 @@ func TestStaleEntriesAreNotAudited(t *testing.T) {
 }
 
 func TestAuditRefusesWhatCannotWork(t *testing.T) {
-	for _, audit := range []Audit{
+	for _, rule := range []Audit{
 		{},
 		{Share: -1},
 		{Share: 1.1},
 		{Share: 1, Grace: -1},
 		{Share: 1, Operations: []Operation{{Name: "get"}}},
 	} {
-		if _, err := newOptions("shop", []Option{WithAudit(audit)}); err == nil || !strings.Contains(err.Error(), "WithAudit") {
-			t.Errorf("%+v: %v", audit, err)
+		if _, err := newOptions("shop", []Option{WithAudit(rule)}); err == nil || !strings.Contains(err.Error(), "WithAudit") {
+			t.Errorf("%+v: %v", rule, err)
 		}
 	}
 }

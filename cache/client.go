@@ -172,7 +172,7 @@ func (c *Client) newHolder(o options, known *catalog.Modules) *holds.Holder {
 
 func (c *Client) newAuditor(o options, failures *failure.Reports) *audit.Auditor {
 	return audit.New(audit.Config{
-		Rules:   o.rules(),
+		Rules:   o.audits,
 		Gateway: c.gateway, Outbox: c.outbox, Near: c.near, Background: c.background,
 		Failures: failures, Codec: o.codec, Audited: observedAudits(o.observer),
 		LoadTimeout: o.refreshTimeout,

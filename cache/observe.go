@@ -10,6 +10,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/invalidate"
+	"github.com/cachewright/cachewright/cache/internal/operations"
 	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -54,11 +55,11 @@ func fillOf(outcome registry.Outcome, err error) Fill {
 }
 
 // observedAudits returns the hook by which the observer sees each audit, nil without an observer.
-func observedAudits(observer Observer) func(context.Context, audit.Operation, audit.Result) {
+func observedAudits(observer Observer) func(context.Context, operations.Operation, audit.Result) {
 	if observer == nil {
 		return nil
 	}
-	return func(ctx context.Context, operation audit.Operation, result audit.Result) {
+	return func(ctx context.Context, operation operations.Operation, result audit.Result) {
 		observer.Audited(ctx, operation.Module, operation.Name, AuditResult(result))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/near"
+	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -30,8 +31,9 @@ func WithCodec(codec Codec) Option { return func(o *options) { o.codec = codec }
 //
 // A schema has 1 to 64 printable ASCII characters without spaces. If WithSchema is given several
 // times, the first one that covers an operation applies.
-func WithSchema(schema string, operations ...Operation) Option {
-	return func(o *options) { o.schemas = append(o.schemas, schemaRule(schema, operations)) }
+func WithSchema(name string, operations ...Operation) Option {
+	rule := schema.Rule{Schema: name, Operations: covered(operations)}
+	return func(o *options) { o.schemas = append(o.schemas, rule) }
 }
 
 // WithTimeout bounds each call to Redis, except invalidations. It also bounds the calls of a Fetch
@@ -132,7 +134,7 @@ func WithNearCache(bounds NearCache) Option {
 // replaced. Then the invalidation that should have followed the change is missing, or was lost.
 // Stale entries are not audited.
 func WithAudit(audit Audit) Option {
-	return func(o *options) { o.audits = append(o.audits, audit.withDefaults()) }
+	return func(o *options) { o.audits = append(o.audits, audit.rule()) }
 }
 
 // WithAutoPipelining makes the client send in one batch what many goroutines read and fill at the

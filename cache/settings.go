@@ -50,7 +50,7 @@ type options struct {
 	logger              *slog.Logger
 	failureHook         func(Failure)
 	observer            Observer
-	audits              []Audit
+	audits              audit.Rules
 	schemas             schema.Rules
 }
 
@@ -88,18 +88,9 @@ func newOptions(namespace string, opts []Option) (options, error) {
 		checks.AtLeast0("WithFenceWait", o.fenceWait),
 		checks.AtLeast0Number("WithEarlyRefresh", o.earlyRefresh),
 		o.checkNearCache(),
-		o.checkAudits(),
+		o.audits.Check(),
 		o.schemas.Check(),
 	)
-}
-
-func (o options) checkAudits() error {
-	for _, a := range o.audits {
-		if err := a.check(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (o options) checkNearCache() error {
@@ -107,23 +98,6 @@ func (o options) checkNearCache() error {
 		return nil
 	}
 	return o.nearCache.Check()
-}
-
-func schemaRule(name string, operations []Operation) schema.Rule {
-	rule := schema.Rule{Schema: name}
-	for _, o := range operations {
-		rule.Operations = append(rule.Operations, schema.Operation(o))
-	}
-	return rule
-}
-
-// rules returns the audits for the auditor.
-func (o options) rules() []audit.Rule {
-	var rules []audit.Rule
-	for _, a := range o.audits {
-		rules = append(rules, a.rule())
-	}
-	return rules
 }
 
 // hook returns the failure hook, nil if there is none.

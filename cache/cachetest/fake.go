@@ -16,6 +16,7 @@ import (
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/operations"
 	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -107,10 +108,10 @@ func WithSharedLoadWait(d time.Duration) Option { return func(f *Fake) { f.fligh
 
 // WithSchema returns the same cache as an application sees it that has this cache.WithSchema. So a
 // test can let two versions of an application use it. It panics if cache.New would fail.
-func (f *Fake) WithSchema(name string, operations ...cache.Operation) *Fake {
+func (f *Fake) WithSchema(name string, named ...cache.Operation) *Fake {
 	rule := schema.Rule{Schema: name}
-	for _, o := range operations {
-		rule.Operations = append(rule.Operations, schema.Operation(o))
+	for _, o := range named {
+		rule.Operations = append(rule.Operations, operations.Operation(o))
 	}
 	rules := append(slices.Clone(f.schemas), rule)
 	if err := rules.Check(); err != nil {

@@ -16,27 +16,12 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/near"
+	"github.com/cachewright/cachewright/cache/internal/operations"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// Rule says which hits are audited, and how. It is a cache.Audit.
-type Rule struct {
-	Covers func(Operation) bool
-	// Share is the part of the hits that is audited.
-	Share float64
-	// Grace is how long an invalidation may take to follow a change of the source.
-	Grace time.Duration
-	// Equal compares values. nil: they are deeply equal, or encoded as the same bytes.
-	Equal func(cached, loaded any) bool
-	// Inconsistent, if set, is called for each inconsistent read.
-	Inconsistent func(Operation)
-}
-
-// Operation names an operation of a module.
-type Operation struct{ Module, Name string }
 
 // Result is what an audit found.
 type Result string
@@ -50,7 +35,7 @@ const (
 
 // Stats count the results of the audits of an operation.
 type Stats struct {
-	Operation
+	operations.Operation
 
 	Consistent   int64
 	Inconsistent int64
@@ -59,7 +44,7 @@ type Stats struct {
 
 // Config says what an Auditor audits, and whom it informs.
 type Config struct {
-	Rules      []Rule
+	Rules      Rules
 	Gateway    *gateway.Gateway
 	Outbox     *outbox.Outbox
 	Near       *near.Cache // nil: none
@@ -67,7 +52,7 @@ type Config struct {
 	Failures   *failure.Reports
 	Codec      codec.Codec
 	// Audited, unless it is nil, is called with each result.
-	Audited func(ctx context.Context, operation Operation, result Result)
+	Audited func(ctx context.Context, operation operations.Operation, result Result)
 	// LoadTimeout bounds a load.
 	LoadTimeout time.Duration
 }
@@ -103,7 +88,7 @@ func (a *Auditor) Hit(
 	if hit.Stale {
 		return
 	}
-	operation := Operation{key.Module, key.Operation}
+	operation := operations.Operation{Module: key.Module, Name: key.Operation}
 	if rule := a.sampler.draw(operation); rule != nil {
 		entry := &servedByRedis{auditor: a, key: key, hit: hit}
 		a.start(ctx, operation, rule, entry, reflect.TypeOf(out).Elem(), load)
@@ -112,7 +97,7 @@ func (a *Auditor) Hit(
 
 // NearHit audits a hit in the near cache, if it is drawn.
 func (a *Auditor) NearHit(
-	ctx context.Context, operation Operation, key near.Key, out any, load source.Load,
+	ctx context.Context, operation operations.Operation, key near.Key, out any, load source.Load,
 ) {
 	rule := a.sampler.draw(operation)
 	if rule == nil {
@@ -126,7 +111,7 @@ func (a *Auditor) NearHit(
 
 // start audits in the background, unless too many audits run.
 func (a *Auditor) start(
-	ctx context.Context, operation Operation, rule *Rule, entry served, as reflect.Type,
+	ctx context.Context, operation operations.Operation, rule *Rule, entry served, as reflect.Type,
 	load source.Load,
 ) {
 	if !a.sampler.begin() {
@@ -151,7 +136,7 @@ func (a *Auditor) start(
 }
 
 // contained reports a panic in functions of the application: there is no caller to panic in.
-func (a *Auditor) contained(operation Operation, audit func() Result) (result Result) {
+func (a *Auditor) contained(operation operations.Operation, audit func() Result) (result Result) {
 	defer func() {
 		if value := recover(); value != nil {
 			result = Inconclusive

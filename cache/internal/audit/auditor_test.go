@@ -11,17 +11,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cachewright/cachewright/cache/internal/operations"
 )
 
 type jsonCodec struct{}
 
 func (jsonCodec) Marshal(value any) ([]byte, error)     { return json.Marshal(value) }
 func (jsonCodec) Unmarshal(data []byte, dest any) error { return json.Unmarshal(data, dest) }
-
-// of covers one operation.
-func of(only Operation) func(Operation) bool {
-	return func(operation Operation) bool { return operation == only }
-}
 
 // An entry in memory was not live for the whole grace if that was cut short, whatever the loader
 // does with its context.
@@ -51,17 +48,17 @@ func (immortal) decoded(reflect.Type) (any, error) { return "cached", nil }
 
 // The first rule that covers an operation says how many of its hits are audited.
 func TestAuditsAreDrawnByOperation(t *testing.T) {
-	s := newSampler([]Rule{
-		{Share: 0.5, Covers: of(Operation{"users", "get"})},
-		{Share: 1, Covers: func(o Operation) bool { return o.Module == "orders" }},
-		{Share: 0.1, Covers: func(Operation) bool { return true }},
+	s := newSampler(Rules{
+		{Share: 0.5, Operations: operations.Set{{Module: "users", Name: "get"}}},
+		{Share: 1, Operations: operations.Set{{Module: "orders"}}},
+		{Share: 0.1},
 	})
 	const draws = 20_000
-	for operation, want := range map[Operation]float64{
-		{"users", "get"}:   0.5,
-		{"users", "list"}:  0.1,
-		{"orders", "get"}:  1,
-		{"orders", "list"}: 1,
+	for operation, want := range map[operations.Operation]float64{
+		{Module: "users", Name: "get"}:   0.5,
+		{Module: "users", Name: "list"}:  0.1,
+		{Module: "orders", Name: "get"}:  1,
+		{Module: "orders", Name: "list"}: 1,
 	} {
 		drawn := 0
 		for range draws {
@@ -73,22 +70,22 @@ func TestAuditsAreDrawnByOperation(t *testing.T) {
 			t.Errorf("%v: %v were drawn, want %v", operation, got, want)
 		}
 	}
-	if newSampler(nil).draw(Operation{"users", "get"}) != nil {
+	if newSampler(nil).draw(operations.Operation{Module: "users", Name: "get"}) != nil {
 		t.Error("a hit was drawn without a rule")
 	}
 }
 
 func TestAuditsAreCountedByOperationWithinBounds(t *testing.T) {
-	s := newSampler([]Rule{{Share: 1}})
+	s := newSampler(Rules{{Share: 1}})
 	for i := range 2 * maxAuditedOperations {
-		s.count(Operation{"users", strings.Repeat("x", i)}, Inconsistent)
+		s.count(operations.Operation{Module: "users", Name: strings.Repeat("x", i)}, Inconsistent)
 	}
-	s.count(Operation{"users", "x"}, Consistent)
+	s.count(operations.Operation{Module: "users", Name: "x"}, Consistent)
 	all := s.stats()
 	if len(all) != maxAuditedOperations {
 		t.Errorf("%d operations are counted, want %d", len(all), maxAuditedOperations)
 	}
-	if got, want := all[1], (Stats{Operation: Operation{"users", "x"}, Consistent: 1, Inconsistent: 1}); got != want {
+	if got, want := all[1], (Stats{Operation: operations.Operation{Module: "users", Name: "x"}, Consistent: 1, Inconsistent: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

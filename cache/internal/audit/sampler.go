@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+
+	"github.com/cachewright/cachewright/cache/internal/operations"
 )
 
 const (
@@ -20,22 +22,22 @@ const (
 
 // sampler chooses the hits that are audited, and counts the results. A nil sampler chooses none.
 type sampler struct {
-	rules   []Rule
+	rules   Rules
 	largest float64       // of the shares
 	running chan struct{} // holds an element for each audit
 
 	mu     sync.Mutex
-	counts map[Operation]*Stats
+	counts map[operations.Operation]*Stats
 }
 
-func newSampler(rules []Rule) *sampler {
+func newSampler(rules Rules) *sampler {
 	if len(rules) == 0 {
 		return nil
 	}
 	s := &sampler{
 		rules:   rules,
 		running: make(chan struct{}, maxAudits),
-		counts:  make(map[Operation]*Stats),
+		counts:  make(map[operations.Operation]*Stats),
 	}
 	for _, rule := range rules {
 		s.largest = max(s.largest, rule.Share)
@@ -45,7 +47,7 @@ func newSampler(rules []Rule) *sampler {
 
 // draw returns the rule by which a hit must be audited, or nil. For most hits it takes one random
 // number.
-func (s *sampler) draw(operation Operation) *Rule {
+func (s *sampler) draw(operation operations.Operation) *Rule {
 	if s == nil {
 		return nil
 	}
@@ -54,7 +56,7 @@ func (s *sampler) draw(operation Operation) *Rule {
 		return nil
 	}
 	for i, rule := range s.rules {
-		if rule.Covers(operation) {
+		if rule.Operations.Covers(operation) {
 			if drawn < rule.Share {
 				return &s.rules[i]
 			}
@@ -76,7 +78,7 @@ func (s *sampler) begin() bool {
 
 func (s *sampler) end() { <-s.running }
 
-func (s *sampler) count(operation Operation, result Result) {
+func (s *sampler) count(operation operations.Operation, result Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats, known := s.counts[operation]

@@ -19,6 +19,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/heads"
 	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/near"
+	"github.com/cachewright/cachewright/cache/internal/operations"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/params"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
@@ -218,7 +219,7 @@ func (e *Entries) KeyOf(key Key) (registry.Key, error) {
 func (e *Entries) auditNear(
 	ctx context.Context, key Key, nearKey near.Key, out any, load source.Load,
 ) {
-	operation := audit.Operation{Module: key.Module, Name: key.Operation}
+	operation := operations.Operation{Module: key.Module, Name: key.Operation}
 	e.config.Auditor.NearHit(ctx, operation, nearKey, out, load)
 }
 

@@ -6,12 +6,14 @@ package schema
 import (
 	"strings"
 	"testing"
+
+	"github.com/cachewright/cachewright/cache/internal/operations"
 )
 
 func TestTheFirstRuleThatCoversAnOperationApplies(t *testing.T) {
 	rules := Rules{
-		{Schema: "one", Operations: []Operation{{Module: "users", Name: "get"}, {Module: "posts"}}},
-		{Schema: "two", Operations: []Operation{{Module: "users"}}},
+		{Schema: "one", Operations: operations.Set{{Module: "users", Name: "get"}, {Module: "posts"}}},
+		{Schema: "two", Operations: operations.Set{{Module: "users"}}},
 	}
 	for _, test := range []struct{ module, operation, want string }{
 		{"users", "get", "one"},
@@ -37,7 +39,7 @@ func TestSchemasThatCannotBeStoredAreRefused(t *testing.T) {
 			t.Errorf("%.70q: %v", schema, err)
 		}
 	}
-	if (Rules{{Schema: "v2", Operations: []Operation{{Name: "get"}}}}).Check() == nil {
+	if (Rules{{Schema: "v2", Operations: operations.Set{{Name: "get"}}}}).Check() == nil {
 		t.Error("an operation without a module is accepted")
 	}
 }
