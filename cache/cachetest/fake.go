@@ -28,9 +28,9 @@ const defaultSharedLoadWait = time.Minute
 
 var _ cache.Cache = (*Fake)(nil)
 
-// Fake is a Cache in memory. Make one with New. It is safe for concurrent use. As in Redis, nothing
-// of a module is cached without a policy: set one with SetPolicy, or cache all modules with
-// WithDefaultTTL.
+// Fake is a Cache in memory. Make one with New, or with FromManifests. It is safe for concurrent
+// use. As in Redis, nothing of a module is cached without a policy: set one with SetPolicy, or
+// cache all modules with WithDefaultTTL.
 type Fake struct {
 	*state
 
@@ -46,6 +46,7 @@ type state struct {
 	flights flight.Group[flightKey, loaded]
 	// trailing are the loads of what is held.
 	trailing *flight.Trailing[flightKey, loaded]
+	strict   *strict // nil: names need not be listed
 
 	mu       sync.Mutex
 	failure  error
@@ -219,6 +220,9 @@ func (f *Fake) record(call Call) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call)
+	if f.strict != nil {
+		f.strict.check(call, f.policies)
+	}
 	return f.failure
 }
 

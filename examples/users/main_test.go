@@ -23,10 +23,13 @@ func call(t *testing.T, handler http.Handler, method, path, user string) (status
 	return recorder.Code, recorder.Body.String()
 }
 
+// deployed are the CachePolicies of the service. A name that they do not list fails a test.
+const deployed = "../../config/samples/cachepolicy_*.yaml"
+
 // With the cache in memory, what is read twice reaches the source once. The next reader sees a
 // change, wherever the old name was cached.
 func TestAChangeIsSeenByTheNextReader(t *testing.T) {
-	s := &service{cache: cachetest.New(cachetest.WithDefaultTTL(cachetest.DefaultTTL)), source: newSource(0, 50)}
+	s := &service{cache: cachetest.FromManifests(t, deployed), source: newSource(0, 50)}
 	routes := s.routes()
 	pages := []string{"/users/user-7", "/users?page=0", "/profile"}
 	readAll := func(want string) {
