@@ -7,7 +7,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -34,10 +33,7 @@ const (
 type Collector struct {
 	CollectorConfig
 
-	mu      sync.Mutex
-	next    time.Time // when statistics are read again
-	totals  *Totals   // as last read; nil: not yet
-	dropped bool      // the store is gone
+	totals latest[Totals]
 }
 
 // CollectorConfig is what a Collector needs.
@@ -62,26 +58,15 @@ type Reader interface {
 }
 
 // Totals returns the totals as last read; nil: they were not read yet.
-func (c *Collector) Totals() *Totals {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.totals
-}
+func (c *Collector) Totals() *Totals { return c.totals.get() }
 
 // Reset forgets the totals: the next Redis may be another one. The next Collect reads statistics.
-func (c *Collector) Reset() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.totals, c.next = nil, time.Time{}
-}
+func (c *Collector) Reset() { c.totals.reset() }
 
 // Drop removes the store's modules from the snapshot, and keeps a Collect that still runs from
 // adding them again.
 func (c *Collector) Drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dropped = true
-	c.Snapshot.Replace(c.Referrers.Store, nil, nil)
+	c.totals.drop(func() { c.Snapshot.Replace(c.Referrers.Store, nil, nil) })
 }
 
 // Collect reads the statistics of all modules, if that is due. It wakes the policies whose status
@@ -89,7 +74,7 @@ func (c *Collector) Drop() {
 // changes and invalidations by applications leave.
 func (c *Collector) Collect(ctx context.Context, store Reader) error {
 	now := c.Clock.Now()
-	if !c.isDue(now) {
+	if !c.totals.isDue(now) {
 		return nil
 	}
 	policies, err := c.Referrers.Policies(ctx)
@@ -108,23 +93,14 @@ func (c *Collector) Collect(ctx context.Context, store Reader) error {
 	return broken.OrNil()
 }
 
-func (c *Collector) isDue(now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !now.Before(c.next)
-}
-
 func (c *Collector) record(now time.Time, policies []*v1.CachePolicy, stats []registry.Stats) {
 	totals := &Totals{Modules: len(stats)}
 	for _, module := range stats {
 		totals.Keys += module.Keys
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.next, c.totals = now.Add(wait.Jitter(c.Interval, Jitter)), totals
-	if !c.dropped {
+	c.totals.record(totals, now.Add(wait.Jitter(c.Interval, Jitter)), func() {
 		c.Snapshot.Replace(c.Referrers.Store, policies, stats)
-	}
+	})
 }
 
 func (c *Collector) wake(

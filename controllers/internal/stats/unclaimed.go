@@ -7,7 +7,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -24,10 +23,7 @@ import (
 type UnclaimedCollector struct {
 	UnclaimedConfig
 
-	mu      sync.Mutex
-	next    time.Time // when the names are read again
-	last    *Unclaimed
-	dropped bool // the store is gone
+	names latest[Unclaimed]
 }
 
 // UnclaimedConfig is what an UnclaimedCollector needs. All fields are required.
@@ -49,32 +45,21 @@ type UnclaimedReader interface {
 
 // Last returns the names of a CacheStore as last read. It returns nil before that, and for the
 // operator's own store, which serves many namespaces.
-func (c *UnclaimedCollector) Last() *Unclaimed {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last
-}
+func (c *UnclaimedCollector) Last() *Unclaimed { return c.names.get() }
 
 // Reset forgets the names: they may be those of another Redis.
-func (c *UnclaimedCollector) Reset() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last, c.next = nil, time.Time{}
-}
+func (c *UnclaimedCollector) Reset() { c.names.reset() }
 
 // Drop deletes the store's names from the snapshot. A read that still runs writes none.
 func (c *UnclaimedCollector) Drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dropped = true
-	c.Snapshot.ReplaceUnclaimed(c.Referrers.Store, nil)
+	c.names.drop(func() { c.Snapshot.ReplaceUnclaimed(c.Referrers.Store, nil) })
 }
 
 // Collect reads the names when that is due. Those of a namespace that fails are left out, and its
 // error is returned.
 func (c *UnclaimedCollector) Collect(ctx context.Context, store UnclaimedReader) error {
 	now := c.Clock.Now()
-	if !c.isDue(now) {
+	if !c.names.isDue(now) {
 		return nil
 	}
 	policies, err := c.Referrers.Policies(ctx)
@@ -87,14 +72,11 @@ func (c *UnclaimedCollector) Collect(ctx context.Context, store UnclaimedReader)
 	if err := broken.Take(err); err != nil {
 		return err
 	}
-	c.record(now, c.count(namespaces, found, broken, policies))
+	read := c.count(namespaces, found, broken, policies)
+	c.names.record(read.names, now.Add(wait.Jitter(c.Interval, Jitter)), func() {
+		c.Snapshot.ReplaceUnclaimed(c.Referrers.Store, read.counts)
+	})
 	return broken.OrNil()
-}
-
-func (c *UnclaimedCollector) isDue(now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !now.Before(c.next)
 }
 
 // namespaces are those that the store serves: the namespace of a CacheStore, or those with a policy
@@ -128,15 +110,6 @@ func (c *UnclaimedCollector) count(
 		}
 	}
 	return read
-}
-
-func (c *UnclaimedCollector) record(now time.Time, read reading) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.next, c.last = now.Add(wait.Jitter(c.Interval, Jitter)), read.names
-	if !c.dropped {
-		c.Snapshot.ReplaceUnclaimed(c.Referrers.Store, read.counts)
-	}
 }
 
 // unlisted are the names of a namespace that no policy lists by now. Redis keeps each for a day.
