@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cachewright/cachewright/cache/internal/fanout"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
+	"github.com/cachewright/cachewright/cache/internal/parallel"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -59,7 +59,7 @@ func (p *part) called(err error, ttl, timeout time.Duration) {
 
 // each makes a call for each part, in parallel. It returns their errors in order.
 func each(parts []*part, call func(*part) error) []error {
-	return fanout.Each(parts, "a call for a hold", call)
+	return parallel.Each(parts, "a call for a hold", call)
 }
 
 // summary joins the first errors, and says how many calls failed.

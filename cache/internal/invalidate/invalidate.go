@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/catalog"
-	"github.com/cachewright/cachewright/cache/internal/fanout"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
+	"github.com/cachewright/cachewright/cache/internal/parallel"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -115,7 +115,7 @@ func (i *Invalidator) modulesOrQueue(
 func (i *Invalidator) userIn(
 	ctx context.Context, user string, modules []string, mode registry.Mode,
 ) error {
-	failed := fanout.Each(modules, "an invalidation", func(module string) error {
+	failed := parallel.Each(modules, "an invalidation", func(module string) error {
 		return i.invalidate(ctx, module, registry.Scope{User: user}, mode)
 	})
 	return errors.Join(failed...)

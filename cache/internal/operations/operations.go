@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operations says which operations of which modules an option of the application covers.
+// Package operations says what an option of the application covers.
 package operations
 
 import "slices"

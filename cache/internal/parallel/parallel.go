@@ -1,8 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fanout makes calls to Redis in parallel.
-package fanout
+// Package parallel makes calls to Redis in parallel.
+package parallel
 
 import (
 	"golang.org/x/sync/errgroup"
