@@ -154,11 +154,6 @@ func (f *Fake) removeIf(key flightKey) {
 	}
 }
 
-func refusal(key entryKey, reason string) error {
-	return fmt.Errorf("%w: an entry of %s, operation %s: %s", cache.ErrRefused, key.module,
-		key.operation, reason)
-}
-
 // Get implements cache.Cache.
 func (f *Fake) Get(_ context.Context, key cache.Key, out any) (bool, error) {
 	failure := f.record(keyCall("Get", key))

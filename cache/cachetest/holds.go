@@ -28,6 +28,7 @@ var (
 // hold is one hold. f.mu guards what changes.
 type hold struct {
 	fake    *Fake
+	id      holdID
 	covered []cache.Covered
 	places  []scope // what it covers
 
@@ -45,6 +46,8 @@ func (f *Fake) Hold(
 	refused := f.findPlaces(h)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.holds++
+	h.id = f.holds
 	if err := errors.Join(checkTTL(ttl), refused, ctx.Err(), failure); err != nil {
 		h.failed = true
 		h.err = fmt.Errorf("cachetest: nothing is held: %w: "+
@@ -137,7 +140,7 @@ func (h *hold) Release(context.Context) error {
 	h.released = true
 	h.noteLoss()
 	for _, place := range h.places {
-		delete(h.fake.held[place], h)
+		delete(h.fake.held[place], h.id)
 		h.fake.epochs[place]++
 	}
 	return queued(failure)
@@ -156,9 +159,9 @@ func (h *hold) Err() error {
 func (h *hold) mark(ttl time.Duration) {
 	for _, place := range h.places {
 		if h.fake.held[place] == nil {
-			h.fake.held[place] = map[*hold]time.Time{}
+			h.fake.held[place] = map[holdID]time.Time{}
 		}
-		h.fake.held[place][h] = h.fake.now().Add(ttl)
+		h.fake.held[place][h.id] = h.fake.now().Add(ttl)
 		h.fake.epochs[place]++
 	}
 }
@@ -166,27 +169,9 @@ func (h *hold) mark(ttl time.Duration) {
 // noteLoss records that a hold ended before it was renewed or released.
 func (h *hold) noteLoss() {
 	for _, place := range h.places {
-		if h.err == nil && !h.fake.now().Before(h.fake.held[place][h]) {
+		if h.err == nil && !h.fake.now().Before(h.fake.held[place][h.id]) {
 			h.err = fmt.Errorf("cachetest: %w: it ended before that; "+
 				"readers may have seen what was before the change", cache.ErrHoldLost)
 		}
 	}
-}
-
-// heldFor returns for how long a hold covers a place, 0 if none does.
-func (f *Fake) heldFor(place scope) time.Duration {
-	var longest time.Duration
-	for _, end := range f.held[place] {
-		longest = max(longest, end.Sub(f.now()))
-	}
-	return longest
-}
-
-// isHeld reports whether a hold forbids to store an entry.
-func (f *Fake) isHeld(key entryKey) bool {
-	places := []scope{{module: key.module}, {module: key.module, operation: key.operation}, scope(key)}
-	if key.user != "" {
-		places = append(places, scope{module: key.module, user: key.user})
-	}
-	return slices.ContainsFunc(places, func(place scope) bool { return f.heldFor(place) > 0 })
 }

@@ -14,21 +14,6 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/flight"
 )
 
-type flightKey struct {
-	entryKey
-
-	schema string
-	token  token
-}
-
-type loaded struct {
-	value   any
-	payload []byte
-	shared  bool
-	// storedNegative says, beside cache.ErrNotFound, that the cache stored it.
-	storedNegative bool
-}
-
 // loadOnce loads an entry together with the callers that may have the same value.
 func (f *Fake) loadOnce(
 	ctx context.Context, key entryKey, out any, load func(context.Context) (any, error),

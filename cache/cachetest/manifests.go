@@ -15,14 +15,6 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// T is what WithManifests needs of a test. A *testing.T is one.
-type T interface {
-	Helper()
-	Cleanup(cleanup func())
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
-
 // FromManifests returns a Fake with the policies of CachePolicy manifests, as they are deployed.
 // See WithManifests.
 //

@@ -150,6 +150,14 @@ func TestANameThatNoManifestListsFailsTheTestOnce(t *testing.T) {
 		"InvalidateUser": func(ctx context.Context, c cache.Cache, key cache.Key) error {
 			return c.InvalidateUser(ctx, "u", "posts", key.Module)
 		},
+		"Hold of an entry": func(ctx context.Context, c cache.Cache, key cache.Key) error {
+			_, err := c.(cache.Holder).Hold(ctx, time.Minute, key)
+			return err
+		},
+		"Hold of an operation": func(ctx context.Context, c cache.Cache, key cache.Key) error {
+			_, err := c.(cache.Holder).Hold(ctx, time.Minute, cache.Scope{Module: key.Module, Operation: key.Operation})
+			return err
+		},
 		"Stats": func(ctx context.Context, c cache.Cache, key cache.Key) error {
 			_, err := c.Stats(ctx, key.Module)
 			return err

@@ -4,59 +4,16 @@
 package cachetest
 
 import (
+	"slices"
 	"time"
 
-	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/registry"
 )
-
-type operationKey struct{ module, operation string }
-
-type entryKey struct{ module, operation, id, user string }
-
-// scope is what an invalidation covers: a module, or an operation or a user of it, or an operation
-// of a user. With an id it is one entry.
-type scope struct{ module, operation, id, user string }
-
-// token says how often each scope that covers an entry was invalidated, hard and softly. If two
-// tokens are equal, there was no invalidation in between.
-type token struct{ hard, soft marks }
-
-type marks struct{ module, operation, user, operationOfUser, entry int }
-
-type entry struct {
-	payload  []byte
-	negative bool
-	schema   string
-	fresh    time.Time // its end
-	expires  time.Time
-	token    token
-}
-
-type counts struct{ hits, misses, heldReads, stale, errors int64 }
-
-func newEntryKey(key cache.Key) (entryKey, error) {
-	id, err := cache.ID(key.Params)
-	return entryKey{module: key.Module, operation: key.Operation, id: id, user: key.User}, err
-}
 
 // The methods below require f.mu.
 
 func (f *Fake) tokenOf(key entryKey) token {
 	return token{hard: marksOf(f.epochs, key), soft: marksOf(f.softEpochs, key)}
-}
-
-func marksOf(epochs map[scope]int, key entryKey) marks {
-	m := marks{
-		module:    epochs[scope{module: key.module}],
-		operation: epochs[scope{module: key.module, operation: key.operation}],
-		entry:     epochs[scope(key)],
-	}
-	if key.user != "" {
-		m.user = epochs[scope{module: key.module, user: key.user}]
-		m.operationOfUser = epochs[scope{module: key.module, operation: key.operation, user: key.user}]
-	}
-	return m
 }
 
 // live returns an entry that can be read, and whether it is stale.
@@ -107,6 +64,21 @@ func (f *Fake) store(key entryKey, payload []byte, t token) error {
 	return nil
 }
 
+// count adds to the counts of an operation, if that is cached.
+func (f *Fake) count(key entryKey, more counts) {
+	if f.rule(key.module, key.operation).TTL <= 0 {
+		return
+	}
+	operation := operationKey{key.module, key.operation}
+	c := f.counts[operation]
+	c.hits += more.hits
+	c.misses += more.misses
+	c.heldReads += more.heldReads
+	c.stale += more.stale
+	c.errors += more.errors
+	f.counts[operation] = c
+}
+
 func (f *Fake) rule(module, operation string) registry.OperationPolicy {
 	policy, known := f.policies[module]
 	if !known {
@@ -124,17 +96,20 @@ func ruleFor(policy registry.Policy, operation string) registry.OperationPolicy 
 	return registry.OperationPolicy{TTL: policy.TTL(operation)}
 }
 
-// count adds to the counts of an operation, if that is cached.
-func (f *Fake) count(key entryKey, more counts) {
-	if f.rule(key.module, key.operation).TTL <= 0 {
-		return
+// heldFor returns for how long a hold covers a place, 0 if none does.
+func (f *Fake) heldFor(place scope) time.Duration {
+	var longest time.Duration
+	for _, end := range f.held[place] {
+		longest = max(longest, end.Sub(f.now()))
 	}
-	operation := operationKey{key.module, key.operation}
-	c := f.counts[operation]
-	c.hits += more.hits
-	c.misses += more.misses
-	c.heldReads += more.heldReads
-	c.stale += more.stale
-	c.errors += more.errors
-	f.counts[operation] = c
+	return longest
+}
+
+// isHeld reports whether a hold forbids to store an entry.
+func (f *Fake) isHeld(key entryKey) bool {
+	places := []scope{{module: key.module}, {module: key.module, operation: key.operation}, scope(key)}
+	if key.user != "" {
+		places = append(places, scope{module: key.module, user: key.user})
+	}
+	return slices.ContainsFunc(places, func(place scope) bool { return f.heldFor(place) > 0 })
 }

@@ -12,8 +12,17 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/registry"
 )
+
+// T is what WithManifests needs of a test. A *testing.T is one.
+type T interface {
+	Helper()
+	Cleanup(cleanup func())
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
 
 // strict lets a test fail for each name that no policy lists.
 type strict struct {
@@ -45,6 +54,20 @@ func (s *strict) check(call Call, policies map[string]registry.Policy) {
 		s.checkName(operationKey{module: module}, policies)
 	}
 	s.checkName(operationKey{call.Module, call.Operation}, policies)
+	for _, thing := range call.Covered {
+		s.checkName(operationOf(thing), policies)
+	}
+}
+
+func operationOf(thing cache.Covered) operationKey {
+	switch thing := thing.(type) {
+	case cache.Key:
+		return operationKey{thing.Module, thing.Operation}
+	case cache.Scope:
+		return operationKey{thing.Module, thing.Operation}
+	default:
+		return operationKey{}
+	}
 }
 
 func (s *strict) checkName(name operationKey, policies map[string]registry.Policy) {
