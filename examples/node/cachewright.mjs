@@ -8,10 +8,12 @@
 // source has nothing", which is cached too if the policy has a negativeTTL.
 
 import { createHash } from 'node:crypto';
+import { Hold } from './hold.mjs';
+import { Unclaimed } from './unclaimed.mjs';
 
 const MISS = 0;
 const NEGATIVE = 2;
-const NOT_CACHED = '0'; // the token of an operation that the policy does not cache
+const NO_TOKEN = '0'; // of what is held, or of an operation that the policy does not cache
 const FILLS = { 0: 'disabled', '-1': 'fenced', '-2': 'refused' };
 
 export class Cachewright {
@@ -21,27 +23,35 @@ export class Cachewright {
   #schema;
   #onError;
   #hits = new Map();
+  #unclaimed;
 
   /**
    * @param redis an ioredis client; give it short timeouts, because a read waits for it
    * @param namespace the Kubernetes namespace of the policies
    * @param options byMget: look for entries with one MGET before calling the library;
    *   schema: the version of payloads, 1 to 64 ASCII characters: entries of other versions are misses;
-   *   onError: called with failures of Redis that a fetch survived
+   *   onError: called with failures of Redis that a fetch survived;
+   *   onUnclaimed: called with a sentence, once for each name that no policy lists
    */
-  constructor(redis, namespace, { byMget = false, schema = '', onError = () => {} } = {}) {
+  constructor(
+    redis,
+    namespace,
+    { byMget = false, schema = '', onError = () => {}, onUnclaimed = console.warn } = {},
+  ) {
     this.#redis = redis;
     this.#namespace = namespace;
     this.#byMget = byMget;
     this.#schema = schema;
     this.#onError = onError;
+    this.#unclaimed = new Unclaimed(redis, namespace, onUnclaimed);
   }
 
   /**
    * Reads through the cache: returns {payload, from}. It calls load on a miss. Of the callers that find a stale entry,
    * one calls load. from says where the payload came from: cache or stale. After a load, it is the outcome of the fill:
-   * stored, disabled by the policy, fenced by an invalidation meanwhile, refused by a limit, or unavailable. A failure
-   * of Redis never reaches the caller. A failure of load does, unless there is a stale entry to serve.
+   * stored, held by somebody, disabled by the policy, fenced by an invalidation meanwhile, refused by a limit, or
+   * unavailable. A failure of Redis never reaches the caller. A failure of load does, unless there is a stale entry to
+   * serve.
    */
   async fetch(key, load) {
     const found = await this.#orNull(this.#find(key));
@@ -55,17 +65,24 @@ export class Cachewright {
       if (!found?.hit) throw error;
       return { payload: found.payload, from: 'stale' };
     }
-    if (found?.token === NOT_CACHED) return { payload, from: 'disabled' };
+    if (found?.token === NO_TOKEN) {
+      if (found.heldMs > 0) return { payload, from: 'held' };
+      this.#unclaimed.count(key.module, key.operation, 'reads');
+      return { payload, from: 'disabled' };
+    }
     const fill = found && (await this.#orNull(this.set(key, payload, found.token)));
     return { payload, from: fill ?? 'unavailable' };
   }
 
-  /** Returns a hit, or the token to fill the entry with. Take the token before loading: it fences the fill. */
+  /**
+   * Returns a hit, or the token to fill the entry with. Take the token before loading: it fences the fill. heldMs is
+   * for how long a hold, or the lag of the source, forbids to fill it.
+   */
   async get(key) {
     const bySchema = this.#schema ? [0, this.#schema] : []; // 0: without a load lock
     const reply = await this.#call('cw_get', key.module, ...entryArgs(key), ...bySchema);
     const [kind, second, remainingMs, stale, token] = reply;
-    if (kind === MISS) return { hit: false, token: String(second) };
+    if (kind === MISS) return { hit: false, token: String(second), heldMs: reply[3] ?? 0 };
     return {
       hit: true,
       payload: kind === NEGATIVE ? null : second,
@@ -99,13 +116,29 @@ export class Cachewright {
 
   /** Removes one entry. Change the source first. */
   async delete(key) {
+    this.#unclaimed.count(key.module, key.operation, 'invalidations');
     return (await this.#call('cw_delete', key.module, ...entryArgs(key))) === 1;
   }
 
   /** Invalidates an operation, a user, an operation of a user, or the module. Change the source first. */
   async invalidate(module, { operation = '', user = '', mode = 'hard', requestId = '' } = {}) {
+    this.#unclaimed.count(module, operation, 'invalidations');
     const [keys, pending] = await this.#call('cw_invalidate', module, operation, user, mode, requestId);
     return { keys, pending };
+  }
+
+  /**
+   * Invalidates things of a module, and forbids to cache them for ms, 1 to 600,000. Hold what a transaction changes
+   * from before its commit until after it. Then no read shows what was before, even if this process dies in between.
+   * A thing is {operation, user}, both optional, or an entry if it has an id. It never fails: hold.error says why it
+   * does not hold. Then make the change all the same, and release after it, which invalidates.
+   */
+  async hold(module, ms, ...things) {
+    const hold = new Hold((name, ...args) => this.#call(name, module, ...args), things);
+    await hold.renew(ms).catch((error) => {
+      hold.error = error;
+    });
+    return hold;
   }
 
   /** Adds the hits by MGET since the last call to the statistics. Call it about once a second. It keeps what fails. */
@@ -116,6 +149,14 @@ export class Cachewright {
       const reported = await this.#orNull(this.#call('cw_report', module, operation, 'hits', count));
       if (reported === null) this.#countHits({ module, operation }, count);
     }
+  }
+
+  /**
+   * Tells and reports which names of modules and operations were used since the last call and are in no policy, so that
+   * a misspelt one shows in the status of the CacheStore. Call it about once a minute.
+   */
+  async reportUnclaimed() {
+    await this.#orNull(this.#unclaimed.report());
   }
 
   async #find(key) {

@@ -37,6 +37,7 @@ const cache = new Cachewright(redis, NAMESPACE, {
   onError: (error) => console.error('doing without the cache:', error.message),
 });
 setInterval(() => cache.reportHits(), 1000).unref();
+setInterval(() => cache.reportUnclaimed(), 60_000).unref();
 
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => response.writeHead(502).end(`${error.message}\n`));

@@ -5,8 +5,10 @@
 package node_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -33,6 +36,8 @@ func TestNodeAndGoShareEntries(t *testing.T) {
 				"Node invalidates, Go misses":            nodeInvalidatesGoMisses,
 				"Go fences a load of Node":               goFencesALoadOfNode,
 				"Node fences a load of Go":               nodeFencesALoadOfGo,
+				"Go holds, Node stores nothing":          goHoldsNodeStoresNothing,
+				"Node holds, Go stores nothing":          nodeHoldsGoStoresNothing,
 				"what the source has not":                negativeEntriesAreShared,
 				"stale entries":                          staleEntriesAreServedOrRefreshed,
 				"what the policy does not cache":         theKillSwitchHolds,
@@ -208,6 +213,78 @@ func nodeFencesALoadOfGo(t *testing.T, w *world) {
 	}
 }
 
+func goHoldsNodeStoresNothing(t *testing.T, w *world) {
+	key := entry("list", "a", "u")
+	for name, target := range map[string]registry.HoldTarget{
+		"module":    registry.HoldScope(registry.Scope{}),
+		"operation": registry.HoldScope(registry.Scope{Operation: "list"}),
+		"user":      registry.HoldScope(registry.Scope{User: "u"}),
+		"entry":     registry.HoldEntry(key),
+	} {
+		w.reset(t)
+		w.fill(t, key, []byte("old"))
+		hold := registry.NewHoldID()
+		if _, err := w.registry.Hold(t.Context(), users, hold, time.Minute, target); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if got := w.wantFrom(t, "held", key); string(got) != "from the source" {
+				t.Errorf("%s: Node served %q", name, got)
+			}
+		}
+		if name == "entry" {
+			w.wantFrom(t, "stored", entry("list", "another", "u"))
+		}
+		if _, err := w.registry.Release(t.Context(), users, hold, target); err != nil {
+			t.Fatal(err)
+		}
+		w.wantFrom(t, "stored", key)
+	}
+}
+
+// holding is a Node program that holds an operation until it reads a line.
+const holding = `
+	import Redis from 'ioredis';
+	import { Cachewright } from './cachewright.mjs';
+	const redis = new Redis(process.env.REDIS_URL);
+	const hold = await new Cachewright(redis, 'shop').hold('users', 60_000, { operation: 'list' });
+	console.log(hold.error ?? 'held');
+	process.stdin.once('data', async () => {
+		await hold.release();
+		process.exit(hold.error ? 1 : 0);
+	});`
+
+func nodeHoldsGoStoresNothing(t *testing.T, w *world) {
+	w.fill(t, entry("list", "a", ""), []byte("old"))
+	loading := w.lease(t, entry("list", "b", ""))
+	node := exec.CommandContext(t.Context(), "node", "--input-type=module", "--eval", holding)
+	node.Env, node.Stderr = append(os.Environ(), "REDIS_URL=redis://"+w.server.Addr()), os.Stderr
+	input, inErr := node.StdinPipe()
+	output, outErr := node.StdoutPipe()
+	if err := errors.Join(inErr, outErr, node.Start()); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := bufio.NewReader(output).ReadString('\n'); said != "held\n" {
+		t.Fatalf("Node said %q (%v)", said, err)
+	}
+	for _, id := range []string{"a", "b"} {
+		lookup, err := w.registry.Lease(t.Context(), entry("list", id, ""))
+		if err != nil || lookup.Held <= 0 || lookup.Cacheable {
+			t.Errorf("what Node holds is leased: %+v (%v)", lookup, err)
+		}
+	}
+	if outcome := w.set(t, entry("list", "b", ""), []byte("old"), loading); outcome != registry.Fenced {
+		t.Errorf("a load from before the hold was %s", outcome)
+	}
+	if _, err := input.Write([]byte("\n")); err != nil {
+		t.Error(err)
+	}
+	if err := node.Wait(); err != nil {
+		t.Errorf("the release: %v", err)
+	}
+	w.fill(t, entry("list", "a", ""), []byte("new"))
+}
+
 func negativeEntriesAreShared(t *testing.T, w *world) {
 	key := entry("list", "nobody", "")
 	w.source.set(nil)
@@ -317,10 +394,44 @@ func TestNodePassesTheConformanceVectors(t *testing.T) { passesInNode(t, "vector
 
 func TestNodeKeepsHitsThatItCouldNotReport(t *testing.T) { passesInNode(t, "hits.mjs") }
 
-func passesInNode(t *testing.T, tests string) {
+func TestNodeHolds(t *testing.T) {
+	prepareNode(t)
+	server := redistest.Start(t)
+	for module, lag := range map[string]time.Duration{"users": 0, "lagging": time.Second} {
+		slot := registry.Slot{Namespace: users.Namespace, Module: module}
+		policy := registry.Policy{DefaultTTL: new(time.Minute), SourceLag: lag}
+		if _, err := registry.New(server.Client()).ApplyPolicy(t.Context(), slot, policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passesInNode(t, "held.mjs", "REDIS_URL=redis://"+server.Addr())
+}
+
+func TestNodeReportsNamesThatNoPolicyLists(t *testing.T) {
+	prepareNode(t)
+	server := redistest.Start(t)
+	store := registry.New(server.Client())
+	for module, policy := range map[string]registry.Policy{
+		users.Module: {Operations: []registry.OperationPolicy{{Name: "list", TTL: time.Minute}}},
+		"all":        {DefaultTTL: new(time.Minute)},
+	} {
+		slot := registry.Slot{Namespace: users.Namespace, Module: module}
+		if _, err := store.ApplyPolicy(t.Context(), slot, policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.AddModules(t.Context(), users.Namespace, users.Module, "all", "lost"); err != nil {
+		t.Fatal(err)
+	}
+	passesInNode(t, "names.mjs", "REDIS_URL=redis://"+server.Addr())
+}
+
+func passesInNode(t *testing.T, tests string, environment ...string) {
 	t.Helper()
 	prepareNode(t)
-	if output, err := exec.CommandContext(t.Context(), "node", "--test", tests).CombinedOutput(); err != nil {
+	node := exec.CommandContext(t.Context(), "node", "--test", tests)
+	node.Env = append(os.Environ(), environment...)
+	if output, err := node.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
 }
