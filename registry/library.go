@@ -21,6 +21,15 @@ var Library string
 // way round: operators and clients of several versions may share a Redis during an upgrade.
 var LibraryVersion = library.MustVersion(Library)
 
+// Versions of the function library below LibraryVersion, for those who meet one that their user may
+// not replace.
+const (
+	// OldestLibrary is the lowest version that this package works with.
+	OldestLibrary = 3
+	// HoldsLibrary is the lowest version that knows holds, SourceLag in a policy, and Schema in a Key.
+	HoldsLibrary = 4
+)
+
 // Install ensures that every primary has the library, at this version or a higher one. It returns
 // into how many primaries it loaded the library. If it loads nothing, its user needs no permission
 // to. It fails with ErrMisbehaves if a server accepts the library but does not have it afterwards.

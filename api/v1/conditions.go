@@ -33,6 +33,9 @@ const (
 const (
 	// ReasonApplied: the policy is in force in Redis.
 	ReasonApplied = "Applied"
+	// ReasonAppliedWithoutSourceLag: the policy is in force in Redis, but its function library is too
+	// old for sourceLag.
+	ReasonAppliedWithoutSourceLag = "AppliedWithoutSourceLag"
 	// ReasonCachesNothing: the policy is in force in Redis, but caches nothing, as no ttl is above
 	// 0.
 	ReasonCachesNothing = "CachesNothing"
@@ -114,6 +117,8 @@ const (
 	ReasonHolding = "Holding"
 	// ReasonReclaiming: the purge is in effect, and memory is being freed.
 	ReasonReclaiming = "Reclaiming"
+	// ReasonLibraryTooOld: the function library in Redis knows no holds, so nothing was invalidated.
+	ReasonLibraryTooOld = "LibraryTooOld"
 	// ReasonDeadlineExceeded: spec.activeDeadlineSeconds passed before the purge took effect.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
 )

@@ -4,6 +4,7 @@
 package cacheinvalidation
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -148,7 +149,7 @@ func (a *attempt) liftMarks(ctx context.Context) (err error) {
 
 // eachHeld makes a call for each module that the invalidation reaches, with what it holds there.
 func (a *attempt) eachHeld(call func(registry.Slot, []registry.HoldTarget) error) error {
-	if err := a.store.Err(); err != nil {
+	if err := cmp.Or(a.store.Err(), a.store.CanHold()); err != nil {
 		return err
 	}
 	listed := a.invalidation.Spec.Targets

@@ -148,7 +148,7 @@ func (r *Reconciler) read(
 // allows. An error of one target holds up no other, unless the store cannot be used. It returns the
 // first error that a retry may overcome.
 func (a *attempt) invalidate(ctx context.Context) error {
-	if err := a.store.Err(); err != nil {
+	if err := a.canInvalidate(); err != nil {
 		return err
 	}
 	done, err := a.callTargets(ctx)
@@ -174,6 +174,16 @@ func (a *attempt) invalidate(ctx context.Context) error {
 		a.found.effective = a.Clock.Now()
 	}
 	return trouble
+}
+
+// canInvalidate says why nothing is invalidated. A purge that cannot hold does nothing at all: what
+// it purged would be cached again at once.
+func (a *attempt) canInvalidate() error {
+	err := a.store.Err()
+	if err == nil && resource.Holds(a.invalidation) {
+		return a.store.CanHold()
+	}
+	return err
 }
 
 // conclude explains what became of one target, and returns the error that a retry may overcome.

@@ -119,7 +119,7 @@ func (a *attempt) push(ctx context.Context) error {
 	if err := a.store.Err(); err != nil {
 		return err
 	}
-	wanted := convert.Policy(&a.policy.Spec)
+	wanted := a.wanted()
 	hashes, err := a.store.PolicyHashes(ctx, []registry.Slot{a.slot})
 	// What cannot be read differs: ApplyPolicyFor repairs that, or meets the same error.
 	if err != nil && (registry.ConcernsStore(err) || ctx.Err() != nil) {
@@ -147,6 +147,16 @@ func (a *attempt) push(ctx context.Context) error {
 	return a.write(ctx, wanted)
 }
 
+// wanted is the policy as the store can keep it.
+func (a *attempt) wanted() registry.Policy {
+	policy := convert.Policy(&a.policy.Spec)
+	if a.store.KnowsHolds() {
+		return policy
+	}
+	policy, a.found.withoutLag = convert.WithoutSourceLag(policy)
+	return policy
+}
+
 // own claims a policy that is in place already.
 func (a *attempt) own(ctx context.Context) error {
 	return a.claiming(ctx, func(claim registry.Claim) error {
@@ -166,6 +176,9 @@ func (a *attempt) listModules(ctx context.Context) error {
 }
 
 func (a *attempt) restoreHolds(ctx context.Context) error {
+	if !a.store.KnowsHolds() {
+		return nil // there is nothing to put back
+	}
 	referrers := resource.Referrers{Reader: a.Client, Store: resource.StoreOf(a.policy)}
 	return recovery.RestoreHolds(ctx, referrers, a.store, a.slot, a.Clock.Now())
 }

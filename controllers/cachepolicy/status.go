@@ -32,6 +32,8 @@ type findings struct {
 	pushed bool
 	// purged: a changed revision invalidated the module.
 	purged bool
+	// withoutLag: the store's function library knows no source lag, so it was left out.
+	withoutLag bool
 	// restored: the store had lost, or somebody had changed, a policy that was in force.
 	restored bool
 	// stats of the module, as last read, if they were.
@@ -104,6 +106,12 @@ func summarize(policy *v1.CachePolicy, found findings) status.Summary {
 			Ready: true, Reason: v1.ReasonCachesNothing,
 			Message: fmt.Sprintf("the policy of module %s is in force, and caches nothing: %s", module,
 				whyCachesNothing(&policy.Spec)),
+		}
+	case found.withoutLag:
+		return status.Summary{
+			Ready: true, Reason: v1.ReasonAppliedWithoutSourceLag,
+			Message: fmt.Sprintf("the policy of module %s is in force without its sourceLag: the function "+
+				"library in Redis is too old for it. %s", module, status.LoadLibrary),
 		}
 	default:
 		return status.Summary{

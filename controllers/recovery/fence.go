@@ -139,6 +139,9 @@ func (p *pass) restoreHolds(ctx context.Context, slots []registry.Slot) error {
 func (p *pass) restoreHoldsOf(
 	ctx context.Context, slot registry.Slot, holding map[string][]v1.CacheInvalidation,
 ) error {
+	if p.Health.LibraryVersion < registry.HoldsLibrary {
+		return nil // it knows no holds
+	}
 	known, isRead := holding[slot.Namespace]
 	if !isRead {
 		var err error

@@ -10,11 +10,14 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -56,4 +59,49 @@ func TestAHeartbeatIsLeftOnEachPrimaryInASlotOfItsOwn(t *testing.T) {
 
 	g.Expect(p.heartbeat(t.Context(), slots, serving)).To(Succeed())
 	g.Expect(log.left).To(Equal(map[registry.Incarnation]registry.Slot{"one": slots[0], "two": slots[1]}))
+}
+
+// holdingReader knows one invalidation that holds.
+type holdingReader struct {
+	client.Reader
+
+	holding v1.CacheInvalidation
+}
+
+func (r *holdingReader) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1.CacheInvalidationList).Items = []v1.CacheInvalidation{r.holding}
+	return nil
+}
+
+// holdLog counts holds.
+type holdLog struct {
+	Store
+
+	holds int
+}
+
+func (l *holdLog) Hold(
+	context.Context, registry.Slot, registry.HoldID, time.Duration, ...registry.HoldTarget,
+) (registry.Held, error) {
+	l.holds++
+	return registry.Held{}, nil
+}
+
+func TestHoldsArePutBackWhereTheLibraryKnowsThem(t *testing.T) {
+	now := time.Now()
+	holding := controllertest.Invalidation(v1.InvalidationTarget{Module: "users"})
+	holding.Spec.HoldFor = &metav1.Duration{Duration: time.Hour}
+	holding.Status.HoldEndTime = &metav1.Time{Time: now.Add(time.Hour)}
+	for library, want := range map[int]int{registry.HoldsLibrary - 1: 0, registry.HoldsLibrary: 1} {
+		log := &holdLog{}
+		p := &pass{
+			Fencer: &Fencer{FencerConfig: FencerConfig{
+				Clock: clocktesting.NewFakeClock(now), Referrers: resource.Referrers{Reader: &holdingReader{holding: *holding}},
+			}},
+			Target: Target{Store: log, Health: registry.Health{LibraryVersion: library}},
+		}
+		if err := p.restoreHolds(t.Context(), []registry.Slot{{Namespace: "shop", Module: "users"}}); err != nil || log.holds != want {
+			t.Errorf("version %d: %d holds (%v), want %d", library, log.holds, err, want)
+		}
+	}
 }

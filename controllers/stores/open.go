@@ -44,7 +44,7 @@ func (m *Monitor) discard(l *link) {
 func (m *Monitor) Open() *Session {
 	declared := m.connection.connector.declaration()
 	s := &Session{location: m.connection.at(), monitor: m}
-	if s.err = m.state.usable(declared.version); s.err != nil {
+	if s.library, s.err = m.state.usable(declared.version); s.err != nil {
 		return s
 	}
 	if s.link = m.connection.use(declared); s.link == nil {

@@ -5,16 +5,27 @@ package stores
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 
 	"github.com/cachewright/cachewright/controllers/internal/status"
-	"github.com/cachewright/cachewright/controllers/stores/calls"
 	"github.com/cachewright/cachewright/internal/contain"
 	"github.com/cachewright/cachewright/registry"
 )
+
+// installAgainAfter is the time between two attempts to replace a library that a store keeps.
+const installAgainAfter = time.Minute
+
+// keptLibrary is an older library that the operator could not replace.
+type keptLibrary struct {
+	version int
+	at      *link
+	since   time.Time
+}
 
 // prober connects to a store and finds out whether it can be used.
 type prober struct {
@@ -24,6 +35,8 @@ type prober struct {
 	leads func() bool
 	clock clock.PassiveClock
 	log   logr.Logger
+
+	kept keptLibrary
 }
 
 // probe connects to the store where that is due, and checks it. If this replica leads, it installs
@@ -34,15 +47,15 @@ func (p *prober) probe(ctx context.Context, isSettled func(Version) bool) (Probe
 	if err != nil {
 		return ProbeResult{Version: version, Err: err}, nil
 	}
-	var health registry.Health
-	err = contained(func() (err error) {
-		health, err = p.check(ctx, l.store)
+	found := ProbeResult{Version: version}
+	found.Err = contained(func() (err error) {
+		found.Health, found.KeepsLibrary, err = p.check(ctx, l)
 		return err
 	})
-	if status.StackOf(err) != "" {
+	if status.StackOf(found.Err) != "" {
 		p.connection.disconnect()
 	}
-	return ProbeResult{Version: version, Err: err, Health: health}, l
+	return found, l
 }
 
 // contained turns a panic over what a store answered into an error of the store.
@@ -66,21 +79,48 @@ func (p *prober) connect(
 	}
 }
 
-func (p *prober) check(ctx context.Context, store calls.Store) (registry.Health, error) {
+func (p *prober) check(
+	ctx context.Context, l *link,
+) (health registry.Health, keepsLibrary bool, err error) {
 	began := p.clock.Now()
-	health, err := store.Check(ctx)
+	health, err = l.store.Check(ctx)
 	p.latency.add(p.clock.Since(began))
 	if err != nil {
-		return health, err
+		return health, false, err
 	}
 	if p.leads() && health.LibraryVersion < registry.LibraryVersion {
-		loaded, err := store.Install(ctx)
-		if err != nil {
-			return health, fmt.Errorf("installing the function library: %w", err)
+		if keepsLibrary, err = p.install(ctx, l, health.LibraryVersion); err != nil {
+			return health, false, err
 		}
-		p.log.Info("Installed the function library",
-			"at", p.connection.at().Address, "servers", loaded, "version", registry.LibraryVersion)
-		health.LibraryVersion = registry.LibraryVersion
+		if !keepsLibrary {
+			health.LibraryVersion = registry.LibraryVersion
+		}
 	}
-	return health, store.Writable(ctx)
+	return health, keepsLibrary, l.store.Writable(ctx)
+}
+
+// install loads the function library over an older version. If the operator's user may not do that,
+// the store keeps the older one, unless that is too old to work with. The operator asks again after
+// a while: the user may be allowed to by then.
+func (p *prober) install(
+	ctx context.Context, l *link, version int,
+) (keepsLibrary bool, err error) {
+	if version == p.kept.version && l == p.kept.at && p.clock.Since(p.kept.since) < installAgainAfter {
+		return true, nil
+	}
+	loaded, err := l.store.Install(ctx)
+	address := p.connection.at().Address
+	switch {
+	case err == nil:
+		p.log.Info("Installed the function library",
+			"at", address, "servers", loaded, "version", registry.LibraryVersion)
+		return false, nil
+	case version < registry.OldestLibrary || !errors.Is(err, registry.ErrForbidden):
+		return false, fmt.Errorf("installing the function library: %w", err)
+	case version != p.kept.version || l != p.kept.at:
+		p.log.Info("Redis keeps an older function library, which the operator may not replace",
+			"at", address, "version", version, "wanted", registry.LibraryVersion)
+	}
+	p.kept = keptLibrary{version: version, at: l, since: p.clock.Now()}
+	return true, nil
 }

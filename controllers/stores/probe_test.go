@@ -6,6 +6,7 @@ package stores
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -25,9 +26,11 @@ type probedStore struct {
 	*controllertest.PanickyStore
 
 	install, writable error
+	attempts          int
 }
 
 func (s *probedStore) Install(ctx context.Context) (int, error) {
+	s.attempts++
 	if s.install != nil {
 		return 0, s.install
 	}
@@ -148,5 +151,54 @@ func TestAProbeThatPanicsGivesUpTheConnection(t *testing.T) {
 	l.leave()
 	if connector.closed != 1 {
 		t.Errorf("%d connections were closed", connector.closed)
+	}
+}
+
+// errForbidden is the answer to a user that may not load a library.
+var errForbidden = fmt.Errorf("loading the function library: %w: NOPERM", registry.ErrForbidden)
+
+func TestAStoreMayKeepAnOlderLibrary(t *testing.T) {
+	for name, test := range map[string]struct {
+		version int
+		install error
+		keeps   bool
+	}{
+		"an older one":              {registry.OldestLibrary, errForbidden, true},
+		"one that is too old":       {registry.OldestLibrary - 1, errForbidden, false},
+		"none":                      {0, errForbidden, false},
+		"one, for another reason":   {registry.OldestLibrary, controllertest.ErrDown, false},
+		"one, and it can be loaded": {registry.OldestLibrary, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, store, _ := proberOf(test.version, true)
+			store.install = test.install
+			result, _ := probeOnce(t, p)
+			if result.KeepsLibrary != test.keeps || (result.Err != nil) != (test.install != nil && !test.keeps) {
+				t.Errorf("found %+v", result)
+			}
+			if wanted := test.version; test.keeps && result.Health.LibraryVersion != wanted {
+				t.Errorf("it has version %d, want %d", result.Health.LibraryVersion, wanted)
+			}
+		})
+	}
+}
+
+// Each attempt sends the whole library.
+func TestAnOlderLibraryIsNotReplacedAgainAndAgain(t *testing.T) {
+	p, store, _ := proberOf(registry.OldestLibrary, true)
+	store.install = errForbidden
+	p.connection.renewInterval = time.Hour // the connection stays
+	clock := p.clock.(*clocktesting.FakePassiveClock)
+	settled := func(Version) bool { return true }
+	for i, want := range []int{1, 1, 2, 2} {
+		if result, _ := p.probe(t.Context(), settled); !result.KeepsLibrary || store.attempts != want {
+			t.Errorf("probe %d: %d attempts, want %d; found %+v", i, store.attempts, want, result)
+		}
+		clock.SetTime(clock.Now().Add(installAgainAfter/2 + time.Second))
+	}
+	store.install = nil
+	clock.SetTime(clock.Now().Add(installAgainAfter))
+	if result, _ := p.probe(t.Context(), settled); result.KeepsLibrary || result.Health.LibraryVersion != registry.LibraryVersion {
+		t.Errorf("once it may be loaded: %+v", result)
 	}
 }

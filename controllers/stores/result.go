@@ -17,6 +17,9 @@ type ProbeResult struct {
 	Err error
 	// Health is what the store was when it last could be used.
 	Health registry.Health
+	// KeepsLibrary says that the store has an older function library than the operator, whose user may
+	// not load another.
+	KeepsLibrary bool
 	// Totals of its modules, as last read; nil: not yet.
 	Totals *stats.Totals
 	// Unclaimed names of a CacheStore, as last read; nil: not yet.

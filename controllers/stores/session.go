@@ -5,6 +5,7 @@ package stores
 
 import (
 	"context"
+	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -13,6 +14,7 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
+	"github.com/cachewright/cachewright/registry"
 )
 
 // Provider gives reconcilers the stores that resources refer to.
@@ -29,6 +31,7 @@ type Session struct {
 
 	location status.Location
 	err      error
+	library  int      // version of the function library; 0 while there is an error
 	monitor  *Monitor // nil: there is no such store
 	link     *link    // nil while there is an error
 }
@@ -38,11 +41,23 @@ func NewSession(store calls.SessionStore, at status.Location, err error) *Sessio
 	if err != nil {
 		return &Session{location: at, err: err}
 	}
-	return &Session{SessionStore: store, location: at}
+	return &Session{SessionStore: store, location: at, library: registry.LibraryVersion}
 }
 
 // Err says why the store cannot be used; nil: it can, as far as is known.
 func (s *Session) Err() error { return s.err }
+
+// KnowsHolds reports whether the store knows holds and source lag.
+func (s *Session) KnowsHolds() bool { return s.library >= registry.HoldsLibrary }
+
+// CanHold says why the store knows neither holds nor source lag; nil: it does.
+func (s *Session) CanHold() error {
+	if s.KnowsHolds() {
+		return nil
+	}
+	return fmt.Errorf("%w: it has version %d, and holds need %d", status.ErrLibraryTooOld, s.library,
+		registry.HoldsLibrary)
+}
 
 // Location names the store in messages.
 func (s *Session) Location() status.Location { return s.location }

@@ -66,7 +66,8 @@ func (s *state) record(result ProbeResult, at status.Location) transition {
 	switch {
 	case is == nil:
 		t.restored = was != nil || !slices.Equal(s.runIDs, result.Health.RunIDs)
-		t.concernsAll = t.restored
+		// What policies may say depends on the library.
+		t.concernsAll = t.restored || t.before.Health.LibraryVersion != result.Health.LibraryVersion
 		s.runIDs = result.Health.RunIDs
 	case was != nil && was.Reason == is.Reason && t.before.Version == result.Version:
 		t.after.Health, t.after.Err = t.before.Health, t.before.Err
@@ -92,17 +93,21 @@ func (s *state) result() *ProbeResult {
 	return &last
 }
 
-// usable says why reconciles cannot use a store that is declared as a version; nil: they can. The
-// probes of a replica that does not lead load no library. Once it leads, none of its reconciles may
-// call an older one, which would reject fields that are newer.
-func (s *state) usable(declared Version) error {
+// usable says why reconciles cannot use a store that is declared as a version; nil: they can. It
+// also returns the version of the store's function library. The probes of a replica that does not
+// lead load none. Once it leads, none of its reconciles may call an older one, unless its own probe
+// found that the store keeps that one.
+func (s *state) usable(declared Version) (library int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.found(declared)
-	if err == nil && s.last.Health.LibraryVersion < registry.LibraryVersion {
-		return status.ErrStorePending
+	if err := s.found(declared); err != nil {
+		return 0, err
 	}
-	return err
+	library = s.last.Health.LibraryVersion
+	if library < registry.LibraryVersion && !s.last.KeepsLibrary {
+		return 0, status.ErrStorePending
+	}
+	return library, nil
 }
 
 // found returns what the last probe met in a store that is declared as a version.

@@ -36,6 +36,18 @@ func Policy(spec *v1.CachePolicySpec) registry.Policy {
 	return policy
 }
 
+// WithoutSourceLag returns a policy for a function library that knows no source lag, and whether it
+// differs. The operations may be changed.
+func WithoutSourceLag(policy registry.Policy) (without registry.Policy, differs bool) {
+	differs = policy.SourceLag != 0
+	policy.SourceLag = 0
+	for i := range policy.Operations {
+		differs = differs || policy.Operations[i].SourceLag != nil
+		policy.Operations[i].SourceLag = nil
+	}
+	return policy, differs
+}
+
 func operationOf(operation v1.OperationPolicy) registry.OperationPolicy {
 	o := registry.OperationPolicy{
 		Name:          operation.Name,

@@ -34,6 +34,9 @@ var (
 	ErrStoreRequired = errors.New("the operator has no store of its own")
 	// ErrStoreSecret: a Secret that the CacheStore names is missing or cannot be used.
 	ErrStoreSecret = errors.New("a Secret cannot be used")
+	// ErrLibraryTooOld: the store keeps a function library that lacks what a resource asks for, and
+	// the operator may load no other.
+	ErrLibraryTooOld = errors.New("the function library is too old")
 )
 
 // Class says what to do about an error.

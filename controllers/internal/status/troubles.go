@@ -25,6 +25,10 @@ type trouble struct {
 	remedy string
 }
 
+// LoadLibrary is the remedy where a store keeps an older function library.
+const LoadLibrary = "Let the operator's user load another one: it needs +function|load. " +
+	"Or load the one of this operator yourself"
+
 const takesNoWrites = "answers, but takes no writes"
 
 var troubles = []trouble{
@@ -59,6 +63,9 @@ var troubles = []trouble{
 		"is a cluster whose nodes do not tell where they are",
 		"Set cluster-preferred-endpoint-type to ip or hostname on each node, and cluster-announce-ip " +
 			"or cluster-announce-hostname where it needs one",
+	},
+	{
+		ErrLibraryTooOld, "", ClassStalled, v1.ReasonLibraryTooOld, "cannot hold anything", LoadLibrary,
 	},
 	{
 		registry.ErrOutOfMemory, "", ClassWait, v1.ReasonStoreUnreachable, "is out of memory",
