@@ -28,6 +28,7 @@ func TestSamplesApply(t *testing.T) {
 
 	kubectl(t, "apply", "-n", team, "-k", "samples")
 	kubectl(t, "apply", "-n", team, "-k", "samples/purges")
+	kubectl(t, "apply", "-n", team, "-k", "samples/hold")
 
 	var policies v1.CachePolicyList
 	var invalidations v1.CacheInvalidationList
@@ -75,11 +76,14 @@ func sampleFiles(t *testing.T) []string {
 	if err != nil || len(policies) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
-	purges, err := filepath.Glob("samples/purges/cache*.yaml")
-	if err != nil || len(purges) == 0 {
-		t.Fatalf("no samples of purges: %v", err)
+	for _, tree := range []string{"purges", "hold"} {
+		purges, err := filepath.Glob("samples/" + tree + "/cache*.yaml")
+		if err != nil || len(purges) == 0 {
+			t.Fatalf("no samples of %s: %v", tree, err)
+		}
+		policies = append(policies, purges...)
 	}
-	return append(policies, purges...)
+	return policies
 }
 
 // TestDocumentedManifests creates the manifests of the documentation, as a reader would copy them.

@@ -33,6 +33,7 @@ func TestTreesAreAcceptedByTheAPIServer(t *testing.T) {
 		"samples":           {"-n", team},
 		"samples/purges":    {"-n", team},
 		"samples/store":     {"-n", team},
+		"samples/hold":      {"-n", team},
 	} {
 		t.Run(tree, func(t *testing.T) { acceptedWithoutWarning(t, append([]string{"-k", tree}, flags...)...) })
 	}

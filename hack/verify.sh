@@ -63,7 +63,7 @@ check "formatting" "run make fmt" formatted
 for module in . bench hack/controlplane hack/lint hack/prose hack/tools; do
   check "go.mod and go.sum of $module" "run go mod tidy in $module" tidy "$module"
 done
-for kustomization in config/default config/namespaced config/watched-namespace config/people config/samples config/samples/purges config/samples/store; do
+for kustomization in config/default config/namespaced config/watched-namespace config/people config/samples config/samples/purges config/samples/store config/samples/hold; do
   check "$kustomization" "kustomize build $kustomization must work" built "$kustomization"
 done
 
