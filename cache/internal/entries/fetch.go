@@ -96,7 +96,7 @@ func (e *Entries) Fetch(
 		return Bypass, e.config.Loads.Alone(ctx, entry, out, load)
 	}
 	stamp := e.config.Near.Stamp(entry)
-	lookup, left, found := e.find(ctx, entry, out, load)
+	lookup, remaining, found := e.find(ctx, entry, out, load)
 	if found {
 		e.putNear(nearKey, entry, out, lookup, stamp)
 		e.config.Auditor.Hit(ctx, entry, lookup, out, load)
@@ -105,7 +105,7 @@ func (e *Entries) Fetch(
 	if err := ctx.Err(); err != nil {
 		return Error, err
 	}
-	m := loads.Miss{Key: entry, Lookup: lookup, Left: left}
+	m := loads.Miss{Key: entry, Lookup: lookup, Remaining: remaining}
 	return outcomeOfMiss(lookup), e.load(ctx, m, out, load)
 }
 
@@ -116,14 +116,14 @@ func (e *Entries) load(ctx context.Context, m loads.Miss, out any, load source.L
 	if !errors.Is(err, flight.ErrOverdue) {
 		return err
 	}
-	lookup, left, found := e.find(ctx, m.Key, out, load)
+	lookup, remaining, found := e.find(ctx, m.Key, out, load)
 	switch {
 	case found:
 		return errorOf(lookup)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	err = e.loadOnce(ctx, loads.Miss{Key: m.Key, Lookup: lookup, Left: left}, out, load)
+	err = e.loadOnce(ctx, loads.Miss{Key: m.Key, Lookup: lookup, Remaining: remaining}, out, load)
 	if errors.Is(err, flight.ErrOverdue) {
 		return e.config.Loads.Stuck(m.Key)
 	}
@@ -144,10 +144,10 @@ func (e *Entries) loadOnce(ctx context.Context, m loads.Miss, out any, load sour
 
 // find looks for an entry in Redis. If it is found, out holds its value, unless it is negative.
 // Otherwise the lookup is a miss. It is cacheable only if Redis answered, with a token to fill the
-// entry and perhaps the load lock. left is how much longer the caller may wait for Redis.
+// entry and perhaps the load lock. remaining is how much longer the caller may wait for Redis.
 func (e *Entries) find(
 	ctx context.Context, key registry.Key, out any, load source.Load,
-) (lookup registry.Lookup, left time.Duration, found bool) {
+) (lookup registry.Lookup, remaining time.Duration, found bool) {
 	began := time.Now()
 	lookup, err := e.config.Gateway.Read(ctx, key)
 	if err != nil {
@@ -163,8 +163,8 @@ func (e *Entries) find(
 			return registry.Lookup{}, 0, false
 		}
 	}
-	left = e.config.Timeout - time.Since(began)
-	lookup, err = e.config.Gateway.Lease(ctx, left, key, e.config.LoadWait)
+	remaining = e.config.Timeout - time.Since(began)
+	lookup, err = e.config.Gateway.Lease(ctx, remaining, key, e.config.LoadWait)
 	if err != nil || !lookup.Hit {
 		return lookup, e.config.Timeout - time.Since(began), false
 	}

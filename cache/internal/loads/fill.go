@@ -38,7 +38,7 @@ func (s *Loads) fill(
 		return payload, 0
 	}
 	// The gateway reports failures.
-	outcome, _ := s.config.Gateway.Set(context.WithoutCancel(ctx), t.left, key, payload, t.token)
+	outcome, _ := s.config.Gateway.Set(context.WithoutCancel(ctx), t.remaining, key, payload, t.token)
 	if outcome == registry.Refused {
 		s.config.Failures.Add(key.Module, key.Operation, Refusal(key, len(payload)))
 	}
@@ -50,7 +50,7 @@ func (s *Loads) fillNegative(ctx context.Context, key registry.Key, t ticket) re
 	if s.config.Outbox.Covers(key) {
 		return 0
 	}
-	outcome, _ := s.config.Gateway.SetNegative(context.WithoutCancel(ctx), t.left, key, t.token)
+	outcome, _ := s.config.Gateway.SetNegative(context.WithoutCancel(ctx), t.remaining, key, t.token)
 	return outcome
 }
 

@@ -94,9 +94,9 @@ func headsOf(token registry.Token) string {
 
 // Miss is an entry that was leased to be loaded.
 type Miss struct {
-	Key    registry.Key
-	Lookup registry.Lookup
-	Left   time.Duration // how much longer the caller may wait for Redis
+	Key       registry.Key
+	Lookup    registry.Lookup
+	Remaining time.Duration // how much longer the caller may wait for Redis
 }
 
 // ticket is the right to fill an entry.
@@ -106,8 +106,8 @@ type ticket struct {
 	locked bool
 	// locks are where other callers leave later load locks. nil: nowhere.
 	locks *handover
-	// left is how long the fill may take.
-	left time.Duration
+	// remaining is how long the fill may take.
+	remaining time.Duration
 	// as is what readers decode into. nil: not known.
 	as reflect.Type
 }
@@ -128,7 +128,7 @@ type loaded struct {
 // Shared joins the load of other callers, or begins one that they may join. The error is
 // flight.ErrOverdue if the load of another caller takes too long to wait for.
 func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) error {
-	key, leased, left := m.Key, m.Lookup, m.Left // m itself would move to the heap
+	key, leased, remaining := m.Key, m.Lookup, m.Remaining // m itself would move to the heap
 	limit := s.waiter.limit(ctx, leased.Wait)
 	flown := flightKey{key, headsOf(leased.Token)}
 	locks := s.handovers.enter(flown)
@@ -146,7 +146,7 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 			return found, nil
 		}
 		t := ticket{
-			token: lookup.Token, locked: s.waiter.isLocked(lookup), locks: locks, left: left,
+			token: lookup.Token, locked: s.waiter.isLocked(lookup), locks: locks, remaining: remaining,
 			as: reflect.TypeOf(out).Elem(),
 		}
 		return s.loadAndFill(ctx, key, t, load)
@@ -265,11 +265,12 @@ type nestedKey struct {
 // Refresh loads and stores an entry with a token, unless a caller loads it already. Such a load
 // reports its own failure. gone says that the source has nothing, and nothing of that was stored.
 func (s *Loads) Refresh(
-	ctx context.Context, key registry.Key, token registry.Token, left time.Duration, load source.Load,
+	ctx context.Context, key registry.Key, token registry.Token, remaining time.Duration,
+	load source.Load,
 ) (gone bool, err error) {
 	flown := flightKey{key, headsOf(token)}
 	result, started, err := s.flights.Do(ctx, flown, func(ctx context.Context) (loaded, error) {
-		return s.loadAndFill(ctx, key, ticket{token: token, left: left}, load)
+		return s.loadAndFill(ctx, key, ticket{token: token, remaining: remaining}, load)
 	})
 	switch {
 	case errors.Is(err, flight.ErrNothingToShare), errors.Is(err, flight.ErrOverdue),

@@ -52,11 +52,11 @@ func (w waiter) wait(
 	}
 	end := time.Now().Add(limit)
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
-		left := time.Until(end)
-		if left <= 0 || ctx.Err() != nil {
+		remaining := time.Until(end)
+		if remaining <= 0 || ctx.Err() != nil {
 			return miss
 		}
-		if lease, found := locks.await(ctx, min(left, pause/2+rand.N(pause))); found {
+		if lease, found := locks.await(ctx, min(remaining, pause/2+rand.N(pause))); found {
 			return lease
 		}
 		lookup, locked, err := w.gateway.ReadLocked(ctx, key)
