@@ -16,8 +16,8 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly PROCESSES='/api/v1$|/cmd/operator$|/config$|/examples/|/hack/|/internal/(kubetest|redistest|shipped)$|/registry/(garbage|model)$'
 # The longest packages, the longest first.
-readonly LONGEST='/hack/chaos/purges /hack/chaos/neighbours /controllers /registry /cache /cmd/operator
-  /config /internal/redistest /registry/model /cache/cachetest /hack/chaos'
+readonly LONGEST='/hack/chaos/neighbours /hack/chaos/purges /controllers /registry /cache /hack/chaos
+  /cmd/operator /config /internal/redistest /registry/model /cache/cachetest'
 
 packages=$(go list ${PACKAGES:-./...}) || exit
 
