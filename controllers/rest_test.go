@@ -72,14 +72,14 @@ var _ = Describe("Rest", func() {
 				Eventually(probes).WithPolling(200 * time.Millisecond).Should(BeNumerically(">", was+times))
 			}
 		}
-		waitForProbes(30)
+		waitForProbes(15)
 		Expect(perProbe(large)).To(BeNumerically("<", 5*perProbe(small)), "with %d times as many policies", many/few)
 		Expect(versions(ctx)).To(Equal(before))
 
 		By("writing nothing either when it starts and all is in place")
 		first.stop()
 		on.operate(adminConfig, on.quick(nil))
-		waitForProbes(10)
+		waitForProbes(5)
 		Expect(versions(ctx)).To(Equal(before))
 	})
 })
