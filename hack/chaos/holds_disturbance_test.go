@@ -59,7 +59,7 @@ func marksIn(server *redistest.Server) (marks []string) {
 // answers again.
 func (r *heldRun) checkEnd(t *testing.T, m *member, servers ...*redistest.Server) {
 	t.Helper()
-	time.Sleep(maxHold + time.Second)
+	time.Sleep(maxHold + r.longer + time.Second)
 	for _, server := range servers {
 		if marks := marksIn(server); len(marks) > 0 {
 			t.Errorf("%d marks are left a second after the last hold", len(marks))

@@ -12,7 +12,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// maxHold is the longest time of a hold.
+// maxHold is the longest time of a hold in most runs.
 const maxHold = 400 * time.Millisecond
 
 // A holder holds what a writer is about to change.
@@ -52,7 +52,8 @@ func randomHold(key cache.Key) scope {
 // write changes a row under a hold, and ends it in one of several ways.
 func (r *heldRun) write(ctx context.Context, by holder, scopeOf func(cache.Key) scope) {
 	key := randomKey()
-	s, ttl := scopeOf(key), maxHold/2+rand.N(maxHold/2)
+	longest := maxHold + r.longer
+	s, ttl := scopeOf(key), longest/2+rand.N(longest/2)
 	h, began := &hold{by: by.number(), losses: r.ledger.losses.Load()}, time.Now()
 	holding, err := by.hold(ctx, s, ttl)
 	if err != nil && ctx.Err() != nil {
