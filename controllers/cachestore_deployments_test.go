@@ -161,16 +161,17 @@ var _ = Describe("CacheStore of each kind", func() {
 		frozen.Pause()
 
 		By("giving all workers something to do in the store that hangs, which nobody knows yet")
-		hanging := registry.Connection{Addresses: []string{frozen.Addr()}}.Client()
-		DeferCleanup(hanging.Close)
-		timedOut := make(chan error, 1)
-		go func() { timedOut <- hanging.Ping(ctx).Err() }()
 		for _, module := range modules {
 			on.retune(ctx, module)
 			invalidation := controllertest.Invalidation(v1.InvalidationTarget{Module: module})
 			invalidation.Spec.StoreRef = &v1.StoreReference{Name: "frozen"}
 			on.create(ctx, invalidation)
 		}
+		By("changing another store, while the calls would take several times as long as this one")
+		hanging := registry.Connection{Addresses: []string{frozen.Addr()}}.Client()
+		DeferCleanup(hanging.Close)
+		timedOut := make(chan error, 1)
+		go func() { timedOut <- hanging.Ping(ctx).Err() }()
 		on.create(ctx, controllertest.UsersPolicyIn("main"))
 		other := controllertest.Invalidation(v1.InvalidationTarget{All: true})
 		other.Spec.StoreRef = &v1.StoreReference{Name: "main"}
