@@ -302,17 +302,28 @@ func TestHoldThatDidNotLastSaysSo(t *testing.T) {
 			t.Fatal("there was no mark")
 		}
 	}
+	flush := func(t *testing.T) {
+		if err := server.Client().FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		applyPolicy(t, server.Client(), "users", hour()) // the operator puts holds of its own back only
+		wantCached(t, c, other, true)
+	}
+	renewed := func(ctx context.Context, h cache.Hold) error { return h.Renew(ctx, time.Minute) }
+	released := func(ctx context.Context, h cache.Hold) error { return h.Release(ctx) }
 	for i, test := range []struct {
 		name string
 		ttl  time.Duration
 		lose func(*testing.T)
 		find func(context.Context, cache.Hold) error
 	}{
-		{"evicted, renewed", time.Minute, evict, func(ctx context.Context, h cache.Hold) error { return h.Renew(ctx, time.Minute) }},
-		{"evicted, released", time.Minute, evict, func(ctx context.Context, h cache.Hold) error { return h.Release(ctx) }},
+		{"evicted, renewed", time.Minute, evict, renewed},
+		{"evicted, released", time.Minute, evict, released},
+		{"flushed, renewed", time.Minute, flush, renewed},
+		{"flushed, released", time.Minute, flush, released},
 		{"over, released", time.Millisecond, func(t *testing.T) {
 			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
-		}, func(ctx context.Context, h cache.Hold) error { return h.Release(ctx) }},
+		}, released},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			wantCached(t, c, usersGet, true)
