@@ -92,6 +92,21 @@ var _ = Describe("An invalidation that holds", func() {
 		}
 	})
 
+	It("reports marks that were lost with everything else", func(ctx SpecContext) {
+		on.operate(adminConfig, on.quick(on.cache))
+		on.create(ctx, controllertest.UsersPolicy())
+		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
+		made := holding(ctx, time.Hour, v1.InvalidationTarget{Module: "users"}, v1.InvalidationTarget{UserID: "user-7"})
+		Expect(on.redis.FlushAll(ctx).Err()).To(Succeed())
+		Eventually(func() int64 { return current(ctx, made).Status.HoldsLost }).Should(BeEquivalentTo(2))
+		Eventually(on.eventsOf(ctx, made.Name)).Should(ContainElement(HavePrefix("Warning HoldLost")))
+		appears := controllertest.UsersPolicy() // in what appears nothing was lost
+		appears.Name, appears.Spec.Module = "posts", "posts"
+		on.create(ctx, appears)
+		Eventually(on.policy(ctx, "posts")).Should(beReady("True Applied"))
+		Consistently(func() int64 { return current(ctx, made).Status.HoldsLost }, "3s").Should(BeEquivalentTo(2))
+	})
+
 	It("stands again when Redis comes back with an older state", func(ctx SpecContext) {
 		on.operate(adminConfig, on.quick(on.cache))
 		on.create(ctx, controllertest.UsersPolicy())

@@ -107,10 +107,11 @@ func Setup(mgr manager.Manager, o Options) error {
 		return fmt.Errorf("adding the recorder of events: %w", err)
 	}
 	queues := queue.NewSet()
+	lost := recovery.NewLostMarks(queues.Invalidations)
 	monitors := stores.NewManager(stores.Deps{
 		Reader: mgr.GetCache(), Live: mgr.GetAPIReader(), Elected: mgr.Elected(),
-		Metrics: series, Snapshot: snapshot, Journal: journal, Queues: queues, Events: recorder,
-		Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
+		Metrics: series, Snapshot: snapshot, Journal: journal, LostMarks: lost, Queues: queues,
+		Events: recorder, Clock: clock.RealClock{}, Log: mgr.GetLogger().WithName("store"),
 		Interval: o.StoreCheckInterval, StatsInterval: o.StatsInterval,
 		RenewInterval: cmp.Or(o.secretInterval, defaultSecretInterval),
 		ReplayMargin:  cmp.Or(o.replayMargin, recovery.DefaultReplayMargin),
@@ -125,7 +126,7 @@ func Setup(mgr manager.Manager, o Options) error {
 			return fmt.Errorf("adding the readiness check: %w", err)
 		}
 	}
-	return setupReconcilers(mgr, o, parts{monitors, queues, recorder, snapshot, series, journal})
+	return setupReconcilers(mgr, o, parts{monitors, queues, recorder, snapshot, series, journal, lost})
 }
 
 // parts are what the reconcilers share.
@@ -136,6 +137,7 @@ type parts struct {
 	snapshot *stats.Snapshot
 	series   *metrics.Metrics
 	journal  *recovery.Journal
+	lost     *recovery.LostMarks
 }
 
 func setupReconcilers(mgr manager.Manager, o Options, p parts) error {
@@ -149,8 +151,8 @@ func setupReconcilers(mgr manager.Manager, o Options, p parts) error {
 	}
 	policy := &cachepolicy.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events,
-		Snapshot: p.snapshot,
-		Clock:    clock.RealClock{}, StatsInterval: o.StatsInterval, WithdrawTimeout: o.withdrawTimeout,
+		Snapshot: p.snapshot, LostMarks: p.lost,
+		Clock: clock.RealClock{}, StatsInterval: o.StatsInterval, WithdrawTimeout: o.withdrawTimeout,
 		Cluster: o.Cluster,
 	}
 	if err := policy.SetupWithManager(mgr, p.queues.Policies, p.monitors.IsSlow); err != nil {
@@ -159,7 +161,7 @@ func setupReconcilers(mgr manager.Manager, o Options, p parts) error {
 	invalidation := &cacheinvalidation.Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Stores: p.monitors, Events: p.events,
 		Metrics: p.series,
-		Journal: p.journal, Clock: clock.RealClock{}, ReclaimSlice: o.reclaimSlice,
+		Journal: p.journal, LostMarks: p.lost, Clock: clock.RealClock{}, ReclaimSlice: o.reclaimSlice,
 	}
 	if err := invalidation.SetupWithManager(mgr, p.queues.Invalidations,
 		p.monitors.IsSlow); err != nil {

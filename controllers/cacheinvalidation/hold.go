@@ -105,7 +105,13 @@ func (a *attempt) keepHold(ctx context.Context) error {
 		a.renewals.forget(a.invalidation)
 		return a.patch.Finalizer(ctx, a.invalidation, v1.CacheInvalidationFinalizer, false)
 	}
-	if now.Before(a.renewals.of(a.invalidation).due) {
+	known := a.renewals.of(a.invalidation)
+	for slot, marks := range a.LostMarks.Take(a.invalidation.UID) {
+		if known.slots[slot] { // else it had none there
+			a.found.holdsLost += marks
+		}
+	}
+	if now.Before(known.due) {
 		return nil
 	}
 	return a.mark(ctx, until)
@@ -190,6 +196,7 @@ func (r *Reconciler) release(
 		return status.InBackground(min(waiting.Remaining(invalidation), status.MinWait)), nil
 	}
 	r.renewals.forget(invalidation)
+	r.LostMarks.Take(invalidation.UID)
 	return reconcile.Result{},
 		a.patch.Finalizer(ctx, invalidation, v1.CacheInvalidationFinalizer, false)
 }

@@ -41,7 +41,9 @@ type Reconciler struct {
 	Metrics *metrics.Metrics
 	// Journal notes each invalidation before its store is called.
 	Journal *recovery.Journal
-	Clock   clock.PassiveClock
+	// LostMarks are the marks that were put back after a loss of data; nil: none.
+	LostMarks *recovery.LostMarks
+	Clock     clock.PassiveClock
 	// ReclaimSlice is the time between two reports of how much memory was freed.
 	ReclaimSlice time.Duration
 

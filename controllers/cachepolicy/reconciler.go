@@ -37,7 +37,9 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Snapshot has the statistics of modules.
 	Snapshot *stats.Snapshot
-	Clock    clock.PassiveClock
+	// LostMarks notes the marks of holds that are put back; nil: nothing is noted.
+	LostMarks *recovery.LostMarks
+	Clock     clock.PassiveClock
 	// StatsInterval is the minimum time between two changes of the statistics in a status.
 	StatsInterval time.Duration
 	// WithdrawTimeout is how long after its deletion a policy waits for a store that cannot be
@@ -180,7 +182,8 @@ func (a *attempt) restoreHolds(ctx context.Context) error {
 		return nil // there is nothing to put back
 	}
 	referrers := resource.Referrers{Reader: a.Client, Store: resource.StoreOf(a.policy)}
-	return recovery.RestoreHolds(ctx, referrers, a.store, a.slot, a.Clock.Now())
+	holds := recovery.Holds{Store: a.store, Now: a.Clock.Now(), Lost: a.LostMarks}
+	return holds.Restore(ctx, referrers, a.slot)
 }
 
 func (a *attempt) write(ctx context.Context, wanted registry.Policy) error {

@@ -51,6 +51,8 @@ type Fencer struct {
 type FencerConfig struct {
 	Referrers resource.Referrers
 	Journal   *Journal
+	// LostMarks notes the marks of holds that are put back; nil: nothing is noted.
+	LostMarks *LostMarks
 	Metrics   LossCounter
 	// Events are recorded for the CacheStore and the policies whose entries were invalidated.
 	Events events.EventRecorder
@@ -151,7 +153,8 @@ func (p *pass) restoreHoldsOf(
 		}
 		holding[slot.Namespace] = known
 	}
-	return putBack(ctx, known, p.Store, slot, p.Clock.Now())
+	holds := Holds{Store: p.Store, Now: p.Clock.Now(), Lost: p.LostMarks}
+	return holds.putBack(ctx, known, slot)
 }
 
 func (p *pass) markNew(ctx context.Context, slots []registry.Slot) error {

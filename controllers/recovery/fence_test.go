@@ -17,6 +17,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/controllers/internal/convert"
+	"github.com/cachewright/cachewright/controllers/internal/queue"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -93,15 +94,23 @@ func TestHoldsArePutBackWhereTheLibraryKnowsThem(t *testing.T) {
 	holding.Spec.HoldFor = &metav1.Duration{Duration: time.Hour}
 	holding.Status.HoldEndTime = &metav1.Time{Time: now.Add(time.Hour)}
 	for library, want := range map[int]int{registry.HoldsLibrary - 1: 0, registry.HoldsLibrary: 1} {
-		log := &holdLog{}
+		log, woken, slot := &holdLog{}, make(queue.Enqueuer, 1), registry.Slot{Namespace: "shop", Module: "users"}
+		lost := NewLostMarks(woken)
 		p := &pass{
 			Fencer: &Fencer{FencerConfig: FencerConfig{
 				Clock: clocktesting.NewFakeClock(now), Referrers: resource.Referrers{Reader: &holdingReader{holding: *holding}},
+				LostMarks: lost,
 			}},
 			Target: Target{Store: log, Health: registry.Health{LibraryVersion: library}},
 		}
-		if err := p.restoreHolds(t.Context(), []registry.Slot{{Namespace: "shop", Module: "users"}}); err != nil || log.holds != want {
+		if err := p.restoreHolds(t.Context(), []registry.Slot{slot}); err != nil || log.holds != want {
 			t.Errorf("version %d: %d holds (%v), want %d", library, log.holds, err, want)
+		}
+		if got := lost.Take(holding.UID)[slot]; got != int64(want) || len(woken) != want {
+			t.Errorf("version %d: %d lost marks are noted, and %d invalidations woken", library, got, len(woken))
+		}
+		if left := lost.Take(holding.UID); len(left) > 0 {
+			t.Errorf("version %d: %v is counted twice", library, left)
 		}
 	}
 }

@@ -19,34 +19,42 @@ type HoldStore interface {
 		targets ...registry.HoldTarget) (registry.Held, error)
 }
 
-// RestoreHolds puts back the marks of all invalidations that hold in a module, which its store may
+// Holds puts marks of holds back into a store.
+type Holds struct {
+	Store HoldStore
+	Now   time.Time
+	// Lost notes the marks that were not there.
+	Lost *LostMarks
+}
+
+// Restore puts back the marks of all invalidations that hold in a module, which its store may
 // have lost. It has to be done before the module is cached again, so before its policy is put back.
-func RestoreHolds(
-	ctx context.Context, referrers resource.Referrers, store HoldStore, slot registry.Slot,
-	now time.Time,
+func (h Holds) Restore(
+	ctx context.Context, referrers resource.Referrers, slot registry.Slot,
 ) error {
 	holding, err := resource.HoldingIn(ctx, referrers.Reader, slot.Namespace, referrers.Store)
 	if err != nil {
 		return err
 	}
-	return putBack(ctx, holding, store, slot, now)
+	return h.putBack(ctx, holding, slot)
 }
 
 // putBack puts back the marks that these invalidations have in a module.
-func putBack(
-	ctx context.Context, holding []v1.CacheInvalidation, store HoldStore, slot registry.Slot,
-	now time.Time,
+func (h Holds) putBack(
+	ctx context.Context, holding []v1.CacheInvalidation, slot registry.Slot,
 ) error {
 	for i := range holding {
 		targets := convert.HoldTargets(slot.Module, holding[i].Spec.Targets)
-		remaining := min(resource.HoldRemaining(&holding[i], now), registry.MaxHold)
+		remaining := min(resource.HoldRemaining(&holding[i], h.Now), registry.MaxHold)
 		if len(targets) == 0 || remaining <= 0 {
 			continue
 		}
 		id := resource.HoldID(&holding[i])
-		if _, err := store.Hold(ctx, slot, id, remaining, targets...); err != nil {
+		held, err := h.Store.Hold(ctx, slot, id, remaining, targets...)
+		if err != nil {
 			return err
 		}
+		h.Lost.add(ctx, &holding[i], slot, int64(len(targets))-held.Stood)
 	}
 	return nil
 }

@@ -46,6 +46,8 @@ type Deps struct {
 	Events events.EventRecorder
 	// Journal knows which invalidations took effect.
 	Journal *recovery.Journal
+	// LostMarks notes the marks of holds that are put back; nil: nothing is noted.
+	LostMarks *recovery.LostMarks
 	// Queues of the resources that monitors wake.
 	Queues queue.Set
 }

@@ -63,7 +63,7 @@ func newMonitor(id resource.StoreID, c connector, deps Deps) *Monitor {
 		waker: waker{Referrers: refer, Set: deps.Queues, Log: deps.Log},
 		fencer: &recovery.Fencer{FencerConfig: recovery.FencerConfig{
 			Referrers: refer, Journal: deps.Journal, Events: deps.Events, Clock: deps.Clock, Log: deps.Log,
-			ReplayMargin: deps.ReplayMargin,
+			LostMarks: deps.LostMarks, ReplayMargin: deps.ReplayMargin,
 		}},
 		syncer: &drift.Syncer{SyncerConfig: drift.SyncerConfig{
 			Referrers: refer, Policies: deps.Queues.Policies, Cluster: deps.Cluster, Log: deps.Log,
