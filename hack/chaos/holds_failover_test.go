@@ -117,7 +117,7 @@ func (r *heldRun) startOver(t *testing.T, s *service, enough func() bool) (membe
 // cached before it. After the release, no read sees what was before the commit.
 func TestNoReadReturnsWhatWasBeforeACommitUnderAHoldAfterAFailover(t *testing.T) {
 	s, r := startService(t), &heldRun{longer: overFailovers}
-	wanted := readsWanted(t, 100_000) / 10
+	wanted := readsWanted(t, 300_000) / 30
 	reads := r.enough(wanted)
 	members := r.startOver(t, s, func() bool { return reads() && s.failovers.Load() >= 2 })
 	if n := r.violated(); n > 0 {
