@@ -354,6 +354,29 @@ func TestHoldThatDidNotLastSaysSo(t *testing.T) {
 	}
 }
 
+// What Redis refuses to hold leaves no mark of what was named with it.
+func TestHoldOfNamesThatAreTooLongHoldsNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	for name, long := range map[string]cache.Covered{
+		"operation":          cache.Scope{Module: "users", Operation: strings.Repeat("o", 129)},
+		"user":               cache.Scope{Module: "users", User: strings.Repeat("u", 257)},
+		"operation of a key": cache.Key{Module: "users", Operation: strings.Repeat("o", 129)},
+	} {
+		held, err := c.Hold(t.Context(), time.Minute, usersGet, long)
+		if !errors.Is(err, registry.ErrRejected) || !errors.Is(held.Err(), err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = held.Release(t.Context()) // it is refused, too
+		fetchLoaded(t, c, usersGet)
+		if fetchLoaded(t, c, usersGet) {
+			t.Errorf("%s: what was named with it is held", name)
+		}
+	}
+}
+
 // The memory of more entries than a call frees at once is freed in the background, also if it is
 // the release that invalidates them.
 func TestMemoryOfWhatAHoldInvalidatesIsFreed(t *testing.T) {

@@ -213,6 +213,46 @@ func TestHoldsThatCannotBeAreRefused(t *testing.T) {
 	})
 }
 
+func TestAHoldOfWhatHasNoPolicyIsHarmless(t *testing.T) {
+	forEachCache(t, func(t *testing.T, s subject) {
+		key := cache.Key{Module: "nowhere", Operation: "get"}
+		h := mustHold(t, s, longHold, key, cache.Scope{Module: "nowhere"})
+		if !loads(t, s.Cache, key) {
+			t.Error("it is cached")
+		}
+		must(t, h.Release(t.Context()))
+		s.setPolicy("nowhere", everything(time.Hour))
+		if h.Err() != nil || !loads(t, s.Cache, key) || loads(t, s.other, key) {
+			t.Errorf("it is not cached after the release; the hold says %v", h.Err())
+		}
+	})
+}
+
+// One call to Redis takes 64 things.
+func TestAHoldOfManyThings(t *testing.T) {
+	forEachCache(t, func(t *testing.T, s subject) {
+		s.setPolicy("users", everything(time.Hour))
+		var on []cache.Covered
+		for i := range 150 {
+			on = append(on, cache.Key{Module: "users", Operation: "get", Params: i})
+		}
+		h := mustHold(t, s, longHold, on...)
+		for _, held := range []bool{true, false} {
+			for _, thing := range []cache.Covered{on[0], on[64], on[149]} {
+				key := thing.(cache.Key)
+				loads(t, s.Cache, key)
+				if loads(t, s.other, key) != held {
+					t.Errorf("%v: held is %v, want %v", key.Params, !held, held)
+				}
+			}
+			must(t, h.Release(t.Context()))
+		}
+		if h.Err() != nil {
+			t.Error(h.Err())
+		}
+	})
+}
+
 // What is held may change at any moment, so nobody gets what was loaded before it came.
 func TestCallersOfWhatIsHeldShareLoadsThatBeginAfterThem(t *testing.T) {
 	forEachCache(t, func(t *testing.T, s subject) {
