@@ -1435,7 +1435,8 @@ function survey.measure(slot, epoch, slices, reads)
   local measured, sum = math.min(#slices, reads), 0
   for i = 0, measured - 1 do
     local at = slices[math.floor(i * #slices / measured) + 1]
-    at.length = index.chunk_length(slot, epoch, at.slice, at.open)
+    at.key = chunk_key(slot, epoch, at.slice, at.open)
+    at.length = math.min(bounds.chunk_members, call('LLEN', at.key))
     sum = sum + at.length
   end
   for _, at in ipairs(slices) do at.size = at.closed + (at.length or math.floor(sum / measured)) end
@@ -1743,13 +1744,14 @@ function dispose.aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- dispose.of_slice frees entries listed in a slice, from its open chunk downwards, with a function
 -- that frees members. It returns how many it examined and how many it freed. Empty chunks count as
--- examined, since a sweep leaves many. at has the length of the open chunk if that is known.
+-- examined, since a sweep leaves many. at has the key and the
+-- length of the open chunk if these are known.
 function dispose.of_slice(slot, epoch, op, at, max, free_members)
   local examined, freed = 0, 0
   while examined < max and at.open >= 0 do
-    local chunk = chunk_key(slot, epoch, at.slice, at.open)
+    local chunk = at.key or chunk_key(slot, epoch, at.slice, at.open)
     local members, cost, more = index.pop_members(chunk, max - examined, at.length)
-    at.length = nil
+    at.length, at.key = nil, nil
     examined = examined + cost
     freed = freed + free_members(slot, op, members)
     if not more then
@@ -3002,6 +3004,10 @@ function hold.key_of(slot, kind, op, user, id)
   return op ~= '' and operation_head_key(slot, op) or module_head_key(slot)
 end
 
+function hold.is_module(thing)
+  return thing.kind == hold.SCOPE and thing.op == '' and thing.user == ''
+end
+
 -- hold.new returns what the things of one call share.
 function hold.new(slot, id, things) return {slot = slot, id = id, things = things, noted = 0} end
 
@@ -3035,6 +3041,13 @@ function hold.heads_of(held, thing)
   return thing.heads
 end
 
+-- hold.purge_module invalidates the operations of a module whose head is gone. live says whether it
+-- had one.
+function hold.purge_module(held, live)
+  local slot, operations = held.slot, counters.operations_now(held.slot)
+  return (invalidation.of_module(slot, HARD, operations, live, hold.work_of(held)))
+end
+
 -- hold.invalidate_scope returns how many live entries a scope without a mark had.
 function hold.invalidate_scope(held, thing, value)
   local slot, work = held.slot, hold.work_of(held)
@@ -3042,9 +3055,7 @@ function hold.invalidate_scope(held, thing, value)
   if thing.op ~= '' then
     return (invalidation.purge_operation(slot, thing.op, hold.heads_of(held, thing), work))
   end
-  local live = call('UNLINK', thing.key) == 1
-  local operations = counters.operations_now(slot)
-  return (invalidation.of_module(slot, HARD, operations, live, work))
+  return hold.purge_module(held, call('UNLINK', thing.key) == 1)
 end
 
 -- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
@@ -3063,8 +3074,12 @@ function hold.note(held, thing, deadline)
 end
 
 -- hold.begin invalidates what has no mark, and puts one there. value begins with what is under the
--- key.
+-- key. The mark of a module overwrites its head, which invalidates it.
 function hold.begin(held, thing, value)
+  if hold.is_module(thing) then
+    marks.put(thing.key, held.mark, held.deadline)
+    return hold.purge_module(held, value ~= '')
+  end
   hold.note(held, thing, held.deadline)
   local live = hold.invalidate(held, thing, value, true)
   marks.put(thing.key, held.mark, held.deadline)

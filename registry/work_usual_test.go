@@ -42,7 +42,7 @@ func TestUsualCallsTakeFewCommands(t *testing.T) {
 		{"its release", 0, releasing(HoldScope(Scope{Operation: "list"})), 3},
 		{"a hold of a user without entries", 0, holding(HoldScope(Scope{User: "u"})), 5},
 		{"its release", 0, releasing(HoldScope(Scope{User: "u"})), 3},
-		{"a hold of a module", 1, holding(HoldScope(Scope{})), 19},
+		{"a hold of a module", 1, holding(HoldScope(Scope{})), 18},
 		{"its release", 0, releasing(HoldScope(Scope{})), 3},
 	} {
 		if usual.filled > 0 {

@@ -14,7 +14,8 @@ function survey.measure(slot, epoch, slices, reads)
   local measured, sum = math.min(#slices, reads), 0
   for i = 0, measured - 1 do
     local at = slices[math.floor(i * #slices / measured) + 1]
-    at.length = index.chunk_length(slot, epoch, at.slice, at.open)
+    at.key = chunk_key(slot, epoch, at.slice, at.open)
+    at.length = math.min(bounds.chunk_members, call('LLEN', at.key))
     sum = sum + at.length
   end
   for _, at in ipairs(slices) do at.size = at.closed + (at.length or math.floor(sum / measured)) end

@@ -7,13 +7,14 @@ function dispose.aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- dispose.of_slice frees entries listed in a slice, from its open chunk downwards, with a function
 -- that frees members. It returns how many it examined and how many it freed. Empty chunks count as
--- examined, since a sweep leaves many. at has the length of the open chunk if that is known.
+-- examined, since a sweep leaves many. at has the key and the
+-- length of the open chunk if these are known.
 function dispose.of_slice(slot, epoch, op, at, max, free_members)
   local examined, freed = 0, 0
   while examined < max and at.open >= 0 do
-    local chunk = chunk_key(slot, epoch, at.slice, at.open)
+    local chunk = at.key or chunk_key(slot, epoch, at.slice, at.open)
     local members, cost, more = index.pop_members(chunk, max - examined, at.length)
-    at.length = nil
+    at.length, at.key = nil, nil
     examined = examined + cost
     freed = freed + free_members(slot, op, members)
     if not more then

@@ -54,6 +54,10 @@ function hold.key_of(slot, kind, op, user, id)
   return op ~= '' and operation_head_key(slot, op) or module_head_key(slot)
 end
 
+function hold.is_module(thing)
+  return thing.kind == hold.SCOPE and thing.op == '' and thing.user == ''
+end
+
 -- hold.new returns what the things of one call share.
 function hold.new(slot, id, things) return {slot = slot, id = id, things = things, noted = 0} end
 
@@ -87,6 +91,13 @@ function hold.heads_of(held, thing)
   return thing.heads
 end
 
+-- hold.purge_module invalidates the operations of a module whose head is gone. live says whether it
+-- had one.
+function hold.purge_module(held, live)
+  local slot, operations = held.slot, counters.operations_now(held.slot)
+  return (invalidation.of_module(slot, HARD, operations, live, hold.work_of(held)))
+end
+
 -- hold.invalidate_scope returns how many live entries a scope without a mark had.
 function hold.invalidate_scope(held, thing, value)
   local slot, work = held.slot, hold.work_of(held)
@@ -94,9 +105,7 @@ function hold.invalidate_scope(held, thing, value)
   if thing.op ~= '' then
     return (invalidation.purge_operation(slot, thing.op, hold.heads_of(held, thing), work))
   end
-  local live = call('UNLINK', thing.key) == 1
-  local operations = counters.operations_now(slot)
-  return (invalidation.of_module(slot, HARD, operations, live, work))
+  return hold.purge_module(held, call('UNLINK', thing.key) == 1)
 end
 
 -- hold.invalidate invalidates a thing without a mark, and returns how many live entries it had.
@@ -115,8 +124,12 @@ function hold.note(held, thing, deadline)
 end
 
 -- hold.begin invalidates what has no mark, and puts one there. value begins with what is under the
--- key.
+-- key. The mark of a module overwrites its head, which invalidates it.
 function hold.begin(held, thing, value)
+  if hold.is_module(thing) then
+    marks.put(thing.key, held.mark, held.deadline)
+    return hold.purge_module(held, value ~= '')
+  end
   hold.note(held, thing, held.deadline)
   local live = hold.invalidate(held, thing, value, true)
   marks.put(thing.key, held.mark, held.deadline)
