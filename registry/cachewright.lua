@@ -1007,6 +1007,12 @@ function heads_memo.add(raw, user, heads)
   of_operation[user == '' and heads_memo.SHARED or raw[3]] = heads
 end
 
+function heads_memo.find(raw, user)
+  local of_module = heads_by_text.items[raw[1]]
+  local of_operation = of_module and of_module[raw[2]]
+  return of_operation and of_operation[user == '' and heads_memo.SHARED or raw[3]]
+end
+
 -- heads_from parses the heads that cover an entry. The result is memoised, because each call reads
 -- heads but only invalidations change them:
 --
@@ -1018,18 +1024,25 @@ end
 --   index    the epoch that names the operation's index
 --   held     a mark takes the place of a head
 local function heads_from(raw, user)
-  local of_module = heads_by_text.items[raw[1]]
-  local of_operation = of_module and of_module[raw[2]]
-  local heads = of_operation and of_operation[user == '' and heads_memo.SHARED or raw[3]]
+  local heads = heads_memo.find(raw, user)
   if heads then return heads end
   heads = heads_memo.parse(raw, user)
   if not heads.missing then heads_memo.add(raw, user, heads) end
   return heads
 end
 
+-- heads_once is heads_from for a call that changes one of the heads: it memoises nothing.
+local function heads_once(raw, user)
+  return heads_memo.find(raw, user) or heads_memo.parse(raw, user)
+end
+
+local function raw_heads(of_op, slot, user)
+  if user == '' then return call('MGET', of_op.module_head, of_op.head) end
+  return call('MGET', of_op.module_head, of_op.head, user_head_key(slot, user))
+end
+
 local function read_heads_by(of_op, slot, user)
-  if user == '' then return heads_from(call('MGET', of_op.module_head, of_op.head), user) end
-  return heads_from(call('MGET', of_op.module_head, of_op.head, user_head_key(slot, user)), user)
+  return heads_from(raw_heads(of_op, slot, user), user)
 end
 
 local function read_heads(slot, op, user)
@@ -2592,7 +2605,7 @@ end
 -- caller overwrites next is not deleted.
 function deletions.of_entry(slot, op, user, id, header, is_overwritten)
   local of_op, member = keys_of_operation(slot, op), member_of(user, id)
-  local name, heads = of_op.name .. member, read_heads_by(of_op, slot, user)
+  local name, heads = of_op.name .. member, heads_once(raw_heads(of_op, slot, user), user)
   local op_head, lock = heads.raw[2], lock_key(slot, name)
   if op_head then deletions.fence(slot, of_op, name, op_head) end
   local is_entry = header ~= '' and not marks.is_mark(header)

@@ -83,7 +83,7 @@ end
 -- caller overwrites next is not deleted.
 function deletions.of_entry(slot, op, user, id, header, is_overwritten)
   local of_op, member = keys_of_operation(slot, op), member_of(user, id)
-  local name, heads = of_op.name .. member, read_heads_by(of_op, slot, user)
+  local name, heads = of_op.name .. member, heads_once(raw_heads(of_op, slot, user), user)
   local op_head, lock = heads.raw[2], lock_key(slot, name)
   if op_head then deletions.fence(slot, of_op, name, op_head) end
   local is_entry = header ~= '' and not marks.is_mark(header)
