@@ -150,11 +150,7 @@ func TestAStrangeDeletionLogFencesLoads(t *testing.T) {
 	for name, write := range map[string]func(redis.UniversalClient, string){
 		"a list of a million": func(c redis.UniversalClient, log string) {
 			c.Del(t.Context(), log)
-			pushed := make([]any, 1_000_000)
-			for i := range pushed {
-				pushed[i] = "FFFFFFFFFFF0123456789abcdef"
-			}
-			c.RPush(t.Context(), log, pushed...)
+			pushTimes(t, c, log, "FFFFFFFFFFF0123456789abcdef", 1_000_000)
 		},
 		"no records": func(c redis.UniversalClient, log string) { c.Set(t.Context(), log, "x", time.Hour) },
 		"a megabyte of it": func(c redis.UniversalClient, log string) {
