@@ -47,14 +47,15 @@ function marks.has_length(value)
   return bytes > 0 and bytes % marks.record_bytes == 0 and #value <= marks.max_bytes
 end
 
--- marks.parse returns the records of a mark that have not passed. None lasts longer than a hold
--- can: the clock may have been set back.
+-- marks.parse returns the records of a mark that have not passed: as Redis does, it counts the
+-- millisecond of a deadline to the hold, which began within one. None lasts longer than a hold can:
+-- the clock may have been set back.
 function marks.parse(value, now)
   local records, latest = {}, now + marks.max_ms
   if not marks.has_length(value) then return records end
   for from = #marks.PREFIX + 1, #value, marks.record_bytes do
     local deadline = struct.unpack('>I8', value, from + marks.id_bytes)
-    if deadline > now then
+    if deadline >= now then
       local id = string.sub(value, from, from + marks.id_bytes - 1)
       records[#records + 1] = {id = id, deadline = math.min(deadline, latest)}
     end
@@ -70,8 +71,10 @@ function marks.is_of_one(value, id)
   return #value == marks.one_bytes and string.sub(value, 1, marks.id_end) == marks.PREFIX .. id
 end
 
+-- marks.put writes a mark. Redis would delete at once what expires in this millisecond.
 function marks.put(key, mark, deadline)
-  call('SET', key, mark, 'PXAT', string.format('%d', deadline))
+  local expiry = math.max(deadline, now_ms() + 1)
+  call('SET', key, mark, 'PXAT', string.format('%d', expiry))
 end
 
 -- marks.write replaces a mark by these records, which may be none. It returns the last deadline.

@@ -158,7 +158,7 @@ var rareMutants = map[string]struct {
 		),
 	},
 	"a mark keeps holders that have ended": {
-		"    if deadline > now then\n      local id", "    do\n      local id", []step{
+		"    if deadline >= now then\n      local id", "    do\n      local id", []step{
 			{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "A", Size: 1},
 			{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "B", Size: 0},
 			{Do: "release", Key: key{op: "list"}, Scope: "operation", Request: "B"},
