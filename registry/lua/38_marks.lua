@@ -47,7 +47,7 @@ function marks.has_length(value)
   return bytes > 0 and bytes % marks.record_bytes == 0 and #value <= marks.max_bytes
 end
 
--- marks.parse returns the records of a mark that have not passed: as Redis does, it counts the
+-- marks.parse returns the records of a mark that have not passed. As Redis does, it counts the
 -- millisecond of a deadline to the hold, which began within one. None lasts longer than a hold can:
 -- the clock may have been set back.
 function marks.parse(value, now)
