@@ -5,6 +5,6 @@ package redistest
 
 import "github.com/redis/go-redis/v9/logging"
 
-// Whoever uses this package breaks connections on purpose. go-redis would print hundreds of lines
-// about them.
+// Tests of this package and with it break connections on purpose. go-redis would print hundreds of
+// lines about them.
 func init() { logging.Disable() }
