@@ -105,7 +105,8 @@ func (p *prober) check(
 func (p *prober) install(
 	ctx context.Context, l *link, version int,
 ) (keepsLibrary bool, err error) {
-	if version == p.kept.version && l == p.kept.at && p.clock.Since(p.kept.since) < installAgainAfter {
+	isKnown := version == p.kept.version && l == p.kept.at
+	if isKnown && p.clock.Since(p.kept.since) < installAgainAfter {
 		return true, nil
 	}
 	loaded, err := l.store.Install(ctx)
@@ -117,7 +118,7 @@ func (p *prober) install(
 		return false, nil
 	case version < registry.OldestLibrary || !errors.Is(err, registry.ErrForbidden):
 		return false, fmt.Errorf("installing the function library: %w", err)
-	case version != p.kept.version || l != p.kept.at:
+	case !isKnown:
 		p.log.Info("Redis keeps an older function library, which the operator may not replace",
 			"at", address, "version", version, "wanted", registry.LibraryVersion)
 	}
