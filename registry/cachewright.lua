@@ -1760,8 +1760,8 @@ function dispose.aside_key(slot, nonce) return slot .. ':a:' .. nonce end
 
 -- dispose.of_slice frees entries listed in a slice, from its open chunk downwards, with a function
 -- that frees members. It returns how many it examined and how many it freed. Empty chunks count as
--- examined, since a sweep leaves many. at has the key and the
--- length of the open chunk if these are known.
+-- examined, since a sweep leaves many. at has the key and the length of the open chunk if these are
+-- known.
 function dispose.of_slice(slot, epoch, op, at, max, free_members)
   local examined, freed = 0, 0
   while examined < max and at.open >= 0 do
