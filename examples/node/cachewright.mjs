@@ -7,9 +7,10 @@
 // is shared. Payloads are strings or Buffers when you store them, and Buffers when you read them. null stands for "the
 // source has nothing", which is cached too if the policy has a negativeTTL.
 
-import { createHash } from 'node:crypto';
 import { Hold } from './hold.mjs';
 import { Unclaimed } from './unclaimed.mjs';
+
+export { idOf, idOfJSON } from './ids.mjs';
 
 const MISS = 0;
 const NEGATIVE = 2;
@@ -189,25 +190,6 @@ export class Cachewright {
       return null;
     }
   }
-}
-
-/**
- * Makes an id from the params of an operation: any value that JSON holds. Equal JSON has the same id. Package cache makes
- * the same ids, so applications in Go and in Node share entries.
- */
-export function idOf(params) {
-  const json = JSON.parse(JSON.stringify(params ?? null));
-  return createHash('sha256').update(canonical(json)).digest().subarray(0, 18).toString('base64url');
-}
-
-// canonical writes JSON by RFC 8785, with one addition of package cache: text that begins with U+0000 gets a second one,
-// because the first marks numbers that a double cannot hold.
-function canonical(json) {
-  if (typeof json === 'string') return JSON.stringify(json.startsWith('\0') ? `\0${json}` : json);
-  if (Array.isArray(json)) return `[${json.map(canonical)}]`;
-  if (json === null || typeof json !== 'object') return JSON.stringify(json);
-  const fields = Object.keys(json).sort();
-  return `{${fields.map((name) => `${canonical(name)}:${canonical(json[name])}`)}}`;
 }
 
 const entryArgs = ({ operation, id = '', user = '' }) => [operation, id, user];

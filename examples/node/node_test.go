@@ -7,9 +7,7 @@ package node_test
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,7 +16,6 @@ import (
 
 	"github.com/onsi/gomega"
 
-	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -355,44 +352,11 @@ func otherRequestsAreRefused(t *testing.T, w *world) {
 	}
 }
 
-// The ids that Node makes of params are those of package cache.
-func TestNodeMakesTheIDsOfGo(t *testing.T) {
-	prepareNode(t)
-	params := []any{
-		nil, true, 42, -1.5e-9, 1e21, math.Copysign(0, -1), 0.1 + 0.2, "", "text", "<€> \u2028\"\\/\x7f\t", "\x00nul",
-		[]any{},
-		[]any{1, "a", nil, []int{2}},
-		map[string]any{},
-		map[string]any{"b": 1, "a": map[string]any{"z": "é", "10": 1, "9": 2}, "": 0, "\x00": 1, "€": 1, "😀": 2, "\ufb33": 3},
-	}
-	input, err := json.Marshal(params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const script = `
-		import { idOf } from './cachewright.mjs';
-		import { readFileSync } from 'node:fs';
-		console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(idOf)));`
-	node := exec.CommandContext(t.Context(), "node", "--input-type=module", "--eval", script)
-	node.Stdin, node.Stderr = bytes.NewReader(input), os.Stderr
-	output, err := node.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ids []string
-	if err := json.Unmarshal(output, &ids); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-	for i, p := range params {
-		if want, err := cache.ID(p); err != nil || ids[i] != want {
-			t.Errorf("the id of %#v: Node makes %s, Go %s (%v)", p, ids[i], want, err)
-		}
-	}
-}
+func TestNodePassesTheConformanceVectors(t *testing.T) { passesInNode(t, "test/vectors.mjs") }
 
-func TestNodePassesTheConformanceVectors(t *testing.T) { passesInNode(t, "vectors.mjs") }
+func TestNodeRefusesParamsThatNameNoEntry(t *testing.T) { passesInNode(t, "test/ids.mjs") }
 
-func TestNodeKeepsHitsThatItCouldNotReport(t *testing.T) { passesInNode(t, "hits.mjs") }
+func TestNodeKeepsHitsThatItCouldNotReport(t *testing.T) { passesInNode(t, "test/hits.mjs") }
 
 func TestNodeHolds(t *testing.T) {
 	prepareNode(t)
@@ -404,7 +368,7 @@ func TestNodeHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	passesInNode(t, "held.mjs", "REDIS_URL=redis://"+server.Addr())
+	passesInNode(t, "test/held.mjs", "REDIS_URL=redis://"+server.Addr())
 }
 
 func TestNodeReportsNamesThatNoPolicyLists(t *testing.T) {
@@ -423,7 +387,7 @@ func TestNodeReportsNamesThatNoPolicyLists(t *testing.T) {
 	if err := store.AddModules(t.Context(), users.Namespace, users.Module, "all", "lost"); err != nil {
 		t.Fatal(err)
 	}
-	passesInNode(t, "names.mjs", "REDIS_URL=redis://"+server.Addr())
+	passesInNode(t, "test/names.mjs", "REDIS_URL=redis://"+server.Addr())
 }
 
 func passesInNode(t *testing.T, tests string, environment ...string) {

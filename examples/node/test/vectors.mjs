@@ -6,9 +6,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { decode, readKeys } from './cachewright.mjs';
+import { decode, readKeys } from '../cachewright.mjs';
 
-const vectors = JSON.parse(readFileSync(new URL('../../docs/protocol-vectors.json', import.meta.url), 'utf8'));
+const vectors = JSON.parse(readFileSync(new URL('../../../docs/protocol-vectors.json', import.meta.url), 'utf8'));
 const bytes = (hex) => (hex == null ? null : Buffer.from(hex, 'hex'));
 
 for (const { name, namespace, module, operation, user, id, mget } of vectors.keys) {

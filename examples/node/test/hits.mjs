@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cachewright } from './cachewright.mjs';
+import { Cachewright } from '../cachewright.mjs';
 
 const epoch = (letter) => Buffer.alloc(11, letter);
 const freshUntil = Buffer.alloc(8);

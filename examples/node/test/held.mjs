@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cachewright } from './cachewright.mjs';
+import { Cachewright } from '../cachewright.mjs';
 
 const skip = process.env.REDIS_URL ? false : 'set REDIS_URL';
 let redis = null;

@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { after, beforeEach, test } from 'node:test';
-import { Cachewright } from './cachewright.mjs';
+import { Cachewright } from '../cachewright.mjs';
 
 const skip = process.env.REDIS_URL ? false : 'set REDIS_URL';
 let redis = null;
