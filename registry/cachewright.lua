@@ -25,7 +25,7 @@
 
 -- VERSION increases with each released change. The operator and the Go client load their library
 -- over a lower version.
-local VERSION = 4
+local VERSION = 5
 
 -- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
 -- because redis.call does not exist while Redis loads the library.
@@ -2901,18 +2901,46 @@ function request.digest(op, user, mode)
   return string.sub(redis.sha1hex(mode .. ':' .. #op .. ':' .. op .. user), 1, 16)
 end
 
--- request.recorded returns the answer recorded for a request id, "<keys> <pending> <digest>". Marks
--- written by the Go client have no digest and match any request.
-function request.recorded(slot, id, digest)
-  if id == '' then return nil end
+-- request.read returns the answer recorded for a request id, "<keys> <pending> <digest>", and the
+-- digest. Marks written by the Go client have no digest and match any request.
+function request.read(slot, id)
   local recorded = call('GETRANGE', request_key(slot, id), '0', '63')
   local keys, waiting, asked = string.match(recorded, '^(%d+) (%d+) ?(%x*)$')
   keys, waiting = parse_whole(keys), parse_whole(waiting)
-  if not keys or not waiting then return nil end
-  if asked ~= '' and asked ~= digest then
+  if keys and waiting then return {keys, waiting}, asked end
+  return nil
+end
+
+-- request.recorded returns the answer recorded for a request id.
+function request.recorded(slot, id, digest)
+  if id == '' then return nil end
+  local answer, asked = request.read(slot, id)
+  if answer and asked ~= '' and asked ~= digest then
     refuse('cw_invalidate: this request_id was used for another op, user or mode; use a new one')
   end
-  return {keys, waiting}
+  return answer
+end
+
+-- request.record keeps the answer to a request for so many ms.
+function request.record(slot, id, answer, digest, ms)
+  local record = answer[1] .. ' ' .. answer[2] .. ' ' .. digest
+  call('SET', request_key(slot, id), record, 'PX', string.format('%d', ms))
+end
+
+-- request.carry_out invalidates, and counts that.
+function request.carry_out(slot, op, user, mode)
+  local operations, live = {}, false
+  if op == '' and user == '' then
+    if mode == HARD then
+      live = invalidation.delete_module_head(slot)
+    else
+      live = head_exists(module_head_key(slot))
+    end
+    operations = counters.all_operations(slot) -- each counts it
+  end
+  local covered, waiting, has_policy = invalidation.run(slot, op, user, mode, operations, live)
+  if mode ~= DRY then invalidation.record(slot, op, user, operations, has_policy) end
+  return {covered, waiting}
 end
 
 function calls.cw_invalidate(keys, args)
@@ -2928,24 +2956,11 @@ function calls.cw_invalidate(keys, args)
   local digest = request.digest(op, user, mode)
   local answer = mode ~= DRY and request.recorded(slot, request_id, digest)
   if answer then return answer end
-  local operations, live = {}, false
-  if op == '' and user == '' then
-    if mode == HARD then
-      live = invalidation.delete_module_head(slot)
-    else
-      live = head_exists(module_head_key(slot))
-    end
-    operations = counters.all_operations(slot) -- each counts it
+  answer = request.carry_out(slot, op, user, mode)
+  if mode ~= DRY and request_id ~= '' then
+    request.record(slot, request_id, answer, digest, request.lifetime_ms)
   end
-  local covered, waiting, has_policy = invalidation.run(slot, op, user, mode, operations, live)
-  if mode ~= DRY then
-    invalidation.record(slot, op, user, operations, has_policy)
-    if request_id ~= '' then
-      local record = covered .. ' ' .. waiting .. ' ' .. digest
-      call('SET', request_key(slot, request_id), record, 'PX', request.lifetime_ms)
-    end
-  end
-  return {covered, waiting}
+  return answer
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -3217,6 +3232,73 @@ function calls.cw_release(keys, args)
   local _, lifted = hold.of_each(held, args, 2, hold.lift)
   return lifted
 end
+---------------------------------------------------------------------------------------------------
+-- cw_fence
+--   KEYS   the slot
+--   ARGV   [check]
+--   reply  {incarnation, state}. state 0: the module was fenced in this incarnation already; 1: this
+--          call fenced it; -1, only with check: it is not fenced, and nothing changed
+--
+-- After a restart or a failover, Redis may hold what was invalidated since. A fence is the first
+-- invalidation of the module in such an incarnation of the data. It is remembered as an invalidation
+-- with a request id is, but longer.
+
+local fence = {
+  CHECK = 'check',
+  IN_PLACE = 0, PUT = 1, MISSING = -1,
+  lifetime_ms = 30 * 24 * 3600 * 1000,
+}
+
+-- fence.info returns the reply to INFO. A function has the rights of its caller, and an ACL may
+-- forbid INFO, which versions of Redis say in different words.
+function fence.info()
+  local info = redis.pcall('INFO', 'server', 'replication')
+  if type(info) == 'string' then return info end
+  local text = guard.text_of(info)
+  if has_prefix(text, 'NOPERM') or string.find(text, 'ACL failure', 1, true)
+    or has_prefix(text, 'ERR The user executing the script') then
+    refuse('NOPERM cw_fence needs the right to call INFO (+info)')
+  end
+  return ''
+end
+
+-- fence.incarnation names one life of the data: the process that holds it, and its history.
+function fence.incarnation()
+  local info = fence.info()
+  local run_id = string.match(info, '\nrun_id:(%w*)') or ''
+  local history = string.match(info, '\nmaster_replid:(%w*)') or ''
+  if run_id == '' and history == '' then
+    refuse('cw_fence: INFO has neither run_id nor master_replid, or is unknown to this server; '
+      .. 'nobody can see whether an older state of the data came back')
+  end
+  return run_id .. '/' .. history
+end
+
+-- fence.is_in_place says whether the module was fenced. What is under the key may be an answer to
+-- another request, or not be from the library.
+function fence.is_in_place(slot, id, digest)
+  local answer, asked = request.read(slot, id)
+  return answer and (asked == '' or asked == digest)
+end
+
+function calls.cw_fence(keys, args)
+  local slot = slot_of(keys, 'cw_fence')
+  local check = args[1] == fence.CHECK
+  if #args > 1 or #args == 1 and not check then
+    refuse('cw_fence takes no argument, or only the word check')
+  end
+  local incarnation = fence.incarnation()
+  local id, digest = 'fence/' .. incarnation, request.digest('', '', HARD)
+  if fence.is_in_place(slot, id, digest) then
+    call('PEXPIRE', request_key(slot, id), string.format('%d', fence.lifetime_ms))
+    return {incarnation, fence.IN_PLACE}
+  end
+  if check then return {incarnation, fence.MISSING} end
+  local answer = request.carry_out(slot, '', '', HARD)
+  request.record(slot, id, answer, digest, fence.lifetime_ms)
+  return {incarnation, fence.PUT}
+end
+
 ---------------------------------------------------------------------------------------------------
 -- cw_unclaimed
 --   KEYS   cw:{<namespace>}:unclaimed
@@ -3993,6 +4075,7 @@ register('cw_set', guard.wrap_hot(calls.cw_set))
 register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
 register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
 register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')
+register('cw_fence', guard.wrap(calls.cw_fence), 'allow-oom')
 register('cw_hold', guard.wrap_hot(calls.cw_hold), 'allow-oom')
 register('cw_release', guard.wrap_hot(calls.cw_release), 'allow-oom')
 register('cw_unclaimed', guard.wrap(calls.cw_unclaimed), 'allow-oom')

@@ -207,6 +207,12 @@ func mismatchSpecial(got any, want map[string]any, tokens map[string]string) str
 		tokens[name.(string)] = token
 		return ""
 	}
+	if name, ok := want["token"]; ok {
+		if saved := tokens[name.(string)]; got != saved {
+			return fmt.Sprintf("got %v, want %v again", got, saved)
+		}
+		return ""
+	}
 	limits := want["between"].([]any)
 	low, _ := limits[0].(json.Number).Int64()
 	high, _ := limits[1].(json.Number).Int64()

@@ -42,6 +42,32 @@ func (r *Registry) Fence(ctx context.Context, fences []Fence) error {
 	return r.fences.Put(ctx, pointersTo(fences))
 }
 
+// FenceState is the answer of EnsureFenced and CheckFence.
+type FenceState struct {
+	// Incarnation that serves the slot.
+	Incarnation Incarnation
+	// InPlace says that the slot is fenced in this incarnation.
+	InPlace bool
+	// Put says that this call fenced the slot: it invalidated the module.
+	Put bool
+}
+
+// EnsureFenced fences one slot, unless it is fenced already. It is one call, which a cluster routes
+// by its key, so it needs no connection of its own. A client that cannot ask each server for its
+// incarnation uses it in place of Fences and Fence; all of them see the same fences. Its user needs
+// INFO. ErrUnauthorized, ErrAnonymous: nothing is fenced, because INFO is forbidden or says too
+// little. ErrLibraryTooOld: the library lacks it: see PutLibrary.
+func (r *Registry) EnsureFenced(ctx context.Context, slot Slot) (FenceState, error) {
+	state, err := r.fences.Ensure(ctx, slot)
+	return FenceState(state), err
+}
+
+// CheckFence is EnsureFenced that puts no fence in place.
+func (r *Registry) CheckFence(ctx context.Context, slot Slot) (FenceState, error) {
+	state, err := r.fences.Check(ctx, slot)
+	return FenceState(state), err
+}
+
 // MarkFenced records that the fences are in place: the content that came back was invalidated
 // otherwise, or there can be none. Errors are as those of Fence.
 func (r *Registry) MarkFenced(ctx context.Context, fences []Fence) error {

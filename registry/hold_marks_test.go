@@ -35,6 +35,7 @@ var callsUnderAMark = map[string][][]any{
 		{"", "", "hard", "r"},
 	},
 	"cw_reclaim": {{200}},
+	"cw_fence":   {{"check"}, {}, {}},
 	// Another holder comes and goes.
 	"cw_hold": {}, "cw_release": {},
 	"cw_policy_apply": {

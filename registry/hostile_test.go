@@ -71,9 +71,11 @@ var hostileCalls = map[string]hostileCall{
 	"EnsureListed": func(ctx context.Context, r *Registry) (any, error) {
 		return nil, r.EnsureListed(ctx, Slot{Namespace: listed, Module: fmt.Sprint("module-", joined.Add(1))}, noOthers)
 	},
-	"Fence":  func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.Fence) },
-	"Fences": func(ctx context.Context, r *Registry) (any, error) { return r.Fences(ctx, []Slot{users}) },
-	"Get":    func(ctx context.Context, r *Registry) (any, error) { return r.Get(ctx, entry("list", "1", "u")) },
+	"CheckFence":   func(ctx context.Context, r *Registry) (any, error) { return r.CheckFence(ctx, users) },
+	"EnsureFenced": func(ctx context.Context, r *Registry) (any, error) { return r.EnsureFenced(ctx, users) },
+	"Fence":        func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.Fence) },
+	"Fences":       func(ctx context.Context, r *Registry) (any, error) { return r.Fences(ctx, []Slot{users}) },
+	"Get":          func(ctx context.Context, r *Registry) (any, error) { return r.Get(ctx, entry("list", "1", "u")) },
 	"Heartbeat": func(ctx context.Context, r *Registry) (any, error) {
 		incarnation, err := IncarnationOf(ctx, r.client)
 		if err != nil {

@@ -28,6 +28,8 @@ const (
 	OldestLibrary = 3
 	// HoldsLibrary is the lowest version that knows holds, SourceLag in a policy, and Schema in a Key.
 	HoldsLibrary = 4
+	// PutLibrary is the lowest version that knows EnsureFenced and CheckFence.
+	PutLibrary = 5
 )
 
 // Install ensures that every primary has the library, at this version or a higher one. It returns

@@ -18,6 +18,7 @@ type replySeed struct {
 var (
 	ofInfo    = []string{"Check", "Fences", "MarkFenced", "Fence", "Install"}
 	ofNumbers = []string{"Invalidate", "InvalidateMany", "Reclaim", "ApplyPolicy", "Set", "Fence"}
+	ofFences  = []string{"CheckFence", "EnsureFenced"}
 	ofLists   = []string{"Modules", "Stats", "StatsOf", "PolicyHashes", "Read", "ReadLocked"}
 	ofAny     = []string{"Check", "Modules", "Stats", "Invalidate", "InvalidateMany", "Lease", "Policy", "Read", "EnsureListed", "LastHeartbeat"}
 )
@@ -32,6 +33,10 @@ var replySeeds = []replySeed{
 	{ofNumbers, "*2\r\n:-5\r\n:-7\r\n*2\r\n:-1\r\n:-9223372036854775808\r\n"},
 	{ofNumbers, "*2\r\n:9223372036854775807\r\n:9223372036854775807\r\n:1\r\n"},
 	{ofNumbers, ":-9223372036854775808\r\n:9223372036854775807\r\n"},
+	{ofFences, "*2\r\n$3\r\na/b\r\n:2\r\n"},
+	{ofFences, "*2\r\n$3\r\na\n/\r\n:1\r\n"},
+	{ofFences, "*2\r\n:1\r\n$3\r\na/b\r\n"},
+	{ofFences, "-CACHEWRIGHT NOPERM cw_fence needs INFO\r\n"},
 	{ofLists, "*2000000\r\n$1\r\na\r\n"},
 	{ofLists, "*4\r\n$9\r\nhits:list\r\n:-1\r\n$4\r\nkeys\r\n:-9223372036854775808\r\n"},
 	{ofLists, "*4\r\n*0\r\n:1\r\n$-1\r\n*-1\r\n"},

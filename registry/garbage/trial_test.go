@@ -215,6 +215,7 @@ func (t *trial) everyCall() error {
 		{"cw_invalidate", "list", "u", "soft", "r1"},
 		{"cw_reclaim", 200},
 		{"cw_reclaim", 7},
+		{"cw_fence", "check"},
 	}
 	for _, call := range calls {
 		if _, err := t.by(t.tenant, fmt.Sprint(call[0]), call[1:]...); err != nil {

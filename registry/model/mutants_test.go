@@ -43,7 +43,7 @@ var mutants = map[string]struct{ text, instead string }{
 	"a fill that is not stored keeps its load lock": {"  unlocked(slot, op, member_of(user, id), token)\n", ""},
 	"a deletion takes the locks of others":          {"  if differs_by_fence(lock.read(slot, name), heads) then", "  if lock.read(slot, name) == heads.token then"},
 	"a request is done again":                       {"  if answer then return answer end\n", ""},
-	"a request id is good for anything":             {"if asked ~= '' and asked ~= digest then", "if false then"},
+	"a request id is good for anything":             {"if answer and asked ~= '' and asked ~= digest then", "if false then"},
 	"epochs are drawn again":                        {"string.sub(draw(slot), 1, 2 * EPOCH_LEN)", "string.rep('00', EPOCH_LEN)"},
 	"members of shared entries are like a user's":   {"if user == '' then return '0::' .. id end", "if user == '' then return '1:u:' .. id end"},
 	"one miss counts for two":                       {"  count(slot, 'misses', op)\n", "  count(slot, 'misses', op, '2')\n"},

@@ -244,6 +244,8 @@ func (r *run) sayNonsense(s step) {
 		{"cw_report", "list", "hits", -1},
 		{"cw_unlock", "list"},
 		{"cw_stats", "x"},
+		{"cw_fence", "x"},
+		{"cw_fence", "check", "check"},
 	}
 	call := calls[s.Size%len(calls)]
 	reply, _, err := r.slot.call(r, fmt.Sprint(call[0]), call[1:]...)

@@ -32,6 +32,7 @@ var (
 	ErrNameTaken     error = subclass{
 		"another function library defines a function of ours", ErrUnsupported,
 	}
+	ErrLibraryTooOld     = errors.New("the function library in redis is too old")
 	ErrUnexpected        = errors.New("unexpected answer from redis")
 	ErrMisbehaves        = errors.New("the server does not behave like redis")
 	ErrAddressNotAllowed = errors.New("the address is not allowed")
@@ -118,7 +119,7 @@ func Classify(what string, err error) error {
 func EnsureClassified(err error) error {
 	for _, known := range []error{
 		ErrUnreachable, ErrUnauthorized, ErrUnsupported, ErrRejected, ErrOutOfMemory, ErrMisbehaves,
-		ErrAddressNotAllowed, ErrUnexpected, context.Canceled,
+		ErrAddressNotAllowed, ErrLibraryTooOld, ErrUnexpected, context.Canceled,
 	} {
 		if errors.Is(err, known) {
 			return err

@@ -72,7 +72,7 @@ func (l *Library) Install(ctx context.Context) (loaded int, err error) {
 			return err
 		}
 		if err := node.FunctionLoadReplace(ctx, l.source.Text).Err(); err != nil {
-			return fault.Classify("loading the function library into "+node.Options().Addr, err)
+			return notLoaded(node.Options().Addr, version, err)
 		}
 		mu.Lock()
 		loaded++
@@ -80,6 +80,15 @@ func (l *Library) Install(ctx context.Context) (loaded int, err error) {
 		return l.requireLoaded(ctx, node)
 	})
 	return loaded, err
+}
+
+// notLoaded says why a node keeps the library of this version; 0: it has none.
+func notLoaded(addr string, version int, err error) error {
+	err = fault.Classify("loading the function library into "+addr, err)
+	if version > 0 && errors.Is(err, fault.ErrForbidden) {
+		return fmt.Errorf("%w: it has version %d: %w", fault.ErrLibraryTooOld, version, err)
+	}
+	return err
 }
 
 // requireLoaded checks that a node has the library it accepted. Otherwise callers would load it
@@ -134,6 +143,9 @@ func (l *Library) CallBy(
 			return nil, err
 		}
 		reply, err = fcall(ctx, process, function, slot, args)
+	}
+	if fault.IsFunctionMissing(err) { // another library of this version was loaded
+		return nil, fmt.Errorf("%w: %w", fault.ErrLibraryTooOld, sloterr.Call(function, slot, err))
 	}
 	if err != nil {
 		return nil, sloterr.Call(function, slot, err)
