@@ -1,130 +1,122 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// A client of the data plane protocol (docs/protocol.md) over ioredis, as a single server or a cluster.
+// A client of the data plane protocol (docs/protocol.md) over ioredis or node-redis, as a single server or a cluster.
 //
 // A key is {module, operation, id, user}. id and user are strings or Buffers, and are optional: without a user the entry
 // is shared. Payloads are strings or Buffers when you store them, and Buffers when you read them. null stands for "the
 // source has nothing", which is cached too if the policy has a negativeTTL.
 
+import { Calls } from './calls.mjs';
+import { Counts } from './counts.mjs';
+import { Fence } from './fence.mjs';
+import { Gateway } from './gateway.mjs';
 import { Hold } from './hold.mjs';
+import { LOAD_WAIT_MS, Loads } from './loads.mjs';
+import { Queue } from './queue.mjs';
+import { adapt } from './redis.mjs';
+import { Refresher } from './refresh.mjs';
 import { Unclaimed } from './unclaimed.mjs';
 
 export { idOf, idOfJSON } from './ids.mjs';
-
-const MISS = 0;
-const NEGATIVE = 2;
-const NO_TOKEN = '0'; // of what is held, or of an operation that the policy does not cache
-const FILLS = { 0: 'disabled', '-1': 'fenced', '-2': 'refused' };
+export { QueuedError } from './queue.mjs';
 
 export class Cachewright {
-  #redis;
-  #namespace;
-  #byMget;
-  #schema;
-  #onError;
-  #hits = new Map();
+  #calls;
+  #queue;
+  #loads;
+  #refresher;
+  #counts;
   #unclaimed;
+  #onError;
 
   /**
-   * @param redis an ioredis client; give it short timeouts, because a read waits for it
+   * @param redis a client of ioredis or node-redis, with the settings that main.mjs has
    * @param namespace the Kubernetes namespace of the policies
-   * @param options byMget: look for entries with one MGET before calling the library;
-   *   schema: the version of payloads, 1 to 64 ASCII characters: entries of other versions are misses;
-   *   onError: called with failures of Redis that a fetch survived;
+   * @param options schema: the version of payloads, 1 to 64 ASCII characters: entries of other versions are misses;
+   *   timeoutMs: for how long a read may wait for Redis, 100 unless set. Redis should answer in a quarter of that;
+   *   onError: called with failures of Redis that a caller does not see;
    *   onUnclaimed: called with a sentence, once for each name that no policy lists
    */
-  constructor(
-    redis,
-    namespace,
-    { byMget = false, schema = '', onError = () => {}, onUnclaimed = console.warn } = {},
-  ) {
-    this.#redis = redis;
-    this.#namespace = namespace;
-    this.#byMget = byMget;
-    this.#schema = schema;
+  constructor(redis, namespace, options = {}) {
+    const { schema = '', timeoutMs = 100, onError = () => {}, onUnclaimed = console.warn } = options;
+    const adapter = adapt(redis);
+    const gateway = new Gateway(adapter, namespace);
     this.#onError = onError;
-    this.#unclaimed = new Unclaimed(redis, namespace, onUnclaimed);
+    this.#calls = new Calls(gateway, new Fence(adapter, gateway, onError), { namespace, schema, timeoutMs });
+    this.#queue = new Queue(this.#calls, onError);
+    this.#loads = new Loads(this.#calls, this.#queue, (call) => this.#attempt(call));
+    this.#refresher = new Refresher(this.#calls, this.#loads, onError);
+    this.#counts = new Counts(this.#calls);
+    this.#unclaimed = new Unclaimed(gateway, namespace, onUnclaimed);
   }
 
   /**
-   * Reads through the cache: returns {payload, from}. It calls load on a miss. Of the callers that find a stale entry,
-   * one calls load. from says where the payload came from: cache or stale. After a load, it is the outcome of the fill:
-   * stored, held by somebody, disabled by the policy, fenced by an invalidation meanwhile, refused by a limit, or
-   * unavailable. A failure of Redis never reaches the caller. A failure of load does, unless there is a stale entry to
-   * serve.
+   * Reads through the cache: returns {payload, from}. It calls load on a miss, and in the background for a stale entry.
+   * Callers share a load where that is right, so treat load as one for all of them. ttlMs shortens the life of what is
+   * stored: a number, or a function of the payload.
+   *
+   * from says where the payload came from: cache or stale. After a load, it says what became of it: stored, held by
+   * somebody, disabled by the policy, fenced by an invalidation meanwhile, refused by a limit, queued behind an
+   * invalidation, or unavailable. A failure of Redis never reaches the caller. A failure of load does.
    */
-  async fetch(key, load) {
-    const found = await this.#orNull(this.#find(key));
-    if (found?.hit && !found.token) {
-      return { payload: found.payload, from: found.stale ? 'stale' : 'cache' };
-    }
-    let payload;
-    try {
-      payload = await load();
-    } catch (error) {
-      if (!found?.hit) throw error;
-      return { payload: found.payload, from: 'stale' };
-    }
-    if (found?.token === NO_TOKEN) {
-      if (found.heldMs > 0) return { payload, from: 'held' };
-      this.#unclaimed.count(key.module, key.operation, 'reads');
-      return { payload, from: 'disabled' };
-    }
-    const fill = found && (await this.#orNull(this.set(key, payload, found.token)));
-    return { payload, from: fill ?? 'unavailable' };
+  async fetch(of, load, { ttlMs } = {}) {
+    const key = entryOf(of);
+    if (this.#queue.covers(key.module, key)) return this.#loads.alone(key, load, 'queued');
+    const found = await this.#attempt(this.#find(key));
+    if (!found) return this.#loads.alone(key, load, 'unavailable');
+    if (found.hit) return this.#hit(key, found, load, ttlMs);
+    if (found.cacheable) return this.#loads.shared(key, found, load, ttlMs);
+    if (found.heldMs > 0) return this.#loads.held(key, load);
+    this.#unclaimed.count(key.module, key.operation, 'reads');
+    return this.#loads.alone(key, load, 'disabled');
+  }
+
+  async #find(key) {
+    const budget = this.#calls.budget();
+    const found = await this.#calls.read(key, budget);
+    return found.hit ? found : this.#calls.lease(key, LOAD_WAIT_MS, budget);
+  }
+
+  // Redis counts what it leased, and stale hits when it is asked for the refresh.
+  #hit(key, found, load, ttlMs) {
+    const isAsked = found.stale && this.#refresher.start(key, found.token, load, ttlMs);
+    if (!isAsked) this.#counts.add(key, found.stale ? 'stale' : 'hits');
+    return { payload: found.payload, from: found.stale ? 'stale' : 'cache' };
   }
 
   /**
-   * Returns a hit, or the token to fill the entry with. Take the token before loading: it fences the fill. heldMs is
-   * for how long a hold, or the lag of the source, forbids to fill it.
+   * Stores what the source has now in place of what is cached, in one call: no reader finds nothing in between. Change
+   * the source first. Returns stored, disabled, held, refused, or unavailable. Throws a QueuedError if Redis cannot be
+   * reached, and does then what delete does.
    */
-  async get(key) {
-    const bySchema = this.#schema ? [0, this.#schema] : []; // 0: without a load lock
-    const reply = await this.#call('cw_get', key.module, ...entryArgs(key), ...bySchema);
-    const [kind, second, remainingMs, stale, token] = reply;
-    if (kind === MISS) return { hit: false, token: String(second), heldMs: reply[3] ?? 0 };
-    return {
-      hit: true,
-      payload: kind === NEGATIVE ? null : second,
-      remainingMs,
-      stale: stale === 1,
-      token: token && String(token), // set for the one caller that must refresh a stale entry
-    };
+  async put(of, payload, { ttlMs } = {}) {
+    const key = entryOf(of);
+    if (!this.#queue.covers(key.module, key)) {
+      const stored = await this.#attempt(this.#calls.put(key, payload, ttlMs));
+      if (stored !== undefined) return stored;
+    }
+    await this.delete(key);
+    return 'unavailable';
   }
 
-  /** Fills an entry and returns the outcome: stored, disabled, fenced or refused. */
-  async set(key, payload, token) {
-    const options = [payload === null ? 'negative' : [], this.#schema ? 'schema' : []].flat().join(' ');
-    const stored = this.#schema ? join(prefix(this.#schema), payload ?? '') : (payload ?? '');
-    const reply = await this.#call('cw_set', key.module, ...entryArgs(key), stored, token, options);
-    return FILLS[reply] ?? 'stored';
+  /** Removes one entry. Change the source first. Throws a QueuedError as invalidate does. */
+  async delete(of) {
+    const { module, ...entry } = entryOf(of);
+    this.#unclaimed.count(module, entry.operation, 'invalidations');
+    return (await this.#queue.send(module, entry, () => this.#calls.invalidate(module, entry))) === 1;
   }
 
-  /** Reads an entry with one MGET. Takes no token on a miss, and counts nothing: see reportHits. */
-  async read(key) {
-    const [value, ...heads] = await this.#redis.mgetBuffer(readKeys(this.#namespace, key));
-    const entry = decode(value, heads, this.#schema);
-    if (!entry) return { hit: false };
-    const remainingMs = Math.max(0, entry.freshUntilMs - Date.now());
-    return {
-      hit: true,
-      payload: entry.negative ? null : entry.payload,
-      remainingMs,
-      stale: entry.softStale || remainingMs === 0,
-    };
-  }
-
-  /** Removes one entry. Change the source first. */
-  async delete(key) {
-    this.#unclaimed.count(key.module, key.operation, 'invalidations');
-    return (await this.#call('cw_delete', key.module, ...entryArgs(key))) === 1;
-  }
-
-  /** Invalidates an operation, a user, an operation of a user, or the module. Change the source first. */
+  /**
+   * Invalidates an operation, a user, an operation of a user, or the module. Change the source first. mode soft makes
+   * entries stale. Throws a QueuedError if Redis cannot be reached: then it is sent again until it is done, and reads of
+   * this client go to the source until then.
+   */
   async invalidate(module, { operation = '', user = '', mode = 'hard', requestId = '' } = {}) {
     this.#unclaimed.count(module, operation, 'invalidations');
-    const [keys, pending] = await this.#call('cw_invalidate', module, operation, user, mode, requestId);
+    const scope = { operation, user };
+    const invalidate = () => this.#calls.invalidate(module, scope, mode, requestId);
+    const [keys, pending] = await this.#queue.send(module, scope, invalidate);
     return { keys, pending };
   }
 
@@ -135,21 +127,17 @@ export class Cachewright {
    * does not hold. Then make the change all the same, and release after it, which invalidates.
    */
   async hold(module, ms, ...things) {
-    const hold = new Hold((name, ...args) => this.#call(name, module, ...args), things);
+    const hold = new Hold(this.#calls, this.#queue, module, things);
     await hold.renew(ms).catch((error) => {
       hold.error = error;
     });
     return hold;
   }
 
-  /** Adds the hits by MGET since the last call to the statistics. Call it about once a second. It keeps what fails. */
+  /** Adds the hits since the last call to the statistics. Call it about once a second. It keeps what fails. */
   async reportHits() {
-    const hits = this.#hits;
-    this.#hits = new Map();
-    for (const { module, operation, count } of hits.values()) {
-      const reported = await this.#orNull(this.#call('cw_report', module, operation, 'hits', count));
-      if (reported === null) this.#countHits({ module, operation }, count);
-    }
+    const failure = await this.#counts.report();
+    if (failure) this.#onError(failure);
   }
 
   /**
@@ -157,102 +145,24 @@ export class Cachewright {
    * a misspelt one shows in the status of the CacheStore. Call it about once a minute.
    */
   async reportUnclaimed() {
-    await this.#orNull(this.#unclaimed.report());
+    await this.#attempt(this.#unclaimed.report());
   }
 
-  async #find(key) {
-    if (this.#byMget) {
-      const found = await this.read(key);
-      if (found.hit && !found.stale) {
-        this.#countHits(key, 1);
-        return found;
-      }
-    }
-    return this.get(key);
+  /** Call it before the process ends: it sends once more what waits, and the counts. Throws if invalidations remain. */
+  async close() {
+    await this.reportHits();
+    await this.#queue.close();
   }
 
-  #countHits({ module, operation }, more) {
-    const name = `${module}/${operation}`;
-    const hits = this.#hits.get(name) ?? { module, operation, count: 0 };
-    hits.count += more;
-    this.#hits.set(name, hits);
-  }
-
-  #call(name, module, ...args) {
-    return this.#redis.fcallBuffer(name, 1, slotKey(this.#namespace, module), ...args);
-  }
-
-  async #orNull(promise) {
+  // Awaits a call to Redis, and returns undefined if it fails.
+  async #attempt(call) {
     try {
-      return await promise;
+      return await call;
     } catch (error) {
       this.#onError(error);
-      return null;
+      return undefined;
     }
   }
 }
 
-const entryArgs = ({ operation, id = '', user = '' }) => [operation, id, user];
-
-const slotKey = (namespace, module) => `cw:{${namespace}/${module}}`;
-
-/** The keys of one MGET: the entry and the heads that cover it. */
-export function readKeys(namespace, { module, operation, id = '', user = '' }) {
-  const slot = slotKey(namespace, module);
-  const withUser = user.length > 0;
-  const keys = [
-    join(slot, ':e:', Buffer.byteLength(operation), ':', operation, ':', Buffer.byteLength(user), ':', user, ':', id),
-    join(slot, ':m'),
-    join(slot, ':o:', operation),
-  ];
-  return withUser ? [...keys, join(slot, ':u:', user)] : keys;
-}
-
-const join = (...parts) => Buffer.concat(parts.map((part) => (Buffer.isBuffer(part) ? part : Buffer.from(String(part)))));
-
-// What precedes a payload that has a schema.
-const prefix = (schema) => Buffer.concat([Buffer.from([schema.length]), Buffer.from(schema)]);
-
-// The bytes of an entry: version, flags, fresh-until, an epoch for each head, soft epochs, schema, payload.
-const VERSION = 1;
-const FLAG_USER = 1;
-const FLAG_NEGATIVE = 2;
-const FLAG_SCHEMA = 4;
-const FLAGS_SOFT = [16, 32, 64]; // the entry carries a soft epoch of the module, the operation, the user
-const UNKNOWN_FLAGS = ~(FLAG_USER | FLAG_NEGATIVE | FLAG_SCHEMA | 16 | 32 | 64);
-const FIXED = 18;
-const EPOCH = 11;
-const SOFT_AT = [EPOCH, 2 * EPOCH, EPOCH]; // in the heads; an operation's has its fence in between
-
-// A head ends before or after its soft epoch.
-const isHead = (i, head) => head && (head.length === SOFT_AT[i] || head.length === SOFT_AT[i] + EPOCH);
-
-/** Returns the content of an entry if it is live under these heads and has this schema, else null. */
-export function decode(value, heads, schema = '') {
-  if (!value || value.length < FIXED || value[0] !== VERSION) return null;
-  const flags = value[1];
-  const ofUser = (flags & FLAG_USER) !== 0;
-  if (flags & UNKNOWN_FLAGS || ofUser !== (heads.length === 3) || (!ofUser && flags & FLAGS_SOFT[2])) return null;
-
-  let at = FIXED;
-  const next = () => value.subarray(at, (at += EPOCH));
-  for (const [i, head] of heads.entries()) {
-    if (!isHead(i, head) || !head.subarray(0, EPOCH).equals(next())) return null;
-  }
-  let softStale = false;
-  heads.forEach((head, i) => {
-    const carried = flags & FLAGS_SOFT[i] ? next() : Buffer.alloc(0);
-    softStale ||= !carried.equals(head.subarray(SOFT_AT[i]));
-  });
-  if (at > value.length || ((flags & FLAG_SCHEMA) !== 0) !== (schema !== '')) return null;
-  if (schema) {
-    const wanted = prefix(schema);
-    if (!value.subarray(at, (at += wanted.length)).equals(wanted)) return null;
-  }
-  return {
-    payload: value.subarray(at),
-    freshUntilMs: Number(value.readBigUInt64BE(2)),
-    softStale,
-    negative: (flags & FLAG_NEGATIVE) !== 0,
-  };
-}
+const entryOf = ({ module, operation, user = '', id = '' }) => ({ module, operation, user, id });

@@ -183,7 +183,7 @@ func TestNodeAndGoShareEntriesOfParams(t *testing.T) {
 		import Redis from 'ioredis';
 		import { Cachewright, idOf } from './cachewright.mjs';
 		const redis = new Redis(process.env.REDIS_URL);
-		const cache = new Cachewright(redis, 'shop');
+		const cache = new Cachewright(redis, 'shop', { timeoutMs: 10000 });
 		const found = [];
 		for (const [i, { JavaScript }] of JSON.parse(readFileSync(0)).entries()) {
 			const id = idOf(new Function('return ' + JavaScript)());

@@ -9,40 +9,45 @@
 //   DELETE /<module>                    invalidates a module
 //
 // With a header X-User, entries belong to that user. After a miss it calls the service with the same path and user.
-// Environment: SOURCE, the URL of the service; REDIS_URL; NAMESPACE; PORT; READ_BY=mget reads by MGET, not FCALL;
-// SCHEMA, the version of the answers.
+// Environment: SOURCE, the URL of the service; REDIS_URL, several of a cluster with commas in between; NAMESPACE; PORT;
+// CLIENT, ioredis or node-redis; SCHEMA, the version of the answers; TIMEOUT_MS, how long a read may wait for Redis;
+// UNCLAIMED_MS, how often names that no policy lists are reported.
 
 import { createServer } from 'node:http';
-import Redis from 'ioredis';
-import { Cachewright } from './cachewright.mjs';
+import { Cachewright, QueuedError } from './cachewright.mjs';
+import { connect } from './connect.mjs';
 
-const { SOURCE, READ_BY, SCHEMA } = process.env;
+const { SOURCE, SCHEMA, CLIENT } = process.env;
 const { REDIS_URL = 'redis://127.0.0.1:6379', NAMESPACE = 'default', PORT = '8081' } = process.env;
 if (!SOURCE) throw new Error('SOURCE must be the URL of the service to cache, for example http://127.0.0.1:8080');
 
-// A failing cache must cost next to nothing: commands fail at once without a connection, and soon with a slow one.
-const redis = new Redis(REDIS_URL, {
-  commandTimeout: 250,
-  connectTimeout: 1000,
-  enableOfflineQueue: false,
-  lazyConnect: true,
-  maxRetriesPerRequest: 0,
+const redis = await connect(REDIS_URL.split(','), {
+  library: CLIENT,
+  onError: (error) => console.error('redis:', error.message),
 });
-redis.on('error', (error) => console.error('redis:', error.message));
-await redis.connect().catch(() => {}); // it keeps trying; until then there is no cache
-
 const cache = new Cachewright(redis, NAMESPACE, {
-  byMget: READ_BY === 'mget',
   schema: SCHEMA,
+  timeoutMs: process.env.TIMEOUT_MS && Number(process.env.TIMEOUT_MS),
   onError: (error) => console.error('doing without the cache:', error.message),
 });
 setInterval(() => cache.reportHits(), 1000).unref();
-setInterval(() => cache.reportUnclaimed(), 60_000).unref();
+setInterval(() => cache.reportUnclaimed(), Number(process.env.UNCLAIMED_MS ?? 60_000)).unref();
 
 const server = createServer((request, response) => {
-  answer(request, response).catch((error) => response.writeHead(502).end(`${error.message}\n`));
+  answer(request, response).catch((error) => response.writeHead(statusOf(error)).end(`${error.message}\n`));
 });
 server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${server.address().port}`));
+
+process.once('SIGTERM', () => {
+  server.close(async () => {
+    await cache.close().catch((error) => console.error(error.message));
+    process.exit();
+  });
+  server.closeIdleConnections();
+});
+
+// An invalidation that is queued is accepted: it is done once Redis is back.
+const statusOf = (error) => (error instanceof QueuedError ? 202 : 502);
 
 async function answer(request, response) {
   const key = keyOf(request);

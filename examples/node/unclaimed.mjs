@@ -10,15 +10,15 @@ const OF_OPERATION = /^[a-z0-9](?:[\w.:/-]{0,126}[a-z0-9])?$/i;
 
 /** Names of modules and operations that the application uses and that no policy may list: see reportUnclaimed. */
 export class Unclaimed {
-  #redis;
+  #gateway;
   #namespace;
   #tell;
   #used = new Map();
   #told = new Set();
   #refusedUntil = 0;
 
-  constructor(redis, namespace, tell) {
-    this.#redis = redis;
+  constructor(gateway, namespace, tell) {
+    this.#gateway = gateway;
     this.#namespace = namespace;
     this.#tell = tell;
   }
@@ -46,7 +46,7 @@ export class Unclaimed {
     const reported = names.slice(0, MOST_REPORTED);
     const args = reported.flatMap((name) => [name.module, name.operation, name.reads, name.invalidations]);
     try {
-      await this.#redis.fcall('cw_unclaimed', 1, `cw:{${this.#namespace}}:unclaimed`, ...args);
+      await this.#gateway.changeNamespace('cw_unclaimed', `cw:{${this.#namespace}}:unclaimed`, ...args);
     } catch (error) {
       this.#refusedUntil = Date.now() + REFUSED_FOR_MS;
       throw error;
@@ -54,9 +54,9 @@ export class Unclaimed {
   }
 
   async #unclaimedOf(module, used) {
-    const json = await this.#redis.fcall('cw_policy_get', 1, `cw:{${this.#namespace}/${module}}`);
-    if (json === null) return (await this.#hasPolicies(module)) ? [sum(module, used)] : [];
-    const policy = JSON.parse(json);
+    const json = await this.#gateway.change('cw_policy_get', module);
+    if (json === null) return (await this.#isUnlisted(module)) ? [sum(module, used)] : [];
+    const policy = JSON.parse(String(json));
     if (policy.defaultTtlMs !== undefined) return [];
     const listed = new Set(policy.operations?.map((operation) => operation.name));
     return used.filter(({ operation }) => operation && !listed.has(operation));
@@ -64,9 +64,9 @@ export class Unclaimed {
 
   // Whether the namespace has policies, and none of this module. Without its list, Redis may have lost its data. A
   // module on the list has lost its policy for a moment.
-  async #hasPolicies(module) {
-    const modules = `cw:{${this.#namespace}}:modules`;
-    return (await this.#redis.exists(modules)) === 1 && (await this.#redis.sismember(modules, module)) === 0;
+  async #isUnlisted(module) {
+    const modules = await this.#gateway.members(`cw:{${this.#namespace}}:modules`);
+    return modules.length > 0 && !modules.includes(module);
   }
 
   #tellOnce({ module, operation }) {

@@ -47,7 +47,9 @@ func newWorld(t *testing.T, environment ...string) *world {
 	upstream := httptest.NewServer(w.source)
 	t.Cleanup(upstream.Close)
 	w.url = startNode(t, append(environment,
-		"SOURCE="+upstream.URL, "REDIS_URL=redis://"+w.server.Addr(), "NAMESPACE="+users.Namespace, "PORT=0")...)
+		"SOURCE="+upstream.URL, "REDIS_URL=redis://"+w.server.Addr(), "NAMESPACE="+users.Namespace, "PORT=0", "TIMEOUT_MS=10000")...)
+	w.reset(t)
+	w.get(t, entry("list", "", "")) // fences the module, which invalidates what was stored before
 	return w
 }
 

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Cachewright } from '../cachewright.mjs';
+import { fake } from './support/redis.mjs';
 
 const epoch = (letter) => Buffer.alloc(11, letter);
 const freshUntil = Buffer.alloc(8);
@@ -15,15 +16,15 @@ const entry = Buffer.concat([Buffer.from([1, 0]), freshUntil, Buffer.alloc(8), e
 test('hits that Redis did not hear of are kept', async () => {
   const reported = [];
   let down = true;
-  const redis = {
-    mgetBuffer: async () => [entry, epoch('m'), Buffer.concat([epoch('o'), epoch('f')])],
-    fcallBuffer: async (_name, _keys, _slot, ...args) => {
+  const redis = fake({
+    mget: () => [entry, epoch('m'), Buffer.concat([epoch('o'), epoch('f')])],
+    cw_report: (...args) => {
       if (down) throw new Error('no connection');
       reported.push(args);
       return 1;
     },
-  };
-  const cache = new Cachewright(redis, 'shop', { byMget: true });
+  });
+  const cache = new Cachewright(redis, 'shop');
   const hit = () => cache.fetch({ module: 'users', operation: 'list', id: 'a' }, () => assert.fail('not a hit'));
 
   await hit();

@@ -5,33 +5,27 @@
 // shop/all everything. Its list of the modules of shop has these, and lost, whose policy is gone.
 
 import assert from 'node:assert/strict';
-import { after, beforeEach, test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 import { Cachewright } from '../cachewright.mjs';
+import { fake, open, patient, skip } from './support/redis.mjs';
 
-const skip = process.env.REDIS_URL ? false : 'set REDIS_URL';
-let redis = null;
-if (!skip) {
-  const { default: Redis } = await import('ioredis');
-  redis = new Redis(process.env.REDIS_URL);
-}
-after(() => redis?.disconnect());
-
+const redis = await open();
 const KEY = 'cw:{shop}:unclaimed';
 const told = [];
 const errors = [];
-const options = { onUnclaimed: (sentence) => told.push(sentence), onError: (error) => errors.push(error.message) };
+const options = { ...patient, onUnclaimed: (sentence) => told.push(sentence), onError: (error) => errors.push(error.message) };
 const read = (cache, module, operation) => cache.fetch({ module, operation, id: 'a' }, () => 'loaded');
 
 // What the library counted, without the time since.
 async function counted() {
-  const flat = await redis.fcall('cw_unclaimed', 1, KEY);
+  const flat = (await redis.send(KEY, ['fcall', 'cw_unclaimed', 1, KEY])).map(String);
   const names = [];
   for (let i = 0; i < flat.length; i += 5) names.push(flat.slice(i, i + 4).join(' '));
   return names.sort();
 }
 
 beforeEach(async () => {
-  await redis?.del(KEY);
+  await redis?.send(KEY, ['del', KEY]);
   told.length = errors.length = 0;
 });
 
@@ -58,7 +52,7 @@ test('a namespace without a list of modules reports nothing', { skip }, async ()
   const cache = new Cachewright(redis, 'shpo', options);
   await read(cache, 'users', 'list');
   await cache.reportUnclaimed();
-  assert.deepEqual([told, errors, await redis.exists('cw:{shpo}:unclaimed')], [[], [], 0]);
+  assert.deepEqual([told, errors, await redis.send('cw:{shpo}', ['exists', 'cw:{shpo}:unclaimed'])], [[], [], 0]);
 });
 
 test('names that no policy can have are not reported, and no more than 64 at once', { skip }, async () => {
@@ -73,14 +67,13 @@ test('names that no policy can have are not reported, and no more than 64 at onc
 
 test('a refused report is not sent again and again', async () => {
   let reports = 0;
-  const refusing = {
-    fcallBuffer: async () => [0, Buffer.from('0')],
-    fcall: async (name) => {
-      if (name === 'cw_policy_get') return '{"operations":[]}';
+  const refusing = fake({
+    cw_policy_get: () => Buffer.from('{"operations":[]}'),
+    cw_unclaimed: () => {
       reports++;
       throw new Error('NOPERM');
     },
-  };
+  });
   const cache = new Cachewright(refusing, 'shop', options);
   for (let round = 0; round < 3; round++) {
     await read(cache, 'users', 'list');

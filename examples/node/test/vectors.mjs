@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { decode, readKeys } from '../cachewright.mjs';
+import { decode, readKeys } from '../entry.mjs';
 
 const vectors = JSON.parse(readFileSync(new URL('../../../docs/protocol-vectors.json', import.meta.url), 'utf8'));
 const bytes = (hex) => (hex == null ? null : Buffer.from(hex, 'hex'));
