@@ -31,6 +31,11 @@ export KUBEBUILDER_ASSETS="$$assets" PATH="$$PATH:$$(dirname "$$redis")"; \
 $(1)
 endef
 
+# with_redis runs its argument where redis-server is to be found.
+define with_redis
+redis="$$(hack/redis.sh)"; export PATH="$$PATH:$$(dirname "$$redis")"; $(1)
+endef
+
 # with_image prints the manifests of config/$(TREE) for IMG, from a copy: the tree stays as it is.
 define with_image
 copy="$$(mktemp -d)"; trap 'rm -rf "$$copy"' EXIT; cp -R config "$$copy"; \
@@ -125,6 +130,14 @@ chaos: ## Disturb a cache in use, then purges under way, and hold each read and 
 	@$(call with_parts,CHAOS_STORES=$${CHAOS_STORES:-1000} CHAOS_TURNS=$${CHAOS_TURNS:-10} CHAOS_SAMPLES=$${CHAOS_SAMPLES:-550} CHAOS_HANGING=$${CHAOS_HANGING:-60} go test -count=1 -v -timeout 60m ./hack/chaos/neighbours)
 	@$(call with_parts,FAIRNESS_SCALE=full go test -count=1 -timeout 40m -run TestControllers ./controllers -ginkgo.focus 'Time that is shared|Many policies|Rest')
 	@$(call with_parts,CHAOS_FAULTS=all go test -count=1 -timeout 40m -run 'WhateverTheServerAnswers|CostsTheApplicationNothing|NeverStored' ./registry ./cache)
+
+# What drives the client to try, and further flags: CONFORM='-redis cluster -resp 3 -run ^read'.
+DRIVER ?= go run ./hack/conformance/godriver
+CONFORM ?=
+
+.PHONY: conformance
+conformance: ## Try a client in any language against the protocol: DRIVER='node driver.mjs'. CONFORM='-redis cluster': flags.
+	@$(call with_redis,go run ./hack/conformance $(CONFORM) $(DRIVER))
 
 # What to measure: data (the cache, beside plain clients and peers), operator, or both.
 BENCH ?= data operator

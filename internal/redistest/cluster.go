@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +28,7 @@ const (
 // Cluster is a Redis Cluster. At first, it has only primaries, which share the slots evenly. Tests
 // may add replicas and further primaries.
 type Cluster struct {
-	tb      testing.TB
+	tb      testing.TB    // nil if RunCluster started it
 	tls     *Certificates // nil: without TLS
 	servers []*Server
 }
@@ -36,6 +38,30 @@ type Cluster struct {
 func StartCluster(tb testing.TB, primaries int) *Cluster {
 	tb.Helper()
 	return startCluster(&Cluster{tb: tb}, primaries)
+}
+
+// RunCluster runs a cluster as StartCluster does, for programs that are not tests. It ends when ctx
+// is done. dir is created if it does not exist.
+func RunCluster(ctx context.Context, dir string, primaries int) (*Cluster, error) {
+	cluster := &Cluster{}
+	for i := range primaries {
+		server := &Server{launch: launch{dir: filepath.Join(dir, strconv.Itoa(i)), cluster: true}}
+		if err := os.MkdirAll(server.launch.dir, 0o750); err != nil {
+			return nil, fmt.Errorf("creating the directory of redis-server: %w", err)
+		}
+		if err := server.start(); err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, server.Kill)
+		cluster.servers = append(cluster.servers, server)
+	}
+	if err := cluster.form(); err != nil {
+		return nil, err
+	}
+	if err := cluster.ready(); err != nil {
+		return nil, err
+	}
+	return cluster, nil
 }
 
 // StartClusterTLS does what StartCluster does, with the TLS of StartTLS. The servers use it among
@@ -139,25 +165,49 @@ func (c *Cluster) Client() *redis.ClusterClient {
 	return client
 }
 
-// WaitReady waits until every server knows all others and reports the cluster as ok. It fails the
-// test after a minute.
+// WaitReady waits until every server knows all others and reports the cluster as ok. After a
+// minute it fails the test, or panics for a cluster of RunCluster.
 func (c *Cluster) WaitReady() {
-	c.tb.Helper()
-	for _, server := range c.servers {
-		c.await("it is ready", func() error { return c.checkNode(server) })
+	if c.tb != nil {
+		c.tb.Helper()
 	}
+	c.must(c.ready())
+}
+
+func (c *Cluster) ready() error {
+	for _, server := range c.servers {
+		if err := retry("it is ready", func() error { return c.checkNode(server) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // await retries until there is no error.
 func (c *Cluster) await(what string, try func() error) {
 	c.tb.Helper()
+	c.must(retry(what, try))
+}
+
+func (c *Cluster) must(err error) {
+	if err == nil {
+		return
+	}
+	if c.tb == nil {
+		panic(err)
+	}
+	c.tb.Helper()
+	c.tb.Fatal(err)
+}
+
+func retry(what string, try func() error) error {
 	for deadline := time.Now().Add(clusterTimeout); ; time.Sleep(clusterPoll) {
 		err := try()
 		if err == nil {
-			return
+			return nil
 		}
 		if time.Now().After(deadline) {
-			c.tb.Fatalf("waited %s for the cluster until %s: %v", clusterTimeout, what, err)
+			return fmt.Errorf("waited %s for the cluster until %s: %w", clusterTimeout, what, err)
 		}
 	}
 }

@@ -1,0 +1,128 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stage has the Redis on which a client is tried: one of its own, or one that is there.
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/registry"
+)
+
+// Namespace is that of all that the runner and the clients write, except for the vectors.
+const Namespace = "conformance"
+
+// primaries of a cluster.
+const primaries = 3
+
+// Stage is a Redis with the function library.
+type Stage struct {
+	Addresses []string
+	IsCluster bool
+	// Username and Password are for the clients that are tried.
+	Username, Password string
+	// Client and Registry are those of the runner. They do not know fences.
+	Client   redis.UniversalClient
+	Registry *registry.Registry
+
+	servers []*redistest.Server // none: the servers are somebody else's
+	cluster *redistest.Cluster  // nil: none, or somebody else's
+}
+
+// Single runs a standalone server until ctx is done. It keeps its files in dir.
+func Single(ctx context.Context, dir string) (*Stage, error) {
+	server, err := redistest.Run(ctx, dir, 0)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, &Stage{
+		Addresses: []string{server.Addr()}, servers: []*redistest.Server{server},
+	})
+}
+
+// Cluster runs a cluster until ctx is done.
+func Cluster(ctx context.Context, dir string) (*Stage, error) {
+	cluster, err := redistest.RunCluster(ctx, dir, primaries)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, &Stage{
+		Addresses: cluster.Addrs(), IsCluster: true, servers: cluster.Servers(), cluster: cluster,
+	})
+}
+
+// At uses servers that are there. What it writes is in the namespaces conformance and vectors.
+func At(ctx context.Context, addresses []string, isCluster bool) (*Stage, error) {
+	return open(ctx, &Stage{Addresses: addresses, IsCluster: isCluster})
+}
+
+func open(ctx context.Context, s *Stage) (*Stage, error) {
+	s.Client = redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: s.Addresses, IsClusterMode: s.IsCluster,
+	})
+	s.Registry = registry.New(s.Client)
+	if _, err := s.Registry.Install(ctx); err != nil {
+		return nil, fmt.Errorf("loading the function library: %w", err)
+	}
+	return s, nil
+}
+
+// IsOurs says that the servers are of this stage, which may restart and stop them.
+func (s *Stage) IsOurs() bool { return len(s.servers) > 0 }
+
+// Close deletes what was written, and ends the connections. The servers end with their context.
+func (s *Stage) Close(ctx context.Context) error {
+	return errors.Join(s.Clear(ctx, "cw:{"+Namespace), s.Clear(ctx, "cw:{vectors"), s.Client.Close())
+}
+
+// server returns the one that has a key.
+func (s *Stage) server(ctx context.Context, key string) (*redistest.Server, error) {
+	cluster, isCluster := s.Client.(*redis.ClusterClient)
+	if !isCluster {
+		return s.servers[0], nil
+	}
+	node, err := cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the server of %s: %w", key, err)
+	}
+	for _, server := range s.servers {
+		if server.Addr() == node.Options().Addr {
+			return server, nil
+		}
+	}
+	return nil, fmt.Errorf("no server has the address %s", node.Options().Addr)
+}
+
+// GoBack takes a snapshot of the server that has a key, calls change, and restarts the server, so
+// that it has forgotten what changed.
+func (s *Stage) GoBack(ctx context.Context, key string, change func()) error {
+	server, err := s.server(ctx, key)
+	if err != nil {
+		return err
+	}
+	server.Save()
+	change()
+	server.Restart()
+	if s.cluster != nil {
+		s.cluster.WaitReady()
+	}
+	return nil
+}
+
+// WhileItHangs stops the server that has a key, calls do, and lets the server go on.
+func (s *Stage) WhileItHangs(ctx context.Context, key string, do func()) error {
+	server, err := s.server(ctx, key)
+	if err != nil {
+		return err
+	}
+	server.Pause()
+	defer server.Resume()
+	do()
+	return nil
+}

@@ -1,0 +1,228 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/hack/conformance/internal/vectors"
+	"github.com/cachewright/cachewright/internal/redistest"
+)
+
+const page = "../../docs/clients.md"
+
+// block is a fenced block of the page.
+type block struct{ language, text string }
+
+var fenced = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
+
+func blocks(t *testing.T) (found []block) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range fenced.FindAllStringSubmatch(string(text), -1) {
+		found = append(found, block{language: match[1], text: match[2]})
+	}
+	if len(found) < 10 {
+		t.Fatalf("found %d blocks on the page; it has more", len(found))
+	}
+	return found
+}
+
+// reader follows the page: it pastes each command, one after the other.
+type reader struct {
+	client *redis.Client
+	token  string
+	output strings.Builder
+}
+
+var tokenOf = regexp.MustCompile(`^TOKEN=\$\((redis-cli .*) \| tail -n 1\)$`)
+
+// paste runs one line, as a shell would. Its output is that of redis-cli in a terminal.
+func (r *reader) paste(t *testing.T, line string) {
+	t.Helper()
+	if match := tokenOf.FindStringSubmatch(line); match != nil {
+		list, _ := r.reply(t, match[1]).([]any)
+		r.token, _ = list[len(list)-1].(string)
+		return
+	}
+	if strings.HasPrefix(line, "redis-cli ") {
+		r.output.WriteString(asShown(r.reply(t, line), ""))
+		return
+	}
+	shown, err := exec.CommandContext(t.Context(), "bash", "-c", "set -o pipefail; "+line).Output()
+	if err != nil {
+		t.Errorf("%s: %v", line, err)
+	}
+	r.output.Write(shown)
+}
+
+func (r *reader) reply(t *testing.T, command string) any {
+	t.Helper()
+	command = strings.TrimPrefix(command, "redis-cli ")
+	var args []any
+	rest, fromFile := strings.CutPrefix(command, "-x ")
+	rest, path, _ := strings.Cut(rest, " < ")
+	for _, word := range strings.Fields(rest) {
+		args = append(args, strings.ReplaceAll(strings.Trim(word, `'"`), "$TOKEN", r.token))
+	}
+	if fromFile {
+		content, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, string(content))
+	}
+	reply, err := r.client.Do(t.Context(), args...).Result()
+	if err != nil {
+		t.Errorf("redis-cli %s: %v", command, err)
+	}
+	return reply
+}
+
+// asShown is a reply as redis-cli shows it in a terminal.
+func asShown(reply any, indent string) string {
+	switch reply := reply.(type) {
+	case nil:
+		return "(nil)\n"
+	case int64:
+		return fmt.Sprintf("(integer) %d\n", reply)
+	case []any:
+		var lines strings.Builder
+		for i, element := range reply {
+			if i > 0 {
+				lines.WriteString(indent)
+			}
+			fmt.Fprintf(&lines, "%d) %s", i+1, asShown(element, indent+"   "))
+		}
+		return lines.String()
+	default:
+		return fmt.Sprintf("%q\n", reply)
+	}
+}
+
+// A reader who pastes the commands of the page, from top to bottom, sees what it shows.
+func TestThePageShowsWhatItsCommandsPrint(t *testing.T) {
+	r := &reader{client: redistest.Start(t).Client()}
+	pasted, compared := 0, 0
+	for _, b := range blocks(t) {
+		switch b.language {
+		case "sh":
+			if strings.HasPrefix(b.text, "make ") {
+				continue // the other tests do what these lines do
+			}
+			r.output.Reset()
+			for line := range strings.Lines(b.text) {
+				r.paste(t, strings.TrimSpace(line))
+				pasted++
+			}
+		case "text":
+			if r.output.Len() == 0 {
+				continue // bytes: see below
+			}
+			if wanted := b.text; !looksLike(r.output.String(), wanted) {
+				t.Errorf("the page shows\n%s\nand its commands print\n%s", wanted, r.output.String())
+			}
+			r.output.Reset()
+			compared++
+		}
+	}
+	if pasted < 19 || compared < 5 {
+		t.Errorf("pasted %d commands, and compared the output of %d blocks; the page has more", pasted, compared)
+	}
+}
+
+// looksLike says whether an output is what the page shows. … stands for what differs each time.
+func looksLike(output, shown string) bool {
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(shown), "…", ".*")
+	return regexp.MustCompile("^" + pattern + "$").MatchString(output)
+}
+
+var hexOnPage = regexp.MustCompile(`(?m)^((?:[0-9a-f]{2})+)(?: {2}.*)?$`)
+
+// The bytes of the page are those of its text, or of a vector.
+func TestTheBytesOfThePageAreReal(t *testing.T) {
+	file, err := vectors.Read("../../docs/protocol-vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, entry := range file.Entries {
+		if entry.Value != nil {
+			known[hex.EncodeToString([]byte(*entry.Value))] = true
+		}
+		for _, head := range entry.Heads {
+			if head != nil {
+				known[hex.EncodeToString([]byte(*head))] = true
+			}
+		}
+	}
+	checked := 0
+	for _, b := range blocks(t) {
+		lines := strings.Split(strings.TrimSpace(b.text), "\n")
+		var parts []string
+		for _, match := range hexOnPage.FindAllStringSubmatch(b.text, -1) {
+			parts = append(parts, match[1])
+		}
+		if b.language != "text" || len(parts) == 0 {
+			continue
+		}
+		checked++
+		switch {
+		case len(lines) == 2 && len(parts) == 1: // text, and its bytes
+			if parts[0] != hex.EncodeToString([]byte(lines[0])) {
+				t.Errorf("%s is not %s in hex", parts[0], lines[0])
+			}
+		case len(parts) == 2: // heads
+			if !known[parts[0]] || !known[parts[1]] {
+				t.Errorf("no vector has the heads %q", parts)
+			}
+		default: // an entry, by fields
+			if entry := strings.Join(parts, ""); !known[entry] {
+				t.Errorf("no vector has the entry %s", entry)
+			}
+		}
+	}
+	if checked != 3 {
+		t.Errorf("checked %d blocks of bytes; the page has a key, an entry and heads", checked)
+	}
+}
+
+// The driver of the page works, around a client that is as simple.
+func TestTheDriverOfThePageWorks(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is not on the PATH")
+	}
+	dir := t.TempDir()
+	for _, b := range blocks(t) {
+		if b.language == "python" {
+			write(t, filepath.Join(dir, "driver.py"), b.text)
+		}
+	}
+	client, err := os.ReadFile("testdata/myclient.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "myclient.py"), string(client))
+	result := tryCommand(t, []string{"python3", filepath.Join(dir, "driver.py")})
+	result.wantPass(t)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
