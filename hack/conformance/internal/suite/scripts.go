@@ -90,7 +90,7 @@ func refusalCases(all []vectors.Refusal) (cases []Case) {
 func (s *scene) refuses(vector vectors.Refusal) {
 	keys := []driver.Bytes{vectors.Slot}
 	if vector.Keys != nil {
-		keys = nil
+		keys = keys[:0]
 		for _, key := range *vector.Keys {
 			keys = append(keys, driver.Bytes(key))
 		}
