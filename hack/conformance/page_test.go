@@ -4,14 +4,17 @@
 package main
 
 import (
+	"bufio"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,6 +49,8 @@ type reader struct {
 	client *redis.Client
 	token  string
 	output strings.Builder
+
+	received *bufio.Reader // on the connection of what is to be sent on one
 }
 
 var tokenOf = regexp.MustCompile(`^TOKEN=\$\((redis-cli .*) \| tail -n 1\)$`)
@@ -67,6 +72,39 @@ func (r *reader) paste(t *testing.T, line string) {
 		t.Errorf("%s: %v", line, err)
 	}
 	r.output.Write(shown)
+}
+
+// sendOnOneConnection sends lines, the last of them a PING, and waits for its answer.
+func (r *reader) sendOnOneConnection(t *testing.T, lines string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", r.client.Options().Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	r.received = bufio.NewReader(conn)
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte(strings.ReplaceAll(lines, "\n", "\r\n"))); err != nil {
+		t.Fatal(err)
+	}
+	for line := ""; line != "+PONG\r\n"; {
+		if line, err = r.received.ReadString('\n'); err != nil || strings.HasPrefix(line, "-") {
+			t.Fatalf("%q (%v)", line, err)
+		}
+	}
+}
+
+// receives wants lines on that connection.
+func (r *reader) receives(t *testing.T, lines string) {
+	t.Helper()
+	for want := range strings.Lines(lines) {
+		want = strings.TrimSuffix(want, "\n") + "\r\n"
+		if got, err := r.received.ReadString('\n'); got != want {
+			t.Fatalf("received %q (%v), and the page shows %q", got, err, want)
+		}
+	}
 }
 
 func (r *reader) reply(t *testing.T, command string) any {
@@ -128,7 +166,13 @@ func TestThePageShowsWhatItsCommandsPrint(t *testing.T) {
 				r.paste(t, strings.TrimSpace(line))
 				pasted++
 			}
+		case "redis":
+			r.sendOnOneConnection(t, b.text)
 		case "text":
+			if strings.HasPrefix(b.text, ">") {
+				r.receives(t, b.text)
+				continue
+			}
 			if r.output.Len() == 0 {
 				continue // bytes: see below
 			}

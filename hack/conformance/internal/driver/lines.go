@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 )
@@ -48,8 +47,7 @@ func encode(n int, do string, fields Fields) ([]byte, error) {
 func decode(line []byte, number int, answer any) (said, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(line, &fields); err != nil || fields == nil {
-		return nil, fmt.Errorf("it printed %.200q instead of an answer, which is an object in JSON: %w",
-			line, errors.Join(err))
+		return nil, fmt.Errorf("it printed %.200q instead of an answer, which is an object in JSON", line)
 	}
 	var n int
 	if err := json.Unmarshal(fields["n"], &n); err != nil || n != number {
