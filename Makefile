@@ -88,6 +88,7 @@ vet: ## Run go vet.
 lint: ## Lint code, pages and comments. The first run builds the linters, which takes minutes.
 	$(GOLANGCI_LINT) run
 	cd bench && go tool -modfile=../hack/lint/go.mod golangci-lint run --config ../.golangci.yml
+	cd repository/dbtest && go tool -modfile=../../hack/lint/go.mod golangci-lint run --config ../../.golangci.yml
 	$(if $(RACE),$(VALE) --config hack/prose/vale.ini --output line .,@echo "There is no C compiler: the prose is not checked." >&2)
 
 .PHONY: lint-fix
@@ -98,6 +99,7 @@ lint-fix: ## Run the linters and apply their fixes.
 vuln: ## Find known vulnerabilities in called code. Needs the database at vuln.go.dev, so CI without a network cannot run it.
 	$(GOVULNCHECK) ./...
 	$(GOVULNCHECK) -C bench ./...
+	$(GOVULNCHECK) -C repository/dbtest ./...
 
 .PHONY: verify
 verify: ## Check that generated files, formatting, go.mod and the manifests are up to date.
@@ -115,6 +117,13 @@ test: vet ## Run every test, against a real API server and real Redis servers th
 test-bench: ## Run the tests of the benchmarks, which are a module of their own.
 	go -C bench vet ./...
 	@$(call with_parts,go -C bench test -count=1 -vet=off ./...)
+
+.PHONY: test-db
+test-db: ## Run the tests of the database layer, against real databases that it starts. They are a module of their own.
+	go -C repository/dbtest vet ./...
+	@postgres="$$(hack/postgres.sh)"; mariadbd="$$(hack/mariadb.sh)"; redis="$$(hack/redis.sh)"; \
+	export POSTGRES_BIN="$$postgres" MARIADB_BIN="$$(dirname "$$mariadbd")" PATH="$$PATH:$$(dirname "$$redis")"; \
+	go -C repository/dbtest test $(RACE) -count=1 -vet=off -timeout 20m $(TESTFLAGS) ./...
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server: seconds, once they are built.

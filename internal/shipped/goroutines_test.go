@@ -57,8 +57,11 @@ var unguarded = map[string]string{
 	"controllers: Setup: Manager.Add":                                                  "it starts and stops monitors, and waits",
 	"controllers: Setup: Manager.AddReadyzCheck":                                       "the HTTP server recovers",
 
-	"internal/respguard: WatchCluster: AddCleanup":                    ownFigures,
-	"internal/respguard: WatchCluster: ClusterClient.OnNewNode":       ownFigures,
+	"internal/respguard: WatchCluster: AddCleanup":              ownFigures,
+	"internal/respguard: WatchCluster: ClusterClient.OnNewNode": ownFigures,
+	"repository/internal/transact: Engine.begin: AfterFunc":     waits,
+	"repository/internal/transact: outlast: AfterFunc":          waits,
+
 	"registry/internal/fencing: Fences.eachPrimary: WaitGroup.Go":     bounded,
 	"registry/internal/primary: ForEach: ClusterClient.ForEachMaster": bounded,
 	"registry/internal/mget: Batches.join: go":                        bounded,

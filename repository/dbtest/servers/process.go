@@ -1,0 +1,174 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package servers runs real PostgreSQL and MariaDB servers on loopback, for tests.
+package servers
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cachewright/cachewright/internal/detached"
+)
+
+const (
+	loopback     = "127.0.0.1"
+	startTimeout = time.Minute
+	stopTimeout  = 20 * time.Second
+	attempts     = 20
+	// Ports below those that systems use for outgoing connections.
+	lowestPort  = 12000
+	highestPort = 32000
+)
+
+var errPortTaken = errors.New("the port is taken")
+
+// process is one run of a server.
+type process struct {
+	cmd    *exec.Cmd
+	log    logBuffer
+	exited chan struct{}
+}
+
+// account is the user that runs a server: none of them runs as root.
+type account struct{ uid, gid int }
+
+// accountOf is the account of a name if the tests run as root, and otherwise that of the tests.
+func accountOf(name string) (account, error) {
+	if os.Getuid() != 0 {
+		return account{uid: os.Getuid(), gid: os.Getgid()}, nil
+	}
+	found, err := user.Lookup(name)
+	if err != nil {
+		return account{}, fmt.Errorf("finding the user that runs the server: %w", err)
+	}
+	uid, err := strconv.Atoi(found.Uid)
+	if err != nil {
+		return account{}, err
+	}
+	gid, err := strconv.Atoi(found.Gid)
+	return account{uid: uid, gid: gid}, err
+}
+
+// directory makes a directory that belongs to the account.
+func (a account) directory() (string, error) {
+	dir, err := os.MkdirTemp("", "cachewright-db-")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chown(dir, a.uid, a.gid)
+}
+
+// command runs as the account, in its directory.
+func (a account) command(dir, path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C", "TZ=UTC")
+	cmd.SysProcAttr = detached.Attributes()
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)} //nolint:gosec // ids of users are that long
+	}
+	return cmd
+}
+
+// initialise runs a program that prepares a directory.
+func initialise(cmd *exec.Cmd) error {
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w:\n%s", cmd.Path, err, output)
+	}
+	return nil
+}
+
+// launch starts a server, and waits until its log has a text.
+func launch(cmd *exec.Cmd, ready string) (*process, error) {
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	p.log.ready, p.log.text = make(chan struct{}), ready
+	cmd.Stdout, cmd.Stderr = &p.log, &p.log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
+	}
+	go func() {
+		_ = cmd.Wait()
+		close(p.exited)
+	}()
+	select {
+	case <-p.log.ready:
+		return p, nil
+	case <-p.exited:
+		log := p.log.String()
+		if strings.Contains(log, "Address already in use") {
+			return nil, errPortTaken
+		}
+		return nil, fmt.Errorf("%s ended as soon as it was started:\n%s", cmd.Path, log)
+	case <-time.After(startTimeout):
+		p.end(syscall.SIGKILL)
+		return nil, fmt.Errorf("%s was not ready after %s:\n%s", cmd.Path, startTimeout, p.log.String())
+	}
+}
+
+// end sends a signal, and waits for the end of the process.
+func (p *process) end(signal syscall.Signal) {
+	_ = p.cmd.Process.Signal(signal) // fails only when it has ended already
+	select {
+	case <-p.exited:
+	case <-time.After(stopTimeout):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	}
+}
+
+// onFreePort calls a function with ports until one is free.
+func onFreePort(start func(port int) (*process, error)) (*process, int, error) {
+	for range attempts {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		_ = listener.Close()
+		p, err := start(port)
+		if !errors.Is(err, errPortTaken) {
+			return p, port, err
+		}
+	}
+	return nil, 0, errPortTaken
+}
+
+// logBuffer keeps a log, and closes ready when it has a text.
+type logBuffer struct {
+	mu    sync.Mutex
+	log   bytes.Buffer
+	text  string
+	ready chan struct{}
+	found bool
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(chunk []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.log.Write(chunk)
+	if !b.found && bytes.Contains(b.log.Bytes(), []byte(b.text)) {
+		b.found = true
+		close(b.ready)
+	}
+	return n, err
+}
+
+// String returns the log.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.String()
+}
