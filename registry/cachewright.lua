@@ -555,6 +555,17 @@ local function slice_exponent(life)
   return math.max(0, exponent - 1)
 end
 
+-- Fills may ask for any lifetime below that of the rule. Few widths are enough for them, so that an
+-- index never has more slices than it may.
+local FILL_EXPONENTS = 4
+
+-- slice_exponent_of_fill chooses the width of slices for a lifetime that is shorter than that of the
+-- rule, whose own exponent is the largest. A lifetime spans at least two of them.
+local function slice_exponent_of_fill(life, largest)
+  local exponent = slice_exponent(life)
+  return math.min(largest, exponent + -exponent % FILL_EXPONENTS)
+end
+
 local function encode_rule(rule)
   local text = string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
     rule.scope, rule.max)
@@ -1185,14 +1196,14 @@ function schemas.payload_of(value, entry, schema)
 end
 
 -- schemas.bytes_of returns how many bytes the schema takes that a fill has before its payload.
-function schemas.bytes_of(sent, room)
+function schemas.bytes_of(name, sent, room)
   local length = string.byte(sent, room + 1) or 0
   local schema = string.sub(sent, room + 2, room + 1 + length)
   if length == 0 or #schema < length then
-    refuse('cw_set: the option schema needs a byte with the length of the schema, and the schema, '
+    refuse(name .. ': the option schema needs a byte with the length of the schema, and the schema, '
       .. 'before the payload')
   end
-  schemas.want('cw_set', schema)
+  schemas.want(name, schema)
   return 1 + length
 end
 
@@ -2703,14 +2714,12 @@ function calls.cw_get(keys, args)
 end
 
 ---------------------------------------------------------------------------------------------------
--- cw_set
---   KEYS   the slot
---   ARGV   op id user payload token [options]
---   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
+-- Fills, by cw_set and cw_put.
 --
 -- options is one argument with words. negative: the source has nothing under this id. room: the
 -- payload begins behind as many bytes of any value as the header takes. schema: a byte with the
--- length of the schema, and the schema, precede the payload.
+-- length of the schema, and the schema, precede the payload. ttl and a number: the entry lasts for
+-- so many ms, which is no longer than the policy says.
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 local OPTIONS = {
@@ -2726,9 +2735,99 @@ local OPTIONS = {
   },
 }
 
+local fill = {}
+
+-- fill.options_with_ttl parses options that end with a TTL. It returns nil if they do not.
+function fill.options_with_ttl(text)
+  local words, digits = string.match(text, '^(.*)ttl (%d+)$')
+  local ms = parse_whole(digits) or 0
+  if ms == 0 then return nil end
+  if words ~= '' then words = string.match(words, '^(.+) $') end
+  return OPTIONS[words], ms
+end
+
+-- fill.options returns what an argument asks for, and a TTL in ms if it names one.
+function fill.options(name, text, takes_room)
+  local options, ttl = OPTIONS[text], nil
+  if not options then options, ttl = fill.options_with_ttl(text) end
+  if options and (takes_room or not options.room) then return options, ttl end
+  refuse(name .. ': options must be empty or omitted, or the words negative, '
+    .. (takes_room and 'room, ' or '') .. 'schema, and ttl with a whole number of ms from 1, '
+    .. 'in this order')
+end
+
 -- A header is longer than its token by so many bytes.
 local HEADER_OVER_TOKEN = HEADER_FIXED_LEN - EPOCH_LEN - #PLAIN
 local OPERATION_EPOCH_END = (HEADER_FIXED_LEN + 2 * EPOCH_LEN - 1) .. ''
+
+local function with_jitter(slot, ttl, percent)
+  local max = math.floor(ttl * percent / 100)
+  local random = tonumber(string.sub(draw(slot), 1, 8), 16) / 4294967296
+  return math.max(1, ttl - math.floor(random * (max + 1)))
+end
+
+-- keep_user_head extends a user's head if the rule changed after the lease. The policy extended
+-- those of the module and the operation, but it does not know the users.
+local function keep_user_head(slot, user, heads, rule)
+  keep_for(user_head_key(slot, user), heads_life(rule))
+  heads.kept_by = rule
+end
+
+-- store first writes the padded payload, then the header over its padding. Payloads are large, and
+-- concatenating header and payload here would double the cost of a fill. The expiry of the entry
+-- tells the time. It does not replace a mark, and says so.
+local function store(slot, of_op, user, member, heads, padded, ttl, life, exponent, options)
+  local key, rule = of_op.entries .. member, heads.rule
+  local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
+  local is_new = old == ''
+  if not is_new and string.byte(old) == marks.BYTE and marks.is_mark(old) then return false end
+  call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
+  local expiry = call('PEXPIRETIME', key)
+  local now = expiry - life
+  local flags = heads.flags + options.flags
+  local wanted = slice_for(expiry, exponent)
+  local slice, chunk
+  if is_new then
+    slice, chunk = enlist(slot, heads.index, wanted, member, now, expiry)
+  else
+    slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
+  end
+  call('SETRANGE', key, '0',
+    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
+  if user == '' then return true end
+  user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
+  if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
+  return true
+end
+
+-- fill.limited returns the TTL that a fill asks for. That of the rule is the longest.
+function fill.limited(name, ttl, wanted)
+  if wanted <= ttl then return wanted end
+  refuse(string.format('%s: ttl %d is longer than that of the policy, %d ms', name, wanted, ttl))
+end
+
+-- lifetimes returns how long an entry is fresh, how long it exists, and the exponent of its slice;
+-- or nil if it is not cached. wanted is the TTL that the fill asks for, if it does.
+local function lifetimes(name, slot, rule, negative, wanted)
+  local ttl = negative and rule.negative or rule.ttl
+  if ttl == 0 then return nil end
+  if wanted then ttl = fill.limited(name, ttl, wanted) end
+  if rule.jitter > 0 then ttl = with_jitter(slot, ttl, rule.jitter) end
+  local exponent = negative and rule.negative_exponent or rule.exponent
+  if wanted then return ttl, ttl, slice_exponent_of_fill(ttl, exponent) end
+  return ttl, negative and ttl or ttl + rule.stale, exponent
+end
+
+local function refuse_room(bytes, room)
+  refuse('cw_set: the option room needs ' .. room .. ' bytes before the payload, but there are '
+    .. bytes .. ' in total')
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_set
+--   KEYS   the slot
+--   ARGV   op id user payload token [options]
+--   reply  the TTL in ms; 0: not cached; -1: fenced; -2: refused
 
 -- is_fenced says whether an invalidation covered the entry since the token was taken. The token is
 -- not that of the heads. If it differs from it only by the operation's fence, there were only
@@ -2754,82 +2853,27 @@ local function not_stored(slot, op, user, id, token, answer)
   return answer
 end
 
-local function with_jitter(slot, ttl, percent)
-  local max = math.floor(ttl * percent / 100)
-  local random = tonumber(string.sub(draw(slot), 1, 8), 16) / 4294967296
-  return math.max(1, ttl - math.floor(random * (max + 1)))
-end
-
--- keep_user_head extends a user's head if the rule changed after the lease. The policy extended
--- those of the module and the operation, but it does not know the users.
-local function keep_user_head(slot, user, heads, rule)
-  keep_for(user_head_key(slot, user), heads_life(rule))
-  heads.kept_by = rule
-end
-
--- store first writes the padded payload, then the header over its padding. Payloads are large, and
--- concatenating header and payload here would double the cost of a fill. The expiry of the entry
--- tells the time. It does not replace a mark, and says so.
-local function store(slot, of_op, user, member, heads, padded, rule, ttl, life, options)
-  local key = of_op.entries .. member
-  local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
-  local is_new = old == ''
-  if not is_new and string.byte(old) == marks.BYTE and marks.is_mark(old) then return false end
-  call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
-  local expiry = call('PEXPIRETIME', key)
-  local now = expiry - life
-  local flags = heads.flags + options.flags
-  local wanted = slice_for(expiry, options.negative and rule.negative_exponent or rule.exponent)
-  local slice, chunk
-  if is_new then
-    slice, chunk = enlist(slot, heads.index, wanted, member, now, expiry)
-  else
-    slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
-  end
-  call('SETRANGE', key, '0',
-    struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
-  if user == '' then return true end
-  user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
-  if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
-  return true
-end
-
--- lifetimes returns how long an entry is fresh and how long it exists, or nil if it is not cached.
-local function lifetimes(slot, rule, negative)
-  local ttl = negative and rule.negative or rule.ttl
-  if ttl == 0 then return nil end
-  if rule.jitter > 0 then ttl = with_jitter(slot, ttl, rule.jitter) end
-  return ttl, negative and ttl or ttl + rule.stale
-end
-
-local function refuse_room(bytes, room)
-  refuse('cw_set: the option room needs ' .. room .. ' bytes before the payload, but there are '
-    .. bytes .. ' in total')
-end
-
 function calls.cw_set(keys, args)
   local slot = slot_of(keys, 'cw_set')
   if #args < 5 or #args > 6 then want_args('cw_set', args, 'op id user payload token', 5) end
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  local options = OPTIONS[args[6] or '']
-  if not options then
-    refuse('cw_set: options must be empty or omitted, or the words negative, room, schema, '
-      .. 'in this order')
-  end
-  local negative, room = options.negative, #token + HEADER_OVER_TOKEN
+  local options, wanted = fill.options('cw_set', args[6] or '', true)
+  local room = #token + HEADER_OVER_TOKEN
   local bytes = #payload
   if options.room then
     bytes = bytes - room
     if bytes < 0 then refuse_room(#payload, room) end
   end
-  if options.schema then bytes = bytes - schemas.bytes_of(payload, options.room and room or 0) end
+  if options.schema then
+    bytes = bytes - schemas.bytes_of('cw_set', payload, options.room and room or 0)
+  end
   local of_op = keys_of_operation(slot, op)
   local heads = read_heads_by(of_op, slot, user)
   local rule = rule_under(heads, of_op, slot, op)
   if not rule then return not_stored(slot, op, user, id, token, DISABLED) end
-  local ttl, life = lifetimes(slot, rule, negative)
+  local ttl, life, exponent = lifetimes('cw_set', slot, rule, options.negative, wanted)
   if not ttl then return not_stored(slot, op, user, id, token, DISABLED) end
   if (rule.scope == 'User' and user == '') or bytes > rule.max then
     return not_stored(slot, op, user, id, token, REFUSED)
@@ -2841,7 +2885,7 @@ function calls.cw_set(keys, args)
     return FENCED
   end
   if not options.room then payload = string.rep('\0', room) .. payload end
-  if not store(slot, of_op, user, member, heads, payload, rule, ttl, life, options) then
+  if not store(slot, of_op, user, member, heads, payload, ttl, life, exponent, options) then
     count(slot, 'fenced', op)
     return FENCED
   end
@@ -2882,6 +2926,70 @@ function calls.cw_delete(keys, args)
   local live = deletions.of_entry(slot, op, user, id, read_header(key))
   source_lag.mark_entry(slot, op, key)
   return live and 1 or 0
+end
+
+---------------------------------------------------------------------------------------------------
+-- cw_put
+--   KEYS   the slot
+--   ARGV   op id user payload [options]
+--   reply  the TTL in ms; 0: not cached; -1: held; -2: refused
+--
+-- The caller says that the source has this value now. So whatever the reply, the entry that was
+-- there is gone, and loads of it that are in progress are fenced. options are those of cw_set, but
+-- there is no room: the caller has no token, which says how much.
+
+local put = {}
+
+-- put.nothing answers if nothing is stored: the entry is deleted.
+function put.nothing(slot, of_op, op, user, id, answer)
+  local key = of_op.entries .. member_of(user, id)
+  deletions.of_entry(slot, op, user, id, read_header(key))
+  source_lag.mark_entry(slot, op, key)
+  return answer
+end
+
+-- put.held answers if a mark forbids fills.
+function put.held(slot, of_op, op, user, id)
+  count(slot, 'fenced', op)
+  return put.nothing(slot, of_op, op, user, id, FENCED)
+end
+
+-- put.lease takes the heads, as the lease of a load does, and fences the loads of the entry.
+function put.lease(slot, of_op, op, user, name, heads, rule)
+  heads = lease.take(slot, op, user, heads, rule)
+  deletions.fence(slot, of_op, name, heads.raw[2])
+  call('UNLINK', lock_key(slot, name))
+  return heads
+end
+
+function calls.cw_put(keys, args)
+  local slot = slot_of(keys, 'cw_put')
+  if #args < 4 or #args > 5 then want_args('cw_put', args, 'op id user payload', 4) end
+  local op, id, user, payload = args[1], args[2], args[3], args[4]
+  want_entry('cw_put', op, id, user)
+  local options, wanted = fill.options('cw_put', args[5] or '', false)
+  local bytes = #payload
+  if options.schema then bytes = bytes - schemas.bytes_of('cw_put', payload, 0) end
+  local of_op = keys_of_operation(slot, op)
+  local heads = heads_once(raw_heads(of_op, slot, user), user)
+  local rule, ttl, life, exponent = rule_under(heads, of_op, slot, op), nil, nil, nil
+  if rule then
+    ttl, life, exponent = lifetimes('cw_put', slot, rule, options.negative, wanted)
+  end
+  if not ttl then return put.nothing(slot, of_op, op, user, id, DISABLED) end
+  if rule.scope == 'User' and user == '' or bytes > rule.max then
+    return put.nothing(slot, of_op, op, user, id, REFUSED)
+  end
+  local member = member_of(user, id)
+  if heads.held or marks.is_at(of_op.entries .. member) then
+    return put.held(slot, of_op, op, user, id)
+  end
+  if not admit(slot, op) then return put.nothing(slot, of_op, op, user, id, DISABLED) end
+  heads = put.lease(slot, of_op, op, user, of_op.name .. member, heads, rule)
+  payload = string.rep('\0', #heads.token + HEADER_OVER_TOKEN) .. payload
+  store(slot, of_op, user, member, heads, payload, ttl, life, exponent, options)
+  count(slot, 'fills', op)
+  return ttl
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -4072,6 +4180,7 @@ end
 
 register('cw_get', guard.wrap_hot(calls.cw_get), 'allow-oom')
 register('cw_set', guard.wrap_hot(calls.cw_set))
+register('cw_put', guard.wrap_hot(calls.cw_put))
 register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
 register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
 register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')

@@ -72,45 +72,6 @@ func (r *Registry) Get(ctx context.Context, key Key) (Lookup, error) {
 	return r.Lease(ctx, key)
 }
 
-// Outcome is the result of a fill: Stored, Disabled, Fenced or Refused. Its String method returns
-// it in lower case.
-type Outcome = parse.Outcome
-
-const (
-	// Stored: the entry is in Redis.
-	Stored Outcome = parse.Stored
-	// Disabled: the policy does not cache the operation, or there is no policy.
-	Disabled Outcome = parse.Disabled
-	// Fenced: an invalidation covered the entry after the token was taken.
-	Fenced Outcome = parse.Fenced
-	// Refused: the payload is larger than the policy allows, or the policy requires a user and the key
-	// has none.
-	Refused Outcome = parse.Refused
-)
-
-// Filled is the answer to a fill.
-type Filled struct {
-	Outcome Outcome
-	// TTL of a stored entry, by the policy.
-	TTL time.Duration
-}
-
-// Set stores a payload unless an invalidation has covered the entry since the token was taken. TTL,
-// jitter and limits come from the policy in Redis.
-func (r *Registry) Set(ctx context.Context, key Key, payload []byte, token Token) (Filled, error) {
-	filled, err := r.entries.Set(ctx, keyspace.Key(key), payload, token)
-	return Filled(filled), err
-}
-
-// SetNegative stores that the source has nothing under the key, for the operation's NegativeTTL.
-// Without one, the outcome is Disabled. The payload may be empty.
-func (r *Registry) SetNegative(
-	ctx context.Context, key Key, payload []byte, token Token,
-) (Filled, error) {
-	filled, err := r.entries.SetNegative(ctx, keyspace.Key(key), payload, token)
-	return Filled(filled), err
-}
-
 // Delete removes one entry and fences loads of it that are in progress. It says whether the entry
 // was live.
 func (r *Registry) Delete(ctx context.Context, key Key) (bool, error) {

@@ -25,6 +25,9 @@ var (
 	ErrUnsupported = fault.ErrUnsupported
 	// ErrRejected: the function library refused the call. The message says what to correct.
 	ErrRejected = fault.ErrRejected
+	// ErrTTLTooLong: the FillOptions ask for more than the policy allows. It is also ErrRejected.
+	// Repeat the fill without TTL.
+	ErrTTLTooLong = fault.ErrTTLTooLong
 	// ErrOutOfMemory: Redis has reached maxmemory and may not evict.
 	ErrOutOfMemory = fault.ErrOutOfMemory
 	// ErrNameTaken: another function library in Redis has a function of the same name. It is also

@@ -223,7 +223,9 @@ func olderLibrary(t *testing.T) string {
 	older := Library
 	for now, before := range map[string]string{
 		fmt.Sprintf("local VERSION = %d\n", LibraryVersion): fmt.Sprintf("local VERSION = %d\n", PutLibrary-1),
-		`register\('cw_(fence)',.*\n`:                       "",
+		`register\('cw_(fence|put)',.*\n`:                   "",
+		`function fill.options_with_ttl\(text\)\n`:          "function fill.options_with_ttl()\n  if true then return nil end\n",
+		`or the words negative, '\n    .. \(takes_room and 'room, ' or ''\) .. 'schema, and ttl with a whole number of ms from 1, '\n    .. 'in this order'`: "or the words negative, room, schema, in this order'",
 	} {
 		if !regexp.MustCompile(now).MatchString(older) {
 			t.Fatalf("the library has no %s", now)
@@ -282,9 +284,14 @@ func TestDocumentedACLSufficesToFenceInACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 2)
 	registryOn(t, cluster.Client())
 	documentedUsers(t, cluster.Servers()...)
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Username: "shop", Password: "secret"})
+	wantTenantFences(t, New(clusterClientAs(t, cluster, "shop")))
+}
+
+func clusterClientAs(t *testing.T, cluster *redistest.Cluster, user string) *redis.ClusterClient {
+	t.Helper()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Username: user, Password: "secret"})
 	t.Cleanup(func() { _ = client.Close() })
-	wantTenantFences(t, New(client))
+	return client
 }
 
 func wantTenantFences(t *testing.T, tenant *Registry) {

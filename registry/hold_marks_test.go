@@ -36,6 +36,7 @@ var callsUnderAMark = map[string][][]any{
 	},
 	"cw_reclaim": {{200}},
 	"cw_fence":   {{"check"}, {}, {}},
+	"cw_put":     {{"list", "a", "u", "x"}, {"list", "b", "u", "x"}, {"other", "x", "", "x"}, {"list", "a", "u", "x", "ttl 5000"}},
 	// Another holder comes and goes.
 	"cw_hold": {}, "cw_release": {},
 	"cw_policy_apply": {

@@ -86,6 +86,12 @@ var hostileCalls = map[string]hostileCall{
 	"Hold": func(ctx context.Context, r *Registry) (any, error) {
 		return r.Hold(ctx, users, heldByHostile, time.Second, HoldEntry(entry("list", "held", "")))
 	},
+	"Fill": func(ctx context.Context, r *Registry) (any, error) {
+		return r.Fill(ctx, entry("list", "1", ""), []byte("payload"), "token", FillOptions{TTL: time.Second})
+	},
+	"Put": func(ctx context.Context, r *Registry) (any, error) {
+		return r.Put(ctx, entry("list", "1", ""), []byte("payload"), FillOptions{})
+	},
 	"Inspect": func(ctx context.Context, r *Registry) (any, error) {
 		lookup, _, err := r.Inspect(ctx, entry("list", "1", ""))
 		return lookup, err

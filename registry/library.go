@@ -28,7 +28,8 @@ const (
 	OldestLibrary = 3
 	// HoldsLibrary is the lowest version that knows holds, SourceLag in a policy, and Schema in a Key.
 	HoldsLibrary = 4
-	// PutLibrary is the lowest version that knows EnsureFenced and CheckFence.
+	// PutLibrary is the lowest version that knows EnsureFenced, CheckFence, Put, and TTL
+	// in FillOptions.
 	PutLibrary = 5
 )
 

@@ -17,7 +17,7 @@ type replySeed struct {
 
 var (
 	ofInfo    = []string{"Check", "Fences", "MarkFenced", "Fence", "Install"}
-	ofNumbers = []string{"Invalidate", "InvalidateMany", "Reclaim", "ApplyPolicy", "Set", "Fence"}
+	ofNumbers = []string{"Invalidate", "InvalidateMany", "Reclaim", "ApplyPolicy", "Set", "Fence", "Fill", "Put"}
 	ofFences  = []string{"CheckFence", "EnsureFenced"}
 	ofLists   = []string{"Modules", "Stats", "StatsOf", "PolicyHashes", "Read", "ReadLocked"}
 	ofAny     = []string{"Check", "Modules", "Stats", "Invalidate", "InvalidateMany", "Lease", "Policy", "Read", "EnsureListed", "LastHeartbeat"}

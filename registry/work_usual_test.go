@@ -20,6 +20,7 @@ func TestUsualCallsTakeFewCommands(t *testing.T) {
 		}
 	}
 	purge := func(scope Scope) func() { return func() { invalidate(t, r, users, scope) } }
+	putting := func(key Key, options FillOptions) func() { return func() { put(t, r, key, "x", options) } }
 	id := NewHoldID()
 	holding := func(target HoldTarget) func() { return func() { hold(t, r, id, time.Minute, target) } }
 	releasing := func(target HoldTarget) func() { return func() { releaseHold(t, r, id, target) } }
@@ -44,6 +45,13 @@ func TestUsualCallsTakeFewCommands(t *testing.T) {
 		{"its release", 0, releasing(HoldScope(Scope{User: "u"})), 3},
 		{"a hold of a module", 1, holding(HoldScope(Scope{})), 18},
 		{"its release", 0, releasing(HoldScope(Scope{})), 3},
+		{"a put in place of an entry", 1, putting(entry("list", "0", ""), FillOptions{}), 16},
+		{"a put of a user's, without heads", 0, putting(entry("list", "0", "u"), FillOptions{}), 25},
+		{"a put of a user's in place of it, with a TTL", 0, putting(entry("list", "0", "u"), FillOptions{TTL: time.Minute}), 32},
+		{"a put that stores nothing", 0, putting(entry("list", "0", "u"), FillOptions{Negative: true}), 14},
+		{"a fence", 1, func() { ensureFenced(t, r) }, 27},
+		{"a fence that is in place", 0, func() { ensureFenced(t, r) }, 3},
+		{"a check of a fence", 0, func() { checkFence(t, r) }, 3},
 	} {
 		if usual.filled > 0 {
 			fillCount(t, r, "list", "", usual.filled, "x")

@@ -42,12 +42,12 @@ var (
 	functions = map[string]int{
 		"cw_get": 3, "cw_set": 5, "cw_unlock": 3, "cw_delete": 3, "cw_invalidate": 4, "cw_reclaim": 1, "cw_policy_apply": 1, "cw_policy_hash": 0,
 		"cw_policy_get": 0, "cw_policy_own": 1, "cw_policy_delete": 0, "cw_report": 3, "cw_stats": 0, "cw_version": 0,
-		"cw_hold": 6, "cw_release": 5, "cw_unclaimed": 4, "cw_fence": 1,
+		"cw_hold": 6, "cw_release": 5, "cw_unclaimed": 4, "cw_fence": 1, "cw_put": 5,
 	}
 	arguments = []string{
 		"list", "other", "profile", "u", "v", "a", "b", "c", "", "hard", "soft", "dry", "r1", "r2", "x", "room", "negative", "hits", "errors", "5", "200", "60000",
 		"{}", policyBefore, policyAfter, `{"operations":[{"name":"list","ttlMs":1000}]}`, "1$module$epoch$x11", "2$module$epoch$x11", "$x65536",
-		"0123456789abcdef", "s", "e", "check",
+		"0123456789abcdef", "s", "e", "check", "ttl 5", "negative ttl 60000", "schema",
 	}
 )
 
@@ -121,7 +121,7 @@ func many(t *rapid.T, k string) string {
 func call(t *rapid.T) string {
 	names := []string{
 		"cw_get", "cw_set", "cw_unlock", "cw_delete", "cw_invalidate", "cw_reclaim", "cw_policy_apply", "cw_policy_hash", "cw_policy_get", "cw_policy_own",
-		"cw_policy_delete", "cw_report", "cw_stats", "cw_unclaimed", "cw_fence",
+		"cw_policy_delete", "cw_report", "cw_stats", "cw_unclaimed", "cw_fence", "cw_put",
 	}
 	name := pick(t, names)
 	command := []string{"FCALL", name, "1", "$slot"}

@@ -215,6 +215,9 @@ func (t *trial) everyCall() error {
 		{"cw_invalidate", "list", "u", "soft", "r1"},
 		{"cw_reclaim", 200},
 		{"cw_reclaim", 7},
+		{"cw_put", "list", "put", "u", "x"},
+		{"cw_put", "list", "locked", "", "x", "ttl 500"},
+		{"cw_put", "profile", "put", "", "x"},
 		{"cw_fence", "check"},
 	}
 	for _, call := range calls {

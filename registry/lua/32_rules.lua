@@ -13,6 +13,17 @@ local function slice_exponent(life)
   return math.max(0, exponent - 1)
 end
 
+-- Fills may ask for any lifetime below that of the rule. Few widths are enough for them, so that an
+-- index never has more slices than it may.
+local FILL_EXPONENTS = 4
+
+-- slice_exponent_of_fill chooses the width of slices for a lifetime that is shorter than that of the
+-- rule, whose own exponent is the largest. A lifetime spans at least two of them.
+local function slice_exponent_of_fill(life, largest)
+  local exponent = slice_exponent(life)
+  return math.min(largest, exponent + -exponent % FILL_EXPONENTS)
+end
+
 local function encode_rule(rule)
   local text = string.format('%d %d %d %d %s %d', rule.ttl, rule.stale, rule.negative, rule.jitter,
     rule.scope, rule.max)

@@ -28,14 +28,14 @@ function schemas.payload_of(value, entry, schema)
 end
 
 -- schemas.bytes_of returns how many bytes the schema takes that a fill has before its payload.
-function schemas.bytes_of(sent, room)
+function schemas.bytes_of(name, sent, room)
   local length = string.byte(sent, room + 1) or 0
   local schema = string.sub(sent, room + 2, room + 1 + length)
   if length == 0 or #schema < length then
-    refuse('cw_set: the option schema needs a byte with the length of the schema, and the schema, '
+    refuse(name .. ': the option schema needs a byte with the length of the schema, and the schema, '
       .. 'before the payload')
   end
-  schemas.want('cw_set', schema)
+  schemas.want(name, schema)
   return 1 + length
 end
 

@@ -8,6 +8,7 @@ end
 
 register('cw_get', guard.wrap_hot(calls.cw_get), 'allow-oom')
 register('cw_set', guard.wrap_hot(calls.cw_set))
+register('cw_put', guard.wrap_hot(calls.cw_put))
 register('cw_unlock', guard.wrap(calls.cw_unlock), 'allow-oom')
 register('cw_delete', guard.wrap(calls.cw_delete), 'allow-oom')
 register('cw_invalidate', guard.wrap(calls.cw_invalidate), 'allow-oom')

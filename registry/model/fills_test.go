@@ -44,32 +44,107 @@ func forged(token, how string) string {
 
 // store is cw_set.
 func (r *run) store(s step, token string) {
-	r.fills++
-	payload := fmt.Sprint(r.fills, strings.Repeat("x", s.Size))
-	sent, option := payload, s.Option
-	if s.Schema != "" {
-		sent, option = string(rune(len(s.Schema)))+s.Schema+sent, strings.TrimSpace(option+" schema")
-	}
-	if strings.Contains(s.Option, "room") {
+	e, sent, options := r.payload(s)
+	if strings.Contains(options, "room") {
 		sent = strings.Repeat("?", len(token)+6) + sent
 	}
-	args := []any{s.Key.op, s.Key.id, s.Key.user, sent, token}
-	if option != "" {
-		args = append(args, option)
+	reply, now, refused := r.filled(s, "cw_set", sent, token, options)
+	if !refused {
+		r.stored(s.Key, token, reply, e, now)
 	}
-	reply, now := r.number("cw_set", args...)
-	negative := strings.Contains(s.Option, "negative")
-	r.stored(s.Key, token, reply, entry{payload: payload, schema: s.Schema, negative: negative}, now)
+}
+
+// payload returns what is to be stored, and the arguments that say it.
+func (r *run) payload(s step) (e entry, sent, options string) {
+	r.fills++
+	e = entry{
+		payload: fmt.Sprint(r.fills, strings.Repeat("x", s.Size)), schema: s.Schema, negative: strings.Contains(s.Option, "negative"), asked: s.TTL,
+	}
+	sent, options = e.payload, s.Option
+	if s.Schema != "" {
+		sent, options = string(rune(len(s.Schema)))+s.Schema+sent, options+" schema"
+	}
+	if s.TTL > 0 {
+		options += fmt.Sprint(" ttl ", s.TTL)
+	}
+	return e, sent, strings.TrimSpace(options)
+}
+
+// filled makes a call that fills. It may be refused for its TTL, and changes nothing then.
+func (r *run) filled(s step, name string, args ...any) (reply int64, now span, refused bool) {
+	args = append([]any{s.Key.op, s.Key.id, s.Key.user}, args...)
+	if args[len(args)-1] == "" { // no options
+		args = args[:len(args)-1]
+	}
+	answer, now, err := r.slot.call(r, name, args...)
+	r.tell("%s %.200q: %.200q (%v)", name, args, fmt.Sprint(answer), err)
+	longest := r.state.policy.policy.rule(s.Key.op).TTL
+	if strings.Contains(s.Option, "negative") {
+		longest = r.state.policy.policy.rule(s.Key.op).Negative
+	}
+	certain, possible := r.state.policy.cached(s.Key.op)
+	tooLong := s.TTL > longest && longest > 0
+	switch {
+	case err != nil && tooLong && possible && strings.HasPrefix(err.Error(), "CACHEWRIGHT "+name+": ttl "):
+		return 0, now, true
+	case err != nil:
+		r.fail("%s: %v; cached: %v or %v", name, err, certain, possible)
+	case tooLong && certain:
+		r.fail("%s answers %v to a TTL of %d, and the longest is %d", name, answer, s.TTL, longest)
+	}
+	reply, ok := answer.(int64)
+	if !ok {
+		r.fail("%s answers %v, not a number", name, answer)
+	}
+	return reply, now, false
+}
+
+// put is cw_put.
+func (r *run) put(s step) {
+	s.Option = strings.TrimSpace(strings.Replace(s.Option, "room", "", 1))
+	e, sent, options := r.payload(s)
+	reply, now, refused := r.filled(s, "cw_put", sent, options)
+	if refused {
+		return
+	}
+	is := r.state.policy.policy.rule(s.Key.op)
+	cached, perhaps, tooMuch := r.caches(s.Key, e)
+	held := len(r.state.marksOver(s.Key)) > 0
+	allowed := reply == 0 && !cached || perhaps && (reply == -2 && tooMuch || reply == -1 && !tooMuch && held || reply > 0 && !tooMuch && !held)
+	if !allowed {
+		r.fail("cw_put answers %d; cached: %v or %v, refused: %v, held: %v", reply, cached, perhaps, tooMuch, held)
+	}
+	if reply > 0 {
+		r.state.lease(s.Key.op, s.Key.user, &r.epochs)
+		r.state.count(s.Key.op, "fills", 1)
+	}
+	r.state.remove(s.Key, &r.epochs)
+	delete(r.state.locks, s.Key)
+	switch {
+	case reply > 0:
+		r.enter(s.Key, reply, e, is, now)
+		return
+	case reply == -1:
+		r.state.count(s.Key.op, "fenced", 1)
+	}
+	r.state.lags(place{"e", s.Key}, r.state.lagOf(s.Key.op), now)
+}
+
+// caches says whether the policy caches an entry: for sure, or possibly; and whether it is more than
+// the policy allows.
+func (r *run) caches(k key, e entry) (certain, possible, tooMuch bool) {
+	is := r.state.policy.policy.rule(k.op)
+	certain, possible = r.state.policy.cached(k.op)
+	if e.negative && is.Negative == 0 {
+		certain, possible = false, false
+	}
+	return certain, possible, is.UsersOnly && k.user == "" || int64(len(e.payload)) > is.MaxBytes
 }
 
 // stored takes the reply of cw_set for what it is.
 func (r *run) stored(k key, token string, reply int64, e entry, now span) {
 	is := r.state.policy.policy.rule(k.op)
-	cached, perhaps := r.state.policy.cached(k.op)
-	if e.negative && is.Negative == 0 {
-		cached, perhaps = false, false
-	}
-	refused := is.UsersOnly && k.user == "" || int64(len(e.payload)) > is.MaxBytes
+	cached, perhaps, refused := r.caches(k, e)
 	valid, maybeValid := r.isValid(token, k)
 	allowed := reply == 0 && !cached || reply == -2 && perhaps && refused || reply == -1 && !valid ||
 		reply > 0 && perhaps && !refused && maybeValid
@@ -90,6 +165,9 @@ func (r *run) enter(k key, ttl int64, e entry, is rule, now span) {
 	longest, more := is.TTL, is.Stale
 	if e.negative {
 		longest, more = is.Negative, 0
+	}
+	if e.asked > 0 {
+		longest, more = e.asked, 0
 	}
 	if ttl > longest || ttl < longest-longest*is.Jitter/100 {
 		r.fail("a TTL of %d, by the rule %+v", ttl, is)

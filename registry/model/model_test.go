@@ -57,7 +57,10 @@ func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
 				sequence := sequences().Draw(rt, "sequence")
-				switch i % 4 {
+				if i%2 == 0 {
+					sequence = ofPuts(sequence)
+				}
+				switch i / 2 % 4 {
 				case 0:
 					sequence = ofVersions(sequence)
 				case 1:

@@ -36,7 +36,7 @@ var mutants = map[string]struct{ text, instead string }{
 	"more jitter than is said":                      {"local max = math.floor(ttl * percent / 100)", "local max = ttl - 1"},
 	"negative entries are like others":              {"heads.flags + options.flags", "heads.flags + options.flags % FLAG_NEGATIVE"},
 	"entries without a user under scope User":       {"(rule.scope == 'User' and user == '') or", ""},
-	"payloads of any size":                          {" or bytes > rule.max then", " then"},
+	"payloads of any size":                          {"'') or bytes > rule.max then", "'') then"},
 	"a load lock for everybody":                     {"    if left > 0 then return false", "    if false then return false"},
 	"a load lock for nobody":                        {"  if differs_by_fence(lock.read(slot, name), heads) then\n    local left = call('PTTL', key)\n", "  do local left = 1\n"},
 	"a fill keeps its load lock":                    {"  lock.release(slot, name_of(slot, op, member), plain)\n", ""},
@@ -122,7 +122,7 @@ var rareMutants = map[string]struct {
 		),
 	},
 	"a deletion leaves no mark while the source lags": {
-		"  source_lag.mark_entry(slot, op, key)\n", "", lagging(
+		"  source_lag.mark_entry(slot, op, key)\n  return live and", "  return live and", lagging(
 			step{Do: "fill", Key: key{op: "list", id: "a"}},
 			step{Do: "delete", Key: key{op: "list", id: "a"}},
 		),
@@ -138,6 +138,65 @@ var rareMutants = map[string]struct {
 			step{Do: "hold", Key: key{op: "list"}, Scope: "operation", Request: "A", Size: 1},
 			step{Do: "invalidate", Key: key{op: "list"}, Scope: "operation", Mode: "hard"},
 		),
+	},
+	"a put leaves no mark while the source lags": {
+		"  source_lag.mark_entry(slot, op, key)\n  return answer", "  return answer", lagging(
+			step{Do: "put", Key: key{op: "list", id: "a"}, Option: "negative"},
+		),
+	},
+	"a put that stores nothing deletes nothing": {
+		"  deletions.of_entry(slot, op, user, id, read_header(key))\n  source_lag", "  source_lag", []step{
+			{Do: "apply", Policy: policy{Operations: map[string]rule{"list": {TTL: 60_000, MaxBytes: 10}}}},
+			{Do: "fill", Key: key{op: "list", id: "a"}},
+			{Do: "put", Key: key{op: "list", id: "a"}, Size: 30},
+			{Do: "read", Key: key{op: "list", id: "a"}},
+		},
+	},
+	"a put fences no load": {
+		"  deletions.fence(slot, of_op, name, heads.raw[2])\n  call", "  call", []step{
+			{Do: "get", Key: key{op: "list", id: "a"}},
+			{Do: "put", Key: key{op: "list", id: "a"}},
+			{Do: "set", Key: key{op: "list", id: "a"}},
+		},
+	},
+	"a put fences all loads": {
+		"  deletions.fence(slot, of_op, name, heads.raw[2])\n  call", "  call('SETRANGE', of_op.head, deletions.FENCE_AT, new_epoch(slot))\n  call", []step{
+			{Do: "get", Key: key{op: "list", id: "a"}},
+			{Do: "put", Key: key{op: "list", id: "b"}},
+			{Do: "set", Key: key{op: "list", id: "a"}},
+		},
+	},
+	"a put keeps the load lock": {
+		"  call('UNLINK', lock_key(slot, name))\n  return heads", "  return heads", []step{
+			{Do: "get", Key: key{op: "list", id: "a"}, Lock: 60_000},
+			{Do: "put", Key: key{op: "list", id: "a"}},
+			{Do: "unlock", Key: key{op: "list", id: "a"}},
+		},
+	},
+	"a put goes by no mark": {
+		"  if heads.held or marks.is_at(of_op.entries .. member) then", "  if heads.held then", []step{
+			{Do: "hold", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A", Size: 1},
+			{Do: "put", Key: key{op: "list", id: "a"}},
+		},
+	},
+	"a put is not counted": {
+		"  count(slot, 'fills', op)\n", "", []step{
+			{Do: "put", Key: key{op: "list", id: "a"}},
+			{Do: "stats"},
+		},
+	},
+	"a TTL lengthens": {
+		"  if wanted <= ttl then return wanted end\n", "  do return wanted end\n", []step{
+			{Do: "put", Key: key{op: "list", id: "a"}, TTL: 700_000},
+		},
+	},
+	"a TTL is not the end": {
+		"  if wanted then return ttl, ", "  if wanted then ttl = ttl + rule.stale return ttl, ", []step{
+			{Do: "apply", Policy: policy{Operations: map[string]rule{"list": {TTL: 60_000, Stale: 600_000}}}},
+			{Do: "put", Key: key{op: "list", id: "a"}, TTL: 30},
+			{Do: "wait", Size: 80},
+			{Do: "read", Key: key{op: "list", id: "a"}},
+		},
 	},
 	"a module lags no longer than its policy": {
 		"    if rule.lag > whole then", "    if false then", lagging(

@@ -89,7 +89,7 @@ var actions map[string]func(*run, step)
 
 func init() {
 	actions = map[string]func(*run, step){
-		"get": (*run).get, "set": (*run).set, "fill": (*run).fill, "fill many": (*run).fillMany, "read": (*run).read,
+		"get": (*run).get, "set": (*run).set, "fill": (*run).fill, "put": (*run).put, "fill many": (*run).fillMany, "read": (*run).read,
 		"unlock": (*run).unlock, "delete": (*run).remove, "invalidate": (*run).invalidate, "reclaim": (*run).reclaim,
 		"apply": (*run).apply, "delete the policy": (*run).deletePolicy, "look at the policy": (*run).lookAtPolicy,
 		"report": (*run).report, "stats": (*run).stats, "evict": (*run).evict, "sync": (*run).sync, "fail over": (*run).failOver,

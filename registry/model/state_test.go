@@ -49,11 +49,12 @@ type entry struct {
 	payload  string
 	schema   string
 	negative bool
-	fresh    span // until when
-	lives    span // until when
-	stale    bool // by an invalidation that no head shows.
-	doubtful bool // it may exist or not: the protocol leaves that open.
-	uncut    bool // no policy shortens it.
+	fresh    span  // until when
+	lives    span  // until when
+	asked    int64 // the TTL that the fill asked for, in ms; 0: none
+	stale    bool  // by an invalidation that no head shows.
+	doubtful bool  // it may exist or not: the protocol leaves that open.
+	uncut    bool  // no policy shortens it.
 }
 
 // deletion is what the log of single deletions has to tell: which fence was in place before, and

@@ -23,6 +23,7 @@ type step struct {
 	Forge   string
 	Lock    int64 // ms
 	Option  string
+	TTL     int64 // ms that a fill asks for; 0: none
 	Schema  string
 	Size    int
 	Policy  policy
@@ -106,12 +107,30 @@ func sequences() *rapid.Generator[[]step] {
 	})
 }
 
+// For the library's mutants, the numbers of sequences must not change. So what came later takes the
+// place of other steps.
+
 // ofVersions lets applications of two versions, and one without, take turns in a sequence.
 func ofVersions(all []step) []step {
 	for i := range all {
 		switch all[i].Do {
-		case "get", "set", "fill":
+		case "get", "set", "fill", "put":
 			all[i].Schema = []string{"v1", "", "v1", "v2"}[i%4]
+		}
+	}
+	return all
+}
+
+// ofPuts lets some fills need no token, and some of all fills ask for a TTL.
+func ofPuts(all []step) []step {
+	ttls := []int64{0, 5_000, 0, 60_000, 30, 0, 700_000}
+	for i := range all {
+		switch all[i].Do {
+		case "set", "fill":
+			all[i].TTL = ttls[i%len(ttls)]
+			if i%3 != 0 {
+				all[i].Do = "put"
+			}
 		}
 	}
 	return all

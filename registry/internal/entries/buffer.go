@@ -6,7 +6,6 @@ package entries
 import (
 	"sync"
 
-	"github.com/cachewright/cachewright/registry/internal/parse"
 	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
@@ -23,10 +22,8 @@ const maxPooledBuffer = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// padded copies a payload behind padding for its header, and its schema if it has one. Release the
-// copy, unless it may still be read after the call was given up.
-func padded(payload []byte, schema string, token parse.Token) *[]byte {
-	padding := len(token) + headerOverToken
+// padded copies a payload behind padding for its header, and its schema if it has one.
+func padded(payload []byte, schema string, padding int) *[]byte {
 	buffer := buffers.Get().(*[]byte)
 	*buffer = append((*buffer)[:0], make([]byte, padding)...)
 	*buffer = wire.AppendSchema(*buffer, schema)

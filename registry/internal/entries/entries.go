@@ -6,16 +6,13 @@ package entries
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/cachewright/cachewright/registry/internal/bounds"
-	"github.com/cachewright/cachewright/registry/internal/fault"
 	"github.com/cachewright/cachewright/registry/internal/keyspace"
 	"github.com/cachewright/cachewright/registry/internal/library"
 	"github.com/cachewright/cachewright/registry/internal/parse"
 	"github.com/cachewright/cachewright/registry/internal/sloterr"
-	"github.com/cachewright/cachewright/registry/internal/wire"
 )
 
 // Entries are those in one Redis. Safe for concurrent use.
@@ -75,46 +72,6 @@ func leaseArgs(key keyspace.Key, lockMs int64) []any {
 func (e *Entries) Unlock(ctx context.Context, key keyspace.Key) error {
 	_, err := e.callTogether(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
 	return err
-}
-
-// Set stores a payload unless an invalidation has covered the entry since the token was taken.
-func (e *Entries) Set(
-	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token,
-) (parse.Filled, error) {
-	return e.set(ctx, key, payload, token, "room")
-}
-
-// SetNegative stores that the source has nothing under the key.
-func (e *Entries) SetNegative(
-	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token,
-) (parse.Filled, error) {
-	return e.set(ctx, key, payload, token, "negative room")
-}
-
-func (e *Entries) set(
-	ctx context.Context, key keyspace.Key, payload []byte, token parse.Token, options string,
-) (parse.Filled, error) {
-	if key.Schema != "" {
-		options += " schema"
-	}
-	if len(key.Schema) > wire.MaxSchema { // the library would take the rest for the payload
-		return parse.Filled{}, fmt.Errorf("cw_set of %s: %w: the schema has %d bytes, at most %d",
-			key.Slot, fault.ErrRejected, len(key.Schema), wire.MaxSchema)
-	}
-	buffer := padded(payload, key.Schema, token)
-	if e.transport.pipeline == nil {
-		defer release(buffer)
-	}
-	reply, err := e.callTogether(ctx, "cw_set", key.Slot, key.Operation, key.ID, key.User, *buffer,
-		string(token), options)
-	if err != nil {
-		return parse.Filled{}, err
-	}
-	filled, ok := parse.FilledOf(reply)
-	if !ok {
-		return parse.Filled{}, sloterr.Unexpected("cw_set", key.Slot, reply)
-	}
-	return filled, nil
 }
 
 // Delete removes one entry and fences loads of it that are in progress. It says whether the entry

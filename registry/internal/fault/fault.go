@@ -28,6 +28,7 @@ var (
 	ErrForbidden           = fmt.Errorf("%w", ErrUnauthorized)
 	ErrUnsupported         = errors.New("redis has no functions")
 	ErrRejected            = errors.New("refused")
+	ErrTTLTooLong    error = subclass{"the TTL is longer than that of the policy", ErrRejected}
 	ErrOutOfMemory         = errors.New("redis is out of memory")
 	ErrNameTaken     error = subclass{
 		"another function library defines a function of ours", ErrUnsupported,
@@ -57,6 +58,8 @@ var replyClasses = []struct {
 	prefix string
 	class  error
 }{
+	{"cw_set: ttl ", ErrTTLTooLong},
+	{"cw_put: ttl ", ErrTTLTooLong},
 	{"cw_", ErrRejected},
 	{"NOAUTH", ErrUnauthorized},
 	{"WRONGPASS", ErrUnauthorized},
@@ -160,6 +163,8 @@ var missingFunction = []string{
 	// Version 1 knows no owners.
 	"CACHEWRIGHT cw_policy_apply takes 1 arguments",
 	"CACHEWRIGHT cw_policy_delete takes 0 arguments",
+	// Version 4 knows no ttl.
+	"CACHEWRIGHT cw_set: options must be empty or omitted, or the words negative, room, schema, in",
 }
 
 // IsFunctionMissing says that the call may succeed once the library is loaded.
