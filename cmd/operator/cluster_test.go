@@ -90,7 +90,8 @@ type cluster struct {
 	redis *redistest.Server
 }
 
-// newCluster returns a cluster with nothing of ours: no CRDs, no permissions, no leases.
+// newCluster returns a cluster with nothing of ours: no CRDs, no permissions, no accounts, no
+// Secrets, no leases.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	p, err := startShared()
@@ -121,7 +122,8 @@ func (p *plane) clear(t *testing.T) {
 	}
 	p.remove(t, &apiextensionsv1.CustomResourceDefinitionList{})
 	for _, kind := range []client.ObjectList{
-		&rbacv1.ClusterRoleList{}, &rbacv1.ClusterRoleBindingList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &coordinationv1.LeaseList{},
+		&rbacv1.ClusterRoleList{}, &rbacv1.ClusterRoleBindingList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{},
+		&corev1.ServiceAccountList{}, &corev1.SecretList{}, &coordinationv1.LeaseList{},
 	} {
 		p.remove(t, kind)
 	}

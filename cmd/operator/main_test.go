@@ -28,7 +28,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -345,9 +344,6 @@ func scraperToken(t *testing.T, on *cluster) string {
 	}, metav1.CreateOptions{})
 	request, errToken := clients.CoreV1().ServiceAccounts("default").
 		CreateToken(ctx, named.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(errAccount) {
-		errAccount = nil // an earlier test left it
-	}
 	if err := errors.Join(errAccount, errRole, errBinding, errToken); err != nil {
 		t.Fatal(err)
 	}
