@@ -116,11 +116,15 @@ func TestArgoHealthIsAddedToWhatIsThere(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: "argocd-cm"},
 		Data:       map[string]string{"url": "https://argocd.example.com"},
 	}
-	for _, object := range []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "argocd"}}, settings} {
-		if err := cluster.Create(ctx, object); err != nil {
-			t.Fatal(err)
-		}
+	// A namespace never ends here, so it may be there from an earlier run of this test.
+	argocd := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: settings.Namespace}}
+	if err := client.IgnoreAlreadyExists(cluster.Create(ctx, argocd)); err != nil {
+		t.Fatal(err)
 	}
+	if err := cluster.Create(ctx, settings); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cluster.Delete(context.Background(), settings) })
 
 	kubectl(t, "apply", "--server-side", "-k", "argocd")
 
