@@ -111,6 +111,11 @@ func (a *attempt) keepHold(ctx context.Context) error {
 			a.found.holdsLost += marks
 		}
 	}
+	if a.store.Err() == nil && a.store.CanHold() != nil {
+		// An older library ignores marks. The first turn under a newer one renews them.
+		known.due = time.Time{}
+		a.renewals.set(a.invalidation, known)
+	}
 	if now.Before(known.due) {
 		return nil
 	}

@@ -310,6 +310,32 @@ func TestAHoldThatCannotBeRenewedSaysSo(t *testing.T) {
 	}
 }
 
+// Somebody puts an older library in place between two renewals, and Redis loses its data under it.
+func TestAHoldUnderAnOlderLibrarySaysSoAtOnce(t *testing.T) {
+	r, store, invalidation := newHolding(t)
+	turn(t, r, invalidation)
+	store.clock.SetTime(store.clock.Now().Add(confirmAfter))
+	turn(t, r, invalidation)
+
+	provider := r.Stores.(*storetest.Provider)
+	provider.Library = registry.HoldsLibrary - 1
+	clear(store.marks)
+	turn(t, r, invalidation)
+	if ready := controllertest.Ready(invalidation.Status.Conditions); ready != "False LibraryTooOld" {
+		t.Errorf("under an older library Ready is %s", ready)
+	}
+
+	provider.Library = 0
+	turn(t, r, invalidation)
+	if got := store.standing(); !slices.Equal(got, allMarks) {
+		t.Errorf("under the present library again, the marks %v stand", got)
+	}
+	if ready := controllertest.Ready(invalidation.Status.Conditions); ready != "True Holding" ||
+		invalidation.Status.HoldsLost != 3 {
+		t.Errorf("then Ready is %s, and %d marks were lost", ready, invalidation.Status.HoldsLost)
+	}
+}
+
 func TestADryRunHoldsNothing(t *testing.T) {
 	r, store, invalidation := newHolding(t)
 	invalidation.Spec.DryRun = true

@@ -44,6 +44,13 @@ func NewSession(store calls.SessionStore, at status.Location, err error) *Sessio
 	return &Session{SessionStore: store, location: at, library: registry.LibraryVersion}
 }
 
+// Under returns the same use under another version of the function library.
+func (s *Session) Under(library int) *Session {
+	under := *s
+	under.library = library
+	return &under
+}
+
 // Err says why the store cannot be used; nil: it can, as far as is known.
 func (s *Session) Err() error { return s.err }
 

@@ -32,11 +32,17 @@ type Provider struct {
 	Store   calls.SessionStore
 	Address string
 	Err     error
+	// Library is the version of the function library; 0: the present one.
+	Library int
 }
 
 // Open implements stores.Provider.
 func (s *Provider) Open(_ context.Context, id resource.StoreID) *stores.Session {
-	return stores.NewSession(s.Store, status.Location{ID: id, Address: s.Address}, s.Err)
+	session := stores.NewSession(s.Store, status.Location{ID: id, Address: s.Address}, s.Err)
+	if s.Library > 0 {
+		return session.Under(s.Library)
+	}
+	return session
 }
 
 // Slow takes long to reclaim.
