@@ -6,8 +6,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,10 @@ const driverEnv = "CONFORMANCE_TEST_DRIVER"
 func TestMain(m *testing.M) {
 	client, isDriver := os.LookupEnv(driverEnv)
 	if !isDriver {
+		flag.Parse()
+		if err := flag.Set("test.parallel", "8"); err != nil { // they wait for processes, most of the time
+			panic(err)
+		}
 		os.Exit(m.Run())
 	}
 	bug, isPlain := strings.CutPrefix(client, "plain:")
@@ -57,8 +63,9 @@ func tryCommand(t *testing.T, command []string, flags ...string) tried {
 		t.Skip("needs a redis-server, which -short leaves out")
 	}
 	var output, log strings.Builder
-	args := append([]string{"-vectors", "../../docs/protocol-vectors.json"}, flags...)
-	status := run(t.Context(), append(args, command...), &output, &log)
+	args := []string{"-vectors", "../../docs/protocol-vectors.json", "-acl", "../../docs/operations.md"}
+	args = append(args, flags...)
+	status := run(t.Context(), slices.Concat(args, command), &output, &log)
 	return tried{status: status, output: output.String(), log: log.String()}
 }
 
@@ -105,9 +112,70 @@ func TestTheGoClientConforms(t *testing.T) {
 }
 
 func TestAClientThatIsWrittenFromThePageConforms(t *testing.T) {
+	t.Parallel()
 	result := try(t, "plain:", "-run", landed)
 	result.wantPass(t)
 	if left := result.leftOut(); !slices.Equal(left, []string{"near"}) {
 		t.Errorf("cases of %q were left out", left)
+	}
+}
+
+// Clients log in with the rights that the page gives to an application, and no others.
+func TestClientsHaveTheRightsOfATenant(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fewer := filepath.Join(t.TempDir(), "fewer.md")
+	if err := os.WriteFile(fewer, []byte(strings.ReplaceAll(string(text), " +mget", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"single", "cluster"} {
+		result := try(t, "plain:", "-redis", kind, "-run", "^read: a miss", "-acl", fewer)
+		if result.status != failed {
+			t.Errorf("%s: status %d without the right to MGET\n%s%s", kind, result.status, result.output, result.log)
+		}
+	}
+}
+
+func TestWhatCannotBeTriedIsRefused(t *testing.T) {
+	t.Parallel()
+	const vectors = "../../docs/protocol-vectors.json"
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"say which command runs the driver", nil},
+		{"-redis is single or cluster", []string{"-redis", "both", "true"}},
+		{"-resp is 2 or 3", []string{"-resp", "4", "true"}},
+		{"-run: ", []string{"-run", "(", "true"}},
+		{"flag provided but not defined", []string{"-unheard-of", "true"}},
+		{"reading the vectors", []string{"-vectors", "none.json", "true"}},
+		{"reading the rights of a tenant", []string{"-vectors", vectors, "-acl", "none.md", "true"}},
+		{"has no line that begins with", []string{"-vectors", vectors, "-acl", "conformance_test.go", "true"}},
+		{"starting the driver", []string{"-vectors", vectors, "-acl", "../../docs/operations.md", "./no-such-driver"}},
+		{"does -run match any", []string{"-vectors", vectors, "-acl", "../../docs/operations.md", "-run", "^none$", "true"}},
+	} {
+		var output, log strings.Builder
+		if status := run(t.Context(), c.args, &output, &log); status != notTried || !strings.Contains(log.String(), c.says) {
+			t.Errorf("%q: status %d, %s%s; want %q", c.args, status, output.String(), log.String(), c.says)
+		}
+	}
+}
+
+func TestTheListSaysWhatIsRequired(t *testing.T) {
+	var output strings.Builder
+	args := []string{"-vectors", "../../docs/protocol-vectors.json", "-list", "-run", "^(put|fence)"}
+	if status := run(t.Context(), args, &output, &output); status != passed {
+		t.Fatal(output.String())
+	}
+	for _, line := range []string{
+		"required  fence: a load under way when another client deletes the entry\n",
+		"optional  put: a write fences loads of the entry\n",
+	} {
+		if !strings.Contains(output.String(), line) || strings.Contains(output.String(), "read:") {
+			t.Errorf("the list lacks %q, or has too much:\n%s", line, output.String())
+		}
 	}
 }

@@ -23,6 +23,7 @@ type options struct {
 	verbose bool
 	limit   time.Duration
 	vectors string
+	acl     string
 	command []string
 }
 
@@ -45,6 +46,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.verbose, "v", false, "print each case")
 	flags.DurationVar(&o.limit, "limit", 10*time.Second, "how long an answer of the driver may take")
 	flags.StringVar(&o.vectors, "vectors", "docs/protocol-vectors.json", "the file of the vectors")
+	flags.StringVar(&o.acl, "acl", "docs/operations.md",
+		"the page with the rights of a tenant, as which the client logs in to the runner's own servers")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -246,6 +246,7 @@ func TestTheBytesOfThePageAreReal(t *testing.T) {
 
 // The driver of the page works, around a client that is as simple.
 func TestTheDriverOfThePageWorks(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not on the PATH")
 	}

@@ -57,9 +57,9 @@ func (o options) stage(ctx context.Context, dir string) (*stage.Stage, error) {
 	case o.addr != "":
 		return stage.At(ctx, o.addresses(), o.redis == "cluster")
 	case o.redis == "cluster":
-		return stage.Cluster(ctx, dir)
+		return stage.Cluster(ctx, dir, o.acl)
 	default:
-		return stage.Single(ctx, dir)
+		return stage.Single(ctx, dir, o.acl)
 	}
 }
 

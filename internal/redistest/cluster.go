@@ -41,11 +41,15 @@ func StartCluster(tb testing.TB, primaries int) *Cluster {
 }
 
 // RunCluster runs a cluster as StartCluster does, for programs that are not tests. It ends when ctx
-// is done. dir is created if it does not exist.
-func RunCluster(ctx context.Context, dir string, primaries int) (*Cluster, error) {
+// is done. dir is created if it does not exist. config holds further directives, as for Start.
+func RunCluster(
+	ctx context.Context, dir string, primaries int, config ...string,
+) (*Cluster, error) {
 	cluster := &Cluster{}
 	for i := range primaries {
-		server := &Server{launch: launch{dir: filepath.Join(dir, strconv.Itoa(i)), cluster: true}}
+		server := &Server{launch: launch{
+			dir: filepath.Join(dir, strconv.Itoa(i)), cluster: true, config: config,
+		}}
 		if err := os.MkdirAll(server.launch.dir, 0o750); err != nil {
 			return nil, fmt.Errorf("creating the directory of redis-server: %w", err)
 		}

@@ -103,10 +103,13 @@ func (s *Server) options(username, password string) *redis.Options {
 }
 
 // AddUser creates a user of the ACL, with rules as for ACL SETUSER, such as "~cw:{shop/*", "+@all".
-// A restart removes the user.
+// A restart removes the user, unless the server keeps users: see SaveACL.
 func (s *Server) AddUser(username, password string, rules ...string) {
 	s.do(append([]string{"ACL", "SETUSER", username, "on", ">" + password}, rules...)...)
 }
+
+// SaveACL writes the users to the file that the directive `aclfile` names. Restarts load it.
+func (s *Server) SaveACL() { s.do("ACL", "SAVE") }
 
 // Save writes a snapshot, which restarts load.
 func (s *Server) Save() { s.do("SAVE") }

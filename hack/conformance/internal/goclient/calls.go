@@ -32,6 +32,8 @@ func (c *client) hold(ctx context.Context, r request) error {
 	return err
 }
 
+func (c *client) release(ctx context.Context, _ request) error { return c.held.Release(ctx) }
+
 // call makes a call as go-redis does.
 func (c *client) call(ctx context.Context, r request) (answer, error) {
 	keys, args := make([]string, len(r.Keys)), make([]any, len(r.Args))

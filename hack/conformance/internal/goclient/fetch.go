@@ -87,7 +87,7 @@ func await(ctx context.Context, loads chan<- *load) ([]byte, error) {
 }
 
 // waiting answers when a loader waits.
-func (c *client) waiting(ctx context.Context) error {
+func (c *client) waiting(ctx context.Context, _ request) error {
 	if c.load != nil {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (c *client) waiting(ctx context.Context) error {
 
 // loaded lets the loader return that waits, or the next one in the background.
 func (c *client) loaded(ctx context.Context, r request) (answer, error) {
-	if err := c.waiting(ctx); err != nil {
+	if err := c.waiting(ctx, r); err != nil {
 		return nil, err
 	}
 	var g given
@@ -128,6 +128,10 @@ func (c *client) put(ctx context.Context, r request) error {
 		return driver.Unsupported("package cache has no TTL of one fill")
 	}
 	return c.cache.Set(ctx, r.key(), []byte(*r.Payload))
+}
+
+func (c *client) delete(ctx context.Context, r request) error {
+	return c.cache.Delete(ctx, r.key())
 }
 
 func (c *client) invalidate(ctx context.Context, r request) error {

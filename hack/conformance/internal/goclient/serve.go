@@ -115,29 +115,34 @@ func (c *client) do(ctx context.Context, r request) (answer, error) {
 	case "open":
 		return nil, c.open(ctx, r)
 	}
-	if c.redis == nil {
-		return nil, driver.Unsupported("nothing was opened")
+	function := functions[r.Do]
+	if function == nil {
+		return nil, driver.Unsupported("no Go package has this: " + r.Do)
 	}
-	switch r.Do {
-	case "call":
-		return c.call(ctx, r)
-	case "fetch":
-		return c.fetch(r)
-	case "waiting":
-		return nil, c.waiting(ctx)
-	case "loaded":
-		return c.loaded(ctx, r)
-	case "put":
-		return nil, c.put(ctx, r)
-	case "delete":
-		return nil, c.cache.Delete(ctx, r.key())
-	case "invalidate":
-		return nil, c.invalidate(ctx, r)
-	case "hold":
-		return nil, c.hold(ctx, r)
-	case "release":
-		return nil, c.held.Release(ctx)
-	default:
-		return nil, driver.Unsupported("the driver of Go does not " + r.Do)
+	if c.redis == nil {
+		return nil, errors.New("nothing was opened")
+	}
+	return function(c, ctx, r)
+}
+
+// functions need a client that is open.
+var functions = map[string]func(*client, context.Context, request) (answer, error){
+	"call":       (*client).call,
+	"fetch":      func(c *client, _ context.Context, r request) (answer, error) { return c.fetch(r) },
+	"loaded":     (*client).loaded,
+	"waiting":    silent((*client).waiting),
+	"put":        silent((*client).put),
+	"delete":     silent((*client).delete),
+	"invalidate": silent((*client).invalidate),
+	"hold":       silent((*client).hold),
+	"release":    silent((*client).release),
+}
+
+// silent makes a function of one that has no answer.
+func silent(
+	do func(*client, context.Context, request) error,
+) func(*client, context.Context, request) (answer, error) {
+	return func(c *client, ctx context.Context, r request) (answer, error) {
+		return nil, do(c, ctx, r)
 	}
 }

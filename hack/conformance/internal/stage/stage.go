@@ -25,7 +25,7 @@ const primaries = 3
 type Stage struct {
 	Addresses []string
 	IsCluster bool
-	// Username and Password are for the clients that are tried.
+	// Username and Password are of the tenant as which clients log in; empty: as everybody.
 	Username, Password string
 	// Client and Registry are those of the runner. They do not know fences.
 	Client   redis.UniversalClient
@@ -35,26 +35,41 @@ type Stage struct {
 	cluster *redistest.Cluster  // nil: none, or somebody else's
 }
 
-// Single runs a standalone server until ctx is done. It keeps its files in dir.
-func Single(ctx context.Context, dir string) (*Stage, error) {
-	server, err := redistest.Run(ctx, dir, 0)
+// Single runs a standalone server until ctx is done. It keeps its files in dir. Clients log in as a
+// tenant, with the rights that a page gives to one.
+func Single(ctx context.Context, dir, page string) (*Stage, error) {
+	file, err := newACLFile(dir)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, &Stage{
-		Addresses: []string{server.Addr()}, servers: []*redistest.Server{server},
-	})
+	server, err := redistest.Run(ctx, dir, 0, "--aclfile", file)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stage{Addresses: []string{server.Addr()}, servers: []*redistest.Server{server}}
+	if err := s.admitTenant(page); err != nil {
+		return nil, err
+	}
+	return open(ctx, s)
 }
 
-// Cluster runs a cluster until ctx is done.
-func Cluster(ctx context.Context, dir string) (*Stage, error) {
-	cluster, err := redistest.RunCluster(ctx, dir, primaries)
+// Cluster does what Single does, with a cluster.
+func Cluster(ctx context.Context, dir, page string) (*Stage, error) {
+	file, err := newACLFile(dir)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, &Stage{
+	cluster, err := redistest.RunCluster(ctx, dir, primaries, "--aclfile", file)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stage{
 		Addresses: cluster.Addrs(), IsCluster: true, servers: cluster.Servers(), cluster: cluster,
-	})
+	}
+	if err := s.admitTenant(page); err != nil {
+		return nil, err
+	}
+	return open(ctx, s)
 }
 
 // At uses servers that are there. What it writes is in the namespaces conformance and vectors.

@@ -49,6 +49,18 @@ func failureCases() []Case {
 			s.must(s.Stage.WhileItHangs(s.ctx, slotKey(e.Slot), func() { s.load(e, v("payload")) }))
 			s.comesBack(e, "payload")
 		}),
+		required(part, "Redis refuses fences: the client does without", func(s *scene) {
+			if s.Stage.Username == "" {
+				panic(failure{errLeftOut})
+			}
+			s.opened = nil // a client that knows nothing of its rights
+			s.Stage.WithoutInfo(func() {
+				e := entryOf(s.module(), "list", "1", "")
+				s.load(e, v("payload"))
+				s.hits(e, v("payload"))
+			})
+			s.opened = nil
+		}),
 		required(part, "Redis has no memory left: the client loads", func(s *scene) {
 			if !s.Stage.IsOurs() {
 				panic(failure{errLeftOut})

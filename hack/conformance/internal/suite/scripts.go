@@ -20,7 +20,7 @@ import (
 
 // call makes a raw call by the client.
 func (s *scene) call(function string, keys, args []driver.Bytes) (any, error) {
-	s.open(options{})
+	s.open(options{admin: true})
 	var got struct{ Reply any }
 	fields := driver.Fields{"function": function, "keys": keys, "args": args}
 	err := s.try("call", fields, &got)
