@@ -11,10 +11,12 @@ import (
 	"testing"
 )
 
+var shellWord = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+
 func words(line string) []any {
 	var args []any
-	for _, word := range strings.Fields(line) {
-		args = append(args, strings.Trim(word, "'"))
+	for _, word := range shellWord.FindAllString(line, -1) {
+		args = append(args, strings.Trim(word, `'"`))
 	}
 	return args
 }
@@ -38,7 +40,7 @@ func documentedCommands(t *testing.T) map[string][]string {
 			commands[filepath.Base(path)] = append(commands[filepath.Base(path)], found[1]+found[2])
 		}
 	}
-	for _, page := range []string{"operations.md", "cachepolicy.md", "protocol.md"} {
+	for _, page := range []string{"operations.md", "cachepolicy.md", "protocol.md", "clients.md"} {
 		if len(commands[page]) == 0 {
 			t.Fatalf("found no redis-cli in %s, which gives some", page)
 		}

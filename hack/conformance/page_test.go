@@ -53,6 +53,8 @@ type reader struct {
 	received *bufio.Reader // on the connection of what is to be sent on one
 }
 
+var shellWord = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+
 var tokenOf = regexp.MustCompile(`^TOKEN=\$\((redis-cli .*) \| tail -n 1\)$`)
 
 // paste runs one line, as a shell would. Its output is that of redis-cli in a terminal.
@@ -113,7 +115,7 @@ func (r *reader) reply(t *testing.T, command string) any {
 	var args []any
 	rest, fromFile := strings.CutPrefix(command, "-x ")
 	rest, path, _ := strings.Cut(rest, " < ")
-	for _, word := range strings.Fields(rest) {
+	for _, word := range shellWord.FindAllString(rest, -1) {
 		args = append(args, strings.ReplaceAll(strings.Trim(word, `'"`), "$TOKEN", r.token))
 	}
 	if fromFile {
