@@ -88,14 +88,17 @@ func TestCommitsThatFail(t *testing.T) {
 	}{
 		"refused":                   {commit: stateError("23505"), runs: 1, want: repository.ErrConstraint},
 		"too late":                  {commit: stateError("25P03"), runs: 1, want: stateError("25P03")},
-		"lost and committed":        {commit: errLost, status: answers("committed", "00000001", nil), runs: 1},
-		"shut down and committed":   {commit: stateError("57P01"), status: answers("committed", "00000001", nil), runs: 1},
-		"out of disk and committed": {commit: stateError("53100"), status: answers("committed", "00000001", nil), runs: 1},
-		"lost and aborted":          {commit: errLost, status: answers("aborted", "00000001", nil), runs: 2},
-		"lost for good":             {commit: errLost, status: answers("aborted", "00000001", nil), opts: []repository.TxOption{repository.Attempts(1)}, runs: 1, want: errLost},
-		"lost and forgotten":        {commit: errLost, status: answers("", "00000001", nil), runs: 1, want: repository.ErrOutcomeUnknown, held: true},
-		"lost and failed over":      {commit: errLost, status: answers("committed", "00000002", nil), runs: 1, want: repository.ErrOutcomeUnknown, held: true},
-		"lost and never heard of":   {commit: errLost, status: answers("", "", stateError("22023")), runs: 1, want: repository.ErrOutcomeUnknown, held: true},
+		"lost and committed":        {commit: errLost, status: answers("committed", server, nil), runs: 1},
+		"shut down and committed":   {commit: stateError("57P01"), status: answers("committed", server, nil), runs: 1},
+		"out of disk and committed": {commit: stateError("53100"), status: answers("committed", server, nil), runs: 1},
+		"lost and aborted":          {commit: errLost, status: answers("aborted", server, nil), runs: 2},
+		"lost for good":             {commit: errLost, status: answers("aborted", server, nil), opts: []repository.TxOption{repository.Attempts(1)}, runs: 1, want: errLost},
+		"lost and forgotten":        {commit: errLost, status: answers("forgotten", server, nil), runs: 1, want: repository.ErrOutcomeUnknown, held: true},
+		"lost and failed over":      {commit: errLost, status: answers("committed", "another", nil), runs: 1, want: repository.ErrOutcomeUnknown, held: true},
+		"lost, aborted elsewhere":   {commit: errLost, status: answers("aborted", "another", nil), runs: 2},
+		"lost, open elsewhere":      {commit: errLost, status: answers("in progress", "another", nil), runs: 2},
+		"lost and never heard of":   {commit: errLost, status: answers("", "", stateError("22023")), runs: 2},
+		"lost and may not ask":      {commit: errLost, status: answers("", "", stateError("42501")), runs: 1, want: repository.ErrOutcomeUnknown, held: true},
 		"lost without a change": {
 			commit: errLost, status: answers("", "", errors.New("must not be asked")),
 			change: func(f *fakeDB) { f.noID = true }, runs: 2,
@@ -169,8 +172,7 @@ func count(is bool) int {
 	return 0
 }
 
-// sequence answers questions one after the other: with a status, with that of a standby, or with an
-// error behind '!'.
+// sequence answers questions one after the other: with a status, or with an error behind '!'.
 func sequence(answers ...string) func() (string, string, error) {
 	next := 0
 	return func() (string, string, error) {
@@ -181,10 +183,8 @@ func sequence(answers ...string) func() (string, string, error) {
 			return "", "", errLost
 		case failed:
 			return "", "", stateError(state)
-		case answer == "standby":
-			return "", "", nil
 		}
-		return answer, "00000001", nil
+		return answer, server, nil
 	}
 }
 
@@ -198,7 +198,7 @@ func TestACommitThatHangsIsGivenUp(t *testing.T) {
 			<-hang
 			return nil
 		}
-		fake.status = func() (string, string, error) { return "in progress", "00000001", nil }
+		fake.status = func() (string, string, error) { return "in progress", server, nil }
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		began := time.Now()

@@ -22,7 +22,7 @@
 // The package stands on database/sql and on the holds of package cache. From before COMMIT until
 // its outcome is known, what a transaction touched is neither served nor stored.
 //
-// The work is done in internal packages. transact runs a function in a transaction, and records what
-// happens in it. settle sends COMMIT and asks what became of it, and guard has the hold. What
+// The work is done in internal packages. transact runs a function in a transaction, and records
+// what happens in it. settle sends COMMIT and asks what became of it, and guard has the hold. What
 // databases do differently is in dialect and fault.
 package repository

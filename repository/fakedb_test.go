@@ -33,24 +33,22 @@ type fakeDB struct {
 	log []string // BEGIN, statements of the test, COMMIT and ROLLBACK
 	// commit is called in COMMIT, without a lock. What it returns is the answer.
 	commit func() error
-	// status says what became of a transaction: a row with status and timeline, or an error.
-	status func() (status, timeline string, err error)
+	// status says what became of a transaction, and which server says so.
+	status func() (status, server string, err error)
 	// statement is called with each statement of a test.
 	statement func(query string) error
 	begin     func() error
 	prepare   error // of the last statement before COMMIT
 	noID      bool  // transactions have changed nothing
-	timeline  string
-	open      int // connections
+	open      int   // connections
 }
 
 func newFakeDB() *fakeDB {
 	return &fakeDB{
 		commit:    func() error { return nil },
-		status:    func() (string, string, error) { return "committed", "00000001", nil },
+		status:    func() (string, string, error) { return "committed", server, nil },
 		statement: func(string) error { return nil },
 		begin:     func() error { return nil },
-		timeline:  "00000001",
 	}
 }
 
@@ -133,16 +131,14 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, _ []driver.Na
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case strings.Contains(query, "txid_status"):
-		status, timeline, err := c.db.status()
-		return &fakeRow{values: []driver.Value{status, timeline}}, err
+		status, by, err := c.db.status()
+		return &fakeRow{values: []driver.Value{status, by}}, err
 	case strings.Contains(query, "txid_current_if_assigned"):
 		id := int64(7)
 		if c.db.noID {
 			id = 0
 		}
-		return &fakeRow{values: []driver.Value{id, c.db.timeline, ""}}, c.db.prepare
-	case strings.Contains(query, "pg_walfile_name"):
-		return &fakeRow{values: []driver.Value{c.db.timeline}}, nil
+		return &fakeRow{values: []driver.Value{id, server, ""}}, c.db.prepare
 	default:
 		c.db.note(query)
 		return &fakeRow{values: []driver.Value{int64(1)}}, c.db.statement(query)
@@ -173,4 +169,8 @@ func exec(ctx context.Context, db *repository.DB, query string) error {
 	return err
 }
 
-const hour = time.Hour
+const (
+	hour = time.Hour
+	// server is the one that runs the transactions of tests.
+	server = "1.5"
+)

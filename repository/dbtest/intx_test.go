@@ -126,7 +126,7 @@ func TestErrorsOfDriversAreTyped(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		pool := b.open(t)
 		db := open(t, pool, b.dialect)
-		exec(t, pool, "INSERT INTO orders VALUES (7, 2)")
+		execute(t, pool, "INSERT INTO orders VALUES (7, 2)")
 		for name, row := range rows {
 			err := db.InTx(t.Context(), func(ctx context.Context) error {
 				var id int

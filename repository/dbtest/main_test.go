@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/lib/pq"
 	_ "modernc.org/sqlite"
@@ -34,6 +34,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if settings := os.Getenv(writerVariable); settings != "" {
+		runWriter(settings)
+		return
+	}
+	_ = mysql.SetLogger(&mysql.NopLogger{})
 	code := m.Run()
 	for _, server := range started {
 		if s, err := server(); err == nil {
@@ -133,9 +138,9 @@ func (b backend) open(tb testing.TB) *sql.DB {
 func (b backend) openAt(tb testing.TB, dsn string) *sql.DB {
 	tb.Helper()
 	pool := b.connect(tb, dsn)
-	exec(tb, pool, "CREATE TABLE accounts (id INT PRIMARY KEY, balance INT NOT NULL CHECK (balance >= 0), name VARCHAR(50) UNIQUE)")
-	exec(tb, pool, "CREATE TABLE orders (id INT PRIMARY KEY, account INT NOT NULL, FOREIGN KEY (account) REFERENCES accounts (id))")
-	exec(tb, pool, "INSERT INTO accounts VALUES (1, 100, 'ada'), (2, 100, 'bob')")
+	execute(tb, pool, "CREATE TABLE accounts (id INT PRIMARY KEY, balance INT NOT NULL CHECK (balance >= 0), name VARCHAR(50) UNIQUE)")
+	execute(tb, pool, "CREATE TABLE orders (id INT PRIMARY KEY, account INT NOT NULL, FOREIGN KEY (account) REFERENCES accounts (id))")
+	execute(tb, pool, "INSERT INTO accounts VALUES (1, 100, 'ada'), (2, 100, 'bob')")
 	return pool
 }
 
@@ -149,7 +154,7 @@ func (b backend) connect(tb testing.TB, dsn string) *sql.DB {
 	return pool
 }
 
-func exec(tb testing.TB, q repository.Querier, query string, args ...any) {
+func execute(tb testing.TB, q repository.Querier, query string, args ...any) {
 	tb.Helper()
 	if _, err := q.ExecContext(context.WithoutCancel(tb.Context()), query, args...); err != nil {
 		tb.Fatalf("%s: %v", query, err)

@@ -41,8 +41,8 @@ type Ticket struct {
 	Refused bool
 	// ID of the transaction in the database. 0: it has changed nothing.
 	ID int64
-	// Timeline is the history of the database that it belongs to. Empty: unknown.
-	Timeline string
+	// Server is the life of the server that ran it.
+	Server string
 }
 
 var errRefused = errors.New("COMMIT failed on the connection")

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/cachewright/cachewright/repository/internal/fault"
@@ -19,122 +18,106 @@ import (
 // Functions that PostgreSQL has since version 10. Statements have no parameters where that saves a
 // round trip.
 const (
-	// timelineSQL is the timeline, which a standby does not tell this way.
-	timelineSQL = "CASE WHEN pg_is_in_recovery() THEN '' " +
-		"ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
-	noTimelineSQL = "''"
-	idSQL         = "coalesce(txid_current_if_assigned(), 0)"
-	idleSQL       = "set_config('idle_in_transaction_session_timeout', '%d', true)"
-	noIdleSQL     = "''"
-	statusSQL     = "SELECT coalesce(txid_status(%d), ''), %s"
-	identitySQL   = `SELECT system_identifier::text, timeline_id,
+	// prepareSQL tells the transaction and the life of the server.
+	prepareSQL = "SELECT coalesce(txid_current_if_assigned(), 0), " + startSQL + ", "
+	startSQL   = "extract(epoch FROM pg_postmaster_start_time())::text"
+	limitedSQL = prepareSQL + "set_config('idle_in_transaction_session_timeout', '%d', true)"
+	freeSQL    = prepareSQL + "''"
+	statusSQL  = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' " +
+		"ELSE coalesce(txid_status(%d), 'forgotten') END, " + startSQL
+	identitySQL = `SELECT system_identifier::text, timeline_id,
 	(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
 	ELSE pg_current_wal_lsn() END - '0/0')::numeric::text
 	FROM pg_control_system(), pg_control_checkpoint()`
 )
 
+// unknownTransaction is the SQLSTATE of a transaction whose number was not given out yet.
+const unknownTransaction = "22023"
+
 var (
-	errTooOld   = errors.New("PostgreSQL does not know the transaction any more")
-	errTimeline = errors.New("PostgreSQL has another history than the transaction: " +
-		"it failed over, or was restored")
+	errStandby   = errors.New("a standby answers, which cannot tell")
+	errForgotten = errors.New("PostgreSQL does not know the transaction any more")
+	errRestarted = errors.New("PostgreSQL was restarted or failed over meanwhile, and may have " +
+		"given the number of the transaction out again")
 )
 
 // postgres is PostgreSQL.
-type postgres struct {
-	timeline atomic.Pointer[string] // the expression to use; nil: not known yet
-}
+type postgres struct{}
 
-// Postgres returns the dialect of one PostgreSQL.
-func Postgres() Dialect { return &postgres{} }
+// Postgres returns the dialect of PostgreSQL.
+func Postgres() Dialect { return postgres{} }
 
 // Fault implements Dialect.
-func (*postgres) Fault(err error) fault.Fault { return fault.Postgres(err) }
+func (postgres) Fault(err error) fault.Fault { return fault.Postgres(err) }
 
-// Learn finds out whether the server tells its timeline. Some managed ones do not, and in a
-// transaction the refusal would end it.
-func (p *postgres) Learn(ctx context.Context, conn *sql.Conn) error {
-	if p.timeline.Load() != nil {
-		return nil
-	}
-	var timeline string
-	expression := timelineSQL
-	err := conn.QueryRowContext(ctx, "SELECT "+timelineSQL).Scan(&timeline)
-	if err != nil {
-		if p.Fault(err).Class == fault.Lost || ctx.Err() != nil {
-			return err
-		}
-		expression = noTimelineSQL
-	}
-	p.timeline.Store(&expression)
-	return nil
-}
+// Learn implements Dialect.
+func (postgres) Learn(context.Context, *sql.Conn) error { return nil }
 
 // Prepare implements Dialect.
-func (p *postgres) Prepare(
+func (postgres) Prepare(
 	ctx context.Context, tx *sql.Tx, idle time.Duration,
 ) (ticket Ticket, err error) {
-	limit := noIdleSQL
+	query := freeSQL
 	if idle > 0 {
-		limit = fmt.Sprintf(idleSQL, idle.Milliseconds())
+		query = fmt.Sprintf(limitedSQL, idle.Milliseconds())
 	}
-	query := fmt.Sprintf("SELECT %s, %s, %s", //nolint:gosec // constants
-		idSQL, *p.timeline.Load(), limit)
 	var ignored string
-	err = tx.QueryRowContext(ctx, query).Scan(&ticket.ID, &ticket.Timeline, &ignored)
+	err = tx.QueryRowContext(ctx, query).Scan(&ticket.ID, &ticket.Server, &ignored)
 	return ticket, err
 }
 
 // Restore has nothing to take back: the limit was one of the transaction.
-func (*postgres) Restore(_ context.Context, _ *sql.Conn, ticket Ticket) error {
+func (postgres) Restore(_ context.Context, _ *sql.Conn, ticket Ticket) error {
 	return discardRefused(ticket)
 }
 
 // Ask implements Dialect.
-func (p *postgres) Ask() func(context.Context, *sql.DB, Ticket) (settle.Outcome, error) {
+func (p postgres) Ask() func(context.Context, *sql.DB, Ticket) (settle.Outcome, error) {
 	return p.ask
 }
 
 // ask returns Open as long as there is no answer.
-func (p *postgres) ask(
-	ctx context.Context, pool *sql.DB, ticket Ticket,
-) (settle.Outcome, error) {
+func (p postgres) ask(ctx context.Context, pool *sql.DB, ticket Ticket) (settle.Outcome, error) {
 	if ticket.ID == 0 {
 		return settle.RolledBack, nil // it changed nothing, so there is nothing to lose
 	}
-	var status, timeline string
-	query := fmt.Sprintf(statusSQL, ticket.ID, *p.timeline.Load()) //nolint:gosec // a number
-	if err := pool.QueryRowContext(ctx, query).Scan(&status, &timeline); err != nil {
-		if p.Fault(err) == (fault.Fault{Final: true}) {
-			return settle.Unknown, err // it has never heard of the transaction, for example
-		}
-		return settle.Open, err
-	}
-	if timeline != ticket.Timeline {
-		return p.askElsewhere(timeline)
-	}
-	switch status {
-	case "committed":
-		return settle.Committed, nil
-	case "aborted":
-		return settle.RolledBack, nil
-	case "in progress":
-		return settle.Open, nil
+	var status, server string
+	query := fmt.Sprintf(statusSQL, ticket.ID)
+	err := pool.QueryRowContext(ctx, query).Scan(&status, &server)
+	switch {
+	case err == nil:
+		return outcomeOf(status, server == ticket.Server)
+	case fault.StateOf(err) == unknownTransaction:
+		return settle.RolledBack, nil // a crash took the number back before it was written anywhere
+	case p.Fault(err).Final:
+		return settle.Unknown, err
 	default:
-		return settle.Unknown, errTooOld
+		return settle.Open, err
 	}
 }
 
-// askElsewhere is the answer of a server with another timeline. A standby has none: it may become
-// the primary, or the primary may come back.
-func (*postgres) askElsewhere(timeline string) (settle.Outcome, error) {
-	if timeline == "" {
-		return settle.Open, errTimeline
+// outcomeOf reads an answer. A server that crashed gives numbers out again that it had not written,
+// and so does one that was a replica. Whatever another transaction of that number did, the one that
+// had it before was not committed. But where one is committed, nobody knows which.
+func outcomeOf(status string, sameServer bool) (settle.Outcome, error) {
+	switch {
+	case status == "standby":
+		return settle.Open, errStandby
+	case status == "aborted", status == "in progress" && !sameServer:
+		return settle.RolledBack, nil
+	case status == "in progress":
+		return settle.Open, nil
+	case status == "committed" && sameServer:
+		return settle.Committed, nil
+	case status == "committed":
+		return settle.Unknown, errRestarted
+	default:
+		return settle.Unknown, errForgotten
 	}
-	return settle.Unknown, errTimeline
 }
 
 // Identity implements Dialect.
-func (*postgres) Identity(ctx context.Context, conn *sql.Conn) (Identity, error) {
+func (postgres) Identity(ctx context.Context, conn *sql.Conn) (Identity, error) {
 	var identity Identity
 	var position string
 	row := conn.QueryRowContext(ctx, identitySQL)

@@ -10,14 +10,21 @@ var kindsOfPostgres = map[string]Kind{
 	"23505": Unique, "23503": ForeignKey, "23502": NotNull, "23514": Check, "23P01": Exclusion,
 }
 
-// Postgres reads errors of PostgreSQL. Both lib/pq and pgx have the SQLSTATE in a method.
-func Postgres(err error) Fault {
+// StateOf returns the SQLSTATE of an error, if it has one.
+func StateOf(err error) string {
 	var coded interface{ SQLState() string }
 	if !errors.As(err, &coded) || len(coded.SQLState()) != len("00000") {
-		return unread(err)
+		return ""
 	}
-	state := coded.SQLState()
+	return coded.SQLState()
+}
+
+// Postgres reads errors of PostgreSQL. Both lib/pq and pgx have the SQLSTATE in a method.
+func Postgres(err error) Fault {
+	state := StateOf(err)
 	switch state {
+	case "":
+		return unread(err)
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return Fault{Class: Conflict, Final: true}
 	case "55P03": // lock_not_available
