@@ -10,7 +10,7 @@
 import { Calls } from './calls.mjs';
 import { Counts } from './counts.mjs';
 import { Fence } from './fence.mjs';
-import { Gateway } from './gateway.mjs';
+import { Gateway, LATEST_ARRIVAL_MS, isUnanswered } from './gateway.mjs';
 import { Hold } from './hold.mjs';
 import { LOAD_WAIT_MS, Loads } from './loads.mjs';
 import { Queue } from './queue.mjs';
@@ -39,7 +39,12 @@ export class Cachewright {
    *   onUnclaimed: called with a sentence, once for each name that no policy lists
    */
   constructor(redis, namespace, options = {}) {
-    const { schema = '', timeoutMs = 100, onError = () => {}, onUnclaimed = console.warn } = options;
+    const { schema = '', timeoutMs = 100, onUnclaimed = console.warn } = options;
+    const onError = (error) => {
+      try {
+        options.onError?.(error);
+      } catch {} // it must not fail a read
+    };
     const adapter = adapt(redis);
     const gateway = new Gateway(adapter, namespace);
     this.#onError = onError;
@@ -93,8 +98,13 @@ export class Cachewright {
   async put(of, payload, { ttlMs } = {}) {
     const key = entryOf(of);
     if (!this.#queue.covers(key.module, key)) {
-      const stored = await this.#attempt(this.#calls.put(key, payload, ttlMs));
-      if (stored !== undefined) return stored;
+      try {
+        return await this.#calls.put(key, payload, ttlMs);
+      } catch (error) {
+        this.#onError(error);
+        // It may arrive later than the deletion.
+        if (isUnanswered(error)) setTimeout(() => this.delete(key).catch(() => {}), LATEST_ARRIVAL_MS).unref();
+      }
     }
     await this.delete(key);
     return 'unavailable';

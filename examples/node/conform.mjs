@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { Cachewright, idOfJSON } from './cachewright.mjs';
 import { connect } from './connect.mjs';
 import { decode, readKeys } from './entry.mjs';
+import { isSameHeads } from './loads.mjs';
 import { adapt } from './redis.mjs';
 
 const [library = 'ioredis'] = process.argv.slice(2);
@@ -134,6 +135,11 @@ const FUNCTIONS = {
 
   id({ params }) {
     return { id: hex(Buffer.from(idOfJSON(params))) };
+  },
+
+  same({ tokens }) {
+    const [one, other] = tokens.map(bytes).map(String);
+    return { same: isSameHeads(one, other) };
   },
 
   async call({ function: name, keys, args }) {

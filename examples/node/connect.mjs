@@ -15,13 +15,14 @@ const pauseMs = (attempts) => Math.min(50 * attempts, 1000);
  * Connects to Redis, and returns a client even if there is no Redis yet.
  *
  * @param urls one, or several of a cluster
- * @param options library: ioredis or node-redis; resp: 2 or, with node-redis, 3; isCluster; username; password;
- *   onError: called with failures of connections
+ * @param options library: ioredis or node-redis; resp: 2 or, with node-redis, 3; isCluster; username and password, which
+ *   may be in the first URL, too; onError: called with failures of connections
  */
 export function connect(urls, { library = 'ioredis', onError = () => {}, ...options } = {}) {
   const servers = urls.map((url) => new URL(url));
+  const [username, password] = [servers[0].username, servers[0].password].map(decodeURIComponent); // of all nodes
   const isCluster = options.isCluster ?? urls.length > 1;
-  return CONNECT[library](servers, { ...options, isCluster, onError });
+  return CONNECT[library](servers, { username, password, ...options, isCluster, onError });
 }
 
 const CONNECT = { ioredis: connectIoredis, 'node-redis': connectNodeRedis };
@@ -51,6 +52,7 @@ async function connectIoredis(servers, { isCluster, username, password, onError 
   const redis = isCluster ? new Redis.Cluster(nodes, ofCluster) : new Redis(nodes[0], options);
   redis.on('error', onError);
   await redis.connect().catch(() => {}); // it goes on trying
+  if (isCluster) await Promise.all(redis.nodes('master').map((node) => node.connect().catch(() => {})));
   return redis;
 }
 

@@ -15,6 +15,9 @@ const PAUSE_MS = 500; // then nothing is sent for so long
 const MOST_BREAKERS = 1000; // further modules share one
 const PAUSED = 'Redis did not serve lately, and is not asked for a moment';
 
+/** How long after it a call without an answer may still arrive: far more than any call may take. */
+export const LATEST_ARRIVAL_MS = 5000;
+
 /** The time that one read may spend waiting for Redis, for all its calls together. */
 export class Budget {
   #end;
@@ -27,6 +30,9 @@ export class Budget {
     return this.#end - performance.now();
   }
 }
+
+/** Reports whether a call may have been carried out, or may still be, although it failed. */
+export const isUnanswered = (error) => !isRejected(error) && error.message !== PAUSED;
 
 /** Reports whether Redis understood a call and refused it: there is no use in another attempt. */
 export const isRejected = (error) => /^CACHEWRIGHT cw_/.test(error?.message);

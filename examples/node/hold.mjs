@@ -2,11 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { randomBytes } from 'node:crypto';
-import { isRejected } from './gateway.mjs';
+import { LATEST_ARRIVAL_MS, isRejected } from './gateway.mjs';
 import { QueuedError } from './queue.mjs';
 
 const MOST_THINGS = 64; // of one call
-const LATEST_ARRIVAL_MS = 5000; // of a call without an answer: far more than the timeout of calls
 
 /** One hold: see Cachewright.hold. */
 export class Hold {

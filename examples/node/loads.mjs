@@ -23,6 +23,11 @@ function loadWithin(name, load) {
   return loading.run([...around, name], load);
 }
 
+/** Reports whether two tokens of an entry were leased under the same heads. Their first byte is no part of the heads. */
+export const isSameHeads = (one, other) => headsOf(one) === headsOf(other);
+
+const headsOf = (token) => token.slice(1);
+
 export const nameOf = (key) => `${key.module} ${address(key).toString('latin1')}`;
 
 export class Loads {
@@ -49,7 +54,7 @@ export class Loads {
    * them. What the policy refused to store may be for one user alone, so callers without a user do not share it.
    */
   async shared(key, lease, load, ttlMs) {
-    const name = `${nameOf(key)} ${lease.token.slice(1)}`; // the first byte of a token is no part of the heads
+    const name = `${nameOf(key)} ${headsOf(lease.token)}`;
     const flight = this.#flights.get(name);
     const isNested = loading.getStore() !== undefined; // it must not wait for a load that may wait for it
     if (!flight || isNested) return this.#fly(name, key, lease, load, ttlMs);

@@ -373,7 +373,13 @@ func TestNodeRefusesParamsThatNameNoEntry(t *testing.T) { passesInNode(t, "test/
 
 func TestNodeKeepsHitsThatItCouldNotReport(t *testing.T) { passesInNode(t, "test/hits.mjs") }
 
-func TestNodeHolds(t *testing.T) {
+func TestNodeFencesModulesBeforeItReads(t *testing.T) { passesInNode(t, "test/fence.mjs") }
+
+func TestNodeLosesLittleTimeToAFailingRedis(t *testing.T) { passesInNode(t, "test/gateway.mjs") }
+
+func TestNodeQueuesWhatDoesNotReachRedis(t *testing.T) { passesInNode(t, "test/queue.mjs") }
+
+func TestNodeHoldsAndSharesLoads(t *testing.T) {
 	prepareNode(t)
 	server := redistest.Start(t)
 	for module, lag := range map[string]time.Duration{"users": 0, "lagging": time.Second} {
@@ -383,7 +389,13 @@ func TestNodeHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	passesInNode(t, "test/held.mjs", "REDIS_URL=redis://"+server.Addr())
+	for _, library := range libraries {
+		for _, tests := range []string{"test/held.mjs", "test/loads.mjs"} {
+			t.Run(library+", "+tests, func(t *testing.T) {
+				passesInNode(t, tests, "REDIS_URL=redis://"+server.Addr(), "CLIENT="+library)
+			})
+		}
+	}
 }
 
 func TestNodeReportsNamesThatNoPolicyLists(t *testing.T) {

@@ -77,17 +77,19 @@ class OverNodeRedis {
   }
 
   // The cluster's own sendCommand follows redirections without a word. So the node is asked first, and answers where to.
+  // That of a node without a connection may serve the slot no more, which any other node knows.
   async #sendToNode(key, args) {
     const slot = hashSlot(key);
     const node = this.#client.slots[slot]?.master;
     this.#serving(slot, node);
+    const isReady = node?.client?.isReady === true;
     try {
-      if (node) return await (await this.#client.nodeClient(node)).sendCommand(args, AS_BUFFERS);
+      if (isReady) return await node.client.sendCommand(args, AS_BUFFERS);
     } catch (error) {
       if (!/^(MOVED|ASK) /.test(error.message)) throw error;
-      this.#changed();
     }
-    return this.#client.sendCommand(key, false, args, AS_BUFFERS);
+    this.#changed();
+    return this.#client.sendCommand(isReady ? key : undefined, false, args, AS_BUFFERS);
   }
 }
 

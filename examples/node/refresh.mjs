@@ -31,7 +31,10 @@ export class Refresher {
     this.#known.add(name);
     this.#running++;
     this.#refresh(key, token, load, ttlMs)
-      .catch(this.#onError)
+      .catch((error) => {
+        this.#onError(error);
+        return false;
+      })
       .then((isDone) => {
         this.#running--;
         if (isDone) this.#known.delete(name);

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -30,7 +32,8 @@ func pathOf(key registry.Key) string {
 // world is a Redis with the library, a source that the test controls, and the Node program between
 // them.
 type world struct {
-	server   *redistest.Server
+	server   *redistest.Server // nil: a cluster
+	client   redis.UniversalClient
 	registry *registry.Registry
 	source   *source
 	url      string
@@ -39,16 +42,25 @@ type world struct {
 func newWorld(t *testing.T, environment ...string) *world {
 	t.Helper()
 	prepareNode(t)
-	w := &world{server: redistest.Start(t), source: &source{}}
-	w.registry = registry.New(w.server.Client())
+	server := redistest.Start(t)
+	w := newWorldOn(t, server.Client(), []string{server.Addr()}, environment...)
+	w.server = server
+	return w
+}
+
+// newWorldOn returns a world without a server of its own.
+func newWorldOn(t *testing.T, client redis.UniversalClient, addrs []string, environment ...string) *world {
+	t.Helper()
+	w := &world{client: client, registry: registry.New(client), source: &source{}}
 	if _, err := w.registry.Install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	upstream := httptest.NewServer(w.source)
 	t.Cleanup(upstream.Close)
 	w.url = startNode(t, append(environment,
-		"SOURCE="+upstream.URL, "REDIS_URL=redis://"+w.server.Addr(), "NAMESPACE="+users.Namespace, "PORT=0", "TIMEOUT_MS=10000")...)
-	w.reset(t)
+		"SOURCE="+upstream.URL, "REDIS_URL=redis://"+strings.Join(addrs, ",redis://"), "NAMESPACE="+users.Namespace,
+		"PORT=0", "TIMEOUT_MS=10000")...)
+	w.restore(t)
 	w.get(t, entry("list", "", "")) // fences the module, which invalidates what was stored before
 	return w
 }
@@ -56,9 +68,15 @@ func newWorld(t *testing.T, environment ...string) *world {
 // reset empties Redis, except for the library, and resets the source.
 func (w *world) reset(t *testing.T) {
 	t.Helper()
-	if err := w.server.Client().FlushDB(t.Context()).Err(); err != nil {
+	if err := w.client.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
+	w.restore(t)
+}
+
+// restore applies the policy, and resets the source.
+func (w *world) restore(t *testing.T) {
+	t.Helper()
 	w.source.reset()
 	list := registry.OperationPolicy{Name: "list", TTL: time.Minute, StaleFor: time.Minute, NegativeTTL: time.Minute}
 	w.apply(t, registry.Policy{DefaultTTL: new(time.Minute), Operations: []registry.OperationPolicy{list}})

@@ -6,18 +6,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Cachewright } from '../cachewright.mjs';
-import { fake } from './support/redis.mjs';
-
-const epoch = (letter) => Buffer.alloc(11, letter);
-const freshUntil = Buffer.alloc(8);
-freshUntil.writeBigUInt64BE(BigInt(Date.now() + 60_000));
-const entry = Buffer.concat([Buffer.from([1, 0]), freshUntil, Buffer.alloc(8), epoch('m'), epoch('o')]);
+import { entry, fake, heads } from './support/redis.mjs';
 
 test('hits that Redis did not hear of are kept', async () => {
   const reported = [];
   let down = true;
   const redis = fake({
-    mget: () => [entry, epoch('m'), Buffer.concat([epoch('o'), epoch('f')])],
+    mget: () => [entry(), ...heads],
     cw_report: (...args) => {
       if (down) throw new Error('no connection');
       reported.push(args);

@@ -46,3 +46,12 @@ const NOTHING = {
 
 /** Options of a client on a busy machine. */
 export const patient = { timeoutMs: 10_000 };
+
+/** A live entry of no user and the heads that it is read with, as MGET returns them. */
+export function entry({ payload = 'payload', freshMs = 60_000 } = {}) {
+  const fresh = Buffer.alloc(8);
+  fresh.writeBigUInt64BE(BigInt(Date.now() + freshMs));
+  return Buffer.concat([Buffer.from([1, 0]), fresh, Buffer.alloc(8), epoch('m'), epoch('o'), Buffer.from(payload)]);
+}
+const epoch = (letter) => Buffer.alloc(11, letter);
+export const heads = [epoch('m'), Buffer.concat([epoch('o'), epoch('f')])];
