@@ -16,6 +16,7 @@ import (
 
 	"github.com/cachewright/cachewright/hack/conformance/internal/driver"
 	"github.com/cachewright/cachewright/hack/conformance/internal/goclient"
+	"github.com/cachewright/cachewright/internal/redistest"
 )
 
 // driverEnv makes this program the driver of a client: go, or plain, or plain with a bug.
@@ -136,6 +137,22 @@ func TestClientsHaveTheRightsOfATenant(t *testing.T) {
 		if result.status != failed {
 			t.Errorf("%s: status %d without the right to MGET\n%s%s", kind, result.status, result.output, result.log)
 		}
+	}
+}
+
+// A Redis that is there keeps what others wrote, and nothing of the runner's.
+func TestARedisThatIsThereIsLeftAsItWas(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client()
+	client.Set(t.Context(), "cw:{shop/users}:m", "somebody's", 0)
+	result := try(t, "plain:", "-addr", server.Addr(), "-run", "^(refusals: 1,|read|count|failure|restart)")
+	result.wantPass(t)
+	if left := result.leftOut(); !slices.Equal(left, []string{"failure", "restart"}) {
+		t.Errorf("cases of %q were left out", left)
+	}
+	if keys, err := client.Keys(t.Context(), "*").Result(); err != nil || len(keys) != 1 {
+		t.Errorf("Redis has %q (%v), and had one key before", keys, err)
 	}
 }
 

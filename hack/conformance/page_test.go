@@ -7,11 +7,13 @@ import (
 	"bufio"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,7 +163,7 @@ func TestThePageShowsWhatItsCommandsPrint(t *testing.T) {
 		switch b.language {
 		case "sh":
 			if strings.HasPrefix(b.text, "make ") {
-				continue // the other tests do what these lines do
+				continue // see below
 			}
 			r.output.Reset()
 			for line := range strings.Lines(b.text) {
@@ -194,6 +196,31 @@ func TestThePageShowsWhatItsCommandsPrint(t *testing.T) {
 func looksLike(output, shown string) bool {
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(shown), "…", ".*")
 	return regexp.MustCompile("^" + pattern + "$").MatchString(output)
+}
+
+// The targets of make run the runner, with flags that it has.
+func TestMakeRunsTheRunner(t *testing.T) {
+	made := 0
+	for _, b := range blocks(t) {
+		for line := range strings.Lines(b.text) {
+			command, isMake := strings.CutPrefix(strings.TrimSpace(line), "make conformance ")
+			if !isMake {
+				continue
+			}
+			made++
+			shown, err := exec.Command("bash", "-c", "make -C ../.. --no-print-directory --dry-run conformance "+command).Output()
+			if err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+			_, args, found := strings.Cut(string(shown), "go run ./hack/conformance ")
+			if o, err := parse(strings.Fields(args), io.Discard); err != nil || !found || !slices.Equal(o.command, []string{"node", "driver.mjs"}) {
+				t.Errorf("%s runs %s; the runner takes %q for the driver (%v)", line, shown, o.command, err)
+			}
+		}
+	}
+	if made != 2 {
+		t.Errorf("the page has %d lines that begin with make conformance", made)
+	}
 }
 
 var hexOnPage = regexp.MustCompile(`(?m)^((?:[0-9a-f]{2})+)(?: {2}.*)?$`)

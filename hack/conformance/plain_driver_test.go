@@ -125,7 +125,7 @@ func (t *talk) do(r request) (map[string]any, error) {
 	p := t.client
 	switch r.Do {
 	case "open":
-		if r.Near {
+		if r.Near && t.bug != "follows no heads" {
 			return nil, driver.Unsupported("there is no near cache")
 		}
 		t.client = openPlain(t.bug, r)

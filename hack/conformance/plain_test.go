@@ -79,11 +79,13 @@ func (p *plain) fetch(r request, load func() (any, error)) (any, error) {
 	value, err := load()
 	if err != nil {
 		if p.is("stores a load that failed") {
-			p.set(r, nothing{}, found.token)
+			_ = p.set(r, nothing{}, found.token)
 		}
 		return nil, err
 	}
-	p.set(r, value, found.token)
+	if err := p.set(r, value, found.token); err != nil && p.is("fails with a fill") {
+		return nil, err
+	}
 	return value, nil
 }
 
@@ -96,7 +98,7 @@ func (p *plain) fetchTooLate(r request, load func() (any, error)) (any, error) {
 		return nil, err
 	}
 	if found, err := p.lease(r); err == nil {
-		p.set(r, value, found.token)
+		_ = p.set(r, value, found.token)
 	}
 	return value, nil
 }
@@ -111,12 +113,14 @@ type found struct {
 
 // lookUp looks an entry up, in a generation in which its module is fenced.
 func (p *plain) lookUp(r request) (found, error) {
-	if kept, ok := p.kept[r.name()]; ok && p.is("keeps what it read") {
+	if kept, ok := p.kept[r.name()]; ok && (p.is("keeps what it read") || p.is("follows no heads")) {
 		return found{hit: true, value: kept}, nil
 	}
 	for range 3 {
 		generation := p.generation.Load()
-		if !p.is("does not know fences") && p.fenced[r.Module] != generation {
+		isFenced := p.fenced[r.Module] == generation || p.is("does not know fences") ||
+			p.is("fences only what connects again") && generation == 1
+		if !isFenced {
 			_, err := p.call("cw_fence", r.Module)
 			if isRefused := err != nil && strings.HasPrefix(err.Error(), "CACHEWRIGHT NOPERM"); err != nil &&
 				(!isRefused || p.is("insists on fences")) {
@@ -295,14 +299,15 @@ func (p *plain) lease(r request) (found, error) {
 	return f, nil
 }
 
-// set is cw_set. A failure is no concern of the caller.
-func (p *plain) set(r request, value any, token string) {
+// set is cw_set.
+func (p *plain) set(r request, value any, token string) error {
 	if token == "0" && !p.is("fills with the token 0") {
-		return
+		return nil
 	}
 	args := p.fill(r, value)
 	args = slices.Insert(args, 4, any(token))
-	_, _ = p.call("cw_set", r.Module, args...)
+	_, err := p.call("cw_set", r.Module, args...)
+	return err
 }
 
 // fill returns the arguments of a fill but the token.
@@ -312,7 +317,7 @@ func (p *plain) fill(r request, value any) []any {
 	if !stored && !p.is("stores nothing as an empty payload") {
 		options = append(options, "negative")
 	}
-	if p.schema != "" {
+	if p.schema != "" && !p.is("stores no schema") {
 		options = append(options, "schema")
 		payload = string(rune(len(p.schema))) + p.schema + payload
 	}
@@ -341,13 +346,13 @@ func (p *plain) put(r request) error {
 		}
 		f, err := p.lease(r)
 		if err == nil {
-			p.set(r, args[3], f.token)
+			err = p.set(r, args[3], f.token)
 		}
 		return err
 	case "writes without a fence":
 		f, err := p.lease(r)
 		if err == nil {
-			p.set(r, args[3], f.token)
+			err = p.set(r, args[3], f.token)
 		}
 		return err
 	}

@@ -37,22 +37,24 @@ func nearCases() []Case {
 	})}
 }
 
+func (s *scene) needsOurServers() {
+	if !s.Stage.IsOurs() {
+		panic(failure{errLeftOut})
+	}
+}
+
 func failureCases() []Case {
 	const part = "failure"
 	return []Case{
 		required(part, "Redis hangs: the client loads", func(s *scene) {
-			if !s.Stage.IsOurs() {
-				panic(failure{errLeftOut})
-			}
+			s.needsOurServers()
 			e := entryOf(s.module(), "list", "1", "")
 			s.load(e, v("payload"))
 			s.must(s.Stage.WhileItHangs(s.ctx, slotKey(e.Slot), func() { s.load(e, v("payload")) }))
 			s.comesBack(e, "payload")
 		}),
 		required(part, "Redis refuses fences: the client does without", func(s *scene) {
-			if s.Stage.Username == "" {
-				panic(failure{errLeftOut})
-			}
+			s.needsOurServers()
 			s.opened = nil // a client that knows nothing of its rights
 			s.Stage.WithoutInfo(func() {
 				e := entryOf(s.module(), "list", "1", "")
@@ -62,9 +64,7 @@ func failureCases() []Case {
 			s.opened = nil
 		}),
 		required(part, "Redis has no memory left: the client loads", func(s *scene) {
-			if !s.Stage.IsOurs() {
-				panic(failure{errLeftOut})
-			}
+			s.needsOurServers()
 			e := entryOf(s.module(), "list", "1", "")
 			s.must(s.Stage.Configure(s.ctx, "maxmemory", "1"))
 			defer func() { s.must(s.Stage.Configure(s.ctx, "maxmemory", "0")) }()
@@ -83,7 +83,7 @@ func (s *scene) comesBack(e entry, payload string) {
 			s.serves(e, v(payload))
 			return errors.New("the client does not use the cache")
 		}
-		if !got.is(v(payload)) {
+		if !got.Is(v(payload)) {
 			s.fail("fetching %s, the client %s; want it to serve %q, or to load", e, got, payload)
 		}
 		return nil
@@ -92,9 +92,7 @@ func (s *scene) comesBack(e entry, payload string) {
 
 func restartCases() []Case {
 	return []Case{required("restart", "nothing comes back with an old snapshot", func(s *scene) {
-		if !s.Stage.IsOurs() {
-			panic(failure{errLeftOut})
-		}
+		s.needsOurServers()
 		slot := s.module()
 		read, loading := entryOf(slot, "list", "1", ""), entryOf(slot, "list", "2", "ada")
 		s.load(read, v("old"))
@@ -107,9 +105,7 @@ func restartCases() []Case {
 		s.comesBack(read, "new")
 		s.comesBack(loading, "new")
 	}), required("restart", "nothing comes back for a process that begins later", func(s *scene) {
-		if !s.Stage.IsOurs() {
-			panic(failure{errLeftOut})
-		}
+		s.needsOurServers()
 		e := entryOf(s.module(), "list", "1", "")
 		s.fillElsewhere(e, v("old"))
 		s.must(s.Stage.GoBack(s.ctx, slotKey(e.Slot), func() {

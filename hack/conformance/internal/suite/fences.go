@@ -144,7 +144,7 @@ func staleCases() []Case {
 			e := entryOf(s.module(), "list", "1", "")
 			s.turnsStale(e)
 			got := s.fetch(e)
-			if !got.Loading && !got.is(v("old")) {
+			if !got.Loading && !got.Is(v("old")) {
 				s.fail("of a stale entry, the client %s; want it to serve or to load it", got)
 			}
 			s.loaded(v("new")) // by the caller, or in the background
@@ -162,7 +162,7 @@ func staleCases() []Case {
 			switch got := s.fetch(e); {
 			case got.Loading:
 				s.serves(e, v("loaded without a token"))
-			case !got.is(v("old")):
+			case !got.Is(v("old")):
 				s.fail("of a stale entry, the client %s; want it to serve or to load it", got)
 			}
 			s.isStored(e, v("old"))

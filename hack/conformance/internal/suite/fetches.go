@@ -4,8 +4,6 @@
 package suite
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 
 	"github.com/cachewright/cachewright/hack/conformance/internal/driver"
@@ -22,54 +20,7 @@ func v(payload string) value {
 // nothing is what the source has of what it has not.
 var nothing value
 
-func show(v value) string {
-	if v == nil {
-		return "nothing"
-	}
-	return fmt.Sprintf("%.100q", string(*v))
-}
-
-// fetched is the answer to fetch and to loaded.
-type fetched struct {
-	Loading bool
-	Payload json.RawMessage // none: the answer has no result
-}
-
-// value returns the payload of an answer that has one.
-func (f fetched) value() (value, error) {
-	if bytes.Equal(f.Payload, []byte("null")) {
-		return nothing, nil
-	}
-	var payload driver.Bytes
-	if err := json.Unmarshal(f.Payload, &payload); err != nil {
-		return nil, fmt.Errorf("the answer has neither loading nor a payload in hex, nor null: %w", err)
-	}
-	return &payload, nil
-}
-
-func (f fetched) String() string {
-	switch got, err := f.value(); {
-	case f.Loading:
-		return "called the loader"
-	case len(f.Payload) == 0:
-		return "answered without a payload"
-	case err != nil:
-		return err.Error()
-	default:
-		return "served " + show(got)
-	}
-}
-
-// is says whether the answer is a payload.
-func (f fetched) is(want value) bool {
-	got, err := f.value()
-	if f.Loading || err != nil || (got == nil) != (want == nil) {
-		return false
-	}
-	return got == nil || *got == *want
-}
-
-func (s *scene) fetch(e entry) (answer fetched) {
+func (s *scene) fetch(e entry) (answer driver.Fetched) {
 	s.ask("fetch", e.fields(), &answer)
 	return answer
 }
@@ -83,21 +34,21 @@ func (s *scene) loads(e entry) {
 
 // hits fetches an entry that must be served.
 func (s *scene) hits(e entry, want value) {
-	if got := s.fetch(e); !got.is(want) {
-		s.fail("fetching %s, the client %s; want it to serve %s", e, got, show(want))
+	if got := s.fetch(e); !got.Is(want) {
+		s.fail("fetching %s, the client %s; want it to serve %s", e, got, driver.Show(want))
 	}
 }
 
 // loaded lets the loader return.
-func (s *scene) loaded(payload value) (answer fetched) {
+func (s *scene) loaded(payload value) (answer driver.Fetched) {
 	s.ask("loaded", driver.Fields{"payload": payload}, &answer)
 	return answer
 }
 
 // serves lets the loader return, and wants the caller to get that.
 func (s *scene) serves(e entry, payload value) {
-	if got := s.loaded(payload); !got.is(payload) {
-		s.fail("the loader of %s returned %s, and the client %s", e, show(payload), got)
+	if got := s.loaded(payload); !got.Is(payload) {
+		s.fail("the loader of %s returned %s, and the client %s", e, driver.Show(payload), got)
 	}
 }
 
@@ -117,13 +68,16 @@ func (s *scene) isStored(e entry, want value) {
 func (s *scene) stored(e entry, want value) error {
 	found, err := s.Stage.Registry.Read(s.ctx, e.Key)
 	s.must(err)
+	isSame := found.Negative == (want == nil)
+	if want != nil {
+		isSame = isSame && string(found.Payload) == string(*want)
+	}
 	switch {
 	case !found.Hit:
-		return fmt.Errorf("%s is not in Redis; want %s", e, show(want))
-	case found.Negative != (want == nil):
-		return fmt.Errorf("%s is in Redis, and negative: %v; want %s", e, found.Negative, show(want))
-	case want != nil && string(found.Payload) != string(*want):
-		return fmt.Errorf("for %s, Redis has %.100q; want %s", e, found.Payload, show(want))
+		return fmt.Errorf("%s is not in Redis; want %s", e, driver.Show(want))
+	case !isSame:
+		return fmt.Errorf("for %s, Redis has %.100q, negative: %v; want %s",
+			e, found.Payload, found.Negative, driver.Show(want))
 	}
 	return nil
 }

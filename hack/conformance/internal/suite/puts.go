@@ -113,7 +113,7 @@ func ttlCases() []Case {
 
 // fetchFor fetches an entry that must be loaded, and kept for a time.
 func (s *scene) fetchFor(e entry, ttl time.Duration) {
-	var got fetched
+	var got driver.Fetched
 	s.ask("fetch", e.with("ttlMs", ttl.Milliseconds()), &got)
 	if !got.Loading {
 		s.fail("fetching %s, the client %s; want it to call the loader", e, got)
@@ -142,7 +142,7 @@ func waitCases() []Case {
 				s.serves(e, v("ours"))
 				panic(failure{driver.Unsupported("it loads beside others")})
 			}
-			if !got.is(v("theirs")) {
+			if !got.Is(v("theirs")) {
 				s.fail("after the load of another process, the client %s; want it to serve that", got)
 			}
 		}),
@@ -159,7 +159,7 @@ func waitCases() []Case {
 }
 
 // fetchWhileLocked fetches an entry that another process is loading, and calls then a bit later.
-func (s *scene) fetchWhileLocked(e entry, then func(registry.Lookup)) (got fetched) {
+func (s *scene) fetchWhileLocked(e entry, then func(registry.Lookup)) (got driver.Fetched) {
 	found, err := s.Stage.Registry.LeaseLocked(s.ctx, e.Key, long)
 	s.must(err)
 	err = s.driver.AskWhile(s.ctx, "fetch", e.fields(), &got, func(answered <-chan struct{}) {

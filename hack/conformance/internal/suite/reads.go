@@ -130,7 +130,7 @@ func (s *scene) readsAnyID() {
 		e.ID = id
 		fields := e.fields()
 		delete(fields, "params")
-		var got fetched
+		var got driver.Fetched
 		s.ask("fetch", fields, &got)
 		if !got.Loading {
 			s.fail("fetching the id %q, the client %s; want it to call the loader", id, got)
@@ -149,7 +149,7 @@ func (s *scene) loadsTwice(e entry) {
 
 // failsToLoad lets the loader fail. The caller gets an error.
 func (s *scene) failsToLoad(e entry) {
-	var got fetched
+	var got driver.Fetched
 	err := s.try("loaded", driver.Fields{"error": "the source is down"}, &got)
 	var failed driver.Failed
 	if !errors.As(err, &failed) {
