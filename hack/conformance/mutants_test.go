@@ -45,6 +45,7 @@ func TestMistakesOfClientsAreFound(t *testing.T) {
 		"fences only what connects again":                 "restart: nothing comes back for a process that begins later",
 		"fails with Redis":                                "failure: Redis hangs: the client loads",
 		"does not know fences":                            "restart: nothing comes back with an old snapshot",
+		"supports nothing":                                "read: a miss loads and fills, then it is a hit",
 		"prints to standard output":                       "keys: shared",
 	} {
 		t.Run(bug, func(t *testing.T) {

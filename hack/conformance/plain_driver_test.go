@@ -123,6 +123,9 @@ func (t *talk) load() (any, error) {
 
 func (t *talk) do(r request) (map[string]any, error) {
 	p := t.client
+	if t.bug == "supports nothing" {
+		return nil, driver.Unsupported("nothing at all")
+	}
 	switch r.Do {
 	case "open":
 		if r.Near && t.bug != "follows no heads" {

@@ -97,7 +97,11 @@ func (s *summary) add(r suite.Result) {
 	switch {
 	case r.Failed():
 		of.failed++
-		fmt.Fprintf(s.out, "FAILED  %s\n        %v\n", r.Case, r.Err)
+		reason := r.Err
+		if driver.IsUnsupported(reason) {
+			reason = fmt.Errorf("every client must do this: %w", reason)
+		}
+		fmt.Fprintf(s.out, "FAILED  %s\n        %v\n", r.Case, reason)
 	case r.LeftOut():
 		of.leftOut++
 		of.reason = r.Err

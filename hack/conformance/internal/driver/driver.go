@@ -26,6 +26,12 @@ type Unsupported string
 
 func (u Unsupported) Error() string { return "not supported: " + string(u) }
 
+// IsUnsupported says whether an error is Unsupported.
+func IsUnsupported(err error) bool {
+	var unsupported Unsupported
+	return errors.As(err, &unsupported)
+}
+
 // Failed says that a function of the client failed. The text is its error.
 type Failed string
 

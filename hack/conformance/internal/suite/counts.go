@@ -6,6 +6,7 @@ package suite
 import (
 	"fmt"
 
+	"github.com/cachewright/cachewright/hack/conformance/internal/driver"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -43,7 +44,7 @@ func countCases() []Case {
 // counts waits for the counts of an operation, which the client may have reported already. It asks
 // for the reports of a client that makes them on request.
 func (s *scene) counts(e entry, want registry.OperationStats) {
-	if err := s.try("report", nil, &none{}); err != nil && !isUnsupported(err) {
+	if err := s.try("report", nil, &none{}); err != nil && !driver.IsUnsupported(err) {
 		panic(failure{err})
 	}
 	s.eventually(func() error {

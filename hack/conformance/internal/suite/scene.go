@@ -6,7 +6,6 @@ package suite
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -173,10 +172,4 @@ func (s *scene) eventually(try func() error) {
 			s.fail("after %s still: %w", s.Patience, err)
 		}
 	}
-}
-
-// isUnsupported says whether the client has no such function.
-func isUnsupported(err error) bool {
-	var unsupported driver.Unsupported
-	return errors.As(err, &unsupported)
 }

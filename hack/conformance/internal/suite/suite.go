@@ -59,8 +59,7 @@ type Result struct {
 // LeftOut says that the case was not played, because the stage or the client does not have what it
 // takes.
 func (r Result) LeftOut() bool {
-	var unsupported driver.Unsupported
-	return errors.Is(r.Err, errLeftOut) || errors.As(r.Err, &unsupported) && !r.Required
+	return errors.Is(r.Err, errLeftOut) || driver.IsUnsupported(r.Err) && !r.Required
 }
 
 // Failed says that the client must be corrected.
@@ -114,8 +113,7 @@ type world struct {
 func (w *world) play(ctx context.Context, c Case) (err error) {
 	s := &scene{ctx: ctx, world: w}
 	defer func() {
-		var unsupported driver.Unsupported
-		if err != nil && !errors.As(err, &unsupported) && w.driver != nil {
+		if err != nil && !driver.IsUnsupported(err) && w.driver != nil {
 			_ = w.driver.Close() // loads may still be under way
 			w.driver = nil
 		}
