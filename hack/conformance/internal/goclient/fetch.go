@@ -52,14 +52,16 @@ func (c *client) fetch(r request) (answer, error) {
 	if r.Params == nil {
 		return nil, driver.Unsupported("package cache makes ids of params")
 	}
-	if r.TTLMs != 0 {
-		return nil, driver.Unsupported("package cache has no TTL of one fill")
-	}
 	result, ctx, loads := make(chan fetched, 1), c.ctx, c.loads
 	loader := func(ctx context.Context) ([]byte, error) { return await(ctx, loads) }
 	go func() {
-		payload, err := cache.Fetch(ctx, c.cache, r.key(), loader)
-		result <- fetched{payload: payload, err: err}
+		var f fetched
+		if r.TTLMs != 0 {
+			f.payload, f.err = c.fetchFor(ctx, r, loader)
+		} else {
+			f.payload, f.err = cache.Fetch(ctx, c.cache, r.key(), loader)
+		}
+		result <- f
 	}()
 	select {
 	case f := <-result:
@@ -125,7 +127,7 @@ func (c *client) loaded(ctx context.Context, r request) (answer, error) {
 
 func (c *client) put(ctx context.Context, r request) error {
 	if r.TTLMs != 0 {
-		return driver.Unsupported("package cache has no TTL of one fill")
+		return c.putFor(ctx, r)
 	}
 	return c.cache.Set(ctx, r.key(), []byte(*r.Payload))
 }

@@ -91,8 +91,12 @@ func open(ctx context.Context, s *Stage) (*Stage, error) {
 // IsOurs says that the servers are of this stage, which may restart and stop them.
 func (s *Stage) IsOurs() bool { return len(s.servers) > 0 }
 
-// Close deletes what was written, and ends the connections. The servers end with their context.
+// Close deletes what was written to servers of somebody else, and ends the connections. Servers of
+// this stage end with their context.
 func (s *Stage) Close(ctx context.Context) error {
+	if s.IsOurs() {
+		return s.Client.Close()
+	}
 	return errors.Join(s.Clear(ctx, "cw:{"+Namespace), s.Clear(ctx, "cw:{vectors"), s.Client.Close())
 }
 

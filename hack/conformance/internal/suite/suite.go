@@ -87,8 +87,8 @@ func Play(ctx context.Context, config Config, cases []Case, only *regexp.Regexp,
 		if !only.MatchString(c.String()) {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), w.close())
 		}
 		began := time.Now()
 		err := w.play(ctx, c)
