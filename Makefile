@@ -133,7 +133,7 @@ test-unit: ## Run the tests that need no server: seconds, once they are built.
 chaos: ## Disturb a cache in use, then purges under way, and hold each read and each purge against its rules. CHAOS_READS, CHAOS_NODE_READS, CHAOS_KILLS, GARBAGE_SECONDS: how much.
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 40m -skip UnderAHold ./hack/chaos)
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 60m -run UnderAHold ./hack/chaos)
-	@$(call with_parts,CHAOS_NODE_READS=$${CHAOS_NODE_READS:-1000000} go test -count=1 -v -timeout 40m -run Chaos ./examples/node)
+	@$(call with_parts,NODE_CLIENTS=all CHAOS_NODE_READS=$${CHAOS_NODE_READS:-1000000} go test -count=1 -v -timeout 40m -run 'Chaos|Conforms' ./examples/node)
 	@$(call with_parts,GARBAGE_SECONDS=$${GARBAGE_SECONDS:-60} go test -count=1 -v -timeout 40m -run ATenantHoldsUpNobody ./registry/garbage)
 	@$(call with_parts,go test -count=1 -timeout 40m ./registry/model -rapid.checks=$${MODEL_SEQUENCES:-500})
 	@$(call with_parts,CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_HANDOVERS=3 CHAOS_RESTARTS=5 CHAOS_DISTURBANCES=10 go test -count=1 -v -timeout 40m ./hack/chaos/purges)

@@ -179,7 +179,8 @@ func enoughOf(wanted int) func(counts) bool {
 // Redis is restarted from old snapshots, killed, frozen and emptied, and loses its library and its
 // connections. Still no read returns what was invalidated before it began.
 func TestChaosNoReadOfNodeReturnsWhatWasInvalidatedBefore(t *testing.T) {
-	server, wanted := redistest.Start(t), readsOf(t, 15_000)
+	t.Parallel()
+	server, wanted := redistest.Start(t), readsOf(t, 8_000)
 	operate(t, server.Client())
 	c := startChaos(t, []string{server.Addr()})
 	check(t, wanted, c.disturb(t, enoughOf(wanted), func() { disturb(t, server) }))
@@ -207,7 +208,8 @@ func disturb(t *testing.T, server *redistest.Server) {
 
 // The same holds on a cluster whose nodes go back in time, and whose slots move.
 func TestChaosNoReadOfNodeOnAClusterReturnsWhatWasInvalidatedBefore(t *testing.T) {
-	cluster, wanted := redistest.StartCluster(t, 3), readsOf(t, 50_000)/10
+	t.Parallel()
+	cluster, wanted := redistest.StartCluster(t, 3), readsOf(t, 30_000)/10
 	operate(t, cluster.Client())
 	c := startChaos(t, cluster.Addrs())
 	slot := fmt.Sprintf("cw:{%s}", users)
@@ -233,6 +235,7 @@ func TestChaosNoReadOfNodeOnAClusterReturnsWhatWasInvalidatedBefore(t *testing.T
 
 // The check finds violations when processes take all that comes back for fenced, so it can fail.
 func TestChaosTheCheckFindsViolationsWithoutTheFence(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	operate(t, server.Client())
 	c := startChaos(t, []string{server.Addr()}, "UNFENCED=1")

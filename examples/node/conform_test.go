@@ -4,6 +4,7 @@
 package node_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,11 +12,12 @@ import (
 )
 
 // The conformance runner tries the client over each client of Redis that it knows, as far as that
-// goes: ioredis speaks RESP2.
+// goes: ioredis speaks RESP2. NODE_CLIENTS=all tries each on both kinds of Redis.
 func TestNodeConforms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a redis-server, which -short leaves out")
 	}
+	t.Parallel()
 	prepareNode(t)
 	runner := filepath.Join(t.TempDir(), "conformance")
 	if output, err := exec.Command("go", "build", "-o", runner, "../../hack/conformance").CombinedOutput(); err != nil {
@@ -29,6 +31,10 @@ func TestNodeConforms(t *testing.T) {
 	results, runs := make(chan result), 0
 	for _, library := range []struct{ name, resp string }{{"ioredis", "2"}, {"node-redis", "2"}, {"node-redis", "3"}} {
 		for _, kind := range []string{"single", "cluster"} {
+			isSample := library.resp == "2" && kind == "single" || library.resp == "3" && kind == "cluster"
+			if os.Getenv("NODE_CLIENTS") != "all" && !isSample {
+				continue
+			}
 			runs++
 			go func() { // all at once: they wait most of the time
 				output, err := exec.CommandContext(t.Context(), runner, "-redis", kind, "-resp", library.resp,

@@ -13,7 +13,7 @@ const CHANGE_MS = 2000; // for an invalidation or a hold, which must not be lost
 const MOST_FAILURES = 3; // in a row
 const PAUSE_MS = 500; // then nothing is sent for so long
 const MOST_BREAKERS = 1000; // further modules share one
-const PAUSED = 'Redis did not serve lately, and is not asked for a moment';
+const PAUSED = new Error('Redis did not serve lately, and is not asked for a moment'); // one for all: it must cost nothing
 
 /** How long after it a call without an answer may still arrive: far more than any call may take. */
 export const LATEST_ARRIVAL_MS = 5000;
@@ -32,7 +32,7 @@ export class Budget {
 }
 
 /** Reports whether a call may have been carried out, or may still be, although it failed. */
-export const isUnanswered = (error) => !isRejected(error) && error.message !== PAUSED;
+export const isUnanswered = (error) => !isRejected(error) && error !== PAUSED;
 
 /** Reports whether Redis understood a call and refused it: there is no use in another attempt. */
 export const isRejected = (error) => /^CACHEWRIGHT cw_/.test(error?.message);
@@ -54,7 +54,7 @@ export class Gateway {
 
   /** Sends any command about a module, as call does. */
   async send(use, budget, module, command) {
-    if (!this.#admits(module, use)) throw new Error(PAUSED);
+    if (!this.#admits(module, use)) throw PAUSED;
     const breaker = this.#breakerOf(module, use);
     const began = performance.now();
     const ms = budget.leftMs;
@@ -87,7 +87,7 @@ export class Gateway {
 
   /** Throws if a module is known to take no fills. */
   checkTakesFills(module) {
-    if (!this.#admits(module, FILL)) throw new Error(PAUSED);
+    if (!this.#admits(module, FILL)) throw PAUSED;
   }
 
   #admits(module, use) {

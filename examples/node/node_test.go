@@ -26,6 +26,7 @@ var libraries = []string{"ioredis", "node-redis"}
 var users = registry.Slot{Namespace: "shop", Module: "users"}
 
 func TestNodeAndGoShareEntries(t *testing.T) {
+	t.Parallel()
 	for _, library := range libraries {
 		t.Run(library, func(t *testing.T) {
 			w := newWorld(t, "CLIENT="+library)
@@ -66,6 +67,7 @@ func TestNodeAndGoShareEntries(t *testing.T) {
 
 // Programs of two versions neither read nor spare each other's entries, and delete them.
 func TestNodeAndGoShareEntriesOfASchema(t *testing.T) {
+	t.Parallel()
 	for _, library := range libraries {
 		t.Run(library, func(t *testing.T) {
 			w := newWorld(t, "CLIENT="+library, "SCHEMA=v2")
@@ -381,21 +383,35 @@ func TestNodeQueuesWhatDoesNotReachRedis(t *testing.T) { passesInNode(t, "test/q
 
 func TestNodeHoldsAndSharesLoads(t *testing.T) {
 	prepareNode(t)
-	server := redistest.Start(t)
-	for module, lag := range map[string]time.Duration{"users": 0, "lagging": time.Second} {
-		slot := registry.Slot{Namespace: users.Namespace, Module: module}
-		policy := registry.Policy{DefaultTTL: new(time.Minute), SourceLag: lag}
-		if _, err := registry.New(server.Client()).ApplyPolicy(t.Context(), slot, policy); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, library := range libraries {
 		for _, tests := range []string{"test/held.mjs", "test/loads.mjs"} {
 			t.Run(library+", "+tests, func(t *testing.T) {
+				t.Parallel()
+				server := redistest.Start(t)
+				for module, lag := range map[string]time.Duration{"users": 0, "lagging": time.Second} {
+					slot := registry.Slot{Namespace: users.Namespace, Module: module}
+					policy := registry.Policy{DefaultTTL: new(time.Minute), SourceLag: lag}
+					if _, err := registry.New(server.Client()).ApplyPolicy(t.Context(), slot, policy); err != nil {
+						t.Fatal(err)
+					}
+				}
 				passesInNode(t, tests, "REDIS_URL=redis://"+server.Addr(), "CLIENT="+library)
 			})
 		}
 	}
+}
+
+// The program reports by itself, as one that is written after it would.
+func TestTheProgramReportsNamesThatNoPolicyLists(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "UNCLAIMED_MS=50")
+	if err := w.registry.AddModules(t.Context(), users.Namespace, users.Module); err != nil {
+		t.Fatal(err)
+	}
+	w.wantFrom(t, "disabled", registry.Key{Slot: registry.Slot{Namespace: users.Namespace, Module: "user"}, Operation: "list"})
+	gomega.NewWithT(t).Eventually(func() ([]registry.Unclaimed, error) {
+		return w.registry.Unclaimed(t.Context(), users.Namespace)
+	}).WithTimeout(20 * time.Second).Should(gomega.ContainElement(gomega.HaveField("Module", "user")))
 }
 
 func TestNodeReportsNamesThatNoPolicyLists(t *testing.T) {
