@@ -30,10 +30,8 @@ func prepareNode(t *testing.T) {
 	}
 }
 
-// installPackages looks for the file that npm writes last, and so repeats an installation that was
-// cut off.
 var installPackages = sync.OnceValue(func() error {
-	if _, err := os.Stat("node_modules/.package-lock.json"); !errors.Is(err, fs.ErrNotExist) {
+	if installed, err := arePackagesInstalled(); installed || err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -42,6 +40,20 @@ var installPackages = sync.OnceValue(func() error {
 	npm.Stdout, npm.Stderr = os.Stderr, os.Stderr
 	return npm.Run()
 })
+
+// arePackagesInstalled looks for the file that npm writes last, so an installation that was cut off
+// does not count. It must be newer than the lock file, which a checkout may have replaced since.
+func arePackagesInstalled() (bool, error) {
+	installed, err := os.Stat("node_modules/.package-lock.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	wanted, err := os.Stat("package-lock.json")
+	return err == nil && !wanted.ModTime().After(installed.ModTime()), err
+}
 
 // startNode runs main.mjs until the test ends and returns the URL at which it listens.
 func startNode(t *testing.T, environment ...string) string {
