@@ -31,6 +31,8 @@ type DB struct {
 	cache  Cache         // nil: there is none
 	keeper *guard.Keeper // nil: there is no cache
 	engine *transact.Engine
+	speaks dialect.Dialect
+	warn   *warn.Log
 }
 
 // Open returns a DB over a pool of connections, which stays yours: open it, size it and close it as
@@ -47,16 +49,15 @@ func Open(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	warnings := warn.New(o.logger)
-	opened := &DB{pool: db, cache: o.cache}
+	opened := &DB{pool: db, cache: o.cache, speaks: speaks, warn: warn.New(o.logger)}
 	if o.cache != nil {
 		opened.keeper = guard.New(guard.Config{
-			Holder: o.cache, TTL: o.hold, Linger: o.lag, Longest: longestHold, Report: warnings.Report,
+			Holder: o.cache, TTL: o.hold, Linger: o.lag, Longest: longestHold, Report: opened.warn.Report,
 		})
 	}
 	opened.engine = transact.New(transact.Config{
 		Pool: db, Dialect: speaks, Keeper: opened.keeper, Hold: o.hold, Longest: longestHold,
-		Refuse: o.away == Refuse, Warn: warnings.Report,
+		Refuse: o.away == Refuse, Warn: opened.warn.Report,
 	})
 	return opened, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/repository/internal/fault"
 	"github.com/cachewright/cachewright/repository/internal/transact"
+	"github.com/cachewright/cachewright/repository/internal/watch"
 )
 
 // Errors of this package, for errors.Is. They wrap the error of the driver, for errors.As.
@@ -31,6 +32,9 @@ var (
 	ErrOver = transact.ErrOver
 	// ErrNoTransaction: the context is not one that InTx gave to its function.
 	ErrNoTransaction = transact.ErrNoTransaction
+	// ErrPoolBusy: a probe of a Monitor got no connection in time, because all that the pool may have
+	// are in use. The database may be well.
+	ErrPoolBusy = watch.ErrPoolBusy
 )
 
 // ConstraintError says what kind of constraint does not allow a change: Kind. It is ErrConstraint,

@@ -29,9 +29,16 @@ var errLost = io.ErrUnexpectedEOF
 
 // fakeDB is a database that answers what InTx asks a PostgreSQL, and fails as a test wants.
 type fakeDB struct {
-	mu  sync.Mutex
-	log []string // BEGIN, statements of the test, COMMIT and ROLLBACK
-	// commit is called in COMMIT, without a lock. What it returns is the answer.
+	mu   sync.Mutex
+	log  []string // BEGIN, statements of the test, COMMIT and ROLLBACK
+	open int      // connections
+
+	behaviour // change it by change, once the database is in use
+}
+
+// behaviour is what a fakeDB does. Its functions are called without a lock.
+type behaviour struct {
+	// commit is called in COMMIT. What it returns is the answer.
 	commit func() error
 	// status says what became of a transaction, and which server says so.
 	status func() (status, server string, err error)
@@ -40,16 +47,36 @@ type fakeDB struct {
 	begin     func() error
 	prepare   error // of the last statement before COMMIT
 	noID      bool  // transactions have changed nothing
-	open      int   // connections
+
+	// What identifies the database.
+	system   string
+	timeline string
+	position int64
+	standby  bool
+	identity error
+}
+
+// now is what the database does now.
+func (f *fakeDB) now() behaviour {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.behaviour
+}
+
+func (f *fakeDB) change(change func(*fakeDB)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
 }
 
 func newFakeDB() *fakeDB {
-	return &fakeDB{
+	return &fakeDB{behaviour: behaviour{
 		commit:    func() error { return nil },
 		status:    func() (string, string, error) { return "committed", server, nil },
 		statement: func(string) error { return nil },
 		begin:     func() error { return nil },
-	}
+		system:    "77", timeline: "00000001", position: 100,
+	}}
 }
 
 func (f *fakeDB) note(what string) {
@@ -104,7 +131,7 @@ func (c *fakeConn) Close() error {
 }
 
 func (c *fakeConn) BeginTx(_ context.Context, o driver.TxOptions) (driver.Tx, error) {
-	if err := c.db.begin(); err != nil {
+	if err := c.db.now().begin(); err != nil {
 		return nil, err
 	}
 	c.db.note(strings.TrimSpace(fmt.Sprintf("BEGIN %s", map[bool]string{true: "READ ONLY"}[o.ReadOnly])))
@@ -113,7 +140,7 @@ func (c *fakeConn) BeginTx(_ context.Context, o driver.TxOptions) (driver.Tx, er
 
 func (c *fakeConn) Commit() error {
 	c.db.note("COMMIT")
-	return c.db.commit()
+	return c.db.now().commit()
 }
 
 func (c *fakeConn) Rollback() error {
@@ -123,25 +150,30 @@ func (c *fakeConn) Rollback() error {
 
 func (c *fakeConn) ExecContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
 	c.db.note(query)
-	return driver.ResultNoRows, c.db.statement(query)
+	return driver.ResultNoRows, c.db.now().statement(query)
 }
 
 func (c *fakeConn) QueryContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+	does := c.db.now()
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case strings.Contains(query, "txid_status"):
-		status, by, err := c.db.status()
+		status, by, err := does.status()
 		return &fakeRow{values: []driver.Value{status, by}}, err
 	case strings.Contains(query, "txid_current_if_assigned"):
 		id := int64(7)
-		if c.db.noID {
+		if does.noID {
 			id = 0
 		}
-		return &fakeRow{values: []driver.Value{id, server, ""}}, c.db.prepare
+		return &fakeRow{values: []driver.Value{id, server, ""}}, does.prepare
+	case strings.Contains(query, "pg_control_system"):
+		return &fakeRow{values: []driver.Value{does.system, does.timeline, does.position}}, does.identity
+	case query == "SELECT pg_is_in_recovery()":
+		return &fakeRow{values: []driver.Value{does.standby}}, nil
 	default:
 		c.db.note(query)
-		return &fakeRow{values: []driver.Value{int64(1)}}, c.db.statement(query)
+		return &fakeRow{values: []driver.Value{int64(1)}}, does.statement(query)
 	}
 }
 

@@ -88,8 +88,8 @@ func TestACutConnectionInCommitIsSettled(t *testing.T) {
 	})
 }
 
-// settled reads the balance of account 1 once no transaction changes it any more: a server may still
-// work on what it received before the cut.
+// settled reads the balance of account 1 once no transaction changes it any more. A server may
+// still work on what it received before the cut.
 func settled(t *testing.T, pool *sql.DB) (amount int) {
 	t.Helper()
 	err := pool.QueryRowContext(t.Context(), "SELECT balance FROM accounts WHERE id = 1 FOR UPDATE").Scan(&amount)

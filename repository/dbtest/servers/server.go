@@ -87,3 +87,25 @@ func find(program, variable string) (string, error) {
 	}
 	return path, nil
 }
+
+// Backup keeps a copy of what the server has now. It restarts the server.
+func (s *Server) Backup() {
+	s.copyData("data", "backup")
+}
+
+// Restore replaces what the server has by what it had at the last Backup. It restarts the server.
+func (s *Server) Restore() {
+	s.copyData("backup", "data")
+}
+
+func (s *Server) copyData(from, to string) {
+	s.Kill()
+	if err := os.RemoveAll(filepath.Join(s.dir, to)); err != nil {
+		panic(err)
+	}
+	cmd := exec.Command("cp", "-a", filepath.Join(s.dir, from), filepath.Join(s.dir, to))
+	if err := initialise(cmd); err != nil {
+		panic(err)
+	}
+	s.Restart()
+}

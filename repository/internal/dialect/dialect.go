@@ -62,7 +62,14 @@ type Identity struct {
 	// Timeline is the number of the history: a failover and a restore to an earlier time begin one.
 	Timeline int64
 	// Position in the history, which never falls.
-	Position uint64
+	Position int64
+}
+
+// IsOlderThan says whether a database that was seen before may have lost what it had then. The zero
+// value was not seen.
+func (i Identity) IsOlderThan(seen Identity) bool {
+	return seen != Identity{} &&
+		(i.System != seen.System || i.Timeline != seen.Timeline || i.Position < seen.Position)
 }
 
 // Savepoints have the same statements in all dialects.

@@ -25,10 +25,10 @@ const (
 	freeSQL    = prepareSQL + "''"
 	statusSQL  = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' " +
 		"ELSE coalesce(txid_status(%d), 'forgotten') END, " + startSQL
-	identitySQL = `SELECT system_identifier::text, timeline_id,
-	(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-	ELSE pg_current_wal_lsn() END - '0/0')::numeric::text
-	FROM pg_control_system(), pg_control_checkpoint()`
+	standbySQL  = "SELECT pg_is_in_recovery()"
+	identitySQL = "SELECT system_identifier::text, " +
+		"substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), " +
+		"(pg_current_wal_lsn() - '0/0')::bigint FROM pg_control_system()"
 )
 
 // unknownTransaction is the SQLSTATE of a transaction whose number was not given out yet.
@@ -116,15 +116,19 @@ func outcomeOf(status string, sameServer bool) (settle.Outcome, error) {
 	}
 }
 
-// Identity implements Dialect.
+// Identity returns none of a standby, which may be behind the primary.
 func (postgres) Identity(ctx context.Context, conn *sql.Conn) (Identity, error) {
-	var identity Identity
-	var position string
-	row := conn.QueryRowContext(ctx, identitySQL)
-	if err := row.Scan(&identity.System, &identity.Timeline, &position); err != nil {
+	var standby bool
+	err := conn.QueryRowContext(ctx, standbySQL).Scan(&standby)
+	if err != nil || standby {
 		return Identity{}, err
 	}
-	var err error
-	identity.Position, err = strconv.ParseUint(position, 10, 64)
+	var identity Identity
+	var timeline string
+	err = conn.QueryRowContext(ctx, identitySQL).Scan(&identity.System, &timeline, &identity.Position)
+	if err != nil {
+		return Identity{}, err
+	}
+	identity.Timeline, err = strconv.ParseInt(timeline, 16, 64)
 	return identity, err
 }
