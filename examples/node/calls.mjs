@@ -91,16 +91,16 @@ export class Calls {
 
   /** Removes an entry, or invalidates an operation, a user, both or the module. */
   async invalidate(module, { operation = '', user = '', id }, mode = 'hard', requestId = '') {
-    if (id !== undefined) return this.#gateway.change('cw_delete', module, operation, id, user);
-    return this.#gateway.change('cw_invalidate', module, operation, user, mode, requestId);
+    if (id !== undefined) return this.#gateway.callUnguarded('cw_delete', module, operation, id, user);
+    return this.#gateway.callUnguarded('cw_invalidate', module, operation, user, mode, requestId);
   }
 
   hold(module, id, ms, things) {
-    return this.#gateway.change('cw_hold', module, id, ms, ...things.flatMap(thingArgs));
+    return this.#gateway.callUnguarded('cw_hold', module, id, ms, ...things.flatMap(thingArgs));
   }
 
   release(module, id, things) {
-    return this.#gateway.change('cw_release', module, id, ...things.flatMap(thingArgs));
+    return this.#gateway.callUnguarded('cw_release', module, id, ...things.flatMap(thingArgs));
   }
 
   /** The modules of the namespace that have policies. */

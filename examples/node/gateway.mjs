@@ -69,14 +69,14 @@ export class Gateway {
     }
   }
 
-  /** Calls a function that changes something, whatever the breaker says. */
-  change(name, module, ...args) {
+  /** Calls a function about a module, whatever the breaker says. */
+  callUnguarded(name, module, ...args) {
     const command = this.#command(name, module, args);
     return within(CHANGE_MS, this.#redis.send(slotKey(this.#namespace, module), command));
   }
 
   /** Calls a function that is about a key of the namespace, whatever the breaker says. */
-  changeNamespace(name, key, ...args) {
+  callOnNamespace(name, key, ...args) {
     return within(CHANGE_MS, this.#redis.send(key, ['fcall', name, 1, key, ...args]));
   }
 

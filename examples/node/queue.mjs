@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Invalidations and releases that did not reach Redis, sent again until they do. Until then nobody here reads what they
-// cover from Redis. There is a bound to what waits: beyond it, more is invalidated, never less.
+// cover from Redis. There is a bound to what waits: beyond it, more is invalidated, never less. So a soft invalidation
+// that waits becomes a hard one.
 
 import { isRejected } from './gateway.mjs';
 
