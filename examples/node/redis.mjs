@@ -21,6 +21,11 @@ class OverIoredis {
   #client;
 
   constructor(client) {
+    const { scaleReads = 'master', role = 'master', keyPrefix } = client.options;
+    if (scaleReads !== 'master' || role !== 'master') {
+      throw new TypeError('a replica serves what was invalidated: set scaleReads and role to master, or leave them out');
+    }
+    if (keyPrefix) throw new TypeError('the library in Redis knows its keys without a prefix: leave keyPrefix out');
     this.#client = client;
   }
 

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import Redis from 'ioredis';
 import { Cachewright } from '../cachewright.mjs';
 import { entry, fake, heads, patient } from './support/redis.mjs';
 
@@ -123,4 +124,18 @@ test('a server without a library, or with a new one, is no older one', async () 
     assert.equal(await from(), 'unavailable');
     assert.deepEqual(errors, ['ERR Function not found']);
   }
+});
+
+test('a client that reads replicas, or puts a prefix before keys, is refused', () => {
+  const lazy = { lazyConnect: true };
+  for (const client of [
+    new Redis.Cluster(['redis://127.0.0.1:1'], { ...lazy, scaleReads: 'slave' }),
+    new Redis.Cluster(['redis://127.0.0.1:1'], { ...lazy, scaleReads: (nodes) => nodes[0] }),
+    new Redis({ ...lazy, sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'shop', role: 'slave' }),
+    new Redis({ ...lazy, keyPrefix: 'shop:' }),
+  ]) {
+    assert.throws(() => new Cachewright(client, 'shop'), TypeError);
+  }
+  assert.doesNotThrow(() => new Cachewright(new Redis(lazy), 'shop'));
+  assert.doesNotThrow(() => new Cachewright(new Redis.Cluster(['redis://127.0.0.1:1'], lazy), 'shop'));
 });
