@@ -14,7 +14,7 @@ import { isSameHeads } from './loads.mjs';
 import { adapt } from './redis.mjs';
 
 const [library = 'ioredis'] = process.argv.slice(2);
-const TIMEOUT_MS = 2000; // the machine may be busy with other tests
+const TIMEOUT_MS = 3000; // the machine may be busy with other tests
 
 class Unsupported extends Error {}
 

@@ -19,7 +19,7 @@ import (
 
 // Times that suit a machine that is busy with other tests.
 const (
-	timeout = 2 * time.Second
+	timeout = 3 * time.Second
 	report  = 100 * time.Millisecond
 )
 

@@ -5,6 +5,7 @@ package suite
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cachewright/cachewright/registry"
@@ -16,25 +17,31 @@ const nearLag = 3 * time.Second
 
 func nearCases() []Case {
 	return []Case{optional("near", "an invalidation elsewhere takes effect soon", func(s *scene) {
-		s.open(options{near: true})
-		e := entryOf(s.slotWith(policy()), "list", "1", "")
-		s.load(e, v("old"))
-		for range 20 {
-			s.hits(e, v("old"))
-		}
-		s.invalidateElsewhere(e, registry.Scope{}, registry.ModeHard)
-		for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-			got := s.fetch(e)
-			if got.Loading {
-				break
-			}
-			if time.Since(began) > nearLag {
-				s.fail("%s after an invalidation, the client %s", nearLag, got)
-			}
-		}
-		s.serves(e, v("new"))
-		s.hits(e, v("new"))
+		s.takesEffectSoon(func(e entry) { s.invalidateElsewhere(e, registry.Scope{}, registry.ModeHard) })
+	}), optional("near", "a deletion elsewhere takes effect soon", func(s *scene) {
+		s.takesEffectSoon(func(e entry) {
+			_, err := s.Stage.Registry.Delete(s.ctx, e.Key)
+			s.must(err)
+		})
 	})}
+}
+
+func (s *scene) takesEffectSoon(change func(entry)) {
+	s.open(options{near: true})
+	e := entryOf(s.slotWith(policy()), "list", "1", "")
+	s.load(e, v("old"))
+	for range 20 {
+		s.hits(e, v("old"))
+	}
+	change(e)
+	s.within(nearLag, func() error {
+		if got := s.fetch(e); !got.Loading {
+			return fmt.Errorf("the client %s", got)
+		}
+		return nil
+	})
+	s.serves(e, v("new"))
+	s.hits(e, v("new"))
 }
 
 func (s *scene) needsOurServers() {

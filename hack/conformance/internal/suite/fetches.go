@@ -26,8 +26,13 @@ func (s *scene) fetch(e entry) (answer driver.Fetched) {
 }
 
 // loads fetches an entry that must not be served.
-func (s *scene) loads(e entry) {
-	if got := s.fetch(e); !got.Loading {
+func (s *scene) loads(e entry) { s.loadsAs(e, e.fields()) }
+
+// loadsAs does what loads does, with other fields.
+func (s *scene) loadsAs(e entry, fields driver.Fields) {
+	var got driver.Fetched
+	s.ask("fetch", fields, &got)
+	if !got.Loading {
 		s.fail("fetching %s, the client %s; want it to call the loader", e, got)
 	}
 }

@@ -88,7 +88,7 @@ func ttlCases() []Case {
 	return []Case{
 		optional(part, "a fill may be for less time than the policy says", func(s *scene) {
 			e := entryOf(s.module(), "list", "1", "")
-			s.fetchFor(e, 10*time.Second)
+			s.loadsFor(e, 10*time.Second)
 			s.serves(e, v("short"))
 			s.endsWithin(e, 10*time.Second)
 		}),
@@ -101,7 +101,7 @@ func ttlCases() []Case {
 		}),
 		optional(part, "no fill is for longer than the policy says", func(s *scene) {
 			e := entryOf(s.module(), "plain", "1", "")
-			s.fetchFor(e, time.Hour)
+			s.loadsFor(e, time.Hour)
 			s.serves(e, v("long"))
 			if found, err := s.Stage.Registry.Read(s.ctx, e.Key); err != nil || found.Hit {
 				s.must(err)
@@ -111,13 +111,9 @@ func ttlCases() []Case {
 	}
 }
 
-// fetchFor fetches an entry that must be loaded, and kept for a time.
-func (s *scene) fetchFor(e entry, ttl time.Duration) {
-	var got driver.Fetched
-	s.ask("fetch", e.with("ttlMs", ttl.Milliseconds()), &got)
-	if !got.Loading {
-		s.fail("fetching %s, the client %s; want it to call the loader", e, got)
-	}
+// loadsFor fetches an entry that must be loaded, and kept for a time.
+func (s *scene) loadsFor(e entry, ttl time.Duration) {
+	s.loadsAs(e, e.with("ttlMs", ttl.Milliseconds()))
 }
 
 // endsWithin wants an entry that ends soon.

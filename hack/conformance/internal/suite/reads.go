@@ -130,11 +130,7 @@ func (s *scene) readsAnyID() {
 		e.ID = id
 		fields := e.fields()
 		delete(fields, "params")
-		var got driver.Fetched
-		s.ask("fetch", fields, &got)
-		if !got.Loading {
-			s.fail("fetching the id %q, the client %s; want it to call the loader", id, got)
-		}
+		s.loadsAs(e, fields)
 		s.serves(e, v("payload"))
 		s.isStored(e, v("payload"))
 	}

@@ -162,14 +162,16 @@ func (e entry) String() string {
 }
 
 // eventually waits until there is no error.
-func (s *scene) eventually(try func() error) {
-	for deadline := time.Now().Add(s.Patience); ; time.Sleep(10 * time.Millisecond) {
+func (s *scene) eventually(try func() error) { s.within(s.Patience, try) }
+
+func (s *scene) within(limit time.Duration, try func() error) {
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		err := try()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.fail("after %s still: %w", s.Patience, err)
+			s.fail("after %s still: %w", limit, err)
 		}
 	}
 }
