@@ -169,8 +169,9 @@ func TestACancelledTransactionIsNotCommitted(t *testing.T) {
 		cancel()
 		return nil
 	})
-	if !errors.Is(err, context.Canceled) || fake.history() != "BEGIN; ROLLBACK" {
-		t.Errorf("%s: %v", fake.history(), err)
+	if !errors.Is(err, context.Canceled) || errors.Is(err, repository.ErrOutcomeUnknown) || fake.history() != "BEGIN; ROLLBACK" ||
+		db.Stats() != (repository.Stats{RolledBack: 1}) {
+		t.Errorf("%s, %+v: %v", fake.history(), db.Stats(), err)
 	}
 }
 

@@ -63,7 +63,7 @@ func (t *transaction) call(
 		}
 	}()
 	err = fn(f.enter(ctx))
-	if reason := t.reasonToRollBack(); err == nil && reason != nil {
+	if reason := f.reasonToUndo(); err == nil && reason != nil {
 		err = fmt.Errorf("repository: the transaction is rolled back: %w", reason)
 	}
 	return err

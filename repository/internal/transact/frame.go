@@ -21,6 +21,7 @@ type Frame struct {
 
 	mu            sync.Mutex
 	over          bool
+	failed        error // of an inner transaction that is a part of it
 	touched       touched.Set
 	afterCommit   []func(context.Context)
 	afterRollback []func(context.Context)
@@ -86,12 +87,30 @@ func (f *Frame) adopt(inner *Frame) error {
 	})
 }
 
+// fail has what is in the frame undone in the end.
+func (f *Frame) fail(reason error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = reason
+	}
+}
+
+func (f *Frame) reasonToUndo() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed != nil {
+		return f.failed
+	}
+	return f.tx.reasonToRollBack()
+}
+
 // usable returns why no statement may be sent.
 func (f *Frame) usable() error {
 	if err := f.record(func() error { return nil }); err != nil {
 		return err
 	}
-	if reason := f.tx.reasonToRollBack(); reason != nil {
+	if reason := f.reasonToUndo(); reason != nil {
 		return fmt.Errorf("repository: %w: it will be rolled back: %w", ErrOver, reason)
 	}
 	return nil

@@ -5,6 +5,7 @@ package transact
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/cachewright/cachewright/repository/internal/dialect"
@@ -21,7 +22,7 @@ func (f *Frame) join(ctx context.Context, fn func(context.Context) error) error 
 	err := errPanicked
 	defer func() {
 		if err != nil {
-			f.tx.doom(err)
+			f.fail(err)
 		}
 	}()
 	err = f.tx.engine.Typed(fn(ctx))
@@ -46,7 +47,11 @@ func (f *Frame) runInSavepoint(ctx context.Context, fn func(context.Context) err
 			callAll(ctx, inner.end(false))
 		}
 	}()
-	if err := fn(inner.enter(ctx)); err != nil {
+	err = fn(inner.enter(ctx))
+	if reason := inner.reasonToUndo(); err == nil && reason != nil {
+		err = fmt.Errorf("repository: the savepoint is rolled back: %w", reason)
+	}
+	if err != nil {
 		return f.tx.engine.Typed(err)
 	}
 	if err := point.Release(ctx); err != nil {
