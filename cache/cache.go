@@ -27,8 +27,9 @@ type Cache interface {
 	Get(ctx context.Context, key Key, dest any) (found bool, err error)
 
 	// Set stores a value in place of the one that is there, for as long as the policy says. Loads
-	// of the entry that are under way do not overwrite it. It cannot know what the value was made
-	// from: after a change to the source, invalidate instead.
+	// of the entry that are under way do not overwrite it. Readers find the former value or this one,
+	// and never nothing. It cannot know what the value was made from: after a change to the source,
+	// invalidate instead.
 	//
 	// It also returns nil if the policy does not cache the operation, or a Hold covers the entry.
 	// ErrRefused: a limit or the scope of the policy forbids the entry. ErrParams, ErrCodec: it cannot

@@ -41,7 +41,8 @@ func (c *Client) Get(ctx context.Context, key Key, out any) (found bool, err err
 	return found, err
 }
 
-// Set implements Cache, in three calls to Redis.
+// Set implements Cache, in one call to Redis. With a function library from before version 5, which
+// its user may not replace, it takes three. Then readers may find nothing for a moment.
 func (c *Client) Set(ctx context.Context, key Key, value any) error {
 	return c.entries.Set(ctx, entries.Key(key), value)
 }

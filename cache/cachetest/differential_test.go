@@ -53,9 +53,20 @@ func (s *side) of(newer bool) cache.Cache {
 	return s.Cache
 }
 
-func (s *side) fetch(newer bool, key cache.Key, missing bool) answer {
-	value, err := cache.Fetch(context.Background(), s.of(newer), key, func(context.Context) (string, error) {
+// fetched is what a fetch asks for: a value or none, to be kept for no longer than the limit; 0: as
+// the policy says.
+type fetched struct {
+	missing bool
+	limit   time.Duration
+}
+
+func (s *side) fetch(newer bool, key cache.Key, f fetched) answer {
+	missing := f.missing
+	value, err := cache.Fetch(context.Background(), s.of(newer), key, func(ctx context.Context) (string, error) {
 		n := s.loads.Add(1)
+		if f.limit != 0 {
+			cache.LimitTTL(ctx, f.limit)
+		}
 		if missing {
 			return "", cache.ErrNotFound
 		}
@@ -119,19 +130,21 @@ func (d *differential) setPolicy(t *rapid.T) {
 // fetch waits for a refresh in the background, which the fake does at once. A reader that comes
 // while one ends begins none.
 func (d *differential) fetch(t *rapid.T) {
-	newer, key, missing := d.newer(t), d.key(t), rapid.IntRange(0, 3).Draw(t, "missing") == 0
+	newer, key := d.newer(t), d.key(t)
+	limits := []time.Duration{0, 0, time.Microsecond, 30 * time.Minute, 90 * time.Minute}
+	asked := fetched{rapid.IntRange(0, 3).Draw(t, "missing") == 0, rapid.SampledFrom(limits).Draw(t, "limit")}
 	before := d.redis.loads.Load()
-	want := d.fake.fetch(newer, key, missing)
-	got := d.redis.fetch(newer, key, missing)
+	want := d.fake.fetch(newer, key, asked)
+	got := d.redis.fetch(newer, key, asked)
 	stale := want.loads == before+1 && got.loads == before && got.value == want.value
 	for deadline := time.Now().Add(patience); stale && d.redis.loads.Load() == before && time.Now().Before(deadline); {
 		if time.Until(deadline) < patience/2 {
-			d.redis.fetch(newer, key, missing) // the refresh before had not quite ended
+			d.redis.fetch(newer, key, asked) // the refresh before had not quite ended
 		}
 		time.Sleep(time.Millisecond)
 	}
 	got.loads = d.redis.loads.Load()
-	d.compare(t, fmt.Sprintf("Fetch of %+v, newer: %v, missing: %v", key, newer, missing), want, got)
+	d.compare(t, fmt.Sprintf("Fetch of %+v, newer: %v, %+v", key, newer, asked), want, got)
 	for deadline := time.Now().Add(patience); stale && d.fake.get(newer, key) != d.redis.get(newer, key) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/limit"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -113,15 +114,24 @@ func (f *Fake) lease(key entryKey) leased {
 	}
 }
 
+// errNotKept says that the loader asked to keep its value for no time.
+var errNotKept = errors.New("the loader asked to keep nothing")
+
 // fill stores a loaded value. After an error, the value must not be shared either.
-func (f *Fake) fill(key flightKey, value any, as reflect.Type) ([]byte, error) {
+func (f *Fake) fill(
+	key flightKey, value any, as reflect.Type, asked *limit.TTL,
+) ([]byte, error) {
 	payload, err := f.encode(key.entryKey, value, as)
 	if err != nil {
 		return nil, err
 	}
+	ttl, forbids := asked.Get()
+	if forbids {
+		return payload, errNotKept
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err = f.store(key.entryKey, payload, key.token); err != nil {
+	if err = f.store(key.entryKey, payload, key.token, ttl); err != nil {
 		f.count(key.entryKey, counts{errors: 1})
 	}
 	return payload, err
@@ -139,10 +149,14 @@ func (f *Fake) encode(key entryKey, value any, as reflect.Type) ([]byte, error) 
 }
 
 // fillNegative stores that the source has nothing, and reports whether the policy allows that.
-func (f *Fake) fillNegative(key flightKey) bool {
+func (f *Fake) fillNegative(key flightKey, asked *limit.TTL) bool {
+	ttl, forbids := asked.Get()
+	if forbids {
+		return false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.storeNegative(key.entryKey, key.token)
+	return f.storeNegative(key.entryKey, key.token, ttl)
 }
 
 // removeIf removes what the source does not have any more, unless it was invalidated meanwhile.
@@ -189,9 +203,9 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 	f.modules[key.Module] = true
 	f.remove(entry)
 	if f.isHeld(entry) {
-		return nil
+		return f.refuse(entry, payload)
 	}
-	return f.store(entry, payload, f.tokenOf(entry))
+	return f.store(entry, payload, f.tokenOf(entry), 0)
 }
 
 // Delete implements cache.Cache.

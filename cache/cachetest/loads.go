@@ -12,6 +12,7 @@ import (
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/flight"
+	"github.com/cachewright/cachewright/cache/internal/limit"
 )
 
 // loadOnce loads an entry together with the callers that may have the same value.
@@ -86,14 +87,14 @@ func (f *Fake) land(
 func (f *Fake) loadAndFill(
 	ctx context.Context, key flightKey, as reflect.Type, load func(context.Context) (any, error),
 ) (loaded, error) {
-	value, err := f.load(ctx, key.entryKey, load)
+	value, ttl, err := f.loadLimited(ctx, key.entryKey, load)
 	if errors.Is(err, cache.ErrNotFound) {
-		return loaded{storedNegative: f.fillNegative(key)}, err
+		return loaded{storedNegative: f.fillNegative(key, ttl)}, err
 	}
 	if err != nil {
 		return loaded{}, err
 	}
-	payload, err := f.fill(key, value, as)
+	payload, err := f.fill(key, value, as, ttl)
 	return loaded{value: value, payload: payload, shared: err == nil}, nil
 }
 
@@ -134,16 +135,27 @@ func (f *Fake) endRefresh(key entryKey, failed bool) {
 	}
 }
 
-// load calls the loader, unless that loads its own entry within itself over and over.
+// load is loadLimited for what is not stored.
 func (f *Fake) load(
 	ctx context.Context, key entryKey, load func(context.Context) (any, error),
 ) (any, error) {
+	value, _, err := f.loadLimited(ctx, key, load)
+	return value, err
+}
+
+// loadLimited calls the loader, unless that loads its own entry within itself over and over. The
+// loader may say for how long to keep the value.
+func (f *Fake) loadLimited(
+	ctx context.Context, key entryKey, load func(context.Context) (any, error),
+) (any, *limit.TTL, error) {
 	ctx, ok := flight.Nested(ctx, nestedKey{f, key})
 	if !ok {
-		return nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module,
+		return nil, nil, fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadCycle, key.module,
 			key.operation)
 	}
-	return load(ctx)
+	ctx, ttl := limit.With(ctx)
+	value, err := load(ctx)
+	return value, ttl, err
 }
 
 // nestedKey names what is loaded, across all Fakes.
@@ -161,6 +173,7 @@ func (f *Fake) loadAlone(
 }
 
 func loadUnnamed(ctx context.Context, out any, load func(context.Context) (any, error)) error {
+	ctx, _ = limit.With(ctx) // what is loaded is not what an outer loader loads
 	value, err := load(ctx)
 	if err != nil {
 		return err

@@ -29,14 +29,24 @@ func (f *Fake) remove(key entryKey) {
 	f.epochs[scope(key)]++
 }
 
+// lifetimes returns until when an entry is fresh, and until when it exists. A TTL that the loader
+// asked for only shortens.
+func (f *Fake) lifetimes(ttl, stale, wanted time.Duration) (fresh, expires time.Time) {
+	if wanted > 0 && wanted <= ttl {
+		ttl, stale = wanted.Truncate(time.Millisecond), 0
+	}
+	fresh = f.now().Add(ttl)
+	return fresh, fresh.Add(stale)
+}
+
 // storeNegative stores that the source has nothing, and reports whether the policy allows that.
-func (f *Fake) storeNegative(key entryKey, t token) bool {
+func (f *Fake) storeNegative(key entryKey, t token, wanted time.Duration) bool {
 	rule := f.rule(key.module, key.operation)
 	if rule.TTL <= 0 || rule.NegativeTTL <= 0 || rule.Scope == registry.ScopeUser && key.user == "" {
 		return false
 	}
 	if t == f.tokenOf(key) {
-		end := f.now().Add(rule.NegativeTTL)
+		end, _ := f.lifetimes(rule.NegativeTTL, 0, wanted)
 		f.entries[key] = entry{
 			negative: true, schema: f.schemaOf(key), fresh: end, expires: end, token: t,
 		}
@@ -44,8 +54,24 @@ func (f *Fake) storeNegative(key entryKey, t token) bool {
 	return true
 }
 
-// store stores an entry. It returns cache.ErrRefused if the policy forbids the entry.
-func (f *Fake) store(key entryKey, payload []byte, t token) error {
+// store stores an entry. It returns cache.ErrRefused if the policy forbids the entry. wanted is the
+// TTL that the loader asked for; 0: none.
+func (f *Fake) store(key entryKey, payload []byte, t token, wanted time.Duration) error {
+	rule := f.rule(key.module, key.operation)
+	if err := f.refuse(key, payload); err != nil {
+		return err
+	}
+	if rule.TTL > 0 && t == f.tokenOf(key) {
+		fresh, expires := f.lifetimes(rule.TTL, rule.StaleFor, wanted)
+		f.entries[key] = entry{
+			payload: payload, schema: f.schemaOf(key), token: t, fresh: fresh, expires: expires,
+		}
+	}
+	return nil
+}
+
+// refuse returns cache.ErrRefused if the policy forbids an entry.
+func (f *Fake) refuse(key entryKey, payload []byte) error {
 	rule := f.rule(key.module, key.operation)
 	switch {
 	case rule.TTL <= 0:
@@ -54,14 +80,9 @@ func (f *Fake) store(key entryKey, payload []byte, t token) error {
 		return refusal(key, "it has no user although the operation's scope is User")
 	case rule.MaxEntryBytes > 0 && int64(len(payload)) > rule.MaxEntryBytes:
 		return refusal(key, "it is larger than maxEntryBytes allows")
-	case t == f.tokenOf(key):
-		fresh := f.now().Add(rule.TTL)
-		f.entries[key] = entry{
-			payload: payload, schema: f.schemaOf(key), token: t,
-			fresh: fresh, expires: fresh.Add(rule.StaleFor),
-		}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // count adds to the counts of an operation, if that is cached.

@@ -59,7 +59,10 @@ type Config struct {
 }
 
 // Entries are those of the namespace.
-type Entries struct{ config Config }
+type Entries struct {
+	config     Config
+	oldLibrary oldLibrary
+}
 
 // New returns Entries.
 func New(config Config) *Entries { return &Entries{config: config} }

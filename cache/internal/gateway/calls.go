@@ -74,32 +74,6 @@ func (g *Gateway) Unlock(ctx context.Context, key registry.Key) {
 	})
 }
 
-// Set stores an entry within a timeout.
-func (g *Gateway) Set(
-	ctx context.Context, timeout time.Duration, key registry.Key, payload []byte, token registry.Token,
-) (registry.Outcome, error) {
-	var filled registry.Filled
-	err := g.doKey(ctx, timeout, Filling, key, func(ctx context.Context) (err error) {
-		filled, err = g.config.Store.Set(ctx, key, payload, token)
-		return err
-	})
-	g.config.Hooks.Filled(ctx, key, filled.Outcome, err)
-	return filled.Outcome, err
-}
-
-// SetNegative stores within a timeout that the source has nothing.
-func (g *Gateway) SetNegative(
-	ctx context.Context, timeout time.Duration, key registry.Key, token registry.Token,
-) (registry.Outcome, error) {
-	var filled registry.Filled
-	err := g.doKey(ctx, timeout, Filling, key, func(ctx context.Context) (err error) {
-		filled, err = g.config.Store.SetNegative(ctx, key, nil, token)
-		return err
-	})
-	g.config.Hooks.Filled(ctx, key, filled.Outcome, err)
-	return filled.Outcome, err
-}
-
 // Remove removes an entry within a timeout.
 func (g *Gateway) Remove(ctx context.Context, timeout time.Duration, key registry.Key) error {
 	err := g.doKey(ctx, timeout, Writing, key, func(ctx context.Context) error {

@@ -18,10 +18,8 @@ type fencedStore struct {
 	guard *fence.Guard
 }
 
-// Fenced returns a Store whose reads pass the guard.
-func Fenced(store Store,
-	guard *fence.Guard,
-) Store {
+// Fenced returns a Store whose reads and puts pass the guard.
+func Fenced(store Store, guard *fence.Guard) Store {
 	return &fencedStore{Store: store, guard: guard}
 }
 
@@ -78,6 +76,16 @@ func (s *fencedStore) LeaseLocked(
 		return err
 	})
 	return lookup, err
+}
+
+// Put implements Store. What is put before the module is fenced goes with the fence.
+func (s *fencedStore) Put(
+	ctx context.Context, key registry.Key, payload []byte, options registry.FillOptions,
+) (registry.Filled, error) {
+	if _, err := s.guard.Enter(ctx, key.Slot); err != nil {
+		return registry.Filled{}, err
+	}
+	return s.Store.Put(ctx, key, payload, options)
 }
 
 // fenced calls read, and calls it once more if another server may have answered it. With an error,

@@ -197,7 +197,7 @@ func (g *Gateway) trial(ctx context.Context, u use) (err error) {
 	case Writing:
 		_, err = g.config.Store.Lease(ctx, nothing)
 	case Filling:
-		_, err = g.config.Store.Set(ctx, nothing, nil, "")
+		_, err = g.config.Store.Fill(ctx, nothing, nil, "", registry.FillOptions{})
 	}
 	return err
 }

@@ -91,8 +91,15 @@ func TestHooksSeeWhatHappened(t *testing.T) {
 			{"read", func() error { _, err := g.Read(ctx, usersGet); return err }, nil},
 			{"lease", func() error { _, err := g.Lease(ctx, timeout, usersGet, 0); return err }, []string{"leased users"}},
 			{
-				"set", func() error { _, err := g.Set(ctx, timeout, usersGet, nil, "token"); return err },
+				"fill", func() error {
+					_, err := g.Fill(ctx, timeout, usersGet, nil, "token", registry.FillOptions{})
+					return err
+				},
 				[]string{fmt.Sprintf("filled users.get: %d, <nil>", registry.Stored)},
+			},
+			{
+				"put", func() error { _, err := g.Put(ctx, timeout, usersGet, nil); return err },
+				[]string{"changed users get ", fmt.Sprintf("filled users.get: %d, <nil>", registry.Stored), "leased users"},
 			},
 			{"remove", func() error { return g.Remove(ctx, timeout, usersGet) }, []string{"changed users get "}},
 			{"remove, unguarded", func() error { return g.RemoveUnguarded(ctx, usersGet) }, []string{"changed users get "}},
@@ -208,7 +215,7 @@ func TestNothingIsLeasedWhileRedisTakesNoFills(t *testing.T) {
 	}}
 	withGateway(t, store, func(t *testing.T, g *Gateway) {
 		for range maxFailures {
-			_, _ = g.Set(t.Context(), timeout, usersGet, nil, "token")
+			_, _ = g.Fill(t.Context(), timeout, usersGet, nil, "token", registry.FillOptions{})
 		}
 		if _, err := g.Lease(t.Context(), timeout, usersGet, 0); !errors.Is(err, ErrPaused) || store.Called("lease") != 0 {
 			t.Errorf("got %v after %d leases", err, store.Called("lease"))

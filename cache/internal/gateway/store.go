@@ -15,10 +15,13 @@ type Store interface {
 	Reader
 
 	Unlock(ctx context.Context, key registry.Key) error
-	Set(ctx context.Context, key registry.Key, payload []byte, token registry.Token) (registry.Filled,
-		error)
-	SetNegative(ctx context.Context, key registry.Key, payload []byte,
-		token registry.Token) (registry.Filled, error)
+	Fill(
+		ctx context.Context, key registry.Key, payload []byte, token registry.Token,
+		options registry.FillOptions,
+	) (registry.Filled, error)
+	Put(
+		ctx context.Context, key registry.Key, payload []byte, options registry.FillOptions,
+	) (registry.Filled, error)
 	Delete(ctx context.Context, key registry.Key) (bool, error)
 	Invalidate(
 		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode,

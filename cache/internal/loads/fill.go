@@ -37,8 +37,7 @@ func (s *Loads) fill(
 	if s.config.Outbox.Covers(key) {
 		return payload, 0
 	}
-	// The gateway reports failures.
-	outcome, _ := s.config.Gateway.Set(context.WithoutCancel(ctx), t.remaining, key, payload, t.token)
+	outcome := s.store(ctx, key, t, payload, registry.FillOptions{})
 	if outcome == registry.Refused {
 		s.config.Failures.Add(key.Module, key.Operation, Refusal(key, len(payload)))
 	}
@@ -50,7 +49,20 @@ func (s *Loads) fillNegative(ctx context.Context, key registry.Key, t ticket) re
 	if s.config.Outbox.Covers(key) {
 		return 0
 	}
-	outcome, _ := s.config.Gateway.SetNegative(context.WithoutCancel(ctx), t.remaining, key, t.token)
+	return s.store(ctx, key, t, nil, registry.FillOptions{Negative: true})
+}
+
+// store stores a payload, for no longer than the loader said. The gateway reports failures.
+func (s *Loads) store(
+	ctx context.Context, key registry.Key, t ticket, payload []byte, options registry.FillOptions,
+) registry.Outcome {
+	ttl, forbids := t.limit.Get()
+	if forbids {
+		return 0
+	}
+	options.TTL = ttl
+	outcome, _ := s.config.Gateway.Fill(
+		context.WithoutCancel(ctx), t.remaining, key, payload, t.token, options)
 	return outcome
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
+	"github.com/cachewright/cachewright/cache/internal/limit"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/redact"
 	"github.com/cachewright/cachewright/cache/internal/source"
@@ -108,6 +109,8 @@ type ticket struct {
 	locks *handover
 	// remaining is how long the fill may take.
 	remaining time.Duration
+	// limit is what the loader said of how long to keep it. nil: nothing.
+	limit *limit.TTL
 	// as is what readers decode into. nil: not known.
 	as reflect.Type
 }
@@ -129,7 +132,7 @@ type loaded struct {
 // flight.ErrOverdue if the load of another caller takes too long to wait for.
 func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) error {
 	key, leased, remaining := m.Key, m.Lookup, m.Remaining // m itself would move to the heap
-	limit := s.waiter.limit(ctx, leased.Wait)
+	longest := s.waiter.limit(ctx, leased.Wait)
 	flown := flightKey{key, headsOf(leased.Token)}
 	locks := s.handovers.enter(flown)
 	defer s.leave(ctx, flown, locks)
@@ -137,7 +140,7 @@ func (s *Loads) Shared(ctx context.Context, m Miss, out any, load source.Load) e
 		locks.offer(leased)
 	}
 	result, started, err := s.flights.Do(ctx, flown, func(ctx context.Context) (loaded, error) {
-		lookup := s.waiter.wait(ctx, key, leased, limit, locks)
+		lookup := s.waiter.wait(ctx, key, leased, longest, locks)
 		if lookup.Hit {
 			found := loaded{payload: lookup.Payload, shared: true, foreign: true}
 			if lookup.Negative {
@@ -208,6 +211,7 @@ func (s *Loads) Alone(ctx context.Context, key registry.Key, out any, load sourc
 
 // Unnamed loads a value whose params cannot name an entry.
 func Unnamed(ctx context.Context, out any, load source.Load) error {
+	ctx, _ = limit.With(ctx) // what is loaded is not what an outer loader loads
 	value, err := load(ctx)
 	if err != nil {
 		return err
@@ -227,7 +231,8 @@ func (s *Loads) loadAndFill(
 			s.unlock(ctx, key)
 		}
 	}()
-	value, err := s.load(ctx, key, s.config.Timed(key, load))
+	value, ttl, err := s.loadLimited(ctx, key, s.config.Timed(key, load))
+	t.limit = ttl
 	if errors.Is(err, source.ErrNotFound) {
 		stored := passed(s.fillNegative(ctx, key, t))
 		released = t.locked && stored
@@ -244,16 +249,27 @@ func (s *Loads) loadAndFill(
 	return loaded{value: value, payload: payload, shared: shared}, nil
 }
 
-// load calls the loader, unless that loads its own entry within itself over and over.
+// load is loadLimited for what is not stored.
 func (s *Loads) load(ctx context.Context, key registry.Key, load source.Load) (any, error) {
+	value, _, err := s.loadLimited(ctx, key, load)
+	return value, err
+}
+
+// loadLimited calls the loader, unless that loads its own entry within itself over and over. The
+// loader may say for how long to keep the value.
+func (s *Loads) loadLimited(
+	ctx context.Context, key registry.Key, load source.Load,
+) (any, *limit.TTL, error) {
 	ctx, ok := flight.Nested(ctx, nestedKey{s, key})
 	if !ok {
 		err := fmt.Errorf("%w: an entry of %s, operation %s: give one of them another operation or "+
 			"other params, or read the source in the loader", ErrCycle, key.Slot, key.Operation)
 		s.config.Failures.Add(key.Module, key.Operation, err)
-		return nil, err
+		return nil, nil, err
 	}
-	return load(ctx)
+	ctx, ttl := limit.With(ctx)
+	value, err := load(ctx)
+	return value, ttl, err
 }
 
 // nestedKey names what is loaded, across all Clients.

@@ -113,23 +113,28 @@ func (s *Store) Unlock(context.Context, registry.Key) error {
 	return nil
 }
 
-// Set implements gateway.Store.
-func (s *Store) Set(
+// Fill implements gateway.Store.
+func (s *Store) Fill(
 	ctx context.Context, key registry.Key, _ []byte, token registry.Token,
+	options registry.FillOptions,
 ) (registry.Filled, error) {
-	s.count("set")
-	s.fill(token)
+	if options.Negative {
+		s.count("setNegative")
+	} else {
+		s.count("set")
+		s.fill(token)
+	}
 	if s.OnSet == nil {
 		return registry.Filled{Outcome: registry.Stored}, nil
 	}
 	return s.OnSet(ctx, key)
 }
 
-// SetNegative implements gateway.Store.
-func (s *Store) SetNegative(
-	ctx context.Context, key registry.Key, _ []byte, _ registry.Token,
+// Put implements gateway.Store.
+func (s *Store) Put(
+	ctx context.Context, key registry.Key, _ []byte, _ registry.FillOptions,
 ) (registry.Filled, error) {
-	s.count("setNegative")
+	s.count("put")
 	if s.OnSet == nil {
 		return registry.Filled{Outcome: registry.Stored}, nil
 	}
