@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +164,7 @@ func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	granted := server.Granted(namespace)
 	called := calledWithoutTheLibrary(t)
 	called.Add(calledInACluster(t))
+	called.Add(calledWithAnOlderLibrary(t))
 	NewWithT(t).Eventually(func() []string {
 		a.prepare()
 		called.Add(server.CalledBy(a.doEverything))
@@ -193,6 +195,23 @@ func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 	})
 	applyPolicy(t, server.Client(), "users", hour())
 	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
+	return called
+}
+
+// calledWithAnOlderLibrary returns the commands that a library from before version 5 needs.
+func calledWithAnOlderLibrary(t *testing.T) redistest.Commands {
+	t.Helper()
+	server, options := withOlderLibrary(t)
+	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience))
+	called := server.CalledBy(func() {
+		fetchLoaded(t, c, usersGet)
+		if err := c.Set(t.Context(), usersGet, "other"); err != nil {
+			t.Error(err)
+		}
+	})
+	if refused := server.Refused(); len(refused) != 1 || !strings.Contains(refused[0], "function|load") {
+		t.Errorf("refused with an older library: %s", refused)
+	}
 	return called
 }
 

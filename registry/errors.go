@@ -33,8 +33,8 @@ var (
 	// ErrNameTaken: another function library in Redis has a function of the same name. It is also
 	// ErrUnsupported.
 	ErrNameTaken = fault.ErrNameTaken
-	// ErrLibraryTooOld: the function library in Redis does not know the call, and the client's user
-	// may not load a newer one.
+	// ErrLibraryTooOld: the function library in Redis does not know the call, or there is none, and
+	// the client's user may not load a newer one.
 	ErrLibraryTooOld = fault.ErrLibraryTooOld
 	// ErrUnexpected: the answer of Redis fits none of the other errors.
 	ErrUnexpected = fault.ErrUnexpected

@@ -52,11 +52,11 @@ type FenceState struct {
 	Put bool
 }
 
-// EnsureFenced fences one slot, unless it is fenced already. It is one call, which a cluster routes
-// by its key, so it needs no connection of its own. A client that cannot ask each server for its
-// incarnation uses it in place of Fences and Fence; all of them see the same fences. Its user needs
-// INFO. ErrUnauthorized, ErrAnonymous: nothing is fenced, because INFO is forbidden or says too
-// little. ErrLibraryTooOld: the library lacks it: see PutLibrary.
+// EnsureFenced fences one slot, unless it is fenced already. It is one call to the primary that
+// serves the slot, so it needs no connection of its own. A client that cannot ask each server for
+// its incarnation uses it in place of Fences and Fence. All of them see the same fences. Its user
+// needs INFO. ErrUnauthorized, ErrAnonymous: nothing is fenced, because INFO is forbidden or says
+// too little. ErrLibraryTooOld: the library lacks it: see PutLibrary.
 func (r *Registry) EnsureFenced(ctx context.Context, slot Slot) (FenceState, error) {
 	state, err := r.fences.Ensure(ctx, slot)
 	return FenceState(state), err

@@ -54,6 +54,8 @@ type Guard struct {
 	disabled   atomic.Bool  // a command that it needs is not allowed, or does not say enough
 	states     atomic.Pointer[map[registry.Slot]*state]
 	flights    singleflight.Group
+	// oldLibrary is until when the library is not asked for its own call, because it lacks that.
+	oldLibrary atomic.Int64
 
 	report func(error)
 
@@ -61,12 +63,6 @@ type Guard struct {
 	current map[string]registry.Incarnation // by the address of the node
 	past    map[registry.Incarnation]struct{}
 	watched map[weak.Pointer[redis.Client]]struct{} // weak, so that clients of former nodes are freed
-}
-
-// Fences is what a Guard needs of the registry.
-type Fences interface {
-	Fences(ctx context.Context, slots []registry.Slot) ([]registry.Fence, error)
-	Fence(ctx context.Context, fences []registry.Fence) error
 }
 
 // state is what is known of a slot.
@@ -114,6 +110,22 @@ func New(
 		g.disabled.Store(true)
 	}
 	return g
+}
+
+// disable stops the Guard: it needs INFO to know which server answers and, with an older library,
+// GETEX to know whether a module is fenced.
+func (g *Guard) disable(err error) {
+	if g.disabled.Swap(true) {
+		return
+	}
+	remedy := "allow its user INFO and GETEX (+info +getex), as docs/operations.md does"
+	if errors.Is(err, registry.ErrAnonymous) && !errors.Is(err, registry.ErrUnauthorized) {
+		remedy = "have the server answer INFO, under this name, with run_id or master_replid, " +
+			"or invalidate the modules after a restart"
+	}
+	g.report(fmt.Errorf(
+		"a restart of Redis with an old snapshot, or a failover to a replica that lags, "+
+			"will not be noticed by this process: %s: %w", remedy, err))
 }
 
 // Generation changes each time another incarnation may answer reads than before.
@@ -178,59 +190,6 @@ func (g *Guard) passOf(slot registry.Slot) Pass {
 		return Pass{clean: state.clean.Load(), slot: slot}
 	}
 	return Pass{}
-}
-
-// ensureFenced checks the fence of a slot and puts it in place. It does so again if another
-// incarnation appeared meanwhile.
-func (g *Guard) ensureFenced(ctx context.Context, slot registry.Slot) error {
-	for range maxChecks {
-		generation := g.generation.Load()
-		node, err := g.node(ctx, slot)
-		if err != nil {
-			return err
-		}
-		if node != nil {
-			g.watch(node)
-		}
-		fences, err := g.fences.Fences(ctx, []registry.Slot{slot})
-		if errors.Is(err, registry.ErrUnauthorized) || errors.Is(err, registry.ErrAnonymous) {
-			g.disable(err)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := g.observe(addrOf(node), fences[0].Incarnation, false); err != nil {
-			return err
-		}
-		if !fences[0].InPlace {
-			if err := g.fence(ctx, slot, fences); err != nil {
-				return err
-			}
-		}
-		if g.setClean(slot, &clean{generation: generation, node: node}) {
-			return nil
-		}
-	}
-	return ErrUnfenced
-}
-
-// fence puts a fence in place, after others had the time to do so.
-func (g *Guard) fence(ctx context.Context, slot registry.Slot, fences []registry.Fence) error {
-	if g.wait > 0 && time.Since(g.unfencedSince(slot)) < g.wait {
-		return ErrUnfenced
-	}
-	return g.fences.Fence(ctx, fences)
-}
-
-func (g *Guard) unfencedSince(slot registry.Slot) time.Time {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	state := g.stateOf(slot)
-	if state.unfencedSince.IsZero() {
-		state.unfencedSince = time.Now()
-	}
-	return state.unfencedSince
 }
 
 // setClean records that a slot is clean, and reports whether it still is.

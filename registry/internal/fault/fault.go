@@ -33,7 +33,7 @@ var (
 	ErrNameTaken     error = subclass{
 		"another function library defines a function of ours", ErrUnsupported,
 	}
-	ErrLibraryTooOld     = errors.New("the function library in redis is too old")
+	ErrLibraryTooOld     = errors.New("the function library in redis is missing or too old")
 	ErrUnexpected        = errors.New("unexpected answer from redis")
 	ErrMisbehaves        = errors.New("the server does not behave like redis")
 	ErrAddressNotAllowed = errors.New("the address is not allowed")

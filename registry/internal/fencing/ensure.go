@@ -49,7 +49,12 @@ func (s *Fences) Check(ctx context.Context, slot keyspace.Slot) (State, error) {
 }
 
 func (s *Fences) call(ctx context.Context, slot keyspace.Slot, args ...any) (State, error) {
-	reply, err := s.library.Call(ctx, call, slot, args...)
+	// A redirection would lead to another server than the one that the caller reads.
+	node, err := primary.Of(ctx, s.client, slot)
+	if err != nil {
+		return State{}, err
+	}
+	reply, err := s.library.CallBy(ctx, node.Process, call, slot, args)
 	switch {
 	case errors.Is(err, fault.ErrRejected): // only for that: the arguments are right
 		return State{}, fmt.Errorf("%w: %w", primary.ErrAnonymous, err)

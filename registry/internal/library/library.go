@@ -85,7 +85,7 @@ func (l *Library) Install(ctx context.Context) (loaded int, err error) {
 // notLoaded says why a node keeps the library of this version; 0: it has none.
 func notLoaded(addr string, version int, err error) error {
 	err = fault.Classify("loading the function library into "+addr, err)
-	if version > 0 && errors.Is(err, fault.ErrForbidden) {
+	if errors.Is(err, fault.ErrForbidden) {
 		return fmt.Errorf("%w: it has version %d: %w", fault.ErrLibraryTooOld, version, err)
 	}
 	return err
