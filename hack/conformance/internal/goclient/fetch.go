@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/hack/conformance/internal/driver"
@@ -53,15 +54,15 @@ func (c *client) fetch(r request) (answer, error) {
 		return nil, driver.Unsupported("package cache makes ids of params")
 	}
 	result, ctx, loads := make(chan fetched, 1), c.ctx, c.loads
-	loader := func(ctx context.Context) ([]byte, error) { return await(ctx, loads) }
-	go func() {
-		var f fetched
+	loader := func(ctx context.Context) ([]byte, error) {
 		if r.TTLMs != 0 {
-			f.payload, f.err = c.fetchFor(ctx, r, loader)
-		} else {
-			f.payload, f.err = cache.Fetch(ctx, c.cache, r.key(), loader)
+			cache.LimitTTL(ctx, r.ttl())
 		}
-		result <- f
+		return await(ctx, loads)
+	}
+	go func() {
+		payload, err := cache.Fetch(ctx, c.cache, r.key(), loader)
+		result <- fetched{payload: payload, err: err}
 	}()
 	select {
 	case f := <-result:
@@ -126,11 +127,21 @@ func (c *client) loaded(ctx context.Context, r request) (answer, error) {
 }
 
 func (c *client) put(ctx context.Context, r request) error {
-	if r.TTLMs != 0 {
-		return c.putFor(ctx, r)
+	if r.TTLMs == 0 {
+		return c.cache.Set(ctx, r.key(), []byte(*r.Payload))
 	}
-	return c.cache.Set(ctx, r.key(), []byte(*r.Payload))
+	id, err := cache.ID(json.RawMessage(*r.Params)) // package cache has no TTL of one Set
+	if err != nil {
+		return err
+	}
+	key := registry.Key{
+		Slot: c.slot(r.Module), Operation: string(r.Operation), ID: id, User: string(r.User),
+	}
+	_, err = c.registry.Put(ctx, key, []byte(*r.Payload), registry.FillOptions{TTL: r.ttl()})
+	return err
 }
+
+func (r request) ttl() time.Duration { return time.Duration(r.TTLMs) * time.Millisecond }
 
 func (c *client) delete(ctx context.Context, r request) error {
 	return c.cache.Delete(ctx, r.key())
