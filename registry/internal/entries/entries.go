@@ -48,6 +48,10 @@ func (e *Entries) lease(
 	if err != nil {
 		return parse.Lookup{}, err
 	}
+	return leasedOf(key, reply)
+}
+
+func leasedOf(key keyspace.Key, reply any) (parse.Lookup, error) {
 	lookup, ok := parse.LookupOf(reply)
 	if !ok {
 		return parse.Lookup{}, sloterr.Unexpected("cw_get", key.Slot, reply)

@@ -38,8 +38,13 @@ func (e *Entries) Set(
 		return parse.Filled{}, err
 	}
 	defer e.release(sent)
+	return e.fill(ctx, "cw_set", key, setArgs(key, *sent, token, options)...)
+}
+
+// setArgs returns the arguments of cw_set. sent is the padded payload.
+func setArgs(key keyspace.Key, sent []byte, token parse.Token, options Options) []any {
 	words := options.after(withRoom[options.Negative], key.Schema)
-	return e.fill(ctx, "cw_set", key, *sent, string(token), words)
+	return append(addressArgs(key), sent, string(token), words)
 }
 
 // Put stores a payload in place of what is there, and fences loads of the entry that are in
@@ -53,7 +58,7 @@ func (e *Entries) Put(
 	}
 	defer e.release(sent)
 	words := options.after(withoutRoom[options.Negative], key.Schema)
-	return e.fill(ctx, "cw_put", key, *sent, words)
+	return e.fill(ctx, "cw_put", key, append(addressArgs(key), *sent, words)...)
 }
 
 // padded copies a payload behind its schema, and behind so many bytes for its header.
@@ -75,11 +80,14 @@ func (e *Entries) release(sent *[]byte) {
 func (e *Entries) fill(
 	ctx context.Context, function string, key keyspace.Key, args ...any,
 ) (parse.Filled, error) {
-	args = append([]any{key.Operation, key.ID, key.User}, args...)
 	reply, err := e.callTogether(ctx, function, key.Slot, args...)
 	if err != nil {
 		return parse.Filled{}, err
 	}
+	return filledOf(function, key, reply)
+}
+
+func filledOf(function string, key keyspace.Key, reply any) (parse.Filled, error) {
 	filled, ok := parse.FilledOf(reply)
 	if !ok {
 		return parse.Filled{}, sloterr.Unexpected(function, key.Slot, reply)

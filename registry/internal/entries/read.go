@@ -40,10 +40,12 @@ func (e *Entries) ReadLocked(
 	}
 	last := len(values) - 1
 	lookup = lookupOf(key, values[:last])
-	if lookup.Hit || isMark(values[0]) {
-		return lookup, false, nil
-	}
-	return lookup, isLockValid(values[last], values[1:last]), nil
+	return lookup, isLocked(lookup, values[:last], values[last]), nil
+}
+
+// isLocked says whether another caller loads an entry. values are those of its read keys.
+func isLocked(found parse.Lookup, values []string, lock string) bool {
+	return !found.Hit && !isMark(values[0]) && isLockValid(lock, values[1:])
 }
 
 // markPrefix begins the value that a hold leaves in place of a head or an entry.

@@ -7,15 +7,10 @@ package invalidation
 
 import (
 	"context"
-	"errors"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/cachewright/cachewright/registry/internal/fault"
 	"github.com/cachewright/cachewright/registry/internal/keyspace"
 	"github.com/cachewright/cachewright/registry/internal/library"
 	"github.com/cachewright/cachewright/registry/internal/parse"
-	"github.com/cachewright/cachewright/registry/internal/sloterr"
 )
 
 // Scope says what an invalidation covers. Package registry exports and documents it.
@@ -115,61 +110,19 @@ func nextBatch(results []Result) int {
 	return invalidationBatch
 }
 
-// invalidateBatch repeats calls whose server lacked the library, after loading it.
 func (v *Invalidator) invalidateBatch(ctx context.Context, calls []Call) []Result {
-	results := v.invalidateTogether(ctx, calls)
-	var missed []Call
-	for i, result := range results {
-		if errors.Is(result.Err, sloterr.ErrNoLibrary) {
-			missed = append(missed, calls[i])
-		}
-	}
-	if len(missed) == 0 {
-		return results
-	}
-	var again []Result
-	err := v.library.InstallOnce(ctx)
-	if err == nil {
-		again = v.invalidateTogether(ctx, missed)
-	}
-	for i := range results {
-		switch {
-		case !errors.Is(results[i].Err, sloterr.ErrNoLibrary):
-		case err != nil:
-			results[i].Err = err
-		default:
-			results[i], again = again[0], again[1:]
-		}
-	}
-	return results
-}
-
-func (v *Invalidator) invalidateTogether(
-	ctx context.Context, calls []Call,
-) []Result {
-	replies := make([]*redis.Cmd, len(calls))
-	err := fault.Unsent(v.library.Client().Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for i, call := range calls {
-			replies[i] = pipe.FCall(ctx, function, []string{keyspace.SlotKey(call.Slot)},
-				call.Scope.Operation, call.Scope.User, string(call.Mode), call.RequestID)
-		}
-		return nil
-	}))
-	results := make([]Result, len(calls))
+	batch := make([]library.Invocation, len(calls))
 	for i, call := range calls {
-		results[i] = resultOf(call.Slot, replies[i], err)
+		batch[i] = library.Invocation{Slot: call.Slot, Args: []any{
+			call.Scope.Operation, call.Scope.User, string(call.Mode), call.RequestID,
+		}}
+	}
+	results := make([]Result, len(calls))
+	for i, reply := range v.library.Together(ctx, function, batch) {
+		results[i].Err = reply.Err
+		if reply.Err == nil {
+			results[i].Invalidated, results[i].Err = parse.InvalidatedOf(calls[i].Slot, reply.Value)
+		}
 	}
 	return results
-}
-
-// resultOf parses a reply. sendErr says why there is none.
-func resultOf(slot keyspace.Slot, reply *redis.Cmd, sendErr error) Result {
-	if sendErr != nil {
-		return Result{Err: sloterr.Call(function, slot, sendErr)}
-	}
-	if err := sloterr.Failure(function, slot, reply.Err()); err != nil {
-		return Result{Err: err}
-	}
-	covered, err := parse.InvalidatedOf(slot, reply.Val())
-	return Result{covered, err}
 }

@@ -61,12 +61,18 @@ func AppendReadKeys(keys []string, k Key) []string {
 	return keys
 }
 
+// EntryKey holds an entry.
+func EntryKey(k Key) string {
+	var b strings.Builder
+	b.Grow(k.keyLen() + entryKeyOverhead + len(k.Operation) + len(k.User) + len(k.ID))
+	k.writeEntryKey(&b)
+	return b.String()
+}
+
 // LockKey holds the load lock of an entry, and is named like the entry.
 func LockKey(k Key) string {
-	var b strings.Builder
-	k.writeEntryKey(&b)
 	slot := SlotKey(k.Slot)
-	return slot + ":l:" + strings.TrimPrefix(b.String(), slot+":e:")
+	return slot + ":l:" + strings.TrimPrefix(EntryKey(k), slot+":e:")
 }
 
 const entryKeyOverhead = len(":e:128::256::")
