@@ -138,7 +138,7 @@ chaos: ## Disturb a cache in use, then purges under way, and hold each read and 
 	@$(call with_parts,go test -count=1 -timeout 40m ./registry/model -rapid.checks=$${MODEL_SEQUENCES:-500})
 	@$(call with_parts,CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_HANDOVERS=3 CHAOS_RESTARTS=5 CHAOS_DISTURBANCES=10 go test -count=1 -v -timeout 40m ./hack/chaos/purges)
 	@$(call with_parts,CHAOS_STORES=$${CHAOS_STORES:-1000} CHAOS_TURNS=$${CHAOS_TURNS:-10} CHAOS_SAMPLES=$${CHAOS_SAMPLES:-550} CHAOS_HANGING=$${CHAOS_HANGING:-60} go test -count=1 -v -timeout 60m ./hack/chaos/neighbours)
-	@$(call with_parts,FAIRNESS_SCALE=full go test -count=1 -timeout 40m -run TestControllers ./controllers -ginkgo.focus 'Time that is shared|Many policies|Rest')
+	@$(call with_parts,FAIRNESS_SCALE=full go test -count=1 -timeout 40m -run TestControllers ./controllers -ginkgo.focus 'Time that is shared|Many policies|Rest|A namespace')
 	@$(call with_parts,CHAOS_FAULTS=all go test -count=1 -timeout 40m -run 'WhateverTheServerAnswers|CostsTheApplicationNothing|NeverStored' ./registry ./cache)
 
 # What drives the client to try, and further flags: CONFORM='-redis cluster -resp 3 -run ^read'.

@@ -58,7 +58,8 @@ var produced = struct {
 	byKind map[string]*vocabulary
 }{byKind: map[string]*vocabulary{}}
 
-// collect notes until the suite ends.
+// collect notes, and shows the observer of a stage what it has to see, until the suite ends. One
+// watch for all of them spares the API server and the suite most of the work.
 func collect(ctx context.Context, c client.WithWatch) {
 	for kind := range pageOf {
 		produced.byKind[kind] = newVocabulary()
@@ -71,6 +72,7 @@ func collect(ctx context.Context, c client.WithWatch) {
 			for e := range watcher.ResultChan() {
 				if e.Type != watch.Error { // as it is when the watch ends
 					note(e.Object)
+					show(e)
 				}
 			}
 		})

@@ -117,7 +117,7 @@ var _ = Describe("Time that is shared", func() {
 		was, is := quantile(alone, percent), quantile(beside, percent)
 		AddReportEntry("beside a slow store", fmt.Sprintf("p%d %s, alone %s", percent, is, was))
 		Expect(is).To(BeNumerically("<=", max(3*was, 100*time.Millisecond)))
-		Eventually(func() int { return slow.complete(ctx) }).Should(BeNumerically(">", 0), "its targets take more than a few answers")
+		Eventually(slow.seen.complete).Should(BeNumerically(">", 0), "its targets take more than a few answers")
 	})
 
 	It("lets another namespace's purge take effect beside a flood", func(ctx SpecContext) {
@@ -139,7 +139,6 @@ var _ = Describe("Time that is shared", func() {
 		took, after := time.Since(began), flooded.complete(ctx)
 		AddReportEntry("beside a flood", fmt.Sprintf("%s; of %d purges %d were complete before and %d after", took, size, before, after))
 		Expect(after-before).To(BeNumerically("<=", max(size/3, 3)), "it waited for the flood")
-		Eventually(func() int { return flooded.complete(ctx) }).WithTimeout(5 * controllertest.Timeout).WithPolling(time.Second / 2).
-			Should(Equal(size))
+		Eventually(flooded.seen.complete).WithTimeout(5 * controllertest.Timeout).Should(Equal(size))
 	})
 })

@@ -11,7 +11,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,34 +30,36 @@ type observer struct {
 	broken []string
 }
 
-// observe watches a namespace until the spec ends, and fails the spec if a rule was broken.
-func observe(ctx context.Context, c client.WithWatch, namespace string) *observer {
+// observers are those of the stages in use, by namespace.
+var observers sync.Map
+
+// observe sees a namespace until the spec ends, and fails the spec if a rule was broken. What the
+// spec creates before is not seen.
+func observe(namespace string) *observer {
 	o := &observer{last: map[string]client.Object{}, versions: map[string]int{}, read: map[string][]string{}}
-	var done sync.WaitGroup
-	var watchers []watch.Interface
-	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {
-		watcher, err := c.Watch(ctx, list, client.InNamespace(namespace))
-		Expect(err).NotTo(HaveOccurred())
-		watchers = append(watchers, watcher)
-		done.Go(func() {
-			for e := range watcher.ResultChan() {
-				o.see(e.Type, e.Object)
-			}
-		})
-	}
+	observers.Store(namespace, o)
 	DeferCleanup(func() {
-		for _, watcher := range watchers {
-			watcher.Stop()
-		}
-		done.Wait()
+		observers.Delete(namespace)
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		Expect(o.broken).To(BeEmpty(), "rules of kstatus were broken")
 	})
 	return o
 }
 
-func (o *observer) see(kind watch.EventType, seen runtime.Object) {
-	obj, ok := seen.(client.Object)
-	if !ok || (kind != watch.Added && kind != watch.Modified) {
+// show shows one of our resources to the observer of its namespace.
+func show(e watch.Event) {
+	object := e.Object.(client.Object)
+	if _, ok := object.(*eventsv1.Event); ok {
+		return
+	}
+	if found, ok := observers.Load(object.GetNamespace()); ok {
+		found.(*observer).see(e.Type, object)
+	}
+}
+
+func (o *observer) see(kind watch.EventType, obj client.Object) {
+	if kind != watch.Added && kind != watch.Modified {
 		return
 	}
 	o.mu.Lock()
@@ -99,4 +101,16 @@ func (o *observer) versionsOf(name string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.versions[name]
+}
+
+// complete counts the purges that are.
+func (o *observer) complete() (count int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, obj := range o.last {
+		if purge, ok := obj.(*v1.CacheInvalidation); ok && purge.Status.State == v1.StateComplete {
+			count++
+		}
+	}
+	return count
 }

@@ -84,8 +84,7 @@ func newStage(ctx context.Context, redisConfig ...string) *stage {
 	DeferCleanup(s.clear)
 	s.redis = s.server.Client()
 	s.cache = registry.New(s.redis)
-	// The watch outlives the context of a setup node.
-	s.seen = observe(context.WithoutCancel(ctx), k8s, s.namespace)
+	s.seen = observe(s.namespace)
 	return s
 }
 

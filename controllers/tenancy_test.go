@@ -5,8 +5,10 @@ package controllers
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -112,6 +114,17 @@ func arbitraryPolicy(t *rapid.T, other string) *v1.CachePolicy {
 	return policy
 }
 
+// try makes a number of checks with what rapid draws: some, or with FAIRNESS_SCALE=full as many as
+// rapid makes by default.
+func try(check func(*rapid.T)) {
+	GinkgoHelper()
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String()
+	Expect(checks.Value.Set(strconv.Itoa(scaled(40, 100)))).To(Succeed())
+	defer func() { _ = checks.Value.Set(before) }()
+	rapid.Check(GinkgoTB(), check)
+}
+
 var _ = Describe("A namespace", func() {
 	It("reaches nothing of another one, whatever its resources say", func(ctx SpecContext) {
 		on := newStage(ctx)
@@ -129,7 +142,7 @@ var _ = Describe("A namespace", func() {
 
 		var invalidations, astray []*v1.CacheInvalidation
 		policies := 0
-		rapid.Check(GinkgoTB(), func(t *rapid.T) {
+		try(func(t *rapid.T) {
 			invalidation, policy := controllertest.Invalidation(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
 			policy.Namespace, invalidation.Namespace = on.namespace, on.namespace
 			policy.Spec.StoreRef, invalidation.Spec.StoreRef = arbitraryStoreRef(t, other), arbitraryStoreRef(t, other)
@@ -183,7 +196,7 @@ var _ = Describe("A namespace", func() {
 		}
 		Expect(accepted).To(BeNumerically(">", 0), "the API server refused all: this tries nothing")
 
-		rapid.Check(GinkgoTB(), func(t *rapid.T) {
+		try(func(t *rapid.T) {
 			invalidation, policy := controllertest.Invalidation(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
 			policy.Namespace, invalidation.Namespace = on.namespace, on.namespace
 			policy.Spec.StoreRef, invalidation.Spec.StoreRef = &v1.StoreReference{Name: "main"}, &v1.StoreReference{Name: "main"}
