@@ -7,7 +7,8 @@
 # tests wait for processes:
 #
 #   - packages whose goroutines meet, with the race detector
-#   - packages whose tests drive other processes, without it: it would only slow them down
+#   - packages whose tests drive other processes, or run in one goroutine, without it: it would only
+#     slow them down
 #
 # Each begins with its longest packages. "go vet" is left to its caller. Whatever the tests started
 # ends with this script, also when that is interrupted, and their files go with it.
@@ -15,6 +16,8 @@ set -uo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly PROCESSES='/api/v1$|/cmd/operator$|/config$|/examples/|/hack/|/internal/(kubetest|redistest|shipped)$|/registry/(garbage|model)$'
+# Packages that start no goroutine, and whose tests start none. A test in internal/shipped checks that.
+readonly SEQUENTIAL='/cache/internal/(redact|schema)$|/controllers/(cacheinvalidation/history|cachepolicy|cachestore)$|/controllers/internal/(convert|resource|status)$|/internal/(contain|manifest)$|/registry/internal/(fault|info|invalidation|parse)$'
 # The longest packages, the longest first.
 readonly LONGEST='/hack/chaos/neighbours /hack/chaos/purges /controllers /registry /cache /hack/chaos
   /cmd/operator /config /internal/redistest /registry/model /cache/cachetest'
@@ -34,8 +37,8 @@ in_order() {
   echo "$names"
 }
 
-mapfile -t processes < <(grep -E "$PROCESSES" <<<"$packages" | in_order | grep .)
-mapfile -t goroutines < <(grep -Ev "$PROCESSES" <<<"$packages" | in_order | grep .)
+mapfile -t processes < <(grep -E "$PROCESSES|$SEQUENTIAL" <<<"$packages" | in_order | grep .)
+mapfile -t goroutines < <(grep -Ev "$PROCESSES|$SEQUENTIAL" <<<"$packages" | in_order | grep .)
 
 files=$(mktemp -d)
 mkdir "$files/tmp"
