@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,13 +62,28 @@ func accountOf(name string) (account, error) {
 	return account{uid: uid, gid: gid}, err
 }
 
-// directory makes a directory that belongs to the account.
+// directory makes a directory that belongs to the account, where it can be reached.
 func (a account) directory() (string, error) {
-	dir, err := os.MkdirTemp("", "cachewright-db-")
+	parent := os.TempDir()
+	if a.uid != os.Getuid() && !isOpen(parent) {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "cachewright-db-")
 	if err != nil {
 		return "", err
 	}
 	return dir, os.Chown(dir, a.uid, a.gid)
+}
+
+// isOpen says whether each user may enter a directory.
+func isOpen(dir string) bool {
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // command runs as the account, in its directory.
