@@ -35,6 +35,7 @@ func StartMariaDB(config ...string) (*Server, error) {
 	if err := initialise(s.account.command(s.dir, install, "--no-defaults", "--datadir="+data,
 		"--auth-root-authentication-method=normal", "--skip-test-db",
 		"--skip-name-resolve")); err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.start = func(s *Server, port int) (*process, error) {

@@ -29,6 +29,7 @@ func StartPostgres(config ...string) (*Server, error) {
 	data := filepath.Join(s.dir, "data")
 	if err := initialise(s.account.command(s.dir, initdb, "--no-sync", "--auth=trust",
 		"--username=postgres", "--encoding=UTF8", "--pgdata", data)); err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.start = func(s *Server, port int) (*process, error) {
