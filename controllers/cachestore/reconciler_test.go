@@ -97,3 +97,16 @@ func TestADeletedStoreIsDeadAfterItsTimeoutOnlyWhileItCannotBeUsed(t *testing.T)
 		}
 	}
 }
+
+// Its monitor ends with a store, and what is declared anew under the name gets another one.
+func TestAStoreThatIsGoneIsDropped(t *testing.T) {
+	cluster, monitors := controllertest.FakeCluster(t), &storetest.Monitors{}
+	r := &Reconciler{Client: cluster, Reader: cluster, Stores: monitors}
+	gone := reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "main"}}
+	if _, err := r.Reconcile(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if len(monitors.Dropped) != 1 || monitors.Dropped[0] != gone.NamespacedName {
+		t.Errorf("dropped %v, want %s", monitors.Dropped, gone)
+	}
+}

@@ -46,6 +46,9 @@ func TestADroppedStoreLeavesNoSeries(t *testing.T) {
 	if err := <-probed; err != nil {
 		t.Fatal(err)
 	}
+	if stores.monitors[monitor.id] != nil {
+		t.Error("a store that is declared anew under its name gets the monitor that has ended")
+	}
 	gathered := prometheus.NewRegistry()
 	gathered.MustRegister(monitor.Metrics)
 	families, err := gathered.Gather()

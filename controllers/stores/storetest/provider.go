@@ -16,8 +16,11 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Monitors found what a test says.
-type Monitors struct{ Last *stores.ProbeResult }
+// Monitors found what a test says, and notes which stores were dropped.
+type Monitors struct {
+	Last    *stores.ProbeResult
+	Dropped []resource.StoreID
+}
 
 // Follow implements cachestore.Monitors.
 func (m *Monitors) Follow(store *v1.CacheStore) (*stores.ProbeResult, status.Location) {
@@ -25,7 +28,7 @@ func (m *Monitors) Follow(store *v1.CacheStore) (*stores.ProbeResult, status.Loc
 }
 
 // Drop implements cachestore.Monitors.
-func (*Monitors) Drop(context.Context, resource.StoreID) {}
+func (m *Monitors) Drop(_ context.Context, id resource.StoreID) { m.Dropped = append(m.Dropped, id) }
 
 // Provider returns one store for all ids, in the state that a test sets.
 type Provider struct {
