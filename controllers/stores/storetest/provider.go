@@ -28,7 +28,9 @@ func (m *Monitors) Follow(store *v1.CacheStore) (*stores.ProbeResult, status.Loc
 }
 
 // Drop implements cachestore.Monitors.
-func (m *Monitors) Drop(_ context.Context, id resource.StoreID) { m.Dropped = append(m.Dropped, id) }
+func (m *Monitors) Drop(_ context.Context, id resource.StoreID) {
+	m.Dropped = append(m.Dropped, id)
+}
 
 // Provider returns one store for all ids, in the state that a test sets.
 type Provider struct {
