@@ -183,7 +183,7 @@ func (c *Client) newEntries(o options, failures *failure.Reports) *entries.Entri
 	early := refresh.NewHeadStarts(o.earlyRefresh)
 	underWay := loads.New(loads.Config{
 		Gateway: c.gateway, Outbox: c.outbox, Background: c.background, Failures: failures,
-		Codec: o.codec, Encoder: codec.NewEncoder(o.codec, triedValues), Timed: early.Timed,
+		Codec: o.codec, Encoder: codec.NewEncoder(o.codec, triedValues), Took: early.Took,
 		Timeout: o.timeout, Wait: o.loadWait, SharedWait: o.sharedLoadWait,
 	})
 	return entries.New(entries.Config{

@@ -4,6 +4,7 @@
 package cache
 
 import (
+	"github.com/cachewright/cachewright/cache/internal/checks"
 	"github.com/cachewright/cachewright/cache/internal/codec"
 	"github.com/cachewright/cachewright/cache/internal/holds"
 	"github.com/cachewright/cachewright/cache/internal/loads"
@@ -33,6 +34,8 @@ var (
 	// ErrLoadStuck: two loads of the entry by other callers in this process did not end in time.
 	// See WithSharedLoadWait.
 	ErrLoadStuck = loads.ErrStuck
+	// ErrTooMany: a call has more than MaxMany keys.
+	ErrTooMany = checks.ErrTooMany
 	// ErrCodec: a value cannot be encoded or does not survive that, or stored bytes cannot be decoded.
 	// See Codec.
 	ErrCodec = codec.ErrCodec

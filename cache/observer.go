@@ -14,11 +14,12 @@ type Observer interface {
 	// Watch is called once, by New, with a function that returns the current figures of the Client.
 	// Close calls the function that Watch returns. After that, the figures must not be asked for.
 	Watch(namespace string, figures func() Figures) (stop func())
-	// StartRequest is called for each Fetch and Get. The error is what the caller gets. It is nil
-	// after a Get that found nothing.
+	// StartRequest is called for each Fetch and Get, and for each key of a FetchMany. The error is
+	// what the caller gets. It is nil after a Get that found nothing. The loads of a FetchMany get the
+	// context of its first key.
 	StartRequest(ctx context.Context, request Request) (context.Context, func(Outcome, error))
 	// StartLoad is called for each call of a loader: for a caller, to refresh an entry, or to audit
-	// one.
+	// one. For a loader of many entries it is called once for each of their operations.
 	StartLoad(ctx context.Context, module, operation string) (context.Context, func(error))
 	// StartInvalidation is called for each invalidation by the application. The error is what it
 	// gets.
@@ -41,8 +42,9 @@ type Verb string
 
 // The verbs that read.
 const (
-	VerbFetch Verb = "fetch"
-	VerbGet   Verb = "get"
+	VerbFetch     Verb = "fetch"
+	VerbFetchMany Verb = "fetch_many"
+	VerbGet       Verb = "get"
 )
 
 // Outcome says where the answer to a Request came from.

@@ -25,7 +25,7 @@ func init() {
 			return leased, errors.Join(leased[0].Err, leased[1].Err)
 		},
 		"SetMany": func(ctx context.Context, r *Registry) (any, error) {
-			filled := r.SetMany(ctx, []Fill{{Key: hostileKeys[0]}, {Key: hostileKeys[1], Negative: true}})
+			filled := r.SetMany(ctx, []Fill{{Key: hostileKeys[0], Token: "token"}, {Key: hostileKeys[1], Token: "token", Options: FillOptions{Negative: true}}})
 			return filled, errors.Join(filled[0].Err, filled[1].Err)
 		},
 		"UnlockMany": func(ctx context.Context, r *Registry) (any, error) {

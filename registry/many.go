@@ -26,8 +26,7 @@ type Fill struct {
 	Key     Key
 	Payload []byte
 	Token   Token
-	// Negative: the source has nothing, as for SetNegative.
-	Negative bool
+	Options FillOptions
 }
 
 // FillResult is the answer to one of many fills.
@@ -81,12 +80,13 @@ func (r *Registry) UnlockMany(ctx context.Context, keys []Key) []error {
 	return r.entries.UnlockMany(ctx, addressesOf(keys))
 }
 
-// SetMany is Set and SetNegative of many entries.
+// SetMany is Registry.Fill of many entries.
 func (r *Registry) SetMany(ctx context.Context, fills []Fill) []FillResult {
 	all := make([]entries.Fill, len(fills))
 	for i, fill := range fills {
 		all[i] = entries.Fill{
-			Key: keyspace.Key(fill.Key), Payload: fill.Payload, Token: fill.Token, Negative: fill.Negative,
+			Key: keyspace.Key(fill.Key), Payload: fill.Payload, Token: fill.Token,
+			Options: entries.Options(fill.Options),
 		}
 	}
 	results := make([]FillResult, len(fills))

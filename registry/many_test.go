@@ -160,9 +160,9 @@ func TestManyEntriesAreFilledUnlockedAndDeletedInOnePipeline(t *testing.T) {
 	fills := make([]Fill, len(keys))
 	wants := make([]Outcome, len(keys))
 	for i, key := range keys {
-		fills[i] = Fill{Key: key, Payload: []byte(payloadOf(key)), Token: leased[i].Token, Negative: i%2 == 1}
+		fills[i] = Fill{Key: key, Payload: []byte(payloadOf(key)), Token: leased[i].Token, Options: FillOptions{Negative: i%2 == 1}}
 		switch {
-		case key.Operation == "op1", key.Operation == "op2" && fills[i].Negative:
+		case key.Operation == "op1", key.Operation == "op2" && fills[i].Options.Negative:
 			wants[i] = Disabled
 		case i == 6:
 			fills[i].Payload = make([]byte, 101)

@@ -6,53 +6,13 @@ package cachetest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/internal/dest"
-	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/limit"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// Fetch implements cache.Cache.
-func (f *Fake) Fetch(
-	ctx context.Context, key cache.Key, out any, load func(context.Context) (any, error),
-) error {
-	failure := f.record(keyCall("Fetch", key))
-	if err := dest.Check(out); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	entry, err := newEntryKey(key)
-	if err != nil {
-		return loadUnnamed(ctx, out, load)
-	}
-	if failure != nil {
-		return f.loadAlone(ctx, entry, out, load)
-	}
-	if hit := f.read(entry, out); hit.found {
-		if hit.stale {
-			f.refresh(ctx, entry, load)
-		}
-		return hit.err()
-	}
-	err = f.loadOnce(ctx, entry, out, load)
-	if errors.Is(err, flight.ErrOverdue) {
-		if hit := f.read(entry, out); hit.found {
-			return hit.err()
-		}
-		err = f.loadOnce(ctx, entry, out, load)
-	}
-	if errors.Is(err, flight.ErrOverdue) || errors.Is(err, flight.ErrStuck) {
-		return fmt.Errorf("%w: an entry of %s, operation %s", cache.ErrLoadStuck, entry.module,
-			entry.operation)
-	}
-	return err
-}
 
 type hit struct{ found, stale, negative bool }
 
@@ -210,7 +170,10 @@ func (f *Fake) Set(_ context.Context, key cache.Key, value any) error {
 
 // Delete implements cache.Cache.
 func (f *Fake) Delete(_ context.Context, key cache.Key) error {
-	failure := f.record(keyCall("Delete", key))
+	return f.delete(key, f.record(keyCall("Delete", key)))
+}
+
+func (f *Fake) delete(key cache.Key, failure error) error {
 	entry, err := newEntryKey(key)
 	if err != nil {
 		return err

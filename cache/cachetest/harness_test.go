@@ -203,7 +203,7 @@ func waitForCallers(t *testing.T, n int) {
 	t.Helper()
 	NewWithT(t).Eventually(func() int {
 		stacks := make([]byte, 8<<20)
-		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "internal/flight.(*Group[...]).Do(")
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "internal/flight.(*Group[...]).DoMany(")
 	}).WithTimeout(patience).Should(Equal(n))
 }
 

@@ -81,6 +81,9 @@ type served interface {
 	decoded(as reflect.Type) (any, error)
 }
 
+// Draws reports whether any hit may be drawn.
+func (a *Auditor) Draws() bool { return a.sampler != nil }
+
 // Hit audits a fresh hit in Redis, if it is drawn.
 func (a *Auditor) Hit(
 	ctx context.Context, key registry.Key, hit registry.Lookup, out any, load source.Load,

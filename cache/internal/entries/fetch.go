@@ -12,14 +12,12 @@ import (
 
 	"github.com/cachewright/cachewright/cache/internal/audit"
 	"github.com/cachewright/cachewright/cache/internal/codec"
-	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/gateway"
 	"github.com/cachewright/cachewright/cache/internal/heads"
 	"github.com/cachewright/cachewright/cache/internal/loads"
 	"github.com/cachewright/cachewright/cache/internal/near"
-	"github.com/cachewright/cachewright/cache/internal/operations"
 	"github.com/cachewright/cachewright/cache/internal/outbox"
 	"github.com/cachewright/cachewright/cache/internal/params"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
@@ -67,142 +65,197 @@ type Entries struct {
 // New returns Entries.
 func New(config Config) *Entries { return &Entries{config: config} }
 
+// loader is the loader of a caller, for one entry or for many.
+type loader struct {
+	single  source.Load
+	several source.Many
+}
+
+func (l loader) many() source.Many {
+	if l.single != nil {
+		return source.One(l.single)
+	}
+	return l.several
+}
+
+// at returns the loader of one entry.
+func (l loader) at(at int) source.Load {
+	if l.single != nil {
+		return l.single
+	}
+	return l.several.At(at)
+}
+
 // Fetch makes out hold the value of an entry, wherever it comes from.
 func (e *Entries) Fetch(
 	ctx context.Context, key Key, out any, load source.Load,
 ) (Outcome, error) {
-	if err := dest.Check(out); err != nil {
-		return Error, err
+	r := request{key: key, out: out}
+	e.fetch(ctx, []*request{&r}, loader{single: load})
+	return r.outcome, r.err
+}
+
+// Answer is what a caller gets for one of many entries.
+type Answer struct {
+	Outcome Outcome
+	Err     error
+}
+
+// FetchMany does what Fetch does for many entries, with as few calls as it can. The loader knows an
+// entry by its position.
+func (e *Entries) FetchMany(
+	ctx context.Context, keys []Key, outs []any, load source.Many,
+) []Answer {
+	requests, all := make([]request, len(keys)), make([]*request, len(keys))
+	for i, key := range keys {
+		requests[i] = request{key: key, out: outs[i], at: i}
+		all[i] = &requests[i]
 	}
-	if err := ctx.Err(); err != nil {
-		return Error, err
+	e.fetch(ctx, all, loader{several: load})
+	answers := make([]Answer, len(keys))
+	for i, r := range all {
+		answers[i] = Answer{Outcome: r.outcome, Err: r.err}
 	}
-	nearKey, plain := near.PlainKey(key.Module, key.Operation, key.User, key.Params)
-	if plain {
-		if found, err := e.getNear(nearKey, out); found {
-			e.auditNear(ctx, key, nearKey, out, load)
-			return NearHit, err
+	return answers
+}
+
+// fetch answers requests.
+func (e *Entries) fetch(ctx context.Context, all []*request, load loader) {
+	for _, r := range all {
+		e.begin(ctx, r, load)
+	}
+	unread := inState(unread, all)
+	remaining := e.find(ctx, unread, load)
+	for _, r := range unread {
+		if r.state == answered {
+			e.served(ctx, r, load)
 		}
 	}
-	entry, err := e.KeyOf(key)
-	if err != nil {
-		return Error, loads.Unnamed(ctx, out, load)
-	}
-	if !plain {
-		nearKey = near.DigestKey(entry)
-		if found, err := e.getNear(nearKey, out); found {
-			e.auditNear(ctx, key, nearKey, out, load)
-			return NearHit, err
+	e.load(ctx, inState(missed, all), remaining, load)
+}
+
+// inState returns the requests that are in a state.
+func inState(wanted state, requests []*request) []*request {
+	var found []*request
+	for i, r := range requests {
+		switch {
+		case r.state == wanted && found == nil:
+			found = requests[i : i+1 : i+1] // usually one request is all
+		case r.state == wanted:
+			found = append(found, r)
 		}
 	}
-	if e.config.Outbox.Covers(entry) {
-		return Bypass, e.config.Loads.Alone(ctx, entry, out, load)
-	}
-	stamp := e.config.Near.Stamp(entry)
-	lookup, remaining, found := e.find(ctx, entry, out, load)
-	if found {
-		e.putNear(nearKey, entry, out, lookup, stamp)
-		e.config.Auditor.Hit(ctx, entry, lookup, out, load)
-		return outcomeOfHit(lookup), errorOf(lookup)
-	}
-	if err := ctx.Err(); err != nil {
-		return Error, err
-	}
-	m := loads.Miss{Key: entry, Lookup: lookup, Remaining: remaining}
-	return outcomeOfMiss(lookup), e.load(ctx, m, out, load)
+	return found
 }
 
-// load gets the value of an entry that neither the near cache nor Redis has. If the load of another
-// caller takes too long, it looks for the entry again, and loads beside that caller.
-func (e *Entries) load(ctx context.Context, m loads.Miss, out any, load source.Load) error {
-	err := e.loadOnce(ctx, m, out, load)
-	if !errors.Is(err, flight.ErrOverdue) {
-		return err
-	}
-	lookup, remaining, found := e.find(ctx, m.Key, out, load)
-	switch {
-	case found:
-		return errorOf(lookup)
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	err = e.loadOnce(ctx, loads.Miss{Key: m.Key, Lookup: lookup, Remaining: remaining}, out, load)
-	if errors.Is(err, flight.ErrOverdue) {
-		return e.config.Loads.Stuck(m.Key)
-	}
-	return err
-}
-
-// loadOnce loads an entry together with the callers that may have the same value.
-func (e *Entries) loadOnce(ctx context.Context, m loads.Miss, out any, load source.Load) error {
-	switch {
-	case m.Lookup.Held > 0:
-		return e.config.Loads.Held(ctx, m.Key, out, load)
-	case !m.Lookup.Cacheable:
-		return e.config.Loads.Alone(ctx, m.Key, out, load)
-	default:
-		return e.config.Loads.Shared(ctx, m, out, load)
-	}
-}
-
-// find looks for an entry in Redis. If it is found, out holds its value, unless it is negative.
-// Otherwise the lookup is a miss. It is cacheable only if Redis answered, with a token to fill the
-// entry and perhaps the load lock. remaining is how much longer the caller may wait for Redis.
-func (e *Entries) find(
-	ctx context.Context, key registry.Key, out any, load source.Load,
-) (lookup registry.Lookup, remaining time.Duration, found bool) {
-	began := time.Now()
-	lookup, err := e.config.Gateway.Read(ctx, key)
-	if err != nil {
-		return registry.Lookup{}, 0, false
-	}
-	if lookup.Hit {
-		if e.use(key, lookup, out) {
-			e.countHit(ctx, key, lookup, load)
-			return lookup, 0, true
-		}
-		// This version of the application cannot use it. Only an entry that is gone can be leased.
-		if err := e.config.Gateway.Remove(ctx, e.config.Timeout-time.Since(began), key); err != nil {
-			return registry.Lookup{}, 0, false
-		}
-	}
-	remaining = e.config.Timeout - time.Since(began)
-	lookup, err = e.config.Gateway.Lease(ctx, remaining, key, e.config.LoadWait)
-	if err != nil || !lookup.Hit {
-		return lookup, e.config.Timeout - time.Since(began), false
-	}
-	if lookup.Token != "" {
-		e.config.Refresher.Stale(ctx, key, lookup.Token, load)
-	}
-	if !e.use(key, lookup, out) {
-		return registry.Lookup{}, 0, false
-	}
-	return lookup, 0, true
-}
-
-// use reports whether a hit serves the caller: out holds its value, or it is negative.
-func (e *Entries) use(key registry.Key, hit registry.Lookup, out any) bool {
-	if hit.Negative {
-		return true
-	}
-	if err := codec.Decode(e.config.Codec, hit.Payload, out); err != nil {
-		e.config.Failures.Add(key.Module, key.Operation, err)
-		return false
-	}
-	return true
-}
-
-// countHit counts a hit, and refreshes an entry that is stale or close to its end. Redis counts a
-// stale hit itself when it leases the entry for a refresh.
-func (e *Entries) countHit(
-	ctx context.Context, key registry.Key, hit registry.Lookup, load source.Load,
+// load gets the values of entries that neither the near cache nor Redis has. If the loads of other
+// callers take too long, it looks for those entries again, and loads beside these callers.
+func (e *Entries) load(
+	ctx context.Context, all []*request, remaining time.Duration, load loader,
 ) {
-	if !hit.Stale {
-		e.config.Refresher.Early(ctx, key, hit, load)
+	overdue := e.loadOnce(ctx, all, remaining, load)
+	if len(overdue) == 0 {
+		return
 	}
-	if !hit.Stale || !e.config.Refresher.Stale(ctx, key, "", load) {
-		e.config.Reports.Add(key.Module, key.Operation, hitCounters(hit))
+	for _, r := range overdue {
+		r.state = unread
 	}
+	remaining = e.find(ctx, overdue, load)
+	for _, r := range e.loadOnce(ctx, inState(missed, overdue), remaining, load) {
+		r.err = e.config.Loads.Stuck(r.entry)
+	}
+}
+
+// loadOnce loads entries together with the callers that may have the same values. It returns those
+// whose load takes too long to wait for.
+func (e *Entries) loadOnce(
+	ctx context.Context, all []*request, remaining time.Duration, load loader,
+) (overdue []*request) {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		for _, r := range all {
+			r.state, r.outcome, r.err = answered, Error, err
+		}
+		return nil
+	}
+	misses := make([]*loads.Miss, len(all))
+	for i, r := range all {
+		misses[i] = r.missOf(remaining)
+	}
+	e.config.Loads.Get(ctx, misses, load.many())
+	for i, r := range all {
+		r.answer(r.outcome, misses[i].Err)
+		if errors.Is(r.err, flight.ErrOverdue) {
+			overdue = append(overdue, r)
+		}
+	}
+	return overdue
+}
+
+// find looks for entries in Redis, with one read of each module and, after misses, one pipeline of
+// leases. remaining is how much longer the caller may wait for Redis.
+func (e *Entries) find(
+	ctx context.Context, unread []*request, load loader,
+) (remaining time.Duration) {
+	if len(unread) == 0 {
+		return 0
+	}
+	began := time.Now()
+	e.readAll(ctx, unread)
+	e.countHits(ctx, unread, load)
+	e.removeAll(ctx, inState(undecoded, unread), began)
+	e.leaseAll(ctx, inState(unleased, unread), began, load)
+	return e.config.Timeout - time.Since(began)
+}
+
+func (e *Entries) readAll(ctx context.Context, all []*request) {
+	if len(all) == 1 {
+		lookup, err := e.config.Gateway.Read(ctx, all[0].entry)
+		e.read(all[0], lookup, err)
+		return
+	}
+	for i, found := range e.config.Gateway.ReadMany(ctx, entriesOf(all)) {
+		e.read(all[i], found.Lookup, found.Err)
+	}
+}
+
+func (e *Entries) removeAll(ctx context.Context, all []*request, began time.Time) {
+	if len(all) == 0 {
+		return
+	}
+	remaining := e.config.Timeout - time.Since(began)
+	for i, err := range e.config.Gateway.RemoveMany(ctx, remaining, entriesOf(all)) {
+		all[i].removed(err)
+	}
+}
+
+func (e *Entries) leaseAll(
+	ctx context.Context, all []*request, began time.Time, load loader,
+) {
+	if len(all) == 0 {
+		return
+	}
+	remaining, keys := e.config.Timeout-time.Since(began), entriesOf(all)
+	var stale []refresh.Entry
+	for i, found := range e.config.Gateway.LeaseMany(ctx, remaining, keys, e.config.LoadWait) {
+		if found.Hit && found.Token != "" {
+			stale = append(stale, refresh.Entry{Key: keys[i], Token: found.Token, At: all[i].at})
+		}
+		e.leased(all[i], found.Lookup, found.Err)
+	}
+	if len(stale) > 0 {
+		e.config.Refresher.Stale(ctx, stale, load.many())
+	}
+}
+
+func entriesOf(all []*request) []registry.Key {
+	keys := make([]registry.Key, len(all))
+	for i, r := range all {
+		keys[i] = r.entry
+	}
+	return keys
 }
 
 // KeyOf returns the key of an entry in Redis, and reports params that cannot name one.
@@ -216,14 +269,6 @@ func (e *Entries) KeyOf(key Key) (registry.Key, error) {
 		Slot: e.config.Gateway.Slot(key.Module), Operation: key.Operation, ID: id, User: key.User,
 		Schema: e.config.Schemas.Of(key.Module, key.Operation),
 	}, nil
-}
-
-// auditNear audits a hit in the near cache.
-func (e *Entries) auditNear(
-	ctx context.Context, key Key, nearKey near.Key, out any, load source.Load,
-) {
-	operation := operations.Operation{Module: key.Module, Name: key.Operation}
-	e.config.Auditor.NearHit(ctx, operation, nearKey, out, load)
 }
 
 // getNear reports whether the near cache has an entry. If so, out holds its value, or the error is

@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package flight joins concurrent loads of the same thing into one.
+// Package flight joins concurrent loads of the same thing into one. One load may serve many things.
 //
 // It differs from golang.org/x/sync/singleflight in what a caller can do to others. A caller that
 // gives up leaves the load to those who still wait, and the last one to leave ends it. A panic
@@ -11,7 +11,6 @@ package flight
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -35,7 +34,7 @@ var (
 // Group holds the loads under way. The zero Group is ready for use.
 type Group[K comparable, V any] struct {
 	// OnOrphanPanic, if set, is called after a panic in a load whose caller has given up: no caller
-	// is left to panic in.
+	// is left to panic in. Of the things that were loaded together, it gets one.
 	OnOrphanPanic func(key K, panicked *Panic)
 	// MaxWait is how long a caller waits for the load of another. 0: without a bound.
 	MaxWait time.Duration
@@ -45,18 +44,18 @@ type Group[K comparable, V any] struct {
 	overdue map[K]int // how many overdue flights are under way
 }
 
+// flight is a load under way of one thing.
 type flight[V any] struct {
-	done   chan struct{}
-	cancel context.CancelFunc
-	ctx    context.Context //nolint:containedctx // ends when the load is over, or when all callers have left
-	caller context.Context //nolint:containedctx // of the caller that started it; land looks whether it ended
-	node   *node
+	done chan struct{}
+	load *load // perhaps that of other flights, too
 
 	// Guarded by Group.mu. None changes once landed is set.
 	waiting  int
 	orphaned bool // the caller that started the load has given up.
 	landed   bool
 	overdue  bool // it took longer than MaxWait, and Group.overdue counts it.
+	// over: it has landed, or all callers have left.
+	over bool
 	// err may be due to the context of the caller that started the load: nobody else gets it
 	ownError bool
 
@@ -64,7 +63,22 @@ type flight[V any] struct {
 	value    V
 	err      error
 	panicked *Panic
-	exited   bool // the loader called runtime.Goexit
+	exited   bool // the loader called runtime.Goexit, or forgot the flight
+}
+
+// load is a call of a loader. It serves all flights that a caller starts together.
+type load struct {
+	ctx    context.Context //nolint:containedctx // ends when the load is over, or when all callers have left
+	cancel context.CancelFunc
+	caller context.Context //nolint:containedctx // of the caller that started it; land looks whether it ended
+	node   *node
+	// flights is how many are not over. Guarded by Group.mu.
+	flights int
+}
+
+func newLoad(ctx context.Context) *load {
+	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	return &load{ctx: loadCtx, cancel: cancel, caller: ctx, node: &node{}}
 }
 
 // Do returns the result of load, called by this caller or by another that is loading the same key.
@@ -78,59 +92,8 @@ type flight[V any] struct {
 func (g *Group[K, V]) Do(
 	ctx context.Context, key K, load func(context.Context) (V, error),
 ) (value V, started bool, err error) {
-	f, started := g.board(ctx, key, load)
-	return g.ride(ctx, key, f, started)
-}
-
-// ride returns the result of a flight for a caller that joined or started it. nil stands for a
-// flight that waits for the caller.
-func (g *Group[K, V]) ride(
-	ctx context.Context, key K, f *flight[V], started bool,
-) (value V, _ bool, err error) {
-	if f == nil {
-		return value, false, ErrCycle
-	}
-	defer waiterOf(ctx).stop(f.node)
-	if err := g.wait(ctx, key, f, started); err != nil {
-		return value, started, err
-	}
-	if !started {
-		value, err = f.shared()
-		return value, false, err
-	}
-	switch {
-	case f.panicked != nil:
-		panic(f.panicked)
-	case f.exited:
-		runtime.Goexit()
-	}
-	return f.value, true, f.err
-}
-
-// wait returns nil once the load is over, or why the caller gave up.
-func (g *Group[K, V]) wait(ctx context.Context, key K, f *flight[V], started bool) error {
-	var overdue <-chan time.Time
-	if !started && g.MaxWait > 0 {
-		timer := time.NewTimer(g.MaxWait)
-		defer timer.Stop()
-		overdue = timer.C
-	}
-	var reason error
-	select {
-	case <-f.done:
-		return nil
-	case <-ctx.Done():
-		reason = g.leave(key, f, func() error {
-			f.orphaned = f.orphaned || started
-			return ctx.Err()
-		})
-	case <-overdue:
-		reason = g.leave(key, f, func() error { return g.declareOverdue(key, f) })
-	}
-	if reason == nil {
-		<-f.done // it is about to be closed
-	}
-	return reason
+	results := g.DoMany(ctx, []Wanted[K]{{Key: key}}, one(load))
+	return results[0].Value, results[0].Started, results[0].Err
 }
 
 // declareOverdue makes later callers start a flight of their own, but only once at a time. It
@@ -151,66 +114,46 @@ func (g *Group[K, V]) declareOverdue(key K, f *flight[V]) error {
 	return ErrOverdue
 }
 
-// board joins the flight of a key or starts one. It returns nil if that flight waits for the
-// caller.
-func (g *Group[K, V]) board(
-	ctx context.Context, key K, load func(context.Context) (V, error),
-) (f *flight[V], started bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if f, underway := g.flights[key]; underway {
-		return f.join(ctx), false
-	}
-	return g.start(ctx, key, &node{}, load), true // it waits for nobody, so there is no cycle
-}
-
 // join returns the flight, or nil if it waits for the caller. It requires Group.mu.
 func (f *flight[V]) join(ctx context.Context) *flight[V] {
-	if !waiterOf(ctx).wait(f.node) {
+	if !waiterOf(ctx).wait(f.load.node) {
 		return nil
 	}
 	f.waiting++
 	return f
 }
 
-// start starts a flight, or returns nil if its node waits for the caller. It requires g.mu.
-func (g *Group[K, V]) start(
-	ctx context.Context, key K, n *node, load func(context.Context) (V, error),
-) *flight[V] {
-	if !waiterOf(ctx).wait(n) {
+// add returns a new flight of a load, or nil if its node waits for the caller. It requires g.mu.
+func (g *Group[K, V]) add(ctx context.Context, l *load) *flight[V] {
+	if !waiterOf(ctx).wait(l.node) {
 		return nil
 	}
-	loadCtx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it
-	f := &flight[V]{
-		done: make(chan struct{}), cancel: cancel, ctx: loadCtx, caller: ctx, node: n,
-		waiting: 1,
-	}
+	l.flights++
+	return &flight[V]{done: make(chan struct{}), load: l, waiting: 1}
+}
+
+// enter makes later callers join a flight. It requires g.mu.
+func (g *Group[K, V]) enter(key K, f *flight[V]) {
 	if g.flights == nil {
 		g.flights = make(map[K]*flight[V])
 	}
 	g.flights[key] = f
-	go g.fly(n.within(loadCtx), key, f, load)
-	return f
 }
 
-// fly runs the loader, however it ends.
-func (g *Group[K, V]) fly(
-	ctx context.Context, key K, f *flight[V], load func(context.Context) (V, error),
-) {
-	f.exited = true // until load is seen to return or to panic
-	defer func() {
-		if f.exited {
-			if value := recover(); value != nil {
-				f.exited = false
-				f.panicked = NewPanic(value)
-			}
-		}
-		g.land(key, f)
-	}()
-	f.value, f.err = load(ctx)
-	f.exited = false
+// end notes that a flight is over, and ends the context of its load with the last one. It requires
+// g.mu.
+func (f *flight[V]) end() {
+	if f.over {
+		return
+	}
+	f.over = true
+	f.load.flights--
+	if f.load.flights == 0 {
+		f.load.cancel()
+	}
 }
 
+// land ends a flight, whose result is set.
 func (g *Group[K, V]) land(key K, f *flight[V]) {
 	g.mu.Lock()
 	g.forget(key, f)
@@ -222,13 +165,10 @@ func (g *Group[K, V]) land(key K, f *flight[V]) {
 	}
 	f.landed = true
 	// The loader may have failed because that context ended, before its caller noticed.
-	f.ownError = f.err != nil && (f.orphaned || ended(f.caller))
+	f.ownError = f.err != nil && (f.orphaned || ended(f.load.caller))
+	f.end()
 	g.mu.Unlock()
-	f.cancel()
 	close(f.done)
-	if f.orphaned && f.panicked != nil && g.OnOrphanPanic != nil {
-		g.OnOrphanPanic(key, f.panicked)
-	}
 }
 
 // ended reports whether a context has ended, or is past its deadline. Its timer may be late, and a
@@ -249,7 +189,7 @@ func (g *Group[K, V]) leave(key K, f *flight[V], reason func() error) error {
 	f.waiting--
 	if f.waiting == 0 {
 		g.forget(key, f)
-		f.cancel()
+		f.end()
 	}
 	return reason()
 }

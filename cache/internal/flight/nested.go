@@ -16,7 +16,10 @@ const maxNested = 2
 // span is a load under way, as the context of its loader knows it.
 type span struct {
 	parent *span
-	id     any   // what is loaded; nil for a flight
+	// What is loaded: one thing, or several, or a flight, which is none.
+	id  any
+	ids map[any]struct{}
+
 	waiter *node // the innermost flight that the load is part of; nil: none
 }
 
@@ -39,17 +42,38 @@ func waiterOf(ctx context.Context) *node {
 // returns false if the loads that this one is part of already load the same thing too often. It
 // knows them from the contexts that loaders pass on.
 func Nested(ctx context.Context, id any) (context.Context, bool) {
-	parent, times := spanOf(ctx), 0
-	for s := parent; s != nil; s = s.parent {
-		if s.id == id {
-			times++
-		}
-	}
-	if times >= maxNested {
+	parent := spanOf(ctx)
+	if parent.times(id) >= maxNested {
 		return ctx, false
 	}
 	return context.WithValue(ctx, spanKey{},
 		&span{parent: parent, id: id, waiter: waiterOf(ctx)}), true
+}
+
+// NestedMany is Nested for a loader of several things. It also returns which of them it may load.
+func NestedMany(ctx context.Context, ids []any) (nested context.Context, allowed []bool) {
+	if allowed = make([]bool, len(ids)); len(ids) == 1 {
+		nested, allowed[0] = Nested(ctx, ids[0])
+		return nested, allowed
+	}
+	parent := spanOf(ctx)
+	within := &span{parent: parent, ids: make(map[any]struct{}, len(ids)), waiter: waiterOf(ctx)}
+	for i, id := range ids {
+		if allowed[i] = parent.times(id) < maxNested; allowed[i] {
+			within.ids[id] = struct{}{}
+		}
+	}
+	return context.WithValue(ctx, spanKey{}, within), allowed
+}
+
+// times returns how many of the loads, this one and those that it is part of, load a thing.
+func (s *span) times(id any) (times int) {
+	for ; s != nil; s = s.parent {
+		if _, among := s.ids[id]; among || s.id == id {
+			times++
+		}
+	}
+	return times
 }
 
 // Detached returns a context that belongs to no load, for work that nobody waits for.

@@ -55,71 +55,129 @@ func NewTrailing[K comparable, V any](
 func (t *Trailing[K, V]) Do(
 	ctx context.Context, key K, load func(context.Context) (V, error),
 ) (value V, started bool, err error) {
-	of, f, started := t.queue(ctx, key, load)
-	return t.group.ride(ctx, of, f, started)
+	results := t.DoMany(ctx, []K{key}, one(load))
+	return results[0].Value, results[0].Started, results[0].Err
 }
 
-// queue joins the load that waits to begin, or puts one in line.
-func (t *Trailing[K, V]) queue(
-	ctx context.Context, key K, load func(context.Context) (V, error),
-) (of turn[K], f *flight[V], started bool) {
+// DoMany is DoMany of a Group, but the loads whose results it returns began after the call. The
+// caller's own load waits for those before it of the same things. Callers take their places in line
+// for all that they want at once, so none waits for one that waits for it.
+func (t *Trailing[K, V]) DoMany(ctx context.Context, keys []K, load Load[V]) []Result[V] {
+	return t.group.rideAll(ctx, t.queueAll(ctx, keys, load))
+}
+
+// queueAll joins the loads that wait to begin, and puts one in line for the rest.
+func (t *Trailing[K, V]) queueAll(
+	ctx context.Context, keys []K, load Load[V],
+) []seat[turn[K], V] {
 	t.group.mu.Lock()
 	defer t.group.mu.Unlock()
+	seats := make([]seat[turn[K], V], len(keys))
+	q := &queued[K, V]{load: newLoad(ctx), seats: seats, before: make([]*flight[V], len(keys))}
+	own := 0
+	for i, key := range keys {
+		seats[i] = t.queue(ctx, key, q, i)
+		if seats[i].started {
+			own++
+		}
+	}
+	t.group.depart(q.load, seats, own, func(ctx context.Context, own []int, land func(int, V, error)) {
+		defer t.leaveAll(q, own)
+		if ready := t.beginAll(ctx, q, own, land); len(ready) > 0 {
+			load(ctx, ready, land)
+		}
+	})
+	return seats
+}
+
+// queued is the loads that a caller has put in line, and those before them. Most are nil.
+type queued[K comparable, V any] struct {
+	load   *load
+	seats  []seat[turn[K], V]
+	before []*flight[V]
+}
+
+// queue joins the load of a key that waits to begin, or puts that of the caller in line. It
+// requires group.mu.
+func (t *Trailing[K, V]) queue(
+	ctx context.Context, key K, q *queued[K, V], at int,
+) seat[turn[K], V] {
 	l := t.lines[key]
 	if l == nil {
 		l = &line[V]{}
 	}
-	of = turn[K]{key, l.number}
+	of := turn[K]{key, l.number}
 	// The group has forgotten a load that all callers have left.
 	if l.waiting != nil && t.group.flights[of] == l.waiting {
-		return of, l.waiting.join(ctx), false
+		return seat[turn[K], V]{key: of, flight: l.waiting.join(ctx)}
 	}
 	of.number = t.turns + 1
-	if f = t.start(ctx, of, l.running, load); f == nil {
-		return of, nil, false
+	f := t.start(ctx, l.running, q.load)
+	if f == nil {
+		return seat[turn[K], V]{key: of}
 	}
 	t.turns++
+	t.group.enter(of, f)
+	q.before[at] = l.running
 	l.waiting, l.number = f, of.number
 	t.lines[key] = l
-	return of, f, true
+	return seat[turn[K], V]{key: of, flight: f, started: true}
 }
 
-// start starts the flight of a turn, which waits for the one before. It requires group.mu.
-func (t *Trailing[K, V]) start(
-	ctx context.Context, of turn[K], before *flight[V], load func(context.Context) (V, error),
-) *flight[V] {
-	n := &node{}
-	if before != nil {
-		n.wait(before.node) // nobody waits for n yet, so this succeeds
+// start returns a flight that waits for the one before, or nil if either waits for the caller. It
+// requires group.mu.
+func (t *Trailing[K, V]) start(ctx context.Context, before *flight[V], l *load) *flight[V] {
+	if before == nil {
+		return t.group.add(ctx, l)
 	}
-	self := make(chan *flight[V], 1) // the loader runs before start returns it
-	f := t.group.start(ctx, of, n, func(ctx context.Context) (value V, err error) {
-		f := <-self
-		defer t.leave(of.key, f)
-		if err := t.begin(ctx, of.key, f, before); err != nil {
-			return value, err
-		}
-		return load(ctx)
-	})
-	self <- f
+	caller := waiterOf(ctx)
+	if !caller.wait(before.load.node) { // a load of several must not wait for one that waits for it
+		return nil
+	}
+	caller.stop(before.load.node)
+	if !l.node.wait(before.load.node) {
+		return nil
+	}
+	f := t.group.add(ctx, l)
+	if f == nil {
+		l.node.stop(before.load.node)
+	}
 	return f
 }
 
-// begin waits for the load before. Once it has returned, no caller joins. ctx is that of the load,
-// which ends when all callers have left.
-func (t *Trailing[K, V]) begin(ctx context.Context, key K, f, before *flight[V]) error {
-	late := false
+// beginAll waits for the loads before, and returns which may begin. Once it has returned, no caller
+// joins those. ctx is that of the load, which ends when all callers have left.
+func (t *Trailing[K, V]) beginAll(
+	ctx context.Context, q *queued[K, V], own []int, land func(int, V, error),
+) (ready []int) {
+	late := time.Now().Add(t.maxWait)
+	for _, at := range own {
+		if err := t.begin(ctx, q.seats[at], q.before[at], late); err != nil {
+			var nothing V
+			land(at, nothing, err)
+			continue
+		}
+		ready = append(ready, at)
+	}
+	return ready
+}
+
+// begin waits for the load before, until it is late.
+func (t *Trailing[K, V]) begin(
+	ctx context.Context, s seat[turn[K], V], before *flight[V], late time.Time,
+) error {
+	f, isLate := s.flight, false
 	if before != nil {
-		defer f.node.stop(before.node)
-		late = t.await(ctx, before)
+		defer f.load.node.stop(before.load.node)
+		isLate = t.await(ctx, before, late)
 	}
 	t.group.mu.Lock()
 	defer t.group.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err // another load may have taken its place
+	if f.over {
+		return context.Canceled // all callers have left; another load may have taken its place
 	}
-	l := t.lines[key]
-	if late {
+	l := t.lines[s.key.key]
+	if isLate {
 		if l.overdue != nil && !l.overdue.landed {
 			return ErrStuck
 		}
@@ -130,15 +188,16 @@ func (t *Trailing[K, V]) begin(ctx context.Context, key K, f, before *flight[V])
 }
 
 // await waits until a load is over, and reports whether it takes too long.
-func (t *Trailing[K, V]) await(ctx context.Context, before *flight[V]) (late bool) {
+func (t *Trailing[K, V]) await(ctx context.Context, before *flight[V], late time.Time) bool {
 	var overdue <-chan time.Time
 	if t.maxWait > 0 {
-		timer := time.NewTimer(t.maxWait)
+		timer := time.NewTimer(time.Until(late))
 		defer timer.Stop()
 		overdue = timer.C
 	}
 	select {
-	case <-before.ctx.Done():
+	case <-before.done:
+	case <-before.load.ctx.Done():
 	case <-ctx.Done():
 	case <-overdue:
 		return true
@@ -146,10 +205,17 @@ func (t *Trailing[K, V]) await(ctx context.Context, before *flight[V]) (late boo
 	return false
 }
 
-// leave takes a load that ends out of the line.
-func (t *Trailing[K, V]) leave(key K, f *flight[V]) {
+// leaveAll takes the loads that end out of their lines.
+func (t *Trailing[K, V]) leaveAll(q *queued[K, V], own []int) {
 	t.group.mu.Lock()
 	defer t.group.mu.Unlock()
+	for _, at := range own {
+		t.leave(q.seats[at].key.key, q.seats[at].flight)
+	}
+}
+
+// leave requires group.mu.
+func (t *Trailing[K, V]) leave(key K, f *flight[V]) {
 	l := t.lines[key]
 	if l == nil {
 		return // later loads did not wait for it, and have ended

@@ -324,7 +324,7 @@ func TestTrailingLoadsForgetThoseBefore(t *testing.T) {
 		end()
 		<-a
 		synctest.Wait()
-		if waits := len(all.lines["k"].running.node.waitsFor); waits > 0 {
+		if waits := len(all.lines["k"].running.load.node.waitsFor); waits > 0 {
 			t.Errorf("the load that runs holds on to %d others", waits)
 		}
 		endSecond()

@@ -19,17 +19,6 @@ func (g *Gateway) Read(ctx context.Context, key registry.Key) (lookup registry.L
 	return lookup, err
 }
 
-// ReadLocked reads an entry and, after a miss, reports whether another process is loading it.
-func (g *Gateway) ReadLocked(
-	ctx context.Context, key registry.Key,
-) (lookup registry.Lookup, locked bool, err error) {
-	err = g.doKey(ctx, g.config.Timeout, Reading, key, func(ctx context.Context) error {
-		lookup, locked, err = g.config.Store.ReadLocked(ctx, key)
-		return err
-	})
-	return lookup, locked, err
-}
-
 // Inspect reads an entry for an audit. It reports no failure, because no caller is affected.
 func (g *Gateway) Inspect(
 	ctx context.Context, key registry.Key,
@@ -41,47 +30,17 @@ func (g *Gateway) Inspect(
 	return lookup, version, err
 }
 
-// Lease leases an entry within a timeout, with the load lock unless lock is 0. It fails while Redis
-// takes no fills: other processes would wait for a load that is never stored.
+// Lease is LeaseMany of one entry.
 func (g *Gateway) Lease(
 	ctx context.Context, timeout time.Duration, key registry.Key, lock time.Duration,
-) (lookup registry.Lookup, err error) {
-	if _, err := g.admit(use{key.Module, Filling}); err != nil {
-		g.config.Hooks.Failed(key.Module, key.Operation, err)
-		return registry.Lookup{}, err
-	}
-	err = g.doKey(ctx, timeout, Writing, key, func(ctx context.Context) error {
-		if lock == 0 {
-			lookup, err = g.config.Store.Lease(ctx, key)
-		} else {
-			lookup, err = g.config.Store.LeaseLocked(ctx, key, lock)
-		}
-		return err
-	})
-	switch {
-	case lookup.Cacheable:
-		g.config.Hooks.Leased(key.Module)
-	case err == nil && !lookup.Hit && lookup.Held == 0:
-		g.config.Hooks.Bypassed(key.Module, key.Operation)
-	}
-	return lookup, err
+) (registry.Lookup, error) {
+	leased := g.LeaseMany(ctx, timeout, []registry.Key{key}, lock)[0]
+	return leased.Lookup, leased.Err
 }
 
-// Unlock releases the load lock of an entry. If that fails, the lock ends when its time is over.
-func (g *Gateway) Unlock(ctx context.Context, key registry.Key) {
-	_ = g.doKey(ctx, g.config.Timeout, Writing, key, func(ctx context.Context) error {
-		return g.config.Store.Unlock(ctx, key)
-	})
-}
-
-// Remove removes an entry within a timeout.
+// Remove is RemoveMany of one entry.
 func (g *Gateway) Remove(ctx context.Context, timeout time.Duration, key registry.Key) error {
-	err := g.doKey(ctx, timeout, Writing, key, func(ctx context.Context) error {
-		_, err := g.config.Store.Delete(ctx, key)
-		return err
-	})
-	g.config.Hooks.Changed(key.Slot, key.Operation, "")
-	return err
+	return g.RemoveMany(ctx, timeout, []registry.Key{key})[0]
 }
 
 // RemoveUnguarded removes an entry whatever the breakers say.

@@ -88,6 +88,46 @@ func (s *fencedStore) Put(
 	return s.Store.Put(ctx, key, payload, options)
 }
 
+// ReadMany implements Store.
+func (s *fencedStore) ReadMany(
+	ctx context.Context, keys []registry.Key,
+) (lookups []registry.Lookup, err error) {
+	err = s.fenced(ctx, keys[0].Slot, func() error {
+		lookups, err = s.Store.ReadMany(ctx, keys)
+		return err
+	})
+	return lookups, err
+}
+
+// ReadManyLocked implements Store.
+func (s *fencedStore) ReadManyLocked(
+	ctx context.Context, keys []registry.Key,
+) (lookups []registry.Lookup, locked []bool, err error) {
+	err = s.fenced(ctx, keys[0].Slot, func() error {
+		lookups, locked, err = s.Store.ReadManyLocked(ctx, keys)
+		return err
+	})
+	return lookups, locked, err
+}
+
+// LeaseMany implements Store. What failed has the error that it had.
+func (s *fencedStore) LeaseMany(
+	ctx context.Context, keys []registry.Key, lock time.Duration,
+) (leased []registry.Leased) {
+	err := s.fenced(ctx, keys[0].Slot, func() error {
+		leased = s.Store.LeaseMany(ctx, keys, lock)
+		return nil
+	})
+	if err == nil {
+		return leased
+	}
+	leased = make([]registry.Leased, len(keys))
+	for i := range leased {
+		leased[i].Err = err
+	}
+	return leased
+}
+
 // fenced calls read, and calls it once more if another server may have answered it. With an error,
 // the caller must not use what was read.
 func (s *fencedStore) fenced(ctx context.Context, slot registry.Slot, read func() error) error {

@@ -11,25 +11,71 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Fill stores an entry within a timeout. If the options ask for more time than the policy allows,
-// the policy decides.
+// Fill is FillMany of one entry.
 func (g *Gateway) Fill(
 	ctx context.Context, timeout time.Duration, key registry.Key, payload []byte,
 	token registry.Token, options registry.FillOptions,
 ) (registry.Outcome, error) {
-	filled, err := g.fill(ctx, timeout, key, func(ctx context.Context) (registry.Filled, error) {
-		filled, err := g.config.Store.Fill(ctx, key, payload, token, options)
-		if errors.Is(err, registry.ErrTTLTooLong) {
-			options.TTL = 0
-			return g.config.Store.Fill(ctx, key, payload, token, options)
-		}
-		return filled, err
-	})
-	if errors.Is(err, registry.ErrLibraryTooOld) { // it would keep the entry for too long
-		g.config.Hooks.Failed(key.Module, key.Operation, err)
+	filled := g.FillMany(ctx, timeout, []registry.Fill{
+		{Key: key, Payload: payload, Token: token, Options: options},
+	})[0]
+	return filled.Outcome, filled.Err
+}
+
+// FillMany stores entries within a timeout, or that the source has nothing. If the options ask for
+// more time than the policy allows, the policy decides. An outcome is 0 if Redis failed.
+func (g *Gateway) FillMany(
+	ctx context.Context, timeout time.Duration, fills []registry.Fill,
+) []registry.FillResult {
+	keys, of := make([]registry.Key, len(fills)), make(map[registry.Key]registry.Fill, len(fills))
+	for i, fill := range fills {
+		keys[i] = fill.Key
+		of[fill.Key] = fill
 	}
-	g.config.Hooks.Filled(ctx, key, filled.Outcome, err)
-	return filled.Outcome, err
+	all := callMany(ctx, g, keys, manyCall[registry.FillResult]{
+		access: Filling, timeout: timeout,
+		failure: func(filled *registry.FillResult) *error { return &filled.Err },
+		do: func(ctx context.Context, keys []registry.Key) ([]registry.FillResult, error) {
+			part := make([]registry.Fill, len(keys))
+			for i, key := range keys {
+				part[i] = of[key]
+			}
+			return g.fillByPolicy(ctx, part), nil
+		},
+	})
+	for i, key := range keys {
+		g.config.Hooks.Filled(ctx, key, all[i].Outcome, all[i].Err)
+	}
+	return all
+}
+
+// fillByPolicy repeats fills that ask for more time than the policy allows.
+func (g *Gateway) fillByPolicy(ctx context.Context, fills []registry.Fill) []registry.FillResult {
+	filled := g.fillOnce(ctx, fills)
+	var again []registry.Fill
+	var at []int
+	for i, result := range filled {
+		if errors.Is(result.Err, registry.ErrTTLTooLong) {
+			fill := fills[i]
+			fill.Options.TTL = 0
+			again, at = append(again, fill), append(at, i)
+		}
+	}
+	if len(again) > 0 {
+		for n, result := range g.fillOnce(ctx, again) {
+			filled[at[n]] = result
+		}
+	}
+	return filled
+}
+
+func (g *Gateway) fillOnce(ctx context.Context, fills []registry.Fill) []registry.FillResult {
+	if len(fills) > 1 {
+		return g.config.Store.SetMany(ctx, fills)
+	}
+	fill := fills[0]
+	filled, err := g.config.Store.Fill(ctx, fill.Key, fill.Payload, fill.Token, fill.Options)
+	return []registry.FillResult{{Filled: filled, Err: err}}
 }
 
 // Put stores an entry in place of the one that is there, within a timeout. It does not report

@@ -23,6 +23,9 @@ type Store interface {
 		ctx context.Context, key registry.Key, payload []byte, options registry.FillOptions,
 	) (registry.Filled, error)
 	Delete(ctx context.Context, key registry.Key) (bool, error)
+	SetMany(ctx context.Context, fills []registry.Fill) []registry.FillResult
+	DeleteMany(ctx context.Context, keys []registry.Key) []error
+	UnlockMany(ctx context.Context, keys []registry.Key) []error
 	Invalidate(
 		ctx context.Context, slot registry.Slot, scope registry.Scope, mode registry.Mode,
 		requestID string,
@@ -49,4 +52,10 @@ type Reader interface {
 	Inspect(ctx context.Context, key registry.Key) (registry.Lookup, registry.Version, error)
 	Lease(ctx context.Context, key registry.Key) (registry.Lookup, error)
 	LeaseLocked(ctx context.Context, key registry.Key, lock time.Duration) (registry.Lookup, error)
+	// The keys of a call are of one slot.
+	ReadMany(ctx context.Context, keys []registry.Key) ([]registry.Lookup, error)
+	ReadManyLocked(
+		ctx context.Context, keys []registry.Key,
+	) (lookups []registry.Lookup, locked []bool, err error)
+	LeaseMany(ctx context.Context, keys []registry.Key, lock time.Duration) []registry.Leased
 }

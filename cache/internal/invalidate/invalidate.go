@@ -141,33 +141,29 @@ func (i *Invalidator) invalidate(
 
 // Entry invalidates one entry.
 func (i *Invalidator) Entry(ctx context.Context, entry registry.Key) error {
-	invalidation := Invalidation{
-		Module: entry.Module,
-		Scope:  registry.Scope{Operation: entry.Operation, User: entry.User}, ID: entry.ID,
-		Mode: registry.ModeHard,
-	}
-	return i.observed(ctx, invalidation, func(ctx context.Context) error {
-		queued := outbox.Scope{Operation: entry.Operation, User: entry.User, ID: entry.ID}
-		if err := i.coalesce(entry.Module, queued, registry.ModeHard); err != nil {
-			return err
-		}
-		err := i.config.Gateway.Remove(ctx, i.config.Timeout, entry)
-		return i.enqueue(err, entry.Module, queued, registry.ModeHard)
-	})
+	return i.Entries(ctx, []registry.Key{entry})[0]
 }
 
 // observed does an invalidation that the application asked for.
 func (i *Invalidator) observed(
 	ctx context.Context, invalidation Invalidation, invalidate func(context.Context) error,
 ) error {
-	i.config.Invalidated(invalidation.Module, invalidation.Scope.Operation)
-	if i.config.Started == nil {
-		return invalidate(ctx)
-	}
-	ctx, done := i.config.Started(ctx, invalidation)
+	ctx, done := i.start(ctx, invalidation)
 	err := invalidate(ctx)
 	done(err)
 	return err
+}
+
+// start tells that an invalidation begins. It returns the context to go on with, and what tells its
+// end.
+func (i *Invalidator) start(
+	ctx context.Context, invalidation Invalidation,
+) (context.Context, func(error)) {
+	i.config.Invalidated(invalidation.Module, invalidation.Scope.Operation)
+	if i.config.Started == nil {
+		return ctx, func(error) {}
+	}
+	return i.config.Started(ctx, invalidation)
 }
 
 // enqueue has the outbox deliver an invalidation that failed, and adds ErrQueued to its error. It

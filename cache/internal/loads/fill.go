@@ -5,10 +5,14 @@ package loads
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/codec"
+	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -25,45 +29,68 @@ func (s *Loads) Encode(key registry.Key, value any, as reflect.Type) ([]byte, er
 	return payload, err
 }
 
-// fill encodes and stores a loaded value, even if all callers have left. The payload is nil if the
-// value cannot be encoded. The outcome is 0 if Redis did not answer or lacks an invalidation.
-func (s *Loads) fill(
-	ctx context.Context, key registry.Key, t ticket, value any,
-) ([]byte, registry.Outcome) {
-	payload, err := s.Encode(key, value, t.as)
-	if err != nil {
-		return nil, 0
+// encode encodes what a job has loaded. The payload is nil if that cannot be stored.
+func (s *Loads) encode(j *job) {
+	payload, err := s.Encode(j.miss.Key, j.result.value, j.as)
+	if err == nil {
+		j.result.payload = payload
 	}
-	if s.config.Outbox.Covers(key) {
-		return payload, 0
-	}
-	outcome := s.store(ctx, key, t, payload, registry.FillOptions{})
-	if outcome == registry.Refused {
-		s.config.Failures.Add(key.Module, key.Operation, Refusal(key, len(payload)))
-	}
-	return payload, outcome
 }
 
-// fillNegative stores that the source has nothing, if the policy has a negativeTTL.
-func (s *Loads) fillNegative(ctx context.Context, key registry.Key, t ticket) registry.Outcome {
-	if s.config.Outbox.Covers(key) {
-		return 0
+// fill stores what was loaded, even if all callers have left, and says who may have it. It also
+// stores that the source has nothing, if the policy has a negativeTTL.
+func (s *Loads) fill(ctx context.Context, jobs []*job) {
+	var fills []registry.Fill
+	var of []*job
+	remaining := time.Duration(math.MaxInt64)
+	for _, j := range jobs {
+		if fill, ok := s.fillOf(j); ok {
+			fills, of = append(fills, fill), append(of, j)
+			remaining = min(remaining, j.miss.Remaining)
+		}
 	}
-	return s.store(ctx, key, t, nil, registry.FillOptions{Negative: true})
+	// The gateway reports failures.
+	for i, filled := range s.config.Gateway.FillMany(context.WithoutCancel(ctx), remaining, fills) {
+		of[i].outcome = filled.Outcome
+	}
+	for _, j := range jobs {
+		s.filled(j)
+	}
 }
 
-// store stores a payload, for no longer than the loader said. The gateway reports failures.
-func (s *Loads) store(
-	ctx context.Context, key registry.Key, t ticket, payload []byte, options registry.FillOptions,
-) registry.Outcome {
-	ttl, forbids := t.limit.Get()
-	if forbids {
-		return 0
+// fillOf returns what to store of a job, if anything. Nothing is stored that lacks an invalidation.
+func (s *Loads) fillOf(j *job) (fill registry.Fill, ok bool) {
+	negative := errors.Is(j.err, source.ErrNotFound)
+	switch {
+	case !j.fills || j.err != nil && !negative:
+		return fill, false
+	case !negative:
+		s.encode(j)
+		if j.result.payload == nil {
+			return fill, false
+		}
 	}
-	options.TTL = ttl
-	outcome, _ := s.config.Gateway.Fill(
-		context.WithoutCancel(ctx), t.remaining, key, payload, t.token, options)
-	return outcome
+	ttl, forbids := j.limit.Get()
+	fill = registry.Fill{
+		Key: j.miss.Key, Payload: j.result.payload, Token: j.lease.Token,
+		Options: registry.FillOptions{Negative: negative, TTL: ttl},
+	}
+	return fill, !forbids && !s.config.Outbox.Covers(j.miss.Key)
+}
+
+// filled says what came of a job whose fill, if it had one, has ended.
+func (s *Loads) filled(j *job) {
+	key := j.miss.Key
+	switch {
+	case errors.Is(j.err, source.ErrNotFound):
+		j.result.storedNegative = passed(j.outcome)
+		return
+	case j.outcome == registry.Refused:
+		s.config.Failures.Add(key.Module, key.Operation, Refusal(key, len(j.result.payload)))
+	}
+	// A value without a user is shared only if the policy accepted it. Otherwise it may have been
+	// refused because each user has entries of their own, and callers must not get each other's.
+	j.result.shared = passed(j.outcome) || key.User != "" && j.result.payload != nil
 }
 
 // passed reports whether the policy accepted a fill. A fill that an invalidation fenced is one,

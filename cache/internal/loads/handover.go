@@ -4,9 +4,7 @@
 package loads
 
 import (
-	"context"
 	"sync"
-	"time"
 
 	"github.com/cachewright/cachewright/registry"
 )
@@ -21,8 +19,12 @@ type handovers struct {
 
 // handover is that of a shared load. A nil handover passes nothing on.
 type handover struct {
-	callers int                  // guarded by handovers.mu
-	leases  chan registry.Lookup // at most one, with the load lock
+	callers int // guarded by handovers.mu
+
+	mu    sync.Mutex
+	lease *registry.Lookup // with the load lock; nil: none is offered
+	// offered tells who waits last that there is one. nil: nobody waits.
+	offered chan<- struct{}
 }
 
 // enter returns the handover of a shared load. Call leave at the end.
@@ -34,7 +36,7 @@ func (h *handovers) enter(key flightKey) *handover {
 		if h.byKey == nil {
 			h.byKey = make(map[flightKey]*handover)
 		}
-		at = &handover{leases: make(chan registry.Lookup, 1)}
+		at = &handover{}
 		h.byKey[key] = at
 	}
 	at.callers++
@@ -56,13 +58,12 @@ func (h *handovers) leave(key flightKey, at *handover) (left bool) {
 
 // offer passes on a lease with the load lock. It replaces a former one, whose lock has ended.
 func (h *handover) offer(lease registry.Lookup) {
-	for {
-		select {
-		case h.leases <- lease:
-			return
-		default:
-			h.take()
-		}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lease = &lease
+	select {
+	case h.offered <- struct{}{}:
+	default: // nobody waits, or is told already
 	}
 }
 
@@ -71,23 +72,36 @@ func (h *handover) take() (lease registry.Lookup, found bool) {
 	if h == nil {
 		return registry.Lookup{}, false
 	}
-	select {
-	case lease = <-h.leases:
-		return lease, true
-	default:
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lease == nil {
 		return registry.Lookup{}, false
 	}
+	lease, h.lease = *h.lease, nil
+	return lease, true
 }
 
-// await waits for so long, or until ctx ends, or a lease is offered, which it returns.
-func (h *handover) await(ctx context.Context, d time.Duration) (lease registry.Lookup, found bool) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case lease = <-h.leases:
-		return lease, true
-	case <-timer.C:
-	case <-ctx.Done():
+// tell sets the channel on which offers are told. It has room for one.
+func (h *handover) tell(offered chan<- struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.offered = offered
+}
+
+// flightKey names a shared load. It holds the heads of the lease as well as the entry. A caller
+// that comes after an invalidation finds other heads, and so never joins a load that began before
+// it.
+type flightKey struct {
+	registry.Key
+
+	heads string
+}
+
+// headsOf returns the part of a token that is the same for all tokens between two invalidations.
+// The first character of a token only says whether it came with the load lock.
+func headsOf(token registry.Token) string {
+	if token == "" {
+		return ""
 	}
-	return registry.Lookup{}, false
+	return string(token[1:])
 }

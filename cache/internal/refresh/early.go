@@ -4,13 +4,9 @@
 package refresh
 
 import (
-	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/cachewright/cachewright/cache/internal/source"
-	"github.com/cachewright/cachewright/registry"
 )
 
 const (
@@ -48,18 +44,10 @@ func (h *HeadStarts) Of(module, operation string) time.Duration {
 	return time.Duration(min(rand.ExpFloat64()*scale, float64(maxTTL)))
 }
 
-// Timed returns a loader that records how long it takes, where that is needed.
-func (h *HeadStarts) Timed(key registry.Key, load source.Load) source.Load {
-	if h.beta == 0 {
-		return load
-	}
-	return func(ctx context.Context) (any, error) {
-		began := time.Now()
-		value, err := load(ctx)
-		if err == nil {
-			h.add(timedOperation{key.Module, key.Operation}, time.Since(began))
-		}
-		return value, err
+// Took records how long a load of an operation took, where that is needed.
+func (h *HeadStarts) Took(module, operation string, took time.Duration) {
+	if h.beta != 0 {
+		h.add(timedOperation{module, operation}, took)
 	}
 }
 

@@ -7,7 +7,6 @@ package refresh
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/background"
@@ -57,130 +56,214 @@ type Refresher struct {
 // New returns a Refresher.
 func New(config Config) *Refresher { return &Refresher{config: config} }
 
-// claim asks whether this process must refresh an entry. If so, it returns a token to fill the
-// entry. Otherwise it returns why not.
-type claim func(context.Context) (registry.Token, outcome)
+// Entry is one that callers still get.
+type Entry struct {
+	Key registry.Key
+	// Token, unless it is empty, is that of the lease by which this process is to refresh a stale
+	// entry.
+	Token registry.Token
+	// At is where the loader knows it.
+	At int
+}
+
+// attempt is a refresh of an entry.
+type attempt struct {
+	loads.Refresh
+
+	// lock names the load lock that decides which process does it: that of the entry, which its fill
+	// releases, or another one.
+	lock      registry.Key
+	outcome   outcome
+	forgotten bool // guarded by refreshes.mu
+}
+
+func (a *attempt) isEarly() bool { return a.lock != a.Key }
 
 type outcome int
 
 const (
-	done     outcome = iota // This process had the claim.
+	claimed  outcome = iota // This process must refresh the entry.
+	done                    // It did.
 	needless                // The entry is fresh, or gone and another's to load.
-	notOurs                 // Another process has the claim, or Redis did not answer.
-	failed                  // This process has the claim.
+	notOurs                 // Another process has the lock, or Redis did not answer.
+	failed                  // This process has the lock.
 )
 
-// Stale refreshes a stale entry in the background and returns true. It returns false if a
-// refresh is under way, was tried a moment ago, or too many others are. Without a token it asks
-// Redis whether this process must do it.
-func (r *Refresher) Stale(
-	ctx context.Context, key registry.Key, token registry.Token, load source.Load,
-) bool {
-	return r.start(ctx, key, key, load, func(ctx context.Context) (registry.Token, outcome) {
-		if token != "" {
-			return token, done
-		}
-		return r.claimStale(ctx, key)
-	})
+// Stale refreshes stale entries in the background, with one load, and says for which of them it
+// does. It does not for one whose refresh is under way or was tried a moment ago, nor if too many
+// others are. Without a token it asks Redis whether this process must do it.
+func (r *Refresher) Stale(ctx context.Context, entries []Entry, load source.Many) []bool {
+	attempts := make([]*attempt, len(entries))
+	for i, e := range entries {
+		attempts[i] = &attempt{lock: e.Key}
+		attempts[i].Refresh = loads.Refresh{Key: e.Key, Token: e.Token, At: e.At}
+	}
+	return r.start(ctx, attempts, load)
 }
 
-// Early refreshes a fresh entry in the background if it is close to its end.
-func (r *Refresher) Early(
-	ctx context.Context, key registry.Key, hit registry.Lookup, load source.Load,
-) {
+// IsEarly draws whether a fresh entry is close enough to its end to be refreshed.
+func (r *Refresher) IsEarly(key registry.Key, hit registry.Lookup) bool {
 	early := r.config.Early
-	if early.beta == 0 || hit.Negative || hit.Remaining > early.Of(key.Module, key.Operation) {
-		return
-	}
-	lock := key
-	lock.ID = earlyPrefix + key.ID
-	r.start(ctx, key, lock, load, func(ctx context.Context) (registry.Token, outcome) {
-		lookup, err := r.config.Gateway.Lease(ctx, r.config.Timeout, lock, r.config.RefreshTimeout)
-		if err != nil || lookup.Wait > 0 || !lookup.Cacheable {
-			return "", notOurs
-		}
-		return lookup.Token, done
-	})
+	return early.beta != 0 && !hit.Negative && hit.Remaining <= early.Of(key.Module, key.Operation)
 }
 
-func (r *Refresher) claimStale(
-	ctx context.Context, key registry.Key,
-) (registry.Token, outcome) {
-	lookup, err := r.config.Gateway.Lease(ctx, r.config.Timeout, key, r.config.RefreshTimeout)
-	switch {
-	case err != nil || lookup.Hit && lookup.Stale && lookup.Token == "":
-		return "", notOurs
-	case lookup.Token == "" || !lookup.Cacheable || lookup.Wait > 0:
-		return "", needless
-	default:
-		return lookup.Token, done
+// Early refreshes fresh entries in the background, with one load.
+func (r *Refresher) Early(ctx context.Context, entries []Entry, load source.Many) {
+	attempts := make([]*attempt, len(entries))
+	for i, e := range entries {
+		attempts[i] = &attempt{lock: e.Key}
+		attempts[i].Refresh = loads.Refresh{Key: e.Key, At: e.At}
+		attempts[i].lock.ID = earlyPrefix + e.Key.ID
 	}
+	r.start(ctx, attempts, load)
 }
 
-// start refreshes an entry in the background if this process gets the claim. The claim holds the
-// load lock of a key: that of the entry, which its fill releases, or another one.
+// start refreshes entries in the background if this process gets their locks.
 func (r *Refresher) start(
-	ctx context.Context, key, lock registry.Key, load source.Load, claim claim,
-) bool {
-	if !r.refreshes.begin(key) {
-		return false
+	ctx context.Context, attempts []*attempt, load source.Many,
+) (started []bool) {
+	started = make([]bool, len(attempts))
+	begun := r.refreshes.begin(attempts, started)
+	if len(begun) == 0 {
+		return started
 	}
-	started := r.config.Background.Start(ctx, func(ctx context.Context) {
-		defer r.refreshes.forget(key)
-		switch r.try(ctx, key, load, claim) {
-		case needless:
-		case done:
-			if lock != key {
-				r.config.Gateway.Unlock(context.WithoutCancel(ctx), lock)
-			}
-		case notOurs:
-			background.Sleep(ctx, refreshBackoff)
-		case failed:
-			background.Sleep(ctx, refreshBackoff)
-			r.config.Gateway.Unlock(context.WithoutCancel(ctx), lock)
-		}
+	runs := r.config.Background.Start(ctx, func(ctx context.Context) {
+		defer r.refreshes.forget(begun) // those that are not forgotten yet
+		r.try(ctx, begun, load)
+		r.conclude(ctx, begun)
 	})
-	if !started {
+	if !runs {
 		r.refreshes.end()
-		r.refreshes.forget(key)
+		r.refreshes.forget(begun)
+		clear(started)
 	}
 	return started
 }
 
-func (r *Refresher) try(
-	ctx context.Context, key registry.Key, load source.Load, claim claim,
-) outcome {
-	defer r.refreshes.end()
-	token, why := claim(ctx)
-	if token == "" {
-		return why
-	}
-	if err := r.load(ctx, key, token, load); err != nil {
-		if ctx.Err() == nil {
-			r.config.Failures.Add(key.Module, key.Operation, refreshFailure(err))
+// conclude forgets entries whose refresh is over, and the others after a pause.
+func (r *Refresher) conclude(ctx context.Context, attempts []*attempt) {
+	var over, paused []*attempt
+	var releases, failures []registry.Key
+	for _, a := range attempts {
+		switch a.outcome {
+		case needless:
+			over = append(over, a)
+		case done:
+			over = append(over, a)
+			if a.isEarly() {
+				releases = append(releases, a.lock)
+			}
+		case failed:
+			paused, failures = append(paused, a), append(failures, a.lock)
+		default:
+			paused = append(paused, a)
 		}
-		return failed
 	}
-	return done
+	r.config.Gateway.Unlock(context.WithoutCancel(ctx), releases...)
+	r.refreshes.forget(over)
+	if len(paused) > 0 {
+		background.Sleep(ctx, refreshBackoff)
+		r.config.Gateway.Unlock(context.WithoutCancel(ctx), failures...)
+	}
 }
 
-// load loads and stores an entry within the time for a refresh. A panic of the loader becomes an
+func (r *Refresher) try(ctx context.Context, attempts []*attempt, load source.Many) {
+	defer r.refreshes.end()
+	r.claim(ctx, attempts)
+	var ours []*attempt
+	for _, a := range attempts {
+		if a.outcome == claimed {
+			ours = append(ours, a)
+		}
+	}
+	if len(ours) == 0 {
+		return
+	}
+	r.load(ctx, ours, load)
+	r.report(ctx, ours)
+}
+
+// claim asks Redis for the load locks of entries for which there is no token yet.
+func (r *Refresher) claim(ctx context.Context, attempts []*attempt) {
+	var asked []*attempt
+	var locks []registry.Key
+	for _, a := range attempts {
+		if a.Token == "" {
+			asked, locks = append(asked, a), append(locks, a.lock)
+		}
+	}
+	for i, leased := range r.config.Gateway.LeaseMany(
+		ctx, r.config.Timeout, locks, r.config.RefreshTimeout) {
+		asked[i].outcome = asked[i].outcomeOf(leased)
+		asked[i].Token = leased.Token
+	}
+}
+
+// outcomeOf says what the answer to a claim means.
+func (a *attempt) outcomeOf(leased registry.Leased) outcome {
+	switch {
+	case leased.Err != nil:
+		return notOurs
+	case a.isEarly() && (leased.Wait > 0 || !leased.Cacheable || leased.Token == ""):
+		return notOurs
+	case leased.Hit && leased.Stale && leased.Token == "":
+		return notOurs
+	case leased.Token == "", !leased.Cacheable, leased.Wait > 0:
+		return needless
+	default:
+		return claimed
+	}
+}
+
+// load loads and stores entries within the time for a refresh. A panic of the loader becomes an
 // error, because there is no caller to panic in. It removes what the source does not have any more.
-func (r *Refresher) load(
-	ctx context.Context, key registry.Key, token registry.Token, load source.Load,
-) (err error) {
+func (r *Refresher) load(ctx context.Context, attempts []*attempt, load source.Many) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.RefreshTimeout)
 	defer cancel()
 	defer func() {
 		if value := recover(); value != nil {
-			err = redact.Panic("the loader panicked", value)
+			err := redact.Panic("the loader panicked", value)
+			for _, a := range attempts {
+				a.Err = err
+			}
 		}
 	}()
-	gone, err := r.config.Loads.Refresh(ctx, key, token, r.config.Timeout, load)
-	if gone {
-		return r.config.Gateway.Remove(ctx, r.config.Timeout, key)
+	entries := make([]*loads.Refresh, len(attempts))
+	for i, a := range attempts {
+		entries[i] = &a.Refresh
 	}
-	return err
+	r.config.Loads.Refresh(ctx, entries, r.config.Timeout, load)
+	r.remove(ctx, attempts)
+}
+
+func (r *Refresher) remove(ctx context.Context, attempts []*attempt) {
+	var gone []*attempt
+	var keys []registry.Key
+	for _, a := range attempts {
+		if a.Gone {
+			gone, keys = append(gone, a), append(keys, a.Key)
+		}
+	}
+	for i, err := range r.config.Gateway.RemoveMany(ctx, r.config.Timeout, keys) {
+		gone[i].Err = err
+	}
+}
+
+// report says how the attempts ended, and reports one failure for each operation.
+func (r *Refresher) report(ctx context.Context, attempts []*attempt) {
+	type operation struct{ module, name string }
+	reported := map[operation]bool{}
+	for _, a := range attempts {
+		if a.outcome = done; a.Err == nil {
+			continue
+		}
+		a.outcome = failed
+		of := operation{a.Key.Module, a.Key.Operation}
+		if ctx.Err() == nil && !reported[of] {
+			reported[of] = true
+			r.config.Failures.Add(of.module, of.name, refreshFailure(a.Err))
+		}
+	}
 }
 
 // refreshFailure names the place of a panic. It quotes nothing of the loader's own errors.
@@ -190,40 +273,4 @@ func refreshFailure(cause error) error {
 		message += ": " + cause.Error()
 	}
 	return redact.New(message, errRefresh, cause)
-}
-
-// refreshes is the set of entries that this process refreshes, or just tried to.
-type refreshes struct {
-	mu      sync.Mutex
-	known   map[registry.Key]struct{}
-	running int
-}
-
-// begin reports whether the caller must refresh an entry. If so, it calls end and then forget.
-func (r *refreshes) begin(key registry.Key) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.known[key]; known || r.running >= maxRefreshes ||
-		len(r.known) >= maxKnownRefreshes {
-		return false
-	}
-	if r.known == nil {
-		r.known = make(map[registry.Key]struct{})
-	}
-	r.known[key] = struct{}{}
-	r.running++
-	return true
-}
-
-// end makes room for another entry. This one does not begin again before it is forgotten.
-func (r *refreshes) end() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.running--
-}
-
-func (r *refreshes) forget(key registry.Key) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.known, key)
 }

@@ -29,10 +29,10 @@ type Leased struct {
 
 // Fill is one of many. Its fields are those of registry.Fill.
 type Fill struct {
-	Key      keyspace.Key
-	Payload  []byte
-	Token    parse.Token
-	Negative bool
+	Key     keyspace.Key
+	Payload []byte
+	Token   parse.Token
+	Options Options
 }
 
 // FillResult is the answer to one of many fills. Its fields are those of registry.FillResult.
@@ -99,7 +99,7 @@ func (e *Entries) setTogether(ctx context.Context, fills []Fill) []FillResult {
 			results[i].Err = err
 			continue
 		}
-		args := setArgs(fill.Key, *sent, fill.Token, Options{Negative: fill.Negative})
+		args := setArgs(fill.Key, *sent, fill.Token, fill.Options)
 		buffers = append(buffers, sent)
 		calls = append(calls, library.Invocation{Slot: fill.Key.Slot, Args: args})
 		of = append(of, i)

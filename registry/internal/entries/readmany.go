@@ -72,7 +72,7 @@ func (e *Entries) readTogether(
 	return nil
 }
 
-// manyRead is a read of entries that share most of their heads, each of which it requests once.
+// manyRead is a read of entries. It requests each head once, because they share most of them.
 type manyRead struct {
 	keys   []string // later the values
 	covers []*cover // the heads of each entry
