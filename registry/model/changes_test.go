@@ -21,7 +21,7 @@ func (e *epochs) draw() int {
 func (s *state) lease(op, user string, e *epochs) (covering, int) {
 	if s.module == nil {
 		s.module = &head{hard: e.draw()}
-		s.doubt.module = false
+		s.undecided.module = false
 	}
 	if _, found := s.operations[op]; !found {
 		s.operations[op] = head{hard: e.draw(), fence: e.draw()}
@@ -34,7 +34,7 @@ func (s *state) lease(op, user string, e *epochs) (covering, int) {
 }
 
 func (s *state) invalidate(op, user, mode string, e *epochs) {
-	s.doubt.unreclaimed = s.doubt.unreclaimed || mode == "hard" && len(s.entries) > fewEntries
+	s.undecided.unreclaimed = s.undecided.unreclaimed || mode == "hard" && len(s.entries) > fewEntries
 	switch {
 	case mode == "dry":
 	case op != "" && user != "":
@@ -81,7 +81,7 @@ func (s *state) invalidateUserOperation(op, user, mode string, e *epochs) {
 		}
 		was.hard[ofUser] = renewed
 		was.stale = was.stale || k.op == op
-		was.doubtful = was.doubtful || s.doubt.unlisted || many
+		was.undecided = was.undecided || s.undecided.unlisted || many
 		s.entries[k] = was
 	}
 	of.hard = renewed
@@ -142,22 +142,22 @@ func (s *state) apply(p policy, now span, e *epochs) (changed, least, most int64
 	}
 	if p.Revision != "" && p.Revision != old.revision && s.module != nil {
 		least, most = 1, 1
-		if s.doubt.module {
+		if s.undecided.module {
 			least = 0
 		}
 		if old.there {
 			s.invalidate("", "", "hard", e)
 			s.follow("", "", now)
-			s.doubt.statistics = true // which operations it counts an invalidation of is not said
+			s.undecided.statistics = true // which operations it counts an invalidation of is not said
 		}
 	}
 	if !old.there && s.module != nil {
 		// Nobody knows by which rules entries were stored: they may go.
 		least = 0
-		s.doubtAll()
+		s.leaveUndecided()
 	}
-	if s.doubt.uncounted && p.Default < max(old.policy.Default, 1) {
-		s.doubtAll()
+	if s.undecided.uncounted && p.Default < max(old.policy.Default, 1) {
+		s.leaveUndecided()
 	}
 	for _, op := range s.operationsEver(p) {
 		s.obey(op, old, p, now, e)
@@ -223,8 +223,8 @@ const negativesAreCut = true
 // settled is what holds when nothing is pending: entries live no longer than by the rule that
 // holds.
 func (s *state) settled(now span) {
-	s.doubt.unreclaimed = false
-	if s.doubt.unlisted || !s.policy.there {
+	s.undecided.unreclaimed = false
+	if s.undecided.unlisted || !s.policy.there {
 		return
 	}
 	for k, of := range s.entries {

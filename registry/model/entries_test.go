@@ -108,7 +108,7 @@ func (r *run) isLocked(k key, c covering, now span) (certain, possible bool) {
 	if !locksLast {
 		deleted = l.fence != r.state.operations[k.op].fence
 	}
-	return l.until.ahead(now) && !deleted && !l.doubtful, true
+	return l.until.ahead(now) && !deleted && !l.undecided, true
 }
 
 func (r *run) hit(k key, lockMs int64, fields []any, now span) string {

@@ -21,7 +21,7 @@ func isRefusal(err error) bool { return err != nil && strings.HasPrefix(err.Erro
 
 func (r *run) apply(s step) {
 	answer, now := r.pair("cw_policy_apply", s.Policy.document())
-	uncertain := r.state.doubt.uncounted || !r.state.policy.there
+	uncertain := r.state.undecided.uncounted || !r.state.policy.there
 	changed, least, most := r.state.apply(s.Policy, now, &r.epochs)
 	if answer[0] != changed || answer[1] < least || answer[1] > most {
 		r.fail("cw_policy_apply answers %v, want %d and %d to %d", answer, changed, least, most)
@@ -35,10 +35,10 @@ func (r *run) apply(s step) {
 	if changed == 1 {
 		for i := range r.leases {
 			l := &r.leases[i]
-			l.doubtful = l.doubtful || r.state.cut[l.of.op]
+			l.undecided = l.undecided || r.state.cut[l.of.op]
 		}
 		for k, l := range r.state.locks {
-			l.doubtful = l.doubtful || !locksLast
+			l.undecided = l.undecided || !locksLast
 			r.state.locks[k] = l
 		}
 	}
@@ -56,7 +56,7 @@ func (r *run) deletePolicy(step) {
 	r.state.follow("", "", now)
 	r.state.policy = policyState{}
 	r.state.counters, r.state.invalidations = map[string]map[string]int64{}, 0
-	r.state.doubt.uncounted, r.state.doubt.statistics = false, false
+	r.state.undecided.uncounted, r.state.undecided.statistics = false, false
 }
 
 func (r *run) lookAtPolicy(step) {
@@ -100,7 +100,7 @@ func (r *run) stats(step) {
 		figures[fmt.Sprint(fields[i])] = n
 	}
 	r.wantKeys(figures, now)
-	if r.state.doubt.statistics {
+	if r.state.undecided.statistics {
 		return
 	}
 	if r.state.policy.there && figures["invalidations"] != r.state.invalidations {
@@ -121,7 +121,7 @@ func (r *run) wantKeys(figures map[string]int64, now span) {
 			r.fail("a TTL of %d of %q, by %s", ttl, op, r.state.policy.text)
 		}
 	}
-	if r.state.doubt.counts || r.state.doubt.unreclaimed {
+	if r.state.undecided.counts || r.state.undecided.unreclaimed {
 		return
 	}
 	least, most := r.state.counted("", "", now)

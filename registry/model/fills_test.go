@@ -189,7 +189,7 @@ func (r *run) isValid(token string, k key) (certain, possible bool) {
 		}
 		deleted, maybe := r.state.deletedSince(k, l.fence)
 		possible = possible || !deleted
-		certain = certain || !deleted && !maybe && !l.doubtful && l.text == token
+		certain = certain || !deleted && !maybe && !l.undecided && l.text == token
 	}
 	return certain, possible
 }
@@ -204,7 +204,7 @@ func (r *run) unlocked(k key, token string, reply int64) {
 		delete(r.state.locks, k)
 		return
 	}
-	l.doubtful = true
+	l.undecided = true
 	r.state.locks[k] = l
 }
 

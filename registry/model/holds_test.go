@@ -122,7 +122,7 @@ func (r *run) hold(s step) {
 		} else {
 			few, many := r.state.countedIn(p, now)
 			least, most = least+few, most+many
-			exact = exact && !r.state.doubt.counts && !r.state.doubt.unreclaimed && many <= fewEntries
+			exact = exact && !r.state.undecided.counts && !r.state.undecided.unreclaimed && many <= fewEntries
 			r.state.cover(p, &r.epochs)
 			r.state.marks[p] = mark{}
 		}
@@ -237,7 +237,7 @@ func (r *run) wantMarks() {
 	for p, m := range r.state.marks {
 		name := r.slot.markKey(p)
 		value, life := r.slot.client().GetRange(r, name, 0, 4096).Val(), r.slot.client().PExpireTime(r, name).Val().Milliseconds()
-		if value == "" && p.kind == "e" && r.state.doubt.marks {
+		if value == "" && p.kind == "e" && r.state.undecided.marks {
 			delete(r.state.marks, p)
 			continue
 		}

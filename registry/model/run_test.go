@@ -17,12 +17,12 @@ import (
 // lease is a token that the library gave, and what it stands for. It stays what it is, whatever is
 // restored.
 type lease struct {
-	text     string
-	covering covering
-	fence    int
-	of       key
-	number   int
-	doubtful bool // a policy came in between; the protocol does not say whether it fences
+	text      string
+	covering  covering
+	fence     int
+	of        key
+	number    int
+	undecided bool // a policy came in between; the protocol does not say whether it fences
 }
 
 // run is one sequence, and what is known at a point of it.
@@ -169,7 +169,7 @@ func (r *run) end() {
 		}
 		_, possible := r.state.presence(entries[name], now)
 		_, marked := r.state.marks[place{"e", entries[name]}]
-		if strings.HasPrefix(rest, ":e:") && !possible && !marked && !r.state.doubt.counts {
+		if strings.HasPrefix(rest, ":e:") && !possible && !marked && !r.state.undecided.counts {
 			r.fail("%q is not live, and was not reclaimed", rest)
 		}
 	}

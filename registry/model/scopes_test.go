@@ -54,7 +54,7 @@ func (r *run) invalidated(op, user, mode string, answer [2]int64, now span) {
 		case op != "" && (certain || r.state.counters[op] != nil):
 			r.state.count(op, "invalidations", 1)
 		case op != "":
-			r.state.doubt.statistics = true
+			r.state.undecided.statistics = true
 		case user == "":
 			for _, each := range r.state.operationsKnown() {
 				r.state.count(each, "invalidations", 1)
@@ -67,7 +67,7 @@ func (r *run) invalidated(op, user, mode string, answer [2]int64, now span) {
 func (r *run) wantCount(op, user, mode string, answer [2]int64, now span) {
 	keys, waiting := answer[0], answer[1]
 	least, most := r.state.counted(op, user, now)
-	exact := !r.state.doubt.counts && !r.state.doubt.unreclaimed && most <= fewEntries
+	exact := !r.state.undecided.counts && !r.state.undecided.unreclaimed && most <= fewEntries
 	switch {
 	case exact && (keys < least || keys > most):
 		r.fail("cw_invalidate counts %d keys, there are %d to %d", keys, least, most)
@@ -144,21 +144,21 @@ func (r *run) evict(s step) {
 	case "policy":
 		state.policy.there, state.policy.remembered = false, true
 	case "counters":
-		state.counters, state.invalidations, state.doubt.uncounted = map[string]map[string]int64{}, 0, true
+		state.counters, state.invalidations, state.undecided.uncounted = map[string]map[string]int64{}, 0, true
 	case "d":
 		delete(state.deletions, s.Key.op)
 		for i := range r.leases {
-			r.leases[i].doubtful = r.leases[i].doubtful || r.leases[i].of.op == s.Key.op
+			r.leases[i].undecided = r.leases[i].undecided || r.leases[i].of.op == s.Key.op
 		}
 	case "r":
 		delete(state.requests, s.Request)
 	case "i", "chunk", "iu", "pending", "a":
-		state.doubt.unlisted = true
+		state.undecided.unlisted = true
 	case "h":
-		state.doubt.marks = true
+		state.undecided.marks = true
 	}
 	counted := s.Victim != "l" && s.Victim != "r" && s.Victim != "d" && s.Victim != "h"
-	state.doubt.counts = state.doubt.counts || counted
+	state.undecided.counts = state.undecided.counts || counted
 }
 
 // victim names a key of a kind, of those whose names are known or, of the private ones, any.
@@ -202,7 +202,7 @@ func (r *run) failOver(s step) {
 	}
 	r.must(r.slot.promote(r, r.replica.dump))
 	for i := r.replica.leases; i < len(r.leases); i++ {
-		r.leases[i].doubtful = true // whether it goes by what was lost is not said
+		r.leases[i].undecided = true // whether it goes by what was lost is not said
 	}
 	r.state = r.replica.state.clone()
 	r.state.policy.remembered = !r.state.policy.there

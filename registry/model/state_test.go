@@ -46,15 +46,15 @@ func (s span) by(moment int64) span { return span{min(s.from, moment), min(s.to,
 type entry struct {
 	covering
 
-	payload  string
-	schema   string
-	negative bool
-	fresh    span  // until when
-	lives    span  // until when
-	asked    int64 // the TTL that the fill asked for, in ms; 0: none
-	stale    bool  // by an invalidation that no head shows.
-	doubtful bool  // it may exist or not: the protocol leaves that open.
-	uncut    bool  // no policy shortens it.
+	payload   string
+	schema    string
+	negative  bool
+	fresh     span  // until when
+	lives     span  // until when
+	asked     int64 // the TTL that the fill asked for, in ms; 0: none
+	stale     bool  // by an invalidation that no head shows.
+	undecided bool  // it may exist or not: the protocol leaves that open.
+	uncut     bool  // no policy shortens it.
 }
 
 // deletion is what the log of single deletions has to tell: which fence was in place before, and
@@ -67,10 +67,10 @@ type deletion struct {
 type lock struct {
 	covering
 
-	fence    int
-	until    span
-	owner    int // the lease that took it
-	doubtful bool
+	fence     int
+	until     span
+	owner     int // the lease that took it
+	undecided bool
 }
 
 type request struct {
@@ -94,11 +94,11 @@ type state struct {
 
 	// cut are the operations whose loads the last policy may have fenced.
 	cut map[string]bool
-	// doubt says what the protocol leaves open from here on.
-	doubt doubt
+	// undecided says what the protocol leaves open from here on.
+	undecided undecided
 }
 
-type doubt struct {
+type undecided struct {
 	counts      bool // evictions: counts are estimates.
 	unlisted    bool // indexes are incomplete: a lowered TTL does not reach all entries.
 	unreclaimed bool // much was invalidated, and counts of other scopes are right once it is reclaimed.
@@ -161,7 +161,7 @@ func (s *state) presence(k key, now span) (certain, possible bool) {
 	if !found || !complete || e.hard != c.hard || e.lives.past(now) {
 		return false, false
 	}
-	return !e.doubtful && e.lives.ahead(now), true
+	return !e.undecided && e.lives.ahead(now), true
 }
 
 // staleness says whether an entry that is live is stale: for sure, or possibly.
@@ -205,18 +205,18 @@ func (s *state) operationsKnown() []string {
 	return slices.Compact(known)
 }
 
-// doubtAll leaves open which entries are there, and which loads are fenced.
-func (s *state) doubtAll() {
+// leaveUndecided leaves open which entries are there, and which loads are fenced.
+func (s *state) leaveUndecided() {
 	for k, e := range s.entries {
-		e.doubtful = true
+		e.undecided = true
 		s.entries[k] = e
 	}
 	for k, l := range s.locks {
-		l.doubtful = true
+		l.undecided = true
 		s.locks[k] = l
 	}
 	for _, op := range operations {
 		s.cut[op] = true
 	}
-	s.doubt.module = true
+	s.undecided.module = true
 }
