@@ -81,6 +81,7 @@ func (s *state) invalidateUserOperation(op, user, mode string, e *epochs) {
 		}
 		was.hard[ofUser] = renewed
 		was.stale = was.stale || k.op == op
+		was.maybeStale = was.maybeStale || many && mode == "soft"
 		was.undecided = was.undecided || s.undecided.unlisted || many
 		s.entries[k] = was
 	}

@@ -94,3 +94,23 @@ func TestNegativeEntriesObeyThePolicyThatFollowsAnEvictedOne(t *testing.T) {
 		}
 	}
 }
+
+// A sequence that hardly comes about by chance: the invalidation of an operation of a user who has
+// many entries takes those of other operations with it, and counts them.
+func TestAnOperationOfAUserWithManyEntriesMayTakeTheOthersWithIt(t *testing.T) {
+	servers := start(t)
+	load(t, servers, registry.Library)
+	for _, mode := range []string{"soft", "hard"} {
+		err := runSequence(t.Context(), servers, registry.Library, []step{
+			{Do: "apply", Policy: policy{Default: 60_000}},
+			{Do: "fill many", Key: key{op: "list", user: "u"}},
+			{Do: "fill many", Key: key{op: "4:list", user: "u"}},
+			{Do: "invalidate", Key: key{op: "x", user: "u"}, Scope: "user's operation", Mode: mode},
+			{Do: "read", Key: key{op: "list", user: "u", id: "many1"}},
+			{Do: "get", Key: key{op: "4:list", user: "u", id: "many2"}},
+		})
+		if err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}

@@ -46,15 +46,16 @@ func (s span) by(moment int64) span { return span{min(s.from, moment), min(s.to,
 type entry struct {
 	covering
 
-	payload   string
-	schema    string
-	negative  bool
-	fresh     span  // until when
-	lives     span  // until when
-	asked     int64 // the TTL that the fill asked for, in ms; 0: none
-	stale     bool  // by an invalidation that no head shows.
-	undecided bool  // it may exist or not: the protocol leaves that open.
-	uncut     bool  // no policy shortens it.
+	payload    string
+	schema     string
+	negative   bool
+	fresh      span  // until when
+	lives      span  // until when
+	asked      int64 // the TTL that the fill asked for, in ms; 0: none
+	stale      bool  // by an invalidation that no head shows.
+	maybeStale bool  // by an invalidation that may have covered it
+	undecided  bool  // it may exist or not: the protocol leaves that open.
+	uncut      bool  // no policy shortens it.
 }
 
 // deletion is what the log of single deletions has to tell: which fence was in place before, and
@@ -171,7 +172,7 @@ func (s *state) staleness(k key, now span) (certain, possible bool) {
 	if e.soft != c.soft || e.stale {
 		return true, true
 	}
-	return e.fresh.past(now), !e.fresh.ahead(now)
+	return e.fresh.past(now), e.maybeStale || !e.fresh.ahead(now)
 }
 
 // counted counts the live entries that are for sure, and possibly, within a scope.
