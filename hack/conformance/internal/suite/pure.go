@@ -101,24 +101,14 @@ func idCases(all []vectors.ID) (cases []Case) {
 }
 
 // tokenCases compare tokens. Those who share the load of an entry need it.
-func tokenCases() (cases []Case) {
-	const heads = "MMMMMMMMMMMOOOOOOOOOOOFFFFFFFFFFF"
-	for _, c := range []struct {
-		name, one, other string
-		same             bool
-	}{
-		{"equal", "1" + heads, "1" + heads, true},
-		{"of the same heads, and another first byte", "1" + heads, "2" + heads, true},
-		{"of another fence", "1" + heads, "1" + heads[:22] + "GGGGGGGGGGG", false},
-		{"of another module's head", "1" + heads, "1NMMMMMMMMMM" + heads[11:], false},
-		{"of another length", "1" + heads, "1" + heads + "SSSSSSSSSSS", false},
-	} {
-		cases = append(cases, Case{Part: "tokens", Name: c.name, play: func(s *scene) {
+func tokenCases(all []vectors.TokenPair) (cases []Case) {
+	for _, vector := range all {
+		cases = append(cases, Case{Part: "tokens", Name: vector.Name, play: func(s *scene) {
 			var got struct{ Same bool }
-			tokens := []driver.Bytes{driver.Bytes(c.one), driver.Bytes(c.other)}
+			tokens := []driver.Bytes{driver.Bytes(vector.One), driver.Bytes(vector.Other)}
 			s.ask("same", driver.Fields{"tokens": tokens}, &got)
-			if got.Same != c.same {
-				s.fail("got %v, want %v, of the tokens %q", got.Same, c.same, tokens)
+			if got.Same != vector.Same {
+				s.fail("got %v, want %v, of the tokens %q", got.Same, vector.Same, tokens)
 			}
 		}})
 	}

@@ -33,7 +33,8 @@ func (c Case) String() string { return c.Part + ": " + c.Name }
 func Cases(file *vectors.File) []Case {
 	var cases []Case
 	for _, part := range [][]Case{
-		keyCases(file.Keys), entryCases(file.Entries), idCases(file.IDs), tokenCases(),
+		keyCases(file.Keys), entryCases(file.Entries), idCases(file.IDs),
+		tokenCases(file.Tokens),
 		scriptCases(file.Calls), refusalCases(file.Refusals),
 		readCases(), answerCases(), fenceCases(), invalidationCases(), staleCases(), schemaCases(),
 		heldCases(), holdCases(), putCases(), ttlCases(), waitCases(), countCases(), nearCases(),

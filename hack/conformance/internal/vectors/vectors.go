@@ -19,6 +19,7 @@ type File struct {
 	Keys     []Keys
 	Entries  []Entry
 	IDs      []ID
+	Tokens   []TokenPair
 	Calls    []Script
 	Refusals []Refusal
 }
@@ -40,6 +41,12 @@ type Entry struct {
 	SoftStale, Negative bool
 	Payload             driver.Bytes
 	FreshUntilMs        int64
+}
+
+// TokenPair is two tokens of one entry. Same: they were leased under the same heads.
+type TokenPair struct {
+	Name, One, Other string
+	Same             bool
 }
 
 // Script is a conversation on an empty slot.
