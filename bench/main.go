@@ -91,6 +91,7 @@ func run(ctx context.Context, s scale, out string) error {
 		measure func(context.Context, *lab) error
 	}{
 		{"reads", b.reads},
+		{"reads of many entries", b.manyReads},
 		{"near reads", b.nearReads},
 		{"fills", b.fills},
 		{"misses", b.misses},

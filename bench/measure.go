@@ -17,6 +17,8 @@ type subject struct {
 	name string
 	// do is called by many goroutines. No two calls of a subject have the same number.
 	do func(ctx context.Context, n int) error
+	// entries is how many operations a call counts as. 0: one.
+	entries int
 
 	next [maxGoroutines]int // the number of calls of each goroutine
 }
@@ -126,6 +128,7 @@ func runAll(
 		})
 	}
 	wg.Wait()
+	ran.ops *= max(1, s.entries)
 	ran.took, ran.p50Micros = time.Since(began), median(latencies)
 	return ran, err
 }

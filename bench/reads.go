@@ -170,33 +170,41 @@ func (rawCodec) Unmarshal(data []byte, out any) error {
 func readCache(
 	opts ...cache.Option,
 ) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
-	// On a machine that halts for a moment, the default timeout would call the loader, which must
-	// not be measured.
-	opts = append(opts, cache.WithCodec(rawCodec{}), cache.WithTimeout(time.Minute))
 	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
-		client, err := l.freshClient(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := install(ctx, client); err != nil {
-			return nil, err
-		}
-		c, err := cache.New(client, slot.Namespace, opts...)
-		if err != nil {
-			return nil, err
-		}
-		l.onClose(func() { _ = c.Close(context.WithoutCancel(ctx)) })
-		key := func(id string) cache.Key {
-			return cache.Key{Module: slot.Module, Operation: operation, Params: id}
-		}
-		err = spread(s.keys, func(i int) error { return c.Set(ctx, key(id(i)), s.payload) })
+		c, err := filledCache(ctx, l, s, opts...)
 		return func(ctx context.Context, id string) error {
-			_, err := cache.Fetch(ctx, c, key(id), func(context.Context) ([]byte, error) {
+			_, err := cache.Fetch(ctx, c, cacheKey(id), func(context.Context) ([]byte, error) {
 				return nil, errMiss
 			})
 			return err
 		}, err
 	}
+}
+
+func cacheKey(id string) cache.Key {
+	return cache.Key{Module: slot.Module, Operation: operation, Params: id}
+}
+
+// filledCache returns a client of a server of its own that has all entries.
+func filledCache(
+	ctx context.Context, l *lab, s scale, opts ...cache.Option,
+) (*cache.Client, error) {
+	client, err := l.freshClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := install(ctx, client); err != nil {
+		return nil, err
+	}
+	// On a machine that halts for a moment, the default timeout would call the loader, which must
+	// not be measured.
+	opts = append(opts, cache.WithCodec(rawCodec{}), cache.WithTimeout(time.Minute))
+	c, err := cache.New(client, slot.Namespace, opts...)
+	if err != nil {
+		return nil, err
+	}
+	l.onClose(func() { _ = c.Close(context.WithoutCancel(ctx)) })
+	return c, spread(s.keys, func(i int) error { return c.Set(ctx, cacheKey(id(i)), s.payload) })
 }
 
 func readGoRedisCache(

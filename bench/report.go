@@ -43,6 +43,7 @@ type result struct {
 	OpsPerSec             float64 `json:"opsPerSec,omitempty"`
 	P50Micros             float64 `json:"p50Micros,omitempty"`
 	RatioToPlainGet       float64 `json:"ratioToPlainGet,omitempty"`
+	RatioToHitFetch       float64 `json:"ratioToHitFetch,omitempty"`
 	RatioToPlainSet       float64 `json:"ratioToPlainSet,omitempty"`
 	RatioToGocacheSet     float64 `json:"ratioToGocacheSet,omitempty"`
 	RatioToPlainGetAndSet float64 `json:"ratioToPlainGetAndSet,omitempty"`
@@ -120,12 +121,12 @@ func (r report) print(w io.Writer) {
 		r.Machine.Redis, r.Machine.Date)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table,
-		"name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto SET EX\tto gocache\tto "+
+		"name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto Fetch\tto SET EX\tto gocache\tto "+
 			"GET+SET\tto UNLINK\tp50 to SET EX\tlongest µs\tslowest call µs\tbytes/entry\t")
 	for _, row := range r.Results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
 			cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
-			cell(row.RatioToPlainGet), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet),
+			cell(row.RatioToPlainGet), cell(row.RatioToHitFetch), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet),
 			cell(row.RatioToPlainGetAndSet),
 			cell(row.RatioToUnlink), cell(row.P50ToPlainSet), cell(row.LongestMicros),
 			cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
