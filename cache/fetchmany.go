@@ -73,16 +73,20 @@ type many[K comparable, T any] struct {
 	keys   []Key
 	values []T
 	dests  []any // they lead to the values
+	// found is the result. Until then it has each id, so that duplicates are known.
+	found map[K]T
 }
 
 func newMany[K comparable, T any](ids []K, key func(K) Key) *many[K, T] {
-	m := &many[K, T]{ids: make([]K, 0, len(ids)), keys: make([]Key, 0, len(ids))}
-	seen := make(map[K]struct{}, len(ids))
+	m := &many[K, T]{
+		ids: make([]K, 0, len(ids)), keys: make([]Key, 0, len(ids)), found: make(map[K]T, len(ids)),
+	}
+	var nothing T
 	for _, id := range ids {
-		if _, twice := seen[id]; twice {
+		if _, twice := m.found[id]; twice {
 			continue
 		}
-		seen[id] = struct{}{}
+		m.found[id] = nothing
 		m.ids, m.keys = append(m.ids, id), append(m.keys, key(id))
 	}
 	m.values, m.dests = make([]T, len(m.ids)), make([]any, len(m.ids))
@@ -130,17 +134,22 @@ func loadedOf[K comparable, T any](ids []K, found map[K]T, err error) []Loaded {
 
 // results returns the values that exist, and the errors of what could not be read or loaded.
 func (m *many[K, T]) results(errs []error) (map[K]T, error) {
-	found, failed := make(map[K]T, len(m.ids)), KeyErrors[K]{}
+	var failed KeyErrors[K]
 	for i, id := range m.ids {
-		switch {
-		case errs[i] == nil:
-			found[id] = m.values[i]
-		case !errors.Is(errs[i], ErrNotFound):
+		if errs[i] == nil {
+			m.found[id] = m.values[i]
+			continue
+		}
+		delete(m.found, id)
+		if !errors.Is(errs[i], ErrNotFound) {
+			if failed == nil {
+				failed = KeyErrors[K]{}
+			}
 			failed[id] = errs[i]
 		}
 	}
-	if len(failed) > 0 {
-		return found, failed
+	if failed != nil {
+		return m.found, failed
 	}
-	return found, nil
+	return m.found, nil
 }

@@ -53,13 +53,10 @@ func (c *Client) FetchMany(
 	if err := checks.ManyDests(len(keys), len(into)); err != nil {
 		return nil, err
 	}
-	all := make([]entries.Key, len(keys))
-	for i, key := range keys {
-		all[i] = entries.Key(key)
-	}
 	observed := observeMany(ctx, c.observer, keys)
 	defer observed.end()
-	observed.answers = c.entries.FetchMany(observed.ctx, all, into, observed.loader(load))
+	keyOf := func(at int) entries.Key { return entries.Key(keys[at]) }
+	observed.answers = c.entries.FetchMany(observed.ctx, into, keyOf, observed.loader(load))
 	errs := make([]error, len(keys))
 	for i, answer := range observed.answers {
 		errs[i] = answer.Err

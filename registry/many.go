@@ -9,6 +9,7 @@ import (
 
 	"github.com/cachewright/cachewright/registry/internal/entries"
 	"github.com/cachewright/cachewright/registry/internal/keyspace"
+	"github.com/cachewright/cachewright/registry/internal/parse"
 )
 
 // Calls about many entries of any slots are made in pipelines of 128, so that other clients of
@@ -40,13 +41,12 @@ type FillResult struct {
 // slots. Other clients of Redis wait meanwhile, about a microsecond for each entry. A reply of more
 // than 256 MiB is refused: read fewer large entries at a time.
 func (r *Registry) ReadMany(ctx context.Context, keys []Key) ([]Lookup, error) {
-	found, err := r.entries.ReadMany(ctx, addressesOf(keys))
+	lookups := make([]Lookup, len(keys))
+	err := r.entries.ReadMany(ctx, addressesOf(keys), func(i int, lookup parse.Lookup) {
+		lookups[i] = Lookup(lookup)
+	})
 	if err != nil {
 		return nil, err
-	}
-	lookups := make([]Lookup, len(found))
-	for i, lookup := range found {
-		lookups[i] = Lookup(lookup)
 	}
 	return lookups, nil
 }

@@ -1,8 +1,6 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package entries reads entries through the cache, and writes them. It knows the order in which the
-// near cache, the outbox, Redis and the source are asked.
 package entries
 
 import (
@@ -10,81 +8,12 @@ import (
 	"errors"
 	"time"
 
-	"github.com/cachewright/cachewright/cache/internal/audit"
-	"github.com/cachewright/cachewright/cache/internal/codec"
-	"github.com/cachewright/cachewright/cache/internal/failure"
 	"github.com/cachewright/cachewright/cache/internal/flight"
-	"github.com/cachewright/cachewright/cache/internal/gateway"
-	"github.com/cachewright/cachewright/cache/internal/heads"
 	"github.com/cachewright/cachewright/cache/internal/loads"
-	"github.com/cachewright/cachewright/cache/internal/near"
-	"github.com/cachewright/cachewright/cache/internal/outbox"
-	"github.com/cachewright/cachewright/cache/internal/params"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
-	"github.com/cachewright/cachewright/cache/internal/report"
-	"github.com/cachewright/cachewright/cache/internal/schema"
 	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
 )
-
-// Key addresses an entry. It is a cache.Key.
-type Key struct {
-	Module    string
-	Operation string
-	Params    any
-	User      string
-}
-
-// Config says how Entries are read and written. All fields are needed.
-type Config struct {
-	Gateway  *gateway.Gateway
-	Outbox   *outbox.Outbox
-	Near     *near.Cache // nil: none
-	Reports  *report.Reporter
-	Failures *failure.Reports
-	Codec    codec.Codec
-	Schemas  schema.Rules
-
-	Loads     *loads.Loads
-	Early     *refresh.HeadStarts
-	Refresher *refresh.Refresher
-	Auditor   *audit.Auditor
-	// Missed is called for each Get that finds nothing.
-	Missed func(module, operation string)
-
-	Timeout  time.Duration // for all calls to Redis of one Fetch
-	LoadWait time.Duration
-}
-
-// Entries are those of the namespace.
-type Entries struct {
-	config     Config
-	oldLibrary oldLibrary
-}
-
-// New returns Entries.
-func New(config Config) *Entries { return &Entries{config: config} }
-
-// loader is the loader of a caller, for one entry or for many.
-type loader struct {
-	single  source.Load
-	several source.Many
-}
-
-func (l loader) many() source.Many {
-	if l.single != nil {
-		return source.One(l.single)
-	}
-	return l.several
-}
-
-// at returns the loader of one entry.
-func (l loader) at(at int) source.Load {
-	if l.single != nil {
-		return l.single
-	}
-	return l.several.At(at)
-}
 
 // Fetch makes out hold the value of an entry, wherever it comes from.
 func (e *Entries) Fetch(
@@ -104,15 +33,17 @@ type Answer struct {
 // FetchMany does what Fetch does for many entries, with as few calls as it can. The loader knows an
 // entry by its position.
 func (e *Entries) FetchMany(
-	ctx context.Context, keys []Key, outs []any, load source.Many,
+	ctx context.Context, outs []any, keyOf func(at int) Key, load source.Many,
 ) []Answer {
-	requests, all := make([]request, len(keys)), make([]*request, len(keys))
-	for i, key := range keys {
-		requests[i] = request{key: key, out: outs[i], at: i}
-		all[i] = &requests[i]
+	requests := newRequests(len(outs))
+	defer requests.release()
+	all := make([]*request, len(outs))
+	for i, out := range outs {
+		all[i] = &(*requests)[i]
+		all[i].key, all[i].out, all[i].at = keyOf(i), out, i
 	}
 	e.fetch(ctx, all, loader{several: load})
-	answers := make([]Answer, len(keys))
+	answers := make([]Answer, len(all))
 	for i, r := range all {
 		answers[i] = Answer{Outcome: r.outcome, Err: r.err}
 	}
@@ -217,7 +148,11 @@ func (e *Entries) readAll(ctx context.Context, all []*request) {
 		return
 	}
 	for i, found := range e.config.Gateway.ReadMany(ctx, entriesOf(all)) {
-		e.read(all[i], found.Lookup, found.Err)
+		if found.Err != nil {
+			e.read(all[i], registry.Lookup{}, found.Err)
+		} else {
+			e.read(all[i], *found.Lookup, nil)
+		}
 	}
 }
 
@@ -256,42 +191,4 @@ func entriesOf(all []*request) []registry.Key {
 		keys[i] = r.entry
 	}
 	return keys
-}
-
-// KeyOf returns the key of an entry in Redis, and reports params that cannot name one.
-func (e *Entries) KeyOf(key Key) (registry.Key, error) {
-	id, err := params.Named(key.Params)
-	if err != nil {
-		e.config.Failures.Add(key.Module, key.Operation, err)
-		return registry.Key{}, err
-	}
-	return registry.Key{
-		Slot: e.config.Gateway.Slot(key.Module), Operation: key.Operation, ID: id, User: key.User,
-		Schema: e.config.Schemas.Of(key.Module, key.Operation),
-	}, nil
-}
-
-// getNear reports whether the near cache has an entry. If so, out holds its value, or the error is
-// ErrNotFound. While an invalidation waits for Redis, the near cache is not read.
-func (e *Entries) getNear(key near.Key, out any) (found bool, err error) {
-	if e.config.Near == nil || e.config.Outbox.Waiting() {
-		return false, nil
-	}
-	found, negative := e.config.Near.Get(key, out)
-	if negative {
-		return true, source.ErrNotFound
-	}
-	return found, nil
-}
-
-// putNear keeps what out holds after a hit. It keeps an entry that is refreshed early for less time
-// than it has left, so that this process reads Redis again before the end.
-func (e *Entries) putNear(
-	key near.Key, entry registry.Key, out any, hit registry.Lookup, stamp heads.Stamp,
-) {
-	if e.config.Near == nil {
-		return
-	}
-	hit.Remaining -= e.config.Early.Of(entry.Module, entry.Operation)
-	e.config.Near.Put(key, entry.Slot, out, hit, stamp)
 }

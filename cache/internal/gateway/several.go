@@ -13,18 +13,25 @@ import (
 // What callers do with several entries at once, and what a Fetch does with one. One entry has calls
 // of its own in a Store, which share a pipeline with those of other callers.
 
+// Read is an entry that was read.
+type Read struct {
+	Lookup *registry.Lookup // nil after an error
+	Err    error
+}
+
 // ReadMany reads entries.
-func (g *Gateway) ReadMany(ctx context.Context, keys []registry.Key) []registry.Leased {
-	return callMany(ctx, g, keys, manyCall[registry.Leased]{
-		access: Reading, timeout: g.config.Timeout, failure: failureOfLease,
-		do: func(ctx context.Context, keys []registry.Key) ([]registry.Leased, error) {
+func (g *Gateway) ReadMany(ctx context.Context, keys []registry.Key) []Read {
+	return callMany(ctx, g, keys, manyCall[Read]{
+		access: Reading, timeout: g.config.Timeout,
+		failure: func(read *Read) *error { return &read.Err },
+		do: func(ctx context.Context, keys []registry.Key) ([]Read, error) {
 			lookups, err := g.config.Store.ReadMany(ctx, keys)
 			if err != nil {
 				return nil, err
 			}
-			read := make([]registry.Leased, len(lookups))
-			for i, lookup := range lookups {
-				read[i].Lookup = lookup
+			read := make([]Read, len(lookups))
+			for i := range lookups {
+				read[i].Lookup = &lookups[i]
 			}
 			return read, nil
 		},

@@ -15,20 +15,19 @@ import (
 // maxReadKeys is how many read keys an entry has at most.
 const maxReadKeys = 4
 
-// ReadMany looks up entries of one slot with one MGET.
+// ReadMany looks up entries of one slot with one MGET. It passes each to found.
 func (e *Entries) ReadMany(
-	ctx context.Context, keys []keyspace.Key,
-) ([]parse.Lookup, error) {
-	lookups := make([]parse.Lookup, len(keys))
+	ctx context.Context, keys []keyspace.Key, found func(i int, lookup parse.Lookup),
+) error {
 	read := newManyRead(keys)
 	if err := e.readTogether(ctx, keys, read.keys, "reading entries"); err != nil {
-		return nil, err
+		return err
 	}
 	var array [maxReadKeys]string
 	for i, key := range keys {
-		lookups[i] = lookupOf(key, read.valuesOf(i, array[:0]))
+		found(i, lookupOf(key, read.valuesOf(i, array[:0])))
 	}
-	return lookups, nil
+	return nil
 }
 
 // ReadManyLocked also says, on a miss, whether another caller holds the load lock of the entry.
