@@ -139,9 +139,11 @@ func TestTwoVersionsLoadAnEntryOneAfterTheOther(t *testing.T) {
 	const loadTime = 2 * time.Millisecond
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
+	// A caller that gives a lease up loads alone, and leaves the load lock that it took.
+	unhurried := []cache.Option{cache.WithTimeout(patience), cache.WithLoadWait(longWait)}
 	var processes []version
 	for range 2 {
-		processes = append(processes, newV1(t, server, cache.WithLoadWait(longWait)), newV2(t, server, cache.WithLoadWait(longWait)))
+		processes = append(processes, newV1(t, server, unhurried...), newV2(t, server, unhurried...))
 	}
 	var loading, most, loads, reads atomic.Int64
 	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
