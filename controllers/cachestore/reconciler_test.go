@@ -98,7 +98,7 @@ func TestADeletedStoreIsDeadAfterItsTimeoutOnlyWhileItCannotBeUsed(t *testing.T)
 	}
 }
 
-// Its monitor ends with a store, and what is declared anew under the name gets another one.
+// Its monitor ends with a store, and what is declared again under the name gets another one.
 func TestAStoreThatIsGoneIsDropped(t *testing.T) {
 	cluster, monitors := controllertest.FakeCluster(t), &storetest.Monitors{}
 	r := &Reconciler{Client: cluster, Reader: cluster, Stores: monitors}

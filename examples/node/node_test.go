@@ -401,7 +401,7 @@ func TestNodeHoldsAndSharesLoads(t *testing.T) {
 	}
 }
 
-// The program reports by itself, as one that is written after it would.
+// The program reports automatically, as one that is written after it would.
 func TestTheProgramReportsNamesThatNoPolicyLists(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "UNCLAIMED_MS=50")

@@ -95,8 +95,8 @@ func TestNegativeEntriesObeyThePolicyThatFollowsAnEvictedOne(t *testing.T) {
 	}
 }
 
-// A sequence that hardly comes about by chance: the invalidation of an operation of a user who has
-// many entries takes those of other operations with it, and counts them.
+// A sequence that hardly comes about by chance. Where a user has many entries, the invalidation of
+// one operation takes those of the others with it, and counts them.
 func TestAnOperationOfAUserWithManyEntriesMayTakeTheOthersWithIt(t *testing.T) {
 	servers := start(t)
 	load(t, servers, registry.Library)
