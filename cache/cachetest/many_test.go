@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,13 +30,18 @@ func manyOf(c cache.Cache) interface {
 	})
 }
 
-// fetchMany fetches entries from a source that has the even ids, and returns what it was asked for.
+// fetchMany fetches entries from a source that has the even ids, and returns what it was asked for
+// so far: refreshes of stale entries go on in the background.
 func fetchMany(t *testing.T, c cache.Cache, version string, ids ...int) (found map[int]string, asked [][]int) {
 	t.Helper()
+	var mu sync.Mutex // guards what was asked for
+	var all [][]int
 	found, err := cache.FetchMany(t.Context(), manyOf(c), ids,
 		func(id int) cache.Key { return cache.Key{Module: "users", Operation: "get", Params: id} },
 		func(_ context.Context, missing []int) (map[int]string, error) {
-			asked = append(asked, slices.Clone(missing))
+			mu.Lock()
+			all = append(all, slices.Clone(missing))
+			mu.Unlock()
 			loaded := map[int]string{}
 			for _, id := range missing {
 				if id%2 == 0 {
@@ -47,7 +53,9 @@ func fetchMany(t *testing.T, c cache.Cache, version string, ids ...int) (found m
 	if err != nil {
 		t.Error(err)
 	}
-	return found, asked
+	mu.Lock()
+	defer mu.Unlock()
+	return found, slices.Clone(all)
 }
 
 func TestManyEntriesAreCachedAsOneIs(t *testing.T) {
