@@ -27,24 +27,16 @@ func (g *Gateway) Fill(
 func (g *Gateway) FillMany(
 	ctx context.Context, timeout time.Duration, fills []registry.Fill,
 ) []registry.FillResult {
-	keys, of := make([]registry.Key, len(fills)), make(map[registry.Key]registry.Fill, len(fills))
-	for i, fill := range fills {
-		keys[i] = fill.Key
-		of[fill.Key] = fill
-	}
-	all := callMany(ctx, g, keys, manyCall[registry.FillResult]{
+	all := callMany(ctx, g, fills, manyCall[registry.Fill, registry.FillResult]{
 		access: Filling, timeout: timeout,
+		keyOf:   func(fill registry.Fill) registry.Key { return fill.Key },
 		failure: func(filled *registry.FillResult) *error { return &filled.Err },
-		do: func(ctx context.Context, keys []registry.Key) ([]registry.FillResult, error) {
-			part := make([]registry.Fill, len(keys))
-			for i, key := range keys {
-				part[i] = of[key]
-			}
-			return g.fillByPolicy(ctx, part), nil
+		do: func(ctx context.Context, fills []registry.Fill) ([]registry.FillResult, error) {
+			return g.fillByPolicy(ctx, fills), nil
 		},
 	})
-	for i, key := range keys {
-		g.config.Hooks.Filled(ctx, key, all[i].Outcome, all[i].Err)
+	for i, fill := range fills {
+		g.config.Hooks.Filled(ctx, fill.Key, all[i].Outcome, all[i].Err)
 	}
 	return all
 }
@@ -79,15 +71,22 @@ func (g *Gateway) fillOnce(ctx context.Context, fills []registry.Fill) []registr
 }
 
 // Put stores an entry in place of the one that is there, within a timeout. It does not report
-// registry.ErrLibraryTooOld: the caller has another way.
+// registry.ErrLibraryTooOld: the caller has another way. A library that is too old is not a Redis
+// that fails, although its user may not replace it.
 func (g *Gateway) Put(
 	ctx context.Context, timeout time.Duration, key registry.Key, payload []byte,
 ) (registry.Outcome, error) {
-	filled, err := g.fill(ctx, timeout, key, func(ctx context.Context) (registry.Filled, error) {
-		return g.config.Store.Put(ctx, key, payload, registry.FillOptions{})
+	var filled registry.Filled
+	var tooOld error
+	err := g.doKey(ctx, timeout, Filling, key, func(ctx context.Context) (err error) {
+		filled, err = g.config.Store.Put(ctx, key, payload, registry.FillOptions{})
+		if errors.Is(err, registry.ErrLibraryTooOld) {
+			tooOld, err = err, nil
+		}
+		return err
 	})
-	if errors.Is(err, registry.ErrLibraryTooOld) {
-		return 0, err
+	if tooOld != nil {
+		return 0, tooOld
 	}
 	g.config.Hooks.Changed(key.Slot, key.Operation, "")
 	g.config.Hooks.Filled(ctx, key, filled.Outcome, err)
@@ -99,25 +98,4 @@ func (g *Gateway) Put(
 		g.config.Hooks.Leased(key.Module)
 	}
 	return filled.Outcome, err
-}
-
-// fill makes a call that takes memory. A library that is too old for it is not a Redis that fails,
-// although its user may not replace it.
-func (g *Gateway) fill(
-	ctx context.Context, timeout time.Duration, key registry.Key,
-	call func(context.Context) (registry.Filled, error),
-) (filled registry.Filled, err error) {
-	var tooOld error
-	err = g.doKey(ctx, timeout, Filling, key, func(ctx context.Context) (err error) {
-		filled, err = call(ctx)
-		if errors.Is(err, registry.ErrLibraryTooOld) {
-			tooOld = err
-			return nil
-		}
-		return err
-	})
-	if tooOld != nil {
-		return registry.Filled{}, tooOld
-	}
-	return filled, err
 }

@@ -12,34 +12,36 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// manyCall is a call about entries of any modules. Each entry has an answer A of its own.
-type manyCall[A any] struct {
+// manyCall is a call about items of any modules. Each has an answer A of its own.
+type manyCall[I, A any] struct {
 	access  Access
 	timeout time.Duration
-	// do asks Redis about entries of one module. Its error is that of all.
-	do func(ctx context.Context, keys []registry.Key) ([]A, error)
+	// keyOf names the entry that an item is about.
+	keyOf func(I) registry.Key
+	// do asks Redis about items of one module. Its error is that of all.
+	do func(ctx context.Context, items []I) ([]A, error)
 	// failure is where an answer has its error.
 	failure func(*A) *error
 	// before, unless it is nil, says why a module must not be asked.
 	before func(module string) error
 }
 
+// keyItself is for calls whose items are keys.
+func keyItself(key registry.Key) registry.Key { return key }
+
 // callMany makes one call for each module, in parallel, and reports its failures.
-func callMany[A any](
-	ctx context.Context, g *Gateway, keys []registry.Key, c manyCall[A],
-) []A {
-	if len(keys) == 0 {
+func callMany[I, A any](ctx context.Context, g *Gateway, items []I, c manyCall[I, A]) []A {
+	if len(items) == 0 {
 		return nil
 	}
-	modules := byModule(keys)
-	if len(modules) == 1 {
-		return callModule(ctx, g, keys, c)
+	if c.isOneModule(items) {
+		return callModule(ctx, g, items, c)
 	}
-	answers := make([]A, len(keys))
+	modules, answers := c.byModule(items), make([]A, len(items))
 	broken := parallel.Each(modules, "a call about several entries", func(positions []int) error {
-		part := make([]registry.Key, len(positions))
+		part := make([]I, len(positions))
 		for i, at := range positions {
-			part[i] = keys[at]
+			part[i] = items[at]
 		}
 		for i, answer := range callModule(ctx, g, part, c) {
 			answers[positions[i]] = answer
@@ -56,18 +58,27 @@ func callMany[A any](
 	return answers
 }
 
-// byModule returns the positions of the entries of each module.
-func byModule(keys []registry.Key) [][]int {
-	if sameModule(keys) {
-		return make([][]int, 1)
+func (c manyCall[I, A]) moduleOf(item I) string { return c.keyOf(item).Module }
+
+func (c manyCall[I, A]) isOneModule(items []I) bool {
+	for _, item := range items {
+		if c.moduleOf(item) != c.moduleOf(items[0]) {
+			return false
+		}
 	}
+	return true
+}
+
+// byModule returns the positions of the items of each module.
+func (c manyCall[I, A]) byModule(items []I) [][]int {
 	var modules [][]int
 	known := map[string]int{}
-	for at, key := range keys {
-		m, isKnown := known[key.Module]
+	for at, item := range items {
+		module := c.moduleOf(item)
+		m, isKnown := known[module]
 		if !isKnown {
 			m = len(modules)
-			known[key.Module] = m
+			known[module] = m
 			modules = append(modules, nil)
 		}
 		modules[m] = append(modules[m], at)
@@ -75,21 +86,12 @@ func byModule(keys []registry.Key) [][]int {
 	return modules
 }
 
-func sameModule(keys []registry.Key) bool {
-	for _, key := range keys {
-		if key.Module != keys[0].Module {
-			return false
-		}
-	}
-	return true
-}
-
-// callModule makes one call about entries of one module.
-func callModule[A any](
-	ctx context.Context, g *Gateway, keys []registry.Key, c manyCall[A],
+// callModule makes one call about items of one module.
+func callModule[I, A any](
+	ctx context.Context, g *Gateway, items []I, c manyCall[I, A],
 ) (answers []A) {
-	err := askModule(ctx, g, keys[0].Module, c, func(ctx context.Context) error {
-		found, err := c.do(ctx, keys)
+	err := askModule(ctx, g, c.moduleOf(items[0]), c, func(ctx context.Context) error {
+		found, err := c.do(ctx, items)
 		if err != nil {
 			return err
 		}
@@ -97,19 +99,20 @@ func callModule[A any](
 		return verdict(answers, c.failure)
 	})
 	if answers == nil {
-		answers = make([]A, len(keys))
+		answers = make([]A, len(items))
 		for i := range answers {
 			*c.failure(&answers[i]) = err
 		}
 	}
 	if ctx.Err() == nil {
-		g.reportFailures(keys, func(i int) error { return *c.failure(&answers[i]) })
+		c.reportFailures(g, items, answers)
 	}
 	return answers
 }
 
-func askModule[A any](
-	ctx context.Context, g *Gateway, module string, c manyCall[A], call func(context.Context) error,
+func askModule[I, A any](
+	ctx context.Context, g *Gateway, module string, c manyCall[I, A],
+	call func(context.Context) error,
 ) error {
 	if c.before != nil {
 		if err := c.before(module); err != nil {
@@ -135,10 +138,11 @@ func verdict[A any](answers []A, failure func(*A) *error) (worst error) {
 }
 
 // reportFailures reports one failure for each operation: it was one call.
-func (g *Gateway) reportFailures(keys []registry.Key, failure func(int) error) {
+func (c manyCall[I, A]) reportFailures(g *Gateway, items []I, answers []A) {
 	var reported map[string]bool
-	for i, key := range keys {
-		if err := failure(i); err != nil && !reported[key.Operation] {
+	for i, item := range items {
+		key := c.keyOf(item)
+		if err := *c.failure(&answers[i]); err != nil && !reported[key.Operation] {
 			if reported == nil {
 				reported = map[string]bool{}
 			}

@@ -21,8 +21,8 @@ type Read struct {
 
 // ReadMany reads entries.
 func (g *Gateway) ReadMany(ctx context.Context, keys []registry.Key) []Read {
-	return callMany(ctx, g, keys, manyCall[Read]{
-		access: Reading, timeout: g.config.Timeout,
+	return callMany(ctx, g, keys, manyCall[registry.Key, Read]{
+		keyOf: keyItself, access: Reading, timeout: g.config.Timeout,
 		failure: func(read *Read) *error { return &read.Err },
 		do: func(ctx context.Context, keys []registry.Key) ([]Read, error) {
 			lookups, err := g.config.Store.ReadMany(ctx, keys)
@@ -48,8 +48,8 @@ type Locked struct {
 
 // ReadLocked reads entries and, after a miss, reports whether another process is loading them.
 func (g *Gateway) ReadLocked(ctx context.Context, keys []registry.Key) []Locked {
-	return callMany(ctx, g, keys, manyCall[Locked]{
-		access: Reading, timeout: g.config.Timeout,
+	return callMany(ctx, g, keys, manyCall[registry.Key, Locked]{
+		keyOf: keyItself, access: Reading, timeout: g.config.Timeout,
 		failure: func(read *Locked) *error { return &read.Err },
 		do:      g.readLocked,
 	})
@@ -79,8 +79,8 @@ func failureOfLease(leased *registry.Leased) *error { return &leased.Err }
 func (g *Gateway) LeaseMany(
 	ctx context.Context, timeout time.Duration, keys []registry.Key, lock time.Duration,
 ) []registry.Leased {
-	all := callMany(ctx, g, keys, manyCall[registry.Leased]{
-		access: Writing, timeout: timeout, failure: failureOfLease,
+	all := callMany(ctx, g, keys, manyCall[registry.Key, registry.Leased]{
+		keyOf: keyItself, access: Writing, timeout: timeout, failure: failureOfLease,
 		before: func(module string) error {
 			_, err := g.admit(use{module, Filling})
 			return err
@@ -115,8 +115,8 @@ func (g *Gateway) leaseOne(
 
 // Unlock releases load locks. If that fails, they end when their time is over.
 func (g *Gateway) Unlock(ctx context.Context, keys ...registry.Key) {
-	callMany(ctx, g, keys, manyCall[error]{
-		access: Writing, timeout: g.config.Timeout, failure: failureItself,
+	callMany(ctx, g, keys, manyCall[registry.Key, error]{
+		keyOf: keyItself, access: Writing, timeout: g.config.Timeout, failure: failureItself,
 		do: func(ctx context.Context, keys []registry.Key) ([]error, error) {
 			if len(keys) == 1 {
 				return make([]error, 1), g.config.Store.Unlock(ctx, keys[0])
@@ -132,8 +132,8 @@ func failureItself(err *error) *error { return err } //nolint:gocritic // where 
 func (g *Gateway) RemoveMany(
 	ctx context.Context, timeout time.Duration, keys []registry.Key,
 ) []error {
-	failed := callMany(ctx, g, keys, manyCall[error]{
-		access: Writing, timeout: timeout, failure: failureItself,
+	failed := callMany(ctx, g, keys, manyCall[registry.Key, error]{
+		keyOf: keyItself, access: Writing, timeout: timeout, failure: failureItself,
 		do: func(ctx context.Context, keys []registry.Key) ([]error, error) {
 			if len(keys) == 1 {
 				_, err := g.config.Store.Delete(ctx, keys[0])
