@@ -61,7 +61,7 @@ func leasedOf(key keyspace.Key, reply any) (parse.Lookup, error) {
 
 // leaseArgs leaves out what it may, so that earlier versions of the library answer, too.
 func leaseArgs(key keyspace.Key, lockMs int64) []any {
-	args := []any{key.Operation, key.ID, key.User}
+	args := addressArgs(key)
 	switch {
 	case key.Schema != "":
 		return append(args, max(0, lockMs), key.Schema)
@@ -74,14 +74,14 @@ func leaseArgs(key keyspace.Key, lockMs int64) []any {
 
 // Unlock releases a load lock.
 func (e *Entries) Unlock(ctx context.Context, key keyspace.Key) error {
-	_, err := e.callTogether(ctx, "cw_unlock", key.Slot, key.Operation, key.ID, key.User)
+	_, err := e.callTogether(ctx, "cw_unlock", key.Slot, addressArgs(key)...)
 	return err
 }
 
 // Delete removes one entry and fences loads of it that are in progress. It says whether the entry
 // was live.
 func (e *Entries) Delete(ctx context.Context, key keyspace.Key) (bool, error) {
-	reply, err := e.library.Call(ctx, "cw_delete", key.Slot, key.Operation, key.ID, key.User)
+	reply, err := e.library.Call(ctx, "cw_delete", key.Slot, addressArgs(key)...)
 	return reply == int64(1), err
 }
 
