@@ -13,8 +13,7 @@ import (
 // fetchedTogether is how many entries one call of FetchMany reads.
 const fetchedTogether = 100
 
-// manyReads measures how many entries a second FetchMany reads. It removes hit-fetch from its
-// results, which is measured again for the ratio only.
+// manyReads measures how many entries a second FetchMany reads, beside Fetch.
 func (b *bench) manyReads(ctx context.Context, l *lab) error {
 	subjects, err := subjectsOf(ctx, l, b.scale, []reader{{"hit-fetch", readCache()}})
 	if err != nil {
@@ -24,22 +23,12 @@ func (b *bench) manyReads(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	before := len(b.results)
-	err = b.throughput(ctx, l, append(subjects, many),
-		func(r *result, of *figures, all map[string]*figures) {
-			r.RatioToHitFetch = hundredths(ratio(of, all["hit-fetch"]))
-		})
-	if err != nil {
-		return err
-	}
-	kept := b.results[:before]
-	for _, r := range b.results[before:] {
-		if r.Name != "hit-fetch" && r.Name != "hit-fetch-1" {
-			kept = append(kept, r)
-		}
-	}
-	b.results = kept
-	return nil
+	return b.without("hit-fetch", func() error {
+		return b.throughput(ctx, l, append(subjects, many),
+			func(r *result, of *figures, all map[string]*figures) {
+				r.RatioToHitFetch = hundredths(ratio(of, all["hit-fetch"]))
+			})
+	})
 }
 
 // readManyEntries reads as an application does that shows a page of entries.
