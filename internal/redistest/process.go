@@ -4,29 +4,21 @@
 package redistest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cachewright/cachewright/internal/detached"
+	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 const (
-	loopback     = "127.0.0.1"
+	loopback     = testserver.Loopback
 	startTimeout = 30 * time.Second
-	portAttempts = 20
-	lowestPort   = 12000
-	highestPort  = 32000
 )
-
-var errPortTaken = errors.New("port is taken")
 
 // launch says how to start a redis-server. run fills in the ports that it chose.
 type launch struct {
@@ -47,7 +39,7 @@ func (l *launch) run() (*process, error) {
 	if l.port != 0 {
 		return l.runOnce()
 	}
-	for range portAttempts {
+	for range testserver.PortAttempts {
 		if err := l.choosePorts(); err != nil {
 			return nil, err
 		}
@@ -56,19 +48,19 @@ func (l *launch) run() (*process, error) {
 			return p, nil
 		}
 		l.port = 0
-		if !errors.Is(err, errPortTaken) {
+		if !errors.Is(err, testserver.ErrPortTaken) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("starting redis-server: %w, %d times in a row", errPortTaken, portAttempts)
+	return nil, fmt.Errorf("starting redis-server: %w, %d times in a row", testserver.ErrPortTaken, testserver.PortAttempts)
 }
 
 func (l *launch) choosePorts() (err error) {
-	if l.port, err = freePort(); err != nil {
+	if l.port, err = testserver.FreePort(); err != nil {
 		return err
 	}
 	if l.cluster {
-		l.busPort, err = freePort()
+		l.busPort, err = testserver.FreePort()
 	}
 	return err
 }
@@ -88,10 +80,11 @@ func (l *launch) runOnce() (*process, error) {
 		}
 		args, readyText = append([]string{file, "--sentinel"}, l.config...), "Sentinel ID is"
 	}
-	p := &process{cmd: exec.Command(path, args...), exited: make(chan struct{})}
-	p.log.ready, p.log.readyText = make(chan struct{}), readyText
+	p := &process{
+		cmd: exec.Command(path, args...), log: testserver.NewLog(readyText), exited: make(chan struct{}),
+	}
 	p.cmd.Dir = l.dir
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = detached.Attributes()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting redis-server: %w", err)
@@ -130,38 +123,22 @@ func (l *launch) listening() [][2]string {
 	return [][2]string{{"port", strconv.Itoa(l.port)}}
 }
 
-// freePort chooses ports below those that systems use for outgoing connections. Above that limit, a
-// client that retries the port of a killed server could get it as its own. It would then connect to
-// itself and block the port.
-func freePort() (int, error) {
-	for range portAttempts {
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
-		if err == nil {
-			return port, listener.Close()
-		}
-	}
-	return 0, fmt.Errorf("no free port on %s after %d attempts between %d and %d", loopback,
-		portAttempts, lowestPort, highestPort)
-}
-
 // process is one run of a server.
 type process struct {
 	cmd    *exec.Cmd
-	log    logBuffer
+	log    *testserver.Log
 	exited chan struct{} // closed when the process has ended
 }
 
-// waitReady reads the log instead of connecting. That works with all kinds of authentication, and
-// does not mistake another server on the same port for this one.
+// waitReady waits until the log says that the server is ready.
 func (p *process) waitReady(port int) error {
 	select {
-	case <-p.log.ready:
+	case <-p.log.Ready():
 		return nil
 	case <-p.exited:
 		log := p.log.String()
 		if strings.Contains(log, "Failed listening on port") {
-			return fmt.Errorf("starting redis-server on port %d: %w", port, errPortTaken)
+			return fmt.Errorf("starting redis-server on port %d: %w", port, testserver.ErrPortTaken)
 		}
 		return fmt.Errorf("redis-server ended as soon as it was started (%s):\n%s", p.cmd.ProcessState,
 			log)
@@ -174,30 +151,4 @@ func (p *process) waitReady(port int) error {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // fails only when it has already ended
 	<-p.exited
-}
-
-// logBuffer keeps the server's log and closes ready when the log says that the server is ready.
-type logBuffer struct {
-	mu        sync.Mutex
-	text      bytes.Buffer
-	ready     chan struct{}
-	readyText string // the text to wait for
-	isReady   bool
-}
-
-func (b *logBuffer) Write(chunk []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n, err := b.text.Write(chunk)
-	if !b.isReady && bytes.Contains(b.text.Bytes(), []byte(b.readyText)) {
-		b.isReady = true
-		close(b.ready)
-	}
-	return n, err
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -31,6 +31,7 @@ const module = "github.com/cachewright/cachewright"
 var unshipped = []string{
 	"/controllers/internal/controllertest", "/controllers/stores/storetest", "/examples", "/hack", "/internal/detached",
 	"/internal/kubetest", "/internal/operatortest", "/internal/redistest", "/internal/shipped",
+	"/internal/testserver",
 }
 
 // source is a package that is shipped.

@@ -5,40 +5,31 @@
 package servers
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/cachewright/cachewright/internal/detached"
+	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 const (
-	loopback     = "127.0.0.1"
+	loopback     = testserver.Loopback
 	startTimeout = time.Minute
 	stopTimeout  = 20 * time.Second
-	attempts     = 20
-	// Ports below those that systems use for outgoing connections.
-	lowestPort  = 12000
-	highestPort = 32000
 )
-
-var errPortTaken = errors.New("the port is taken")
 
 // process is one run of a server.
 type process struct {
 	cmd    *exec.Cmd
-	log    logBuffer
+	log    *testserver.Log
 	exited chan struct{}
 }
 
@@ -108,9 +99,8 @@ func initialise(cmd *exec.Cmd) error {
 
 // launch starts a server, and waits until its log has a text.
 func launch(cmd *exec.Cmd, ready string) (*process, error) {
-	p := &process{cmd: cmd, exited: make(chan struct{})}
-	p.log.ready, p.log.text = make(chan struct{}), ready
-	cmd.Stdout, cmd.Stderr = &p.log, &p.log
+	p := &process{cmd: cmd, log: testserver.NewLog(ready), exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
 	}
@@ -119,12 +109,12 @@ func launch(cmd *exec.Cmd, ready string) (*process, error) {
 		close(p.exited)
 	}()
 	select {
-	case <-p.log.ready:
+	case <-p.log.Ready():
 		return p, nil
 	case <-p.exited:
 		log := p.log.String()
 		if strings.Contains(log, "Address already in use") {
-			return nil, errPortTaken
+			return nil, testserver.ErrPortTaken
 		}
 		return nil, fmt.Errorf("%s ended as soon as it was started:\n%s", cmd.Path, log)
 	case <-time.After(startTimeout):
@@ -144,47 +134,17 @@ func (p *process) end(signal syscall.Signal) {
 	}
 }
 
-// onFreePort calls a function with ports until one is free.
+// onFreePort calls a function with free ports, until no other program takes one before the server.
 func onFreePort(start func(port int) (*process, error)) (*process, int, error) {
-	for range attempts {
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+	for range testserver.PortAttempts {
+		port, err := testserver.FreePort()
 		if err != nil {
-			continue
+			return nil, 0, err
 		}
-		_ = listener.Close()
 		p, err := start(port)
-		if !errors.Is(err, errPortTaken) {
+		if !errors.Is(err, testserver.ErrPortTaken) {
 			return p, port, err
 		}
 	}
-	return nil, 0, errPortTaken
-}
-
-// logBuffer keeps a log, and closes ready when it has a text.
-type logBuffer struct {
-	mu    sync.Mutex
-	log   bytes.Buffer
-	text  string
-	ready chan struct{}
-	found bool
-}
-
-// Write implements io.Writer.
-func (b *logBuffer) Write(chunk []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n, err := b.log.Write(chunk)
-	if !b.found && bytes.Contains(b.log.Bytes(), []byte(b.text)) {
-		b.found = true
-		close(b.ready)
-	}
-	return n, err
-}
-
-// String returns the log.
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.String()
+	return nil, 0, testserver.ErrPortTaken
 }
