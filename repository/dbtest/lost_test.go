@@ -168,14 +168,20 @@ func TestARestartInCommitIsSettled(t *testing.T) {
 		pool := b.openAt(t, b.dsnOn(t, server, server.Addr()))
 		slowCommit(t, pool, "1")
 		db := open(t, pool, b.dialect)
-		runs := 0
+		runs, restarted := 0, make(chan struct{})
 		err := db.InTx(t.Context(), func(ctx context.Context) error {
 			runs++
 			if runs == 1 {
-				time.AfterFunc(500*time.Millisecond, server.Restart)
+				time.AfterFunc(500*time.Millisecond, func() {
+					server.Restart()
+					close(restarted)
+				})
 			}
 			return increment(ctx, db)
 		})
+		if runs > 0 {
+			<-restarted // the server may serve before Restart has seen that
+		}
 		if got := balance(t, b, pool, 1); err != nil || got != 101 || runs != 2 {
 			t.Errorf("%s: %d runs made it %d: %v", b.name, runs, got, err)
 		}
