@@ -52,7 +52,8 @@ func (l *launch) run() (*process, error) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("starting redis-server: %w, %d times in a row", testserver.ErrPortTaken, testserver.PortAttempts)
+	return nil, fmt.Errorf("starting redis-server: %w, %d times in a row",
+		testserver.ErrPortTaken, testserver.PortAttempts)
 }
 
 func (l *launch) choosePorts() (err error) {
