@@ -126,9 +126,9 @@ func (r report) print(w io.Writer) {
 	for _, row := range r.Results {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
 			cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
-			cell(row.RatioToPlainGet), cell(row.RatioToHitFetch), cell(row.RatioToPlainSet), cell(row.RatioToGocacheSet),
-			cell(row.RatioToPlainGetAndSet),
-			cell(row.RatioToUnlink), cell(row.P50ToPlainSet), cell(row.LongestMicros),
+			cell(row.RatioToPlainGet), cell(row.RatioToHitFetch), cell(row.RatioToPlainSet),
+			cell(row.RatioToGocacheSet), cell(row.RatioToPlainGetAndSet), cell(row.RatioToUnlink),
+			cell(row.P50ToPlainSet), cell(row.LongestMicros),
 			cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
 	}
 	_ = table.Flush()

@@ -30,8 +30,8 @@ func manyOf(c cache.Cache) interface {
 	})
 }
 
-// fetchMany fetches entries from a source that has the even ids, and returns what it was asked for
-// so far: refreshes of stale entries go on in the background.
+// fetchMany fetches entries from a source that has the even ids, and returns what it was asked for so far.
+// Refreshes of stale entries go on in the background.
 func fetchMany(t *testing.T, c cache.Cache, version string, ids ...int) (found map[int]string, asked [][]int) {
 	t.Helper()
 	var mu sync.Mutex // guards what was asked for
