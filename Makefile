@@ -17,6 +17,9 @@ GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
 # Optimising the C parsers of Vale would take minutes.
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
+# Modules with code of ours beside the root one: what they depend on is not what applications compile in.
+MODULES = bench repository/dbtest
+
 # The race detector needs a C compiler. Go detects one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # More flags for go test, for example TESTFLAGS='-run TestFence -v'.
@@ -86,9 +89,11 @@ vet: ## Run go vet.
 
 .PHONY: lint
 lint: ## Lint code, pages and comments. The first run builds the linters, which takes minutes.
-	$(GOLANGCI_LINT) run
-	cd bench && go tool -modfile=../hack/lint/go.mod golangci-lint run --config ../.golangci.yml
-	cd repository/dbtest && go tool -modfile=../../hack/lint/go.mod golangci-lint run --config ../../.golangci.yml
+	@failed=; for module in . $(MODULES); do \
+		echo "golangci-lint: $$module"; \
+		(cd "$$module" && go tool -modfile="$(CURDIR)/hack/lint/go.mod" golangci-lint run --config "$(CURDIR)/.golangci.yml") || failed+=" $$module"; \
+	done; \
+	if [[ $$failed ]]; then echo "golangci-lint failed in:$$failed" >&2; exit 1; fi
 	$(if $(RACE),$(VALE) --config hack/prose/vale.ini --output line .,@echo "There is no C compiler: the prose is not checked." >&2)
 
 .PHONY: lint-fix
@@ -98,8 +103,7 @@ lint-fix: ## Run the linters and apply their fixes.
 .PHONY: vuln
 vuln: ## Find known vulnerabilities in called code. Needs the database at vuln.go.dev, so CI without a network cannot run it.
 	$(GOVULNCHECK) ./...
-	$(GOVULNCHECK) -C bench ./...
-	$(GOVULNCHECK) -C repository/dbtest ./...
+	for module in $(MODULES); do $(GOVULNCHECK) -C "$$module" ./... || exit; done
 
 .PHONY: verify
 verify: ## Check that generated files, formatting, go.mod and the manifests are up to date.

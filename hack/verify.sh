@@ -60,7 +60,8 @@ built() { go tool -modfile=hack/tools/go.mod kustomize build "$1" >/dev/null; }
 
 check "generated files" "run make generate manifests" regenerated
 check "formatting" "run make fmt" formatted
-for module in . bench hack/controlplane hack/lint hack/prose hack/tools repository/dbtest; do
+for file in $(git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod'); do
+  module=$(dirname "$file")
   check "go.mod and go.sum of $module" "run go mod tidy in $module" tidy "$module"
 done
 for kustomization in config/default config/namespaced config/watched-namespace config/people config/samples config/samples/purges config/samples/store config/samples/hold; do
