@@ -17,7 +17,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -193,18 +192,6 @@ func (r *run) invalidateBy(ctx context.Context, m *member) {
 	}
 }
 
-// loop calls do repeatedly in a goroutine until ctx ends.
-func loop(ctx context.Context, group *sync.WaitGroup, pause time.Duration, do func()) {
-	group.Go(func() {
-		for ctx.Err() == nil {
-			do()
-			if pause > 0 {
-				time.Sleep(time.Duration(rand.Int64N(int64(2 * pause))))
-			}
-		}
-	})
-}
-
 func TestMain(m *testing.M) {
 	if addresses := os.Getenv(holderEnv); addresses != "" {
 		_ = serveHolder(addresses, os.Stdin, os.Stdout) // until the test has ended
@@ -271,59 +258,19 @@ func (r *run) members(t *testing.T, store store, dial dialer) []*member {
 
 var duplexes = [...]registry.Duplex{registry.HalfDuplex, registry.FullDuplex}
 
-// inTime ends the run a minute before the test's deadline, so that the test can still report its
-// counts.
-func inTime(t *testing.T) (context.Context, context.CancelFunc) {
-	t.Helper()
-	if end, limited := t.Deadline(); limited {
-		return context.WithDeadline(t.Context(), end.Add(-time.Minute))
-	}
-	return context.WithCancel(t.Context())
-}
-
 // start runs readers, invalidations and the operator's part until there is enough.
 func (r *run) start(t *testing.T, store store, members []*member, enough func() bool, disturb func()) {
 	t.Helper()
-	ctx, cancel := inTime(t)
-	defer cancel()
-	r.registry = registry.New(store.open(t, nil))
-	if _, err := r.registry.ApplyPolicy(ctx, slot, policy()); err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
+	l := r.begin(t, store, crew{members: members, read: r.read, enough: enough, disturb: disturb})
 	for _, m := range members {
-		for range readers {
-			loop(ctx, &group, 0, func() {
-				if err := r.read(ctx, m); err != nil && ctx.Err() == nil {
-					t.Error("a read failed:", err)
-					cancel()
-				}
-				r.count(m)
-				if enough() {
-					cancel()
-				}
-			})
-		}
-		loop(ctx, &group, 100*time.Millisecond, func() { r.invalidateBy(ctx, m) })
+		l.repeat(100*time.Millisecond, func(ctx context.Context) { r.invalidateBy(ctx, m) })
 	}
-	loop(ctx, &group, 100*time.Millisecond, func() { r.invalidate(ctx) })
-	loop(ctx, &group, time.Millisecond, func() { r.readRedis(ctx) })
-	loop(ctx, &group, 50*time.Millisecond, func() { r.operate(ctx) })
-	if disturb != nil {
-		loop(ctx, &group, 500*time.Millisecond, disturb)
-	}
-	group.Wait()
+	l.repeat(100*time.Millisecond, r.invalidate)
+	l.repeat(time.Millisecond, r.readRedis)
+	l.wait()
 	t.Logf("%d reads, %d of them with near caches: %d answered by Redis and %d from memory, %d loads; %d hits of another client; %d violations; %d reads of near caches were late, by at most %s",
 		r.total(), r.nearReads.Load(), r.answers.redis.Load(), r.answers.memory.Load(), r.loads.Load(), r.foreign.Load(), r.violations.Load(),
 		r.late.Load(), time.Duration(r.latest.Load()).Round(10*time.Microsecond))
-}
-
-// operate does the operator's part: it restores a policy that Redis lost, and reclaims.
-func (r *run) operate(ctx context.Context) {
-	if hashes, err := r.registry.PolicyHashes(ctx, []registry.Slot{slot}); err == nil && hashes[0] == "" {
-		_, _ = r.registry.ApplyPolicy(ctx, slot, policy())
-	}
-	_, _ = r.registry.Reclaim(ctx, slot, 200)
 }
 
 func (r *run) total() int64 { return r.reads.Load() + r.nearReads.Load() }

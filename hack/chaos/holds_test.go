@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -103,41 +102,17 @@ func (r *heldRun) fill(ctx context.Context, key registry.Key, loaded value, toke
 // start runs readers and writers until there is enough.
 func (r *heldRun) start(t *testing.T, store store, plan plan) {
 	t.Helper()
-	ctx, cancel := inTime(t)
-	defer cancel()
-	r.registry = registry.New(store.open(t, nil))
-	if _, err := r.registry.ApplyPolicy(ctx, slot, policy()); err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
-	for _, m := range plan.members {
-		for range readers {
-			loop(ctx, &group, 0, func() {
-				if err := r.read(ctx, m); err != nil && ctx.Err() == nil {
-					t.Error("a read failed:", err)
-					cancel()
-				}
-				r.count(m)
-				if plan.enough() {
-					cancel()
-				}
-			})
-		}
-	}
+	l := r.begin(t, store, crew{members: plan.members, read: r.read, enough: plan.enough, disturb: plan.disturb})
 	for _, holder := range plan.holders {
-		loop(ctx, &group, 100*time.Millisecond, func() { r.write(ctx, holder, plan.scopeOf) })
+		l.repeat(100*time.Millisecond, func(ctx context.Context) { r.write(ctx, holder, plan.scopeOf) })
 	}
 	if !plan.withoutRaw {
 		for range 4 {
-			loop(ctx, &group, time.Millisecond, func() { r.readRedis(ctx) })
+			l.repeat(time.Millisecond, r.readRedis)
 		}
 	}
-	loop(ctx, &group, 200*time.Millisecond, func() { r.invalidate(ctx) })
-	loop(ctx, &group, 50*time.Millisecond, func() { r.operate(ctx) })
-	if plan.disturb != nil {
-		loop(ctx, &group, 500*time.Millisecond, plan.disturb)
-	}
-	group.Wait()
+	l.repeat(200*time.Millisecond, r.invalidate)
+	l.wait()
 	r.log(t)
 }
 
