@@ -115,7 +115,8 @@ SERVED = /api/v1$$|/cmd/operator$$|/config$$|/examples/|/hack/
 .PHONY: test
 test: vet ## Run every test, against a real API server and real Redis servers that it starts.
 	$(if $(RACE),,@echo "There is no C compiler: testing without the race detector." >&2)
-	@$(call with_parts,PACKAGES="$(PACKAGES)" RACE=$(RACE) TESTFLAGS="$(TESTFLAGS)" hack/test.sh)
+	@chromium="$$(hack/chromium.sh)"; export CHROMIUM="$$chromium"; \
+	$(call with_parts,PACKAGES="$(PACKAGES)" RACE=$(RACE) TESTFLAGS="$(TESTFLAGS)" hack/test.sh)
 
 .PHONY: test-bench
 test-bench: ## Run the tests of the benchmarks, which are a module of their own.
