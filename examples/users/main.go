@@ -9,8 +9,12 @@
 //	GET /profile             operation profile of module auth, of the user in the header X-User
 //	PUT /users/{id}?name=…   changes the source, then invalidates
 //	GET /queries             how often the source was read
+//	/admin/cache/            statistics and purges, for the user admin
 //
-// Environment: REDIS_HOST, REDIS_PORT and so on for Redis, NAMESPACE for the namespace.
+// The header X-Cache says where an answer came from: HIT, MISS, STALE and so on.
+//
+// Environment: REDIS_HOST, REDIS_PORT and so on for Redis, NAMESPACE for the namespace,
+// ADMIN_PASSWORD for /admin/cache, which does not exist without it.
 package main
 
 import (
@@ -60,12 +64,16 @@ func run(ctx context.Context, addr string, latency time.Duration) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	users, err := cache.New(client, namespace())
+	users, err := cache.New(client, namespace(), cache.WithObserver(headerObserver{}))
 	if err != nil {
 		return err
 	}
 	service := &service{cache: users, source: newSource(latency, 1000)}
-	server := &http.Server{Addr: addr, Handler: service.routes(), ReadHeaderTimeout: 5 * time.Second}
+	routes, err := service.withAdmin(os.Getenv("ADMIN_PASSWORD"))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Addr: addr, Handler: routes, ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() { shutDown(server, users) })
 	slog.Info("Listening", "address", addr)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -94,6 +102,21 @@ func shutDown(server *http.Server, users *cache.Client) {
 type service struct {
 	cache  cache.Cache
 	source *source
+}
+
+// withAdmin are the routes, and with a password the admin endpoints beside them.
+func (s *service) withAdmin(password string) (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.Handle("/", showingCache(s.routes()))
+	if password == "" {
+		return mux, nil
+	}
+	admin, err := adminRoutes(s.cache, password)
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle(adminPrefix+"/", admin)
+	return mux, nil
 }
 
 func (s *service) routes() http.Handler {
