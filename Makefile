@@ -18,7 +18,10 @@ GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
 # Modules with code of ours beside the root one: what they depend on is not what applications compile in.
-MODULES = bench repository/dbtest
+MODULES = bench repository/dbtest repository/repoprom
+
+# Those of them that are tested with databases.
+DB_MODULES = $(filter repository/%,$(MODULES))
 
 # The race detector needs a C compiler. Go detects one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -124,11 +127,11 @@ test-bench: ## Run the tests of the benchmarks, which are a module of their own.
 	@$(call with_parts,go -C bench test -count=1 -vet=off ./...)
 
 .PHONY: test-db
-test-db: ## Run the tests of the database layer, against real databases that it starts. They are a module of their own.
-	go -C repository/dbtest vet ./...
+test-db: ## Run the tests of the database layer, against real databases that it starts. They are modules of their own.
+	for module in $(DB_MODULES); do go -C "$$module" vet ./... || exit; done
 	@postgres="$$(hack/postgres.sh)"; mariadbd="$$(hack/mariadb.sh)"; redis="$$(hack/redis.sh)"; \
 	export POSTGRES_BIN="$$postgres" MARIADB_BIN="$$(dirname "$$mariadbd")" PATH="$$PATH:$$(dirname "$$redis")"; \
-	go -C repository/dbtest test $(RACE) -count=1 -vet=off -timeout 20m $(TESTFLAGS) ./...
+	for module in $(DB_MODULES); do go -C "$$module" test $(RACE) -count=1 -vet=off -timeout 20m $(TESTFLAGS) ./... || exit; done
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server: seconds, once they are built.
