@@ -140,6 +140,7 @@ func (c *Client) newGateway(
 			Changed: func(slot registry.Slot, operation, user string) {
 				c.near.Changed(slot, operation, user)
 			},
+			Deleted: func(key registry.Key) { c.near.Deleted(key) },
 		},
 	})
 }

@@ -37,7 +37,7 @@ const (
 // decoded are the functions of go-redis that read what a server sent. Each has a value that says
 // what keeps a server from harm there.
 var decoded = map[string]string{
-	"ClientID": scalar, "Del": scalar, "Exists": scalar, "FunctionLoadReplace": scalar, "Get": scalar, "GetEx": scalar, "PExpire": scalar,
+	"ClientID": scalar, "Del": scalar, "Exists": scalar, "FunctionLoadReplace": scalar, "Get": scalar, "GetEx": scalar, "GetRange": scalar, "PExpire": scalar,
 	"Ping": scalar, "SAdd": scalar, "SIsMember": scalar, "SRem": scalar, "Set": scalar,
 	"Info": scalar + ". Not InfoMap: that one panics over a line before the first section",
 	"MGet": list, "NewStringSliceCmd": list, "SMembers": list,

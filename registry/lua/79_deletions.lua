@@ -1,6 +1,7 @@
 ---------------------------------------------------------------------------------------------------
 -- The log of single deletions of an operation. A deletion renews the fence in the operation's head,
--- which concerns every load in progress. The log tells which of them the deletion does not cover.
+-- which concerns every load in progress, and every near cache. The log tells which of them the
+-- deletion does not cover.
 -- Its records are <the fence that a deletion replaced><digest of the deleted entry's name>.
 
 local deletions = {
@@ -63,10 +64,11 @@ function deletions.add(of_op, record)
   if is_new or now_ms() >= (of_op.log_kept_until or 0) then deletions.keep(of_op) end
 end
 
--- deletions.fence fences the loads of an entry and no others.
+-- deletions.fence fences the loads of an entry and no others. The record comes first: if Redis
+-- refuses the rest, the log tells of a deletion too many, and never of one too few.
 function deletions.fence(slot, of_op, name, op_head)
-  call('SETRANGE', of_op.head, deletions.FENCE_AT, new_epoch(slot))
   deletions.add(of_op, fence_of(op_head) .. deletions.digest(of_op, name))
+  call('SETRANGE', of_op.head, deletions.FENCE_AT, new_epoch(slot))
 end
 
 -- deletions.delist takes an entry out of the indexes that are in use. epoch is that of its

@@ -49,7 +49,7 @@ func (g *Gateway) RemoveUnguarded(ctx context.Context, key registry.Key) error {
 		_, err := g.config.Store.Delete(ctx, key)
 		return err
 	})
-	g.config.Hooks.Changed(key.Slot, key.Operation, "")
+	g.config.Hooks.Deleted(key)
 	return err
 }
 

@@ -88,7 +88,7 @@ func (g *Gateway) Put(
 	if tooOld != nil {
 		return 0, tooOld
 	}
-	g.config.Hooks.Changed(key.Slot, key.Operation, "")
+	g.config.Hooks.Deleted(key)
 	g.config.Hooks.Filled(ctx, key, filled.Outcome, err)
 	switch {
 	case err != nil:

@@ -47,6 +47,8 @@ type Hooks struct {
 	// Changed reports that this process may have changed the head of an operation or a user or, if
 	// both are empty, of the module.
 	Changed func(slot registry.Slot, operation, user string)
+	// Deleted reports that this process may have deleted, replaced or held an entry.
+	Deleted func(key registry.Key)
 }
 
 // Gateway calls Redis for the entries of one namespace.

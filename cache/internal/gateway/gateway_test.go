@@ -57,6 +57,7 @@ func (h *hooked) hooks() Hooks {
 		Changed: func(slot registry.Slot, operation, user string) {
 			h.add("changed %s %s %s", slot.Module, operation, user)
 		},
+		Deleted: func(key registry.Key) { h.add("deleted %s %s %s", key.Module, key.Operation, key.ID) },
 	}
 }
 
@@ -99,10 +100,10 @@ func TestHooksSeeWhatHappened(t *testing.T) {
 			},
 			{
 				"put", func() error { _, err := g.Put(ctx, timeout, usersGet, nil); return err },
-				[]string{"changed users get ", fmt.Sprintf("filled users.get: %d, <nil>", registry.Stored), "leased users"},
+				[]string{"deleted users get " + usersGet.ID, fmt.Sprintf("filled users.get: %d, <nil>", registry.Stored), "leased users"},
 			},
-			{"remove", func() error { return g.Remove(ctx, timeout, usersGet) }, []string{"changed users get "}},
-			{"remove, unguarded", func() error { return g.RemoveUnguarded(ctx, usersGet) }, []string{"changed users get "}},
+			{"remove", func() error { return g.Remove(ctx, timeout, usersGet) }, []string{"deleted users get " + usersGet.ID}},
+			{"remove, unguarded", func() error { return g.RemoveUnguarded(ctx, usersGet) }, []string{"deleted users get " + usersGet.ID}},
 			{
 				"invalidate", func() error { return g.Invalidate(ctx, "users", registry.Scope{User: "ada"}, registry.ModeHard) },
 				[]string{"changed users  ada"},

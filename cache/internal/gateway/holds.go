@@ -85,14 +85,17 @@ func (g *Gateway) putMarks(
 	return g.config.Store.Hold(ctx, g.Slot(hold.Module), hold.ID, ttl, hold.targets()...)
 }
 
-// afterHold reports which heads may have changed, also after a call that failed.
+// afterHold reports what may have changed, also after a call that failed.
 func (g *Gateway) afterHold(hold Hold, leavesMemory bool) {
 	for _, t := range hold.Things {
-		user := t.User
-		if t.ID != "" {
-			user = "" // the head of the operation has the fence of its entries
+		slot := g.Slot(hold.Module)
+		if t.ID == "" {
+			g.config.Hooks.Changed(slot, t.Operation, t.User)
+			continue
 		}
-		g.config.Hooks.Changed(g.Slot(hold.Module), t.Operation, user)
+		g.config.Hooks.Deleted(registry.Key{
+			Slot: slot, Operation: t.Operation, User: t.User, ID: t.ID,
+		})
 	}
 	if leavesMemory {
 		g.startReclaim(hold.Module)

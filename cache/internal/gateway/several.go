@@ -143,7 +143,7 @@ func (g *Gateway) RemoveMany(
 		},
 	})
 	for _, key := range keys {
-		g.config.Hooks.Changed(key.Slot, key.Operation, "")
+		g.config.Hooks.Deleted(key)
 	}
 	return failed
 }

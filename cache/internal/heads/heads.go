@@ -17,6 +17,7 @@ package heads
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,10 +55,12 @@ type Tracker struct {
 // value must be read.
 type head struct {
 	key   string
+	log   string // the key of the log of deletions; "": not of an operation
 	state atomic.Uint64
 
 	// Guarded by Tracker.mu.
-	changes int // how often it was reported to have changed
+	entries watches // of an operation
+	changes int     // how often it was reported to have changed
 	value   string
 	waits   bool // it is in Tracker.unknown
 }
@@ -69,6 +72,7 @@ const (
 	moduleHead    = ":m"
 	operationHead = ":o:"
 	userHead      = ":u:"
+	deletionsLog  = ":d:"
 	policyKey     = ":policy"
 )
 
@@ -89,12 +93,14 @@ type Stamp struct {
 	heads  [3]*head
 	states [3]uint64
 	n      int
+	entry  *watch
 }
 
-// Stamp returns the state of the heads of an entry. Take it before the entry is read from Redis.
-// The entry may be served as long as the Stamp is valid. A Stamp with heads that were not followed
-// so far is not valid. The Tracker follows them from then on.
-func (t *Tracker) Stamp(operation, user string) Stamp {
+// Stamp returns the state of an entry and of its heads. Take it before the entry is read from
+// Redis. The entry may be served as long as the Stamp is valid. A Stamp with heads that were not
+// followed so far is not valid. The Tracker follows them from then on.
+func (t *Tracker) Stamp(operation, user, id string) Stamp {
+	entry := digestOf(operation, user, id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.link == nil || t.link.since != t.link.generation() {
@@ -116,6 +122,7 @@ func (t *Tracker) Stamp(operation, user string) Stamp {
 	if !known {
 		return Stamp{}
 	}
+	stamp.entry = stamp.heads[1].entries.begin(entry)
 	return stamp
 }
 
@@ -130,7 +137,7 @@ func (s *Stamp) Valid(now time.Time) bool {
 			return false
 		}
 	}
-	return true
+	return !s.entry.deleted.Load()
 }
 
 // Suspect says that this process may have changed a head: that of an operation, of a user or, if
@@ -144,6 +151,16 @@ func (t *Tracker) Suspect(operation, user string) {
 		name = operationHead + operation
 	}
 	t.changed(t.slot + name)
+}
+
+// Deleted says that this process may have deleted or replaced an entry.
+func (t *Tracker) Deleted(operation, user, id string) {
+	entry := digestOf(operation, user, id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h, followed := t.heads[t.slot+operationHead+operation]; followed {
+		h.entries.delete(entry)
+	}
 }
 
 // Forget makes all Stamps of an operation permanently invalid.
@@ -184,6 +201,9 @@ func (t *Tracker) follow(name string) *head {
 	h, known := t.heads[key]
 	if !known {
 		h = &head{key: key}
+		if operation, is := strings.CutPrefix(name, operationHead); is {
+			h.log = t.slot + deletionsLog + operation
+		}
 		t.heads[key] = h
 		t.suspect(h)
 	}
@@ -222,46 +242,5 @@ func (t *Tracker) wake() {
 	select {
 	case t.dirty <- struct{}{}:
 	default: // a wakeup is pending
-	}
-}
-
-// pending is a head as it was before its value was read.
-type pending struct {
-	head    *head
-	changes int
-}
-
-// take returns some of the heads that must be read. Stamps wait meanwhile, so it does not go
-// through all heads.
-func (t *Tracker) take() (keys []string, taken []pending) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(t.unknown) > 0 && len(keys) < batch {
-		h := t.unknown[0]
-		t.unknown = t.unknown[1:]
-		h.waits = false
-		if t.heads[h.key] == h {
-			keys, taken = append(keys, h.key), append(taken, pending{h, h.changes})
-		}
-	}
-	return keys, taken
-}
-
-// record stores the values that were read, except those of heads that changed again meanwhile.
-func (t *Tracker) record(taken []pending, values []any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, p := range taken {
-		if t.heads[p.head.key] != p.head || p.head.changes != p.changes {
-			continue
-		}
-		value, _ := values[i].(string) // "" if there is no head
-		state := p.head.state.Load()
-		if value != "" && p.head.value == value { // two missing heads may differ: one existed in between
-			p.head.state.Store(state - 1)
-			continue
-		}
-		p.head.value = value
-		p.head.state.Store(state + 1)
 	}
 }

@@ -56,7 +56,7 @@ func stamped(t *testing.T, tracker *heads.Tracker) heads.Stamp {
 func stampedOf(t *testing.T, tracker *heads.Tracker, operation, user string) (stamp heads.Stamp) {
 	t.Helper()
 	NewWithT(t).Eventually(func() bool {
-		stamp = tracker.Stamp(operation, user)
+		stamp = tracker.Stamp(operation, user, "id")
 		return stamp.Valid(time.Now())
 	}).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeTrue(), "the heads are not followed")
 	return stamp
@@ -124,7 +124,7 @@ func TestStampSurvivesATouchOfItsHeads(t *testing.T) {
 	setHeads(t, client, "epoch")
 	tracker := run(t, client, 100)
 	last := stamped(t, tracker)
-	shared := tracker.Stamp("list", "")
+	shared := tracker.Stamp("list", "", "id")
 	for range 100 {
 		do(t, client, "PEXPIRE", slot+":m", 3600*1000)
 		do(t, client, "SET", slot+":o:list", "epoch:o:list")
@@ -203,7 +203,7 @@ func TestTrackerIsBounded(t *testing.T) {
 	tracker := run(t, server.Client(), 10)
 	stamp := stamped(t, tracker)
 	for i := range 100 {
-		tracker.Stamp("list", string(rune('A'+i)))
+		tracker.Stamp("list", string(rune('A'+i)), "id")
 	}
 	if stamp.Valid(time.Now()) {
 		t.Error("the stamp outlives the reset")
@@ -224,7 +224,7 @@ func TestClusterNodeOfTheSlotIsFollowed(t *testing.T) {
 func TestNothingIsValidBeforeRunAndAfterIt(t *testing.T) {
 	server := redistest.Start(t)
 	tracker := heads.New(heads.NewLinks(server.Client(), oneServer), slot, 100, noPolicy)
-	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+	if stamp := tracker.Stamp("list", "ada", "id"); stamp.Valid(time.Now()) {
 		t.Error("valid before Run")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -254,7 +254,7 @@ func TestPolicyIsReadFirstAndWheneverItChanges(t *testing.T) {
 	})
 	runTracker(t, tracker)
 	NewWithT(t).Eventually(reads.Load).WithTimeout(patience).Should(BeNumerically(">", 1), "it does not try again")
-	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+	if stamp := tracker.Stamp("list", "ada", "id"); stamp.Valid(time.Now()) {
 		t.Error("a stamp is valid before the policy was read")
 	}
 	fails.Store(false)
@@ -316,7 +316,7 @@ func TestNoStampIsValidWhenAnotherServerMayAnswer(t *testing.T) {
 	if stamp.Valid(time.Now()) {
 		t.Error("the stamp is valid still")
 	}
-	if stamp := tracker.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+	if stamp := tracker.Stamp("list", "ada", "id"); stamp.Valid(time.Now()) {
 		t.Error("a stamp was given on the old connection")
 	}
 	stamped(t, tracker) // on a new one

@@ -198,17 +198,6 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 	})
 }
 
-// read returns the values of keys as MGET does. After that, Redis reports the next change of each.
-func (l *link) read(ctx context.Context, keys ...string) ([]any, error) {
-	ctx, cancel := context.WithTimeout(ctx, maxSilence)
-	defer cancel()
-	values, err := l.reader.MGet(ctx, keys...).Result()
-	if refusal := redis.Error(nil); err != nil && !errors.As(err, &refusal) {
-		l.cancel(err)
-	}
-	return values, err
-}
-
 func (l *link) tryReader() error {
 	ctx, cancel := context.WithTimeout(l.ctx, maxSilence)
 	defer cancel()

@@ -55,7 +55,7 @@ func TestTrackersShareConnectionsAndNothingElse(t *testing.T) {
 	do(t, client, "HSET", slot+":policy", "json", "{}")
 	becomes(t, ofUsers, false, "the stamp outlives a policy that cannot be read")
 	for range 20 {
-		if stamp := users.Stamp("list", "ada"); stamp.Valid(time.Now()) {
+		if stamp := users.Stamp("list", "ada", "id"); stamp.Valid(time.Now()) {
 			t.Fatal("a stamp is given although the policy cannot be read")
 		}
 		if !ofPosts.Valid(time.Now()) {

@@ -14,7 +14,7 @@ func following(users int) *Tracker {
 	t := New(nil, "cw:{shop/users}", 2*users+nearby, nil)
 	t.begin(&link{generation: func() uint64 { return 0 }})
 	for i := range users {
-		t.Stamp("list", strconv.Itoa(i))
+		t.Stamp("list", strconv.Itoa(i), "id")
 	}
 	readAll(t)
 	return t
@@ -25,13 +25,12 @@ const nearby = 10
 
 // readAll records a value for each head that must be read, and returns how many there were.
 func readAll(t *Tracker) (read int) {
-	for keys, taken := t.take(); len(keys) > 0; keys, taken = t.take() {
-		values := make([]any, len(keys))
-		for i := range values {
-			values[i] = "epoch"
+	for taken := t.take(); len(taken) > 0; taken = t.take() {
+		for _, r := range taken {
+			r.value = "epoch"
 		}
-		t.record(taken, values)
-		read += len(keys)
+		t.record(taken)
+		read += len(taken)
 	}
 	return read
 }

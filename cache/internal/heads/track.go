@@ -73,12 +73,10 @@ func (t *Tracker) readChanges(ctx context.Context, l *link) error {
 				return err
 			}
 		}
-		for keys, taken := t.take(); len(keys) > 0; keys, taken = t.take() {
-			values, err := l.read(ctx, keys...)
-			if err != nil {
+		for taken := t.take(); len(taken) > 0; taken = t.take() {
+			if err := t.readTaken(ctx, l, taken); err != nil {
 				return err
 			}
-			t.record(taken, values)
 		}
 	}
 }
@@ -94,7 +92,7 @@ func (t *Tracker) takeNewPolicy() bool {
 // readPolicy reads the policy, after an MGET that makes Redis report its next change. MGET itself
 // returns no value, because the policy is a hash.
 func (t *Tracker) readPolicy(ctx context.Context, l *link) error {
-	if _, err := l.read(ctx, t.slot+policyKey); err != nil {
+	if _, _, err := l.readHeads(ctx, []string{t.slot + policyKey}, nil); err != nil {
 		return fmt.Errorf("following the policy of %s: %w", t.slot, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxSilence)

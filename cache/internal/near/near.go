@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package near keeps values that were read from Redis in the process' memory, decoded. It serves a
-// value only while the heads that cover it are known not to have changed (package heads).
+// value only while it and the heads that cover it are known not to have changed (package heads).
 package near
 
 import (
@@ -135,9 +135,9 @@ func (c *Cache) Serves(key Key, entry *Entry) bool {
 	return found == entry && entry.valid(time.Now())
 }
 
-// Stamp returns the state of the heads that cover an entry. Take it before the entry is read from
-// Redis, and pass it to Put. It is the zero Stamp if the heads are not known or the entry must not
-// be kept.
+// Stamp returns the state of an entry and of the heads that cover it. Take it before the entry is
+// read from Redis, and pass it to Put. It is the zero Stamp if the heads are not known or the entry
+// must not be kept.
 func (c *Cache) Stamp(key registry.Key) heads.Stamp {
 	if c == nil {
 		return heads.Stamp{}
@@ -146,7 +146,7 @@ func (c *Cache) Stamp(key registry.Key) heads.Stamp {
 	if !followed || module.keeps(key.Operation) == 0 {
 		return heads.Stamp{}
 	}
-	return module.tracker.Stamp(key.Operation, key.User)
+	return module.tracker.Stamp(key.Operation, key.User, key.ID)
 }
 
 // Put keeps what out holds after a fresh hit in Redis, or that the source has nothing. From then on
@@ -186,6 +186,17 @@ func (c *Cache) Changed(slot registry.Slot, operation, user string) {
 	}
 	if module, followed := c.module(slot); followed {
 		module.tracker.Suspect(operation, user)
+	}
+}
+
+// Deleted stops serving an entry that this process deleted, replaced or held, before Redis reports
+// the change.
+func (c *Cache) Deleted(key registry.Key) {
+	if c == nil {
+		return
+	}
+	if module, followed := c.module(key.Slot); followed {
+		module.tracker.Deleted(key.Operation, key.User, key.ID)
 	}
 }
 
