@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -322,5 +323,34 @@ func TestNoStampIsValidWhenAnotherServerMayAnswer(t *testing.T) {
 	stamped(t, tracker) // on a new one
 	if stamp.Valid(time.Now()) {
 		t.Error("the stamp is valid again")
+	}
+}
+
+// What is read on another connection is not reported, and connecting costs more than the read.
+func TestHeadsAndLogsAreReadOnOneConnection(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	tracker := run(t, client, 100)
+	connections := func() string {
+		info, err := client.Info(t.Context(), "stats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(info) {
+			if strings.HasPrefix(line, "total_connections_received:") {
+				return line
+			}
+		}
+		t.Fatal("Redis does not say how many connections there were")
+		return ""
+	}
+	setHeads(t, client, strings.Repeat("e", 22))
+	stamp := stamped(t, tracker)
+	before := connections()
+	do(t, client, "SET", slot+":o:list", strings.Repeat("f", 22)+":o:list")
+	becomes(t, stamp, false, "it outlives the change")
+	stamped(t, tracker)
+	if after := connections(); after != before {
+		t.Errorf("a change of a head made connections: %s, before: %s", after, before)
 	}
 }

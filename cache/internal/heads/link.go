@@ -173,8 +173,11 @@ func (l *link) dial(ready func(context.Context, *redis.Conn) error) *redis.Clien
 		DisableIdentity: as.DisableIdentity,
 		IdentitySuffix:  as.IdentitySuffix,
 
-		Protocol:     2,
-		PoolSize:     1,
+		Protocol: 2,
+		PoolSize: 1,
+		// Else pipelines have connections of their own, on which nothing is tracked.
+		PipelinePoolSize: -1,
+
 		MaxRetries:   -1,
 		ReadTimeout:  maxSilence,
 		WriteTimeout: maxSilence,
