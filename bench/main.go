@@ -27,6 +27,10 @@ type scale struct {
 	// rounds is the number of laps that each subject runs.
 	rounds int
 	lap    time.Duration
+	// nearProcesses lists how many processes have near caches.
+	nearProcesses []int
+	// nearRest is for how long these rest, and the time in which entries are deleted.
+	nearRest time.Duration
 	// samples is how often the server is restored and purged.
 	samples int
 	// purges lists numbers of keys. Peers purge at most largeKeys.
@@ -41,7 +45,8 @@ func fullScale() scale {
 		payload: text(1024), smallPayload: text(16),
 		keys: 10_000, rounds: 33, lap: 60 * time.Millisecond,
 		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000,
-		expiringTTL: 2 * time.Minute,
+		expiringTTL:   2 * time.Minute,
+		nearProcesses: []int{1, 50, 200, 1000}, nearRest: 5 * time.Second,
 	}
 }
 
@@ -50,6 +55,7 @@ func quickScale() scale {
 	s.quick, s.rounds, s.lap, s.samples = true, 7, 40*time.Millisecond, 3
 	s.purges, s.largeKeys = []int{10, 1000, 20_000}, 20_000
 	s.expiringTTL = 40 * time.Second
+	s.nearRest = 3 * time.Second
 	return s
 }
 
@@ -93,6 +99,8 @@ func run(ctx context.Context, s scale, out string) error {
 		{"reads", b.reads},
 		{"reads of many entries", b.manyReads},
 		{"near reads", b.nearReads},
+		{"near reads beside deletions", b.nearChurn},
+		{"near caches of many processes", b.nearFanout},
 		{"fills", b.fills},
 		{"misses", b.misses},
 		{"holds", b.holds},

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -19,6 +20,8 @@ type subject struct {
 	do func(ctx context.Context, n int) error
 	// entries is how many operations a call counts as. 0: one.
 	entries int
+	// beside, if set, begins what another client does during a lap, and returns what ends it.
+	beside func() (stop func() error)
 
 	next [maxGoroutines]int // the number of calls of each goroutine
 }
@@ -86,7 +89,14 @@ func (f *figures) add(ran lap) {
 func (l *lab) runLap(
 	ctx context.Context, s *subject, goroutines int, length time.Duration,
 ) (lap, error) {
-	return l.timed(ctx, func() (lap, error) { return runAll(ctx, s, goroutines, length) })
+	return l.timed(ctx, func() (lap, error) {
+		if s.beside == nil {
+			return runAll(ctx, s, goroutines, length)
+		}
+		stop := s.beside()
+		ran, err := runAll(ctx, s, goroutines, length)
+		return ran, errors.Join(err, stop())
+	})
 }
 
 // timed measures the CPU time of a lap.

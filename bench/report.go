@@ -44,6 +44,8 @@ type result struct {
 	P50Micros             float64 `json:"p50Micros,omitempty"`
 	RatioToPlainGet       float64 `json:"ratioToPlainGet,omitempty"`
 	RatioToHitFetch       float64 `json:"ratioToHitFetch,omitempty"`
+	RatioToHitNear        float64 `json:"ratioToHitNear,omitempty"`
+	RestPercent           float64 `json:"restPercent,omitempty"`
 	RatioToPlainSet       float64 `json:"ratioToPlainSet,omitempty"`
 	RatioToGocacheSet     float64 `json:"ratioToGocacheSet,omitempty"`
 	RatioToPlainGetAndSet float64 `json:"ratioToPlainGetAndSet,omitempty"`
