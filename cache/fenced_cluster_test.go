@@ -4,8 +4,12 @@
 package cache_test
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
@@ -90,4 +94,50 @@ func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
 		s.want(t, c, 1)
 		return cachedVersion(t, inspector)
 	}).WithTimeout(patience).Should(BeEquivalentTo(1), "the new node is not used")
+}
+
+// afterFirst is a hook that does something once, after the first call of a function.
+type afterFirst struct {
+	function string
+	do       func()
+	once     sync.Once
+}
+
+func (h *afterFirst) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *afterFirst) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *afterFirst) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if args := cmd.Args(); len(args) > 1 && args[1] == h.function {
+			h.once.Do(h.do)
+		}
+		return err
+	}
+}
+
+// A lease does not count if a slot moved meanwhile. Its load lock must not stop the next lease.
+func TestTheLoadLockOfALeaseThatDoesNotCountIsGivenBack(t *testing.T) {
+	cluster := redistest.StartCluster(t, 2)
+	applyPolicy(t, cluster.Client(), "users", hour())
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	client.AddHook(&afterFirst{function: "cw_get", do: func() {
+		_ = client.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+			return errors.Join(node.Get(ctx, "a").Err(), node.Get(ctx, "b").Err()) // one of them moved, as it seems
+		})
+	}})
+	c := newCache(t, client, cache.WithTimeout(patience), cache.WithLoadWait(longWait))
+	began := time.Now()
+	if !fetchLoaded(t, c, usersGet) {
+		t.Error("nothing was loaded")
+	}
+	if took := time.Since(began); took > patience/4 {
+		t.Errorf("it took %v: it waited for its own lock", took)
+	}
 }

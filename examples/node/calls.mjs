@@ -8,6 +8,7 @@ import { Budget, FILL, READ, isRejected } from './gateway.mjs';
 
 const HIT = 1;
 const NEGATIVE = 2;
+const LOCKED = '2'; // begins the token that came with the load lock
 const NO_TOKEN = '0'; // of what is held, or of an operation that the policy does not cache
 const FILLS = { 0: 'disabled', '-1': 'fenced', '-2': 'refused' };
 const PUTS = { ...FILLS, '-1': 'held' };
@@ -56,8 +57,14 @@ export class Calls {
   async lease(key, lockMs, budget = this.budget()) {
     this.#gateway.checkTakesFills(key.module); // others would wait for a load that is never stored
     const args = [...entryArgs(key), lockMs, ...(this.#schema ? [this.#schema] : [])];
-    const reply = await this.#fence.guard(key.module, budget, () =>
-      this.#gateway.call(READ, budget, 'cw_get', key.module, ...args),
+    const reply = await this.#fence.guard(
+      key.module,
+      budget,
+      () => this.#gateway.call(READ, budget, 'cw_get', key.module, ...args),
+      ([kind, second, , , fifth]) => {
+        const token = String((kind === HIT || kind === NEGATIVE ? fifth : second) ?? NO_TOKEN);
+        return token.startsWith(LOCKED) ? this.unlock(key, budget).catch(() => {}) : undefined;
+      },
     );
     const [kind, second, third, fourth, fifth] = reply;
     if (kind === HIT || kind === NEGATIVE) {

@@ -33,12 +33,16 @@ export class Fence {
     });
   }
 
-  /** Reads from a module, and once more if another server may have answered. Throws if that may be so again. */
-  async guard(module, budget, read) {
+  /**
+   * Reads from a module, and once more if another server may have answered. Throws if that may be so again. drop gives
+   * back what a reply brought that does not count.
+   */
+  async guard(module, budget, read, drop = () => {}) {
     for (let attempt = 0; attempt < 2; attempt++) {
       const generation = await this.#enter(module, budget);
       const reply = await read();
       if (generation === this.#generation || this.#isRefused(module)) return reply;
+      await drop(reply);
     }
     throw new Error('Redis was restarted, failed over or resharded: another server may have answered');
   }

@@ -60,10 +60,11 @@ func (s *fencedStore) Inspect(
 func (s *fencedStore) Lease(
 	ctx context.Context, key registry.Key,
 ) (lookup registry.Lookup, err error) {
-	err = s.fenced(ctx, key.Slot, func() error {
+	read := func() error {
 		lookup, err = s.Store.Lease(ctx, key)
 		return err
-	})
+	}
+	err = s.fencedOr(ctx, key.Slot, read, func() { s.unlock(ctx, key, lookup, 0) })
 	return lookup, err
 }
 
@@ -71,11 +72,29 @@ func (s *fencedStore) Lease(
 func (s *fencedStore) LeaseLocked(
 	ctx context.Context, key registry.Key, lock time.Duration,
 ) (lookup registry.Lookup, err error) {
-	err = s.fenced(ctx, key.Slot, func() error {
+	read := func() error {
 		lookup, err = s.Store.LeaseLocked(ctx, key, lock)
 		return err
-	})
+	}
+	err = s.fencedOr(ctx, key.Slot, read, func() { s.unlock(ctx, key, lookup, lock) })
 	return lookup, err
+}
+
+// unlock releases the load lock of a lease that is not used.
+func (s *fencedStore) unlock(
+	ctx context.Context, key registry.Key, leased registry.Lookup, lock time.Duration,
+) {
+	if hasLock(leased, lock) {
+		_ = s.Unlock(ctx, key) // else it ends with its time
+	}
+}
+
+// hasLock reports whether a lease came with the load lock. That of a stale entry always does.
+func hasLock(leased registry.Lookup, lock time.Duration) bool {
+	if leased.Hit {
+		return leased.Token != ""
+	}
+	return lock > 0 && leased.Cacheable && leased.Wait == 0
 }
 
 // Put implements Store. What is put before the module is fenced goes with the fence.
@@ -114,10 +133,11 @@ func (s *fencedStore) ReadManyLocked(
 func (s *fencedStore) LeaseMany(
 	ctx context.Context, keys []registry.Key, lock time.Duration,
 ) (leased []registry.Leased) {
-	err := s.fenced(ctx, keys[0].Slot, func() error {
+	read := func() error {
 		leased = s.Store.LeaseMany(ctx, keys, lock)
 		return nil
-	})
+	}
+	err := s.fencedOr(ctx, keys[0].Slot, read, func() { s.unlockMany(ctx, keys, leased, lock) })
 	if err == nil {
 		return leased
 	}
@@ -128,9 +148,32 @@ func (s *fencedStore) LeaseMany(
 	return leased
 }
 
+// unlockMany is unlock of many leases.
+func (s *fencedStore) unlockMany(
+	ctx context.Context, keys []registry.Key, leased []registry.Leased, lock time.Duration,
+) {
+	var locked []registry.Key
+	for i, l := range leased {
+		if l.Err == nil && hasLock(l.Lookup, lock) {
+			locked = append(locked, keys[i])
+		}
+	}
+	if len(locked) > 0 {
+		s.UnlockMany(ctx, locked) // else they end with their time
+	}
+}
+
 // fenced calls read, and calls it once more if another server may have answered it. With an error,
 // the caller must not use what was read.
 func (s *fencedStore) fenced(ctx context.Context, slot registry.Slot, read func() error) error {
+	return s.fencedOr(ctx, slot, read, func() {})
+}
+
+// fencedOr does what fenced does. drop undoes a read that is not used. Otherwise the
+// next read would wait for the load lock of the one before.
+func (s *fencedStore) fencedOr(
+	ctx context.Context, slot registry.Slot, read func() error, drop func(),
+) error {
 	for range 2 {
 		pass, err := s.guard.Enter(ctx, slot)
 		if err != nil {
@@ -139,6 +182,7 @@ func (s *fencedStore) fenced(ctx context.Context, slot registry.Slot, read func(
 		if err := read(); err != nil || s.guard.Holds(ctx, pass) {
 			return err
 		}
+		drop()
 	}
 	return fence.ErrUnfenced
 }

@@ -139,3 +139,18 @@ test('a client that reads replicas, or puts a prefix before keys, is refused', (
   assert.doesNotThrow(() => new Cachewright(new Redis(lazy), 'shop'));
   assert.doesNotThrow(() => new Cachewright(new Redis.Cluster(['redis://127.0.0.1:1'], lazy), 'shop'));
 });
+
+test('the load lock of a lease that does not count is given back', async () => {
+  let left = 1;
+  const { redis, from } = open({
+    mget: () => [null, null, null],
+    cw_get: () => {
+      if (left-- > 0) redis.changed();
+      return [0, Buffer.from(`2${'m'.repeat(11)}${'o'.repeat(22)}`)];
+    },
+    cw_set: () => 1000,
+    cw_unlock: () => 1,
+  });
+  assert.equal(await from(), 'stored');
+  assert.deepEqual(redis.calls, ['cw_fence', 'mget', 'cw_get', 'cw_unlock', 'cw_fence', 'cw_get', 'cw_set']);
+});
