@@ -6,6 +6,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,6 +294,33 @@ func TestLoadLockThatComesTooLateIsGivenBack(t *testing.T) {
 			}
 		}, WithLoadWait(time.Second))
 	}
+}
+
+// A fill releases the load lock. Another process may take it and give it back before a second
+// caller leases, who then has it, and joins the load that ends.
+func TestALoadLockThatComesDuringAFillIsGivenBack(t *testing.T) {
+	var filled chan struct{}
+	store := &stubStore{
+		OnLease: func(context.Context, registry.Key) (registry.Lookup, error) {
+			return registry.Lookup{Token: "1token", Cacheable: true}, nil
+		},
+		OnSet: func(context.Context, registry.Key) (registry.Filled, error) {
+			<-filled
+			return registry.Filled{Outcome: registry.Stored}, nil
+		},
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		filled = make(chan struct{})
+		var callers sync.WaitGroup
+		for range 2 {
+			callers.Go(func() { mustFetch(t.Context(), t, c, usersGet) })
+			synctest.Wait() // the first fills, and the second waits for it
+		}
+		close(filled)
+		callers.Wait()
+		synctest.Wait()
+		wantCalls(t, store, map[string]int{"read": 2, "lease": 2, "set": 1, "unlock": 1})
+	})
 }
 
 func TestLoadLockCanBeSwitchedOff(t *testing.T) {

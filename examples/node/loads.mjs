@@ -58,11 +58,13 @@ export class Loads {
     const flight = this.#flights.get(name);
     const isNested = loading.getStore() !== undefined; // it must not wait for a load that may wait for it
     if (!flight || isNested) return this.#fly(name, key, lease, load, ttlMs);
-    if (lease.waitMs === 0) flight.lease = lease; // the load lock, which the flight may wait for
+    const isLate = flight.isFilling && lease.waitMs === 0; // a lock that came after the one that the fill releases
+    if (lease.waitMs === 0 && !isLate) flight.lease = lease; // the load lock, which the flight may wait for
     const { payload, from, isShared } = await within(SHARED_WAIT_MS, flight.result).catch((error) => {
       if (flight.failed) throw error;
       return { from: 'unavailable' };
     });
+    if (isLate) this.#attempt(this.#calls.unlock(key));
     return isShared ? { payload: copyOf(payload), from } : this.alone(key, load, from);
   }
 
@@ -93,7 +95,7 @@ export class Loads {
   }
 
   async #fly(name, key, lease, load, ttlMs) {
-    const flight = { lease, failed: false };
+    const flight = { lease, isFilling: false, failed: false };
     flight.result = this.#result(flight, key, load, ttlMs).finally(() => {
       if (this.#flights.get(name) === flight) this.#flights.delete(name);
     });
@@ -117,6 +119,7 @@ export class Loads {
     let from;
     try {
       const payload = await loadWithin(nameOf(key), load);
+      flight.isFilling = true;
       from = await this.#fill(key, payload, flight.lease.token, ttlMs);
       const isShared = from === 'stored' || from === 'fenced' || (key.user ?? '').length > 0;
       return { payload, from, isShared };

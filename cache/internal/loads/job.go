@@ -55,6 +55,8 @@ type job struct {
 	lease registry.Lookup
 	// locked says that the lease includes the load lock.
 	locked bool
+	// another says that another caller left the load lock before the fill began.
+	another bool
 	// locks are where other callers leave later load locks. nil: nowhere.
 	locks *handover
 	// until is how long the caller waits for another process that has the load lock.

@@ -48,16 +48,20 @@ func (s *Loads) loadAndRelease(ctx context.Context, jobs []*job, load source.Man
 	}
 	defer s.release(ctx, jobs)
 	s.load(ctx, jobs, load)
+	for _, j := range jobs {
+		_, j.another = j.locks.take()
+	}
 	s.fill(ctx, jobs)
 }
 
-// release releases load locks. Redis releases a lock itself in a fill that it stores or fences.
+// release releases load locks. Redis releases the lock itself in a fill that it stores or fences. A
+// lock that came after the fill began may have been given after that, so it is released here.
 func (s *Loads) release(ctx context.Context, jobs []*job) {
 	var held []registry.Key
 	for _, j := range jobs {
-		_, another := j.locks.take()
+		_, late := j.locks.take()
 		released := j.locked && passed(j.outcome)
-		if !released && (j.locked || another) {
+		if late || !released && (j.locked || j.another) {
 			held = append(held, j.miss.Key)
 		}
 	}

@@ -116,6 +116,19 @@ test('the load lock goes to the flight that waits for it', async () => {
   assert.ok(Date.now() - began < 500, 'it waited for a lock that this process had');
 });
 
+test('a load lock that comes while the entry is stored is given back', async () => {
+  const over = fake({
+    mget: () => [null, ...heads],
+    cw_get: () => [0, token(1)],
+    cw_set: () => sleep(60).then(() => 1000),
+    cw_unlock: () => 1,
+  });
+  const [cache, key] = [client(over), fresh()];
+  await Promise.all([cache.fetch(key, () => 'loaded'), sleep(30).then(() => cache.fetch(key, () => 'loaded again'))]);
+  await sleep(0);
+  assert.deepEqual(over.calls.filter((name) => name !== 'cw_fence'), ['mget', 'cw_get', 'cw_set', 'mget', 'cw_get', 'cw_unlock']);
+});
+
 test('what the policy refused is not shared without a user', async () => {
   for (const [user, shares] of [['', false], ['ada', true]]) {
     const over = fake({ cw_get: () => [0, token(1)], cw_set: () => -2 });
