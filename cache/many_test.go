@@ -423,12 +423,17 @@ func TestStaleEntriesOfManyAreRefreshedInOneLoad(t *testing.T) {
 	store := &stubStore{OnRead: hitsFor(t, map[int]registry.Lookup{0: stale, 1: stale, 2: {Payload: []byte(`"fresh"`), Remaining: time.Minute}})}
 	withClient(t, store, func(t *testing.T, c *Client) {
 		source := &manySource{}
-		for range 2 { // the second finds that it is under way, or was a moment ago
-			got, err := FetchMany(t.Context(), c, ids(3), userKey, source.load)
+		const loadTime = time.Second
+		for range 2 { // the second finds that it is under way
+			got, err := FetchMany(t.Context(), c, ids(3), userKey, func(ctx context.Context, ids []int) (map[int]string, error) {
+				time.Sleep(loadTime)
+				return source.load(ctx, ids)
+			})
 			if err != nil || !maps.Equal(got, map[int]string{0: "stale", 1: "stale", 2: "fresh"}) {
 				t.Errorf("got %v, %v", got, err)
 			}
 		}
+		time.Sleep(loadTime)
 		synctest.Wait()
 		source.wantAsked(t, []int{0, 1})
 		wantCalls(t, store, map[string]int{"readMany": 2, "leaseMany": 1, "setMany": 1})
