@@ -116,7 +116,10 @@ var _ = Describe("Time that is shared", func() {
 		percent := scaled(90, 99) // one of few may meet anything on a busy machine
 		was, is := quantile(alone, percent), quantile(beside, percent)
 		AddReportEntry("beside a slow store", fmt.Sprintf("p%d %s, alone %s", percent, is, was))
-		Expect(is).To(BeNumerically("<=", max(3*was, 100*time.Millisecond)))
+		// In a short run the machine may become busy between the two. What waits for an answer of that
+		// store takes longer than half of one.
+		atMost := time.Duration(scaled(int(delay/2), int(100*time.Millisecond)))
+		Expect(is).To(BeNumerically("<=", max(3*was, atMost)))
 		Eventually(slow.seen.complete).Should(BeNumerically(">", 0), "its targets take more than a few answers")
 	})
 
