@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/cachewright/cachewright v0.0.0-00010101000000-000000000000
+	github.com/cachewright/cachewright/repository/pgxtx v0.0.0-00010101000000-000000000000
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lib/pq v1.12.3
@@ -38,3 +39,5 @@ require (
 )
 
 replace github.com/cachewright/cachewright => ../..
+
+replace github.com/cachewright/cachewright/repository/pgxtx => ../pgxtx

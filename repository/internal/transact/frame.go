@@ -36,6 +36,7 @@ type (
 // enter returns a context with the frame.
 func (f *Frame) enter(ctx context.Context) context.Context {
 	ctx = context.WithValue(ctx, frameKey{engine: f.tx.engine}, f)
+	ctx = context.WithValue(ctx, poolKey{pool: f.tx.engine.config.Pool}, f)
 	return context.WithValue(ctx, innermostKey{}, f)
 }
 

@@ -37,12 +37,16 @@ type transaction struct {
 	mu         sync.Mutex
 	doomed     error // why it cannot be committed
 	savepoints int
+	// lent counts the uses of the driver's connection, and interrupted says that there may be no more.
+	lent        int
+	interrupted bool
 }
 
 // begin begins a transaction that ends with ctx until it is untied.
 func (e *Engine) begin(ctx context.Context, o Options) (*transaction, error) {
 	lifetime, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t := &transaction{engine: e, options: o, cancel: cancel, untie: context.AfterFunc(ctx, cancel)}
+	t := &transaction{engine: e, options: o, cancel: cancel}
+	t.untie = context.AfterFunc(ctx, t.interrupt)
 	var err error
 	// Connections may have broken while nobody used them. Nothing was sent, so take the next one.
 	for left := e.config.Pool.Stats().Idle + 1; ; left-- {
