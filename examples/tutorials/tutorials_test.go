@@ -1,0 +1,110 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tutorials follows the tutorials of docs/tutorials as a reader does. It saves each file and
+// pastes each line into a shell. What it sees must be what the page shows.
+package tutorials
+
+import (
+	"go/format"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestTheGoTutorialWorksLineByLine(t *testing.T) {
+	r := newReader(t, "posts")
+	r.follow("../../docs/tutorials/go.md")
+	source := r.file("main.go")
+	if formatted, err := format.Source([]byte(source)); err != nil || string(formatted) != source {
+		t.Errorf("gofmt would change the program of the tutorial (%v):\n%s", err, source)
+	}
+}
+
+var (
+	block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+	// edit is the first line of a block that changes a file: where, and how.
+	edit = regexp.MustCompile(`^// ([\w.]+): (after|before|instead of) (.+)$`)
+	// saved is the first line of a block that is a whole file.
+	saved = regexp.MustCompile(`^(?://|#) ([\w.]+)$`)
+)
+
+// follow does what the page says, from top to bottom.
+func (r *reader) follow(page string) {
+	r.t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	pasted, compared := 0, 0
+	for _, found := range block.FindAllStringSubmatch(string(text), -1) {
+		switch language, content := found[1], found[2]; language {
+		case "sh":
+			r.paste(content)
+			pasted++
+		case "text":
+			r.sees(content)
+			compared++
+		default:
+			r.save(content)
+		}
+	}
+	if pasted < 5 || compared < 5 {
+		r.t.Errorf("%s: pasted %d blocks and compared %d, the page has more", page, pasted, compared)
+	}
+}
+
+// save writes the file that a block is, or changes the file that it names.
+func (r *reader) save(content string) {
+	r.t.Helper()
+	first, rest, _ := strings.Cut(content, "\n")
+	if match := saved.FindStringSubmatch(first); match != nil {
+		if strings.HasPrefix(first, "#") {
+			rest = content
+		}
+		r.write(match[1], rest)
+		return
+	}
+	match := edit.FindStringSubmatch(first)
+	if match == nil {
+		r.t.Fatalf("a block does not say which file it is: %q", first)
+	}
+	name, place, anchor := match[1], match[2], match[3]
+	before := r.file(name)
+	if strings.Count(before, anchor) != 1 {
+		r.t.Fatalf("%s has %q %d times", name, anchor, strings.Count(before, anchor))
+	}
+	change := strings.Trim(rest, "\t\n")
+	if place == "before" {
+		change = strings.TrimLeft(rest, "\t") + anchor
+	}
+	r.write(name, strings.Replace(before, anchor, change, 1))
+}
+
+func (r *reader) write(name, content string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *reader) file(name string) string {
+	r.t.Helper()
+	content, err := os.ReadFile(filepath.Join(r.dir, name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(content)
+}
+
+// sees compares the output of the last block with what the page shows. … stands for what differs
+// each time.
+func (r *reader) sees(shown string) {
+	r.t.Helper()
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(shown), "…", "[^\n]*")
+	if !regexp.MustCompile("^" + pattern + "$").MatchString(r.output) {
+		r.t.Errorf("the page shows\n%s\nand a reader sees\n%s", shown, r.output)
+	}
+}
