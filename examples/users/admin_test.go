@@ -13,6 +13,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/cachetest"
+	"github.com/cachewright/cachewright/examples/internal/web"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -26,7 +27,7 @@ func ask(t *testing.T, h http.Handler, method, path, password string) (status in
 	}
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, request)
-	return recorder.Code, recorder.Header().Get(xCache)
+	return recorder.Code, recorder.Header().Get(web.XCache)
 }
 
 // The first reader misses, the next one hits, and after a purge by the admin endpoints one misses
@@ -39,12 +40,12 @@ func TestTheHeaderSaysWhereAnAnswerCameFrom(t *testing.T) {
 	if _, err := registry.New(client).ApplyPolicy(t.Context(), slot, registry.Policy{DefaultTTL: new(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	users, err := cache.New(client, "shop", cache.WithObserver(headerObserver{}), cache.WithTimeout(time.Minute))
+	users, err := cache.New(client, "shop", cache.WithObserver(web.HeaderObserver{}), cache.WithTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &service{cache: users, source: newSource(0, 50)}
-	routes, err := s.withAdmin("secret")
+	routes, err := web.Serving(s.routes(), s.cache, "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestTheHeaderSaysWhereAnAnswerCameFrom(t *testing.T) {
 // Without the password nobody reaches the admin endpoints, and without a password there are none.
 func TestTheAdminEndpointsWantThePassword(t *testing.T) {
 	s := &service{cache: cachetest.FromManifests(t, deployed), source: newSource(0, 50)}
-	routes, err := s.withAdmin("secret")
+	routes, err := web.Serving(s.routes(), s.cache, "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestTheAdminEndpointsWantThePassword(t *testing.T) {
 			}
 		}
 	}
-	if routes, err = s.withAdmin(""); err != nil {
+	if routes, err = web.Serving(s.routes(), s.cache, ""); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := ask(t, routes, http.MethodGet, "/admin/cache/stats", ""); status != http.StatusNotFound {

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/examples/internal/web"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -64,12 +65,12 @@ func run(ctx context.Context, addr string, latency time.Duration) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	users, err := cache.New(client, namespace(), cache.WithObserver(headerObserver{}))
+	users, err := cache.New(client, namespace(), cache.WithObserver(web.HeaderObserver{}))
 	if err != nil {
 		return err
 	}
 	service := &service{cache: users, source: newSource(latency, 1000)}
-	routes, err := service.withAdmin(os.Getenv("ADMIN_PASSWORD"))
+	routes, err := web.Serving(service.routes(), users, os.Getenv("ADMIN_PASSWORD"))
 	if err != nil {
 		return err
 	}
@@ -102,21 +103,6 @@ func shutDown(server *http.Server, users *cache.Client) {
 type service struct {
 	cache  cache.Cache
 	source *source
-}
-
-// withAdmin are the routes, and with a password the admin endpoints beside them.
-func (s *service) withAdmin(password string) (http.Handler, error) {
-	mux := http.NewServeMux()
-	mux.Handle("/", showingCache(s.routes()))
-	if password == "" {
-		return mux, nil
-	}
-	admin, err := adminRoutes(s.cache, password)
-	if err != nil {
-		return nil, err
-	}
-	mux.Handle(adminPrefix+"/", admin)
-	return mux, nil
 }
 
 func (s *service) routes() http.Handler {

@@ -1,27 +1,34 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package web has what the web services of the examples share.
+package web
 
 import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
 
-	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/cacheadmin"
 )
 
 // adminPrefix is where the endpoints of package cacheadmin are.
 const adminPrefix = "/admin/cache"
 
-// adminRoutes are the endpoints, behind a password. A real service has its own authentication here.
-func adminRoutes(users cache.Cache, password string) (http.Handler, error) {
-	admin, err := cacheadmin.New(users)
+// Serving returns routes whose answers show the outcomes of a HeaderObserver. With a password, the
+// endpoints of package cacheadmin are beside them. A real service has its own authentication there.
+func Serving(routes http.Handler, c cacheadmin.Cache, password string) (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.Handle("/", showingCache(routes))
+	if password == "" {
+		return mux, nil
+	}
+	admin, err := cacheadmin.New(c)
 	if err != nil {
 		return nil, err
 	}
-	return authenticated(password, http.StripPrefix(adminPrefix, admin)), nil
+	mux.Handle(adminPrefix+"/", authenticated(password, http.StripPrefix(adminPrefix, admin)))
+	return mux, nil
 }
 
 // authenticated lets nobody pass who does not know the password of the user admin.
