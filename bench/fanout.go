@@ -20,8 +20,8 @@ const (
 	fanoutDeletions = 10
 )
 
-// nearFanout measures what the near caches of many processes cost Redis: at rest, and for the
-// deletion of one entry.
+// nearFanout measures what the near caches of many processes cost Redis, at rest and for the
+// deletion of one entry. They use its operation, or they do not.
 func (b *bench) nearFanout(ctx context.Context, _ *lab) error {
 	for _, processes := range b.nearProcesses {
 		err := inLab(ctx, func(ctx context.Context, l *lab) error {
@@ -47,30 +47,43 @@ func (b *bench) nearFanoutOf(ctx context.Context, l *lab, processes int) error {
 		return err
 	}
 	l.onClose(func() { _ = other.Close(context.WithoutCancel(ctx)) })
-	if err := l.nearProcesses(ctx, client, processes); err != nil {
+	all, err := l.nearProcesses(ctx, client, processes)
+	if err != nil {
 		return err
 	}
 	atRest, err := l.timed(ctx, func() (lap, error) { return rest(ctx, b.nearRest) })
 	if err != nil {
 		return err
 	}
-	deleting, err := l.timed(ctx, func() (lap, error) { return b.deleteSingly(ctx, other) })
-	if err != nil {
-		return err
-	}
 	restShare := float64(atRest.redis) / float64(atRest.took)
-	ofDeletions := micros(deleting.redis) - restShare*micros(deleting.took)
-	b.add(result{
-		Name:        fmt.Sprint("near-fanout-", processes),
-		RedisMicros: hundredths(max(ofDeletions, 1) / float64(deleting.ops)),
-		RestPercent: max(0.01, hundredths(100*restShare)),
-	})
+	for _, kind := range []struct {
+		suffix string
+		use    func() error
+	}{
+		{"", func() error { return useKept(ctx, all) }},
+		{"-unused", func() error { return nil }},
+	} {
+		deleting, err := l.timed(ctx, func() (lap, error) {
+			return b.deleteSingly(ctx, other, kind.use)
+		})
+		if err != nil {
+			return err
+		}
+		ofDeletions := micros(deleting.redis) - restShare*micros(deleting.took)
+		b.add(result{
+			Name:        fmt.Sprint("near-fanout-", processes, kind.suffix),
+			RedisMicros: hundredths(max(ofDeletions, 1) / float64(deleting.ops)),
+			RestPercent: max(0.01, hundredths(100*restShare)),
+		})
+	}
 	return nil
 }
 
 // nearProcesses opens clients with near caches, each with connections of its own, as if they were
 // processes. Each keeps an entry of the operation.
-func (l *lab) nearProcesses(ctx context.Context, server *redis.Client, count int) error {
+func (l *lab) nearProcesses(
+	ctx context.Context, server *redis.Client, count int,
+) ([]*cache.Client, error) {
 	all := make([]*cache.Client, count)
 	for i := range all {
 		client := redis.NewClient(&redis.Options{
@@ -82,27 +95,31 @@ func (l *lab) nearProcesses(ctx context.Context, server *redis.Client, count int
 			cache.WithTimeout(time.Minute), cache.WithReportInterval(time.Hour),
 			cache.WithNearCache(cache.NearCache{MaxEntries: 100, MaxAge: time.Hour}))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		l.onClose(func() { _ = c.Close(context.WithoutCancel(ctx)) })
 		all[i] = c
 	}
 	const keeps = 4 // the first hits begin to follow the module and its heads
 	for range keeps {
-		err := spread(count, func(i int) error {
-			_, err := cache.Fetch(ctx, all[i], cacheKey("kept"), func(context.Context) ([]byte, error) {
-				return []byte("value"), nil
-			})
-			return err
-		})
-		if err != nil {
-			return err
+		if err := useKept(ctx, all); err != nil {
+			return nil, err
 		}
 		if _, err := rest(ctx, fanoutSettles); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return allFollow(ctx, server, count)
+	return all, allFollow(ctx, server, count)
+}
+
+// useKept lets each process use its entry. It costs Redis nothing if that is kept.
+func useKept(ctx context.Context, all []*cache.Client) error {
+	return spread(len(all), func(i int) error {
+		_, err := cache.Fetch(ctx, all[i], cacheKey("kept"), func(context.Context) ([]byte, error) {
+			return []byte("value"), nil
+		})
+		return err
+	})
 }
 
 // allFollow returns an error unless so many near caches are told of changes.
@@ -124,10 +141,15 @@ func rest(ctx context.Context, length time.Duration) (lap, error) {
 	return lap{ops: 1, took: time.Since(began)}, ctx.Err()
 }
 
-// deleteSingly deletes entries of the operation that no process keeps.
-func (b *bench) deleteSingly(ctx context.Context, c *cache.Client) (lap, error) {
+// deleteSingly deletes entries of the operation that no process keeps. use comes before each.
+func (b *bench) deleteSingly(
+	ctx context.Context, c *cache.Client, use func() error,
+) (lap, error) {
 	began := time.Now()
 	for i := range fanoutDeletions {
+		if err := use(); err != nil {
+			return lap{}, err
+		}
 		if err := c.Delete(ctx, cacheKey(id(i))); err != nil {
 			return lap{}, err
 		}

@@ -176,3 +176,69 @@ func TestWatchesOfStampsThatAreGoneAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// Each deletion would cost Redis a read for each of many processes that do not use the operation.
+func TestHeadThatIsNotUsedIsReadWhenAStampIsTaken(t *testing.T) {
+	tracker := New(nil, "cw:{shop/users}", 100, nil)
+	uses := int64(7)
+	tracker.Used = func(operation string) int64 {
+		if operation != "list" {
+			t.Errorf("asked for the uses of %q", operation)
+		}
+		return uses
+	}
+	l := &link{generation: func() uint64 { return 0 }}
+	l.trusted.Store(math.MaxInt64)
+	tracker.begin(l)
+	tracker.Stamp("list", "", "a")
+	readAs(tracker, epoch+fence(1), "")
+	a, b := tracker.Stamp("list", "", "a"), tracker.Stamp("list", "", "b")
+	tracker.changed("cw:{shop/users}:o:list")
+	if got := len(tracker.take()); got != 0 || valid(a) {
+		t.Errorf("%d heads are read that nobody uses; a stamp is valid: %t", got, valid(a))
+	}
+	if again := tracker.Stamp("list", "", "b"); valid(again) {
+		t.Error("a stamp is valid before the head was read")
+	}
+	readAs(tracker, epoch+fence(2), logged(1, digestOfA))
+	if valid(a) || !valid(b) {
+		t.Errorf("a is valid: %t, b is: %t", valid(a), valid(b))
+	}
+
+	uses++
+	tracker.changed("cw:{shop/users}:o:list")
+	taken := tracker.take()
+	if len(taken) != 1 {
+		t.Fatalf("%d heads are read although the operation was used", len(taken))
+	}
+	// It changes again while it is read.
+	tracker.changed("cw:{shop/users}:o:list")
+	tracker.Stamp("list", "", "b")
+	if len(tracker.take()) != 0 {
+		t.Error("it is read twice at the same time")
+	}
+	taken[0].value, taken[0].log = epoch+fence(3), logged(2, digestOfA)
+	tracker.record(taken)
+	if valid(b) {
+		t.Error("valid although the head has changed")
+	}
+	readAs(tracker, epoch+fence(4), logged(3, digestOfA))
+	if !valid(b) {
+		t.Error("it was not read again")
+	}
+}
+
+// The heads of modules and users are read at once, used or not.
+func TestHeadsOfModulesAndUsersAreReadAtOnce(t *testing.T) {
+	tracker := New(nil, "cw:{shop/users}", 100, nil)
+	tracker.Used = func(string) int64 { return 0 }
+	tracker.begin(&link{generation: func() uint64 { return 0 }})
+	tracker.Stamp("list", "ada", "a")
+	readAs(tracker, epoch+fence(1), "")
+	for _, key := range []string{":m", ":u:ada"} {
+		tracker.changed("cw:{shop/users}" + key)
+		if got := len(tracker.take()); got != 1 {
+			t.Errorf("%s: %d heads are read", key, got)
+		}
+	}
+}

@@ -38,6 +38,11 @@ const (
 
 // Tracker follows the heads of one module. Run must be running for a Stamp to be valid.
 type Tracker struct {
+	// Used, if set, returns a count that changes with each use of a Stamp of an operation. A head
+	// that was not used since it was read is not read after a change, but when a Stamp is taken.
+	// So deletions cost Redis little where many processes do not read what they keep.
+	Used func(operation string) int64
+
 	links  *Links
 	slot   string // the key that names the slot
 	limit  int
@@ -54,15 +59,18 @@ type Tracker struct {
 // head is what is known of one head. Its state is even while the value is known, and odd while the
 // value must be read.
 type head struct {
-	key   string
-	log   string // the key of the log of deletions; "": not of an operation
-	state atomic.Uint64
+	key       string
+	operation string // "": the head is not of an operation
+	log       string // the key of the log of deletions of the operation
+	state     atomic.Uint64
 
 	// Guarded by Tracker.mu.
 	entries watches // of an operation
 	changes int     // how often it was reported to have changed
 	value   string
-	waits   bool // it is in Tracker.unknown
+	waits   bool  // it is in Tracker.unknown
+	reading bool  // it is being read
+	used    int64 // the count of uses when it was read
 }
 
 const dead = ^uint64(0) // odd
@@ -117,7 +125,10 @@ func (t *Tracker) Stamp(operation, user, id string) Stamp {
 	for i, name := range names {
 		h := t.follow(name)
 		stamp.heads[i], stamp.states[i] = h, h.state.Load()
-		known = known && stamp.states[i]%2 == 0
+		if stamp.states[i]%2 != 0 {
+			known = false
+			t.request(h)
+		}
 	}
 	if !known {
 		return Stamp{}
@@ -202,10 +213,10 @@ func (t *Tracker) follow(name string) *head {
 	if !known {
 		h = &head{key: key}
 		if operation, is := strings.CutPrefix(name, operationHead); is {
-			h.log = t.slot + deletionsLog + operation
+			h.operation, h.log = operation, t.slot+deletionsLog+operation
 		}
+		h.state.Store(1)
 		t.heads[key] = h
-		t.suspect(h)
 	}
 	return h
 }
@@ -225,13 +236,22 @@ func (t *Tracker) changed(key string) {
 		return
 	}
 	h.changes++
-	t.suspect(h)
+	h.state.Store(h.state.Load() | 1)
+	if t.inUse(h) {
+		t.request(h)
+	}
 }
 
-// suspect requests that a head is read. It requires t.mu.
-func (t *Tracker) suspect(h *head) {
-	h.state.Store(h.state.Load() | 1)
-	if !h.waits {
+// inUse says whether somebody used what a head covers since it was read, as far as is known. It
+// requires t.mu.
+func (t *Tracker) inUse(h *head) bool {
+	return h.operation == "" || t.Used == nil || t.Used(h.operation) != h.used
+}
+
+// request requests that a head is read. If it is being read and has changed meanwhile, record does
+// so. It requires t.mu.
+func (t *Tracker) request(h *head) {
+	if !h.waits && !h.reading {
 		h.waits = true
 		t.unknown = append(t.unknown, h)
 	}

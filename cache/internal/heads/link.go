@@ -23,7 +23,7 @@ import (
 
 const (
 	// heartbeat is how often the connections are pinged.
-	heartbeat = 200 * time.Millisecond
+	heartbeat = 400 * time.Millisecond
 
 	channel = "__redis__:invalidate"
 

@@ -24,6 +24,10 @@ func (t *Tracker) take() (taken []*reading) {
 		t.unknown = t.unknown[1:]
 		h.waits = false
 		if t.heads[h.key] == h {
+			h.reading = true
+			if t.Used != nil && h.operation != "" {
+				h.used = t.Used(h.operation)
+			}
 			taken = append(taken, &reading{head: h, changes: h.changes, before: h.value})
 		}
 	}
@@ -88,6 +92,7 @@ func (t *Tracker) record(taken []*reading) {
 	defer t.mu.Unlock()
 	for _, r := range taken {
 		h := r.head
+		h.reading = false
 		if t.heads[h.key] != h {
 			continue
 		}
@@ -98,6 +103,8 @@ func (t *Tracker) record(taken []*reading) {
 		h.value = r.value
 		if h.changes == r.changes {
 			state--
+		} else {
+			t.request(h)
 		}
 		h.state.Store(state)
 	}

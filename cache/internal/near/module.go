@@ -51,6 +51,9 @@ func (c *Cache) follow(slot registry.Slot) {
 	}
 	m.tracker = heads.New(c.links, "cw:{"+slot.String()+"}", 3*bounds.MaxEntries+spareHeads,
 		readPolicy)
+	m.tracker.Used = func(operation string) int64 {
+		return c.config.Hits(slot.Module, operation).Load()
+	}
 	if c.run(m.tracker) {
 		c.modules[slot] = m
 	}
