@@ -18,7 +18,7 @@ GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
 # Modules with code of ours beside the root one: what they depend on is not what applications compile in.
-MODULES = bench repository/dbtest repository/repoprom repository/pgxtx examples/database
+MODULES = bench repository/dbtest repository/gormrepo repository/repoprom repository/pgxtx examples/database
 
 # Those of them that are tested with databases.
 DB_MODULES = $(filter-out bench,$(MODULES))

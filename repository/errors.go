@@ -46,12 +46,12 @@ type ConstraintKind = fault.Kind
 
 // The kinds of constraints.
 const (
-	Unique          = fault.Unique // also of a primary key
-	ForeignKey      = fault.ForeignKey
-	NotNull         = fault.NotNull
-	Check           = fault.Check
-	Exclusion       = fault.Exclusion // PostgreSQL only
-	OtherConstraint = fault.OtherKind
+	KindUnique     = fault.Unique // also of a primary key
+	KindForeignKey = fault.ForeignKey
+	KindNotNull    = fault.NotNull
+	KindCheck      = fault.Check
+	KindExclusion  = fault.Exclusion // PostgreSQL only
+	KindOther      = fault.OtherKind
 )
 
 // Typed returns an error of a driver as one of the errors of this package, which wraps it. Any

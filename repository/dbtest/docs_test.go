@@ -108,9 +108,9 @@ func readAll(t *testing.T, files ...string) string {
 func TestThePageOfDatabasesShowsWhatIsTested(t *testing.T) {
 	t.Parallel()
 	page := readAll(t, "../../docs/database.md")
-	source := strings.ReplaceAll(readAll(t, "docs_test.go", "docs_native_test.go", "../repoprom/example_test.go"), "\n\t", "\n")
+	source := strings.ReplaceAll(readAll(t, "docs_test.go", "docs_native_test.go", "docs_repositories_test.go", "../repoprom/example_test.go"), "\n\t", "\n")
 	found := snippet.FindAllStringSubmatch(page, -1)
-	if len(found) != 7 {
+	if len(found) != 9 {
 		t.Errorf("the page has %d snippets", len(found))
 	}
 	for _, code := range found {
@@ -120,7 +120,7 @@ func TestThePageOfDatabasesShowsWhatIsTested(t *testing.T) {
 	}
 	var tests []string
 	for _, file := range []string{
-		"held_test.go", "killed_test.go", "lost_test.go", "conflict_test.go", "intx_test.go", "monitor_test.go", "pgxtx_test.go", "../intx_test.go",
+		"held_test.go", "killed_test.go", "lost_test.go", "conflict_test.go", "intx_test.go", "monitor_test.go", "pgxtx_test.go", "repositories_test.go", "cached_test.go", "../intx_test.go",
 	} {
 		for _, test := range defined.FindAllStringSubmatch(readAll(t, file), -1) {
 			tests = append(tests, test[1])

@@ -4,11 +4,16 @@ go 1.26.0
 
 require (
 	github.com/cachewright/cachewright v0.0.0-00010101000000-000000000000
+	github.com/cachewright/cachewright/repository/gormrepo v0.0.0-00010101000000-000000000000
 	github.com/cachewright/cachewright/repository/pgxtx v0.0.0-00010101000000-000000000000
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lib/pq v1.12.3
+	github.com/libtnb/sqlite v1.3.0
 	github.com/redis/go-redis/v9 v9.23.0
+	gorm.io/driver/mysql v1.6.0
+	gorm.io/driver/postgres v1.6.3
+	gorm.io/gorm v1.31.2
 	modernc.org/sqlite v1.62.0
 )
 
@@ -21,6 +26,8 @@ require (
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/jinzhu/inflection v1.0.0 // indirect
+	github.com/jinzhu/now v1.1.5 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
@@ -39,5 +46,7 @@ require (
 )
 
 replace github.com/cachewright/cachewright => ../..
+
+replace github.com/cachewright/cachewright/repository/gormrepo => ../gormrepo
 
 replace github.com/cachewright/cachewright/repository/pgxtx => ../pgxtx

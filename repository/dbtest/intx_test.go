@@ -116,12 +116,12 @@ func TestErrorsOfDriversAreTyped(t *testing.T) {
 		kind  repository.ConstraintKind
 	}{
 		"not found":   {"SELECT id FROM accounts WHERE id = 3", repository.ErrNotFound, ""},
-		"unique":      {"INSERT INTO accounts VALUES (3, 1, 'ada')", repository.ErrConstraint, repository.Unique},
-		"primary key": {"INSERT INTO accounts VALUES (1, 1, 'eve')", repository.ErrConstraint, repository.Unique},
-		"foreign key": {"INSERT INTO orders VALUES (1, 9)", repository.ErrConstraint, repository.ForeignKey},
-		"referenced":  {"DELETE FROM accounts WHERE id = 2", repository.ErrConstraint, repository.ForeignKey},
-		"not null":    {"INSERT INTO accounts VALUES (3, NULL, 'eve')", repository.ErrConstraint, repository.NotNull},
-		"check":       {"UPDATE accounts SET balance = -1 WHERE id = 1", repository.ErrConstraint, repository.Check},
+		"unique":      {"INSERT INTO accounts VALUES (3, 1, 'ada')", repository.ErrConstraint, repository.KindUnique},
+		"primary key": {"INSERT INTO accounts VALUES (1, 1, 'eve')", repository.ErrConstraint, repository.KindUnique},
+		"foreign key": {"INSERT INTO orders VALUES (1, 9)", repository.ErrConstraint, repository.KindForeignKey},
+		"referenced":  {"DELETE FROM accounts WHERE id = 2", repository.ErrConstraint, repository.KindForeignKey},
+		"not null":    {"INSERT INTO accounts VALUES (3, NULL, 'eve')", repository.ErrConstraint, repository.KindNotNull},
+		"check":       {"UPDATE accounts SET balance = -1 WHERE id = 1", repository.ErrConstraint, repository.KindCheck},
 	}
 	onEach(t, func(t *testing.T, b backend) {
 		pool := b.open(t)

@@ -145,7 +145,7 @@ func TestNativeErrorsAreTyped(t *testing.T) {
 			return err
 		}, repository.Savepoint())
 		var constraint *repository.ConstraintError
-		if !errors.As(err, &constraint) || constraint.Kind != repository.Unique {
+		if !errors.As(err, &constraint) || constraint.Kind != repository.KindUnique {
 			t.Error(err)
 		}
 		var name string

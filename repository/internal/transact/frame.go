@@ -17,12 +17,14 @@ var errReadOnly = errors.New("the transaction is read-only")
 
 // Frame is what was recorded in a transaction, or since a savepoint of it.
 type Frame struct {
-	tx *transaction
+	tx    *transaction
+	outer *Frame // nil: the frame is that of the whole transaction
 
 	mu            sync.Mutex
 	over          bool
 	failed        error // of an inner transaction that is a part of it
 	touched       touched.Set
+	locked        map[any]bool // rows that the transaction has read and locked
 	afterCommit   []func(context.Context)
 	afterRollback []func(context.Context)
 }
@@ -82,10 +84,41 @@ func (f *Frame) adopt(inner *Frame) error {
 			return err
 		}
 		inner.over = true
+		for row := range inner.locked {
+			f.lock(row)
+		}
 		f.afterCommit = append(f.afterCommit, inner.afterCommit...)
 		f.afterRollback = append(f.afterRollback, inner.afterRollback...)
 		return nil
 	})
+}
+
+// NoteLock notes that the transaction has read and locked a row.
+func (f *Frame) NoteLock(row any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lock(row)
+}
+
+func (f *Frame) lock(row any) {
+	if f.locked == nil {
+		f.locked = map[any]bool{}
+	}
+	f.locked[row] = true
+}
+
+// HasLock says whether the transaction has read and locked a row. Savepoints that were rolled back
+// do not count.
+func (f *Frame) HasLock(row any) bool {
+	for ; f != nil; f = f.outer {
+		f.mu.Lock()
+		has := f.locked[row]
+		f.mu.Unlock()
+		if has {
+			return true
+		}
+	}
+	return false
 }
 
 // fail has what is in the frame undone in the end.

@@ -39,7 +39,7 @@ func (f *Frame) runInSavepoint(ctx context.Context, fn func(context.Context) err
 		f.tx.observe(err)
 		return f.tx.engine.Typed(err)
 	}
-	inner := &Frame{tx: f.tx}
+	inner := &Frame{tx: f.tx, outer: f}
 	kept := false
 	defer func() {
 		if !kept {
