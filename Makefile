@@ -18,10 +18,10 @@ GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
 # Modules with code of ours beside the root one: what they depend on is not what applications compile in.
-MODULES = bench repository/dbtest repository/gormrepo repository/repoprom repository/pgxtx examples/database
+MODULES = bench hack/image repository/dbtest repository/gormrepo repository/repoprom repository/pgxtx examples/database
 
 # Those of them that are tested with databases.
-DB_MODULES = $(filter-out bench,$(MODULES))
+DB_MODULES = $(filter-out bench hack/image,$(MODULES))
 
 # The race detector needs a C compiler. Go detects one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -133,6 +133,11 @@ test-db: ## Run the tests of the database layer, against real databases that it 
 	export POSTGRES_BIN="$$postgres" MARIADB_BIN="$$(dirname "$$mariadbd")" PATH="$$PATH:$$(dirname "$$redis")"; \
 	for module in $(DB_MODULES); do go -C "$$module" test $(RACE) -count=1 -vet=off -timeout 20m $(TESTFLAGS) ./... || exit; done
 
+.PHONY: test-image
+test-image: ## Run the tests of the image, which are a module of their own: build, push to a registry in the test, pull, start.
+	go -C hack/image vet ./...
+	go -C hack/image test -count=1 -vet=off $(TESTFLAGS) ./...
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server: seconds, once they are built.
 	@go test -short $$(go list $(PACKAGES) | grep -Ev '$(SERVED)')
@@ -182,6 +187,16 @@ build: ## Build bin/operator.
 .PHONY: run
 run: ## Run the operator on this machine, for your kubeconfig's cluster and the Redis of REDIS_HOST or REDIS_URL.
 	go run ./cmd/operator
+
+# Where to write the image: a folder, or a file whose name ends with .tar. IMAGE_FLAGS='-push registry.example.com/operator:v1': also push it.
+OUTPUT ?= dist/operator.tar
+IMAGE_FLAGS ?=
+
+.PHONY: image
+image: ## Build the image for amd64 and arm64 without a container engine, into OUTPUT, an OCI layout, with a bill of materials beside it.
+	@rm -rf "$(OUTPUT)"
+	go -C hack/image run . -source "$(CURDIR)" -output "$(abspath $(OUTPUT))" -version "$(VERSION)" -commit "$(COMMIT)" $(IMAGE_FLAGS)
+	@echo "docker load -i $(OUTPUT), or skopeo copy --all oci-archive:$(OUTPUT) docker://…"
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.

@@ -30,7 +30,7 @@ func TestImageIsBuiltFromAllItNeeds(t *testing.T) {
 // The variables that builds set exist in the binary: the linker ignores other names.
 func TestBuildsSetWhatIsThere(t *testing.T) {
 	declared := allMatches(`(?m)^var (\w+) string$`, readText(t, "version.go"))
-	for _, file := range []string{"../../Dockerfile", "../../Makefile"} {
+	for _, file := range []string{"../../Dockerfile", "../../Makefile", "../../hack/image/compile.go"} {
 		if set := allMatches(`-X main\.(\w+)=`, readText(t, file)); len(set) == 0 || !slices.Equal(set, declared) {
 			t.Errorf("%s sets %q, version.go declares %q", filepath.Base(file), set, declared)
 		}
