@@ -7,8 +7,8 @@
 //
 // It compiles the operator, and makes an index of images from nothing: no shell, no package
 // manager, no base image. The output is an OCI layout: a folder, or one file if its name ends with
-// ".tar".
-// Beside it is a bill of materials for each platform. With -push, the index goes to a registry.
+// ".tar". Beside it is a bill of materials for each platform. With -push, the index goes to a
+// registry.
 package main
 
 import (
