@@ -142,7 +142,9 @@ var _ = Describe("A namespace", func() {
 
 		var invalidations, astray []*v1.CacheInvalidation
 		policies := 0
-		try(func(t *rapid.T) {
+		enough := HaveEach(BeNumerically(">", 3))
+		accepted := func() []int { return []int{policies, len(invalidations), len(astray)} }
+		create := func(t *rapid.T) {
 			invalidation, policy := controllertest.Invalidation(arbitraryTarget(t, other)), arbitraryPolicy(t, other)
 			policy.Namespace, invalidation.Namespace = on.namespace, on.namespace
 			policy.Spec.StoreRef, invalidation.Spec.StoreRef = arbitraryStoreRef(t, other), arbitraryStoreRef(t, other)
@@ -157,8 +159,14 @@ var _ = Describe("A namespace", func() {
 			} else {
 				astray = append(astray, invalidation)
 			}
-		})
-		Expect([]int{policies, len(invalidations), len(astray)}).To(HaveEach(BeNumerically(">", 3)), "the API server refused nearly all: this tries nothing")
+		}
+		for range 5 { // of few that are drawn, fewer are accepted
+			try(create)
+			if found, _ := enough.Match(accepted()); found {
+				break
+			}
+		}
+		Expect(accepted()).To(enough, "the API server refused nearly all: this tries nothing")
 		for _, invalidation := range invalidations {
 			Eventually(on.invalidation(ctx, invalidation)).Should(beIn(v1.StateComplete))
 		}
