@@ -24,6 +24,7 @@ func tinyScale() scale {
 		keys: 20, rounds: 1, lap: 4 * time.Millisecond,
 		samples: 1, purges: []int{10, 2000}, largeKeys: 2000, expiringTTL: 2 * time.Second,
 		nearProcesses: []int{1, 3}, nearRest: 100 * time.Millisecond,
+		headlineEvents: 1000, headlinePace: 100 * time.Microsecond,
 	}
 }
 
@@ -61,6 +62,8 @@ var newPromises = map[string][]string{
 	"rueidisaside-hit-near-churn": {"opsPerSec", "p50Micros", "ratioToHitNear"},
 	"near-fanout-1":               {"redisMicros", "restPercent"},
 
+	"headline": {"hitPercent", "clearingHitPercent", "profileKeys", "growth", "clearingGrowth"},
+
 	"hold":    {"opsPerSec", "p50Micros", "p50ToPlainSet"},
 	"release": {"opsPerSec", "p50Micros", "p50ToPlainSet"},
 }
@@ -77,6 +80,7 @@ func TestEveryPartRunsAndKeepsItsPromises(t *testing.T) {
 	requireRows(t, rows, promises)
 	requireRows(t, rows, newPromises)
 	requireRows(t, rows, map[string][]string{"purge-2000": {"p50Micros"}, "purge-2000-expiring": {"p50Micros"}})
+	requireHeadline(t, rows["headline"])
 }
 
 func TestPublishedResultsKeepTheirPromises(t *testing.T) {
@@ -103,6 +107,11 @@ func TestPublishedResultsMeetTheirGoals(t *testing.T) {
 		{"hit-near-churn", "ratioToHitNear", 0.8, math.Inf(1)},
 		{"near-fanout-1000", "redisMicros", 0, 5000},
 		{"fetch-many-100", "ratioToHitFetch", 8, math.Inf(1)},
+		{"headline", "hitPercent", 67, math.Inf(1)},
+		{"headline", "clearingHitPercent", 22.5, 23.5},
+		{"headline", "profileKeys", 3, 3},
+		{"headline", "clearingProfileKeys", headlineKeys, headlineKeys},
+		{"headline", "keysLeft", 0, 0},
 		{"fill", "ratioToPlainSet", 0.5, math.Inf(1)},
 		{"fill", "ratioToGocacheSet", 3, math.Inf(1)},
 		{"reclaim", "ratioToUnlink", 0.4, math.Inf(1)},

@@ -38,6 +38,9 @@ type scale struct {
 	largeKeys int
 	// expiringTTL is the TTL of entries that expire during a purge.
 	expiringTTL time.Duration
+	// headlineEvents are replayed, one each headlinePace.
+	headlineEvents int
+	headlinePace   time.Duration
 }
 
 func fullScale() scale {
@@ -47,6 +50,7 @@ func fullScale() scale {
 		samples: 5, purges: []int{10, 1000, 100_000, 1_000_000}, largeKeys: 100_000,
 		expiringTTL:   2 * time.Minute,
 		nearProcesses: []int{1, 50, 200, 1000}, nearRest: 5 * time.Second,
+		headlineEvents: 8000, headlinePace: 750 * time.Microsecond,
 	}
 }
 
@@ -104,6 +108,7 @@ func run(ctx context.Context, s scale, out string) error {
 		{"fills", b.fills},
 		{"misses", b.misses},
 		{"holds", b.holds},
+		{"headline", b.headline},
 		{"purges", b.purges},
 		{"purge of what expires", b.expiringPurge},
 		{"purges by tags", b.peerPurges},

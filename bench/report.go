@@ -56,6 +56,8 @@ type result struct {
 	LongestMicros         float64 `json:"longestMicros,omitempty"`     // of another client's GET
 	SlowestCallMicros     float64 `json:"slowestCallMicros,omitempty"` // in Redis, if over 1000
 	BytesPerEntry         float64 `json:"bytesPerEntry,omitempty"`
+
+	*headline // the figures of the row headline only
 }
 
 func round(f float64) float64      { return math.Round(f) }
@@ -134,6 +136,11 @@ func (r report) print(w io.Writer) {
 			cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
 	}
 	_ = table.Flush()
+	for _, row := range r.Results {
+		if row.headline != nil {
+			row.print(w)
+		}
+	}
 }
 
 func cell(f float64) string {
