@@ -190,7 +190,7 @@ func (s *state) operationsEver(p policy) []string {
 func (s *state) obey(op string, old policyState, p policy, now span, e *epochs) {
 	was, is := old.policy.rule(op), p.rule(op)
 	switch {
-	case is.TTL == 0, is.UsersOnly && !was.UsersOnly:
+	case is.TTL == 0, is.UsersOnly && !old.policy.Operations[op].UsersOnly: // it may say so where nothing is cached
 		s.invalidate(op, "", "hard", e)
 		if s.knows(op, p) {
 			s.lags(place{"o", key{op: op}}, max(old.policy.lagAsRule(op), p.lagAsRule(op)), now)
