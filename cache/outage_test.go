@@ -31,7 +31,7 @@ const (
 	outageReads    = 50
 	outageInterval = 50 * time.Millisecond
 	// outageLooks is the number of checks before a patient fails the test: the machine may be busy.
-	outageLooks = 3
+	outageLooks = 8
 )
 
 // trouble is a kind of failure of a Redis.
