@@ -32,6 +32,18 @@ func increment(ctx context.Context, db *repository.DB) error {
 	return err
 }
 
+// inCommit cuts a connection at a random byte of COMMIT, or after all of it was sent.
+func inCommit(sent []byte) (at int, cut bool) {
+	switch {
+	case !bytes.Contains(bytes.ToLower(sent), []byte("commit")):
+		return 0, false
+	case rand.IntN(2) == 0:
+		return len(sent), true
+	default:
+		return rand.IntN(len(sent)), true
+	}
+}
+
 // Connections are cut at a random byte of COMMIT. What InTx says is what the database has, and
 // nothing is done twice.
 func TestACutConnectionInCommitIsSettled(t *testing.T) {
@@ -51,15 +63,7 @@ func TestACutConnectionInCommitIsSettled(t *testing.T) {
 		db := open(t, pool, b.dialect)
 		want, repeated, unknown, done := balance(t, b, pool, 1), 0, 0, 0
 		for range cuts() {
-			proxy.CutAt(func(sent []byte) (int, bool) {
-				if !bytes.Contains(bytes.ToLower(sent), []byte("commit")) {
-					return 0, false
-				}
-				if rand.IntN(2) == 0 {
-					return len(sent), true
-				}
-				return rand.IntN(len(sent)), true
-			})
+			proxy.CutAt(inCommit)
 			runs := 0
 			err := db.InTx(t.Context(), func(ctx context.Context) error {
 				runs++

@@ -4,7 +4,6 @@
 package dbtest
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -208,15 +207,7 @@ func TestACutConnectionInANativeCommitIsSettled(t *testing.T) {
 	db, _ := nativeAt(t, dsn)
 	want, repeated := 100, 0
 	for range cuts() {
-		proxy.CutAt(func(sent []byte) (int, bool) {
-			if !bytes.Contains(bytes.ToLower(sent), []byte("commit")) {
-				return 0, false
-			}
-			if rand.IntN(2) == 0 {
-				return len(sent), true
-			}
-			return rand.IntN(len(sent)), true
-		})
+		proxy.CutAt(inCommit)
 		runs := 0
 		err := db.InTx(t.Context(), func(ctx context.Context) error {
 			runs++
