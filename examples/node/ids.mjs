@@ -18,6 +18,8 @@ const TOKENS = /"(?:[^"\\]|\\.)*"|[-+.\w]+|[[\]{},:]/g;
 /**
  * Makes an id from the params of an operation: null, booleans, text, numbers, BigInts, lists, plain objects, and what
  * has a toJSON of its own, such as a Date. Params of equal JSON have the same id. Fields that are undefined do not count.
+ *
+ * @param {unknown} params
  */
 export function idOf(params = null) {
   return digest(canonical(params, []));

@@ -10,12 +10,23 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-func TestTheGoTutorialWorksLineByLine(t *testing.T) {
-	r := newReader(t, "posts")
+func TestTheTutorialsWorkLineByLine(t *testing.T) {
+	env := startEverything(t)
+	t.Run("Go", func(t *testing.T) { theGoTutorial(t, env) })
+	t.Run("NestJS", func(t *testing.T) {
+		installNest(t)
+		patient := slices.Concat(env, []string{"CACHE_TIMEOUT_MS=20000"}) // the machine may be busy
+		newReader(t, "users", patient).follow("../../docs/tutorials/nestjs.md")
+	})
+}
+
+func theGoTutorial(t *testing.T, env []string) {
+	r := newReader(t, "posts", env)
 	r.follow("../../docs/tutorials/go.md")
 	source := r.file("main.go")
 	if formatted, err := format.Source([]byte(source)); err != nil || string(formatted) != source {
@@ -26,9 +37,9 @@ func TestTheGoTutorialWorksLineByLine(t *testing.T) {
 var (
 	block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 	// edit is the first line of a block that changes a file: where, and how.
-	edit = regexp.MustCompile(`^// ([\w.]+): (after|before|instead of) (.+)$`)
+	edit = regexp.MustCompile(`^// ([\w./]+): (after|before|instead of) (.+)$`)
 	// saved is the first line of a block that is a whole file.
-	saved = regexp.MustCompile(`^(?://|#) ([\w.]+)$`)
+	saved = regexp.MustCompile(`^(?://|#) ([\w./]+)$`)
 )
 
 // follow does what the page says, from top to bottom.
@@ -76,16 +87,22 @@ func (r *reader) save(content string) {
 	if strings.Count(before, anchor) != 1 {
 		r.t.Fatalf("%s has %q %d times", name, anchor, strings.Count(before, anchor))
 	}
-	change := strings.Trim(rest, "\t\n")
+	change := strings.Trim(rest, "\t\n ")
 	if place == "before" {
-		change = strings.TrimLeft(rest, "\t") + anchor
+		above, _, _ := strings.Cut(before, anchor)
+		indent := above[strings.LastIndex(above, "\n")+1:]
+		change = strings.TrimLeft(rest, "\t ") + indent + anchor
 	}
 	r.write(name, strings.Replace(before, anchor, change, 1))
 }
 
 func (r *reader) write(name, content string) {
 	r.t.Helper()
-	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(content), 0o600); err != nil {
+	path := filepath.Join(r.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 }
