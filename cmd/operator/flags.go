@@ -35,6 +35,7 @@ type settings struct {
 	storeCheckInterval      time.Duration
 	statsInterval           time.Duration
 	historyLimit            int
+	releaseFinalizers       bool
 	version                 bool
 	log                     zap.Options
 }
@@ -108,6 +109,10 @@ func parseFlags(args []string, output io.Writer) (settings, error) {
 	flags.IntVar(&s.historyLimit, "invalidation-history-limit", 500,
 		"How many finished CacheInvalidations each namespace keeps; the oldest are deleted. "+
 			"Those that Argo CD or Flux manages do not count. 0 keeps all.")
+	flags.BoolVar(&s.releaseFinalizers, "release-finalizers", false,
+		"Remove the operator's finalizers from the resources in --watch-namespaces and exit, so that "+
+			"they can be deleted without an operator. Policies stay in Redis. With --leader-elect it takes "+
+			"the lease first, so that no operator puts them back.")
 	flags.BoolVar(&s.version, "version", false, "Print the version and exit.")
 	config.RegisterFlags(flags)
 	s.log.BindFlags(flags)

@@ -49,6 +49,11 @@ func identifyingNamespace(s settings) string {
 	if len(s.watchNamespaces) == 0 {
 		return metav1.NamespaceSystem
 	}
+	return cmp.Or(s.leaderElectionNamespace, ownNamespace(), s.watchNamespaces[0])
+}
+
+// ownNamespace returns the namespace of the pod, or nothing outside a cluster.
+func ownNamespace() string {
 	text, _ := os.ReadFile(ownNamespaceFile) // absent outside a cluster
-	return cmp.Or(s.leaderElectionNamespace, strings.TrimSpace(string(text)), s.watchNamespaces[0])
+	return strings.TrimSpace(string(text))
 }

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -43,9 +44,6 @@ import (
 // gcPercent makes the garbage collector keep less memory in reserve than by default. The operator
 // rests most of the time, so what it holds of ten thousand policies determines its memory.
 const gcPercent = 50
-
-// leaderElectionID names the lease that replicas compete for.
-const leaderElectionID = "operator.cachewright.io"
 
 func main() {
 	err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
@@ -76,6 +74,9 @@ func run(
 	log := zap.New(zap.UseFlagOptions(&s.log), zap.WriteTo(stderr))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("kubernetes"))
+	if s.releaseFinalizers {
+		return releaseFinalizers(ctx, s, log)
+	}
 
 	mgr, err := newManager(ctx, s, log)
 	if err != nil {
@@ -122,16 +123,25 @@ func run(
 // object and logs that. The contents of one namespace must not stop the operator for all.
 func surviveHandlers() { utilruntime.ReallyCrash = false }
 
-func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
+// connect returns how to reach the API server, and the kinds to exchange with it.
+func connect() (*rest.Config, *runtime.Scheme, error) {
 	cfg, err := config.GetConfig()
 	if err != nil {
-		return nil,
+		return nil, nil,
 			fmt.Errorf(
 				"no access to Kubernetes: %w; check --kubeconfig, KUBECONFIG or the pod's service account", err)
 	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1.AddToScheme(scheme)); err != nil {
-		return nil, fmt.Errorf("building the scheme: %w", err)
+		return nil, nil, fmt.Errorf("building the scheme: %w", err)
+	}
+	return cfg, scheme, nil
+}
+
+func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manager, error) {
+	cfg, scheme, err := connect()
+	if err != nil {
+		return nil, err
 	}
 	gate, err := newGate(cfg, client.Options{Scheme: scheme}, s, log)
 	if err != nil {
@@ -152,6 +162,7 @@ func newManager(ctx context.Context, s settings, log logr.Logger) (manager.Manag
 		Metrics:                       metricsOptions(s),
 		HealthProbeBindAddress:        s.probeAddress,
 		LeaderElection:                s.leaderElect,
+		LeaseDuration:                 new(leaseDuration),
 		LeaderElectionID:              leaderElectionID,
 		LeaderElectionNamespace:       s.leaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends right after Start returns
