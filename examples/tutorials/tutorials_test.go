@@ -23,6 +23,10 @@ func TestTheTutorialsWorkLineByLine(t *testing.T) {
 		patient := slices.Concat(env, []string{"CACHE_TIMEOUT_MS=20000"}) // the machine may be busy
 		newReader(t, "users", patient).follow("../../docs/tutorials/nestjs.md")
 	})
+	t.Run("migration", func(t *testing.T) {
+		installNest(t)
+		theMigrationPage(t, env)
+	})
 }
 
 func theGoTutorial(t *testing.T, env []string) {
