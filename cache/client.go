@@ -133,10 +133,12 @@ func (c *Client) newGateway(
 		InvalidationTimeout: o.invalidationTimeout,
 		Background:          c.background,
 		Hooks: gateway.Hooks{
-			Failed:   failures.Add,
-			Filled:   observedFills(o.observer),
-			Leased:   known.Add,
-			Bypassed: func(module, operation string) { c.unclaimed.Read(module, operation) },
+			Failed: failures.Add,
+			// Breakers open after the outbox has been made: calls come later.
+			Recovered: func() { c.outbox.Hurry() },
+			Filled:    observedFills(o.observer),
+			Leased:    known.Add,
+			Bypassed:  func(module, operation string) { c.unclaimed.Read(module, operation) },
 			Changed: func(slot registry.Slot, operation, user string) {
 				c.near.Changed(slot, operation, user)
 			},

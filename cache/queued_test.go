@@ -176,6 +176,41 @@ func TestRejectedInvalidationIsNotQueued(t *testing.T) {
 
 // A Redis that hangs costs the first caller a timeout, but not later ones that invalidate the same,
 // or less.
+// A long outage makes the pauses long. The first read that Redis answers ends the one under way.
+func TestWhatWaitsIsDeliveredAsSoonAsRedisAnswersReads(t *testing.T) {
+	redis := &outage{down: true}
+	store := redis.store()
+	read := store.OnRead
+	store.OnRead = func(ctx context.Context, key registry.Key) (registry.Lookup, error) {
+		if err := redis.reach("read"); err != nil {
+			return registry.Lookup{}, err
+		}
+		return read(ctx, key)
+	}
+	withClient(t, store, func(t *testing.T, c *Client) {
+		other := Key{Module: "users", Operation: "list", Params: 1}
+		if err := c.InvalidateOperation(t.Context(), "users", "get"); !errors.Is(err, ErrQueued) {
+			t.Errorf("got %v, want ErrQueued", err)
+		}
+		for range 100 { // a minute, so that pauses are as long as they get
+			fetched(t, c, other)
+			time.Sleep(600 * time.Millisecond)
+		}
+		redis.set(false)
+		const answered = 2 * (breakerPause + time.Millisecond) // by a trial
+		for range 2 {
+			time.Sleep(answered / 2)
+			fetched(t, c, other)
+			synctest.Wait()
+		}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if c.outbox.Waiting() {
+			t.Error("the invalidation still waits although Redis answers reads")
+		}
+	})
+}
+
 func TestInvalidationThatIsCoveredByOneThatWaitsIsQueuedAtOnce(t *testing.T) {
 	redis := &outage{}
 	store := redis.store()

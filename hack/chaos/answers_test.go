@@ -5,13 +5,29 @@ package chaos
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cachewright/cachewright/cache"
 )
 
 // answers counts the reads that Redis and near caches answered, as the clients report them.
-type answers struct{ redis, memory atomic.Int64 }
+type answers struct {
+	redis, memory atomic.Int64
+
+	mu      sync.Mutex
+	figures []func() cache.Figures
+}
+
+// queued is the number of invalidations and releases that have not reached Redis yet.
+func (a *answers) queued() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, figures := range a.figures {
+		n += figures().QueuedInvalidations
+	}
+	return n
+}
 
 // atLeast reports whether both counts are reached.
 func (a *answers) atLeast(redis, memory int64) bool {
@@ -32,10 +48,15 @@ func (a *answers) StartRequest(ctx context.Context, _ cache.Request) (context.Co
 	return ctx, a.count
 }
 
-// Watch implements cache.Observer. It counts nothing, like the methods below.
-func (*answers) Watch(string, func() cache.Figures) func() { return func() {} }
+// Watch implements cache.Observer. Clients stay watched after their end.
+func (a *answers) Watch(_ string, figures func() cache.Figures) func() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.figures = append(a.figures, figures)
+	return func() {}
+}
 
-// StartLoad implements cache.Observer.
+// StartLoad implements cache.Observer. It counts nothing, like the methods below.
 func (*answers) StartLoad(ctx context.Context, _, _ string) (context.Context, func(error)) {
 	return ctx, func(error) {}
 }

@@ -56,7 +56,8 @@ func marksIn(server *redistest.Server) (marks []string) {
 }
 
 // checkEnd fails the test unless a second after the last hold no mark is left, and the cache
-// answers again.
+// answers again. What clients could not tell a Redis that was away goes first: until then, they do
+// not read what it covers.
 func (r *heldRun) checkEnd(t *testing.T, m *member, servers ...*redistest.Server) {
 	t.Helper()
 	time.Sleep(maxHold + r.longer + time.Second)
@@ -65,6 +66,7 @@ func (r *heldRun) checkEnd(t *testing.T, m *member, servers ...*redistest.Server
 			t.Errorf("%d marks are left a second after the last hold", len(marks))
 		}
 	}
+	r.waitDelivered(t)
 	r.operate(t.Context())
 	keys := longLived()
 	for range 2 { // the second time, everything is cached
@@ -77,6 +79,16 @@ func (r *heldRun) checkEnd(t *testing.T, m *member, servers ...*redistest.Server
 	}
 	if loads := r.loads.Load(); loads > int64(len(keys)/20) {
 		t.Errorf("%d of %d values were loaded again after the last hold", loads, len(keys))
+	}
+}
+
+// waitDelivered waits until Redis has all invalidations and releases of the clients.
+func (r *heldRun) waitDelivered(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); r.answers.queued() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d invalidations and releases still wait although Redis is back", r.answers.queued())
+		}
 	}
 }
 

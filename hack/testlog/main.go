@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command testlog reads the events of "go test -json" and prints one line a package. Of a package
-// that fails it prints the output, without that of the tests that passed. With -v it prints all
-// output as it comes.
+// that fails it prints the output, without that of the tests that passed. At the end it says once
+// more which tests failed and why, because logs of servers are long. With -v it prints all output as
+// it comes.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -30,7 +32,14 @@ type log struct {
 	to      io.Writer
 	verbose bool
 	kept    map[string][]printed
+	reasons []string // of tests that failed, each with its test
 }
+
+// maxReasons of a test are said once more.
+const maxReasons = 5
+
+// reason is a line in which a test says why it failed, with its place in the code.
+var reason = regexp.MustCompile(`^\s+\w+_test\.go:\d+: .`)
 
 func main() {
 	verbose := flag.Bool("v", false, "print all output as it comes")
@@ -56,6 +65,7 @@ func (l *log) copy(from io.Reader) error {
 			l.handle(e)
 		}
 		if err == io.EOF {
+			l.sayWhy()
 			return nil
 		}
 		if err != nil {
@@ -75,11 +85,32 @@ func (l *log) handle(e event) {
 		}
 		l.kept[e.Package] = append(l.kept[e.Package], printed{e.Test, e.Output})
 	case "pass", "skip", "fail":
-		if e.Test == "" {
+		switch {
+		case e.Test == "":
 			l.end(e)
-		} else if e.Action != "fail" {
+		case e.Action == "fail":
+			l.note(e.Package, e.Test)
+		default:
 			l.forget(e.Package, e.Test)
 		}
+	}
+}
+
+// note keeps the reasons why a test failed.
+func (l *log) note(pkg, test string) {
+	found := 0
+	for _, p := range l.kept[pkg] {
+		if p.test == test && found < maxReasons && reason.MatchString(p.text) {
+			l.reasons = append(l.reasons, test+": "+strings.TrimSpace(p.text))
+			found++
+		}
+	}
+}
+
+// sayWhy prints the reasons of all tests that failed.
+func (l *log) sayWhy() {
+	if len(l.reasons) > 0 {
+		fmt.Fprintf(l.to, "What failed, in short:\n%s\n", strings.Join(l.reasons, "\n"))
 	}
 }
 

@@ -16,6 +16,7 @@ const events = `{"Action":"start","Package":"a"}
 {"Action":"output","Package":"b","Test":"TestPasses","Output":"noise\n"}
 {"Action":"pass","Package":"b","Test":"TestPasses"}
 {"Action":"output","Package":"b","Test":"TestFails","Output":"wrong\n"}
+{"Action":"output","Package":"b","Test":"TestFails","Output":"    b_test.go:7: got 1, want 2\n"}
 {"Action":"fail","Package":"b","Test":"TestFails"}
 {"Action":"output","Package":"b","Output":"panic: on the way\n"}
 {"Action":"fail","Package":"b","Elapsed":2}
@@ -37,12 +38,15 @@ func printedOf(t *testing.T, verbose bool) string {
 func TestOneLineAPackageAndTheOutputOfFailures(t *testing.T) {
 	const want = `ok      1.3 s  a
 wrong
+    b_test.go:7: got 1, want 2
 panic: on the way
 FAIL    2.0 s  b
 c.go:1: undefined
 FAIL    0.0 s  c
 none    0.0 s  d
-no event`
+no eventWhat failed, in short:
+TestFails: b_test.go:7: got 1, want 2
+`
 	if got := printedOf(t, false); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gateway is the only way of a Client to Redis. Each call passes a circuit breaker, is
-// bounded in time, and has its panics turned into errors. Five hooks tell the Client what happened.
+// bounded in time, and has its panics turned into errors. Hooks tell the Client what happened.
 package gateway
 
 import (
@@ -38,6 +38,8 @@ type Hooks struct {
 	// Failed reports a call that failed while its caller waited. The operation is empty if the call
 	// concerns the whole module, the module if it concerns the namespace.
 	Failed func(module, operation string, err error)
+	// Recovered reports that Redis serves a module again, after it did not for a while.
+	Recovered func()
 	// Filled reports what became of an attempt to store an entry.
 	Filled func(ctx context.Context, key registry.Key, outcome registry.Outcome, err error)
 	// Leased reports that the policy of a module caches something, so there may be entries.
@@ -178,6 +180,9 @@ func (g *Gateway) startTrial(u use, breaker *breaker) bool {
 		defer breaker.trying.Store(false)
 		try := func(ctx context.Context) error { return g.trial(ctx, u) }
 		err := g.execute(ctx, breaker, g.config.Timeout, try)
+		if !breaker.open.Load() {
+			g.config.Hooks.Recovered()
+		}
 		if err != nil && !errors.Is(err, registry.ErrRejected) && ctx.Err() == nil {
 			g.config.Hooks.Failed(u.module, "", err)
 		}

@@ -52,8 +52,9 @@ func (h *hooked) hooks() Hooks {
 		Filled: func(_ context.Context, key registry.Key, outcome registry.Outcome, err error) {
 			h.add("filled %s.%s: %d, %v", key.Module, key.Operation, outcome, err)
 		},
-		Leased:   func(module string) { h.add("leased %s", module) },
-		Bypassed: func(module, operation string) { h.add("bypassed %s.%s", module, operation) },
+		Recovered: func() { h.add("recovered") },
+		Leased:    func(module string) { h.add("leased %s", module) },
+		Bypassed:  func(module, operation string) { h.add("bypassed %s.%s", module, operation) },
 		Changed: func(slot registry.Slot, operation, user string) {
 			h.add("changed %s %s %s", slot.Module, operation, user)
 		},
@@ -182,13 +183,16 @@ func TestABreakerOpensAfterFailuresInARowAndClosesAfterATrial(t *testing.T) {
 		h.take()
 		_, _ = g.Read(t.Context(), usersGet) // it starts the trial
 		synctest.Wait()
-		if got := h.take(); !slices.Contains(got, "failed users.") {
+		if got := h.take(); !slices.Contains(got, "failed users.") || slices.Contains(got, "recovered") {
 			t.Errorf("a trial that failed is reported as %q", got)
 		}
 		down = false
 		time.Sleep(pause + 1)
 		_, _ = g.Read(t.Context(), usersGet)
 		synctest.Wait()
+		if got := h.take(); !slices.Contains(got, "recovered") {
+			t.Errorf("a trial that succeeded is reported as %q", got)
+		}
 		if _, err := g.Read(t.Context(), usersGet); err != nil {
 			t.Errorf("after a trial that succeeded: %v", err)
 		}

@@ -132,12 +132,12 @@ func (o *Outbox) Coalesce(module string, scope Scope, mode registry.Mode) bool {
 	if o.background.Closed() || !o.renew(module, scope, mode) {
 		return false
 	}
-	o.hurry()
+	o.Hurry()
 	return true
 }
 
-// hurry shortens the pause before the next delivery.
-func (o *Outbox) hurry() {
+// Hurry shortens the pause before the next delivery: Redis may be back.
+func (o *Outbox) Hurry() {
 	select {
 	case o.wakeup <- struct{}{}:
 	default: // a wakeup is pending

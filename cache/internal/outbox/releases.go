@@ -52,7 +52,7 @@ func (o *Outbox) CoalesceRelease(module string, of []Scope, hold Hold) bool {
 	if o.background.Closed() || !o.isWaiting.Load() || !o.joinRelease(module, of, hold) {
 		return false
 	}
-	o.hurry()
+	o.Hurry()
 	return true
 }
 
