@@ -35,7 +35,7 @@ type application struct {
 
 func newApplication(t *testing.T, admin *redis.Client, client redis.UniversalClient) *application {
 	t.Helper()
-	c := newCache(t, client, cache.WithTimeout(patience), cache.WithReportInterval(10*time.Millisecond),
+	c := newCache(t, client, cache.WithTimeout(waitTimeout), cache.WithReportInterval(10*time.Millisecond),
 		cache.WithNearCache(cache.NearCache{}), cache.WithAutoPipelining(registry.HalfDuplex),
 		cache.WithAudit(cache.Audit{Share: 1, Grace: time.Millisecond}),
 		cache.WithFailureHook(func(f cache.Failure) {
@@ -137,7 +137,7 @@ func (a *application) doEverything() {
 	NewWithT(a.t).Eventually(func() (int64, error) {
 		stats, err := a.other.Stats(ctx, registry.Slot{Namespace: namespace, Module: "users"})
 		return stats.Pending, err
-	}).WithTimeout(patience).Should(BeZero(), "what is invalidated is not reclaimed")
+	}).WithTimeout(waitTimeout).Should(BeZero(), "what is invalidated is not reclaimed")
 }
 
 func (a *application) loadsThatFail() {
@@ -159,7 +159,7 @@ func TestDocumentedACLSufficesForApplications(t *testing.T) {
 	server.ApplyACL(redistest.ACLOf(t, runbook, namespace))
 	applyPolicy(t, server.Client(), "users", hour())
 	options := redisOptions(server.Addr())
-	options.Username, options.Password, options.ReadTimeout = namespace, "secret", patience // pipelines need one
+	options.Username, options.Password, options.ReadTimeout = namespace, "secret", waitTimeout // pipelines need one
 	a := newApplication(t, server.Client(), redis.NewClient(options))
 	granted := server.Granted(namespace)
 	called := calledWithoutTheLibrary(t)
@@ -169,7 +169,7 @@ func TestDocumentedACLSufficesForApplications(t *testing.T) {
 		a.prepare()
 		called.Add(server.CalledBy(a.doEverything))
 		return granted.Without(called)
-	}).WithTimeout(patience).Should(BeEmpty(), "the ACL allows what nothing needs")
+	}).WithTimeout(waitTimeout).Should(BeEmpty(), "the ACL allows what nothing needs")
 	if missing := called.Without(granted); len(missing) > 0 {
 		t.Errorf("the ACL lacks %s", missing)
 	}
@@ -187,14 +187,14 @@ func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 	server.ApplyACL(redistest.ACLOf(t, runbook, namespace))
 	options := redisOptions(server.Addr())
 	options.Username, options.Password = namespace, "secret"
-	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(options), cache.WithTimeout(waitTimeout))
 	called := server.CalledBy(func() {
 		if !fetchLoaded(t, c, usersGet) {
 			t.Error("found an entry, without a library")
 		}
 	})
 	applyPolicy(t, server.Client(), "users", hour())
-	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
 	return called
 }
 
@@ -202,7 +202,7 @@ func calledWithoutTheLibrary(t *testing.T) redistest.Commands {
 func calledWithAnOlderLibrary(t *testing.T) redistest.Commands {
 	t.Helper()
 	server, options := withOlderLibrary(t)
-	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(options), cache.WithTimeout(waitTimeout))
 	called := server.CalledBy(func() {
 		fetchLoaded(t, c, usersGet)
 		if err := c.Set(t.Context(), usersGet, "other"); err != nil {
@@ -226,7 +226,7 @@ func calledInACluster(t *testing.T) redistest.Commands {
 	applyPolicy(t, cluster.Client(), "users", hour())
 	c := newCache(t, redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: cluster.Addrs(), Username: namespace, Password: "secret", ContextTimeoutEnabled: true,
-	}), cache.WithTimeout(patience))
+	}), cache.WithTimeout(waitTimeout))
 	called := cluster.CalledBy(func() { fetchLoaded(t, c, usersGet) })
 	cluster.BeginMove("cw:{shop/users}")
 	called.Add(cluster.CalledBy(func() {

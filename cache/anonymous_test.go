@@ -32,13 +32,13 @@ func TestAServerThatDoesNotSayWhoItIsIsUsedAndThatIsSaidOnce(t *testing.T) {
 			addr, admin := addrOf(t)
 			applyPolicy(t, admin, "users", hour())
 			var said atomic.Int64
-			c := newCache(t, redis.NewClient(redisOptions(addr)), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
+			c := newCache(t, redis.NewClient(redisOptions(addr)), cache.WithTimeout(waitTimeout), cache.WithFailureHook(func(f cache.Failure) {
 				if !errors.Is(f.Err, registry.ErrAnonymous) || !strings.Contains(f.Err.Error(), "will not be noticed") {
 					t.Errorf("reported %v", f.Err)
 				}
 				said.Add(1)
 			}))
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse(), "nothing is cached")
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse(), "nothing is cached")
 			if err := c.InvalidateModule(t.Context(), "users"); err != nil {
 				t.Error(err)
 			}

@@ -155,7 +155,7 @@ func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 				reported := make(chan cache.Operation, 1)
 				audit := everything()
 				audit.Inconsistent = func(o cache.Operation) { reported <- o }
-				options := []cache.Option{cache.WithAudit(audit), cache.WithTimeout(patience)}
+				options := []cache.Option{cache.WithAudit(audit), cache.WithTimeout(waitTimeout)}
 				if near {
 					options = append(options, cache.WithNearCache(cache.NearCache{}))
 				}
@@ -179,7 +179,7 @@ func TestAuditTellsAMissingInvalidationFromOneUnderWay(t *testing.T) {
 				}
 				fetch()
 				g := NewWithT(t)
-				g.Eventually(func() map[cache.AuditResult]int64 { return results(c) }).WithTimeout(patience).ShouldNot(BeEmpty())
+				g.Eventually(func() map[cache.AuditResult]int64 { return results(c) }).WithTimeout(waitTimeout).ShouldNot(BeEmpty())
 				if got := results(c); len(got) != 1 || got[test.want] != 1 {
 					t.Errorf("got %v, want one %s", got, test.want)
 				}
@@ -215,7 +215,7 @@ func keepNear(t *testing.T, server *redistest.Server, c cache.Cache, key cache.K
 		before := mgets(t, server)
 		get()
 		return mgets(t, server) == before
-	}).WithTimeout(patience).Should(BeTrue(), "the entry is not kept")
+	}).WithTimeout(waitTimeout).Should(BeTrue(), "the entry is not kept")
 }
 
 // results adds up the results of audits.
@@ -240,7 +240,7 @@ func TestAuditCountsWhatIsForgottenAndNothingElse(t *testing.T) {
 			// The grace is far more than an invalidation takes, on a busy machine too.
 			audit := cache.Audit{Share: 1, Grace: time.Second}
 			near := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{}, cache.WithAudit(audit))
-			far := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithAudit(audit))
+			far := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithAudit(audit))
 			const keys = 8
 			var versions [keys]atomic.Int64
 			key := func(i int) cache.Key { return cache.Key{Module: "users", Operation: "get", Params: i} }
@@ -277,11 +277,11 @@ func TestAuditCountsWhatIsForgottenAndNothingElse(t *testing.T) {
 				return func() int64 { return results(near)[result] + results(far)[result] }
 			}
 			g := NewWithT(t)
-			g.Eventually(found(cache.AuditConsistent)).WithTimeout(patience).Should(BeNumerically(">", 100))
+			g.Eventually(found(cache.AuditConsistent)).WithTimeout(waitTimeout).Should(BeNumerically(">", 100))
 			if forgetful {
-				g.Eventually(found(cache.AuditInconsistent)).WithTimeout(patience).Should(BeNumerically(">", 0))
+				g.Eventually(found(cache.AuditInconsistent)).WithTimeout(waitTimeout).Should(BeNumerically(">", 0))
 			} else {
-				g.Eventually(found(cache.AuditInconclusive)).WithTimeout(patience).Should(BeNumerically(">", 10))
+				g.Eventually(found(cache.AuditInconclusive)).WithTimeout(waitTimeout).Should(BeNumerically(">", 10))
 			}
 			stop()
 			workers.Wait()

@@ -25,7 +25,7 @@ func TestOneProcessRefreshesAFreshEntryEarly(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	one := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{}, cache.WithEarlyRefresh(always))
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithEarlyRefresh(always))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithEarlyRefresh(always))
 
 	var loads atomic.Int64
 	source := atomic.Pointer[string]{}
@@ -69,14 +69,14 @@ func TestOneProcessRefreshesAFreshEntryEarly(t *testing.T) {
 		t.Errorf("%d loads, want one refresh", got-2)
 	}
 	close(release)
-	NewWithT(t).Eventually(func() string { return fetch(other) }).WithTimeout(patience).
+	NewWithT(t).Eventually(func() string { return fetch(other) }).WithTimeout(waitTimeout).
 		WithPolling(time.Millisecond).Should(Equal("second"))
 }
 
 func TestEarlyRefreshIsFenced(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithEarlyRefresh(always))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithEarlyRefresh(always))
 	var release chan struct{}
 	loading := make(chan struct{}, 1)
 	fetch := func(value string) string {

@@ -79,7 +79,7 @@ func TestHoldOfTheDocumentationWorks(t *testing.T) {
 
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(time.Second))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(time.Second))
 	db := &database{name: "Ada"}
 	read := func() string {
 		name, err := cache.Fetch(t.Context(), c, cache.Key{Module: "users", Operation: "getById", Params: 7},
@@ -115,7 +115,7 @@ func TestHoldOfTheDocumentationWorks(t *testing.T) {
 	NewWithT(t).Eventually(func() error {
 		hold, err := c.Hold(t.Context(), time.Second, usersGet)
 		return errors.Join(err, hold.Release(t.Context()))
-	}).WithTimeout(patience).Should(Succeed())
+	}).WithTimeout(waitTimeout).Should(Succeed())
 	if got := read(); got != "Ada Lovelace" {
 		t.Errorf("read %q with Redis back", got)
 	}

@@ -21,9 +21,9 @@ func TestWhatAnOldSnapshotBringsBackIsNotReadWithAnOlderLibrary(t *testing.T) {
 	server, options := withOlderLibrary(t)
 	for _, wait := range []time.Duration{0, 50 * time.Millisecond} {
 		again := *options
-		c := newCache(t, redis.NewClient(&again), cache.WithTimeout(patience), cache.WithFenceWait(wait))
+		c := newCache(t, redis.NewClient(&again), cache.WithTimeout(waitTimeout), cache.WithFenceWait(wait))
 		s := &versioned{}
-		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, cache.Key{Module: "users", Operation: "warm"}) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, cache.Key{Module: "users", Operation: "warm"}) }).WithTimeout(waitTimeout).Should(BeFalse())
 		if err := c.InvalidateModule(t.Context(), "users"); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestWhatAnOldSnapshotBringsBackIsNotReadWithAnOlderLibrary(t *testing.T) {
 		wantInRedis(t, server.Client(), "0")
 		s.want(t, c, 1)
 		NewWithT(t).Eventually(func() int64 { s.want(t, c, 1); return cachedVersion(t, server.Client()) }).
-			WithTimeout(patience).Should(BeEquivalentTo(1), "the module is not fenced")
+			WithTimeout(waitTimeout).Should(BeEquivalentTo(1), "the module is not fenced")
 	}
 }
 
@@ -46,9 +46,9 @@ func TestAModuleIsFencedByOneCall(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	for _, wait := range []time.Duration{0, time.Millisecond} {
-		c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithFenceWait(wait))
+		c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithFenceWait(wait))
 		called := server.CalledBy(func() {
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
 		})
 		if _, byCommands := called["getex"]; byCommands {
 			t.Errorf("with a wait of %s: it looks for the fence by other commands: %v", wait, called)

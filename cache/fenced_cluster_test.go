@@ -80,7 +80,7 @@ func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
 		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
-	c := newCache(t, client, cache.WithTimeout(patience))
+	c := newCache(t, client, cache.WithTimeout(waitTimeout))
 	s := &versioned{}
 	s.want(t, c, 0)
 	move := newMigration(t, cluster)
@@ -93,7 +93,7 @@ func TestWhatAReshardBringsBackIsNotRead(t *testing.T) {
 	NewWithT(t).Eventually(func() int64 {
 		s.want(t, c, 1)
 		return cachedVersion(t, inspector)
-	}).WithTimeout(patience).Should(BeEquivalentTo(1), "the new node is not used")
+	}).WithTimeout(waitTimeout).Should(BeEquivalentTo(1), "the new node is not used")
 }
 
 // afterFirst is a hook that does something once, after the first call of a function.
@@ -132,12 +132,12 @@ func TestTheLoadLockOfALeaseThatDoesNotCountIsGivenBack(t *testing.T) {
 			return errors.Join(node.Get(ctx, "a").Err(), node.Get(ctx, "b").Err()) // one of them moved, as it seems
 		})
 	}})
-	c := newCache(t, client, cache.WithTimeout(patience), cache.WithLoadWait(longWait))
+	c := newCache(t, client, cache.WithTimeout(waitTimeout), cache.WithLoadWait(longWait))
 	began := time.Now()
 	if !fetchLoaded(t, c, usersGet) {
 		t.Error("nothing was loaded")
 	}
-	if took := time.Since(began); took > patience/4 {
+	if took := time.Since(began); took > waitTimeout/4 {
 		t.Errorf("it took %v: it waited for its own lock", took)
 	}
 }

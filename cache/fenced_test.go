@@ -102,7 +102,7 @@ func wantInRedis(t *testing.T, client redis.UniversalClient, want string) {
 func TestWhatAnOldSnapshotBringsBackIsNotRead(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	s := &versioned{}
 	s.want(t, c, 0)
 	server.Save()
@@ -113,7 +113,7 @@ func TestWhatAnOldSnapshotBringsBackIsNotRead(t *testing.T) {
 	wantInRedis(t, server.Client(), "0")
 	s.want(t, c, 1)
 	wantInRedis(t, server.Client(), "1")
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	s.want(t, other, 1)
 	wantInRedis(t, server.Client(), "1")
 }
@@ -123,21 +123,21 @@ func TestWhatAnOldSnapshotBringsBackIsNotReadByANewProcess(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	s := &versioned{}
-	before := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	before := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	s.want(t, before, 0)
 	server.Save()
 	s.change(t, before)
 
 	server.Restart()
 	wantInRedis(t, server.Client(), "0")
-	s.want(t, newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience)), 1)
+	s.want(t, newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout)), 1)
 }
 
 func TestWhatAFailoverBringsBackIsNotRead(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t, 1, 1)
 	applyPolicy(t, group.Client(), "users", hour())
-	c := newCache(t, group.Client(), cache.WithTimeout(patience))
+	c := newCache(t, group.Client(), cache.WithTimeout(waitTimeout))
 	s := &versioned{}
 	s.want(t, c, 0)
 	group.Primary().WaitReplicated()
@@ -151,7 +151,7 @@ func TestWhatAFailoverBringsBackIsNotRead(t *testing.T) {
 	NewWithT(t).Eventually(func() int64 {
 		s.want(t, c, 1) // from the source, until the client has found the new primary
 		return cachedVersion(t, inspector)
-	}).WithTimeout(patience).Should(BeEquivalentTo(1), "the new primary is not used")
+	}).WithTimeout(waitTimeout).Should(BeEquivalentTo(1), "the new primary is not used")
 }
 
 func TestWhatAnOldSnapshotBringsBackIsNotKeptNear(t *testing.T) {
@@ -181,16 +181,16 @@ func TestNoReadIsStaleWhileRedisGoesBackInTime(t *testing.T) {
 	}
 	for _, duplex := range []registry.Duplex{registry.HalfDuplex, registry.FullDuplex} {
 		options := redisOptions(server.Addr())
-		options.ReadTimeout = patience
+		options.ReadTimeout = waitTimeout
 		clients = append(clients, newCache(t, redis.NewClient(options), cache.WithAutoPipelining(duplex)))
 	}
 	s := &versioned{}
 	stop := s.readOn(t, clients...)
 	defer stop()
-	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithInvalidationTimeout(patience))
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithInvalidationTimeout(waitTimeout))
 	inspector := server.Client()
 	for range rounds {
-		NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).Should(Equal(s.version.Load()))
+		NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(waitTimeout).Should(Equal(s.version.Load()))
 		server.Save()
 		s.change(t, writer)
 		server.Restart()
@@ -221,22 +221,22 @@ func TestNoReadIsStaleWhileReplicasThatLagArePromoted(t *testing.T) {
 	s := &versioned{}
 	stop := s.readOn(t, newCache(t, group.Client()), newCache(t, group.Client()))
 	defer stop()
-	writer := newCache(t, group.Client(), cache.WithInvalidationTimeout(patience))
+	writer := newCache(t, group.Client(), cache.WithInvalidationTimeout(waitTimeout))
 	inspector := group.Client()
-	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).Should(BeZero())
+	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(waitTimeout).Should(BeZero())
 	group.Primary().WaitReplicated()
 	group.Primary().PauseReplication()
 	s.change(t, writer)
 	group.Failover()
-	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(patience).
+	NewWithT(t).Eventually(func() int64 { return cachedVersion(t, inspector) }).WithTimeout(waitTimeout).
 		Should(BeEquivalentTo(1), "the new primary is not used")
 }
 
 func TestWhoeverComesFirstFencesForAll(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	first := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
-	second := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	first := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
+	second := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	fetchLoaded(t, first, usersGet)
 	if fetchLoaded(t, second, usersGet) {
 		t.Error("the second process fenced again")
@@ -256,7 +256,7 @@ func TestAClientThatWaitsLeavesFencingToOthers(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	client := func(wait time.Duration) *cache.Client {
-		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithFenceWait(wait))
+		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithFenceWait(wait))
 	}
 	waiting := client(time.Hour)
 	for range 3 {
@@ -281,8 +281,8 @@ func TestAClientThatWaitsLeavesFencingToOthers(t *testing.T) {
 func TestAClientStopsWaiting(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithFenceWait(50*time.Millisecond))
-	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithFenceWait(50*time.Millisecond))
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
 }
 
 func TestAClientThatMayNotAskSaysSoOnceAndGoesOn(t *testing.T) {
@@ -299,7 +299,7 @@ func TestAClientThatMayNotAskSaysSoOnceAndGoesOn(t *testing.T) {
 			options := redisOptions(server.Addr())
 			options.Username, options.Password = "shop", "secret"
 			var reported atomic.Int64
-			c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
+			c := newCache(t, redis.NewClient(options), cache.WithTimeout(waitTimeout), cache.WithFailureHook(func(f cache.Failure) {
 				if strings.Contains(f.Err.Error(), "+info +getex") {
 					reported.Add(1)
 				}

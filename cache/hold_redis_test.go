@@ -92,8 +92,8 @@ func TestHoldForbidsToCacheWhatItCovers(t *testing.T) {
 				applyPolicy(t, admin, module, hour())
 			}
 			var watch witness
-			c := newCache(t, connect(), cache.WithTimeout(patience), cache.WithObserver(&watch))
-			another := newCache(t, connect(), cache.WithTimeout(patience))
+			c := newCache(t, connect(), cache.WithTimeout(waitTimeout), cache.WithObserver(&watch))
+			another := newCache(t, connect(), cache.WithTimeout(waitTimeout))
 			for name, row := range rows {
 				t.Run(name, func(t *testing.T) {
 					for _, key := range all {
@@ -170,7 +170,7 @@ func olderReads(t *testing.T, protect protect) (older, hits int64) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	process := func() *cache.Client {
-		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(waitTimeout))
 	}
 	var committed, behind, found atomic.Int64
 	var stop atomic.Bool
@@ -237,7 +237,7 @@ func TestLoadFromBeforeAHoldIsNotStored(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(waitTimeout))
 	for _, when := range []string{"under the hold", "after the hold"} {
 		key := cache.Key{Module: "users", Operation: "get", Params: when}
 		began, finish := make(chan struct{}), make(chan struct{})
@@ -295,7 +295,7 @@ func TestHoldThatDidNotLastSaysSo(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	var watch witness
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithObserver(&watch))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithObserver(&watch))
 	other := cache.Key{Module: "users", Operation: "list"}
 	evict := func(t *testing.T) {
 		if n := server.Client().Del(t.Context(), "cw:{shop/users}:o:get").Val(); n != 1 {
@@ -322,7 +322,7 @@ func TestHoldThatDidNotLastSaysSo(t *testing.T) {
 		{"flushed, renewed", time.Minute, flush, renewed},
 		{"flushed, released", time.Minute, flush, released},
 		{"over, released", time.Millisecond, func(t *testing.T) {
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
 		}, released},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -359,7 +359,7 @@ func TestHoldOfNamesThatAreTooLongHoldsNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	for name, long := range map[string]cache.Covered{
 		"operation":          cache.Scope{Module: "users", Operation: strings.Repeat("o", 129)},
 		"user":               cache.Scope{Module: "users", User: strings.Repeat("u", 257)},
@@ -383,7 +383,7 @@ func TestMemoryOfWhatAHoldInvalidatesIsFreed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	fill := func() {
 		for i := range many {
 			fetchLoaded(t, c, cache.Key{Module: "users", Operation: "get", Params: i})
@@ -394,7 +394,7 @@ func TestMemoryOfWhatAHoldInvalidatesIsFreed(t *testing.T) {
 		NewWithT(t).Eventually(func() (int64, error) {
 			stats, err := registry.New(server.Client()).Stats(t.Context(), registry.Slot{Namespace: namespace, Module: "users"})
 			return stats.Pending, err
-		}).WithTimeout(patience).Should(BeZero(), "what %s invalidated waits", by)
+		}).WithTimeout(waitTimeout).Should(BeZero(), "what %s invalidated waits", by)
 	}
 	fill()
 	held := hold(t, c, time.Minute, cache.Scope{Module: "users"})
@@ -410,7 +410,7 @@ func TestStatsCountHeldReads(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	held := hold(t, c, time.Minute, cache.Scope{Module: "users", Operation: "get"})
 	for range 3 {
 		fetchLoaded(t, c, usersGet)
@@ -445,7 +445,7 @@ func TestHoldThatFailsOnOneNodeLeavesNoMarks(t *testing.T) {
 		on = append(on, cache.Scope{Module: module})
 	}
 	key := func(module string) cache.Key { return cache.Key{Module: module, Operation: "get"} }
-	c := newCache(t, clusterClient(cluster), cache.WithTimeout(patience), cache.WithInvalidationTimeout(300*time.Millisecond))
+	c := newCache(t, clusterClient(cluster), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(300*time.Millisecond))
 	for _, module := range modules {
 		wantCached(t, c, key(module), true)
 	}
@@ -456,23 +456,23 @@ func TestHoldThatFailsOnOneNodeLeavesNoMarks(t *testing.T) {
 	}
 	becomesCached := func(module string) {
 		t.Helper()
-		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, key(module)) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, key(module)) }).WithTimeout(waitTimeout).Should(BeFalse())
 	}
 	for _, module := range modules[1:] {
 		becomesCached(module)
 	}
 	sick.Resume()
 	becomesCached(modules[0])
-	late := newCache(t, clusterClient(cluster), cache.WithTimeout(patience))
+	late := newCache(t, clusterClient(cluster), cache.WithTimeout(waitTimeout))
 	for _, module := range modules {
-		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, late, key(module)) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, late, key(module)) }).WithTimeout(waitTimeout).Should(BeFalse())
 	}
 	// The writer goes on, and its Release invalidates. It is queued if another one of the hold is.
 	if err := held.Release(t.Context()); err != nil && !errors.Is(err, cache.ErrQueued) {
 		t.Error(err)
 	}
 	for _, module := range modules {
-		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, late, key(module)) }).WithTimeout(patience).
+		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, late, key(module)) }).WithTimeout(waitTimeout).
 			Should(BeTrue(), "%s is not invalidated after the change", module)
 	}
 	if err := held.Renew(t.Context(), time.Minute); err == nil {
@@ -487,7 +487,7 @@ func TestReleaseWaitsForRedis(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	var watch witness
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience),
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout),
 		cache.WithInvalidationTimeout(100*time.Millisecond), cache.WithObserver(&watch))
 	held := hold(t, c, registry.MaxHold, cache.Scope{Module: "users", Operation: "get"})
 	second := hold(t, c, registry.MaxHold, cache.Scope{Module: "users", Operation: "get"})
@@ -504,8 +504,8 @@ func TestReleaseWaitsForRedis(t *testing.T) {
 		t.Error("found while the release waits")
 	}
 	server.Resume()
-	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeFalse())
-	NewWithT(t).Eventually(func() int { return watch.figures().QueuedInvalidations }).WithTimeout(patience).Should(BeZero())
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
+	NewWithT(t).Eventually(func() int { return watch.figures().QueuedInvalidations }).WithTimeout(waitTimeout).Should(BeZero())
 	if ttl := server.Client().PTTL(t.Context(), "cw:{shop/users}:o:get").Val(); ttl > 0 && ttl <= registry.MaxHold &&
 		strings.HasPrefix(server.Client().Get(t.Context(), "cw:{shop/users}:o:get").Val(), "!!") {
 		t.Error("the mark is still there")
@@ -517,14 +517,14 @@ func TestHoldOfAWriterThatDiesEnds(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(waitTimeout))
 	began := time.Now()
 	hold(t, writer, 200*time.Millisecond, cache.Scope{Module: "users"})
 	if err := writer.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
-	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, reader, usersGet) }).WithTimeout(patience).Should(BeFalse())
+	reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, reader, usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
 	if took := time.Since(began); took < 200*time.Millisecond {
 		t.Errorf("the hold ended after %s", took)
 	}
@@ -535,7 +535,7 @@ func TestHoldsOfTheSameEndWithTheLast(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(waitTimeout))
 	var all []cache.Hold
 	for range 200 {
 		all = append(all, hold(t, c, time.Minute, cache.Scope{Module: "users", Operation: "get"}))
@@ -562,7 +562,7 @@ func TestSetAndGetUnderAHold(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithInvalidationTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithInvalidationTimeout(waitTimeout))
 	for _, on := range []cache.Covered{usersGet, cache.Scope{Module: "users"}} {
 		held := hold(t, c, time.Minute, on)
 		if err := c.Set(t.Context(), usersGet, "value"); err != nil {
@@ -591,5 +591,5 @@ func TestHoldOfAMisspeltNameIsTold(t *testing.T) {
 	NewWithT(t).Eventually(func() []string {
 		sentences, _ := m.unclaimed()
 		return sentences
-	}).WithTimeout(patience).Should(Equal([]string{noSuchModule, noSuchOperation}))
+	}).WithTimeout(waitTimeout).Should(Equal([]string{noSuchModule, noSuchOperation}))
 }

@@ -22,8 +22,8 @@ func TestManyEntriesInOppositeOrderAreLoadedOnce(t *testing.T) {
 	const entries, load = 100, 50 * time.Millisecond
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	one := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	one := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	for round := range 5 {
 		var mu sync.Mutex
 		loads := map[int]int{}
@@ -80,7 +80,7 @@ func TestManyEntriesOfAClusterAndANearCache(t *testing.T) {
 		Addrs: []string{cluster.Servers()[0].Addr()}, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: quietly,
 	})
-	c := newCache(t, client, cache.WithNearCache(cache.NearCache{}), cache.WithTimeout(patience))
+	c := newCache(t, client, cache.WithNearCache(cache.NearCache{}), cache.WithTimeout(waitTimeout))
 	asked := 0
 	fetch := func(version int) map[int]int {
 		ids := make([]int, 70)

@@ -71,12 +71,12 @@ func TestANearCacheIsNotUsedWhereAnAddressLeadsToAPrimaryAndItsReplica(t *testin
 					reported.Add(1)
 				}
 			}))
-			other := newCache(t, redis.NewClient(redisOptions(primary.Addr())), cache.WithTimeout(patience))
+			other := newCache(t, redis.NewClient(redisOptions(primary.Addr())), cache.WithTimeout(waitTimeout))
 			fetchLoaded(t, other, usersGet)
 			if fetchLoaded(t, other, usersGet) {
 				t.Fatal("the entry is not cached")
 			}
-			NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return reported.Load() }).WithTimeout(patience).
+			NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return reported.Load() }).WithTimeout(waitTimeout).
 				Should(BeNumerically(">", 0), "nothing is said of the near cache")
 			for range 20 {
 				before := mgets(t, primary) + mgets(t, replica)
@@ -109,7 +109,7 @@ func TestANearCacheIsNotUsedWhereTheServerDoesNotSayWhoItIs(t *testing.T) {
 			others.Add(1)
 		}
 	}))
-	NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return near.Load() }).WithTimeout(patience).
+	NewWithT(t).Eventually(func() int64 { fetchLoaded(t, c, usersGet); return near.Load() }).WithTimeout(waitTimeout).
 		Should(BeNumerically(">", 0), "nothing is said of the near cache")
 	if fetchLoaded(t, c, usersGet) {
 		t.Error("the entry is not cached in Redis")

@@ -69,7 +69,7 @@ func (n *nearby) fromMemory(key cache.Key) bool {
 
 func (n *nearby) keep(key cache.Key) {
 	n.t.Helper()
-	NewWithT(n.t).Eventually(func() bool { return n.fromMemory(key) }).WithTimeout(patience).Should(BeTrue(), "%+v is not kept", key)
+	NewWithT(n.t).Eventually(func() bool { return n.fromMemory(key) }).WithTimeout(waitTimeout).Should(BeTrue(), "%+v is not kept", key)
 }
 
 // mustObey makes another client invalidate the module of an entry that is kept.
@@ -79,12 +79,12 @@ func (n *nearby) mustObey(key cache.Key, by *cache.Client) {
 		n.t.Fatal(err)
 	}
 	NewWithT(n.t).Eventually(func() bool { return fetchLoaded(n.t, n, key) }).
-		WithTimeout(patience).Should(BeTrue(), "%+v is served from memory after an invalidation", key)
+		WithTimeout(waitTimeout).Should(BeTrue(), "%+v is served from memory after an invalidation", key)
 }
 
 func clusterClient(cluster *redistest.Cluster) redis.UniversalClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true, ReadTimeout: patience,
+		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true, ReadTimeout: waitTimeout,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }
@@ -94,7 +94,7 @@ func TestNearCacheObeysInvalidationsOfOthersHoweverItIsConnected(t *testing.T) {
 	server, cluster := redistest.Start(t), redistest.StartCluster(t, 3)
 	alone := func() redis.UniversalClient {
 		options := redisOptions(server.Addr())
-		options.ReadTimeout = patience
+		options.ReadTimeout = waitTimeout
 		return redis.NewClient(options)
 	}
 	clustered := func() redis.UniversalClient { return clusterClient(cluster) }
@@ -110,7 +110,7 @@ func TestNearCacheObeysInvalidationsOfOthersHoweverItIsConnected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			near := newNearby(t, test.connect(), test.options...)
-			other := newCache(t, test.connect(), cache.WithTimeout(patience))
+			other := newCache(t, test.connect(), cache.WithTimeout(waitTimeout))
 			keys := make([]cache.Key, 8) // so that each node has some of them
 			admin := test.connect()
 			defer admin.Close()
@@ -134,14 +134,14 @@ func TestNearCacheFollowsAModuleToAnotherNode(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3)
 	applyPolicy(t, cluster.Client(), "users", hour())
 	near := newNearby(t, clusterClient(cluster))
-	other := newCache(t, clusterClient(cluster), cache.WithTimeout(patience))
+	other := newCache(t, clusterClient(cluster), cache.WithTimeout(waitTimeout))
 	near.keep(usersGet)
 	before := followedOn(t, cluster)
 	cluster.MoveSlot("cw:{" + usersSlot.String() + "}")
 	NewWithT(t).Eventually(func() string {
 		near.fromMemory(usersGet)
 		return followedOn(t, cluster)
-	}).WithTimeout(patience).ShouldNot(Or(Equal(before), BeEmpty()), "it is not followed on the node that has it now")
+	}).WithTimeout(waitTimeout).ShouldNot(Or(Equal(before), BeEmpty()), "it is not followed on the node that has it now")
 	near.keep(usersGet)
 	near.mustObey(usersGet, other)
 	near.keep(usersGet)
@@ -176,7 +176,7 @@ func TestNearCacheServesNothingOfANodeThatIsGone(t *testing.T) {
 		}
 	}
 	gone.Kill()
-	NewWithT(t).Eventually(func() bool { return near.fromMemory(usersGet) }).WithTimeout(patience).Should(BeFalse())
+	NewWithT(t).Eventually(func() bool { return near.fromMemory(usersGet) }).WithTimeout(waitTimeout).Should(BeFalse())
 	for range 20 {
 		if near.fromMemory(usersGet) {
 			t.Fatal("served from memory although no server reports invalidations")
@@ -187,6 +187,6 @@ func TestNearCacheServesNothingOfANodeThatIsGone(t *testing.T) {
 	NewWithT(t).Eventually(func() error {
 		_, err := registry.New(admin).ApplyPolicy(t.Context(), usersSlot, hour())
 		return err
-	}).WithTimeout(patience).Should(Succeed())
+	}).WithTimeout(waitTimeout).Should(Succeed())
 	near.keep(usersGet)
 }

@@ -83,7 +83,7 @@ func TestDeletionEndsTheDeletedEntryOnly(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	c, read := nearWithReads(t, server)
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	keys := someOf("get")
 	deleted, last := keys[3], keys[len(keys)-1]
 	hold := func(ctx context.Context, c cache.Holder) error {
@@ -104,7 +104,7 @@ func TestDeletionEndsTheDeletedEntryOnly(t *testing.T) {
 				warm(t, server, c, key)
 			}
 			NewWithT(t).Eventually(func() []cache.Key { return readAgain(t, c, read, keys) }).
-				WithTimeout(patience).Should(BeEmpty(), "not everything is kept")
+				WithTimeout(waitTimeout).Should(BeEmpty(), "not everything is kept")
 			if err := remove(t.Context(), by); err != nil {
 				t.Fatal(err)
 			}
@@ -112,12 +112,12 @@ func TestDeletionEndsTheDeletedEntryOnly(t *testing.T) {
 			if err := other.Delete(t.Context(), last); err != nil {
 				t.Fatal(err)
 			}
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, last) }).WithTimeout(patience).Should(BeTrue())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, last) }).WithTimeout(waitTimeout).Should(BeTrue())
 			NewWithT(t).Eventually(func() bool {
 				before := read.Load()
 				fetchLoaded(t, c, keys[0])
 				return read.Load() == before
-			}).WithTimeout(patience).Should(BeTrue(), "the operation is not kept any more")
+			}).WithTimeout(waitTimeout).Should(BeTrue(), "the operation is not kept any more")
 			if again := readAgain(t, c, read, keys[1:len(keys)-1]); len(again) != 1 || again[0] != deleted {
 				t.Errorf("%s by %s: read again: %+v", name, who, again)
 			}
@@ -130,7 +130,7 @@ func TestValueFromBeforeADeletionIsNotKeptAfterIt(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	c, read := nearWithReads(t, server)
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	witness := cache.Key{Module: "users", Operation: usersGet.Operation, Params: "witness"}
 	for name, by := range map[string]*cache.Client{"another process": other, "this process": c} {
 		if err := other.Set(t.Context(), usersGet, "value"); err != nil {
@@ -150,7 +150,7 @@ func TestValueFromBeforeADeletionIsNotKeptAfterIt(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, witness) }).WithTimeout(patience).Should(BeTrue())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, witness) }).WithTimeout(waitTimeout).Should(BeTrue())
 			warm(t, server, c, witness) // the heads are known again, so what is put now could be served
 		}
 		read.answered.Store(&meanwhile)
@@ -173,14 +173,14 @@ func TestChangeOfARuleEndsAllThatIsKeptOfTheOperation(t *testing.T) {
 	for _, key := range keys {
 		warm(t, server, c, key)
 	}
-	NewWithT(t).Eventually(func() []cache.Key { return readAgain(t, c, read, keys) }).WithTimeout(patience).Should(BeEmpty())
+	NewWithT(t).Eventually(func() []cache.Key { return readAgain(t, c, read, keys) }).WithTimeout(waitTimeout).Should(BeEmpty())
 	policy.Operations[0].StaleFor = time.Minute
 	before := read.Load()
 	applyPolicy(t, server.Client(), "users", policy)
 	NewWithT(t).Eventually(func() int64 {
 		readAgain(t, c, read, keys)
 		return read.Load() - before
-	}).WithTimeout(patience).Should(BeNumerically(">=", len(keys)))
+	}).WithTimeout(waitTimeout).Should(BeNumerically(">=", len(keys)))
 }
 
 // A log that Redis evicted tells nothing, so everything goes, and what follows is looked up again.
@@ -192,7 +192,7 @@ func TestWithoutALogADeletionEndsAllThatIsKeptOfTheOperation(t *testing.T) {
 	for _, key := range keys {
 		warm(t, server, c, key)
 	}
-	NewWithT(t).Eventually(func() []cache.Key { return readAgain(t, c, read, keys) }).WithTimeout(patience).Should(BeEmpty())
+	NewWithT(t).Eventually(func() []cache.Key { return readAgain(t, c, read, keys) }).WithTimeout(waitTimeout).Should(BeEmpty())
 	before := read.Load()
 	head, log := "cw:{shop/users}:o:get", "cw:{shop/users}:d:get"
 	err := server.Client().Eval(t.Context(), `redis.call('SETRANGE', KEYS[1], 11, 'another one')
@@ -203,5 +203,5 @@ func TestWithoutALogADeletionEndsAllThatIsKeptOfTheOperation(t *testing.T) {
 	NewWithT(t).Eventually(func() int64 {
 		readAgain(t, c, read, keys)
 		return read.Load() - before
-	}).WithTimeout(patience).Should(BeNumerically(">=", len(keys)))
+	}).WithTimeout(waitTimeout).Should(BeNumerically(">=", len(keys)))
 }

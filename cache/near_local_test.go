@@ -41,7 +41,7 @@ func keptNear(t *testing.T, server *redistest.Server, c cache.Cache, key cache.K
 func becomesKept(t *testing.T, server *redistest.Server, c cache.Cache, key cache.Key, kept bool) {
 	t.Helper()
 	NewWithT(t).Eventually(func() bool { return keptNear(t, server, c, key) }).
-		WithTimeout(patience).WithPolling(5 * time.Millisecond).Should(Equal(kept))
+		WithTimeout(waitTimeout).WithPolling(5 * time.Millisecond).Should(Equal(kept))
 }
 
 // Each row has the options of an application, and its policy.
@@ -108,7 +108,7 @@ func TestLoweredLocalTTLHoldsForWhatIsKeptAlready(t *testing.T) {
 		return mgets(t, server) - before
 	}
 	// Once because the policy changed; more often only because it is kept for no longer.
-	NewWithT(t).Eventually(readAgain).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeNumerically(">", 5))
+	NewWithT(t).Eventually(readAgain).WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(BeNumerically(">", 5))
 }
 
 // A policy that is gone does not stay in force.
@@ -121,7 +121,7 @@ func TestWithoutAPolicyNothingIsKept(t *testing.T) {
 	if _, err := registry.New(server.Client()).DeletePolicy(t.Context(), registry.Slot{Namespace: namespace, Module: "users"}); err != nil {
 		t.Fatal(err)
 	}
-	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeTrue())
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeTrue())
 	if !fetchLoaded(t, c, usersGet) {
 		t.Error("kept without a policy")
 	}
@@ -150,7 +150,7 @@ func TestThatTheSourceHasNothingIsKeptNear(t *testing.T) {
 		missing()
 		missing()
 		return mgets(t, server) == before
-	}).WithTimeout(patience).Should(BeTrue(), "it is not kept")
+	}).WithTimeout(waitTimeout).Should(BeTrue(), "it is not kept")
 	var value string
 	if found, err := c.Get(t.Context(), usersGet, &value); found || !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("Get: %v, %v", found, err)

@@ -35,7 +35,7 @@ func TestModulesShareTheConnectionsOfANearCache(t *testing.T) {
 	const modules = 100
 	server := redistest.Start(t)
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	get := func(i int) cache.Key { return cache.Key{Module: fmt.Sprint("module-", i), Operation: "get"} }
 	for i := range modules {
 		applyPolicy(t, server.Client(), get(i).Module, hour())
@@ -48,12 +48,12 @@ func TestModulesShareTheConnectionsOfANearCache(t *testing.T) {
 		if err := other.InvalidateModule(t.Context(), get(i).Module); err != nil {
 			t.Fatal(err)
 		}
-		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, get(i)) }).WithTimeout(patience).Should(BeTrue(), "%+v", get(i))
+		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, get(i)) }).WithTimeout(waitTimeout).Should(BeTrue(), "%+v", get(i))
 	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	NewWithT(t).Eventually(func() int { return following(t, server) }).WithTimeout(patience).Should(BeZero(), "left after Close")
+	NewWithT(t).Eventually(func() int { return following(t, server) }).WithTimeout(waitTimeout).Should(BeZero(), "left after Close")
 }
 
 // Names that no policy has, or can have, cost nothing.
@@ -71,7 +71,7 @@ func TestModulesOfWhichNothingIsCachedAreNotFollowed(t *testing.T) {
 			fetchLoaded(t, c, key)
 		}
 		// Connections that follow would not end otherwise.
-		NewWithT(t).Eventually(runtime.NumGoroutine).WithTimeout(patience).Should(BeNumerically("<", before+modules/2), name)
+		NewWithT(t).Eventually(runtime.NumGoroutine).WithTimeout(waitTimeout).Should(BeNumerically("<", before+modules/2), name)
 		if got := following(t, server); got != 0 {
 			t.Errorf("%s: there are %d connections to follow heads", name, got)
 		}

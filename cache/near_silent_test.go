@@ -66,7 +66,7 @@ func TestNearCacheObeysMessagesAtOnceAndBelievesSilenceForASecond(t *testing.T) 
 	options := redisOptions(server.Addr())
 	options.Dialer = network.dial
 	c := newNearCache(t, redis.NewClient(options), cache.NearCache{MaxAge: time.Hour})
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 
 	// until returns how long an entry that is kept is served from memory after something happened.
 	until := func(happens func(), served func() bool) time.Duration {
@@ -74,7 +74,7 @@ func TestNearCacheObeysMessagesAtOnceAndBelievesSilenceForASecond(t *testing.T) 
 		warm(t, server, c, usersGet)
 		start := time.Now()
 		happens()
-		NewWithT(t).Eventually(served).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeFalse())
+		NewWithT(t).Eventually(served).WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(BeFalse())
 		return time.Since(start)
 	}
 	invalidate := func() {

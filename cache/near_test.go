@@ -24,7 +24,7 @@ import (
 
 func newNearCache(t testing.TB, client redis.UniversalClient, bounds cache.NearCache, opts ...cache.Option) *cache.Client {
 	t.Helper()
-	return newCache(t, client, append([]cache.Option{cache.WithNearCache(bounds), cache.WithTimeout(patience)}, opts...)...)
+	return newCache(t, client, append([]cache.Option{cache.WithNearCache(bounds), cache.WithTimeout(waitTimeout)}, opts...)...)
 }
 
 // mgets returns how many reads Redis has served.
@@ -41,7 +41,7 @@ func warm(t *testing.T, server *redistest.Server, c cache.Cache, key cache.Key) 
 		fetchLoaded(t, c, key)
 		fetchLoaded(t, c, key)
 		return mgets(t, server) == before
-	}).WithTimeout(patience).Should(BeTrue(), "the entry is not kept")
+	}).WithTimeout(waitTimeout).Should(BeTrue(), "the entry is not kept")
 }
 
 func TestNearHitCostsNoCall(t *testing.T) {
@@ -79,7 +79,7 @@ func TestNearCacheObeysInvalidationsOfOthersSoonAndItsOwnAtOnce(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{})
-	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	key := cache.Key{Module: "users", Operation: "get", Params: 1, User: "ada"}
 	for name, invalidate := range map[string]func(context.Context, cache.Cache) error{
 		"module":    func(ctx context.Context, c cache.Cache) error { return c.InvalidateModule(ctx, "users") },
@@ -99,7 +99,7 @@ func TestNearCacheObeysInvalidationsOfOthersSoonAndItsOwnAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, key) }).
-			WithTimeout(patience).WithPolling(time.Millisecond).Should(BeTrue(), name)
+			WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(BeTrue(), name)
 	}
 	warm(t, server, c, key)
 	if err := c.Set(t.Context(), key, "set"); err != nil {
@@ -125,7 +125,7 @@ func TestSoftInvalidationOfANearEntryLetsItBeRefreshed(t *testing.T) {
 			t.Error(err)
 		}
 		return value
-	}).WithTimeout(patience).Should(Equal("new"))
+	}).WithTimeout(waitTimeout).Should(Equal("new"))
 }
 
 func TestNearEntryOfAnotherTypeIsReadFromRedis(t *testing.T) {
@@ -173,7 +173,7 @@ func TestNearEntryIsNotChangedThroughTheDestinationItWasReadInto(t *testing.T) {
 		read("bob", &dest)
 		read("ada", &fresh)
 		return kept
-	}).WithTimeout(patience).Should(BeTrue(), "nothing is kept")
+	}).WithTimeout(waitTimeout).Should(BeTrue(), "nothing is kept")
 }
 
 // Params that differ in Redis differ in memory.
@@ -203,7 +203,7 @@ func TestNearEntryIsReadAgainAfterItsMaxAge(t *testing.T) {
 	NewWithT(t).Eventually(func() int {
 		fetchLoaded(t, c, usersGet)
 		return mgets(t, server)
-	}).WithTimeout(patience).Should(BeNumerically(">", before))
+	}).WithTimeout(waitTimeout).Should(BeNumerically(">", before))
 }
 
 func TestNearCacheServesNothingWhenRedisIsGone(t *testing.T) {
@@ -219,7 +219,7 @@ func TestNearCacheServesNothingWhenRedisIsGone(t *testing.T) {
 		}))
 	warm(t, server, c, usersGet)
 	server.Kill()
-	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(patience).Should(BeTrue())
+	NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).WithTimeout(waitTimeout).Should(BeTrue())
 	if err := <-reported; !errors.Is(err, registry.ErrUnreachable) {
 		t.Errorf("reported %v", err)
 	}
@@ -347,7 +347,7 @@ func staysTrue(t *testing.T, disturbedOf int, verbsOf func(*cache.Client, []cach
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	admin := server.Client()
-	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	keys := []cache.Key{
 		{Module: "users", Operation: "get", Params: 1},
 		{Module: "users", Operation: "get", Params: 1, User: "ada"},

@@ -143,7 +143,7 @@ func (p *patient) fetch(params any) (took time.Duration, loaded bool) {
 
 // eventually waits for a state, while reading.
 func (p *patient) eventually(what string, reached func() bool) {
-	for deadline := time.Now().Add(patience); !reached(); {
+	for deadline := time.Now().Add(waitTimeout); !reached(); {
 		if time.Now().After(deadline) {
 			p.t.Errorf("%s: %s", p, what)
 			return

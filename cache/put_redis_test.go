@@ -42,7 +42,7 @@ func TestReadersBesideASetNeverFindNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	must := func(err error) {
 		if err != nil {
 			t.Error(err)
@@ -53,7 +53,7 @@ func TestReadersBesideASetNeverFindNothing(t *testing.T) {
 	most := putReads(t)
 	var group sync.WaitGroup
 	for range 4 {
-		reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+		reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 		group.Go(func() {
 			for reads.Add(1) <= most {
 				floor, value := written.Load(), int64(0)
@@ -84,8 +84,8 @@ func TestASetReachesTheNearCachesOfOthers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithNearCache(cache.NearCache{}))
-	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	reader := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithNearCache(cache.NearCache{}))
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	get := func() (value int) {
 		if found, err := reader.Get(t.Context(), usersGet, &value); !found || err != nil {
 			t.Errorf("found %v (%v)", found, err)
@@ -96,7 +96,7 @@ func TestASetReachesTheNearCachesOfOthers(t *testing.T) {
 		if err := writer.Set(t.Context(), usersGet, i); err != nil {
 			t.Fatal(err)
 		}
-		NewWithT(t).Eventually(get).WithTimeout(patience).WithPolling(time.Millisecond).Should(Equal(i))
+		NewWithT(t).Eventually(get).WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(Equal(i))
 	}
 }
 
@@ -107,7 +107,7 @@ func TestANearCacheObeysTheLimitOfALoader(t *testing.T) {
 	applyPolicy(t, server.Client(), "users", registry.Policy{Operations: []registry.OperationPolicy{
 		{Name: "get", TTL: time.Hour, StaleFor: time.Hour},
 	}})
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithNearCache(cache.NearCache{}))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithNearCache(cache.NearCache{}))
 	loads := 0
 	fetch := func() int {
 		n, err := cache.Fetch(t.Context(), c, usersGet, func(ctx context.Context) (int, error) {
@@ -123,7 +123,7 @@ func TestANearCacheObeysTheLimitOfALoader(t *testing.T) {
 	began := time.Now()
 	fetch()
 	for fetch() == 1 {
-		if time.Since(began) > patience {
+		if time.Since(began) > waitTimeout {
 			t.Fatal("it is kept on")
 		}
 		time.Sleep(time.Millisecond)
@@ -169,7 +169,7 @@ func withOlderLibrary(t *testing.T) (*redistest.Server, *redis.Options) {
 func TestSetWorksWithAnOlderLibrary(t *testing.T) {
 	t.Parallel()
 	server, options := withOlderLibrary(t)
-	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) { t.Error(f.Err) }))
+	c := newCache(t, redis.NewClient(options), cache.WithTimeout(waitTimeout), cache.WithFailureHook(func(f cache.Failure) { t.Error(f.Err) }))
 	for i := range 5 {
 		var value int
 		if err := c.Set(t.Context(), usersGet, i); err != nil {
@@ -189,7 +189,7 @@ func TestWithAnOlderLibraryWhatHasALimitIsNotStored(t *testing.T) {
 	t.Parallel()
 	_, options := withOlderLibrary(t)
 	var failures atomic.Int64
-	c := newCache(t, redis.NewClient(options), cache.WithTimeout(patience), cache.WithFailureHook(func(f cache.Failure) {
+	c := newCache(t, redis.NewClient(options), cache.WithTimeout(waitTimeout), cache.WithFailureHook(func(f cache.Failure) {
 		if !errors.Is(f.Err, registry.ErrLibraryTooOld) {
 			t.Error(f.Err)
 		}
@@ -217,7 +217,7 @@ func TestASetThatAFullRedisRefusesRemovesTheEntry(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	for i := range 8 { // and while the breaker is open
 		if err := server.Client().ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 			t.Fatal(err)

@@ -60,7 +60,7 @@ func (q *queueing) fetch(key cache.Key, source string) (got string, loaded bool)
 // cached waits until an entry is served from the cache. Meanwhile reads must return what the source
 // has.
 func (q *queueing) cached(key cache.Key, source string) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		got, loaded := q.fetch(key, source)
 		if got != source {
 			q.t.Errorf("%v: got %q, and the source has %q", key, got, source)
@@ -92,7 +92,7 @@ func (q *queueing) change() {
 // awaitDelivery waits until the invalidation is delivered, and the module is cached again.
 func (q *queueing) awaitDelivery() {
 	q.cached(q.key, "new")
-	NewWithT(q.t).Eventually(func() int { return q.figures().QueuedInvalidations }).WithTimeout(patience).Should(BeZero())
+	NewWithT(q.t).Eventually(func() int { return q.figures().QueuedInvalidations }).WithTimeout(waitTimeout).Should(BeZero())
 }
 
 // A node of a cluster that hangs, or is gone, gets the invalidations when it is back. Until then
@@ -132,7 +132,7 @@ func TestInvalidationsWaitForANodeOfACluster(t *testing.T) {
 			}
 			for _, q := range all {
 				NewWithT(t).Eventually(func() error { return q.cache.InvalidateModule(t.Context(), q.key.Module) }).
-					WithTimeout(patience).Should(Succeed())
+					WithTimeout(waitTimeout).Should(Succeed())
 			}
 			together(func(q *queueing) { q.cached(q.key, "old"); q.cached(q.elsewhere, "old") })
 			outage.begin()

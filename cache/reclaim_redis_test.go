@@ -46,7 +46,7 @@ func TestMemoryOfALargePurgeIsFreedWithoutTheOperator(t *testing.T) {
 		return stats.Pending
 	}
 	fill()
-	ended := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	ended := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	if err := ended.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +58,11 @@ func TestMemoryOfALargePurgeIsFreedWithoutTheOperator(t *testing.T) {
 	}
 
 	fill()
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	if err := c.InvalidateModule(t.Context(), "users"); err != nil {
 		t.Fatal(err)
 	}
-	NewWithT(t).Eventually(pending).WithTimeout(patience).WithPolling(10 * time.Millisecond).Should(BeZero())
+	NewWithT(t).Eventually(pending).WithTimeout(waitTimeout).WithPolling(10 * time.Millisecond).Should(BeZero())
 	keys, err := client.DBSize(t.Context()).Result()
 	if err != nil || keys > 10 {
 		t.Errorf("%d keys are left, %v", keys, err)

@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	namespace = "shop"
-	patience  = 20 * time.Second
+	namespace   = "shop"
+	waitTimeout = 20 * time.Second
 )
 
 var usersGet = cache.Key{Module: "users", Operation: "get", Params: 1}
@@ -49,7 +49,7 @@ func newCache(tb testing.TB, client redis.UniversalClient, opts ...cache.Option)
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 		defer cancel()
 		_ = c.Close(ctx) // in some tests Redis is gone
 		_ = client.Close()
@@ -70,7 +70,7 @@ func hour() registry.Policy { return registry.Policy{DefaultTTL: new(time.Hour)}
 // fetchLoaded fetches an entry and reports whether that called the loader.
 func fetchLoaded(tb testing.TB, c cache.Cache, key cache.Key) (loaded bool) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	ctx, cancel := context.WithTimeout(tb.Context(), waitTimeout)
 	defer cancel()
 	got, err := cache.Fetch(ctx, c, key, func(ctx context.Context) (string, error) {
 		loaded = true
@@ -123,7 +123,7 @@ func TestApplicationIsServedWhateverRedisDoes(t *testing.T) {
 			applyPolicy(t, server.Client(), "users", hour())
 			// Not at once: on a machine that halts, a call takes longer than its timeout.
 			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).
-				WithTimeout(patience).Should(BeFalse(), "nothing is cached to begin with")
+				WithTimeout(waitTimeout).Should(BeFalse(), "nothing is cached to begin with")
 
 			test.fail(t, server)
 			for i := range 20 {
@@ -132,7 +132,7 @@ func TestApplicationIsServedWhateverRedisDoes(t *testing.T) {
 			}
 			test.restore(t, server)
 			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, usersGet) }).
-				WithTimeout(patience).Should(BeFalse(), "caching does not resume")
+				WithTimeout(waitTimeout).Should(BeFalse(), "caching does not resume")
 		}
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
@@ -197,7 +197,7 @@ func TestInvalidationsThatCouldNotReachRedisAreDelivered(t *testing.T) {
 			server := redistest.Start(t)
 			applyPolicy(t, server.Client(), "users", hour())
 			c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithInvalidationTimeout(50*time.Millisecond))
-			other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+			other := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 			key := cache.Key{Module: "users", Operation: "get", User: "ada"}
 			fetchLoaded(t, other, key)
 			server.Pause()
@@ -205,8 +205,8 @@ func TestInvalidationsThatCouldNotReachRedisAreDelivered(t *testing.T) {
 				t.Errorf("got %v, want ErrQueued", err)
 			}
 			server.Resume()
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, other, key) }).WithTimeout(patience).Should(BeTrue())
-			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, key) }).WithTimeout(patience).Should(BeFalse())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, other, key) }).WithTimeout(waitTimeout).Should(BeTrue())
+			NewWithT(t).Eventually(func() bool { return fetchLoaded(t, c, key) }).WithTimeout(waitTimeout).Should(BeFalse())
 			if err := c.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -253,7 +253,7 @@ func TestNamespacesAreTenants(t *testing.T) {
 func TestHitCostsOneMGet(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	fetchLoaded(t, c, usersGet)
 	command("CONFIG", "RESETSTAT")(t, server)
 	for range 10 {
@@ -290,7 +290,7 @@ func commandCalls(t *testing.T, server *redistest.Server) map[string]int {
 func TestHitsAreReported(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithReportInterval(time.Millisecond), cache.WithTimeout(patience))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithReportInterval(time.Millisecond), cache.WithTimeout(waitTimeout))
 	for range 5 {
 		fetchLoaded(t, c, usersGet)
 	}
@@ -302,7 +302,7 @@ func TestHitsAreReported(t *testing.T) {
 		}
 		return stats.Operations["get"]
 	}
-	NewWithT(t).Eventually(func() int64 { return counts().Hits }).WithTimeout(patience).Should(Equal(int64(4)))
+	NewWithT(t).Eventually(func() int64 { return counts().Hits }).WithTimeout(waitTimeout).Should(Equal(int64(4)))
 	if got := counts(); got.Misses != 1 || got.Fills != 1 || got.Errors != 0 {
 		t.Errorf("got %+v, want one miss and one fill", got)
 	}
@@ -331,12 +331,12 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 	}
 	g := NewWithT(t)
 	for _, part := range []string{"report.(*Reporter).run", "heads.(*Tracker).Run", "audit.(*Auditor).audit", "otter"} {
-		g.Eventually(ours).WithTimeout(patience).Should(ContainElement(ContainSubstring(part)))
+		g.Eventually(ours).WithTimeout(waitTimeout).Should(ContainElement(ContainSubstring(part)))
 	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	g.Eventually(ours).WithTimeout(patience).Should(BeEmpty())
+	g.Eventually(ours).WithTimeout(waitTimeout).Should(BeEmpty())
 }
 
 // goroutines returns the stacks of goroutines that run our code or that of our dependencies, except
@@ -369,9 +369,9 @@ func TestNothingStaleAfterAnInvalidation(t *testing.T) {
 	}
 	var readers []*cache.Client
 	for range 2 {
-		readers = append(readers, newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience)))
+		readers = append(readers, newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout)))
 	}
-	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience))
+	writer := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout))
 	key := cache.Key{Module: "users", Operation: "get", Params: 1, User: "ada"}
 
 	var version, invalidated atomic.Int64
@@ -430,11 +430,11 @@ func TestProcessesLoadOnce(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	process := func(wait time.Duration) *cache.Client {
-		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithLoadWait(wait))
+		return newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithLoadWait(wait))
 	}
 	begun, release := make(chan struct{}), make(chan struct{})
 	var owner sync.WaitGroup
-	first := process(patience)
+	first := process(waitTimeout)
 	owner.Go(func() {
 		_, _ = cache.Fetch(t.Context(), first, usersGet, func(context.Context) (string, error) {
 			close(begun)
@@ -448,14 +448,14 @@ func TestProcessesLoadOnce(t *testing.T) {
 	}
 	var others sync.WaitGroup
 	for range 3 {
-		other := process(patience)
+		other := process(waitTimeout)
 		others.Go(func() {
 			if fetchLoaded(t, other, usersGet) {
 				t.Error("two processes loaded")
 			}
 		})
 	}
-	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "loads.waiter.wait(") }).WithTimeout(patience).Should(Equal(3))
+	NewWithT(t).Eventually(func() int { return strings.Count(stacks(), "loads.waiter.wait(") }).WithTimeout(waitTimeout).Should(Equal(3))
 	close(release)
 	others.Wait()
 	owner.Wait()
@@ -473,7 +473,7 @@ func TestProcessThatDiesWhileItLoadsHoldsUpOthersForAMoment(t *testing.T) {
 	if _, err := registry.New(server.Client()).LeaseLocked(t.Context(), key, 10*time.Minute); err != nil {
 		t.Fatal(err) // and never released
 	}
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(patience), cache.WithLoadWait(20*time.Millisecond))
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), cache.WithTimeout(waitTimeout), cache.WithLoadWait(20*time.Millisecond))
 	if !fetchLoaded(t, c, usersGet) || fetchLoaded(t, c, usersGet) {
 		t.Error("the entry was not loaded, or not stored")
 	}
@@ -486,7 +486,7 @@ func TestCluster(t *testing.T) {
 		Addrs: cluster.Addrs(), ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
-	c := newCache(t, client, cache.WithTimeout(patience))
+	c := newCache(t, client, cache.WithTimeout(waitTimeout))
 	var modules []string
 	for i := range 10 {
 		modules = append(modules, fmt.Sprintf("module-%d", i))

@@ -38,7 +38,7 @@ func newVersion[T any](
 	t *testing.T, server *redistest.Server, value func(int64) T, number func(T) int64, opts ...cache.Option,
 ) version {
 	t.Helper()
-	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), append([]cache.Option{cache.WithTimeout(patience)}, opts...)...)
+	c := newCache(t, redis.NewClient(redisOptions(server.Addr())), append([]cache.Option{cache.WithTimeout(waitTimeout)}, opts...)...)
 	return version{Client: c, fetch: func(ctx context.Context, key cache.Key, load func() int64) (int64, error) {
 		got, err := cache.Fetch(ctx, c, key, func(context.Context) (T, error) { return value(load()), nil })
 		return number(got), err
@@ -140,7 +140,7 @@ func TestTwoVersionsLoadAnEntryOneAfterTheOther(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	// A caller that gives a lease up loads alone, and leaves the load lock that it took.
-	unhurried := []cache.Option{cache.WithTimeout(patience), cache.WithLoadWait(longWait)}
+	unhurried := []cache.Option{cache.WithTimeout(waitTimeout), cache.WithLoadWait(longWait)}
 	var processes []version
 	for range 2 {
 		processes = append(processes, newV1(t, server, unhurried...), newV2(t, server, unhurried...))
@@ -245,7 +245,7 @@ func TestASchemaCoversItsOperations(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())
 	process := func(opts ...cache.Option) *cache.Client {
-		return newCache(t, redis.NewClient(redisOptions(server.Addr())), append(opts, cache.WithTimeout(patience))...)
+		return newCache(t, redis.NewClient(redisOptions(server.Addr())), append(opts, cache.WithTimeout(waitTimeout))...)
 	}
 	plain, some := process(), process(cache.WithSchema("v2", cache.Operation{Module: "users", Name: "get"}))
 	list := cache.Key{Module: "users", Operation: "list"}
@@ -274,8 +274,8 @@ func TestNearCachesAreOfOneVersion(t *testing.T) {
 			return mgets(t, server) == before
 		}
 	}
-	NewWithT(t).Eventually(isNear(one, 1)).WithTimeout(patience).Should(BeTrue(), "version 1 keeps nothing")
-	NewWithT(t).Eventually(isNear(two, 2)).WithTimeout(patience).Should(BeTrue(), "version 2 keeps nothing")
+	NewWithT(t).Eventually(isNear(one, 1)).WithTimeout(waitTimeout).Should(BeTrue(), "version 1 keeps nothing")
+	NewWithT(t).Eventually(isNear(two, 2)).WithTimeout(waitTimeout).Should(BeTrue(), "version 2 keeps nothing")
 	if !isNear(one, 1)() {
 		t.Error("a fill by version 2 takes from version 1 what it keeps")
 	}
@@ -285,5 +285,5 @@ func TestNearCachesAreOfOneVersion(t *testing.T) {
 	NewWithT(t).Eventually(func() int64 {
 		got, _ := two.fetch(t.Context(), usersGet, load(3))
 		return got
-	}).WithTimeout(patience).Should(Equal(int64(3)), "version 2 keeps what version 1 deleted")
+	}).WithTimeout(waitTimeout).Should(Equal(int64(3)), "version 2 keeps what version 1 deleted")
 }

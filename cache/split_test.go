@@ -86,8 +86,8 @@ func TestInvalidationsAtAPrimaryThatIsCutOff(t *testing.T) {
 			}
 			applyPolicy(t, group.Client(), "users", hour())
 			inside, outside := &network{sentinels: group.Addrs()}, &network{sentinels: group.Addrs()}
-			cutOff := newCache(t, inside.client(), cache.WithTimeout(patience))
-			other := newCache(t, outside.client(), cache.WithTimeout(patience))
+			cutOff := newCache(t, inside.client(), cache.WithTimeout(waitTimeout))
+			other := newCache(t, outside.client(), cache.WithTimeout(waitTimeout))
 			s := &versioned{}
 			s.want(t, cutOff, 0)
 			s.want(t, other, 0)
@@ -96,7 +96,7 @@ func TestInvalidationsAtAPrimaryThatIsCutOff(t *testing.T) {
 			inside.part()
 			former := group.Split()
 			s.version.Store(1)
-			NewWithT(t).Eventually(func() (int64, error) { return s.fetch(t.Context(), other) }).WithTimeout(patience).
+			NewWithT(t).Eventually(func() (int64, error) { return s.fetch(t.Context(), other) }).WithTimeout(waitTimeout).
 				Should(BeEquivalentTo(1), "the new primary is not used, or what it held")
 
 			s.version.Store(2)
@@ -111,7 +111,7 @@ func TestInvalidationsAtAPrimaryThatIsCutOff(t *testing.T) {
 			}
 			inside.join()
 			group.Heal(former)
-			NewWithT(t).Eventually(func() (int64, error) { return s.fetch(t.Context(), other) }).WithTimeout(patience).
+			NewWithT(t).Eventually(func() (int64, error) { return s.fetch(t.Context(), other) }).WithTimeout(waitTimeout).
 				Should(BeEquivalentTo(2), "it is not delivered")
 		})
 	}

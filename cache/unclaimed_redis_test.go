@@ -79,7 +79,7 @@ func newMisspelling(t *testing.T, admin, client redis.UniversalClient) *misspell
 	applyPolicy(t, admin, "users", hour())
 	applyPolicy(t, admin, "posts", registry.Policy{Operations: []registry.OperationPolicy{{Name: "list", TTL: time.Hour}}})
 	w := &reader{}
-	c := newCache(t, client, cache.WithTimeout(patience), cache.WithReportInterval(10*time.Millisecond),
+	c := newCache(t, client, cache.WithTimeout(waitTimeout), cache.WithReportInterval(10*time.Millisecond),
 		cache.WithLogger(slog.New(slog.NewTextHandler(w, nil))), cache.WithFailureHook(w.hook))
 	return &misspelling{c, w, t}
 }
@@ -120,11 +120,11 @@ func unclaimedNames(t *testing.T, client redis.UniversalClient) []registry.Uncla
 func (m *misspelling) wantToldAndReported(admin redis.UniversalClient) {
 	m.t.Helper()
 	m.use()
-	NewWithT(m.t).Eventually(func() []registry.Unclaimed { return unclaimedNames(m.t, admin) }).WithTimeout(patience).Should(Equal([]registry.Unclaimed{
+	NewWithT(m.t).Eventually(func() []registry.Unclaimed { return unclaimedNames(m.t, admin) }).WithTimeout(waitTimeout).Should(Equal([]registry.Unclaimed{
 		{Module: "posts", Operation: "lst", Reads: 3, Invalidations: 2}, {Module: "user", Reads: 3, Invalidations: 5},
 	}))
 	m.use()
-	NewWithT(m.t).Eventually(func() []registry.Unclaimed { return unclaimedNames(m.t, admin) }).WithTimeout(patience).Should(Equal([]registry.Unclaimed{
+	NewWithT(m.t).Eventually(func() []registry.Unclaimed { return unclaimedNames(m.t, admin) }).WithTimeout(waitTimeout).Should(Equal([]registry.Unclaimed{
 		{Module: "posts", Operation: "lst", Reads: 6, Invalidations: 4}, {Module: "user", Reads: 6, Invalidations: 10},
 	}))
 	if sentences, others := m.unclaimed(); !slices.Equal(sentences, []string{noSuchModule, noSuchOperation}) || len(others) > 0 {
@@ -189,7 +189,7 @@ func TestReportsOfNamesThatAreRefusedDisturbNobody(t *testing.T) {
 			spoil(t, server)
 			for range 3 {
 				m.use()
-				NewWithT(t).Eventually(m.text).WithTimeout(patience).Should(And(ContainSubstring("not reported to the operator"), ContainSubstring("has no CachePolicy")))
+				NewWithT(t).Eventually(m.text).WithTimeout(waitTimeout).Should(And(ContainSubstring("not reported to the operator"), ContainSubstring("has no CachePolicy")))
 			}
 			fetchLoaded(t, m, usersGet)
 			if fetchLoaded(t, m, usersGet) {

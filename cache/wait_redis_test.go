@@ -34,7 +34,7 @@ func newProcesses(t *testing.T, n int) []*cache.Client {
 	var processes []*cache.Client
 	for range n {
 		processes = append(processes, newCache(t, redis.NewClient(redisOptions(server.Addr())),
-			cache.WithTimeout(patience), cache.WithLoadWait(longWait)))
+			cache.WithTimeout(waitTimeout), cache.WithLoadWait(longWait)))
 	}
 	return processes
 }

@@ -130,7 +130,7 @@ func TestEntriesExpire(t *testing.T) {
 		must(t, s.Set(t.Context(), short, "v"))
 		must(t, s.Set(t.Context(), long, "v"))
 		s.elapse(100 * time.Millisecond)
-		NewWithT(t).Eventually(func() bool { return cached(t, s.Cache, short) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return cached(t, s.Cache, short) }).WithTimeout(waitTimeout).Should(BeFalse())
 		if !cached(t, s.Cache, long) {
 			t.Error("the long-lived entry is gone")
 		}

@@ -137,15 +137,15 @@ func (d *differential) fetch(t *rapid.T) {
 	want := d.fake.fetch(newer, key, asked)
 	got := d.redis.fetch(newer, key, asked)
 	stale := want.loads == before+1 && got.loads == before && got.value == want.value
-	for deadline := time.Now().Add(patience); stale && d.redis.loads.Load() == before && time.Now().Before(deadline); {
-		if time.Until(deadline) < patience/2 {
+	for deadline := time.Now().Add(waitTimeout); stale && d.redis.loads.Load() == before && time.Now().Before(deadline); {
+		if time.Until(deadline) < waitTimeout/2 {
 			d.redis.fetch(newer, key, asked) // the refresh before had not quite ended
 		}
 		time.Sleep(time.Millisecond)
 	}
 	got.loads = d.redis.loads.Load()
 	d.compare(t, fmt.Sprintf("Fetch of %+v, newer: %v, %+v", key, newer, asked), want, got)
-	for deadline := time.Now().Add(patience); stale && d.fake.get(newer, key) != d.redis.get(newer, key) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(waitTimeout); stale && d.fake.get(newer, key) != d.redis.get(newer, key) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-const patience = 20 * time.Second
+const waitTimeout = 20 * time.Second
 
 // subject is a Cache under test and what a test must do to its surroundings.
 type subject struct {
@@ -126,7 +126,7 @@ func newClient(t *testing.T, server *redistest.Server, namespace string, opts ..
 	})
 	// The machine may be slow; none of these tests is about that.
 	opts = append([]cache.Option{
-		cache.WithTimeout(patience), cache.WithLoadWait(50 * time.Millisecond), cache.WithLogger(slog.New(slog.DiscardHandler)),
+		cache.WithTimeout(waitTimeout), cache.WithLoadWait(50 * time.Millisecond), cache.WithLogger(slog.New(slog.DiscardHandler)),
 	}, opts...)
 	c, err := cache.New(client, namespace, opts...)
 	if err != nil {
@@ -204,7 +204,7 @@ func waitForCallers(t *testing.T, n int) {
 	NewWithT(t).Eventually(func() int {
 		stacks := make([]byte, 8<<20)
 		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "internal/flight.(*Group[...]).DoMany(")
-	}).WithTimeout(patience).Should(Equal(n))
+	}).WithTimeout(waitTimeout).Should(Equal(n))
 }
 
 // heldLoad is a load that has begun, and ends when it is released.
@@ -230,7 +230,7 @@ func begin(t *testing.T, c cache.Cache, key cache.Key, value string) heldLoad {
 	}()
 	select {
 	case <-begun:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the load did not begin")
 	}
 	return h

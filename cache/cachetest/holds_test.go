@@ -138,7 +138,7 @@ func TestAHoldEndsByItself(t *testing.T) {
 		key := cache.Key{Module: "users", Operation: "get"}
 		h := mustHold(t, s, ttl, key)
 		s.elapse(ttl)
-		NewWithT(t).Eventually(func() bool { return loads(t, s.Cache, key) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return loads(t, s.Cache, key) }).WithTimeout(waitTimeout).Should(BeFalse())
 		if err := h.Renew(t.Context(), longHold); err != nil || !errors.Is(h.Err(), cache.ErrHoldLost) {
 			t.Errorf("a renewal that comes too late: %v, and the hold says %v", err, h.Err())
 		}
@@ -147,14 +147,14 @@ func TestAHoldEndsByItself(t *testing.T) {
 		}
 		must(t, h.Renew(t.Context(), ttl)) // an earlier end
 		s.elapse(ttl)
-		NewWithT(t).Eventually(func() bool { return loads(t, s.Cache, key) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return loads(t, s.Cache, key) }).WithTimeout(waitTimeout).Should(BeFalse())
 		must(t, h.Release(t.Context()))
 		if !loads(t, s.Cache, key) {
 			t.Error("the release of a hold that had ended invalidated nothing")
 		}
 		late := mustHold(t, s, ttl, key)
 		s.elapse(ttl)
-		NewWithT(t).Eventually(func() bool { return loads(t, s.Cache, key) }).WithTimeout(patience).Should(BeFalse())
+		NewWithT(t).Eventually(func() bool { return loads(t, s.Cache, key) }).WithTimeout(waitTimeout).Should(BeFalse())
 		if err := late.Release(t.Context()); err != nil || !errors.Is(late.Err(), cache.ErrHoldLost) {
 			t.Errorf("a release that comes too late: %v, and the hold says %v", err, late.Err())
 		}

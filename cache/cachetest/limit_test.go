@@ -45,7 +45,7 @@ func TestALoaderLimitsHowLongItsValueIsKept(t *testing.T) {
 		limitedFetch(t, s, key, &loads, time.Hour, short, 2*time.Hour)
 		s.elapse(short)
 		NewWithT(t).Eventually(func() int { return limitedFetch(t, s, key, &loads, 2*time.Hour) }).
-			WithTimeout(patience).WithPolling(time.Millisecond).Should(Equal(2))
+			WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(Equal(2))
 		for range 3 { // what asks for more than the policy allows is kept as the policy says
 			if n := limitedFetch(t, s, key, &loads); n != 2 {
 				t.Errorf("load %d, want that of before", n)

@@ -97,7 +97,7 @@ func TestManyEntriesAreCachedAsOneIs(t *testing.T) {
 			if maps.Equal(got, map[int]string{2: "g2", 4: "g4"}) {
 				break
 			}
-			if time.Since(began) > patience {
+			if time.Since(began) > waitTimeout {
 				t.Fatalf("refreshed entries are %v", got)
 			}
 		}

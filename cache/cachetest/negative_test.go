@@ -65,7 +65,7 @@ func TestNotFoundIsForgotten(t *testing.T) {
 			NewWithT(t).Eventually(func() string { // at once, except after soft invalidations
 				value, _ := cache.Fetch(t.Context(), s.Cache, key, loader)
 				return value
-			}).WithTimeout(patience).Should(Equal("Ada"), name)
+			}).WithTimeout(waitTimeout).Should(Equal("Ada"), name)
 			must(t, s.Delete(t.Context(), key))
 		}
 		s.setPolicy("users", remembering(50*time.Millisecond))
@@ -75,7 +75,7 @@ func TestNotFoundIsForgotten(t *testing.T) {
 		NewWithT(t).Eventually(func() error {
 			_, err := cache.Fetch(t.Context(), s.Cache, key, loader)
 			return err
-		}).WithTimeout(patience).Should(Succeed(), "after its TTL")
+		}).WithTimeout(waitTimeout).Should(Succeed(), "after its TTL")
 	})
 }
 
@@ -106,7 +106,7 @@ func TestStaleEntryGoesWhenTheSourceHasItNoMore(t *testing.T) {
 			NewWithT(t).Eventually(func() error {
 				_, err := cache.Fetch(t.Context(), s.Cache, key, notFound(&counter{}))
 				return err
-			}).WithTimeout(patience).Should(MatchError(cache.ErrNotFound))
+			}).WithTimeout(waitTimeout).Should(MatchError(cache.ErrNotFound))
 		}
 	})
 }

@@ -23,7 +23,7 @@ func inTime[T any](t *testing.T, what string, results <-chan T) T {
 	select {
 	case result := <-results:
 		return result
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatalf("%s hangs", what)
 		panic("unreachable")
 	}

@@ -38,8 +38,8 @@ func TestEntryPastItsTTLIsServedWhileItIsReloaded(t *testing.T) {
 				t.Errorf("got %q although nothing was loaded", got)
 			}
 			return loads.count()
-		}).WithTimeout(patience).ShouldNot(BeZero())
-		NewWithT(t).Eventually(func() string { return stored(t, s.Cache, key) }).WithTimeout(patience).Should(Equal("new"))
+		}).WithTimeout(waitTimeout).ShouldNot(BeZero())
+		NewWithT(t).Eventually(func() string { return stored(t, s.Cache, key) }).WithTimeout(waitTimeout).Should(Equal("new"))
 	})
 }
 
@@ -72,7 +72,7 @@ func TestSoftInvalidationMakesStaleExactlyWhatItNames(t *testing.T) {
 				}
 				if covers(scope, key) {
 					NewWithT(t).Eventually(func() string { return stored(t, s.Cache, key) }).
-						WithTimeout(patience).Should(Equal("new"), "%+v: %+v", scope, key)
+						WithTimeout(waitTimeout).Should(Equal("new"), "%+v: %+v", scope, key)
 				}
 				if want := covers(scope, key); (loads.count() == 1) != want {
 					t.Errorf("%+v: %+v: loaded %d times, want it to be %v", scope, key, loads.count(), want)
@@ -118,12 +118,12 @@ func TestStaleEntryIsServedWhereItsLoadFails(t *testing.T) {
 					t.Errorf("%s: got %q", name, got)
 				}
 			}
-			NewWithT(t).Eventually(attempts.count).WithTimeout(patience).ShouldNot(BeZero())
+			NewWithT(t).Eventually(attempts.count).WithTimeout(waitTimeout).ShouldNot(BeZero())
 			if got := fetch(t, s.Cache, key, failing); got != "old" {
 				t.Errorf("%s: got %q", name, got)
 			}
 			loader, _ := load("new") // the source is back
-			NewWithT(t).Eventually(func() string { return fetch(t, s.Cache, key, loader) }).WithTimeout(patience).Should(Equal("new"))
+			NewWithT(t).Eventually(func() string { return fetch(t, s.Cache, key, loader) }).WithTimeout(waitTimeout).Should(Equal("new"))
 		}
 	})
 }
@@ -153,7 +153,7 @@ func TestStaleReadsAreCounted(t *testing.T) {
 		cached(t, s.Cache, key)
 		loader, _ := load("new")
 		fetch(t, s.Cache, key, loader)
-		NewWithT(t).Eventually(func() string { return stored(t, s.other, key) }).WithTimeout(patience).Should(Equal("new"))
+		NewWithT(t).Eventually(func() string { return stored(t, s.other, key) }).WithTimeout(waitTimeout).Should(Equal("new"))
 		after, err := s.Stats(t.Context(), "users")
 		must(t, err)
 		if stale := after[0].Operations[0].Stale - before[0].Operations[0].Stale; stale < 2 {

@@ -147,11 +147,11 @@ func (p *plain) find(r request) (found, error) {
 		p.count(r)
 		return f, err
 	}
-	patience := time.Second
+	waitTimeout := time.Second
 	if p.is("waits for ever") {
-		patience = time.Hour
+		waitTimeout = time.Hour
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(5 * time.Millisecond) {
 		f, err = p.lease(r)
 		if err != nil || f.hit || f.wait == 0 || time.Now().After(deadline) {
 			return f, err

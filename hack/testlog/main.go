@@ -3,8 +3,8 @@
 
 // Command testlog reads the events of "go test -json" and prints one line a package. Of a package
 // that fails it prints the output, without that of the tests that passed. At the end it says once
-// more which tests failed and why, because logs of servers are long. With -v it prints all output as
-// it comes.
+// more which tests failed and why, because logs of servers are long. With -v it prints all output
+// as it comes.
 package main
 
 import (

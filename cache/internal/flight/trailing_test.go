@@ -40,7 +40,7 @@ func drawCallers(t *rapid.T) []*caller {
 			Comes:     milliseconds(0, 60, "comes"),
 			LoadTakes: milliseconds(1, int(longestLoad/time.Millisecond), "load"),
 		}
-		if rapid.IntRange(0, 3).Draw(t, "patience") == 0 {
+		if rapid.IntRange(0, 3).Draw(t, "gives up") == 0 {
 			c.GivesUp = milliseconds(0, 30, "gives up")
 		}
 		callers = append(callers, c)

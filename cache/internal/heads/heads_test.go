@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	slot     = "cw:{shop/users}"
-	patience = 20 * time.Second
+	slot        = "cw:{shop/users}"
+	waitTimeout = 20 * time.Second
 )
 
 func noPolicy(context.Context) error { return nil }
@@ -59,14 +59,14 @@ func stampedOf(t *testing.T, tracker *heads.Tracker, operation, user string) (st
 	NewWithT(t).Eventually(func() bool {
 		stamp = tracker.Stamp(operation, user, "id")
 		return stamp.Valid(time.Now())
-	}).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeTrue(), "the heads are not followed")
+	}).WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(BeTrue(), "the heads are not followed")
 	return stamp
 }
 
 func becomes(t *testing.T, stamp heads.Stamp, valid bool, what string) {
 	t.Helper()
 	NewWithT(t).Eventually(func() bool { return stamp.Valid(time.Now()) }).
-		WithTimeout(patience).WithPolling(time.Millisecond).Should(Equal(valid), what)
+		WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(Equal(valid), what)
 }
 
 func do(t *testing.T, client redis.UniversalClient, args ...any) {
@@ -114,7 +114,7 @@ func survivor(t *testing.T, client redis.UniversalClient, tracker *heads.Tracker
 		}
 		becomes(t, witness, false, "it outlives the change")
 		return stamp.Valid(time.Now())
-	}).WithTimeout(patience).WithPolling(time.Millisecond).Should(BeTrue(), "a stamp ends with a change of what does not cover it")
+	}).WithTimeout(waitTimeout).WithPolling(time.Millisecond).Should(BeTrue(), "a stamp ends with a change of what does not cover it")
 	return stamp
 }
 
@@ -254,7 +254,7 @@ func TestPolicyIsReadFirstAndWheneverItChanges(t *testing.T) {
 		return nil
 	})
 	runTracker(t, tracker)
-	NewWithT(t).Eventually(reads.Load).WithTimeout(patience).Should(BeNumerically(">", 1), "it does not try again")
+	NewWithT(t).Eventually(reads.Load).WithTimeout(waitTimeout).Should(BeNumerically(">", 1), "it does not try again")
 	if stamp := tracker.Stamp("list", "ada", "id"); stamp.Valid(time.Now()) {
 		t.Error("a stamp is valid before the policy was read")
 	}
@@ -263,7 +263,7 @@ func TestPolicyIsReadFirstAndWheneverItChanges(t *testing.T) {
 
 	before := reads.Load()
 	do(t, client, "HSET", slot+":policy", "json", "{}")
-	NewWithT(t).Eventually(reads.Load).WithTimeout(patience).Should(BeNumerically(">", before))
+	NewWithT(t).Eventually(reads.Load).WithTimeout(waitTimeout).Should(BeNumerically(">", before))
 	if !stamp.Valid(time.Now()) {
 		t.Error("the policy is none of the heads")
 	}

@@ -96,5 +96,5 @@ func TestConnectionsAreThereWhileAnyTrackerIs(t *testing.T) {
 	becomes(t, stamp, false, "it outlives the change")
 	stops[otherSlot]()
 	<-ended
-	NewWithT(t).Eventually(func() int { return connections(t, server) }).WithTimeout(patience).Should(BeZero())
+	NewWithT(t).Eventually(func() int { return connections(t, server) }).WithTimeout(waitTimeout).Should(BeZero())
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // nearLag is for how long a near cache may serve what another client invalidated, with some
-// patience for a busy machine.
+// time more on a busy machine.
 const nearLag = 3 * time.Second
 
 func nearCases() []Case {
