@@ -1,6 +1,6 @@
 # The image that docker-build makes and deploy runs.
 IMG ?= cachewright/operator:dev
-# The tree of config/ for deploy, build-installer and undeploy: default manages all namespaces, namespaced manages some.
+# The tree of config/ for deploy and undeploy: default manages all namespaces, namespaced manages some.
 TREE ?= default
 # The version and the commit that the binary reports.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -42,11 +42,12 @@ define with_redis
 redis="$$(hack/redis.sh)"; export PATH="$$PATH:$$(dirname "$$redis")"; $(1)
 endef
 
-# with_image prints the manifests of config/$(TREE) for IMG, from a copy: the tree stays as it is.
+# with_image copies the trees of config/ to $$copy, for IMG: they stay as they are. IMAGE_OF=release keeps the image of
+# the release, unless IMG is given.
 define with_image
 copy="$$(mktemp -d)"; trap 'rm -rf "$$copy"' EXIT; cp -R config "$$copy"; \
-(cd "$$copy/config/manager" && "$$(go tool -C "$(CURDIR)/hack/tools" -n kustomize)" edit set image controller=$(IMG)); \
-$(KUSTOMIZE) build "$$copy/config/$(TREE)"
+$(if $(filter release-file,$(IMAGE_OF)-$(origin IMG)),:,(cd "$$copy/config/image" && \
+"$$(go tool -C "$(CURDIR)/hack/tools" -n kustomize)" edit set image controller=$(IMG)))
 endef
 
 SHELL = /usr/bin/env bash -o pipefail
@@ -206,12 +207,19 @@ docker-build: ## Build the image IMG.
 docker-push: ## Push the image IMG.
 	$(CONTAINER_TOOL) push $(IMG)
 
+# Where a release is gathered.
+DIST ?= dist
+
+# What build-installer writes, and the tree of each.
+INSTALLERS = install=default crds=crd namespaced=namespaced release-finalizers=release-finalizers
+
 .PHONY: build-installer
-build-installer: manifests generate ## Write dist/install.yaml, which installs TREE (default: everything) with IMG.
-	@mkdir -p dist
-	@{ $(with_image); } >dist/install.yaml
-	@echo "kubectl apply --server-side -f dist/install.yaml"
-	@echo "To remove it, delete the CRDs first: docs/operations.md, Uninstalling"
+build-installer: IMAGE_OF = release
+build-installer: ## Write the manifests of a release to dist/, with the image of config/image, or IMG: docs/install.md.
+	@mkdir -p "$(DIST)"
+	@$(with_image); for part in $(INSTALLERS); do \
+		$(KUSTOMIZE) build "$$copy/config/$${part#*=}" >"$(DIST)/$${part%%=*}.yaml"; echo "$(DIST)/$${part%%=*}.yaml"; \
+	done
 
 ##@ Deployment
 
@@ -225,7 +233,7 @@ uninstall: ## Remove the CRDs from your kubeconfig's cluster, and with them all 
 
 .PHONY: deploy
 deploy: manifests ## Install CRDs and operator, with IMG, into your kubeconfig's cluster. TREE=namespaced: the operator alone, for some namespaces.
-	@{ $(with_image); } | $(KUBECTL) apply --server-side -f -
+	@{ $(with_image); $(KUSTOMIZE) build "$$copy/config/$(TREE)"; } | $(KUBECTL) apply --server-side -f -
 
 # First the resources that the operator must release, then the operator.
 .PHONY: undeploy

@@ -25,15 +25,16 @@ func TestInstallIsRepeatable(t *testing.T) {
 func TestTreesAreAcceptedByTheAPIServer(t *testing.T) {
 	team := namespace(t, "trees-")
 	for tree, flags := range map[string][]string{
-		"crd":               nil,
-		"default":           nil,
-		"namespaced":        nil,
-		"people":            nil,
-		"watched-namespace": {"-n", team},
-		"samples":           {"-n", team},
-		"samples/purges":    {"-n", team},
-		"samples/store":     {"-n", team},
-		"samples/hold":      {"-n", team},
+		"crd":                nil,
+		"default":            nil,
+		"namespaced":         nil,
+		"people":             nil,
+		"release-finalizers": nil,
+		"watched-namespace":  {"-n", team},
+		"samples":            {"-n", team},
+		"samples/purges":     {"-n", team},
+		"samples/store":      {"-n", team},
+		"samples/hold":       {"-n", team},
 	} {
 		t.Run(tree, func(t *testing.T) { acceptedWithoutWarning(t, append([]string{"-k", tree}, flags...)...) })
 	}
@@ -110,6 +111,21 @@ func TestNamespacedTreesHaveNoClusterRoles(t *testing.T) {
 		}
 		if !granted {
 			t.Errorf("%s does not grant what rbac/role.yaml does", tree)
+		}
+	}
+}
+
+// A checkout of a release installs that release: all trees name its image, by one tag.
+func TestTreesInstallOneRelease(t *testing.T) {
+	images := map[string][]string{}
+	for _, tree := range []string{"default", "namespaced", "release-finalizers"} {
+		for _, found := range regexp.MustCompile(`(?m)^ +image: (.*)$`).FindAllStringSubmatch(kubectl(t, "kustomize", tree), -1) {
+			images[found[1]] = append(images[found[1]], tree)
+		}
+	}
+	for image, trees := range images {
+		if len(trees) != 3 || !regexp.MustCompile(`^ghcr\.io/cachewright/cachewright:v\d+\.\d+\.\d+$`).MatchString(image) {
+			t.Errorf("%q install %s, want a released image in all", trees, image)
 		}
 	}
 }

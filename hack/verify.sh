@@ -64,7 +64,7 @@ for file in $(git ls-files --cached --others --exclude-standard -- go.mod '*/go.
   module=$(dirname "$file")
   check "go.mod and go.sum of $module" "run go mod tidy in $module" tidy "$module"
 done
-for kustomization in config/default config/namespaced config/watched-namespace config/people config/samples config/samples/purges config/samples/store config/samples/hold; do
+for kustomization in config/default config/namespaced config/watched-namespace config/release-finalizers config/people config/samples config/samples/purges config/samples/store config/samples/hold; do
   check "$kustomization" "kustomize build $kustomization must work" built "$kustomization"
 done
 

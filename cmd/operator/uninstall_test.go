@@ -73,7 +73,7 @@ func (c *cluster) build(t *testing.T, tree string) string {
 func (c *cluster) follow(t *testing.T, command string) {
 	t.Helper()
 	args := strings.Fields(command)[1:]
-	if strings.HasPrefix(command, "kubectl delete -f") {
+	if strings.HasPrefix(command, "kubectl delete -f") || strings.HasPrefix(command, "kubectl delete namespace") {
 		args = append(args, "--wait=false")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
