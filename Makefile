@@ -42,6 +42,13 @@ define with_redis
 redis="$$(hack/redis.sh)"; export PATH="$$PATH:$$(dirname "$$redis")"; $(1)
 endef
 
+# with_databases runs its argument where redis-server, PostgreSQL and MariaDB are to be found.
+define with_databases
+postgres="$$(hack/postgres.sh)"; mariadbd="$$(hack/mariadb.sh)"; redis="$$(hack/redis.sh)"; \
+export POSTGRES_BIN="$$postgres" MARIADB_BIN="$$(dirname "$$mariadbd")" PATH="$$PATH:$$(dirname "$$redis")"; \
+$(1)
+endef
+
 # with_image copies the trees of config/ to $$copy, for IMG: they stay as they are. IMAGE_OF=release keeps the image of
 # the release, unless IMG is given.
 define with_image
@@ -130,9 +137,7 @@ test-bench: ## Run the tests of the benchmarks, which are a module of their own.
 .PHONY: test-db
 test-db: ## Run the tests of the database layer, against real databases that it starts. They are modules of their own.
 	for module in $(DB_MODULES); do go -C "$$module" vet ./... || exit; done
-	@postgres="$$(hack/postgres.sh)"; mariadbd="$$(hack/mariadb.sh)"; redis="$$(hack/redis.sh)"; \
-	export POSTGRES_BIN="$$postgres" MARIADB_BIN="$$(dirname "$$mariadbd")" PATH="$$PATH:$$(dirname "$$redis")"; \
-	for module in $(DB_MODULES); do go -C "$$module" test $(RACE) -count=1 -vet=off -timeout 20m $(TESTFLAGS) ./... || exit; done
+	@$(call with_databases,for module in $(DB_MODULES); do go -C "$$module" test $(RACE) -count=1 -vet=off -timeout 20m $(TESTFLAGS) ./... || exit; done)
 
 .PHONY: test-image
 test-image: ## Run the tests of the image, which are a module of their own: build, push to a registry in the test, pull, start.
@@ -144,7 +149,7 @@ test-unit: ## Run the tests that need no server: seconds, once they are built.
 	@go test -short $$(go list $(PACKAGES) | grep -Ev '$(SERVED)')
 
 .PHONY: chaos
-chaos: ## Disturb a cache in use, then purges under way, and hold each read and each purge against its rules. CHAOS_READS, CHAOS_NODE_READS, CHAOS_KILLS, GARBAGE_SECONDS: how much.
+chaos: ## Disturb a cache in use, then purges under way, and hold each read and each purge against its rules. CHAOS_READS, CHAOS_NODE_READS, CHAOS_DB_READS, CHAOS_KILLS, GARBAGE_SECONDS: how much.
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 40m -skip UnderAHold ./hack/chaos)
 	@$(call with_parts,CHAOS_READS=$${CHAOS_READS:-10000000} go test -count=1 -v -timeout 60m -run UnderAHold ./hack/chaos)
 	@$(call with_parts,NODE_CLIENTS=all CHAOS_NODE_READS=$${CHAOS_NODE_READS:-1000000} go test -count=1 -v -timeout 40m -run 'Chaos|Conforms' ./examples/node)
@@ -154,6 +159,7 @@ chaos: ## Disturb a cache in use, then purges under way, and hold each read and 
 	@$(call with_parts,CHAOS_STORES=$${CHAOS_STORES:-1000} CHAOS_TURNS=$${CHAOS_TURNS:-10} CHAOS_SAMPLES=$${CHAOS_SAMPLES:-550} CHAOS_HANGING=$${CHAOS_HANGING:-60} go test -count=1 -v -timeout 60m ./hack/chaos/neighbours)
 	@$(call with_parts,FAIRNESS_SCALE=full go test -count=1 -timeout 40m -run TestControllers ./controllers -ginkgo.focus 'Time that is shared|Many policies|Rest|A namespace')
 	@$(call with_parts,CHAOS_FAULTS=all go test -count=1 -timeout 40m -run 'WhateverTheServerAnswers|CostsTheApplicationNothing|NeverStored' ./registry ./cache)
+	@$(call with_databases,CHAOS_DB_READS=$${CHAOS_DB_READS:-1000000} go -C repository/dbtest test -count=1 -v -timeout 180m -run 'StaleWhileWritersDie|OnlyCommits|OtherProtocols' .)
 
 # What drives the client to try, and further flags: CONFORM='-redis cluster -resp 3 -run ^read'.
 DRIVER ?= go run ./hack/conformance/godriver

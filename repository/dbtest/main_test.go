@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 		runWriter(settings)
 		return
 	}
+	if errand := os.Getenv(errandVariable); errand != "" {
+		runErrand(errand)
+		return
+	}
 	_ = mysql.SetLogger(&mysql.NopLogger{})
 	code := m.Run()
 	for _, server := range started {

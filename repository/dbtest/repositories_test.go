@@ -50,6 +50,14 @@ type articles = repository.Repository[Article, int64]
 // openGorm opens GORM over a pool.
 func (b backend) openGorm(tb testing.TB, pool *sql.DB) *gorm.DB {
 	tb.Helper()
+	g, err := b.gormOver(pool)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return g
+}
+
+func (b backend) gormOver(pool *sql.DB) (*gorm.DB, error) {
 	var dialector gorm.Dialector
 	switch b.dialect {
 	case repository.Postgres:
@@ -59,11 +67,7 @@ func (b backend) openGorm(tb testing.TB, pool *sql.DB) *gorm.DB {
 	default:
 		dialector = &sqlite.Dialector{Conn: pool}
 	}
-	g, err := gorm.Open(dialector, &gorm.Config{Logger: logger.New(log.New(io.Discard, "", 0), logger.Config{})})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return g
+	return gorm.Open(dialector, &gorm.Config{Logger: logger.New(log.New(io.Discard, "", 0), logger.Config{})})
 }
 
 // tables are the repositories of a new database.
