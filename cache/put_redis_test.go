@@ -140,8 +140,9 @@ func olderLibrary(t *testing.T) string {
 	for now, before := range map[string]string{
 		`local VERSION = \d+\n`:                            "local VERSION = 4\n",
 		`register\('cw_(fence|put)',.*\n`:                  "",
+		`'schema', 'heads'\}`:                              "'schema'}",
 		`function fill.options_with_ttl\(text\)\n`:         "function fill.options_with_ttl()\n  if true then return nil end\n",
-		`(or the words negative, )'(?s:.*?)in this order'`: "${1}room, schema, in this order'",
+		`(or the words negative, ')(?s:.*?)in this order'`: "$1 .. 'room, schema, in this order'",
 	} {
 		if !regexp.MustCompile(now).MatchString(older) {
 			t.Fatalf("the library has no %s", now)

@@ -25,7 +25,7 @@
 
 -- VERSION increases with each released change. The operator and the Go client load their library
 -- over a lower version.
-local VERSION = 5
+local VERSION = 6
 
 -- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
 -- because redis.call does not exist while Redis loads the library.
@@ -118,7 +118,8 @@ local COUNTERS = {
 --   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
 --                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
 --                  each change of the rule renews that. kept_by is the rule whose lifetime the
---                  user's head was extended for.
+--                  heads were extended for, and kept_until when that is due again. It may be too
+--                  late on a server that was a replica in between: then heads end as if evicted.
 --   operations_by_field  operations, which follow from the names of counters.
 --   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
 --                  index.turn_over reads it when a chunk begins or is full, and
@@ -1161,9 +1162,28 @@ local function delete_head(key, value)
   if not value or not marks.is_mark(value) then call('UNLINK', key) end
 end
 
--- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
+-- keep_for extends a head that lives shorter than this, by some slack more. It creates no key. It
+-- returns for how many ms a head that is there lives now.
 local function keep_for(key, ms, slack)
-  if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
+  local left = call('PTTL', key)
+  if left >= ms then return left end
+  call('PEXPIRE', key, ms + slack)
+  return ms + slack
+end
+
+-- note_kept remembers that heads live for so many ms, at least, under a rule.
+local function note_kept(heads, rule, now, least)
+  heads.kept_by, heads.kept_until = rule, now + least - heads_life(rule)
+end
+
+-- keep_heads makes the heads of an entry, all of which are there, last for a load and the entry
+-- filled afterwards. While it remembers that they do, it asks nothing.
+local function keep_heads(slot, of_op, user, heads, rule, now)
+  if heads.kept_by == rule and now < heads.kept_until then return end
+  local ms, slack = heads_life(rule)
+  local least = math.min(keep_for(of_op.module_head, ms, slack), keep_for(of_op.head, ms, slack))
+  if user ~= '' then least = math.min(least, keep_for(user_head_key(slot, user), ms, slack)) end
+  note_kept(heads, rule, now, least)
 end
 
 ---------------------------------------------------------------------------------------------------
@@ -1578,7 +1598,11 @@ end
 -- The index of a user is a sorted set of the names of its entries by expiry. It expires after all
 -- of them.
 
-local user_index = {}
+local user_index = {
+  -- Expired names that a lease, or a fill without one, removes. Each fill adds one at most, so the
+  -- index shrinks; but no call pays for many that expired at once.
+  clean_names = 16,
+}
 
 -- user_index.clean removes expired names.
 function user_index.clean(key, now, max)
@@ -1594,10 +1618,12 @@ function user_index.names(key, max)
   return call('ZRANGE', key, 0, -1)
 end
 
--- user_index.add extends the index by twice the entry's lifetime, so that most fills need not.
+-- user_index.add extends the index by twice the entry's lifetime, so that most fills need not. It
+-- says whether the index has become longer.
 function user_index.add(key, name, now, life)
-  call('ZADD', key, now + life, name)
+  local added = call('ZADD', key, now + life, name)
   if call('PTTL', key) < life + MARGIN_MS then call('PEXPIRE', key, 2 * life + MARGIN_MS) end
+  return added == 1
 end
 
 function user_index.remove(slot, user, names)
@@ -2425,9 +2451,6 @@ local MAX_LOCK_MS = 10 * 60 * 1000
 local lease = {
   -- The token of an operation that is not cached. It matches no fill.
   NONE = '0',
-  -- Expired names that a lease removes from a user's index. Each fill adds one, so the index
-  -- shrinks; but no call pays for many that expired at once.
-  clean_names = 16,
 }
 
 -- lease.detach_operations keeps counts exact when the module's head is created: entries that the
@@ -2452,13 +2475,13 @@ function lease.create_head(key, value, ms)
   return value
 end
 
--- lease.ensure_heads creates heads that are missing, and makes the others last for a load and the
--- entry filled afterwards.
-function lease.ensure_heads(slot, op, user, heads, rule)
+-- lease.create_heads creates the heads that are missing, makes the others last, and returns all.
+function lease.create_heads(slot, op, user, heads, rule)
   local raw, keys = heads.raw, head_keys(slot, op, user)
   local ms, slack = heads_life(rule)
+  local least = ms + slack
   for i, key in ipairs(keys) do
-    if raw[i] then keep_for(key, ms, slack) end
+    if raw[i] then least = math.min(least, keep_for(key, ms, slack)) end
   end
   ms = ms + slack
   if not raw[1] then
@@ -2473,14 +2496,23 @@ function lease.ensure_heads(slot, op, user, heads, rule)
     jobs.save(slot, work)
     raw[3] = lease.create_head(keys[3], new_epoch(slot), ms)
   end
+  heads = heads_from(raw, user)
+  note_kept(heads, rule, now_ms(), least)
+  return heads
 end
 
--- lease.take returns the heads that a load begins with.
+-- lease.take returns the heads that a load begins with, and makes them last.
 function lease.take(slot, op, user, heads, rule)
-  lease.ensure_heads(slot, op, user, heads, rule)
-  if heads.missing then heads = heads_from(heads.raw, user) end
-  heads.rule, heads.of_op, heads.kept_by = rule, keys_of_operation(slot, op), rule
-  if user ~= '' then user_index.clean(user_index_key(slot, user), now_ms(), lease.clean_names) end
+  local of_op = keys_of_operation(slot, op)
+  if heads.missing then
+    heads = lease.create_heads(slot, op, user, heads, rule)
+  else
+    keep_heads(slot, of_op, user, heads, rule, now_ms())
+  end
+  heads.rule, heads.of_op = rule, of_op
+  if user ~= '' then
+    user_index.clean(user_index_key(slot, user), now_ms(), user_index.clean_names)
+  end
   return heads
 end
 
@@ -2720,24 +2752,32 @@ end
 --
 -- options is one argument with words. negative: the source has nothing under this id. room: the
 -- payload begins behind as many bytes of any value as the header takes. schema: a byte with the
--- length of the schema, and the schema, precede the payload. ttl and a number: the entry lasts for
--- so many ms, which is no longer than the policy says.
+-- length of the schema, and the schema, precede the payload. heads: the token is of the heads that
+-- an MGET found, so there was no lease. ttl and a number: the entry lasts for so many ms, which is
+-- no longer than the policy says.
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
-local OPTIONS = {
-  [''] = {flags = 0},
-  negative = {negative = true, flags = FLAG_NEGATIVE},
-  room = {room = true, flags = 0},
-  schema = {schema = true, flags = FLAG_SCHEMA},
-  ['negative room'] = {negative = true, room = true, flags = FLAG_NEGATIVE},
-  ['negative schema'] = {negative = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA},
-  ['room schema'] = {room = true, schema = true, flags = FLAG_SCHEMA},
-  ['negative room schema'] = {
-    negative = true, room = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA,
-  },
+
+-- OPTIONS are what an argument may ask for, but for the TTL, by its text.
+local OPTIONS = {}
+
+local fill = {
+  WORDS = {'negative', 'room', 'schema', 'heads'}, -- in the order in which they come
+  FLAGS = {negative = FLAG_NEGATIVE, schema = FLAG_SCHEMA},
 }
 
-local fill = {}
+-- fill.allow adds what begins with a text: with and without each word from one on.
+function fill.allow(text, options, from)
+  OPTIONS[text] = options
+  for at = from, #fill.WORDS do
+    local word, more = fill.WORDS[at], {flags = options.flags}
+    for i = 1, at - 1 do more[fill.WORDS[i]] = options[fill.WORDS[i]] end
+    more[word], more.flags = true, options.flags + (fill.FLAGS[word] or 0)
+    fill.allow((text == '' and '' or text .. ' ') .. word, more, at + 1)
+  end
+end
+
+fill.allow('', {flags = 0}, 1)
 
 -- fill.options_with_ttl parses options that end with a TTL. It returns nil if they do not.
 function fill.options_with_ttl(text)
@@ -2749,13 +2789,13 @@ function fill.options_with_ttl(text)
 end
 
 -- fill.options returns what an argument asks for, and a TTL in ms if it names one.
-function fill.options(name, text, takes_room)
+function fill.options(name, text, takes_token)
   local options, ttl = OPTIONS[text], nil
   if not options then options, ttl = fill.options_with_ttl(text) end
-  if options and (takes_room or not options.room) then return options, ttl end
+  if options and (takes_token or not options.room and not options.heads) then return options, ttl end
   refuse(name .. ': options must be empty or omitted, or the words negative, '
-    .. (takes_room and 'room, ' or '') .. 'schema, and ttl with a whole number of ms from 1, '
-    .. 'in this order')
+    .. (takes_token and 'room, schema, heads' or 'schema')
+    .. ', and ttl with a whole number of ms from 1, in this order')
 end
 
 -- A header is longer than its token by so many bytes.
@@ -2768,12 +2808,25 @@ local function with_jitter(slot, ttl, percent)
   return math.max(1, ttl - math.floor(random * (max + 1)))
 end
 
--- keep_user_head extends a user's head if the rule changed after the lease. The policy extended
--- those of the module and the operation, but it does not know the users.
-local function keep_user_head(slot, user, heads, rule)
-  keep_for(user_head_key(slot, user), heads_life(rule))
-  heads.kept_by = rule
+-- fill.list_of_user adds an entry to the index of its user. Without a lease, it also makes room.
+function fill.list_of_user(slot, of_op, user, member, now, life, options)
+  local key = user_index_key(slot, user)
+  local is_longer = user_index.add(key, of_op.name .. member, now, life)
+  if is_longer and options.heads then user_index.clean(key, now, user_index.clean_names) end
 end
+
+-- fill.count counts a fill, and says whether the operation may be cached. The first one that is
+-- counted asks: there may be no lease, or the counters were lost since.
+function fill.count(slot, of_op, op)
+  if call('HINCRBY', of_op.counters, of_op.fields.fills, '1') > 1 or admit(slot, op) then
+    return true
+  end
+  call('HDEL', of_op.counters, of_op.fields.fills)
+  return false
+end
+
+-- fill.uncount takes back what was counted.
+function fill.uncount(of_op) call('HINCRBY', of_op.counters, of_op.fields.fills, '-1') end
 
 -- store first writes the padded payload, then the header over its padding. Payloads are large, and
 -- concatenating header and payload here would double the cost of a fill. The expiry of the entry
@@ -2796,9 +2849,9 @@ local function store(slot, of_op, user, member, heads, padded, ttl, life, expone
   end
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
-  if user == '' then return true end
-  user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
-  if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
+  if user ~= '' then fill.list_of_user(slot, of_op, user, member, now, life, options) end
+  -- A policy that lets entries live longer does not know the users, and there may be no lease.
+  keep_heads(slot, of_op, user, heads, rule, now)
   return true
 end
 
@@ -2886,12 +2939,15 @@ function calls.cw_set(keys, args)
     count(slot, 'fenced', op)
     return FENCED
   end
+  if not fill.count(slot, of_op, op) then
+    return not_stored(slot, op, user, id, token, DISABLED)
+  end
   if not options.room then payload = string.rep('\0', room) .. payload end
   if not store(slot, of_op, user, member, heads, payload, ttl, life, exponent, options) then
+    fill.uncount(of_op)
     count(slot, 'fenced', op)
     return FENCED
   end
-  call('HINCRBY', of_op.counters, of_op.fields.fills, '1')
   return ttl
 end
 

@@ -39,6 +39,12 @@ type vectors struct {
 		Payload      hexBytes
 		FreshUntilMs int64
 	}
+	Heads []struct {
+		Name  string
+		Value *hexBytes
+		Heads []*hexBytes
+		Token string
+	}
 	Calls []struct {
 		Name  string
 		Steps []struct {
@@ -125,6 +131,26 @@ func TestConformanceEntries(t *testing.T) {
 			}
 			if live && !got.FreshUntil.Equal(time.UnixMilli(v.FreshUntilMs)) {
 				t.Errorf("fresh until %v, want %v ms", got.FreshUntil, v.FreshUntilMs)
+			}
+		})
+	}
+}
+
+// The token of a read is that of the protocol, and there is none where it demands a lease.
+func TestConformanceHeads(t *testing.T) {
+	r, client := newRegistry(t)
+	for _, v := range loadVectors(t).Heads {
+		t.Run(v.Name, func(t *testing.T) {
+			client.FlushDB(t.Context())
+			key := Key{Slot: vectorSlot, Operation: "list", ID: "a", User: map[bool]string{true: "u"}[len(v.Heads) > 2]}
+			for i, name := range key.appendReadKeys(nil) {
+				if value := append([]*hexBytes{v.Value}, v.Heads...)[i]; value != nil {
+					client.Set(t.Context(), name, string(*value), time.Minute)
+				}
+			}
+			lookup, err := r.Read(t.Context(), key)
+			if err != nil || lookup.Hit || lookup.Token.Sent() != v.Token || lookup.Token.Unleased() != (v.Token != "") {
+				t.Errorf("%+v (%v), want the token %q", lookup, err, v.Token)
 			}
 		})
 	}

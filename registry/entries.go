@@ -12,7 +12,8 @@ import (
 )
 
 // Token holds the heads that were in place when a load began. It fences the fill: after an
-// invalidation that covers the entry, the token is void. An opaque ASCII string.
+// invalidation that covers the entry, the token is void. An opaque ASCII string. Its method
+// Unleased says that Read gave it.
 type Token = parse.Token
 
 // Lookup is the answer to a read.
@@ -30,7 +31,7 @@ type Lookup struct {
 	// clock, Lease by that of Redis.
 	Remaining time.Duration
 	// Token to fill the entry with, after a miss, and after a stale hit for the one caller that is to
-	// reload it. Read takes none.
+	// reload it. Read gives one after some misses.
 	Token Token
 	// Wait is how long another caller keeps the load lock at most, after a miss of LeaseLocked. The
 	// token is valid anyway, for a caller that does not want to wait.

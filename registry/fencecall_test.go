@@ -224,8 +224,9 @@ func olderLibrary(t *testing.T) string {
 	for now, before := range map[string]string{
 		fmt.Sprintf("local VERSION = %d\n", LibraryVersion): fmt.Sprintf("local VERSION = %d\n", PutLibrary-1),
 		`register\('cw_(fence|put)',.*\n`:                   "",
+		`'schema', 'heads'\}`:                               "'schema'}",
 		`function fill.options_with_ttl\(text\)\n`:          "function fill.options_with_ttl()\n  if true then return nil end\n",
-		`or the words negative, '\n    .. \(takes_room and 'room, ' or ''\) .. 'schema, and ttl with a whole number of ms from 1, '\n    .. 'in this order'`: "or the words negative, room, schema, in this order'",
+		`\(takes_token and 'room, schema, heads' or 'schema'\)\n    .. ', and ttl with a whole number of ms from 1, in this order'`: "'room, schema, in this order'",
 	} {
 		if !regexp.MustCompile(now).MatchString(older) {
 			t.Fatalf("the library has no %s", now)

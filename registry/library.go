@@ -31,6 +31,8 @@ const (
 	// PutLibrary is the lowest version that knows EnsureFenced, CheckFence, Put, and TTL
 	// in FillOptions.
 	PutLibrary = 5
+	// HeadsLibrary is the lowest version that knows fills with the Token of a Read.
+	HeadsLibrary = 6
 )
 
 // Install ensures that every primary has the library, at this version or a higher one. It returns

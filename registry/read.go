@@ -10,7 +10,9 @@ import (
 )
 
 // Read looks an entry up with one MGET, and takes no lease on a miss. Redis does not count it: see
-// Report.
+// Report. Where all heads are in place and nothing is in place of the entry, a miss has a Token. A
+// load that begins after Read may fill the entry with it, as after Lease, but nobody else waits for
+// that load. The fill fails with ErrLibraryTooOld if the library is from before HeadsLibrary.
 func (r *Registry) Read(ctx context.Context, key Key) (Lookup, error) {
 	lookup, _, err := r.entries.Read(ctx, keyspace.Key(key))
 	return Lookup(lookup), err

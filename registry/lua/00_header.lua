@@ -23,7 +23,7 @@
 
 -- VERSION increases with each released change. The operator and the Go client load their library
 -- over a lower version.
-local VERSION = 5
+local VERSION = 6
 
 -- call runs a Redis command: redis.call, or guard.repairing_call. It is set when a call begins,
 -- because redis.call does not exist while Redis loads the library.

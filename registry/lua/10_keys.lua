@@ -16,7 +16,8 @@
 --   heads_by_text  parsed heads, which follow from their bytes. They also hold a rule. It is void
 --                  once the slot's keys (of_op) were dropped, or the operation's fence changes:
 --                  each change of the rule renews that. kept_by is the rule whose lifetime the
---                  user's head was extended for.
+--                  heads were extended for, and kept_until when that is due again. It may be too
+--                  late on a server that was a replica in between: then heads end as if evicted.
 --   operations_by_field  operations, which follow from the names of counters.
 --   open_chunks    the chunks being filled, by epoch and slice. The index is authoritative:
 --                  index.turn_over reads it when a chunk begins or is full, and

@@ -196,8 +196,27 @@ local function delete_head(key, value)
   if not value or not marks.is_mark(value) then call('UNLINK', key) end
 end
 
--- keep_for extends a head that lives shorter than this, by some slack more. It creates no key.
+-- keep_for extends a head that lives shorter than this, by some slack more. It creates no key. It
+-- returns for how many ms a head that is there lives now.
 local function keep_for(key, ms, slack)
-  if call('PTTL', key) < ms then call('PEXPIRE', key, ms + (slack or 0)) end
+  local left = call('PTTL', key)
+  if left >= ms then return left end
+  call('PEXPIRE', key, ms + slack)
+  return ms + slack
+end
+
+-- note_kept remembers that heads live for so many ms, at least, under a rule.
+local function note_kept(heads, rule, now, least)
+  heads.kept_by, heads.kept_until = rule, now + least - heads_life(rule)
+end
+
+-- keep_heads makes the heads of an entry, all of which are there, last for a load and the entry
+-- filled afterwards. While it remembers that they do, it asks nothing.
+local function keep_heads(slot, of_op, user, heads, rule, now)
+  if heads.kept_by == rule and now < heads.kept_until then return end
+  local ms, slack = heads_life(rule)
+  local least = math.min(keep_for(of_op.module_head, ms, slack), keep_for(of_op.head, ms, slack))
+  if user ~= '' then least = math.min(least, keep_for(user_head_key(slot, user), ms, slack)) end
+  note_kept(heads, rule, now, least)
 end
 

@@ -2,7 +2,11 @@
 -- The index of a user is a sorted set of the names of its entries by expiry. It expires after all
 -- of them.
 
-local user_index = {}
+local user_index = {
+  -- Expired names that a lease, or a fill without one, removes. Each fill adds one at most, so the
+  -- index shrinks; but no call pays for many that expired at once.
+  clean_names = 16,
+}
 
 -- user_index.clean removes expired names.
 function user_index.clean(key, now, max)
@@ -18,10 +22,12 @@ function user_index.names(key, max)
   return call('ZRANGE', key, 0, -1)
 end
 
--- user_index.add extends the index by twice the entry's lifetime, so that most fills need not.
+-- user_index.add extends the index by twice the entry's lifetime, so that most fills need not. It
+-- says whether the index has become longer.
 function user_index.add(key, name, now, life)
-  call('ZADD', key, now + life, name)
+  local added = call('ZADD', key, now + life, name)
   if call('PTTL', key) < life + MARGIN_MS then call('PEXPIRE', key, 2 * life + MARGIN_MS) end
+  return added == 1
 end
 
 function user_index.remove(slot, user, names)

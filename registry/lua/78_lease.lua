@@ -9,9 +9,6 @@ local MAX_LOCK_MS = 10 * 60 * 1000
 local lease = {
   -- The token of an operation that is not cached. It matches no fill.
   NONE = '0',
-  -- Expired names that a lease removes from a user's index. Each fill adds one, so the index
-  -- shrinks; but no call pays for many that expired at once.
-  clean_names = 16,
 }
 
 -- lease.detach_operations keeps counts exact when the module's head is created: entries that the
@@ -36,13 +33,13 @@ function lease.create_head(key, value, ms)
   return value
 end
 
--- lease.ensure_heads creates heads that are missing, and makes the others last for a load and the
--- entry filled afterwards.
-function lease.ensure_heads(slot, op, user, heads, rule)
+-- lease.create_heads creates the heads that are missing, makes the others last, and returns all.
+function lease.create_heads(slot, op, user, heads, rule)
   local raw, keys = heads.raw, head_keys(slot, op, user)
   local ms, slack = heads_life(rule)
+  local least = ms + slack
   for i, key in ipairs(keys) do
-    if raw[i] then keep_for(key, ms, slack) end
+    if raw[i] then least = math.min(least, keep_for(key, ms, slack)) end
   end
   ms = ms + slack
   if not raw[1] then
@@ -57,14 +54,23 @@ function lease.ensure_heads(slot, op, user, heads, rule)
     jobs.save(slot, work)
     raw[3] = lease.create_head(keys[3], new_epoch(slot), ms)
   end
+  heads = heads_from(raw, user)
+  note_kept(heads, rule, now_ms(), least)
+  return heads
 end
 
--- lease.take returns the heads that a load begins with.
+-- lease.take returns the heads that a load begins with, and makes them last.
 function lease.take(slot, op, user, heads, rule)
-  lease.ensure_heads(slot, op, user, heads, rule)
-  if heads.missing then heads = heads_from(heads.raw, user) end
-  heads.rule, heads.of_op, heads.kept_by = rule, keys_of_operation(slot, op), rule
-  if user ~= '' then user_index.clean(user_index_key(slot, user), now_ms(), lease.clean_names) end
+  local of_op = keys_of_operation(slot, op)
+  if heads.missing then
+    heads = lease.create_heads(slot, op, user, heads, rule)
+  else
+    keep_heads(slot, of_op, user, heads, rule, now_ms())
+  end
+  heads.rule, heads.of_op = rule, of_op
+  if user ~= '' then
+    user_index.clean(user_index_key(slot, user), now_ms(), user_index.clean_names)
+  end
   return heads
 end
 

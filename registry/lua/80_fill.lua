@@ -3,24 +3,32 @@
 --
 -- options is one argument with words. negative: the source has nothing under this id. room: the
 -- payload begins behind as many bytes of any value as the header takes. schema: a byte with the
--- length of the schema, and the schema, precede the payload. ttl and a number: the entry lasts for
--- so many ms, which is no longer than the policy says.
+-- length of the schema, and the schema, precede the payload. heads: the token is of the heads that
+-- an MGET found, so there was no lease. ttl and a number: the entry lasts for so many ms, which is
+-- no longer than the policy says.
 
 local DISABLED, FENCED, REFUSED = 0, -1, -2
-local OPTIONS = {
-  [''] = {flags = 0},
-  negative = {negative = true, flags = FLAG_NEGATIVE},
-  room = {room = true, flags = 0},
-  schema = {schema = true, flags = FLAG_SCHEMA},
-  ['negative room'] = {negative = true, room = true, flags = FLAG_NEGATIVE},
-  ['negative schema'] = {negative = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA},
-  ['room schema'] = {room = true, schema = true, flags = FLAG_SCHEMA},
-  ['negative room schema'] = {
-    negative = true, room = true, schema = true, flags = FLAG_NEGATIVE + FLAG_SCHEMA,
-  },
+
+-- OPTIONS are what an argument may ask for, but for the TTL, by its text.
+local OPTIONS = {}
+
+local fill = {
+  WORDS = {'negative', 'room', 'schema', 'heads'}, -- in the order in which they come
+  FLAGS = {negative = FLAG_NEGATIVE, schema = FLAG_SCHEMA},
 }
 
-local fill = {}
+-- fill.allow adds what begins with a text: with and without each word from one on.
+function fill.allow(text, options, from)
+  OPTIONS[text] = options
+  for at = from, #fill.WORDS do
+    local word, more = fill.WORDS[at], {flags = options.flags}
+    for i = 1, at - 1 do more[fill.WORDS[i]] = options[fill.WORDS[i]] end
+    more[word], more.flags = true, options.flags + (fill.FLAGS[word] or 0)
+    fill.allow((text == '' and '' or text .. ' ') .. word, more, at + 1)
+  end
+end
+
+fill.allow('', {flags = 0}, 1)
 
 -- fill.options_with_ttl parses options that end with a TTL. It returns nil if they do not.
 function fill.options_with_ttl(text)
@@ -32,13 +40,13 @@ function fill.options_with_ttl(text)
 end
 
 -- fill.options returns what an argument asks for, and a TTL in ms if it names one.
-function fill.options(name, text, takes_room)
+function fill.options(name, text, takes_token)
   local options, ttl = OPTIONS[text], nil
   if not options then options, ttl = fill.options_with_ttl(text) end
-  if options and (takes_room or not options.room) then return options, ttl end
+  if options and (takes_token or not options.room and not options.heads) then return options, ttl end
   refuse(name .. ': options must be empty or omitted, or the words negative, '
-    .. (takes_room and 'room, ' or '') .. 'schema, and ttl with a whole number of ms from 1, '
-    .. 'in this order')
+    .. (takes_token and 'room, schema, heads' or 'schema')
+    .. ', and ttl with a whole number of ms from 1, in this order')
 end
 
 -- A header is longer than its token by so many bytes.
@@ -51,12 +59,25 @@ local function with_jitter(slot, ttl, percent)
   return math.max(1, ttl - math.floor(random * (max + 1)))
 end
 
--- keep_user_head extends a user's head if the rule changed after the lease. The policy extended
--- those of the module and the operation, but it does not know the users.
-local function keep_user_head(slot, user, heads, rule)
-  keep_for(user_head_key(slot, user), heads_life(rule))
-  heads.kept_by = rule
+-- fill.list_of_user adds an entry to the index of its user. Without a lease, it also makes room.
+function fill.list_of_user(slot, of_op, user, member, now, life, options)
+  local key = user_index_key(slot, user)
+  local is_longer = user_index.add(key, of_op.name .. member, now, life)
+  if is_longer and options.heads then user_index.clean(key, now, user_index.clean_names) end
 end
+
+-- fill.count counts a fill, and says whether the operation may be cached. The first one that is
+-- counted asks: there may be no lease, or the counters were lost since.
+function fill.count(slot, of_op, op)
+  if call('HINCRBY', of_op.counters, of_op.fields.fills, '1') > 1 or admit(slot, op) then
+    return true
+  end
+  call('HDEL', of_op.counters, of_op.fields.fills)
+  return false
+end
+
+-- fill.uncount takes back what was counted.
+function fill.uncount(of_op) call('HINCRBY', of_op.counters, of_op.fields.fills, '-1') end
 
 -- store first writes the padded payload, then the header over its padding. Payloads are large, and
 -- concatenating header and payload here would double the cost of a fill. The expiry of the entry
@@ -79,9 +100,9 @@ local function store(slot, of_op, user, member, heads, padded, ttl, life, expone
   end
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
-  if user == '' then return true end
-  user_index.add(user_index_key(slot, user), of_op.name .. member, now, life)
-  if heads.kept_by ~= rule then keep_user_head(slot, user, heads, rule) end
+  if user ~= '' then fill.list_of_user(slot, of_op, user, member, now, life, options) end
+  -- A policy that lets entries live longer does not know the users, and there may be no lease.
+  keep_heads(slot, of_op, user, heads, rule, now)
   return true
 end
 

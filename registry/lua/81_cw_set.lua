@@ -59,12 +59,15 @@ function calls.cw_set(keys, args)
     count(slot, 'fenced', op)
     return FENCED
   end
+  if not fill.count(slot, of_op, op) then
+    return not_stored(slot, op, user, id, token, DISABLED)
+  end
   if not options.room then payload = string.rep('\0', room) .. payload end
   if not store(slot, of_op, user, member, heads, payload, ttl, life, exponent, options) then
+    fill.uncount(of_op)
     count(slot, 'fenced', op)
     return FENCED
   end
-  call('HINCRBY', of_op.counters, of_op.fields.fills, '1')
   return ttl
 end
 

@@ -5,7 +5,11 @@ package model
 
 import "fmt"
 
-func (r *run) get(s step) { r.lookUp(s.Key, s.Schema, s.Lock) }
+func (r *run) get(s step) {
+	if !s.Unleased || r.headsOf(s.Key) == "" {
+		r.lookUp(s.Key, s.Schema, s.Lock)
+	}
+}
 
 // lookUp is cw_get. It returns the token that came with the answer, if one did.
 func (r *run) lookUp(k key, schema string, lockMs int64) string {

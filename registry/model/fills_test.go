@@ -6,12 +6,54 @@ package model
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 func (r *run) fill(s step) {
-	if token := r.lookUp(s.Key, s.Schema, s.Lock); token != "" {
+	token := ""
+	if s.Unleased {
+		token = r.headsOf(s.Key)
+	}
+	if token == "" {
+		s.Unleased = false
+		token = r.lookUp(s.Key, s.Schema, s.Lock)
+	}
+	if token != "" {
 		r.store(s, token)
 	}
+}
+
+// headsOf returns the token that an MGET makes, if it finds all heads, and nothing in place of the
+// entry.
+func (r *run) headsOf(k key) string {
+	now := span{from: time.Now().UnixMilli()}
+	values, err := r.slot.client().MGet(r, append([]string{r.slot.entryKey(k)}, r.slot.headKeys(k)...)...).Result()
+	now.to = time.Now().UnixMilli()
+	r.must(err)
+	r.tell("the heads of %q: %.200q", k, fmt.Sprint(values))
+	if values[0] != nil {
+		return ""
+	}
+	if certain, _ := r.state.presence(k, now); certain {
+		r.fail("MGET finds no %q, which is live", k)
+	}
+	token := "1"
+	for i, value := range values[1:] {
+		head, _ := value.(string)
+		if hard := map[bool]int{false: 11, true: 22}[i == 1]; len(head) != hard && len(head) != hard+11 || strings.HasPrefix(head, "!!") {
+			return ""
+		}
+		token += head
+	}
+	if _, complete := r.state.covers(k.op, k.user); !complete {
+		if !r.state.undecided.uncounted { // else the head of what is not cached any more may be there
+			r.fail("MGET finds all heads of %q", k)
+		}
+		return ""
+	}
+	delete(r.state.entries, k)
+	r.leased(k, token)
+	return token
 }
 
 func (r *run) set(s step) {
@@ -63,6 +105,9 @@ func (r *run) payload(s step) (e entry, sent, options string) {
 	sent, options = e.payload, s.Option
 	if s.Schema != "" {
 		sent, options = string(rune(len(s.Schema)))+s.Schema+sent, options+" schema"
+	}
+	if s.Unleased {
+		options += " heads"
 	}
 	if s.TTL > 0 {
 		options += fmt.Sprint(" ttl ", s.TTL)

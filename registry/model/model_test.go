@@ -65,6 +65,8 @@ func TestEachAnswerIsOneThatTheProtocolAllows(t *testing.T) {
 					sequence = ofVersions(sequence)
 				case 1:
 					sequence = ofLaggingSources(sequence)
+				case 2:
+					sequence = ofHeads(sequence)
 				}
 				if err := runSequence(t.Context(), servers, registry.Library, sequence); err != nil {
 					rt.Log(err)

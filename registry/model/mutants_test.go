@@ -115,6 +115,21 @@ var rareMutants = map[string]struct {
 			{Do: "get", Key: key{op: "list", id: "a"}, Schema: "v1"},
 		},
 	},
+	"a fill without a lease is never fenced": {
+		"  if token ~= heads.token and is_fenced(", "  if not options.heads and token ~= heads.token and is_fenced(", []step{
+			{Do: "fill", Key: key{op: "list", id: "b"}},
+			{Do: "get", Key: key{op: "list", id: "a"}, Unleased: true},
+			{Do: "delete", Key: key{op: "list", id: "a"}},
+			{Do: "set", Key: key{op: "list", id: "a"}, Unleased: true},
+		},
+	},
+	"a fill without a lease, or without counters, goes by no limit of operations": {
+		"fields.fills, '1') > 1 or admit(slot, op) then", "fields.fills, '2') > 0 then", []step{
+			{Do: "fill", Key: key{op: "list", id: "b"}},
+			{Do: "fill", Key: key{op: "list", id: "a"}, Unleased: true},
+			{Do: "stats"},
+		},
+	},
 	"a purge leaves no mark while the source lags": {
 		"  if has_lag then source_lag.mark_head(slot, op, user) end\n", "", lagging(
 			step{Do: "fill", Key: key{op: "list", id: "a"}},

@@ -29,6 +29,8 @@ type step struct {
 	Policy  policy
 	Victim  string
 	Flag    bool
+	// Unleased: the token is of heads that an MGET found, if it may be.
+	Unleased bool
 }
 
 // String leaves out what is not said.
@@ -116,6 +118,17 @@ func ofVersions(all []step) []step {
 		switch all[i].Do {
 		case "get", "set", "fill", "put":
 			all[i].Schema = []string{"v1", "", "v1", "v2"}[i%4]
+		}
+	}
+	return all
+}
+
+// ofHeads lets half of the loads begin without a lease.
+func ofHeads(all []step) []step {
+	for i := range all {
+		switch all[i].Do {
+		case "get", "set", "fill":
+			all[i].Unleased = i%2 == 0
 		}
 	}
 	return all

@@ -43,8 +43,8 @@ func (e *Entries) Set(
 
 // setArgs returns the arguments of cw_set. sent is the padded payload.
 func setArgs(key keyspace.Key, sent []byte, token parse.Token, options Options) []any {
-	words := options.after(withRoom[options.Negative], key.Schema)
-	return append(addressArgs(key), sent, string(token), words)
+	words := options.after(withRoom[options.Negative], key.Schema, token.Unleased())
+	return append(addressArgs(key), sent, token.Sent(), words)
 }
 
 // Put stores a payload in place of what is there, and fences loads of the entry that are in
@@ -57,7 +57,7 @@ func (e *Entries) Put(
 		return parse.Filled{}, err
 	}
 	defer e.release(sent)
-	words := options.after(withoutRoom[options.Negative], key.Schema)
+	words := options.after(withoutRoom[options.Negative], key.Schema, false)
 	return e.fill(ctx, "cw_put", key, append(addressArgs(key), *sent, words)...)
 }
 
@@ -95,10 +95,14 @@ func filledOf(function string, key keyspace.Key, reply any) (parse.Filled, error
 	return filled, nil
 }
 
-// after returns the argument that begins with these words.
-func (o Options) after(words, schema string) string {
+// after returns the argument that begins with these words. Without a lease, the library does what
+// that would have done.
+func (o Options) after(words, schema string, unleased bool) string {
 	if schema != "" {
 		words += " schema"
+	}
+	if unleased {
+		words += " heads"
 	}
 	if o.TTL != 0 { // rounded down: it is the longest that the caller wants
 		words += " ttl " + strconv.FormatInt(max(0, o.TTL.Milliseconds()), 10)

@@ -70,7 +70,7 @@ func isLockValid(lock string, heads []string) bool {
 func lookupOf(key keyspace.Key, values []string) parse.Lookup {
 	found, live := wire.DecodeLive(values[0], values[1:]...)
 	if !live || found.Schema != key.Schema {
-		return parse.Lookup{}
+		return parse.Lookup{Token: tokenOf(values[0], values[1:])}
 	}
 	remaining := max(0, time.Until(found.FreshUntil))
 	return parse.Lookup{
@@ -80,6 +80,20 @@ func lookupOf(key keyspace.Key, values []string) parse.Lookup {
 		Stale:     found.SoftStale || remaining == 0,
 		Remaining: remaining,
 	}
+}
+
+// tokenOf returns the token of the heads that a miss found. It is empty if a head is missing, or if
+// there is anything in place of the entry. That may be a mark, or an entry that was invalidated.
+func tokenOf(entry string, heads []string) parse.Token {
+	if entry != "" {
+		return ""
+	}
+	for i, head := range heads {
+		if isMark(head) || !wire.IsHead(i, head) {
+			return ""
+		}
+	}
+	return parse.TokenOf(heads)
 }
 
 // bytesOf returns the bytes of a part of a reply without a copy. go-redis read the reply for this

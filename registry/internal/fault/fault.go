@@ -163,8 +163,12 @@ var missingFunction = []string{
 	// Version 1 knows no owners.
 	"CACHEWRIGHT cw_policy_apply takes 1 arguments",
 	"CACHEWRIGHT cw_policy_delete takes 0 arguments",
+	// Version 3 knows no schema.
+	"CACHEWRIGHT cw_set: options must be negative, room",
 	// Version 4 knows no ttl.
 	"CACHEWRIGHT cw_set: options must be empty or omitted, or the words negative, room, schema, in",
+	// Version 5 knows no heads.
+	"CACHEWRIGHT cw_set: options must be empty or omitted, or the words negative, room, schema, and",
 }
 
 // IsFunctionMissing says that the call may succeed once the library is loaded.

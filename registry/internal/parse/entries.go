@@ -10,12 +10,6 @@ import (
 	"github.com/cachewright/cachewright/registry/internal/bounds"
 )
 
-// Token of a load. Package registry exports and documents it.
-type Token string
-
-// noLease is the token of an entry that is held, or of an operation that is not cached.
-const noLease Token = "0"
-
 // Lookup is the answer to a read. Its fields are those of registry.Lookup.
 type Lookup struct {
 	Hit       bool

@@ -97,7 +97,7 @@ func DecodeLive(value string, heads ...string) (Live, bool) {
 // cutEpochs compares the epochs that an entry carries with those in the heads.
 func cutEpochs(carried string, heads []string) (rest string, live bool) {
 	for i, head := range heads {
-		if len(carried) < EpochLen || !isHead(i, head) || carried[:EpochLen] != head[:EpochLen] {
+		if len(carried) < EpochLen || !IsHead(i, head) || carried[:EpochLen] != head[:EpochLen] {
 			return "", false
 		}
 		carried = carried[EpochLen:]
@@ -105,9 +105,9 @@ func cutEpochs(carried string, heads []string) (rest string, live bool) {
 	return carried, true
 }
 
-// isHead says whether these bytes can be a head, with or without a soft epoch. Others count as
-// missing.
-func isHead(i int, head string) bool {
+// IsHead says whether these bytes have the length of a head: of the module, the operation or the
+// user, in this order. Others count as missing.
+func IsHead(i int, head string) bool {
 	hard := headParts[i].softAt
 	return len(head) == hard || len(head) == hard+EpochLen
 }
