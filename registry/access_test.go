@@ -98,6 +98,7 @@ func (o *operatorAtWork) watch(ctx context.Context) {
 	o.must(nil, o.EnsureListed(ctx, Slot{Namespace: "unknown", Module: "another"}, noOthers))
 	o.must(o.Modules(ctx, users.Namespace))
 	o.must(o.PolicyHashes(ctx, []Slot{users}))
+	o.must(o.HavePolicies(ctx, []Slot{users}))
 	o.must(o.StatsOf(ctx, []Slot{users}))
 	o.must(o.Stats(ctx, users))
 	o.must(o.Unclaimed(ctx, users.Namespace))

@@ -76,6 +76,9 @@ var hostileCalls = map[string]hostileCall{
 	"Fence":        func(ctx context.Context, r *Registry) (any, error) { return nil, fenceAll(ctx, r, r.Fence) },
 	"Fences":       func(ctx context.Context, r *Registry) (any, error) { return r.Fences(ctx, []Slot{users}) },
 	"Get":          func(ctx context.Context, r *Registry) (any, error) { return r.Get(ctx, entry("list", "1", "u")) },
+	"HavePolicies": func(ctx context.Context, r *Registry) (any, error) {
+		return r.HavePolicies(ctx, []Slot{users, {Namespace: "a", Module: "b"}})
+	},
 	"Heartbeat": func(ctx context.Context, r *Registry) (any, error) {
 		incarnation, err := IncarnationOf(ctx, r.client)
 		if err != nil {

@@ -124,6 +124,14 @@ func (r *Registry) PolicyHashes(ctx context.Context, slots []Slot) ([]string, er
 	return r.policies.Hashes(ctx, slots)
 }
 
+// HavePolicies says of each slot whether it has a policy, whatever that is. It asks in a round trip
+// per 500 of them (and node of a cluster), and takes Redis a hundredth of the time of PolicyHashes.
+// Nothing that it asks for counts as used when Redis evicts. SlotErrors are of slots that the user
+// may not read.
+func (r *Registry) HavePolicies(ctx context.Context, slots []Slot) ([]bool, error) {
+	return r.policies.Present(ctx, slots)
+}
+
 // DeletePolicy deletes the policy and the counters of the module, invalidates the module, and says
 // whether there was a policy.
 func (r *Registry) DeletePolicy(ctx context.Context, slot Slot) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,6 +74,15 @@ func TestTroubleWithASlotIsItsOwn(t *testing.T) {
 			t.Errorf("got %q", hashes)
 		}
 	})
+	t.Run("presence", func(t *testing.T) {
+		r, admin := divided(t)
+		admin.Del(t.Context(), keyspace.PolicyKey(posts))
+		present, err := r.HavePolicies(t.Context(), slots)
+		wantBroken(t, err, forbidden)
+		if !slices.Equal(present, []bool{true, false, true, false}) {
+			t.Errorf("got %v", present)
+		}
+	})
 	t.Run("figures", func(t *testing.T) {
 		r, _ := divided(t)
 		fillAll(t, r, entry("list", "a", ""))
@@ -129,8 +139,9 @@ func TestTroubleWithTheStoreIsNotOfSlots(t *testing.T) {
 	t.Cleanup(func() { _ = away.Close() })
 	r := New(away)
 	calls := map[string]func(context.Context) error{
-		"hashes":  func(ctx context.Context) error { _, err := r.PolicyHashes(ctx, []Slot{users, posts}); return err },
-		"figures": func(ctx context.Context) error { _, err := r.StatsOf(ctx, []Slot{users, posts}); return err },
+		"hashes":   func(ctx context.Context) error { _, err := r.PolicyHashes(ctx, []Slot{users, posts}); return err },
+		"presence": func(ctx context.Context) error { _, err := r.HavePolicies(ctx, []Slot{users, posts}); return err },
+		"figures":  func(ctx context.Context) error { _, err := r.StatsOf(ctx, []Slot{users, posts}); return err },
 		"modules": func(ctx context.Context) error {
 			return r.AddAllModules(ctx, map[string][]string{"shop": {"users"}, "blog": {"posts"}})
 		},

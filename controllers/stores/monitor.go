@@ -190,7 +190,7 @@ func (m *Monitor) probe(ctx context.Context) error {
 	if result.Err != nil {
 		return result.Err
 	}
-	m.runOthers(ctx, l.store)
+	m.runOthers(ctx, l.store, result.Health)
 	return nil
 }
 

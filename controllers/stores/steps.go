@@ -6,6 +6,7 @@ package stores
 import (
 	"context"
 
+	"github.com/cachewright/cachewright/controllers/internal/drift"
 	"github.com/cachewright/cachewright/controllers/recovery"
 	"github.com/cachewright/cachewright/controllers/stores/calls"
 	"github.com/cachewright/cachewright/registry"
@@ -22,7 +23,7 @@ const (
 // runSteps runs all steps that follow a probe of a store that can be used.
 func (m *Monitor) runSteps(ctx context.Context, store calls.Store, health registry.Health) {
 	m.runFencer(ctx, store, health)
-	m.runOthers(ctx, store)
+	m.runOthers(ctx, store, health)
 }
 
 // runFencer comes first: nothing may be read or woken while an older state is live.
@@ -33,8 +34,10 @@ func (m *Monitor) runFencer(ctx context.Context, store calls.Store, health regis
 	}))
 }
 
-func (m *Monitor) runOthers(ctx context.Context, store calls.Store) {
-	m.logOnce(ctx, notSynced, m.syncer.Sync(ctx, store, m.connection.at()))
+func (m *Monitor) runOthers(ctx context.Context, store calls.Store, health registry.Health) {
+	m.logOnce(ctx, notSynced, m.syncer.Sync(ctx, drift.Target{
+		Store: store, Location: m.connection.at(), Health: health,
+	}))
 	m.logOnce(ctx, notUnclaimed, m.unclaimed.Collect(ctx, store))
 	m.logOnce(ctx, notCollected, m.collector.Collect(ctx, store))
 }

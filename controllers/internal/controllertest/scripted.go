@@ -68,6 +68,11 @@ func (s *ScriptedStore) PolicyHashes(_ context.Context, slots []registry.Slot) (
 	return make([]string, len(slots)), nil
 }
 
+// HavePolicies implements calls.Store.
+func (s *ScriptedStore) HavePolicies(_ context.Context, slots []registry.Slot) ([]bool, error) {
+	return make([]bool, len(slots)), nil
+}
+
 // UnclaimedOf implements calls.Store.
 func (s *ScriptedStore) UnclaimedOf(
 	_ context.Context, namespaces []string,

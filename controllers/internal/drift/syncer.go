@@ -34,6 +34,7 @@ type Syncer struct {
 	SyncerConfig
 
 	allInPlace bool // as the last Sync found
+	verified   verified
 }
 
 // SyncerConfig is what a Syncer needs.
@@ -49,14 +50,23 @@ type SyncerConfig struct {
 // Store is what a Syncer needs of a store.
 type Store interface {
 	PolicyHashes(ctx context.Context, slots []registry.Slot) ([]string, error)
+	HavePolicies(ctx context.Context, slots []registry.Slot) ([]bool, error)
 	OwnPolicies(ctx context.Context, claims []registry.Claim) error
 	AddAllModules(ctx context.Context, modules map[string][]string) error
+}
+
+// Target is a store as the last probe found it.
+type Target struct {
+	Store    Store
+	Location status.Location
+	Health   registry.Health
 }
 
 // Sync compares the store with all policies that are in force, in few round trips. It lists the
 // modules that the store does not list, wakes the policies that are missing or differ, and renews
 // claims. What cannot be read differs.
-func (s *Syncer) Sync(ctx context.Context, store Store, at status.Location) error {
+func (s *Syncer) Sync(ctx context.Context, target Target) error {
+	store := target.Store
 	policies, err := s.Referrers.Policies(ctx)
 	if err != nil {
 		return err
@@ -65,15 +75,20 @@ func (s *Syncer) Sync(ctx context.Context, store Store, at status.Location) erro
 	if err := broken.Take(store.AddAllModules(ctx, resource.GovernedModules(policies))); err != nil {
 		return err
 	}
-	inPlace := 0
-	for batch := range hashBatches(resource.InForce(policies)) {
+	s.verified.begin(target.Health)
+	due, others := s.verified.split(resource.InForce(policies))
+	inPlace, err := s.detectLoss(ctx, store, others)
+	if err := broken.Take(err); err != nil {
+		return err
+	}
+	for batch := range hashBatches(due) {
 		equal, err := s.detectDrift(ctx, store, batch)
 		if err := broken.Take(err); err != nil {
 			return err
 		}
 		inPlace += equal
 	}
-	s.reportInPlace(inPlace, resource.CountWanted(policies), at)
+	s.reportInPlace(inPlace, resource.CountWanted(policies), target.Location)
 	if err := broken.Take(s.renewClaims(ctx, store, policies)); err != nil {
 		return err
 	}
@@ -97,6 +112,24 @@ func hashBatches(policies []*v1.CachePolicy) iter.Seq[[]*v1.CachePolicy] {
 	}
 }
 
+// detectLoss returns how many of the policies the store still has.
+func (s *Syncer) detectLoss(
+	ctx context.Context, store Store, policies []*v1.CachePolicy,
+) (inPlace int, err error) {
+	present, err := store.HavePolicies(ctx, resource.SlotsOf(policies))
+	broken := registry.SlotErrors{}
+	if err := broken.Take(err); err != nil {
+		return 0, err
+	}
+	for i, policy := range policies {
+		if !present[i] {
+			s.verified.forget(policy)
+		}
+	}
+	isPresent := func(i int) bool { return present[i] }
+	return s.wakeOthers(ctx, policies, isPresent, broken), broken.OrNil()
+}
+
 // detectDrift returns how many of the policies the store has as they are wanted.
 func (s *Syncer) detectDrift(
 	ctx context.Context, store Store, policies []*v1.CachePolicy,
@@ -106,16 +139,29 @@ func (s *Syncer) detectDrift(
 	if err := broken.Take(err); err != nil {
 		return 0, err
 	}
+	isEqual := func(i int) bool { return hashes[i] == policies[i].Status.AppliedHash }
+	for i, policy := range policies {
+		s.verified.note(policy, isEqual(i))
+	}
+	return s.wakeOthers(ctx, policies, isEqual, broken), broken.OrNil()
+}
+
+// wakeOthers wakes the policies that are not in place, and returns how many are. Those whose
+// primary is away have to wait for it, and those that retry alone need no help.
+func (s *Syncer) wakeOthers(
+	ctx context.Context, policies []*v1.CachePolicy, isInPlace func(int) bool,
+	broken registry.SlotErrors,
+) (inPlace int) {
 	for i, policy := range policies {
 		switch {
-		case hashes[i] == policy.Status.AppliedHash:
+		case isInPlace(i):
 			inPlace++
 		case registry.ConcernsStore(broken[convert.Slot(policy)]) || resource.RetriesAlone(policy):
 		default:
 			s.Policies.Enqueue(ctx, client.ObjectKeyFromObject(policy))
 		}
 	}
-	return inPlace, broken.OrNil()
+	return inPlace
 }
 
 // reportInPlace logs that every policy is in place when that has become true.

@@ -17,7 +17,6 @@ import (
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
 	"github.com/cachewright/cachewright/controllers/internal/queue"
 	"github.com/cachewright/cachewright/controllers/internal/resource"
-	"github.com/cachewright/cachewright/controllers/internal/status"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -45,7 +44,7 @@ func TestOneSyncWakesEveryLostPolicy(t *testing.T) {
 	}
 	enqueuer := make(queue.Enqueuer, many+1)
 	syncer := &Syncer{SyncerConfig: SyncerConfig{Referrers: resource.Referrers{Reader: all}, Policies: enqueuer, Log: logr.Discard()}}
-	if err := syncer.Sync(t.Context(), store, status.Location{}); err != nil {
+	if err := syncer.Sync(t.Context(), Target{Store: store}); err != nil {
 		t.Fatal(err)
 	}
 	if woken := len(enqueuer); woken != many {

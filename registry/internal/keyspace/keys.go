@@ -14,6 +14,9 @@ import (
 // SlotKey names the slot; it is the only key passed to a function.
 func SlotKey(s Slot) string { return "cw:{" + s.Namespace + "/" + s.Module + "}" }
 
+// PolicyKey holds the policy in force.
+func PolicyKey(s Slot) string { return SlotKey(s) + ":policy" }
+
 // RequestKey holds the answer to an invalidation that named a request id.
 func RequestKey(s Slot, id string) string { return SlotKey(s) + ":r:" + id }
 
