@@ -144,6 +144,15 @@ test-image: ## Run the tests of the image, which are a module of their own: buil
 	go -C hack/image vet ./...
 	go -C hack/image test -count=1 -vet=off $(TESTFLAGS) ./...
 
+.PHONY: docs
+docs: ## Build the pages as a site with search, into website/.vitepress/dist, and check its links. Needs Node 20 and npm. SITE_BASE=/cachewright/: below that path.
+	cd website && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts --no-audit --no-fund; }
+	cd website && npx vitepress build && node check.mjs
+
+.PHONY: test-docs
+test-docs: docs ## Build the site, then read and search it in a real browser.
+	@chromium="$$(hack/chromium.sh)"; CHROMIUM="$$chromium" SITE="$(CURDIR)/website/.vitepress/dist" go test -count=1 ./website
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server: seconds, once they are built.
 	@go test -short $$(go list $(PACKAGES) | grep -Ev '$(SERVED)')
