@@ -14,6 +14,8 @@ GOFUMPT        = go tool -modfile=hack/tools/go.mod gofumpt
 KUSTOMIZE      = go tool -modfile=hack/tools/go.mod kustomize
 GOVULNCHECK    = go tool -modfile=hack/tools/go.mod govulncheck
 GOLANGCI_LINT  = go tool -modfile=hack/lint/go.mod golangci-lint
+# It would run shellcheck and pyflakes where there are any: elsewhere it must find the same.
+ACTIONLINT     = go tool -modfile=hack/tools/go.mod actionlint -shellcheck= -pyflakes=
 # Optimising the C parsers of Vale would take minutes.
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
@@ -99,12 +101,13 @@ vet: ## Run go vet.
 	go vet $(PACKAGES)
 
 .PHONY: lint
-lint: ## Lint code, pages and comments. The first run builds the linters, which takes minutes.
+lint: ## Lint code, workflows, pages and comments. The first run builds the linters, which takes minutes.
 	@failed=; for module in . $(MODULES); do \
 		echo "golangci-lint: $$module"; \
 		(cd "$$module" && go tool -modfile="$(CURDIR)/hack/lint/go.mod" golangci-lint run --config "$(CURDIR)/.golangci.yml") || failed+=" $$module"; \
 	done; \
 	if [[ $$failed ]]; then echo "golangci-lint failed in:$$failed" >&2; exit 1; fi
+	$(ACTIONLINT)
 	$(if $(RACE),$(VALE) --config hack/prose/vale.ini --output line .,@echo "There is no C compiler: the prose is not checked." >&2)
 
 .PHONY: lint-fix
@@ -235,6 +238,11 @@ build-installer: ## Write the manifests of a release to dist/, with the image of
 	@$(with_image); for part in $(INSTALLERS); do \
 		$(KUSTOMIZE) build "$$copy/config/$${part#*=}" >"$(DIST)/$${part%%=*}.yaml"; echo "$(DIST)/$${part%%=*}.yaml"; \
 	done
+
+.PHONY: release-dry-run
+release-dry-run: ## Gather a release in dist/ as the release workflow does, and check it. Publishes nothing: docs/releasing.md.
+	hack/release.sh
+	cd "$(DIST)" && sha256sum --check --quiet checksums.txt
 
 ##@ Deployment
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
@@ -121,6 +123,73 @@ func TestTheDocumentedKustomizationKeepsNamesAndOperations(t *testing.T) {
 	if strings.Count(built, "name: blue-main\n") != 3 || strings.Count(built, "name: getById") != 1 || strings.Count(built, "ttl: 1m") != 1 {
 		t.Errorf("it builds\n%s", built)
 	}
+}
+
+// Flux and Argo CD install the release of this checkout, and keep the CRDs when they prune.
+func TestToolsInstallTheReleaseAndKeepTheCRDs(t *testing.T) {
+	tag := releasedTag(t)
+	for name, want := range map[string]struct{ patches, tag, keeps string }{
+		"flux":   {"spec", "tag: ", "kustomize.toolkit.fluxcd.io/prune: disabled"},
+		"argocd": {"spec.source.kustomize", "targetRevision: ", "argocd.argoproj.io/sync-options: Prune=false,Delete=false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, manifests, _ := strings.Cut(page(t, "gitops/operator/"+name+".yaml"), "\n")
+			if !strings.Contains(page(t, "../docs/gitops.md"), "```yaml\n"+manifests+"```") {
+				t.Error("docs/gitops.md shows another manifest")
+			}
+			if !strings.Contains(manifests, want.tag+tag+"\n") {
+				t.Errorf("it does not install %s", tag)
+			}
+			all := documents(manifests)
+			var object map[string]any
+			parse(t, all[len(all)-1], &object)
+			for _, field := range strings.Split(want.patches, ".") {
+				object = object[field].(map[string]any)
+			}
+			kustomization, err := yaml.Marshal(map[string]any{"resources": []string{"../config/default"}, "patches": object["patches"]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := 0
+			for _, document := range documents(kubectl(t, "kustomize", beside(t, string(kustomization)))) {
+				isCRD, keeps := kindOf(t, document) == "CustomResourceDefinition", strings.Contains(document, want.keeps)
+				if isCRD != keeps {
+					t.Errorf("it keeps a %s: %t", kindOf(t, document), keeps)
+				}
+				if keeps {
+					kept++
+				}
+			}
+			if kept != 3 {
+				t.Errorf("it keeps %d CRDs", kept)
+			}
+		})
+	}
+}
+
+// releasedTag is that of config/image.
+func releasedTag(t *testing.T) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(page(t, "image/kustomization.yaml"), "newTag: ")
+	tag, _, _ := strings.Cut(rest, "\n")
+	return tag
+}
+
+// beside writes a kustomization into a folder beside a copy of config/.
+func beside(t *testing.T, kustomization string) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.CopyFS(filepath.Join(root, "config"), os.DirFS(".")); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(root, "tool")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // buildOf builds what a team keeps in Git, with more lines in its kustomization.

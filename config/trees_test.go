@@ -124,7 +124,7 @@ func TestTreesInstallOneRelease(t *testing.T) {
 		}
 	}
 	for image, trees := range images {
-		if len(trees) != 3 || !regexp.MustCompile(`^ghcr\.io/cachewright/cachewright:v\d+\.\d+\.\d+$`).MatchString(image) {
+		if len(trees) != 3 || !regexp.MustCompile(`^ghcr\.io/cachewright/cachewright:v\d+\.\d+\.\d+(-[0-9a-z.]+)?$`).MatchString(image) {
 			t.Errorf("%q install %s, want a released image in all", trees, image)
 		}
 	}

@@ -30,11 +30,12 @@ const deployment = "cachewright-controller-manager"
 func TestTheInstallPageWorksInItsOrder(t *testing.T) {
 	on := newCluster(t)
 	on.dropNamespace(t, account.Namespace)
-	page := &installPage{cluster: on, text: readText(t, "../../docs/install.md"), released: on.released(t)}
+	tag := allMatches(`newTag: (.*)`, readText(t, "../../config/image/kustomization.yaml"))[0]
+	page := &installPage{cluster: on, text: readText(t, "../../docs/install.md"), tag: tag, released: on.released(t, tag)}
 	g := gomega.NewWithT(t)
 	g.SetDefaultEventuallyTimeout(timeout)
 
-	page.follow(t, "Install", "v0.1.0")
+	page.follow(t, "Install", "v0.0.1")
 	operator := on.operate(t, "--metrics-bind-address=0")
 	shop := on.namespace(t, "shop")
 	on.fill(t, shop)
@@ -43,7 +44,7 @@ func TestTheInstallPageWorksInItsOrder(t *testing.T) {
 	g.Eventually(on.isReady).WithArguments(t.Context(), policy).Should(gomega.BeTrue())
 	before := *meta.FindStatusCondition(policy.Status.Conditions, v1.ConditionReady)
 
-	page.follow(t, "Upgrade", "v0.2.0")
+	page.follow(t, "Upgrade", page.tag)
 	operator.endInPeace(t)
 	purge := purgeOf(shop, "meanwhile")
 	on.create(t, purge)
@@ -54,7 +55,7 @@ func TestTheInstallPageWorksInItsOrder(t *testing.T) {
 		t.Errorf("the upgrade turned %+v into %+v", before, after)
 	}
 
-	page.follow(t, "Remove the operator and keep the resources", "v0.2.0")
+	page.follow(t, "Remove the operator and keep the resources", page.tag)
 	operator.exit(t)
 	if all, waiting := on.held(t, shop); all < 20 || waiting > 0 {
 		t.Errorf("%d resources are kept, and %d wait for the operator", all, waiting)
@@ -70,16 +71,17 @@ func TestTheInstallPageWorksInItsOrder(t *testing.T) {
 	on.follow(t, deletion[1])
 }
 
-// installPage is docs/install.md, and a folder with the files of a release.
+// installPage is docs/install.md, and the tag of its release. Its files, and those of an older one,
+// are in folders by tag.
 type installPage struct {
 	*cluster
-	text, released string
+	text, tag, released string
 }
 
 // download is where a release is on the page.
 var download = regexp.MustCompile(`https://github\.com/cachewright/cachewright/releases/download/(v[0-9.]+)/`)
 
-// follow runs the lines below a heading, which name this version alone. It plays the controllers of
+// follow runs the lines below a heading with the files of a version. It plays the controllers of
 // Deployments and Jobs.
 func (p *installPage) follow(t *testing.T, heading, version string) {
 	t.Helper()
@@ -88,8 +90,8 @@ func (p *installPage) follow(t *testing.T, heading, version string) {
 		t.Fatalf("the page has no lines below %s", heading)
 	}
 	for line := range strings.Lines(found[1]) {
-		if named := download.FindStringSubmatch(line); len(named) > 1 && named[1] != version {
-			t.Errorf("below %s is %s, want version %s", heading, line, version)
+		if named := download.FindStringSubmatch(line); len(named) > 1 && named[1] != p.tag {
+			t.Errorf("below %s is %s, want version %s", heading, line, p.tag)
 		}
 		switch {
 		case strings.Contains(line, " rollout status "):
@@ -97,15 +99,15 @@ func (p *installPage) follow(t *testing.T, heading, version string) {
 		case strings.Contains(line, " wait "):
 			p.finish(t)
 		}
-		p.cluster.follow(t, strings.TrimSpace(download.ReplaceAllString(line, p.released+"/$1/")))
+		p.cluster.follow(t, strings.TrimSpace(download.ReplaceAllString(line, p.released+"/"+version+"/")))
 	}
 }
 
 // released gathers two releases, each in a folder of its own, as make does.
-func (c *cluster) released(t *testing.T) string {
+func (c *cluster) released(t *testing.T, tag string) string {
 	t.Helper()
 	folder := t.TempDir()
-	for version, flags := range map[string][]string{"v0.1.0": nil, "v0.2.0": {"IMG=ghcr.io/cachewright/cachewright:v0.2.0"}} {
+	for version, flags := range map[string][]string{tag: nil, "v0.0.1": {"IMG=ghcr.io/cachewright/cachewright:v0.0.1"}} {
 		args := append([]string{"-C", c.root, "--silent", "build-installer", "DIST=" + filepath.Join(folder, version)}, flags...)
 		command := exec.CommandContext(t.Context(), "make", args...)
 		command.Env = append(os.Environ(), "MAKEFLAGS=", "MAKEOVERRIDES=")

@@ -12,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -25,6 +26,7 @@ import (
 // settings are what the flags say.
 type settings struct {
 	source, output, push string
+	binaries             string
 	roots                string
 	platforms            []string
 	release              release
@@ -50,6 +52,8 @@ func parse(args []string) (s settings, err error) {
 		"name ends with .tar. It must not exist.")
 	flags.StringVar(&s.push, "push", "", "The name under which a registry gets the image, such as "+
 		"registry.example.com/cachewright/operator:v1.2.3. Credentials are those of docker login.")
+	flags.StringVar(&s.binaries, "binaries", "", "A folder for the operator's binaries, "+
+		"operator-linux-amd64 and so on. It must exist.")
 	flags.StringVar(&s.roots, "ca-certificates", "/etc/ssl/certs/ca-certificates.crt",
 		"The certificate authorities that the operator trusts.")
 	flags.StringVar(&s.release.version, "version", "dev", "The version that the operator reports.")
@@ -80,7 +84,8 @@ func run(ctx context.Context, s settings) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	builds := make([]build, 0, len(s.platforms))
 	for _, name := range s.platforms {
-		b, err := compile(ctx, s, name, filepath.Join(dir, strings.ReplaceAll(name, "/", "-")))
+		binary := filepath.Join(cmp.Or(s.binaries, dir), "operator-"+strings.ReplaceAll(name, "/", "-"))
+		b, err := compile(ctx, s, name, binary)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"archive/tar"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,12 +19,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// write writes an OCI layout, and a bill of materials for each platform beside it.
+// write writes an OCI layout. Beside it are its digest, and a bill of materials for each platform.
 func write(index v1.ImageIndex, builds []build, output string) error {
 	if err := os.MkdirAll(filepath.Dir(output), 0o750); err != nil {
 		return err
 	}
 	base, isFile := strings.CutSuffix(output, ".tar")
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	//nolint:gosec // others publish it
+	if err := os.WriteFile(base+".digest", []byte(digest.String()+"\n"), 0o644); err != nil {
+		return err
+	}
 	for _, b := range builds {
 		platform := strings.ReplaceAll(b.platform.String(), "/", "-")
 		if err := writeBill(b, base+"-"+platform+".spdx.json"); err != nil {
@@ -57,10 +66,33 @@ func archive(dir, output string) (err error) {
 		}
 	}()
 	w := tar.NewWriter(target)
-	if err := w.AddFS(os.DirFS(dir)); err != nil {
+	if err := addAll(w, os.DirFS(dir)); err != nil {
 		return err
 	}
 	return w.Close()
+}
+
+// addAll adds the files of a folder in the order of their names. Times and owners are left out, so
+// that equal contents make equal files.
+func addAll(w *tar.Writer, dir fs.FS) error {
+	return fs.WalkDir(dir, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(dir, path)
+		if err != nil {
+			return err
+		}
+		header := &tar.Header{
+			Typeflag: tar.TypeReg, Name: path, Mode: 0o644, Size: int64(len(content)),
+			ModTime: epoch,
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return err
+		}
+		_, err = w.Write(content)
+		return err
+	})
 }
 
 // push uploads the images of all platforms, and then their index.

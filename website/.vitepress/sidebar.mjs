@@ -14,6 +14,7 @@ export const sidebar = [
   {
     text: 'How-to',
     items: [
+      { text: 'Install, upgrade, uninstall', link: '/docs/install' },
       { text: 'Migrate', link: '/docs/how-to/migration' },
       { text: 'Redis for production', link: '/docs/how-to/redis' },
       { text: 'GitOps', link: '/docs/gitops' },
@@ -40,6 +41,7 @@ export const sidebar = [
       { text: 'CacheStore', link: '/docs/cachestore' },
       { text: 'Operator', link: '/docs/operator' },
       { text: 'Protocol', link: '/docs/protocol' },
+      { text: 'Versions', link: '/docs/versions' },
       { text: 'Changes', link: '/CHANGELOG' },
     ],
   },
@@ -48,6 +50,7 @@ export const sidebar = [
     items: [
       { text: 'All pages', link: '/docs/' },
       { text: 'Contribute', link: '/CONTRIBUTING' },
+      { text: 'Releasing', link: '/docs/releasing' },
       { text: 'Governance', link: '/GOVERNANCE' },
       { text: 'Roadmap', link: '/docs/roadmap' },
       { text: 'Code of conduct', link: '/CODE_OF_CONDUCT' },

@@ -1,0 +1,61 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package config_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// What runs in kind are the lines of docs/install.md in their order, and the policy and the purge of
+// the README.
+func TestTheEndToEndRunFollowsThePages(t *testing.T) {
+	output, err := exec.CommandContext(t.Context(), "../hack/e2e.sh", "--print").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	rest := string(output)
+	install := page(t, "../docs/install.md")
+	lines := 0
+	for _, block := range fencedBlock.FindAllStringSubmatch(install, -1) {
+		for line := range strings.Lines(block[2]) {
+			line = strings.ReplaceAll(line, "https://github.com/cachewright/cachewright/releases/download/"+releasedTag(t)+"/", "dist/")
+			_, after, found := strings.Cut(rest, "\n+ "+line)
+			if !found {
+				t.Fatalf("it does not run, or not in this place: %s", line)
+			}
+			rest = "\n" + after
+			lines++
+		}
+	}
+	if lines < 10 {
+		t.Errorf("the page has only %d lines: this looks in the wrong place", lines)
+	}
+	for _, manifest := range manifests(t, "../README.md") {
+		if !strings.Contains(string(output), manifest) {
+			t.Errorf("it does not create\n%s", manifest)
+		}
+	}
+}
+
+// Each file that names the version names the one that hack/version.sh sets.
+func TestOneVersionIsNamed(t *testing.T) {
+	version, err := exec.CommandContext(t.Context(), "../hack/version.sh").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := strings.TrimSpace(string(version))
+	if tag != releasedTag(t) {
+		t.Errorf("it says %s, config/image %s", tag, releasedTag(t))
+	}
+	for _, path := range []string{"gitops/operator/flux.yaml", "gitops/operator/argocd.yaml", "../docs/gitops.md", "../docs/install.md"} {
+		if !strings.Contains(page(t, path), tag) {
+			t.Errorf("%s does not name %s", path, tag)
+		}
+		if !strings.Contains(page(t, "../hack/version.sh"), strings.TrimPrefix(path, "../")) && !strings.HasPrefix(path, "gitops/") {
+			t.Errorf("hack/version.sh does not set %s", path)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// gather makes a release for this machine.
+func gather(t *testing.T, env ...string) (dist string, err error) {
+	t.Helper()
+	dist = filepath.Join(t.TempDir(), "dist")
+	command := exec.CommandContext(t.Context(), "../release.sh")
+	command.Env = append(os.Environ(), append(env, "DIST="+dist, "COMMIT=abc", "PLATFORMS=linux/"+runtime.GOARCH, "MAKEFLAGS=")...)
+	output, err := command.CombinedOutput()
+	t.Logf("%s", output)
+	return dist, err
+}
+
+// A release has all its parts, each with its checksum, and each names its version. The same commit
+// makes the same release.
+func TestAReleaseIsWholeAndCanBeMadeAgain(t *testing.T) {
+	dist, err := gather(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	platform := "operator-linux-" + runtime.GOARCH
+	want := []string{
+		"checksums.txt", "crds.yaml", "install.yaml", "namespaced.yaml", platform + ".spdx.json", platform + ".tar.gz",
+		"operator.digest", "operator.tar", "release-finalizers.yaml",
+	}
+	entries, err := os.ReadDir(dist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, entry := range entries {
+		files = append(files, entry.Name())
+	}
+	if !slices.Equal(files, want) {
+		t.Errorf("it has %q, want %q", files, want)
+	}
+	sums := read(t, filepath.Join(dist, "checksums.txt"))
+	for _, file := range want[1:] {
+		sum := sha256.Sum256(read(t, filepath.Join(dist, file)))
+		if !bytes.Contains(sums, []byte(hex.EncodeToString(sum[:])+"  "+file+"\n")) {
+			t.Errorf("checksums.txt has no right sum of %s:\n%s", file, sums)
+		}
+	}
+
+	version, err := exec.CommandContext(t.Context(), "../version.sh").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := strings.TrimSpace(string(version))
+	for _, file := range []string{"install.yaml", "namespaced.yaml", "release-finalizers.yaml"} {
+		if !bytes.Contains(read(t, filepath.Join(dist, file)), []byte("image: ghcr.io/cachewright/cachewright:"+tag+"\n")) {
+			t.Errorf("%s does not install %s", file, tag)
+		}
+	}
+	unpacked := t.TempDir()
+	if output, err := exec.CommandContext(t.Context(), "tar", "-xzf", filepath.Join(dist, platform+".tar.gz"), "-C", unpacked).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	says, err := exec.CommandContext(t.Context(), filepath.Join(unpacked, "operator"), "--version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(says), tag+" (commit abc, ") {
+		t.Errorf("the binary of %s says %q, %v", tag, says, err)
+	}
+
+	again, err := gather(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second := read(t, filepath.Join(again, "checksums.txt")); !bytes.Equal(sums, second) {
+		t.Errorf("made again it has other files:\n%s\n%s", sums, second)
+	}
+}
+
+// A tag that is not the version of the manifests releases nothing.
+func TestAnotherVersionIsNotReleased(t *testing.T) {
+	dist, err := gather(t, "VERSION=v99.0.0")
+	if err == nil {
+		t.Error("it was released")
+	}
+	if _, err := os.Stat(dist); err == nil {
+		t.Error("it left files")
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
