@@ -61,7 +61,7 @@ func build(ctx context.Context) (_ *stage, err error) {
 		what string
 		do   func(context.Context) error
 	}{
-		{"building the operator and the application", s.compile},
+		{"building the operator and the applications; SQLite takes a minute, once", s.compile},
 		{"starting etcd and kube-apiserver", s.startControlPlane},
 		{"starting redis-server", s.startRedis},
 		{"installing the resources and starting the operator", s.startOperator},
@@ -83,9 +83,15 @@ func moduleRoot() (string, error) {
 }
 
 func (s *stage) compile(ctx context.Context) error {
-	for name, pkg := range map[string]string{"operator": "./cmd/operator", "app": "./examples/users"} {
-		command := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.dir, name), pkg)
-		command.Dir = s.root
+	for _, program := range []struct{ name, module, pkg string }{
+		{"operator", ".", "./cmd/operator"},
+		{"app", ".", "./examples/users"},
+		{databaseApp, "examples/database", "."},
+		{cacheAside, "examples/database", "./cacheaside"},
+	} {
+		command := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.dir, program.name),
+			program.pkg)
+		command.Dir = filepath.Join(s.root, program.module)
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, output)
 		}
@@ -156,14 +162,21 @@ func (s *stage) startApp(ctx context.Context) error {
 
 // start runs a compiled program, with its log in a file.
 func (s *stage) start(name string, args ...string) error {
-	log, err := os.Create(filepath.Join(s.dir, name+".log"))
+	_, err := s.startOn(s.redis.Addr(), name, args...)
+	return err
+}
+
+// startOn runs a compiled program that finds Redis at an address.
+func (s *stage) startOn(redis, name string, args ...string) (*os.Process, error) {
+	log, err := os.OpenFile(filepath.Join(s.dir, name+".log"),
+		os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	host, port, err := net.SplitHostPort(s.redis.Addr())
+	host, port, err := net.SplitHostPort(redis)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	command := exec.Command(filepath.Join(s.dir, name), args...)
 	command.Env = append(command.Environ(),
@@ -172,10 +185,10 @@ func (s *stage) start(name string, args ...string) error {
 	// Ctrl-C reaches only the demo, which ends its programs in order.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	s.processes = append(s.processes, command)
-	return nil
+	return command.Process, nil
 }
 
 func (s *stage) tearDown() {
@@ -199,7 +212,7 @@ func (s *stage) tearDown() {
 // showLogs shows the logs after a failed step.
 func (s *stage) showLogs() {
 	const tail = 4000
-	for _, name := range []string{"operator", "app"} {
+	for _, name := range []string{"operator", "app", databaseApp, cacheAside} {
 		log, err := os.ReadFile(filepath.Join(s.dir, name+".log"))
 		if err != nil {
 			continue

@@ -37,6 +37,7 @@ func (s *stage) tell(ctx context.Context) error {
 		{"A TTL is changed with kubectl apply; the next fill obeys", s.changeTTL},
 		{"One user is purged, and only that user", s.purgeUser},
 		{fmt.Sprintf("A module of %d keys is purged, at once", largeKeys), s.purgeLargeModule},
+		{"kill -9 between COMMIT and invalidation", s.killWriters},
 		{"Redis is killed; the application continues", s.killRedis},
 		{"Redis starts again, empty; the policies return", s.restartRedis},
 	} {
