@@ -17,6 +17,7 @@ import (
 
 func TestTheTutorialsWorkLineByLine(t *testing.T) {
 	env := startEverything(t)
+	t.Run("refusals", func(t *testing.T) { theRefusals(t, env) })
 	t.Run("Go", func(t *testing.T) { theGoTutorial(t, env) })
 	t.Run("NestJS", func(t *testing.T) {
 		installNest(t)

@@ -17,6 +17,7 @@ export const sidebar = [
       { text: 'Install, upgrade, uninstall', link: '/docs/install' },
       { text: 'Migrate', link: '/docs/how-to/migration' },
       { text: 'Redis for production', link: '/docs/how-to/redis' },
+      { text: 'What the API server means', link: '/docs/how-to/refusals' },
       { text: 'GitOps', link: '/docs/gitops' },
       { text: 'Operations', link: '/docs/operations' },
       { text: 'Applications', link: '/docs/applications' },
