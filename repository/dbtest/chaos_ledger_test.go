@@ -25,8 +25,8 @@ type ledger struct {
 	excused  map[change]string
 	losses   []time.Time
 	suspects []suspect
-	broken   []string // reads that were wrong in another way
-	stale    atomic.Int64
+	broken   []string     // reads that were wrong in another way
+	stale    atomic.Int64 // reads with a row that was too old
 }
 
 // change is a row in the version that a transaction gave it.
@@ -66,16 +66,28 @@ func (l *ledger) floors() (versions [lastItem + 1]int64) {
 	return versions
 }
 
-// check compares a row with the versions before its read.
-func (l *ledger) check(row Item, floors *[lastItem + 1]int64) {
-	if row.Version >= floors[row.ID] {
-		return
+// check compares the rows of a read with the versions before it.
+func (l *ledger) check(read []Item, floors *[lastItem + 1]int64) {
+	stale := false
+	for _, row := range read {
+		switch {
+		case row.ID < 1 || row.ID > lastItem:
+			l.refuse("there is no row %d", row.ID)
+		case row.Version < floors[row.ID]:
+			stale = true
+			l.suspect(row, floors[row.ID])
+		}
 	}
-	l.stale.Add(1)
+	if stale {
+		l.stale.Add(1)
+	}
+}
+
+func (l *ledger) suspect(row Item, floor int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.suspects) < maxSuspects {
-		l.suspects = append(l.suspects, suspect{row.ID, row.Version, floors[row.ID]})
+		l.suspects = append(l.suspects, suspect{row.ID, row.Version, floor})
 	}
 }
 
