@@ -20,10 +20,10 @@ ACTIONLINT     = go tool -modfile=hack/tools/go.mod actionlint -shellcheck= -pyf
 VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 
 # Modules with code of ours beside the root one: what they depend on is not what applications compile in.
-MODULES = bench hack/image repository/dbtest repository/gormrepo repository/repoprom repository/pgxtx examples/database
+MODULES = bench hack/chart hack/image repository/dbtest repository/gormrepo repository/repoprom repository/pgxtx examples/database
 
 # Those of them that are tested with databases.
-DB_MODULES = $(filter-out bench hack/image,$(MODULES))
+DB_MODULES = $(filter-out bench hack/chart hack/image,$(MODULES))
 
 # The race detector needs a C compiler. Go detects one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -92,6 +92,10 @@ library: ## Concatenate the parts of the function library in registry/lua.
 manifests: ## Generate the CRDs and the operator's ClusterRole.
 	$(CONTROLLER_GEN) crd rbac:roleName=manager-role paths="{./api/...,./controllers/...}" output:crd:dir=config/crd/bases output:rbac:dir=config/rbac
 
+.PHONY: chart
+chart: ## Write what the chart takes from config/ and docs/dashboards, and the table of values in its README.
+	go -C hack/chart run ./generate -root "$(CURDIR)"
+
 .PHONY: fmt
 fmt: ## Format the Go code.
 	$(GOFUMPT) -w .
@@ -155,6 +159,11 @@ docs: ## Build the pages as a site with search, into website/.vitepress/dist, an
 .PHONY: test-docs
 test-docs: docs ## Build the site, then read and search it in a real browser.
 	@chromium="$$(hack/chromium.sh)"; CHROMIUM="$$chromium" SITE="$(CURDIR)/website/.vitepress/dist" go test -count=1 ./website
+
+.PHONY: test-chart
+test-chart: ## Run the tests of the chart, which are a module of their own: render, lint, install, upgrade and uninstall it by Helm.
+	go -C hack/chart vet ./...
+	@$(call with_parts,go -C hack/chart test -count=1 -vet=off $(TESTFLAGS) ./...)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server: seconds, once they are built.

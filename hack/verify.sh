@@ -37,7 +37,7 @@ copy_tree() {
 regenerated() {
   copy_tree "$copies/is"
   cp -R "$copies/is" "$copies/should"
-  make --silent --no-print-directory -C "$copies/should" generate manifests || return
+  make --silent --no-print-directory -C "$copies/should" generate manifests chart || return
   diff --recursive --unified "$copies/is" "$copies/should"
 }
 
@@ -58,7 +58,7 @@ tidy() {
 
 built() { go tool -modfile=hack/tools/go.mod kustomize build "$1" >/dev/null; }
 
-check "generated files" "run make generate manifests" regenerated
+check "generated files" "run make generate manifests chart" regenerated
 check "formatting" "run make fmt" formatted
 for file in $(git ls-files --cached --others --exclude-standard -- go.mod '*/go.mod'); do
   module=$(dirname "$file")

@@ -23,7 +23,7 @@ export default defineConfig({
   base: process.env.SITE_BASE ?? '/',
   cleanUrls: false,
   metaChunk: true,
-  rewrites: { 'README.md': 'index.md', 'docs/README.md': 'docs/index.md', 'examples/node/README.md': 'examples/node/index.md' },
+  rewrites: { 'README.md': 'index.md', 'docs/README.md': 'docs/index.md', 'examples/node/README.md': 'examples/node/index.md', 'charts/cachewright/README.md': 'charts/cachewright/index.md' },
   // Bundling it would take most of the time of a build.
   buildEnd: ({ outDir }) => copyFile(fileOf('mermaid/dist/mermaid.min.js'), `${outDir}/mermaid.min.js`),
   themeConfig: {

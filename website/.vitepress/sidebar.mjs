@@ -41,6 +41,7 @@ export const sidebar = [
       { text: 'CacheInvalidation', link: '/docs/cacheinvalidation' },
       { text: 'CacheStore', link: '/docs/cachestore' },
       { text: 'Operator', link: '/docs/operator' },
+      { text: 'Helm chart', link: '/charts/cachewright/' },
       { text: 'Protocol', link: '/docs/protocol' },
       { text: 'Versions', link: '/docs/versions' },
       { text: 'Changes', link: '/CHANGELOG' },
