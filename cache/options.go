@@ -68,7 +68,8 @@ func WithRefreshTimeout(d time.Duration) Option {
 // the entry, before it loads the entry itself. It never waits for more than half of the time that
 // its context has left. A process that dies while it loads delays others no longer than that. When
 // a load ends and nothing is stored, one of those who wait loads next. Default 1s, at most 10m.
-// With 0, processes do not wait for each other.
+// With 0, processes do not wait for each other. Nor do they where the last loads of the operation
+// in this process took up to 4 ms. That spares each miss a round trip.
 func WithLoadWait(d time.Duration) Option { return func(o *options) { o.loadWait = d } }
 
 // WithSharedLoadWait sets how long a Fetch waits for the load of another caller in this process.

@@ -10,13 +10,17 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// countHits counts the hits among requests that were read, and refreshes entries that are stale or
-// close to their end. Redis counts a stale hit itself when it leases the entry for a refresh.
+// countHits counts the hits among requests that were read, and the misses that take no lease. It
+// refreshes entries that are stale or close to their end. Redis counts a stale hit itself when it
+// leases the entry for a refresh.
 func (e *Entries) countHits(ctx context.Context, read []*request, load loader) {
 	var stale, early []refresh.Entry
 	var counts hitCounts
 	for _, r := range read {
 		switch {
+		case r.state == missed && r.lookup.Token.Unleased():
+			counts.add(e, r.entry, registry.Counters{Misses: 1})
+			continue
 		case r.state != answered:
 			continue
 		case r.lookup.Stale:
@@ -53,6 +57,7 @@ func (c *hitCounts) add(e *Entries, of registry.Key, more registry.Counters) {
 	}
 	c.counters.Hits += more.Hits
 	c.counters.Stale += more.Stale
+	c.counters.Misses += more.Misses
 }
 
 func (c *hitCounts) send(e *Entries) {

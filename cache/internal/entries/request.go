@@ -118,6 +118,9 @@ func (e *Entries) read(r *request, lookup registry.Lookup, err error) {
 	switch {
 	case err != nil:
 		r.miss(Error, registry.Lookup{})
+	case !lookup.Hit && e.needsNoLease(r.entry, lookup):
+		lookup.Cacheable = true
+		r.miss(Miss, lookup)
 	case !lookup.Hit:
 		r.state = unleased
 	case e.use(r.entry, lookup, r.out):
@@ -126,6 +129,13 @@ func (e *Entries) read(r *request, lookup registry.Lookup, err error) {
 		// This version of the application cannot use it. Only an entry that is gone can be leased.
 		r.state = undecoded
 	}
+}
+
+// needsNoLease reports whether a load may begin with the token of the read, if there is one. It
+// may if it is so quick that other processes do not gain by waiting for it.
+func (e *Entries) needsNoLease(key registry.Key, miss registry.Lookup) bool {
+	return miss.Token.Unleased() && !e.config.Loads.NeedLock(key.Module, key.Operation) &&
+		e.config.Gateway.Unleased(key.Module)
 }
 
 // removed goes on once an entry that is of no use was removed.

@@ -23,7 +23,8 @@ func (g *Gateway) Fill(
 }
 
 // FillMany stores entries within a timeout, or that the source has nothing. If the options ask for
-// more time than the policy allows, the policy decides. An outcome is 0 if Redis failed.
+// more time than the policy allows, the policy decides. An outcome is 0 if Redis failed, or if an
+// older library refused the token of a read.
 func (g *Gateway) FillMany(
 	ctx context.Context, timeout time.Duration, fills []registry.Fill,
 ) []registry.FillResult {
@@ -58,6 +59,7 @@ func (g *Gateway) fillByPolicy(ctx context.Context, fills []registry.Fill) []reg
 			filled[at[n]] = result
 		}
 	}
+	g.forgive(fills, filled)
 	return filled
 }
 

@@ -58,6 +58,7 @@ type Gateway struct {
 	config   Config
 	breakers breakers
 	reclaims reclaims
+	unleased unleased
 }
 
 // New returns a Gateway. It makes no call yet.

@@ -55,6 +55,7 @@ type Loads struct {
 	flights   flight.Group[flightKey, loaded]
 	handovers handovers
 	held      *flight.Trailing[registry.Key, loaded]
+	paces     paces
 }
 
 // New returns Loads without any under way.

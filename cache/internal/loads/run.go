@@ -5,6 +5,7 @@ package loads
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cachewright/cachewright/cache/internal/flight"
@@ -84,9 +85,20 @@ func (s *Loads) load(ctx context.Context, jobs []*job, load source.Many) {
 	took := time.Since(began)
 	for i, j := range allowed {
 		j.result.value, j.err, j.limit = results[i].Value, results[i].Err, ttl
-		if j.err == nil && (j.fills || j.miss.Lookup.Held > 0) {
-			s.config.Took(j.miss.Key.Module, j.miss.Key.Operation, took)
+		if j.fills || j.miss.Lookup.Held > 0 {
+			s.took(j, took)
 		}
+	}
+}
+
+// took records how long a load took that did not fail.
+func (s *Loads) took(j *job, took time.Duration) {
+	key := j.miss.Key
+	if j.err == nil {
+		s.config.Took(key.Module, key.Operation, took)
+	}
+	if j.err == nil || errors.Is(j.err, source.ErrNotFound) {
+		s.paces.took(key.Module, key.Operation, took)
 	}
 }
 

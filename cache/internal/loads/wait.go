@@ -38,7 +38,9 @@ func (w waiter) limit(ctx context.Context, lock time.Duration) time.Duration {
 }
 
 // isLocked reports whether a miss was leased with the load lock.
-func (w waiter) isLocked(miss registry.Lookup) bool { return w.loadWait > 0 && miss.Wait == 0 }
+func (w waiter) isLocked(miss registry.Lookup) bool {
+	return w.loadWait > 0 && miss.Wait == 0 && !miss.Token.Unleased()
+}
 
 // watch is entries that other processes load.
 type watch struct {
