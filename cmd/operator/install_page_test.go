@@ -22,7 +22,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 )
 
-const deployment = "cachewright-controller-manager"
+const deployment, releaseJob = "cachewright-controller-manager", "cachewright-release-finalizers"
 
 // The lines of docs/install.md work in their order, with the released manifests. An upgrade leaves
 // policies in force and finishes purges. After the operator was removed, all policies of a namespace
@@ -30,6 +30,11 @@ const deployment = "cachewright-controller-manager"
 func TestTheInstallPageWorksInItsOrder(t *testing.T) {
 	on := newCluster(t)
 	on.dropNamespace(t, account.Namespace)
+	// Nobody here deletes what was in a namespace.
+	former := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: releaseJob}}
+	if err := on.Delete(t.Context(), former, client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
 	tag := allMatches(`newTag: (.*)`, readText(t, "../../config/image/kustomization.yaml"))[0]
 	page := &installPage{cluster: on, text: readText(t, "../../docs/install.md"), tag: tag, released: on.released(t, tag)}
 	g := gomega.NewWithT(t)
@@ -135,7 +140,7 @@ func (p *installPage) rollOut(t *testing.T, version string) {
 // finish runs the Job that releases finalizers.
 func (p *installPage) finish(t *testing.T) {
 	t.Helper()
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: "cachewright-release-finalizers"}}
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: releaseJob}}
 	p.get(t, job)
 	pod := job.Spec.Template.Spec
 	if pod.ServiceAccountName != account.Name {

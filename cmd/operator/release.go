@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,27 +71,31 @@ type releaser struct {
 	released atomic.Int64
 }
 
-// release lets go what is in the namespaces; none means all. A namespace that refuses access is
-// left out, as the operator leaves it out. It fails if all of them refuse.
+// release lets go what is in the namespaces; none means all. It ends when there is nothing more: an
+// operator on its way out may have put something back. A namespace that refuses access is left out,
+// as the operator leaves it out. It fails if all of them refuse.
 func (r *releaser) release(ctx context.Context, in namespaces) error {
 	if len(in) == 0 {
 		in = namespaces{metav1.NamespaceAll}
 	}
 	for {
+		before := r.released.Load()
 		refused, err := r.pass(ctx, in)
 		switch {
 		case err == nil && len(refused) == len(in):
 			return fmt.Errorf("run it with the rights of the operator, before these are removed: %w",
 				errors.Join(refused...))
-		case err == nil:
-			r.log.Info("Released all", "objects", r.released.Load())
+		case err == nil && r.released.Load() == before:
+			r.log.Info("Released all", "objects", before)
 			return nil
+		case err != nil:
+			r.log.Info("Some objects are tried again", "because", err.Error())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("some objects keep their finalizers, run it again to continue: %w", err)
+			return fmt.Errorf("some objects may keep their finalizers, run it again to continue: %w",
+				cmp.Or(err, ctx.Err()))
 		case <-time.After(releaseRetry):
-			r.log.Info("Trying again", "because", err.Error())
 		}
 	}
 }
