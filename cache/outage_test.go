@@ -45,9 +45,11 @@ type trouble struct {
 	readable bool
 }
 
-func forReads(f cache.BreakerFigure) bool  { return !f.Writes && !f.Fills }
-func forWrites(f cache.BreakerFigure) bool { return f.Writes }
-func forFills(f cache.BreakerFigure) bool  { return f.Fills }
+func forReads(f cache.BreakerFigure) bool { return !f.Writes && !f.Fills }
+func forFills(f cache.BreakerFigure) bool { return f.Fills }
+
+// forAnyWrite: quick loads take no lease, so that a fill may be the first write that fails.
+func forAnyWrite(f cache.BreakerFigure) bool { return f.Writes || f.Fills }
 
 func striking(strikes func(string) bool, instead func([]byte) []byte) func(string) ailment {
 	return func(string) ailment { return ailment{strikes, instead} }
@@ -58,7 +60,7 @@ var troubles = []trouble{
 	{name: "hanging", ailment: striking(isData, never), open: forReads},
 	{name: "slow", ailment: striking(isData, late(slowness)), open: forReads},
 	{name: "LOADING", ailment: striking(isData, replying("LOADING Redis is loading the dataset in memory")), open: forReads},
-	{name: "READONLY", ailment: striking(isWrite, replying("READONLY no writes against a read only replica.")), open: forWrites, readable: true},
+	{name: "READONLY", ailment: striking(isWrite, replying("READONLY no writes against a read only replica.")), open: forAnyWrite, readable: true},
 	{name: "full", ailment: striking(isFill, unchanged), full: true, open: forFills, readable: true},
 	{name: "OOM", ailment: striking(isFill, replying("OOM command not allowed")), open: forFills, readable: true},
 	{name: "MOVED to itself", ailment: func(addr string) ailment { return ailment{isData, replying("MOVED 1 " + addr)} }, open: forReads},
