@@ -150,7 +150,9 @@ func (s *service) killInRename(
 		return err
 	}
 	say("  $ kill -9 %d    # it has committed %q, and Redis does not know", s.process.Pid, after)
-	<-answered
+	if err := <-answered; err == nil {
+		return errors.New("the writer answered although it was killed")
+	}
 	return nil
 }
 
