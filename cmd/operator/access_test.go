@@ -33,6 +33,7 @@ import (
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/testserver"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -56,7 +57,7 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 		on.kubectl(t, "apply", "--server-side", "-k", on.config("default"))
 		shop := on.namespace(t, "shop")
 		on.create(t, purgeOf(shop, fromBefore))
-		metrics := freeAddress(t)
+		metrics := testserver.FreeAddress(t)
 		operator := on.operate(t, "--metrics-bind-address="+metrics)
 		want(t, "https://"+metrics+"/metrics", scraperToken(t, on), http.StatusOK, "cachewright_store_up")
 		on.playEverything(t, shop)
@@ -114,7 +115,7 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 		on.create(t, policy)
 		g.Eventually(on.isReady).WithArguments(t.Context(), policy).Should(gomega.BeTrue(), namespace+"/"+name)
 	}
-	metrics := freeAddress(t)
+	metrics := testserver.FreeAddress(t)
 	run := func() *process {
 		return on.operate(t, "--watch-namespaces="+strings.Join([]string{shop, shut, later}, ","), "--metrics-secure=false", "--metrics-bind-address="+metrics)
 	}

@@ -34,6 +34,7 @@ import (
 
 	"github.com/cachewright/cachewright/internal/detached"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/testserver"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -176,7 +177,7 @@ func TestVersion(t *testing.T) {
 
 func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
 	const secret = "battery-staple"
-	nobody := "https://" + freeAddress(t)
+	nobody := "https://" + testserver.FreeAddress(t)
 	tests := []struct {
 		name string
 		env  []string
@@ -235,7 +236,7 @@ func TestOperator(t *testing.T) {
 	})
 
 	t.Run("needs no Redis of its own", func(t *testing.T) {
-		probes := freeAddress(t)
+		probes := testserver.FreeAddress(t)
 		start(t, []string{"REDIS_PORT=not read"}, append(args, "--default-store=false", "--health-probe-bind-address="+probes)...)
 		want(t, "http://"+probes+"/readyz", "", http.StatusOK, "ok")
 	})
@@ -251,7 +252,7 @@ func livesAndEnds(t *testing.T, on *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probes, metrics := freeAddress(t), freeAddress(t)
+	probes, metrics := testserver.FreeAddress(t), testserver.FreeAddress(t)
 	operator := start(t, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_PASSWORD=" + wrong},
 		"--kubeconfig="+on.kubeconfig, "--health-probe-bind-address="+probes, "--metrics-bind-address="+metrics,
 		"--store-check-interval=100ms", "--leader-elect", "--leader-election-namespace=default", "--zap-devel")
@@ -348,17 +349,6 @@ func scraperToken(t *testing.T, on *cluster) string {
 		t.Fatal(err)
 	}
 	return request.Status.Token
-}
-
-// freeAddress returns an address of loopback that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // kubeconfig writes one for an API server.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cachewright/cachewright/internal/detached"
 	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 // reader follows a page in a shell of its own, with a cluster, an operator and a Redis.
@@ -30,7 +31,7 @@ type reader struct {
 func newReader(t *testing.T, project string, env []string) *reader {
 	t.Helper()
 	parent := t.TempDir()
-	r := &reader{t: t, dir: filepath.Join(parent, project), address: freeAddress(t)}
+	r := &reader{t: t, dir: filepath.Join(parent, project), address: testserver.FreeAddress(t)}
 	root, err := kubetest.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,8 @@ func newReader(t *testing.T, project string, env []string) *reader {
 	shell := exec.Command("bash")
 	shell.Dir = parent
 	shell.SysProcAttr = detached.Attributes()
-	shell.Env = append(os.Environ(), "ADDRESS="+r.address, "CHECKOUT="+root, "GOFLAGS=-mod=mod")
+	shell.Env = append(os.Environ(), "ADDRESS="+r.address, "CHECKOUT="+root, "GOFLAGS=-mod=mod",
+		"OVERLAY="+slowMachines(t, root, parent))
 	shell.Env = append(shell.Env, env...)
 	complaints, err := os.Create(filepath.Join(parent, "stderr"))
 	if err != nil {

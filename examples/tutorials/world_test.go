@@ -7,18 +7,17 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
-	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 // published replaces what pages fetch. This checkout stands for a release. Packages of npm are those of
 // nest/package-lock.json.
 const published = `go() {
+  if [[ $1 == build ]]; then command go build -overlay="$OVERLAY" "${@:2}"; return; fi
   if [[ $1 != get ]]; then command go "$@"; return; fi
   command go mod edit -require=github.com/cachewright/cachewright@v0.0.0 -replace=github.com/cachewright/cachewright="$CHECKOUT"
   cp "$CHECKOUT/go.sum" .
@@ -69,13 +68,4 @@ func startEverything(t *testing.T) (env []string) {
 		}
 	})
 	return append(env, "PATH="+filepath.Dir(cluster.ControlPlane.KubectlPath)+":"+os.Getenv("PATH"))
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	port, err := testserver.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return net.JoinHostPort(testserver.Loopback, strconv.Itoa(port))
 }

@@ -6,7 +6,6 @@ package chart_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cachewright/cachewright/internal/operatortest"
+	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 // binary is the operator, built once.
@@ -53,9 +53,9 @@ func (p *plane) startPod(t *testing.T, namespace string, spec corev1.PodSpec) *o
 	container := spec.Containers[0]
 	env := p.environmentOf(t, namespace, container)
 	args := expand(container.Args, env)
-	args = append(args, "--leader-election-namespace="+namespace, "--health-probe-bind-address="+freeAddress(t))
+	args = append(args, "--leader-election-namespace="+namespace, "--health-probe-bind-address="+testserver.FreeAddress(t))
 	if args[0] != "--metrics-bind-address=0" {
-		args = append(args, "--metrics-bind-address="+freeAddress(t))
+		args = append(args, "--metrics-bind-address="+testserver.FreeAddress(t))
 	}
 	variables := []string{"KUBECONFIG=" + p.accountConfig(t, namespace, spec.ServiceAccountName)}
 	for name, value := range env {
@@ -133,17 +133,6 @@ func (p *plane) accountConfig(t *testing.T, namespace, account string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// freeAddress returns an address of loopback that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // write writes a file of values. Its path has no comma, which would end it in a flag of Helm.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"testing"
 )
 
 // Loopback is the address at which all servers of tests listen.
@@ -39,4 +40,14 @@ func FreePort() (int, error) {
 	}
 	return 0, fmt.Errorf("no free port on %s after %d attempts between %d and %d", Loopback,
 		PortAttempts, lowestPort, highestPort)
+}
+
+// FreeAddress returns an address of loopback at which nobody listens.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort(Loopback, strconv.Itoa(port))
 }
