@@ -64,8 +64,11 @@ var newPromises = map[string][]string{
 
 	"headline": {"hitPercent", "clearingHitPercent", "profileKeys", "growth", "clearingGrowth"},
 
-	"hold":    {"opsPerSec", "p50Micros", "p50ToPlainSet"},
-	"release": {"opsPerSec", "p50Micros", "p50ToPlainSet"},
+	"hold":             {"p50Micros", "p50ToPlainSet"},
+	"release":          {"p50Micros", "p50ToPlainSet"},
+	"empty-call":       {"p50Micros", "p50ToPlainSet"},
+	"hold-commands":    {"p50Micros", "p50ToPlainSet"},
+	"release-commands": {"p50Micros", "p50ToPlainSet"},
 }
 
 // largePurges lists the rows that only a full run has.

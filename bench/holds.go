@@ -7,6 +7,8 @@ package main
 
 import (
 	"context"
+	"runtime"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,25 +29,27 @@ const (
 
 // holder holds and releases entries that are cached, one at a time.
 type holder struct {
-	lab      *lab
 	scale    scale
 	registry *registry.Registry
-	plain    *redis.Client
+	client   *redis.Client
+	floor    *floor
 	holds    []registry.HoldID // of the entries of a lap
 }
 
+// newHolder uses one server for all calls. The time that a call waits depends on whether the cores
+// are awake, which must not differ between what is compared.
 func newHolder(ctx context.Context, l *lab, s scale) (*holder, error) {
-	plain, err := l.freshClient(ctx)
-	if err != nil {
-		return nil, err
-	}
 	client, err := l.freshClient(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r, err := install(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFloor(ctx, client)
 	return &holder{
-		lab: l, scale: s, registry: r, plain: plain,
+		scale: s, registry: r, client: client, floor: f,
 		holds: make([]registry.HoldID, min(maxHolds, s.keys)),
 	}, err
 }
@@ -66,7 +70,7 @@ func (h *holder) fill(ctx context.Context) error {
 }
 
 func (h *holder) set(ctx context.Context, i int) error {
-	return h.plain.Set(ctx, plainKey(id(i)), h.scale.payload, entryTTL).Err()
+	return h.client.Set(ctx, plainKey(id(i)), h.scale.payload, entryTTL).Err()
 }
 
 func (h *holder) hold(ctx context.Context, i int) error {
@@ -82,86 +86,104 @@ func (h *holder) release(ctx context.Context, i int) error {
 	return err
 }
 
-// lap calls a function for each entry, and times each call.
-func (h *holder) lap(
-	ctx context.Context, call func(ctx context.Context, i int) error,
-) (lap, error) {
-	return h.lab.timed(ctx, func() (ran lap, err error) {
-		latencies, began := make([]float64, len(h.holds)), time.Now()
-		for i := range h.holds {
-			callBegan := time.Now()
-			if err := call(ctx, i); err != nil {
-				return ran, err
-			}
-			latencies[i] = micros(time.Since(callBegan))
-		}
-		return lap{ops: len(latencies), took: time.Since(began), p50Micros: median(latencies)}, nil
-	})
+// turn has the latencies of the calls of a lap, in µs.
+type turn struct{ set, hold, release, empty, holdCommands, releaseCommands []float64 }
+
+// kind is a call that a lap makes for each entry.
+type kind struct {
+	latencies *[]float64
+	call      func(ctx context.Context, i int) error
 }
 
-// turn is what a round measures: laps of as many calls each.
-type turn struct{ set, hold, release lap }
-
-// round holds and releases what is cached. The plain SET comes before that, or after it.
+// round fills entries, and then makes all calls for one after the other. So the machine is in the
+// same state for all kinds. A SET comes before each hold, or after its release.
 func (h *holder) round(ctx context.Context, setFirst bool) (t turn, err error) {
 	if err = h.fill(ctx); err != nil {
 		return t, err
 	}
-	steps := []struct {
-		lap  *lap
-		call func(ctx context.Context, i int) error
-	}{{&t.set, h.set}, {&t.hold, h.hold}, {&t.release, h.release}}
-	if !setFirst {
-		steps = append(steps[1:], steps[0])
+	ours := []kind{{&t.hold, h.hold}, {&t.release, h.release}}
+	others := []kind{
+		{&t.set, h.set},
+		{&t.empty, h.floor.call("bench_empty")},
+		{&t.holdCommands, h.floor.call("bench_hold")},
+		{&t.releaseCommands, h.floor.call("bench_release")},
 	}
-	for _, step := range steps {
-		if *step.lap, err = h.lap(ctx, step.call); err != nil {
-			return t, err
+	kinds := slices.Concat(ours, others)
+	if setFirst {
+		kinds = slices.Concat(others, ours)
+	}
+	runtime.GC() // the garbage of the round before does not count
+	for i := range h.holds {
+		for _, k := range kinds {
+			began := time.Now()
+			if err := k.call(ctx, i); err != nil {
+				return t, err
+			}
+			*k.latencies = append(*k.latencies, micros(time.Since(began)))
 		}
 	}
 	return t, nil
 }
 
-// holds adds the rows of a hold and its release. Their laps take turns with those of a plain SET.
+// holdFigures has the median of each round.
+type holdFigures struct{ set, hold, release, empty, holdCommands, releaseCommands []float64 }
+
+func (f *holdFigures) add(t turn) {
+	for _, of := range []struct{ all, one *[]float64 }{
+		{&f.set, &t.set},
+		{&f.hold, &t.hold},
+		{&f.release, &t.release},
+		{&f.empty, &t.empty},
+		{&f.holdCommands, &t.holdCommands},
+		{&f.releaseCommands, &t.releaseCommands},
+	} {
+		*of.all = append(*of.all, median(*of.one))
+	}
+}
+
+// holds adds the rows of a hold and its release, and of what Redis takes for such calls without
+// their logic.
 func (b *bench) holds(ctx context.Context, l *lab) error {
 	h, err := newHolder(ctx, l, b.scale)
 	if err != nil {
 		return err
 	}
-	sets, holds, releases := &figures{}, &figures{}, &figures{}
+	var f holdFigures
 	for round := -1; round < b.rounds; round++ { // the first round warms up
 		t, err := h.round(ctx, round%2 == 0)
 		if err != nil {
 			return err
 		}
 		if round >= 0 {
-			sets.add(t.set)
-			holds.add(t.hold)
-			releases.add(t.release)
+			f.add(t)
 		}
 	}
-	b.addHold(holdRow, holds, sets)
-	b.addHold(releaseRow, releases, sets)
+	b.addHold(holdRow, f.hold, f.set)
+	b.addHold(releaseRow, f.release, f.set)
+	b.addHold(emptyCallRow, f.empty, f.set)
+	b.addHold(holdCommandsRow, f.holdCommands, f.set)
+	b.addHold(releaseCommandsRow, f.releaseCommands, f.set)
 	return nil
 }
 
-func (b *bench) addHold(name string, of, sets *figures) {
-	r := throughputRow(name, 1, of)
-	r.P50ToPlainSet = hundredths(p50Ratio(of, sets))
-	b.add(r)
+func (b *bench) addHold(name string, p50s, ofSet []float64) {
+	b.add(result{
+		Name: name, Goroutines: 1, P50Micros: tenths(median(p50s)),
+		P50ToPlainSet: hundredths(medianRatio(p50s, ofSet)),
+	})
 }
 
 // servedHolds makes rows of the time that a hold and its release take.
 func servedHolds(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 	h, err := newHolder(ctx, l, s)
-	take := func(pick func(turn) lap) func(context.Context) (float64, error) {
+	take := func(pick func(turn) []float64) func(context.Context) (float64, error) {
 		return func(ctx context.Context) (float64, error) {
 			t, err := h.round(ctx, true)
-			return pick(t).p50Micros, err
+			return median(pick(t)), err
 		}
 	}
 	return []measurement{
-		{turns.Row{Name: holdRow}, take(func(t turn) lap { return t.hold })},
-		{turns.Row{Name: releaseRow}, take(func(t turn) lap { return t.release })},
+		{turns.Row{Name: holdRow}, take(func(t turn) []float64 { return t.hold })},
+		{turns.Row{Name: releaseRow}, take(func(t turn) []float64 { return t.release })},
 	}, err
 }

@@ -172,9 +172,6 @@ func work(
 // ratio returns the median of the rounds' ratios. In each round, both ran within seconds.
 func ratio(of, to *figures) float64 { return medianRatio(of.opsPerSec, to.opsPerSec) }
 
-// p50Ratio returns the same of the medians of the calls' times.
-func p50Ratio(of, to *figures) float64 { return medianRatio(of.p50Micros, to.p50Micros) }
-
 func medianRatio(of, to []float64) float64 {
 	ratios := make([]float64, len(of))
 	for i := range ratios {
