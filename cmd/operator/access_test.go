@@ -32,8 +32,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
-	"github.com/cachewright/cachewright/internal/testserver"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -57,7 +57,7 @@ func TestRolesSufficeAndAreMinimal(t *testing.T) {
 		on.kubectl(t, "apply", "--server-side", "-k", on.config("default"))
 		shop := on.namespace(t, "shop")
 		on.create(t, purgeOf(shop, fromBefore))
-		metrics := testserver.FreeAddress(t)
+		metrics := operatortest.FreeAddress(t)
 		operator := on.operate(t, "--metrics-bind-address="+metrics)
 		want(t, "https://"+metrics+"/metrics", scraperToken(t, on), http.StatusOK, "cachewright_store_up")
 		on.playEverything(t, shop)
@@ -115,7 +115,7 @@ func TestANamespaceThatLetsNobodyInStopsNoOther(t *testing.T) {
 		on.create(t, policy)
 		g.Eventually(on.isReady).WithArguments(t.Context(), policy).Should(gomega.BeTrue(), namespace+"/"+name)
 	}
-	metrics := testserver.FreeAddress(t)
+	metrics := operatortest.FreeAddress(t)
 	run := func() *process {
 		return on.operate(t, "--watch-namespaces="+strings.Join([]string{shop, shut, later}, ","), "--metrics-secure=false", "--metrics-bind-address="+metrics)
 	}

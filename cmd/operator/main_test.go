@@ -33,6 +33,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/cachewright/cachewright/internal/detached"
+	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/internal/testserver"
 	"github.com/cachewright/cachewright/registry"
@@ -177,7 +178,7 @@ func TestVersion(t *testing.T) {
 
 func TestBadInputIsRefusedWithTheRemedy(t *testing.T) {
 	const secret = "battery-staple"
-	nobody := "https://" + testserver.FreeAddress(t)
+	nobody := "https://" + operatortest.FreeAddress(t)
 	tests := []struct {
 		name string
 		env  []string
@@ -236,7 +237,7 @@ func TestOperator(t *testing.T) {
 	})
 
 	t.Run("needs no Redis of its own", func(t *testing.T) {
-		probes := testserver.FreeAddress(t)
+		probes := operatortest.FreeAddress(t)
 		start(t, []string{"REDIS_PORT=not read"}, append(args, "--default-store=false", "--health-probe-bind-address="+probes)...)
 		want(t, "http://"+probes+"/readyz", "", http.StatusOK, "ok")
 	})
@@ -252,7 +253,7 @@ func livesAndEnds(t *testing.T, on *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probes, metrics := testserver.FreeAddress(t), testserver.FreeAddress(t)
+	probes, metrics := operatortest.FreeAddress(t), operatortest.FreeAddress(t)
 	operator := start(t, []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_PASSWORD=" + wrong},
 		"--kubeconfig="+on.kubeconfig, "--health-probe-bind-address="+probes, "--metrics-bind-address="+metrics,
 		"--store-check-interval=100ms", "--leader-elect", "--leader-election-namespace=default", "--zap-devel")

@@ -11,12 +11,15 @@ import (
 	"testing"
 )
 
-// slowMachines writes an overlay for go build, by which clients of the package cache wait for Redis as long as a
-// busy machine needs. With the 100 ms of a program in production, a read now and then goes to the source, and the
-// page then counts one more.
+// slowMachines writes an overlay for go build, by which clients of the package cache wait for Redis
+// as long as a busy machine needs. With the 100 ms of a program in production, a read now and then
+// goes to the source, and the page then counts one more.
 func slowMachines(t *testing.T, root, dir string) (overlay string) {
 	t.Helper()
-	const setting, patient = "defaultTimeout             = 100 * time.Millisecond", "defaultTimeout = 20 * time.Second"
+	const (
+		setting = "defaultTimeout             = 100 * time.Millisecond"
+		patient = "defaultTimeout = 20 * time.Second"
+	)
 	original := filepath.Join(root, "cache", "settings.go")
 	source, err := os.ReadFile(original)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/cachewright/cachewright/internal/detached"
 	"github.com/cachewright/cachewright/internal/kubetest"
-	"github.com/cachewright/cachewright/internal/testserver"
+	"github.com/cachewright/cachewright/internal/operatortest"
 )
 
 // reader follows a page in a shell of its own, with a cluster, an operator and a Redis.
@@ -31,7 +31,7 @@ type reader struct {
 func newReader(t *testing.T, project string, env []string) *reader {
 	t.Helper()
 	parent := t.TempDir()
-	r := &reader{t: t, dir: filepath.Join(parent, project), address: testserver.FreeAddress(t)}
+	r := &reader{t: t, dir: filepath.Join(parent, project), address: operatortest.FreeAddress(t)}
 	root, err := kubetest.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)

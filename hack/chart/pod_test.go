@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cachewright/cachewright/internal/operatortest"
-	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 // binary is the operator, built once.
@@ -53,9 +52,9 @@ func (p *plane) startPod(t *testing.T, namespace string, spec corev1.PodSpec) *o
 	container := spec.Containers[0]
 	env := p.environmentOf(t, namespace, container)
 	args := expand(container.Args, env)
-	args = append(args, "--leader-election-namespace="+namespace, "--health-probe-bind-address="+testserver.FreeAddress(t))
+	args = append(args, "--leader-election-namespace="+namespace, "--health-probe-bind-address="+operatortest.FreeAddress(t))
 	if args[0] != "--metrics-bind-address=0" {
-		args = append(args, "--metrics-bind-address="+testserver.FreeAddress(t))
+		args = append(args, "--metrics-bind-address="+operatortest.FreeAddress(t))
 	}
 	variables := []string{"KUBECONFIG=" + p.accountConfig(t, namespace, spec.ServiceAccountName)}
 	for name, value := range env {

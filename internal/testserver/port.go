@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"testing"
 )
 
 // Loopback is the address at which all servers of tests listen.
@@ -40,14 +39,4 @@ func FreePort() (int, error) {
 	}
 	return 0, fmt.Errorf("no free port on %s after %d attempts between %d and %d", Loopback,
 		PortAttempts, lowestPort, highestPort)
-}
-
-// FreeAddress returns an address of loopback at which nobody listens.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	port, err := FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return net.JoinHostPort(Loopback, strconv.Itoa(port))
 }
