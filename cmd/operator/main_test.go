@@ -35,7 +35,6 @@ import (
 	"github.com/cachewright/cachewright/internal/detached"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
-	"github.com/cachewright/cachewright/internal/testserver"
 	"github.com/cachewright/cachewright/registry"
 )
 
