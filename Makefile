@@ -23,7 +23,7 @@ VALE           = CGO_CFLAGS="-O0 -g0" go tool -modfile=hack/prose/go.mod vale
 MODULES = bench hack/chart hack/image repository/dbtest repository/gormrepo repository/repoprom repository/pgxtx examples/database
 
 # Those of them that are tested with databases.
-DB_MODULES = $(filter-out bench hack/chart hack/image,$(MODULES))
+DB_MODULES = $(filter-out bench hack/%,$(MODULES))
 
 # The race detector needs a C compiler. Go detects one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)

@@ -50,7 +50,7 @@ func TestOneVersionIsNamed(t *testing.T) {
 	if tag != releasedTag(t) {
 		t.Errorf("it says %s, config/image %s", tag, releasedTag(t))
 	}
-	for _, path := range []string{"gitops/operator/flux.yaml", "gitops/operator/argocd.yaml", "../docs/gitops.md", "../docs/install.md"} {
+	for _, path := range []string{"gitops/operator/flux.yaml", "gitops/operator/argocd.yaml", "../docs/gitops.md", "../docs/install.md", "../charts/cachewright/Chart.yaml"} {
 		if !strings.Contains(page(t, path), tag) {
 			t.Errorf("%s does not name %s", path, tag)
 		}

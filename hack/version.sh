@@ -18,3 +18,4 @@ if [[ ! $1 =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9a-z.]+)?$ ]]; then
   exit 1
 fi
 sed -i "s/\b${old//./\\.}\b/$1/g" config/image/kustomization.yaml config/gitops/operator/*.yaml docs/gitops.md docs/install.md
+sed -i "s/^version: .*/version: ${1#v}/; s/^appVersion: .*/appVersion: $1/" charts/cachewright/Chart.yaml
