@@ -14,8 +14,8 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// Rows of what Redis itself takes for calls like those of a hold: an empty function, and functions
-// that run the commands of a hold and of a release, and nothing else.
+// Rows of what Redis itself takes for calls like those of a hold. One function is empty. Others run
+// the commands of a hold and of a release, and nothing else.
 const (
 	emptyCallRow       = "empty-call"
 	holdCommandsRow    = "hold-commands"

@@ -6,10 +6,10 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
+import { REPOSITORY } from './.vitepress/repository.mjs';
 import { sidebar } from './.vitepress/sidebar.mjs';
 
 const SITE = '.vitepress/dist';
-const REPOSITORY = 'https://github.com/cachewright/cachewright/blob/main/';
 
 const names = readdirSync(SITE, { recursive: true }).filter((name) => name.endsWith('.html') && name !== '404.html');
 const pages = new Map(names.map((name) => [`/${name}`, readFileSync(join(SITE, name), 'utf8')]));

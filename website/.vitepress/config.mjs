@@ -8,9 +8,8 @@ import { copyFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitepress';
+import { REPOSITORY } from './repository.mjs';
 import { sidebar } from './sidebar.mjs';
-
-const REPOSITORY = 'https://github.com/cachewright/cachewright/blob/main/';
 
 const fileOf = (name) => fileURLToPath(import.meta.resolve(name));
 
