@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cachewright/cachewright/repository/internal/dialect"
 	"github.com/cachewright/cachewright/repository/internal/guard"
@@ -32,6 +33,7 @@ type DB struct {
 	keeper *guard.Keeper // nil: there is no cache
 	engine *transact.Engine
 	speaks dialect.Dialect
+	lag    time.Duration // of replicas
 	warn   *warn.Log
 }
 
@@ -49,7 +51,7 @@ func Open(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	opened := &DB{pool: db, cache: o.cache, speaks: speaks, warn: warn.New(o.logger)}
+	opened := &DB{pool: db, cache: o.cache, speaks: speaks, lag: o.lag, warn: warn.New(o.logger)}
 	if o.cache != nil {
 		opened.keeper = guard.New(guard.Config{
 			Holder: o.cache, TTL: o.hold, Linger: o.lag, Longest: longestHold, Report: opened.warn.Report,
@@ -57,7 +59,7 @@ func Open(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	}
 	opened.engine = transact.New(transact.Config{
 		Pool: db, Dialect: speaks, Keeper: opened.keeper, Hold: o.hold, Longest: longestHold,
-		Refuse: o.away == Refuse, Warn: opened.warn.Report,
+		Refuse: o.away == Refuse, Warn: opened.warn.Report, Outbox: o.box(d, speaks),
 	})
 	return opened, nil
 }

@@ -45,6 +45,7 @@ type options struct {
 	hold   time.Duration
 	lag    time.Duration
 	logger *slog.Logger
+	outbox bool
 }
 
 // WithCache protects what c caches: InTx holds there what a transaction touches, and Fetch reads

@@ -25,7 +25,11 @@ type result struct {
 
 // commit commits a transaction that touched something.
 func (t *transaction) commit(ctx context.Context, on []cache.Covered) result {
-	held, err := t.hold(ctx, on)
+	var held *guard.Guard
+	err := t.record(ctx, on)
+	if err == nil {
+		held, err = t.hold(ctx, on)
+	}
 	if err == nil {
 		err = t.prepare(ctx, held)
 	}
@@ -38,6 +42,14 @@ func (t *transaction) commit(ctx context.Context, on []cache.Covered) result {
 		return t.rolledBack(err, false)
 	}
 	return t.settle(ctx, held)
+}
+
+// record writes the row of the outbox.
+func (t *transaction) record(ctx context.Context, on []cache.Covered) error {
+	if t.id == "" {
+		return nil
+	}
+	return t.engine.config.Outbox.Write(ctx, t.sql, t.id, on)
 }
 
 // rolledBack is the result of a transaction that was not committed. One whose connection was lost
@@ -133,6 +145,11 @@ func (t *transaction) conclude(
 func (t *transaction) asker() func(context.Context) (settle.Outcome, error) {
 	if t.options.ReadOnly {
 		return func(context.Context) (settle.Outcome, error) { return settle.RolledBack, nil }
+	}
+	if t.id != "" {
+		return func(ctx context.Context) (settle.Outcome, error) {
+			return t.engine.config.Outbox.Ask(ctx, t.engine.config.Pool, t.id)
+		}
 	}
 	ask := t.engine.config.Dialect.Ask()
 	if ask == nil {

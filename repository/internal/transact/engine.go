@@ -13,6 +13,7 @@ import (
 	"github.com/cachewright/cachewright/repository/internal/dialect"
 	"github.com/cachewright/cachewright/repository/internal/fault"
 	"github.com/cachewright/cachewright/repository/internal/guard"
+	"github.com/cachewright/cachewright/repository/internal/outbox"
 )
 
 // Errors of package repository, which documents them.
@@ -29,6 +30,8 @@ type Config struct {
 	Dialect dialect.Dialect
 	// Keeper holds what transactions touch. Nil: there is no cache.
 	Keeper *guard.Keeper
+	// Outbox gets a row of each transaction. Nil: there is none.
+	Outbox *outbox.Box
 	// Hold is for how long a hold lasts, and Longest for how long one can.
 	Hold, Longest time.Duration
 	// Refuse says not to commit what cannot be held.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cachewright/cachewright/repository/internal/dialect"
 	"github.com/cachewright/cachewright/repository/internal/fault"
+	"github.com/cachewright/cachewright/repository/internal/outbox"
 )
 
 // restoreTime bounds what makes a connection fit for others.
@@ -28,6 +29,7 @@ type transaction struct {
 	conn    *sql.Conn
 	sql     *sql.Tx
 	ticket  dialect.Ticket
+	id      string // in the outbox; empty: it writes no row
 	// untie ends the tie between the transaction and the caller's context. It reports false if the
 	// context has ended before.
 	untie func() bool
@@ -77,6 +79,21 @@ func (t *transaction) beginOnce(ctx, lifetime context.Context) (err error) {
 	}
 	if err != nil {
 		t.giveBack(t.engine.config.Dialect.Fault(err).Class == fault.Lost)
+		return err
+	}
+	return t.identify(ctx)
+}
+
+// identify gives the transaction an id in the outbox.
+func (t *transaction) identify(ctx context.Context) error {
+	if t.engine.config.Outbox == nil || t.options.ReadOnly {
+		return nil
+	}
+	t.id = outbox.NewID()
+	err := t.engine.config.Outbox.Begin(ctx, t.sql, t.id)
+	if err != nil {
+		_ = t.sql.Rollback()
+		t.giveBack(true)
 	}
 	return err
 }

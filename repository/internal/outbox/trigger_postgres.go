@@ -1,0 +1,95 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package outbox
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A function is called once for each statement, with its rows in tables. It keeps the schemas of
+// the session that installs it. %[1]s is the table, %[2]s the module, %[3]s and %[4]s and %[5]s what is
+// covered after an INSERT, an UPDATE and a DELETE.
+const postgresFunction = `CREATE OR REPLACE FUNCTION "cachewright_%[1]s"() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $cachewright$
+DECLARE things jsonb := '[]';
+BEGIN
+	IF coalesce(current_setting('cachewright.tx', true), '') <> '' THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP = 'TRUNCATE' THEN
+		things := '[{"module": "%[2]s"}]';
+	ELSIF TG_OP = 'INSERT' THEN
+%[3]s	ELSIF TG_OP = 'UPDATE' THEN
+%[4]s	ELSE
+%[5]s	END IF;
+	IF things <> '[]' THEN
+		INSERT INTO cachewright_outbox (covers) VALUES (things::text);
+		PERFORM pg_notify('` + Channel + `', '');
+	END IF;
+	RETURN NULL;
+END $cachewright$`
+
+// What of a table is covered: %[1]s are its rows.
+const (
+	postgresScope = `		IF EXISTS (SELECT FROM %[1]s) THEN
+			things := things || '[%[2]s]';
+		END IF;
+`
+	postgresEntry = `		things := things || (SELECT CASE
+			WHEN count(*) = 0 THEN '[]'
+			WHEN count(*) > %[2]d THEN '[{"module": "%[3]s", "operation": "%[4]s"}]'
+			ELSE jsonb_agg(jsonb_build_object('module', '%[3]s', 'operation', '%[4]s',
+				'entry', true, 'params', value)) END
+			FROM (SELECT DISTINCT "%[5]s" AS value FROM %[1]s
+				WHERE "%[5]s" IS NOT NULL LIMIT %[2]d + 1) AS named);
+`
+)
+
+// postgresEvents are the rows of a statement, by its event.
+var postgresEvents = []struct{ event, tables, rows string }{
+	{"INSERT", "REFERENCING NEW TABLE AS newer", "newer"},
+	{
+		"UPDATE", "REFERENCING OLD TABLE AS older NEW TABLE AS newer",
+		"(SELECT * FROM older UNION ALL SELECT * FROM newer) AS rows_of_both",
+	},
+	{"DELETE", "REFERENCING OLD TABLE AS older", "older"},
+	{"TRUNCATE", "", ""},
+}
+
+// postgresTrigger makes a function and a trigger for each event, as only that can have the rows.
+func postgresTrigger(w Watched) []string {
+	parts := []any{w.Table, w.Module}
+	for _, of := range postgresEvents[:3] {
+		parts = append(parts, w.postgresCovers(of.rows))
+	}
+	made := []string{fmt.Sprintf(postgresFunction, parts...)}
+	for _, of := range postgresEvents {
+		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
+		made = append(made,
+			fmt.Sprintf(`DROP TRIGGER IF EXISTS "%s" ON "%s"`, name, w.Table),
+			fmt.Sprintf(`CREATE TRIGGER "%s" AFTER %s ON "%s" %s FOR EACH STATEMENT `+
+				`EXECUTE PROCEDURE "cachewright_%s"()`, name, of.event, w.Table, of.tables, w.Table))
+	}
+	return made
+}
+
+func (w *Watched) postgresCovers(rows string) string {
+	var text strings.Builder
+	for _, scope := range w.scopes() {
+		fmt.Fprintf(&text, postgresScope, rows, scope.json())
+	}
+	for _, e := range w.Entries {
+		fmt.Fprintf(&text, postgresEntry, rows, maxNamed, w.Module, e.Operation, e.Column)
+	}
+	return text.String()
+}
+
+// json is a scope of names that need no escape.
+func (t *thing) json() string {
+	if t.Operation == "" {
+		return fmt.Sprintf(`{"module": "%s"}`, t.Module)
+	}
+	return fmt.Sprintf(`{"module": "%s", "operation": "%s"}`, t.Module, t.Operation)
+}

@@ -1,0 +1,83 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package outbox
+
+import (
+	"fmt"
+	"strings"
+)
+
+// rowTriggers are what one row of a table was and is, by the event.
+var rowTriggers = []struct {
+	event string
+	rows  []string
+}{
+	{"INSERT", []string{"NEW"}},
+	{"UPDATE", []string{"OLD", "NEW"}},
+	{"DELETE", []string{"OLD"}},
+}
+
+// mysqlTrigger makes a trigger for each event.
+func mysqlTrigger(w Watched) (made []string) {
+	for _, of := range rowTriggers {
+		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
+		made = append(made,
+			fmt.Sprintf("DROP TRIGGER IF EXISTS `%s`", name),
+			fmt.Sprintf("CREATE TRIGGER `%s` AFTER %s ON `%s` FOR EACH ROW "+
+				"INSERT INTO cachewright_outbox (covers) VALUES (%s)",
+				name, of.event, w.Table, w.mysqlCovers(of.rows)))
+	}
+	return made
+}
+
+// mysqlCovers merges arrays, of which those of a NULL are empty.
+func (w *Watched) mysqlCovers(rows []string) string {
+	arrays := []string{w.scopesJSON()}
+	for _, e := range w.Entries {
+		for _, row := range rows {
+			column := fmt.Sprintf("%s.`%s`", row, e.Column)
+			arrays = append(arrays, fmt.Sprintf("IF(%[1]s IS NULL, '[]', JSON_ARRAY(JSON_OBJECT("+
+				"'module', '%[2]s', 'operation', '%[3]s', 'entry', TRUE, 'params', %[1]s)))",
+				column, w.Module, e.Operation))
+		}
+	}
+	return "JSON_MERGE_PRESERVE('[]', " + strings.Join(arrays, ", ") + ")"
+}
+
+// scopesJSON is a text in SQL.
+func (w *Watched) scopesJSON() string {
+	var texts []string
+	for _, scope := range w.scopes() {
+		texts = append(texts, scope.json())
+	}
+	return "'[" + strings.Join(texts, ", ") + "]'"
+}
+
+// sqliteTrigger makes a trigger for each event, which writes a row for each thing.
+func sqliteTrigger(w Watched) (made []string) {
+	for _, of := range rowTriggers {
+		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
+		made = append(made,
+			fmt.Sprintf(`DROP TRIGGER IF EXISTS "%s"`, name),
+			fmt.Sprintf(`CREATE TRIGGER "%s" AFTER %s ON "%s" FOR EACH ROW BEGIN %s END`,
+				name, of.event, w.Table, w.sqliteInserts(of.rows)))
+	}
+	return made
+}
+
+func (w *Watched) sqliteInserts(rows []string) string {
+	var text strings.Builder
+	if len(w.scopes()) > 0 {
+		fmt.Fprintf(&text, "INSERT INTO cachewright_outbox (covers) VALUES (%s); ", w.scopesJSON())
+	}
+	for _, e := range w.Entries {
+		for _, row := range rows {
+			column := fmt.Sprintf(`%s."%s"`, row, e.Column)
+			fmt.Fprintf(&text, "INSERT INTO cachewright_outbox (covers) SELECT json_array(json_object("+
+				"'module', '%[2]s', 'operation', '%[3]s', 'entry', json('true'), 'params', %[1]s)) "+
+				"WHERE %[1]s IS NOT NULL; ", column, w.Module, e.Operation)
+		}
+	}
+	return text.String()
+}
