@@ -28,13 +28,14 @@ const (
 
 // DB is a database whose transactions know the cache. It is safe for concurrent use.
 type DB struct {
-	pool   *sql.DB
-	cache  Cache         // nil: there is none
-	keeper *guard.Keeper // nil: there is no cache
-	engine *transact.Engine
-	speaks dialect.Dialect
-	lag    time.Duration // of replicas
-	warn   *warn.Log
+	pool    *sql.DB
+	cache   Cache         // nil: there is none
+	keeper  *guard.Keeper // nil: there is no cache
+	engine  *transact.Engine
+	speaks  dialect.Dialect
+	dialect Dialect
+	lag     time.Duration // of replicas
+	warn    *warn.Log
 }
 
 // Open returns a DB over a pool of connections, which stays yours: open it, size it and close it as
@@ -51,7 +52,7 @@ func Open(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	opened := &DB{pool: db, cache: o.cache, speaks: speaks, lag: o.lag, warn: warn.New(o.logger)}
+	opened := &DB{pool: db, cache: o.cache, speaks: speaks, dialect: d, lag: o.lag, warn: warn.New(o.logger)}
 	if o.cache != nil {
 		opened.keeper = guard.New(guard.Config{
 			Holder: o.cache, TTL: o.hold, Linger: o.lag, Longest: longestHold, Report: opened.warn.Report,

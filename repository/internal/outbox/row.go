@@ -21,7 +21,7 @@ const (
 	maxRead    = 256 << 10
 	maxThings  = 4096
 	// Those of names are what the cache allows.
-	maxModule    = 63
+	maxModule    = 253
 	maxOperation = 128
 	maxUser      = 256
 )
