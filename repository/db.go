@@ -52,7 +52,9 @@ func Open(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	opened := &DB{pool: db, cache: o.cache, speaks: speaks, dialect: d, lag: o.lag, warn: warn.New(o.logger)}
+	opened := &DB{
+		pool: db, cache: o.cache, speaks: speaks, dialect: d, lag: o.lag, warn: warn.New(o.logger),
+	}
 	if o.cache != nil {
 		opened.keeper = guard.New(guard.Config{
 			Holder: o.cache, TTL: o.hold, Linger: o.lag, Longest: longestHold, Report: opened.warn.Report,

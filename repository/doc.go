@@ -24,5 +24,6 @@
 //
 // The work is done in internal packages. transact runs a function in a transaction, and records
 // what happens in it. settle sends COMMIT and asks what became of it, and guard has the hold. What
-// databases do differently is in dialect and fault.
+// databases do differently is in dialect and fault. The rows of WithOutbox, their relay and the
+// triggers are in outbox.
 package repository

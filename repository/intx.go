@@ -28,9 +28,9 @@ import (
 // # COMMIT
 //
 // If the connection is lost in COMMIT, InTx asks PostgreSQL on another one what became of the
-// transaction. Then it returns nil, or runs fn again. If PostgreSQL does not know, and with other
-// databases, it returns ErrOutcomeUnknown, and never runs fn again. What was touched stays held for
-// ten minutes, as the commit may still take effect.
+// transaction, and with WithOutbox any database. Then it returns nil, or runs fn again. If the
+// database does not know, it returns ErrOutcomeUnknown, and never runs fn again. What was touched
+// stays held for ten minutes, as the commit may still take effect.
 //
 // Once COMMIT is sent, the end of ctx interrupts it after five seconds only: a few more moments are
 // better than not to know.

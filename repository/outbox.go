@@ -55,8 +55,8 @@ func OutboxSQL(d Dialect) ([]string, error) {
 	return slices.Clone(outboxOf(d).Install), nil
 }
 
-// Watched is a table whose changes a trigger writes to the outbox, and what they end of a module of
-// the cache. If neither Entries nor Operations are given, it is the whole module.
+// Watched is a table whose changes a trigger writes to the outbox. It says what they end of a module
+// of the cache. If neither Entries nor Operations are given, it is the whole module.
 type Watched = outbox.Watched
 
 // WatchedEntry is an operation whose params are the value of a column, such as getById and id. The
@@ -64,12 +64,12 @@ type Watched = outbox.Watched
 type WatchedEntry = outbox.Entry
 
 // TriggerSQL returns the statements that make the triggers of a table, for SQL that does not come
-// through InTx: run each, in one transaction where the database can. They replace those of the same
+// through InTx. Run each, in one transaction where the database can. They replace those of the same
 // table. The table of OutboxSQL must be there. Names are used as they are given, and have letters,
 // digits and underscores.
 //
-// PostgreSQL calls a trigger once for each statement, and leaves out what InTx does. Other databases
-// call one for each row, and do not.
+// PostgreSQL calls a trigger once for each statement, and leaves out what InTx does. Other
+// databases call one for each row, also in InTx.
 func TriggerSQL(d Dialect, w Watched) ([]string, error) {
 	if _, err := dialectOf(d); err != nil {
 		return nil, fmt.Errorf("repository: TriggerSQL: %w", err)

@@ -19,8 +19,8 @@ const (
 	defaultPoll  = 500 * time.Millisecond
 )
 
-// keepDone is for how long a done row stays. InTx may ask for it until longestHold after COMMIT; the
-// rest is for clocks of databases that are set.
+// keepDone is for how long a done row stays. InTx may ask for it until longestHold after COMMIT. The
+// rest is for clocks that are set meanwhile.
 const keepDone = longestHold + time.Minute
 
 // RelayOption changes how a Relay works.
@@ -39,8 +39,8 @@ type Relay struct{ relay *outbox.Relay }
 // RelayFigures are what a Relay did so far.
 type RelayFigures = outbox.Figures
 
-// Relay returns a Relay of the table of OutboxSQL. Call its Run. The DB needs WithCache, and may have
-// no WithOutbox itself. With ReplicaLag, what a row names is not cached for so long.
+// Relay returns a Relay of the table of OutboxSQL. Call its Run. The DB needs WithCache, but no
+// WithOutbox. With ReplicaLag, what a row names is not cached for so long.
 func (d *DB) Relay(opts ...RelayOption) (*Relay, error) {
 	o := relayOptions{poll: defaultPoll}
 	for _, option := range opts {

@@ -109,9 +109,9 @@ func readAll(t *testing.T, files ...string) string {
 func TestThePageOfDatabasesShowsWhatIsTested(t *testing.T) {
 	t.Parallel()
 	page := readAll(t, "../../docs/database.md")
-	source := strings.ReplaceAll(readAll(t, "docs_test.go", "docs_native_test.go", "docs_repositories_test.go", "../repoprom/example_test.go"), "\n\t", "\n")
+	source := strings.ReplaceAll(readAll(t, "docs_test.go", "docs_native_test.go", "docs_outbox_test.go", "docs_repositories_test.go", "../repoprom/example_test.go"), "\n\t", "\n")
 	found := snippet.FindAllStringSubmatch(page, -1)
-	if len(found) != 9 {
+	if len(found) != 11 {
 		t.Errorf("the page has %d snippets", len(found))
 	}
 	for _, code := range found {

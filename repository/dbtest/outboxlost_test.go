@@ -18,8 +18,8 @@ import (
 	"github.com/cachewright/cachewright/repository/dbtest/servers"
 )
 
-// lossy opens connections of a driver whose answers to COMMIT can be lost.
-type lossy struct {
+// losing opens connections of a driver whose answers to COMMIT can be lost.
+type losing struct {
 	driver driver.Driver
 	dsn    string
 
@@ -28,46 +28,46 @@ type lossy struct {
 	lose func(commit func() error)
 }
 
-func (l *lossy) Connect(context.Context) (driver.Conn, error) {
+func (l *losing) Connect(context.Context) (driver.Conn, error) {
 	conn, err := l.driver.Open(l.dsn)
 	if err != nil {
 		return nil, err
 	}
-	return &lossyConn{Conn: conn, of: l}, nil
+	return &losingConn{Conn: conn, of: l}, nil
 }
 
-func (l *lossy) Driver() driver.Driver { return l.driver }
+func (l *losing) Driver() driver.Driver { return l.driver }
 
-func (l *lossy) next(lose func(commit func() error)) {
+func (l *losing) next(lose func(commit func() error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lose = lose
 }
 
-type lossyConn struct {
+type losingConn struct {
 	driver.Conn
-	of *lossy
+	of *losing
 }
 
-func (c *lossyConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+func (c *losingConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, o)
-	return &lossyTx{Tx: tx, of: c.of}, err
+	return &losingTx{Tx: tx, of: c.of}, err
 }
 
-func (c *lossyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c *losingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 }
 
-func (c *lossyConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *losingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }
 
-type lossyTx struct {
+type losingTx struct {
 	driver.Tx
-	of *lossy
+	of *losing
 }
 
-func (t *lossyTx) Commit() error {
+func (t *losingTx) Commit() error {
 	t.of.mu.Lock()
 	lose := t.of.lose
 	t.of.lose = nil
@@ -91,7 +91,7 @@ func cutSQLite(t *testing.T, b backend) cutter {
 	t.Helper()
 	dsn := b.dsn(t)
 	direct := b.openAt(t, dsn)
-	source := &lossy{driver: direct.Driver(), dsn: dsn}
+	source := &losing{driver: direct.Driver(), dsn: dsn}
 	pool := sql.OpenDB(source)
 	t.Cleanup(func() { _ = pool.Close() })
 	return cutter{pool: pool, direct: direct, arm: func(on bool) {
@@ -185,7 +185,7 @@ func TestWithoutItsRowACommittedTransactionRunsTwice(t *testing.T) {
 		dsn := b.dsn(t)
 		direct := b.openAt(t, dsn)
 		installOutbox(t, b, direct)
-		source := &lossy{driver: direct.Driver(), dsn: dsn}
+		source := &losing{driver: direct.Driver(), dsn: dsn}
 		pool := sql.OpenDB(source)
 		t.Cleanup(func() { _ = pool.Close() })
 		c := cachetest.New(cachetest.WithDefaultTTL(time.Hour))

@@ -24,8 +24,7 @@ const (
 // a repository.Relay. It has a connection of its own beside the pool, and makes a new one when that
 // is lost. Then it calls wake as well, as it may have missed something. wake must not block.
 //
-// A pooler that gives connections to others between transactions, such as PgBouncer, passes no
-// notifications on. There the Relay polls.
+// PgBouncer, in transaction mode, passes no notifications on. There the Relay polls.
 func (d *DB) Listen(ctx context.Context, wake func()) {
 	pause := firstPause
 	for ctx.Err() == nil {

@@ -20,7 +20,7 @@ type Watched struct {
 	Module string
 	// Entries are the operations whose params are the value of a column.
 	Entries []Entry
-	// Operations are those of which a change ends all entries.
+	// Operations are those whose entries all end with a change.
 	Operations []string
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // A function is called once for each statement, with its rows in tables. It keeps the schemas of
-// the session that installs it. %[1]s is the table, %[2]s the module, %[3]s and %[4]s and %[5]s what is
-// covered after an INSERT, an UPDATE and a DELETE.
+// the session that installs it. It gets the table, the module, and what is covered after an INSERT,
+// an UPDATE and a DELETE.
 const postgresFunction = `CREATE OR REPLACE FUNCTION "cachewright_%[1]s"() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $cachewright$
 DECLARE things jsonb := '[]';
@@ -31,7 +31,7 @@ BEGIN
 	RETURN NULL;
 END $cachewright$`
 
-// What of a table is covered: %[1]s are its rows.
+// What of a table is covered. The first argument has its rows.
 const (
 	postgresScope = `		IF EXISTS (SELECT FROM %[1]s) THEN
 			things := things || '[%[2]s]';
@@ -68,9 +68,9 @@ func postgresTrigger(w Watched) []string {
 	for _, of := range postgresEvents {
 		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
 		made = append(made,
-			fmt.Sprintf(`DROP TRIGGER IF EXISTS "%s" ON "%s"`, name, w.Table),
-			fmt.Sprintf(`CREATE TRIGGER "%s" AFTER %s ON "%s" %s FOR EACH STATEMENT `+
-				`EXECUTE PROCEDURE "cachewright_%s"()`, name, of.event, w.Table, of.tables, w.Table))
+			fmt.Sprintf("DROP TRIGGER IF EXISTS %q ON %q", name, w.Table),
+			fmt.Sprintf("CREATE TRIGGER %q AFTER %s ON %q %s FOR EACH STATEMENT EXECUTE PROCEDURE %q()",
+				name, of.event, w.Table, of.tables, "cachewright_"+w.Table))
 	}
 	return made
 }
@@ -78,7 +78,7 @@ func postgresTrigger(w Watched) []string {
 func (w *Watched) postgresCovers(rows string) string {
 	var text strings.Builder
 	for _, scope := range w.scopes() {
-		fmt.Fprintf(&text, postgresScope, rows, scope.json())
+		fmt.Fprintf(&text, postgresScope, rows, scope.literal())
 	}
 	for _, e := range w.Entries {
 		fmt.Fprintf(&text, postgresEntry, rows, maxNamed, w.Module, e.Operation, e.Column)
@@ -86,10 +86,10 @@ func (w *Watched) postgresCovers(rows string) string {
 	return text.String()
 }
 
-// json is a scope of names that need no escape.
-func (t *thing) json() string {
+// literal is a scope of names that need no escape.
+func (t *thing) literal() string {
 	if t.Operation == "" {
-		return fmt.Sprintf(`{"module": "%s"}`, t.Module)
+		return fmt.Sprintf(`{"module": %q}`, t.Module)
 	}
-	return fmt.Sprintf(`{"module": "%s", "operation": "%s"}`, t.Module, t.Operation)
+	return fmt.Sprintf(`{"module": %q, "operation": %q}`, t.Module, t.Operation)
 }

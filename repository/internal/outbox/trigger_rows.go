@@ -23,20 +23,20 @@ func mysqlTrigger(w Watched) (made []string) {
 	for _, of := range rowTriggers {
 		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
 		made = append(made,
-			fmt.Sprintf("DROP TRIGGER IF EXISTS `%s`", name),
-			fmt.Sprintf("CREATE TRIGGER `%s` AFTER %s ON `%s` FOR EACH ROW "+
+			fmt.Sprintf("DROP TRIGGER IF EXISTS %#q", name),
+			fmt.Sprintf("CREATE TRIGGER %#q AFTER %s ON %#q FOR EACH ROW "+
 				"INSERT INTO cachewright_outbox (covers) VALUES (%s)",
 				name, of.event, w.Table, w.mysqlCovers(of.rows)))
 	}
 	return made
 }
 
-// mysqlCovers merges arrays, of which those of a NULL are empty.
+// mysqlCovers merges arrays. That of a NULL is empty.
 func (w *Watched) mysqlCovers(rows []string) string {
 	arrays := []string{w.scopesJSON()}
 	for _, e := range w.Entries {
 		for _, row := range rows {
-			column := fmt.Sprintf("%s.`%s`", row, e.Column)
+			column := fmt.Sprintf("%s.%#q", row, e.Column)
 			arrays = append(arrays, fmt.Sprintf("IF(%[1]s IS NULL, '[]', JSON_ARRAY(JSON_OBJECT("+
 				"'module', '%[2]s', 'operation', '%[3]s', 'entry', TRUE, 'params', %[1]s)))",
 				column, w.Module, e.Operation))
@@ -49,7 +49,7 @@ func (w *Watched) mysqlCovers(rows []string) string {
 func (w *Watched) scopesJSON() string {
 	var texts []string
 	for _, scope := range w.scopes() {
-		texts = append(texts, scope.json())
+		texts = append(texts, scope.literal())
 	}
 	return "'[" + strings.Join(texts, ", ") + "]'"
 }
@@ -59,8 +59,8 @@ func sqliteTrigger(w Watched) (made []string) {
 	for _, of := range rowTriggers {
 		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
 		made = append(made,
-			fmt.Sprintf(`DROP TRIGGER IF EXISTS "%s"`, name),
-			fmt.Sprintf(`CREATE TRIGGER "%s" AFTER %s ON "%s" FOR EACH ROW BEGIN %s END`,
+			fmt.Sprintf("DROP TRIGGER IF EXISTS %q", name),
+			fmt.Sprintf(`CREATE TRIGGER %q AFTER %s ON %q FOR EACH ROW BEGIN %s END`,
 				name, of.event, w.Table, w.sqliteInserts(of.rows)))
 	}
 	return made
@@ -73,7 +73,7 @@ func (w *Watched) sqliteInserts(rows []string) string {
 	}
 	for _, e := range w.Entries {
 		for _, row := range rows {
-			column := fmt.Sprintf(`%s."%s"`, row, e.Column)
+			column := fmt.Sprintf("%s.%q", row, e.Column)
 			fmt.Fprintf(&text, "INSERT INTO cachewright_outbox (covers) SELECT json_array(json_object("+
 				"'module', '%[2]s', 'operation', '%[3]s', 'entry', json('true'), 'params', %[1]s)) "+
 				"WHERE %[1]s IS NOT NULL; ", column, w.Module, e.Operation)

@@ -18,8 +18,8 @@ import (
 // holdTime is how long a hold lasts whose release does not reach Redis.
 const holdTime = 2 * time.Second
 
-var errSetAside = errors.New("rows of the outbox that are not ours were set aside: something else " +
-	"writes into its table")
+var errSetAside = errors.New("rows of the outbox that are not ours were set aside: something " +
+	"else writes into its table")
 
 // querier is a transaction or a pool.
 type querier interface {
