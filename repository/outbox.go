@@ -55,8 +55,8 @@ func OutboxSQL(d Dialect) ([]string, error) {
 	return slices.Clone(outboxOf(d).Install), nil
 }
 
-// Watched is a table whose changes a trigger writes to the outbox. It says what they end of a module
-// of the cache. If neither Entries nor Operations are given, it is the whole module.
+// Watched is a table whose changes a trigger writes to the outbox. It says what they end of a
+// module of the cache. If neither Entries nor Operations are given, it is the whole module.
 type Watched = outbox.Watched
 
 // WatchedEntry is an operation whose params are the value of a column, such as getById and id. The

@@ -19,8 +19,8 @@ const (
 	defaultPoll  = 500 * time.Millisecond
 )
 
-// keepDone is for how long a done row stays. InTx may ask for it until longestHold after COMMIT. The
-// rest is for clocks that are set meanwhile.
+// keepDone is for how long a done row stays. InTx may ask for it until longestHold after COMMIT.
+// The rest is for clocks that are set meanwhile.
 const keepDone = longestHold + time.Minute
 
 // RelayOption changes how a Relay works.
