@@ -5,7 +5,9 @@ package dbtest
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,7 +167,17 @@ func TestANotificationWakesTheRelay(t *testing.T) {
 	dsn := b.dsn(t)
 	other := b.openAt(t, dsn)
 	installOutbox(t, b, other, watchedAccounts)
-	pool, err := pgxpool.New(t.Context(), dsn)
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var prepared atomic.Int64 // connections that the pool's hook has seen
+	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+		prepared.Add(1)
+		return nil
+	}
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,4 +208,47 @@ func TestANotificationWakesTheRelay(t *testing.T) {
 	change()
 	cancel()
 	<-ended
+	if got := prepared.Load(); got < 3 { // that of the pool, and two that listened
+		t.Errorf("%d connections were made as the pool makes them", got)
+	}
+}
+
+// With Redis, readers see what other SQL changed once the relay was woken, and cache it again.
+func TestReadersSeeWhatOtherSQLChanged(t *testing.T) {
+	t.Parallel()
+	b := backends[0]
+	dsn := b.dsn(t)
+	over := b.openAt(t, dsn)
+	installOutbox(t, b, over, watchedAccounts)
+	pool, err := pgxpool.New(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	db, err := pgxtx.Open(pool, repository.WithCache(newCache(t, startRedis(t).Addr())), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	relay := runRelay(t, db.DB, repository.PollEvery(time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go db.Listen(ctx, relay.Wake)
+	eventually(t, "it listens", func() bool { return relay.Figures().Woken > 0 })
+	var late []time.Duration
+	for want := range 50 {
+		execute(t, over, b.sql("UPDATE accounts SET balance = ? WHERE id = 1"), want)
+		began := time.Now()
+		eventually(t, "it is read", func() bool {
+			got, _ := cachedBalance(t, b, db.DB, 1)
+			return got == want
+		})
+		late = append(late, time.Since(began))
+		eventually(t, "no mark is left", func() bool {
+			got, hit := cachedBalance(t, b, db.DB, 1)
+			return hit && got == want
+		})
+	}
+	slices.Sort(late)
+	t.Logf("read after %s in the middle, %s at most", late[len(late)/2], late[len(late)-1])
 }

@@ -41,7 +41,7 @@ func (d *DB) Listen(ctx context.Context, wake func()) {
 
 // listen listens on one connection until it is lost, and reports whether it could.
 func (d *DB) listen(ctx context.Context, wake func()) bool {
-	conn, err := pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
+	conn, err := d.connect(ctx)
 	if err != nil {
 		return false
 	}
@@ -59,4 +59,15 @@ func (d *DB) listen(ctx context.Context, wake func()) bool {
 			return true
 		}
 	}
+}
+
+// connect makes a connection as the pool does, for example with a fresh password.
+func (d *DB) connect(ctx context.Context) (*pgx.Conn, error) {
+	config := d.pool.Config() // a copy
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }
