@@ -42,6 +42,7 @@ const (
 var (
 	errPanic    = errors.New("a driver panicked in COMMIT")
 	errNoAnswer = errors.New("COMMIT was not answered in time")
+	errLate     = errors.New("the database answered too late: it may have forgotten the transaction")
 )
 
 // Attempt is one COMMIT. All fields are needed, but for Ask.
@@ -137,7 +138,10 @@ func (a *Attempt) resolve(ctx context.Context) (Outcome, error) {
 	pause := firstPause
 	for {
 		outcome, err := a.ask(ctx)
-		if outcome != Open {
+		switch {
+		case outcome == RolledBack && isOver(ctx):
+			return Unknown, errors.Join(err, errLate)
+		case outcome != Open:
 			return outcome, err
 		}
 		if !a.rest(ctx, pause) {
@@ -145,6 +149,12 @@ func (a *Attempt) resolve(ctx context.Context) (Outcome, error) {
 		}
 		pause = min(2*pause, lastPause)
 	}
+}
+
+// isOver looks at the clock: in a process that was frozen, the timer of ctx may not have fired yet.
+func isOver(ctx context.Context) bool {
+	deadline, is := ctx.Deadline()
+	return is && !time.Now().Before(deadline)
 }
 
 func (a *Attempt) ask(ctx context.Context) (Outcome, error) {
