@@ -9,8 +9,12 @@ import (
 	"regexp"
 )
 
-// maxNamed bounds the rows that a trigger names one by one. More of them become the operation.
-const maxNamed = 256
+// A trigger names values one by one within bounds. More of them, or a longer one, become the
+// operation: the relay reads no row that is too large.
+const (
+	maxNamed      = 256
+	maxNamedBytes = 1024
+)
 
 // Watched is repository.Watched.
 type Watched struct {
@@ -53,6 +57,11 @@ func (s *SQL) Trigger(w Watched) ([]string, error) {
 		}
 	}
 	return s.trigger(w), nil
+}
+
+// scope is the operation of an entry.
+func (w *Watched) scope(e Entry) string {
+	return "[" + (&thing{Module: w.Module, Operation: e.Operation}).literal() + "]"
 }
 
 // scopes are what any change of the table ends: operations, or the module if nothing is named.

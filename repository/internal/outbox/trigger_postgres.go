@@ -10,7 +10,7 @@ import (
 
 // A function is called once for each statement, with its rows in tables. It keeps the schemas of
 // the session that installs it. It gets the table, the module, and what is covered after an INSERT,
-// an UPDATE and a DELETE.
+// an UPDATE and a DELETE. Then it gets the most bytes and things of a row: more becomes the module.
 const postgresFunction = `CREATE OR REPLACE FUNCTION "cachewright_%[1]s"() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $cachewright$
 DECLARE things jsonb := '[]';
@@ -24,6 +24,9 @@ BEGIN
 %[3]s	ELSIF TG_OP = 'UPDATE' THEN
 %[4]s	ELSE
 %[5]s	END IF;
+	IF octet_length(things::text) > %[6]d OR jsonb_array_length(things) > %[7]d THEN
+		things := '[{"module": "%[2]s"}]';
+	END IF;
 	IF things <> '[]' THEN
 		INSERT INTO cachewright_outbox (covers) VALUES (things::text);
 		PERFORM pg_notify('` + Channel + `', '');
@@ -31,7 +34,8 @@ BEGIN
 	RETURN NULL;
 END $cachewright$`
 
-// What of a table is covered. The first argument has its rows.
+// What of a table is covered. The first argument has its rows. The filter of the aggregate, which
+// is computed in any case, keeps long values out: a value of JSON has a bound, too.
 const (
 	postgresScope = `		IF EXISTS (SELECT FROM %[1]s) THEN
 			things := things || '[%[2]s]';
@@ -39,9 +43,9 @@ const (
 `
 	postgresEntry = `		things := things || (SELECT CASE
 			WHEN count(*) = 0 THEN '[]'
-			WHEN count(*) > %[2]d THEN '[{"module": "%[3]s", "operation": "%[4]s"}]'
+			WHEN count(*) > %[2]d OR max(octet_length(value::text)) > %[6]d THEN '%[7]s'
 			ELSE jsonb_agg(jsonb_build_object('module', '%[3]s', 'operation', '%[4]s',
-				'entry', true, 'params', value)) END
+				'entry', true, 'params', value)) FILTER (WHERE octet_length(value::text) <= %[6]d) END
 			FROM (SELECT DISTINCT "%[5]s" AS value FROM %[1]s
 				WHERE "%[5]s" IS NOT NULL LIMIT %[2]d + 1) AS named);
 `
@@ -64,6 +68,7 @@ func postgresTrigger(w Watched) []string {
 	for _, of := range postgresEvents[:3] {
 		parts = append(parts, w.postgresCovers(of.rows))
 	}
+	parts = append(parts, maxWritten, maxThings)
 	made := []string{fmt.Sprintf(postgresFunction, parts...)}
 	for _, of := range postgresEvents {
 		name := "cachewright_" + w.Table + "_" + strings.ToLower(of.event)
@@ -81,7 +86,8 @@ func (w *Watched) postgresCovers(rows string) string {
 		fmt.Fprintf(&text, postgresScope, rows, scope.literal())
 	}
 	for _, e := range w.Entries {
-		fmt.Fprintf(&text, postgresEntry, rows, maxNamed, w.Module, e.Operation, e.Column)
+		fmt.Fprintf(&text, postgresEntry, rows, maxNamed, w.Module, e.Operation, e.Column,
+			maxNamedBytes, w.scope(e))
 	}
 	return text.String()
 }

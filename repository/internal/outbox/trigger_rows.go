@@ -37,9 +37,10 @@ func (w *Watched) mysqlCovers(rows []string) string {
 	for _, e := range w.Entries {
 		for _, row := range rows {
 			column := fmt.Sprintf("%s.%#q", row, e.Column)
-			arrays = append(arrays, fmt.Sprintf("IF(%[1]s IS NULL, '[]', JSON_ARRAY(JSON_OBJECT("+
-				"'module', '%[2]s', 'operation', '%[3]s', 'entry', TRUE, 'params', %[1]s)))",
-				column, w.Module, e.Operation))
+			arrays = append(arrays, fmt.Sprintf("IF(%[1]s IS NULL, '[]', "+
+				"IF(OCTET_LENGTH(%[1]s) > %[4]d, '%[5]s', JSON_ARRAY(JSON_OBJECT("+
+				"'module', '%[2]s', 'operation', '%[3]s', 'entry', TRUE, 'params', %[1]s))))",
+				column, w.Module, e.Operation, maxNamedBytes, w.scope(e)))
 		}
 	}
 	return "JSON_MERGE_PRESERVE('[]', " + strings.Join(arrays, ", ") + ")"
@@ -74,9 +75,10 @@ func (w *Watched) sqliteInserts(rows []string) string {
 	for _, e := range w.Entries {
 		for _, row := range rows {
 			column := fmt.Sprintf("%s.%q", row, e.Column)
-			fmt.Fprintf(&text, "INSERT INTO cachewright_outbox (covers) SELECT json_array(json_object("+
-				"'module', '%[2]s', 'operation', '%[3]s', 'entry', json('true'), 'params', %[1]s)) "+
-				"WHERE %[1]s IS NOT NULL; ", column, w.Module, e.Operation)
+			fmt.Fprintf(&text, "INSERT INTO cachewright_outbox (covers) SELECT CASE "+
+				"WHEN length(CAST(%[1]s AS BLOB)) > %[4]d THEN '%[5]s' ELSE json_array(json_object("+
+				"'module', '%[2]s', 'operation', '%[3]s', 'entry', json('true'), 'params', %[1]s)) END "+
+				"WHERE %[1]s IS NOT NULL; ", column, w.Module, e.Operation, maxNamedBytes, w.scope(e))
 		}
 	}
 	return text.String()
