@@ -89,7 +89,7 @@ func changeOfPost(n int) *change {
 	return &change{
 		affected: []item{post, page},
 		invalidate: func(ctx context.Context, c *cache.Client) error {
-			return c.DeleteMany(ctx, post.key(), page.key())
+			return deleteMany(ctx, c, post.key(), page.key())
 		},
 	}
 }

@@ -58,9 +58,11 @@ func (l *lab) server(ctx context.Context) (*redistest.Server, error) {
 }
 
 // client returns a client with a connection for each goroutine, so that none waits for another.
-func (l *lab) client(server *redistest.Server) *redis.Client {
+func (l *lab) client(server *redistest.Server) *redis.Client { return l.clientAt(server.Addr()) }
+
+func (l *lab) clientAt(addr string) *redis.Client {
 	client := redis.NewClient(&redis.Options{
-		Addr:                     server.Addr(),
+		Addr:                     addr,
 		PoolSize:                 maxGoroutines,
 		ContextTimeoutEnabled:    true,
 		ReadTimeout:              time.Minute,

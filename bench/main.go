@@ -107,6 +107,8 @@ func run(ctx context.Context, s scale, out string) error {
 		{"near caches of many processes", b.nearFanout},
 		{"fills", b.fills},
 		{"misses", b.misses},
+		{"misses of Fetch", b.fetchMiss},
+		{"misses of Fetch over a link", b.fetchMissOverLink},
 		{"holds", b.holds},
 		{"headline", b.headline},
 		{"purges", b.purges},

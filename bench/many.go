@@ -1,6 +1,8 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !nomany
+
 package main
 
 import (
@@ -51,4 +53,8 @@ func readManyEntries(ctx context.Context, l *lab, s scale) (*subject, error) {
 			return err
 		},
 	}, nil
+}
+
+func deleteMany(ctx context.Context, c *cache.Client, keys ...cache.Key) error {
+	return c.DeleteMany(ctx, keys...)
 }

@@ -108,7 +108,7 @@ func (b *bench) misses(ctx context.Context, l *lab) error {
 		return err
 	}
 	return b.throughput(ctx, l, subjects, func(r *result, of *figures, all map[string]*figures) {
-		r.RatioToPlainGetAndSet = hundredths(ratio(of, all["plain-get-and-set"]))
+		r.RatioToPlainGetAndSet = hundredths(ratio(of, all[plainMissRow]))
 	})
 }
 

@@ -49,6 +49,8 @@ type result struct {
 	RatioToPlainSet       float64 `json:"ratioToPlainSet,omitempty"`
 	RatioToGocacheSet     float64 `json:"ratioToGocacheSet,omitempty"`
 	RatioToPlainGetAndSet float64 `json:"ratioToPlainGetAndSet,omitempty"`
+	// CPU time of an operation in Redis, how many times as much
+	RedisToPlainGetAndSet float64 `json:"redisToPlainGetAndSet,omitempty"`
 	RatioToUnlink         float64 `json:"ratioToUnlink,omitempty"`
 	P50ToPlainSet         float64 `json:"p50ToPlainSet,omitempty"`     // how many times as long
 	ClientMicros          float64 `json:"clientMicros,omitempty"`      // CPU of an operation
@@ -126,12 +128,14 @@ func (r report) print(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table,
 		"name\tops/s\tp50 µs\tclient CPU µs\tRedis CPU µs\tto GET\tto Fetch\tto SET EX\tto gocache\tto "+
-			"GET+SET\tto UNLINK\tp50 to SET EX\tlongest µs\tslowest call µs\tbytes/entry\t")
+			"GET+SET\tRedis to GET+SET\tto UNLINK\tp50 to SET EX\tlongest µs\tslowest call µs\t"+
+			"bytes/entry\t")
 	for _, row := range r.Results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
 			cell(row.OpsPerSec), cell(row.P50Micros), cell(row.ClientMicros), cell(row.RedisMicros),
 			cell(row.RatioToPlainGet), cell(row.RatioToHitFetch), cell(row.RatioToPlainSet),
-			cell(row.RatioToGocacheSet), cell(row.RatioToPlainGetAndSet), cell(row.RatioToUnlink),
+			cell(row.RatioToGocacheSet), cell(row.RatioToPlainGetAndSet),
+			cell(row.RedisToPlainGetAndSet), cell(row.RatioToUnlink),
 			cell(row.P50ToPlainSet), cell(row.LongestMicros),
 			cell(row.SlowestCallMicros), cell(row.BytesPerEntry))
 	}

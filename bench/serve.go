@@ -29,10 +29,11 @@ var servedParts = map[string]servedPart{
 	"near-reads": servedReads(nearReaders),
 	"fills": servedWrites(fillWriters,
 		func(s scale) func(int) string { return func(n int) string { return id(n % s.keys) } }),
-	"misses":  servedWrites(missWriters, func(scale) func(int) string { return id }),
-	"holds":   servedHolds,
-	"purges":  servedPurges,
-	"reclaim": servedReclaim,
+	"misses":       servedWrites(missWriters, func(scale) func(int) string { return id }),
+	"fetch-misses": servedWrites(fetchMisses, func(scale) func(int) string { return id }),
+	"holds":        servedHolds,
+	"purges":       servedPurges,
+	"reclaim":      servedReclaim,
 }
 
 // serve measures on request, so that builds can take turns lap by lap. It prints the rows of a
@@ -76,7 +77,7 @@ func serve(ctx context.Context, s scale, part string, in io.Reader, out io.Write
 
 // isOwn reports whether a row measures Cachewright, not a peer.
 func isOwn(name string) bool {
-	for _, prefix := range []string{"hit", "fill", "miss"} {
+	for _, prefix := range []string{"hit", "fill", "miss", "fetch-miss"} {
 		if name == prefix || strings.HasPrefix(name, prefix+"-") {
 			return true
 		}

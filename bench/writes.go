@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	gocache "github.com/go-redis/cache/v9"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/registry"
 )
@@ -34,7 +33,7 @@ var fillWriters = []writer{
 
 // missWriters find nothing and fill. Each entry is requested once.
 var missWriters = []writer{
-	{"plain-get-and-set", missPlain},
+	{plainMissRow, missPlain},
 	{"miss", missRegistry},
 	{"go-redis-cache-miss", missGoRedisCache},
 	{"rueidisaside-miss", missRueidisAside},
@@ -140,12 +139,7 @@ func writeLaravel(
 
 func missPlain(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
 	client, err := l.freshClient(ctx)
-	return func(ctx context.Context, id string) error {
-		if err := client.Get(ctx, plainKey(id)).Err(); !errors.Is(err, redis.Nil) {
-			return errors.Join(errHit, err)
-		}
-		return client.Set(ctx, plainKey(id), s.payload, entryTTL).Err()
-	}, err
+	return missBy(client, s), err
 }
 
 // missRegistry takes a lease and fills. It skips the read that finds nothing, because a caller who

@@ -77,12 +77,18 @@ func (b *builds) build(ctx context.Context, name, root string) (string, error) {
 	return binary, err
 }
 
-// tags returns the build tags for the packages in root, which may be older than holds.
+// tags returns the build tags for the packages in root, which may be older than what they name.
 func tags(root string) string {
-	if _, err := os.Stat(filepath.Join(root, "registry", "holds.go")); err != nil {
-		return "noholds"
+	var missing []string
+	for tag, file := range map[string]string{
+		"noholds": filepath.Join("registry", "holds.go"),
+		"nomany":  filepath.Join("cache", "many.go"),
+	} {
+		if _, err := os.Stat(filepath.Join(root, file)); err != nil {
+			missing = append(missing, tag)
+		}
 	}
-	return ""
+	return strings.Join(missing, ",")
 }
 
 // remove deletes the binaries and the checkout of the reference, also after an interrupt.

@@ -28,7 +28,9 @@ const (
 )
 
 // parts of the benchmark, in the order of their comparison.
-var parts = []string{"reads", "near-reads", "fills", "misses", "holds", "purges", "reclaim"}
+var parts = []string{
+	"reads", "near-reads", "fills", "misses", "fetch-misses", "holds", "purges", "reclaim",
+}
 
 // errWorse reports a row that is worse than the reference.
 var errWorse = errors.New("worse than the reference")
