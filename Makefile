@@ -139,7 +139,7 @@ test: vet ## Run every test, against a real API server and real Redis servers th
 .PHONY: test-bench
 test-bench: ## Run the tests of the benchmarks, which are a module of their own.
 	go -C bench vet ./...
-	@$(call with_parts,go -C bench test -count=1 -vet=off ./...)
+	@postgres="$$(hack/postgres.sh)"; export POSTGRES_BIN="$$postgres"; $(call with_parts,go -C bench test -count=1 -vet=off ./...)
 
 .PHONY: test-db
 test-db: ## Run the tests of the database layer, against real databases that it starts. They are modules of their own.
@@ -190,13 +190,14 @@ CONFORM ?=
 conformance: ## Try a client in any language against the protocol: DRIVER='node driver.mjs'. CONFORM='-redis cluster': flags.
 	@$(call with_redis,go run ./hack/conformance $(CONFORM) $(DRIVER))
 
-# What to measure: data (the cache, beside plain clients and peers), operator, or both.
-BENCH ?= data operator
+# What to measure: data (the cache, beside plain clients and peers), the operator, the database layer, or all.
+BENCH ?= data operator database
 
 .PHONY: bench
-bench: ## Measure side by side, and write bench/results.json. BENCH=data or BENCH=operator: one part. BENCH_QUICK=1: a short run.
+bench: ## Measure side by side, and write bench/results.json. BENCH=data, operator or database: one part. BENCH_QUICK=1: a short run.
 	$(if $(filter data,$(BENCH)),@$(call with_parts,go -C bench run .))
 	$(if $(filter operator,$(BENCH)),@$(call with_parts,go -C bench run ./operator))
+	$(if $(filter database,$(BENCH)),@postgres="$$(hack/postgres.sh)"; export POSTGRES_BIN="$$postgres"; $(call with_parts,go -C bench run ./database))
 
 # The commit that bench-compare compares with, and what else to pass: COMPARE='-operator', COMPARE='-parts fills'.
 REF ?= HEAD

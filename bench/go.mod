@@ -4,11 +4,16 @@ go 1.26.0
 
 require (
 	github.com/cachewright/cachewright v0.0.0-00010101000000-000000000000
+	github.com/cachewright/cachewright/repository/dbtest v0.0.0-00010101000000-000000000000
+	github.com/cachewright/cachewright/repository/gormrepo v0.0.0-00010101000000-000000000000
 	github.com/go-logr/logr v1.4.3
 	github.com/go-redis/cache/v9 v9.0.0
+	github.com/jackc/pgx/v5 v5.13.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redis/rueidis v1.0.78
 	github.com/redis/rueidis/rueidisaside v1.0.78
+	gorm.io/driver/postgres v1.6.3
+	gorm.io/gorm v1.31.2
 	k8s.io/api v0.37.2
 	k8s.io/apiextensions-apiserver v0.37.0
 	k8s.io/apimachinery v0.37.2
@@ -41,6 +46,11 @@ require (
 	github.com/google/gnostic-models v0.7.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gowebpki/jcs v1.0.2 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/jinzhu/inflection v1.0.0 // indirect
+	github.com/jinzhu/now v1.1.5 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/klauspost/compress v1.19.0 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
@@ -64,7 +74,7 @@ require (
 	golang.org/x/net v0.57.0 // indirect
 	golang.org/x/oauth2 v0.36.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.45.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
@@ -82,3 +92,9 @@ require (
 )
 
 replace github.com/cachewright/cachewright => ../
+
+replace github.com/cachewright/cachewright/repository/gormrepo => ../repository/gormrepo
+
+replace github.com/cachewright/cachewright/repository/dbtest => ../repository/dbtest
+
+replace github.com/cachewright/cachewright/repository/pgxtx => ../repository/pgxtx

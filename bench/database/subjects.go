@@ -1,0 +1,149 @@
+// Copyright The Cachewright Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cachewright/cachewright/cache"
+	"github.com/cachewright/cachewright/repository"
+)
+
+// subject is one thing to measure. Calls of all subjects take turns.
+type subject struct {
+	name string
+	call func(ctx context.Context, n int) error
+	// to names what it is compared with. Empty: nothing.
+	to string
+	// hits says that it reads what is cached.
+	hits bool
+}
+
+// holdTTL is that of a hold by InTx.
+const holdTTL = 5 * time.Second
+
+func (l *lab) subjects() []subject {
+	var hold cache.Hold
+	return []subject{
+		{name: "database-sql-get", call: l.selectOne},
+		{name: "gorm-get", call: l.gormGet},
+		{name: "repository-get", call: getBy(l.plain), to: "gorm-get"},
+		{name: "fetch-get", call: l.fetch, hits: true},
+		{name: "repository-cached-get", call: getBy(l.cached), to: "fetch-get", hits: true},
+		{name: "repository-near-get", call: getBy(l.nearby), to: "gorm-get", hits: true},
+		{name: "repository-list", call: listBy(l.plain)},
+		{name: "repository-cached-list", call: listBy(l.cached), to: "repository-list", hits: true},
+		{name: "repository-count", call: countBy(l.plain)},
+		{name: "repository-cached-count", call: countBy(l.cached), to: "repository-count", hits: true},
+		{name: "repository-plain-intx", call: patchBy(l.bare, l.plain)},
+		{name: "repository-intx", call: patchBy(l.held, l.cached), to: "repository-plain-intx"},
+		{name: "repository-hold", call: func(ctx context.Context, n int) (err error) {
+			hold, err = l.cache.Hold(ctx, holdTTL, fetchKey(written(n)))
+			return err
+		}},
+		{name: "repository-release", call: func(ctx context.Context, _ int) error {
+			return hold.Release(ctx)
+		}},
+	}
+}
+
+// read returns the id of an article that nobody changes.
+func read(n int) int64 {
+	author, row := n%writer, n/writer%listed
+	return int64(row*authors+author) + 1
+}
+
+// written returns the id of an article that is changed.
+func written(n int) int64 { return int64(n%listed*authors+writer) + 1 }
+
+func (l *lab) selectOne(ctx context.Context, n int) error {
+	var a Article
+	const query = "SELECT id, author_id, title, body, rank FROM articles WHERE id = $1"
+	return l.pool.QueryRowContext(ctx, query, read(n)).
+		Scan(&a.ID, &a.AuthorID, &a.Title, &a.Body, &a.Rank)
+}
+
+func (l *lab) gormGet(ctx context.Context, n int) error {
+	var a Article
+	return l.gorm.WithContext(ctx).Take(&a, read(n)).Error
+}
+
+func fetchKey(id int64) cache.Key {
+	return cache.Key{Module: module, Operation: "fetch", Params: id}
+}
+
+// fetch reads an article as an application without repositories does.
+func (l *lab) fetch(ctx context.Context, n int) error {
+	_, err := cache.Fetch(ctx, l.cache, fetchKey(read(n)), func(ctx context.Context) (Article, error) {
+		return l.plain.Get(ctx, read(n))
+	})
+	return err
+}
+
+func getBy(r articles) func(context.Context, int) error {
+	return func(ctx context.Context, n int) error {
+		a, err := r.Get(ctx, read(n))
+		if err == nil && a.ID != read(n) {
+			err = fmt.Errorf("read article %d, want %d", a.ID, read(n))
+		}
+		return err
+	}
+}
+
+func byAuthor(n int) repository.Cond { return repository.Eq("author_id", int64(n%writer)) }
+
+func listBy(r articles) func(context.Context, int) error {
+	return func(ctx context.Context, n int) error {
+		found, err := r.Find(ctx, repository.Query{Where: []repository.Cond{byAuthor(n)}})
+		if err == nil && len(found) != listed {
+			err = fmt.Errorf("found %d articles, want %d", len(found), listed)
+		}
+		return err
+	}
+}
+
+func countBy(r articles) func(context.Context, int) error {
+	return func(ctx context.Context, n int) error {
+		_, err := r.Count(ctx, byAuthor(n))
+		return err
+	}
+}
+
+// patchBy changes an article in a transaction.
+func patchBy(db *repository.DB, r articles) func(context.Context, int) error {
+	return func(ctx context.Context, n int) error {
+		return db.InTx(ctx, func(ctx context.Context) error {
+			_, err := r.Patch(ctx, written(n), repository.Set{Column: "rank", Value: int64(n)})
+			return err
+		})
+	}
+}
+
+// warm reads what must be cached when the measurement begins.
+func (l *lab) warm(ctx context.Context) error {
+	for _, s := range l.subjects() {
+		for n := range writer * listed {
+			if err := s.call(ctx, n); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// ofCached marks the context of a call that reads what is cached.
+type ofCached struct{}
+
+// countLoads counts the queries of such calls from now on.
+func (l *lab) countLoads(context.Context) error {
+	return l.gorm.Callback().Query().Before("gorm:query").Register("count", func(g *gorm.DB) {
+		if g.Statement.Context.Value(ofCached{}) != nil {
+			l.loads.Add(1)
+		}
+	})
+}
