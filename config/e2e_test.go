@@ -5,6 +5,8 @@ package config_test
 
 import (
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -56,6 +58,22 @@ func TestOneVersionIsNamed(t *testing.T) {
 		}
 		if !strings.Contains(page(t, "../hack/version.sh"), strings.TrimPrefix(path, "../")) && !strings.HasPrefix(path, "gitops/") {
 			t.Errorf("hack/version.sh does not set %s", path)
+		}
+	}
+}
+
+// Actions are named by commit: a tag may name other code tomorrow.
+func TestActionsAreNamedByCommit(t *testing.T) {
+	workflows, err := filepath.Glob("../.github/workflows/*.yml")
+	if err != nil || len(workflows) == 0 {
+		t.Fatalf("no workflows: %v", err)
+	}
+	uses, byCommit := regexp.MustCompile(`uses: (\S+)`), regexp.MustCompile(`@[0-9a-f]{40}$`)
+	for _, path := range workflows {
+		for _, found := range uses.FindAllStringSubmatch(page(t, path), -1) {
+			if !byCommit.MatchString(found[1]) {
+				t.Errorf("%s uses %s", path, found[1])
+			}
 		}
 	}
 }

@@ -27,6 +27,15 @@ func TestImageIsBuiltFromAllItNeeds(t *testing.T) {
 	}
 }
 
+// Base images are named by their digest: a tag may name another image tomorrow.
+func TestBaseImagesAreNamedByDigest(t *testing.T) {
+	for _, image := range allMatches(`(?m)^FROM (?:--\S+ )?(\S+)`, readText(t, "../../Dockerfile")) {
+		if digest := allMatches(`@sha256:([0-9a-f]{64})$`, image); len(digest) != 1 {
+			t.Errorf("the Dockerfile is built from %s", image)
+		}
+	}
+}
+
 // The variables that builds set exist in the binary: the linker ignores other names.
 func TestBuildsSetWhatIsThere(t *testing.T) {
 	declared := allMatches(`(?m)^var (\w+) string$`, readText(t, "version.go"))
