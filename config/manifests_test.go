@@ -89,7 +89,7 @@ func sampleFiles(t *testing.T) []string {
 // TestDocumentedManifests creates the manifests of the documentation, as a reader would copy them.
 func TestDocumentedManifests(t *testing.T) {
 	shown := 0
-	for _, page := range pages(t) {
+	for _, page := range append(pages(t), "../docs/how-to/patterns.md") {
 		for number, manifest := range manifests(t, page) {
 			shown++
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(page), number+1), func(t *testing.T) {

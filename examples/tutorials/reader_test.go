@@ -40,7 +40,7 @@ func newReader(t *testing.T, project string, env []string) *reader {
 	shell.Dir = parent
 	shell.SysProcAttr = detached.Attributes()
 	shell.Env = append(os.Environ(), "ADDRESS="+r.address, "CHECKOUT="+root, "GOFLAGS=-mod=mod",
-		"OVERLAY="+slowMachines(t, root, parent))
+		"OVERLAY="+slowMachines(t, root, t.TempDir()))
 	shell.Env = append(shell.Env, env...)
 	complaints, err := os.Create(filepath.Join(parent, "stderr"))
 	if err != nil {

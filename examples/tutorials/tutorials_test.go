@@ -17,6 +17,7 @@ import (
 
 func TestTheTutorialsWorkLineByLine(t *testing.T) {
 	env := startEverything(t)
+	t.Run("README", func(t *testing.T) { theReadme(t, env) })
 	t.Run("refusals", func(t *testing.T) { theRefusals(t, env) })
 	t.Run("Go", func(t *testing.T) { theGoTutorial(t, env) })
 	t.Run("NestJS", func(t *testing.T) {
@@ -39,12 +40,33 @@ func theGoTutorial(t *testing.T, env []string) {
 	}
 }
 
+// theReadme follows what the README says after the installation. config/commands_test.go follows the
+// rest.
+func theReadme(t *testing.T, env []string) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "\n## A first policy")
+	r := newReader(t, ".", env)
+	if pasted, _ := r.obey(text); pasted < 2 {
+		t.Errorf("pasted %d blocks, the README has more", pasted)
+	}
+	if !strings.Contains(r.output, "Ada <nil>\n") {
+		t.Errorf("the program of the README prints %q", r.output)
+	}
+	source := r.file("main.go")
+	if formatted, err := format.Source([]byte(source)); err != nil || string(formatted) != source {
+		t.Errorf("gofmt would change the program of the README (%v)", err)
+	}
+}
+
 var (
 	block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 	// edit is the first line of a block that changes a file: where, and how.
 	edit = regexp.MustCompile(`^// ([\w./]+): (after|before|instead of) (.+)$`)
 	// saved is the first line of a block that is a whole file.
-	saved = regexp.MustCompile(`^(?://|#) ([\w./]+)$`)
+	saved = regexp.MustCompile(`^(?://|#) ([\w./-]+)$`)
 )
 
 // follow does what the page says, from top to bottom.
@@ -54,8 +76,16 @@ func (r *reader) follow(page string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	pasted, compared := 0, 0
-	for _, found := range block.FindAllStringSubmatch(string(text), -1) {
+	pasted, compared := r.obey(string(text))
+	if pasted < 5 || compared < 5 {
+		r.t.Errorf("%s: pasted %d blocks and compared %d, the page has more", page, pasted, compared)
+	}
+}
+
+// obey does what a text says. It returns how many blocks it pasted, and how many it compared.
+func (r *reader) obey(text string) (pasted, compared int) {
+	r.t.Helper()
+	for _, found := range block.FindAllStringSubmatch(text, -1) {
 		switch language, content := found[1], found[2]; language {
 		case "sh":
 			r.paste(content)
@@ -67,9 +97,7 @@ func (r *reader) follow(page string) {
 			r.save(content)
 		}
 	}
-	if pasted < 5 || compared < 5 {
-		r.t.Errorf("%s: pasted %d blocks and compared %d, the page has more", page, pasted, compared)
-	}
+	return pasted, compared
 }
 
 // save writes the file that a block is, or changes the file that it names.

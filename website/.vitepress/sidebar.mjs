@@ -16,6 +16,7 @@ export const sidebar = [
     items: [
       { text: 'Install, upgrade, uninstall', link: '/docs/install' },
       { text: 'Install with Helm', link: '/docs/how-to/helm' },
+      { text: 'Patterns', link: '/docs/how-to/patterns' },
       { text: 'Migrate', link: '/docs/how-to/migration' },
       { text: 'Redis for production', link: '/docs/how-to/redis' },
       { text: 'What the API server means', link: '/docs/how-to/refusals' },
