@@ -50,6 +50,7 @@ func promises(policies int) map[string][]string {
 		fmt.Sprintf("cold-start-%d", policies): {"seconds", "count"},
 		fmt.Sprintf("rss-%d", policies):        {"mebibytes", "peakMebibytes"},
 		"idle-writes":                          {"count"},
+		"idle-redis-calls":                     {"opsPerSec"},
 		"isolation":                            {"ratioToAlone", "p50Millis", "p99Millis", "count"},
 		"reference-latency":                    {"p50Millis", "p99Millis"},
 		"reference-throughput":                 {"opsPerSec"},

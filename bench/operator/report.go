@@ -47,6 +47,7 @@ type row struct {
 	// of the p99 of what others do, beside and without hostile stores
 	RatioToAlone  float64 `json:"ratioToAlone,omitempty"`
 	OpsPerSec     float64 `json:"opsPerSec,omitempty"`
+	CPUPercent    float64 `json:"cpuPercent,omitempty"` // of a core, by all Redis together
 	P50Millis     float64 `json:"p50Millis,omitempty"`
 	P99Millis     float64 `json:"p99Millis,omitempty"`
 	Seconds       float64 `json:"seconds,omitempty"`
@@ -124,15 +125,15 @@ func (r report) print(w io.Writer) {
 		r.Machine.Date)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table,
-		"name\tto reference\tto alone\tper second\tp50 ms\tp99 ms\tseconds\tof creation\tMiB\tpeak "+
-			"MiB\tcount\t")
+		"name\tto reference\tto alone\tper second\tCPU %\tp50 ms\tp99 ms\tseconds\tof creation\t"+
+			"MiB\tpeak MiB\tcount\t")
 	for _, row := range r.rows {
 		count := ""
 		if row.Count != nil {
 			count = strconv.Itoa(*row.Count)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
-			cell(row.RatioToReference), cell(row.RatioToAlone), cell(row.OpsPerSec),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name,
+			cell(row.RatioToReference), cell(row.RatioToAlone), cell(row.OpsPerSec), cell(row.CPUPercent),
 			cell(row.P50Millis), cell(row.P99Millis), cell(row.Seconds), cell(row.CreateSeconds),
 			cell(row.Mebibytes), cell(row.PeakMebibytes), count)
 	}

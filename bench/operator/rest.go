@@ -91,7 +91,7 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	callsBefore, err := l.redisCalls(ctx)
+	redisBefore, err := l.redisUse(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	callsAfter, err := l.redisCalls(ctx)
+	redisAfter, err := l.redisUse(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,10 +115,7 @@ func (b *bench) idle(ctx context.Context) error {
 	b.rows = append(
 		b.rows,
 		row{Name: "idle-writes", Count: new(after - before)},
-		row{
-			Name:      "idle-redis-calls",
-			OpsPerSec: tenths(float64(callsAfter-callsBefore) / b.scale.idle.Seconds()),
-		},
+		redisAfter.since(redisBefore, b.scale.idle),
 		row{
 			Name: fmt.Sprintf("rss-%d", b.scale.policies), Mebibytes: tenths(now),
 			PeakMebibytes: tenths(peak),
