@@ -7,13 +7,23 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 )
 
 func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
-func title(number int, text string) { say("\n\033[1m%d. %s\033[0m", number, text) }
+func title(number int, text string) { say("\n%s", bold(fmt.Sprintf("%d. %s", number, text))) }
+
+// bold emphasises a text on a terminal, unless NO_COLOR says otherwise.
+func bold(text string) string {
+	out, err := os.Stdout.Stat()
+	if os.Getenv("NO_COLOR") != "" || err != nil || out.Mode()&os.ModeCharDevice == 0 {
+		return text
+	}
+	return "\033[1m" + text + "\033[0m"
+}
 
 // kubectl shows a command, runs it and shows what it prints.
 func (s *stage) kubectl(ctx context.Context, args ...string) error {

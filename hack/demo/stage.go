@@ -33,6 +33,7 @@ type stage struct {
 	kubeconfig   string
 	controlPlane *envtest.Environment
 	redis        *redistest.Server
+	ofTeam       *redistest.Server // nil: not started yet
 	registry     *registry.Registry
 	operatorURL  string
 	appURL       string
@@ -203,8 +204,10 @@ func (s *stage) tearDown() {
 	if s.controlPlane != nil {
 		_ = s.controlPlane.Stop()
 	}
-	if s.redis != nil {
-		s.redis.Kill()
+	for _, server := range []*redistest.Server{s.redis, s.ofTeam} {
+		if server != nil {
+			server.Kill()
+		}
 	}
 	_ = os.RemoveAll(s.dir)
 }
