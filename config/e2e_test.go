@@ -11,14 +11,20 @@ import (
 	"testing"
 )
 
-// What runs in kind are the lines of docs/install.md in their order, and the policy and the purge of
-// the README.
+// What runs in kind are the lines of the README for the cluster, with its policy and its purge. Then
+// follow those of docs/install.md, in their order.
 func TestTheEndToEndRunFollowsThePages(t *testing.T) {
 	output, err := exec.CommandContext(t.Context(), "../hack/e2e.sh", "--print").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	rest := string(output)
+	for _, command := range commandsOf(t, "README.md") {
+		shown := strings.Join(strings.Fields(strings.ReplaceAll(rest, "\\\n", "")), " ")
+		if !strings.Contains(shown, strings.Join(strings.Fields(command), " ")) {
+			t.Errorf("it does not run the line of the README: %s", command)
+		}
+	}
 	install := page(t, "../docs/install.md")
 	lines := 0
 	for _, block := range fencedBlock.FindAllStringSubmatch(install, -1) {

@@ -2,21 +2,49 @@
 # Copyright The Cachewright Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the lines of docs/install.md in a cluster of kind, in their order, with this checkout as the release. In between it
-# applies the policy and the purge of README.md, and waits for both. At the end a namespace with a policy is deleted,
-# though no operator runs. Needs docker, kind and kubectl. With --print it only prints what it would run.
+# Runs the lines of README.md for the cluster in a cluster of kind, up to its purge. Then, in another one, it runs those of
+# docs/install.md, in their order, with this checkout as the release and the policy and the purge of README.md in between.
+# At the end a namespace with a policy is deleted, though no operator runs. Needs docker, kind and kubectl. With --print it
+# only prints what it would run.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 version=$(hack/version.sh)
-readonly CLUSTER=cachewright-e2e
+export CLUSTER=cachewright-e2e
 
 run() {
   echo "+ $1" >&2
   if [[ ${mode:-} != --print ]]; then
     bash -euo pipefail -c "$1"
   fi
+}
+
+# make loads an image into the cluster where a reader pushes it.
+make() {
+  if [[ " $* " != *" docker-push "* ]]; then
+    command make "$@"
+    return
+  fi
+  local image=${*: -1}
+  command make docker-build "$image"
+  kind load docker-image --name "$CLUSTER" "${image#IMG=}"
+  command make deploy "$image"
+}
+export -f make
+
+# readme prints the commands below a heading of README.md.
+readme() {
+  awk -v heading="## $1" '/^## / {below = $0 == heading} /^```$/ {block = 0} block {print} below && /^```sh$/ {block = 1}' README.md
+}
+
+# save writes a YAML block of README.md into the file that its first line names.
+save() {
+  local text
+  text=$(manifest "$1")
+  run "cat >$(sed -n '1s/^# //p' <<<"$text") <<'EOM'
+$text
+EOM"
 }
 
 # lines prints the commands of the first block below a heading of docs/install.md, for the files in dist/.
@@ -44,18 +72,35 @@ $(manifest "$1")
 EOM"
 }
 
+# redis runs a Redis with the password of the pages.
+redis() {
+  run "kubectl -n $1 create deployment redis --image=redis:8 -- redis-server --requirepass secret"
+  run "kubectl -n $1 expose deployment redis --port=6379"
+  run "kubectl -n $1 rollout status deployment/redis --timeout=180s"
+}
+
+follow_readme() {
+  run "kind create cluster --name $CLUSTER --wait 120s"
+  redis default
+  run "$(readme Install)"
+  run "kubectl -n cachewright-system rollout status deployment/cachewright-controller-manager --timeout=120s"
+  save CachePolicy
+  save CacheInvalidation
+  run "$(readme "A first policy and a first purge")"
+  run "kind delete cluster --name $CLUSTER"
+}
+
 prepare() {
   run "kind create cluster --name $CLUSTER --wait 120s"
   run "make docker-build IMG=ghcr.io/cachewright/cachewright:$version VERSION=$version"
   run "kind load docker-image --name $CLUSTER ghcr.io/cachewright/cachewright:$version"
   run "make build-installer"
   run "kubectl create namespace shop"
-  run "kubectl -n shop create deployment redis --image=redis:8 -- redis-server --requirepass secret"
-  run "kubectl -n shop expose deployment redis --port=6379"
-  run "kubectl -n shop rollout status deployment/redis --timeout=180s"
+  redis shop
 }
 
 mode=${1:-}
+follow_readme
 prepare
 follow Install
 create CachePolicy
