@@ -30,7 +30,7 @@ func (l *Log) Report(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := time.Now(); now.Sub(l.last) >= interval {
-		l.logger.Warn("A transaction could not protect what it changes in the cache",
+		l.logger.Warn("The cache may differ from the database for a while",
 			"error", err, "notLogged", l.skipped)
 		l.last, l.skipped = now, 0
 		return
