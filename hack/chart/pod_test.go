@@ -4,10 +4,11 @@
 package chart_test
 
 import (
-	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,11 +22,24 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/cachewright/cachewright/internal/kubetest"
 	"github.com/cachewright/cachewright/internal/operatortest"
 )
 
-// binary is the operator, built once.
-var binary = sync.OnceValues(func() (string, error) { return operatortest.Build(context.Background(), shared.dir) })
+// binary is the operator of the image, made once as make image makes it.
+var binary = sync.OnceValues(func() (string, error) {
+	root, err := kubetest.ModuleRoot()
+	if err != nil {
+		return "", err
+	}
+	platform := "linux/" + runtime.GOARCH
+	build := exec.Command("go", "-C", filepath.Join(root, "hack", "image"), "run", ".", "-source", root, "-platforms", platform,
+		"-output", filepath.Join(shared.dir, "operator.tar"), "-binaries", shared.dir)
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the image: %w\n%s", err, output)
+	}
+	return filepath.Join(shared.dir, "operator-"+strings.ReplaceAll(platform, "/", "-")), nil
+})
 
 // podSpec returns what the installed Deployment runs.
 func (p *plane) podSpec(t *testing.T, namespace string) corev1.PodSpec {
