@@ -5,6 +5,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ func (r *run) begin(t *testing.T, store store, crew crew) *loops {
 	l.ctx, l.cancel = inTime(t)
 	t.Cleanup(l.cancel)
 	r.registry = registry.New(store.open(t, nil))
-	if _, err := r.registry.ApplyPolicy(l.ctx, slot, policy()); err != nil {
+	if err := r.putInForce(l.ctx); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range crew.members {
@@ -41,6 +42,22 @@ func (r *run) begin(t *testing.T, store store, crew crew) *loops {
 		l.repeat(500*time.Millisecond, func(context.Context) { crew.disturb() })
 	}
 	return l
+}
+
+// putInForce applies the policy. As the operator does, it tries again where Redis does not answer in
+// time: on a busy machine, loading the library may take longer than a client waits.
+func (r *run) putInForce(ctx context.Context) error {
+	for {
+		_, err := r.registry.ApplyPolicy(ctx, slot, policy())
+		if !errors.Is(err, registry.ErrUnreachable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // readOnce ends the run where a read fails, and where enough was read.
