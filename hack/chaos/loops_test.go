@@ -45,7 +45,7 @@ func (r *run) begin(t *testing.T, store store, crew crew) *loops {
 }
 
 // putInForce applies the policy. As the operator does, it tries again where Redis does not answer in
-// time: on a busy machine, loading the library may take longer than a client waits.
+// time. On a busy machine, loading the library may take longer than a client waits.
 func (r *run) putInForce(ctx context.Context) error {
 	for {
 		_, err := r.registry.ApplyPolicy(ctx, slot, policy())
