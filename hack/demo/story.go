@@ -176,17 +176,20 @@ func (s *stage) explainHowToGoOn() {
 	say(`
 All of it is still running. In another terminal:
 
+  cd %s
   export KUBECONFIG=%s PATH=%s:$PATH
+  export REDIS_HOST=127.0.0.1 REDIS_PORT=%s
   kubectl get cpol,cinv -n %s -o wide
   kubectl explain cachepolicy.spec.operations
-  kubectl create -n %s -f config/samples/purges/cacheinvalidation_module.yaml
-  redis-cli -p %s FCALL_RO cw_stats 1 'cw:{%s/users}'
+  sed 's/name: .*/generateName: by-hand-/' config/samples/purges/cacheinvalidation_module.yaml |
+    kubectl create -n %s -f -
+  redis-cli -p $REDIS_PORT FCALL_RO cw_stats 1 'cw:{%s/users}'
   curl %s/users/user-7
   curl -H 'X-User: user-7' %s/profile
   tail -f %s
 
 Ctrl-C ends it.`,
-		s.kubeconfig, filepath.Dir(s.kubectlPath), namespace, namespace,
-		s.redis.Addr()[strings.LastIndex(s.redis.Addr(), ":")+1:], namespace, s.appURL, s.appURL,
-		filepath.Join(s.dir, "operator.log"))
+		s.root, s.kubeconfig, filepath.Dir(s.kubectlPath),
+		s.redis.Addr()[strings.LastIndex(s.redis.Addr(), ":")+1:], namespace, namespace, namespace,
+		s.appURL, s.appURL, filepath.Join(s.dir, "operator.log"))
 }
