@@ -39,7 +39,7 @@ func newReader(t *testing.T, project string, env []string) *reader {
 	shell := exec.Command("bash")
 	shell.Dir = parent
 	shell.SysProcAttr = detached.Attributes()
-	shell.Env = append(os.Environ(), "ADDRESS="+r.address, "CHECKOUT="+root, "GOFLAGS=-mod=mod",
+	shell.Env = append(os.Environ(), "ADDRESS="+r.address, "CHECKOUT="+root,
 		"OVERLAY="+slowMachines(t, root, t.TempDir()))
 	shell.Env = append(shell.Env, env...)
 	complaints, err := os.Create(filepath.Join(parent, "stderr"))
@@ -67,9 +67,13 @@ func newReader(t *testing.T, project string, env []string) *reader {
 		_ = shell.Wait()
 		_ = complaints.Close()
 	})
-	r.paste("set -eo pipefail\n" + published)
+	r.paste("set -eo pipefail\ntrap 'echo \"" + failed + "\"' EXIT\n" + published)
 	return r
 }
+
+// failed is what the shell says when a line ends it. The service that a page starts has the same
+// output, which therefore does not end.
+const failed = "-- a line failed --"
 
 // paste runs lines in the shell, and keeps what they print.
 func (r *reader) paste(lines string) {
@@ -81,7 +85,7 @@ func (r *reader) paste(lines string) {
 	var output strings.Builder
 	for {
 		line, err := r.shown.ReadString('\n')
-		if err != nil {
+		if err != nil || line == failed+"\n" {
 			complaints, _ := os.ReadFile(filepath.Join(filepath.Dir(r.dir), "stderr"))
 			r.t.Fatalf("a line fails in\n%s\n%s%s", lines, output.String(), complaints)
 		}

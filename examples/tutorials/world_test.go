@@ -15,12 +15,15 @@ import (
 )
 
 // published replaces what pages fetch. This checkout stands for a release. Packages of npm are those of
-// nest/package-lock.json.
+// nest/package-lock.json. Redis listens on this machine.
 const published = `go() {
   if [[ $1 == build ]]; then command go build -overlay="$OVERLAY" "${@:2}"; return; fi
   if [[ $1 != get ]]; then command go "$@"; return; fi
   command go mod edit -require=github.com/cachewright/cachewright@v0.0.0 -replace=github.com/cachewright/cachewright="$CHECKOUT"
   cp "$CHECKOUT/go.sum" .
+}
+kubectl() {
+  if [[ $1 != port-forward ]]; then command kubectl "$@"; fi
 }
 git() {
   if [[ $1 != clone ]]; then command git "$@"; return; fi
