@@ -15,12 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,6 +38,7 @@ var elsewhere = map[string]string{"install.md": "TestTheInstallPageWorksInItsOrd
 var notRun = map[string]string{
 	"kubectl delete crd cachepolicies.cachewright.io cacheinvalidations.cachewright.io cachestores.cachewright.io": "the other pages need the CRDs",
 	"kubectl delete -f dist/install.yaml --ignore-not-found":                                                       "make build-installer writes that file",
+	"kubectl port-forward deployment/redis 6379 >/dev/null &":                                                      "no node runs the Redis",
 }
 
 // fragments are parts of commands in running text, without the arguments that would make them
@@ -65,7 +63,7 @@ func TestDocumentedCommandsWork(t *testing.T) {
 			}
 			ran++
 		}
-		if strings.Contains(page(t, pathOf(name)), " deploy ") {
+		if deploys(commandsOf(t, name)) {
 			r.wantImage(t, name)
 		}
 	}
@@ -257,56 +255,10 @@ func (r *reader) prepare(t *testing.T, line string) {
 			t.Fatal(err)
 		}
 	}
-	if strings.HasPrefix(line, "kubectl wait ") {
+	switch {
+	case strings.HasPrefix(line, "kubectl wait "):
 		r.finishEverything(t)
-	}
-}
-
-// wantImage fails if the operator was installed with another image than the page names.
-func (r *reader) wantImage(t *testing.T, page string) {
-	t.Helper()
-	var deployment appsv1.Deployment
-	if err := r.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "cachewright-controller-manager"}, &deployment); err != nil {
-		t.Fatalf("%s: %v", page, err)
-	}
-	if image := deployment.Spec.Template.Spec.Containers[0].Image; image != "registry.example.com/cachewright:dev" {
-		t.Errorf("%s: the operator was installed with the image %s", page, image)
-	}
-}
-
-// finishEverything writes the status that the operator would write.
-func (r *reader) finishEverything(t *testing.T) {
-	t.Helper()
-	for _, list := range []client.ObjectList{&v1.CachePolicyList{}, &v1.CacheInvalidationList{}, &v1.CacheStoreList{}} {
-		if err := r.List(t.Context(), list, client.InNamespace("shop")); err != nil {
-			t.Fatal(err)
-		}
-		err := meta.EachListItem(list, func(item runtime.Object) error {
-			object := item.(client.Object)
-			finish(object)
-			return r.Status().Update(t.Context(), object)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func finish(object client.Object) {
-	done := func(types ...string) (conditions []metav1.Condition) {
-		for _, name := range types {
-			conditions = append(conditions, metav1.Condition{Type: name, Status: metav1.ConditionTrue, Reason: "Done", LastTransitionTime: metav1.Now()})
-		}
-		return conditions
-	}
-	switch o := object.(type) {
-	case *v1.CachePolicy:
-		o.Status = v1.CachePolicyStatus{ObservedGeneration: o.Generation, Conditions: done(v1.ConditionReady)}
-	case *v1.CacheStore:
-		o.Status = v1.CacheStoreStatus{ObservedGeneration: o.Generation, Conditions: done(v1.ConditionReady)}
-	case *v1.CacheInvalidation:
-		o.Status = v1.CacheInvalidationStatus{
-			ObservedGeneration: o.Generation, Conditions: done(v1.ConditionReady, v1.ConditionComplete), EffectiveTime: new(metav1.NowMicro()),
-		}
+	case strings.Contains(line, " rollout status "):
+		r.rollOut(t)
 	}
 }

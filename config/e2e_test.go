@@ -20,6 +20,9 @@ func TestTheEndToEndRunFollowsThePages(t *testing.T) {
 	}
 	rest := string(output)
 	for _, command := range commandsOf(t, "README.md") {
+		if notRun[command] != "" {
+			continue
+		}
 		shown := strings.Join(strings.Fields(strings.ReplaceAll(rest, "\\\n", "")), " ")
 		if !strings.Contains(shown, strings.Join(strings.Fields(command), " ")) {
 			t.Errorf("it does not run the line of the README: %s", command)

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 version=$(hack/version.sh)
-export CLUSTER=cachewright-e2e
+export KIND_CLUSTER_NAME=cachewright-e2e # of all lines that name none
 
 run() {
   echo "+ $1" >&2
@@ -19,19 +19,6 @@ run() {
     bash -euo pipefail -c "$1"
   fi
 }
-
-# make loads an image into the cluster where a reader pushes it.
-make() {
-  if [[ " $* " != *" docker-push "* ]]; then
-    command make "$@"
-    return
-  fi
-  local image=${*: -1}
-  command make docker-build "$image"
-  kind load docker-image --name "$CLUSTER" "${image#IMG=}"
-  command make deploy "$image"
-}
-export -f make
 
 # readme prints the commands below a heading of README.md.
 readme() {
@@ -72,31 +59,28 @@ $(manifest "$1")
 EOM"
 }
 
-# redis runs a Redis with the password of the pages.
+# redis runs a Redis with the password of docs/install.md.
 redis() {
-  run "kubectl -n $1 create deployment redis --image=redis:8 -- redis-server --requirepass secret"
-  run "kubectl -n $1 expose deployment redis --port=6379"
-  run "kubectl -n $1 rollout status deployment/redis --timeout=180s"
+  run "kubectl -n shop create deployment redis --image=redis:8 -- redis-server --requirepass secret"
+  run "kubectl -n shop expose deployment redis --port=6379"
+  run "kubectl -n shop rollout status deployment/redis --timeout=180s"
 }
 
 follow_readme() {
-  run "kind create cluster --name $CLUSTER --wait 120s"
-  redis default
   run "$(readme Install)"
-  run "kubectl -n cachewright-system rollout status deployment/cachewright-controller-manager --timeout=120s"
   save CachePolicy
   save CacheInvalidation
   run "$(readme "A first policy and a first purge")"
-  run "kind delete cluster --name $CLUSTER"
+  run "kind delete cluster"
 }
 
 prepare() {
-  run "kind create cluster --name $CLUSTER --wait 120s"
+  run "kind create cluster --wait 120s"
   run "make docker-build IMG=ghcr.io/cachewright/cachewright:$version VERSION=$version"
-  run "kind load docker-image --name $CLUSTER ghcr.io/cachewright/cachewright:$version"
+  run "kind load docker-image ghcr.io/cachewright/cachewright:$version"
   run "make build-installer"
   run "kubectl create namespace shop"
-  redis shop
+  redis
 }
 
 mode=${1:-}
@@ -110,4 +94,4 @@ run "kubectl -n shop wait --for=condition=Complete cacheinvalidation --all --tim
 follow Upgrade
 follow "Remove the operator and keep the resources"
 run "kubectl delete namespace shop --timeout=60s"
-run "kind delete cluster --name $CLUSTER"
+run "kind delete cluster"
