@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"text/tabwriter"
-	"time"
 
 	"github.com/cachewright/cachewright/bench/internal/results"
 )
@@ -27,13 +25,9 @@ type report struct {
 }
 
 type machine struct {
-	CPU       string            `json:"cpu"`
-	Cores     int               `json:"cores"`
-	OS        string            `json:"os"`
-	Go        string            `json:"go"`
-	Redis     string            `json:"redis"`
+	results.Machine
+
 	Libraries map[string]string `json:"libraries"`
-	Date      string            `json:"date"`
 }
 
 // result is one row. Figures that do not apply to it are left out.
@@ -80,11 +74,7 @@ func method(s scale) string {
 }
 
 func describeMachine(ctx context.Context) (machine, error) {
-	m := machine{
-		CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
-		Go:        runtime.Version(),
-		Libraries: map[string]string{}, Date: time.Now().UTC().Format(time.DateOnly),
-	}
+	m := machine{Libraries: map[string]string{}}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dependency := range info.Deps {
 			switch dependency.Path {
@@ -99,9 +89,8 @@ func describeMachine(ctx context.Context) (machine, error) {
 		if err != nil {
 			return err
 		}
-		info := client.InfoMap(ctx, "server")
-		m.Redis = info.Item("Server", "redis_version")
-		return info.Err()
+		m.Machine, err = results.ThisMachine(ctx, client)
+		return err
 	})
 	return m, err
 }
@@ -116,9 +105,7 @@ func (r report) write(path string) error {
 	if r.Quick {
 		part.Members["quick"] = true
 	}
-	for _, row := range r.Results {
-		part.Rows = append(part.Rows, row)
-	}
+	part.Rows = results.Rows(r.Results)
 	return part.Merge(path)
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime"
 	"text/tabwriter"
 	"time"
 
@@ -28,13 +27,9 @@ type report struct {
 }
 
 type machine struct {
-	CPU      string `json:"cpu"`
-	Cores    int    `json:"cores"`
-	OS       string `json:"os"`
-	Go       string `json:"go"`
-	Redis    string `json:"redis"`
+	results.Machine
+
 	Postgres string `json:"postgres"`
-	Date     string `json:"date"`
 }
 
 func (s scale) method() string {
@@ -46,28 +41,21 @@ func (s scale) method() string {
 }
 
 func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duration) (report, error) {
-	r := report{
-		Machine: machine{
-			CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
-			Go: runtime.Version(), Date: time.Now().UTC().Format(time.DateOnly),
-		},
-		Method: s.method(), Quick: s.quick, Seconds: math.Round(took.Seconds()), rows: rows,
-	}
-	info := l.redis.InfoMap(ctx, "server")
-	if err := info.Err(); err != nil {
+	described, err := results.ThisMachine(ctx, l.redis)
+	if err != nil {
 		return report{}, err
 	}
-	r.Machine.Redis = info.Item("Server", "redis_version")
-	err := l.pool.QueryRowContext(ctx, "SHOW server_version").Scan(&r.Machine.Postgres)
+	r := report{
+		Machine: machine{Machine: described},
+		Method:  s.method(), Quick: s.quick, Seconds: math.Round(took.Seconds()), rows: rows,
+	}
+	err = l.pool.QueryRowContext(ctx, "SHOW server_version").Scan(&r.Machine.Postgres)
 	return r, err
 }
 
 // write puts the results into the file and keeps those of the other parts.
 func (r report) write(path string) error {
-	p := results.Part{Name: part, Members: map[string]any{part: r}}
-	for _, row := range r.rows {
-		p.Rows = append(p.Rows, row)
-	}
+	p := results.Part{Name: part, Members: map[string]any{part: r}, Rows: results.Rows(r.rows)}
 	return p.Merge(path)
 }
 

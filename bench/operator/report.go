@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -31,13 +30,9 @@ type report struct {
 }
 
 type machine struct {
-	CPU        string `json:"cpu"`
-	Cores      int    `json:"cores"`
-	OS         string `json:"os"`
-	Go         string `json:"go"`
-	Redis      string `json:"redis"`
+	results.Machine
+
 	Kubernetes string `json:"kubernetes"`
-	Date       string `json:"date"`
 }
 
 // row is one line of figures. Figures that do not apply to it are left out.
@@ -85,19 +80,10 @@ func (s scale) method() string {
 }
 
 func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duration) (report, error) {
-	r := report{
-		Machine: machine{
-			CPU: results.CPUModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
-			Go:   runtime.Version(),
-			Date: time.Now().UTC().Format(time.DateOnly),
-		},
-		Method: s.method(), Quick: s.quick, Seconds: math.Round(took.Seconds()), rows: rows,
-	}
-	info := l.own().redis.InfoMap(ctx, "server")
-	if err := info.Err(); err != nil {
+	described, err := results.ThisMachine(ctx, l.own().redis)
+	if err != nil {
 		return report{}, err
 	}
-	r.Machine.Redis = info.Item("Server", "redis_version")
 	api, err := discovery.NewDiscoveryClientForConfig(l.config)
 	if err != nil {
 		return report{}, err
@@ -106,16 +92,15 @@ func (l *lab) report(ctx context.Context, s scale, rows []row, took time.Duratio
 	if err != nil {
 		return report{}, err
 	}
-	r.Machine.Kubernetes = version.GitVersion
-	return r, nil
+	return report{
+		Machine: machine{described, version.GitVersion},
+		Method:  s.method(), Quick: s.quick, Seconds: math.Round(took.Seconds()), rows: rows,
+	}, nil
 }
 
 // write puts the results into the file and keeps those of the other part.
 func (r report) write(path string) error {
-	p := results.Part{Name: part, Members: map[string]any{part: r}}
-	for _, row := range r.rows {
-		p.Rows = append(p.Rows, row)
-	}
+	p := results.Part{Name: part, Members: map[string]any{part: r}, Rows: results.Rows(r.rows)}
 	return p.Merge(path)
 }
 

@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
-	"strings"
 )
 
 // Part is the result of one program.
@@ -109,16 +107,11 @@ func (p Part) mark(row any) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// CPUModel returns the model that Linux reports. On other systems, it returns the architecture.
-func CPUModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
+// Rows makes rows of figures of one kind.
+func Rows[T any](figures []T) []any {
+	rows := make([]any, len(figures))
+	for i, of := range figures {
+		rows[i] = of
 	}
-	for line := range strings.Lines(string(text)) {
-		if name, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(model)
-		}
-	}
-	return runtime.GOARCH
+	return rows
 }
