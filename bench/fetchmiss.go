@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/bench/internal/medians"
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -19,7 +20,7 @@ type opener func(*lab, context.Context) (*redis.Client, error)
 
 // fetchMisses read, find nothing, load in memory and fill. Each entry is requested once.
 var fetchMisses = []writer{
-	{plainMissRow, missPlain},
+	{plainMissRow, missPlain((*lab).freshClient)},
 	{plainMissRow + "-autopipelined", missPlainPipelined},
 	{"fetch-miss", missFetch((*lab).freshClient)},
 	{
@@ -30,12 +31,6 @@ var fetchMisses = []writer{
 
 const plainMissRow = "plain-get-and-set"
 
-// linkMisses do the same over a link.
-var linkMisses = []writer{
-	{plainMissRow + "-link", missPlainOver((*lab).farClient)},
-	{"fetch-miss-link", missFetch((*lab).farClient)},
-}
-
 // missFetch misses as an application does. The heads are there, because the operation has an entry.
 func missFetch(
 	open opener, opts ...cache.Option,
@@ -45,15 +40,10 @@ func missFetch(
 		if err != nil {
 			return nil, err
 		}
-		if _, err := install(ctx, client); err != nil {
-			return nil, err
-		}
-		opts := append(opts, cache.WithCodec(rawCodec{}), cache.WithTimeout(time.Minute))
-		c, err := cache.New(client, slot.Namespace, opts...)
+		c, err := newCache(ctx, l, client, opts...)
 		if err != nil {
 			return nil, err
 		}
-		l.onClose(func() { _ = c.Close(context.WithoutCancel(ctx)) })
 		return func(ctx context.Context, id string) error {
 			loaded := false
 			_, err := cache.Fetch(ctx, c, cacheKey(id), func(context.Context) ([]byte, error) {
@@ -83,7 +73,7 @@ func missBy(client getter, s scale) func(context.Context, string) error {
 	}
 }
 
-func missPlainOver(
+func missPlain(
 	open opener,
 ) func(context.Context, *lab, scale) (func(context.Context, string) error, error) {
 	return func(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
@@ -114,26 +104,9 @@ func (b *bench) fetchMiss(ctx context.Context, l *lab) error {
 	})
 }
 
-func (b *bench) fetchMissOverLink(ctx context.Context, l *lab) error {
-	subjects, err := writing(ctx, l, b.scale, linkMisses, id)
-	if err != nil {
-		return err
-	}
-	all, err := compare(ctx, l, subjects, linkGoroutines, b.rounds, b.lap)
-	if err != nil {
-		return err
-	}
-	for _, s := range subjects {
-		r := throughputRow(s.name, linkGoroutines, all[s.name])
-		toPlainMiss(plainMissRow+"-link")(&r, all[s.name], all)
-		b.add(r)
-	}
-	return nil
-}
-
 func toPlainMiss(name string) func(r *result, of *figures, all map[string]*figures) {
 	return func(r *result, of *figures, all map[string]*figures) {
 		r.RatioToPlainGetAndSet = hundredths(ratio(of, all[name]))
-		r.RedisToPlainGetAndSet = hundredths(medianRatio(of.redisMicros, all[name].redisMicros))
+		r.RedisToPlainGetAndSet = hundredths(medians.Ratio(of.redisMicros, all[name].redisMicros))
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/bench/internal/medians"
 )
 
 // headline has the five figures that precise invalidation is known for, beside those of clearing
@@ -208,7 +210,7 @@ func timeProfileChange(
 			return 0, 0, err
 		}
 	}
-	return median(times), ended, nil
+	return medians.Of(times), ended, nil
 }
 
 func uncached(ctx context.Context, w way, items []item) (count int, err error) {

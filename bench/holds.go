@@ -7,12 +7,13 @@ package main
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachewright/cachewright/bench/internal/inturn"
+	"github.com/cachewright/cachewright/bench/internal/medians"
 	"github.com/cachewright/cachewright/bench/internal/turns"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -86,59 +87,24 @@ func (h *holder) release(ctx context.Context, i int) error {
 	return err
 }
 
-// turn has the latencies of the calls of a lap, in µs.
-type turn struct{ set, hold, release, empty, holdCommands, releaseCommands []float64 }
-
-// kind is a call that a lap makes for each entry.
-type kind struct {
-	latencies *[]float64
-	call      func(ctx context.Context, i int) error
-}
-
-// round fills entries, and then makes all calls for one after the other. So the machine is in the
-// same state for all kinds. A SET comes before each hold, or after its release.
-func (h *holder) round(ctx context.Context, setFirst bool) (t turn, err error) {
-	if err = h.fill(ctx); err != nil {
-		return t, err
+// round fills entries, and then makes all calls for one after the other. A SET comes before each
+// hold, or after its release.
+func (h *holder) round(ctx context.Context, setFirst bool) (map[string]float64, error) {
+	if err := h.fill(ctx); err != nil {
+		return nil, err
 	}
-	ours := []kind{{&t.hold, h.hold}, {&t.release, h.release}}
-	others := []kind{
-		{&t.set, h.set},
-		{&t.empty, h.floor.call("bench_empty")},
-		{&t.holdCommands, h.floor.call("bench_hold")},
-		{&t.releaseCommands, h.floor.call("bench_release")},
+	ours := []inturn.Subject{{Name: holdRow, Call: h.hold}, {Name: releaseRow, Call: h.release}}
+	others := []inturn.Subject{
+		{Name: plainSetRow, Call: h.set},
+		{Name: emptyCallRow, Call: h.floor.call("bench_empty")},
+		{Name: holdCommandsRow, Call: h.floor.call("bench_hold")},
+		{Name: releaseCommandsRow, Call: h.floor.call("bench_release")},
 	}
-	kinds := slices.Concat(ours, others)
+	subjects := slices.Concat(ours, others)
 	if setFirst {
-		kinds = slices.Concat(others, ours)
+		subjects = slices.Concat(others, ours)
 	}
-	runtime.GC() // the garbage of the round before does not count
-	for i := range h.holds {
-		for _, k := range kinds {
-			began := time.Now()
-			if err := k.call(ctx, i); err != nil {
-				return t, err
-			}
-			*k.latencies = append(*k.latencies, micros(time.Since(began)))
-		}
-	}
-	return t, nil
-}
-
-// holdFigures has the median of each round.
-type holdFigures struct{ set, hold, release, empty, holdCommands, releaseCommands []float64 }
-
-func (f *holdFigures) add(t turn) {
-	for _, of := range []struct{ all, one *[]float64 }{
-		{&f.set, &t.set},
-		{&f.hold, &t.hold},
-		{&f.release, &t.release},
-		{&f.empty, &t.empty},
-		{&f.holdCommands, &t.holdCommands},
-		{&f.releaseCommands, &t.releaseCommands},
-	} {
-		*of.all = append(*of.all, median(*of.one))
-	}
+	return inturn.Round(ctx, subjects, len(h.holds))
 }
 
 // holds adds the rows of a hold and its release, and of what Redis takes for such calls without
@@ -148,42 +114,31 @@ func (b *bench) holds(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	var f holdFigures
-	for round := -1; round < b.rounds; round++ { // the first round warms up
-		t, err := h.round(ctx, round%2 == 0)
-		if err != nil {
-			return err
-		}
-		if round >= 0 {
-			f.add(t)
-		}
-	}
-	b.addHold(holdRow, f.hold, f.set)
-	b.addHold(releaseRow, f.release, f.set)
-	b.addHold(emptyCallRow, f.empty, f.set)
-	b.addHold(holdCommandsRow, f.holdCommands, f.set)
-	b.addHold(releaseCommandsRow, f.releaseCommands, f.set)
-	return nil
-}
-
-func (b *bench) addHold(name string, p50s, ofSet []float64) {
-	b.add(result{
-		Name: name, Goroutines: 1, P50Micros: tenths(median(p50s)),
-		P50ToPlainSet: hundredths(medianRatio(p50s, ofSet)),
+	p50s, err := inturn.Rounds(b.rounds, func(n int) (map[string]float64, error) {
+		return h.round(ctx, n%2 == 0)
 	})
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{
+		holdRow, releaseRow, emptyCallRow, holdCommandsRow, releaseCommandsRow,
+	} {
+		b.add(result{
+			Name: name, Goroutines: 1, P50Micros: tenths(medians.Of(p50s[name])),
+			P50ToPlainSet: hundredths(medians.Ratio(p50s[name], p50s[plainSetRow])),
+		})
+	}
+	return nil
 }
 
 // servedHolds makes rows of the time that a hold and its release take.
 func servedHolds(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 	h, err := newHolder(ctx, l, s)
-	take := func(pick func(turn) []float64) func(context.Context) (float64, error) {
-		return func(ctx context.Context) (float64, error) {
-			t, err := h.round(ctx, true)
-			return median(pick(t)), err
-		}
+	take := func(name string) measurement {
+		return measurement{turns.Row{Name: name}, func(ctx context.Context) (float64, error) {
+			p50s, err := h.round(ctx, true)
+			return p50s[name], err
+		}}
 	}
-	return []measurement{
-		{turns.Row{Name: holdRow}, take(func(t turn) []float64 { return t.hold })},
-		{turns.Row{Name: releaseRow}, take(func(t turn) []float64 { return t.release })},
-	}, err
+	return []measurement{take(holdRow), take(releaseRow)}, err
 }

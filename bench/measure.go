@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cachewright/cachewright/bench/internal/medians"
 )
 
 // subject is one thing to measure, with its own Redis.
@@ -139,7 +141,7 @@ func runAll(
 	}
 	wg.Wait()
 	ran.ops *= max(1, s.entries)
-	ran.took, ran.p50Micros = time.Since(began), median(latencies)
+	ran.took, ran.p50Micros = time.Since(began), medians.Of(latencies)
 	return ran, err
 }
 
@@ -170,22 +172,6 @@ func work(
 }
 
 // ratio returns the median of the rounds' ratios. In each round, both ran within seconds.
-func ratio(of, to *figures) float64 { return medianRatio(of.opsPerSec, to.opsPerSec) }
-
-func medianRatio(of, to []float64) float64 {
-	ratios := make([]float64, len(of))
-	for i := range ratios {
-		ratios[i] = of[i] / to[i]
-	}
-	return median(ratios)
-}
-
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
-}
+func ratio(of, to *figures) float64 { return medians.Ratio(of.opsPerSec, to.opsPerSec) }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

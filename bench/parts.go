@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/bench/internal/medians"
 )
 
 // bench collects results. Each part runs in its own lab.
@@ -45,10 +47,10 @@ func (b *bench) throughput(
 
 func throughputRow(name string, goroutines int, of *figures) result {
 	return result{
-		Name: name, Goroutines: goroutines, OpsPerSec: round(median(of.opsPerSec)),
-		P50Micros:    tenths(median(of.p50Micros)),
-		ClientMicros: hundredths(median(of.clientMicros)),
-		RedisMicros:  hundredths(median(of.redisMicros)),
+		Name: name, Goroutines: goroutines, OpsPerSec: round(medians.Of(of.opsPerSec)),
+		P50Micros:    tenths(medians.Of(of.p50Micros)),
+		ClientMicros: hundredths(medians.Of(of.clientMicros)),
+		RedisMicros:  hundredths(medians.Of(of.redisMicros)),
 	}
 }
 
@@ -97,7 +99,7 @@ func (b *bench) fills(ctx context.Context, l *lab) error {
 		return err
 	}
 	return b.throughput(ctx, l, subjects, func(r *result, of *figures, all map[string]*figures) {
-		r.RatioToPlainSet = hundredths(ratio(of, all["plain-set"]))
+		r.RatioToPlainSet = hundredths(ratio(of, all[plainSetRow]))
 		r.RatioToGocacheSet = hundredths(ratio(of, all["gocache-set"]))
 	})
 }
@@ -184,7 +186,7 @@ func (b *bench) purgeFilled(ctx context.Context, f *filled, p purger, count, sam
 		return err
 	}
 	b.add(result{
-		Name: fmt.Sprintf("%spurge-%d%s", p.name, count, p.state), P50Micros: tenths(median(times)),
+		Name: fmt.Sprintf("%spurge-%d%s", p.name, count, p.state), P50Micros: tenths(medians.Of(times)),
 	})
 	return nil
 }
@@ -195,8 +197,8 @@ func (b *bench) addStall(ctx context.Context, f *filled, p purger, samples int) 
 		return err
 	}
 	b.add(result{
-		Name: p.name + "purge-stall", LongestMicros: tenths(median(s.longestMicros)),
-		SlowestCallMicros: tenths(median(s.slowestMicros)),
+		Name: p.name + "purge-stall", LongestMicros: tenths(medians.Of(s.longestMicros)),
+		SlowestCallMicros: tenths(medians.Of(s.slowestMicros)),
 	})
 	return nil
 }
@@ -217,9 +219,9 @@ func (b *bench) large(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	b.add(result{Name: "unlink", OpsPerSec: round(median(unlink.opsPerSec)), RatioToUnlink: 1})
+	b.add(result{Name: "unlink", OpsPerSec: round(medians.Of(unlink.opsPerSec)), RatioToUnlink: 1})
 	b.add(result{
-		Name: "reclaim", OpsPerSec: round(median(reclaim.opsPerSec)),
+		Name: "reclaim", OpsPerSec: round(medians.Of(reclaim.opsPerSec)),
 		RatioToUnlink: hundredths(ratio(reclaim, unlink)),
 	})
 	return b.addMemory(ctx, l, f)
@@ -242,7 +244,7 @@ func (b *bench) addIdle(ctx context.Context, f *filled) error {
 		}
 		longest = append(longest, micros)
 	}
-	b.add(result{Name: "no-purge-stall", LongestMicros: tenths(median(longest))})
+	b.add(result{Name: "no-purge-stall", LongestMicros: tenths(medians.Of(longest))})
 	return nil
 }
 

@@ -193,6 +193,17 @@ func filledCache(
 	if err != nil {
 		return nil, err
 	}
+	c, err := newCache(ctx, l, client, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return c, spread(s.keys, func(i int) error { return c.Set(ctx, cacheKey(id(i)), s.payload) })
+}
+
+// newCache returns a cache in a server that has no library yet.
+func newCache(
+	ctx context.Context, l *lab, client *redis.Client, opts ...cache.Option,
+) (*cache.Client, error) {
 	if _, err := install(ctx, client); err != nil {
 		return nil, err
 	}
@@ -204,7 +215,7 @@ func filledCache(
 		return nil, err
 	}
 	l.onClose(func() { _ = c.Close(context.WithoutCancel(ctx)) })
-	return c, spread(s.keys, func(i int) error { return c.Set(ctx, cacheKey(id(i)), s.payload) })
+	return c, nil
 }
 
 func readGoRedisCache(

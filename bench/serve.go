@@ -11,6 +11,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/cachewright/cachewright/bench/internal/medians"
 	"github.com/cachewright/cachewright/bench/internal/turns"
 )
 
@@ -149,7 +150,7 @@ func servedPurges(ctx context.Context, l *lab, s scale) ([]measurement, error) {
 				Name: fmt.Sprint("purge-", count), Samples: 3 * s.samples,
 			}, func(ctx context.Context) (float64, error) {
 				times, err := f.timesToEffect(ctx, ours, 1)
-				return median(times), err
+				return medians.Of(times), err
 			}})
 	}
 	return rows, nil
@@ -164,7 +165,7 @@ func servedReclaim(ctx context.Context, l *lab, s scale) ([]measurement, error) 
 			Name: "purge-stall", Samples: 3 * s.samples,
 		}, func(ctx context.Context) (float64, error) {
 			stalled, err := f.stall(ctx, ours, 1)
-			return median(stalled.longestMicros), err
+			return medians.Of(stalled.longestMicros), err
 		}},
 		{turns.Row{Name: "index-bytes", Samples: 1}, func(ctx context.Context) (float64, error) {
 			return f.indexBytes(ctx, ours, isOurEntry, s.largeKeys)

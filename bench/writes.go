@@ -21,9 +21,12 @@ type writer struct {
 	make func(ctx context.Context, l *lab, s scale) (func(ctx context.Context, id string) error, error)
 }
 
+// plainSetRow is what ratios of writes refer to.
+const plainSetRow = "plain-set"
+
 // fillWriters write the same number of entries as the readers read, again and again.
 var fillWriters = []writer{
-	{"plain-set", writePlain},
+	{plainSetRow, writePlain},
 	{"fill", writeRegistry},
 	{"fill-autopipelined", writeRegistryPipelined},
 	{"go-redis-cache-set", writeGoRedisCache},
@@ -33,7 +36,7 @@ var fillWriters = []writer{
 
 // missWriters find nothing and fill. Each entry is requested once.
 var missWriters = []writer{
-	{plainMissRow, missPlain},
+	{plainMissRow, missPlain((*lab).freshClient)},
 	{"miss", missRegistry},
 	{"go-redis-cache-miss", missGoRedisCache},
 	{"rueidisaside-miss", missRueidisAside},
@@ -135,11 +138,6 @@ func writeLaravel(
 	return func(ctx context.Context, id string) error {
 		return laravelSet(ctx, client, plainKey(id), s.payload, tagsOf(id))
 	}, err
-}
-
-func missPlain(ctx context.Context, l *lab, s scale) (func(context.Context, string) error, error) {
-	client, err := l.freshClient(ctx)
-	return missBy(client, s), err
 }
 
 // missRegistry takes a lease and fills. It skips the read that finds nothing, because a caller who

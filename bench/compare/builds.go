@@ -83,6 +83,7 @@ func tags(root string) string {
 	for tag, file := range map[string]string{
 		"noholds": filepath.Join("registry", "holds.go"),
 		"nomany":  filepath.Join("cache", "many.go"),
+		"nolink":  filepath.Join("internal", "redistest", "distant", "distant.go"),
 	} {
 		if _, err := os.Stat(filepath.Join(root, file)); err != nil {
 			missing = append(missing, tag)

@@ -10,18 +10,17 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/cachewright/cachewright/bench/internal/inturn"
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/repository"
 )
 
-// subject is one thing to measure. Calls of all subjects take turns.
+// subject is one thing to measure.
 type subject struct {
-	name string
-	call func(ctx context.Context, n int) error
+	inturn.Subject
+
 	// to names what it is compared with. Empty: nothing.
 	to string
-	// hits says that it reads what is cached.
-	hits bool
 }
 
 // holdTTL is that of a hold by InTx.
@@ -29,26 +28,30 @@ const holdTTL = 5 * time.Second
 
 func (l *lab) subjects() []subject {
 	var hold cache.Hold
+	alone := func(name string, call func(context.Context, int) error) subject {
+		return subject{Subject: inturn.Subject{Name: name, Call: call}}
+	}
+	beside := func(name, to string, call func(context.Context, int) error) subject {
+		return subject{inturn.Subject{Name: name, Call: call}, to}
+	}
 	return []subject{
-		{name: "database-sql-get", call: l.selectOne},
-		{name: "gorm-get", call: l.gormGet},
-		{name: "repository-get", call: getBy(l.plain), to: "gorm-get"},
-		{name: "fetch-get", call: l.fetch, hits: true},
-		{name: "repository-cached-get", call: getBy(l.cached), to: "fetch-get", hits: true},
-		{name: "repository-near-get", call: getBy(l.nearby), to: "gorm-get", hits: true},
-		{name: "repository-list", call: listBy(l.plain)},
-		{name: "repository-cached-list", call: listBy(l.cached), to: "repository-list", hits: true},
-		{name: "repository-count", call: countBy(l.plain)},
-		{name: "repository-cached-count", call: countBy(l.cached), to: "repository-count", hits: true},
-		{name: "repository-plain-intx", call: patchBy(l.bare, l.plain)},
-		{name: "repository-intx", call: patchBy(l.held, l.cached), to: "repository-plain-intx"},
-		{name: "repository-hold", call: func(ctx context.Context, n int) (err error) {
+		alone("database-sql-get", l.selectOne),
+		alone("gorm-get", l.gormGet),
+		beside("repository-get", "gorm-get", getBy(l.plain)),
+		alone("fetch-get", hits(l.fetch)),
+		beside("repository-cached-get", "fetch-get", hits(getBy(l.cached))),
+		beside("repository-near-get", "gorm-get", hits(getBy(l.nearby))),
+		alone("repository-list", listBy(l.plain)),
+		beside("repository-cached-list", "repository-list", hits(listBy(l.cached))),
+		alone("repository-count", countBy(l.plain)),
+		beside("repository-cached-count", "repository-count", hits(countBy(l.cached))),
+		alone("repository-plain-intx", patchBy(l.bare, l.plain)),
+		beside("repository-intx", "repository-plain-intx", patchBy(l.held, l.cached)),
+		alone("repository-hold", func(ctx context.Context, n int) (err error) {
 			hold, err = l.cache.Hold(ctx, holdTTL, fetchKey(written(n)))
 			return err
-		}},
-		{name: "repository-release", call: func(ctx context.Context, _ int) error {
-			return hold.Release(ctx)
-		}},
+		}),
+		alone("repository-release", func(ctx context.Context, _ int) error { return hold.Release(ctx) }),
 	}
 }
 
@@ -128,8 +131,8 @@ func patchBy(db *repository.DB, r articles) func(context.Context, int) error {
 func (l *lab) warm(ctx context.Context) error {
 	for _, s := range l.subjects() {
 		for n := range writer * listed {
-			if err := s.call(ctx, n); err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+			if err := s.Call(ctx, n); err != nil {
+				return fmt.Errorf("%s: %w", s.Name, err)
 			}
 		}
 	}
@@ -138,6 +141,12 @@ func (l *lab) warm(ctx context.Context) error {
 
 // ofCached marks the context of a call that reads what is cached.
 type ofCached struct{}
+
+func hits(call func(context.Context, int) error) func(context.Context, int) error {
+	return func(ctx context.Context, n int) error {
+		return call(context.WithValue(ctx, ofCached{}, true), n)
+	}
+}
 
 // countLoads counts the queries of such calls from now on.
 func (l *lab) countLoads(context.Context) error {
