@@ -75,6 +75,27 @@ func TestNearHitCostsNoCall(t *testing.T) {
 	}
 }
 
+// TestNearHitThroughFetchAllocatesLittle: a request as for Redis takes longer to make than the answer.
+func TestNearHitThroughFetchAllocatesLittle(t *testing.T) {
+	server := redistest.Start(t)
+	applyPolicy(t, server.Client(), "users", hour())
+	c := newNearCache(t, redis.NewClient(redisOptions(server.Addr())), cache.NearCache{}, cache.WithReportInterval(time.Hour))
+	key := cache.Key{Module: "users", Operation: "get", Params: "a"}
+	warm(t, server, c, key)
+	var value string
+	load := func(context.Context) (any, error) { return "value", nil }
+	allocated := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			if err := c.Fetch(t.Context(), key, &value, load); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}).AllocedBytesPerOp()
+	if allocated > 100 {
+		t.Errorf("a near hit allocates %d bytes", allocated)
+	}
+}
+
 func TestNearCacheObeysInvalidationsOfOthersSoonAndItsOwnAtOnce(t *testing.T) {
 	server := redistest.Start(t)
 	applyPolicy(t, server.Client(), "users", hour())

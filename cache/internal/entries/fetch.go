@@ -8,8 +8,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cachewright/cachewright/cache/internal/dest"
 	"github.com/cachewright/cachewright/cache/internal/flight"
 	"github.com/cachewright/cachewright/cache/internal/loads"
+	"github.com/cachewright/cachewright/cache/internal/near"
 	"github.com/cachewright/cachewright/cache/internal/refresh"
 	"github.com/cachewright/cachewright/cache/internal/source"
 	"github.com/cachewright/cachewright/registry"
@@ -19,9 +21,26 @@ import (
 func (e *Entries) Fetch(
 	ctx context.Context, key Key, out any, load source.Load,
 ) (Outcome, error) {
-	r := request{key: key, out: out}
-	e.fetch(ctx, []*request{&r}, loader{single: load})
+	asked := asked{key: key, out: out}
+	if found, err := e.nearHit(ctx, &asked, loader{single: load}); found {
+		return NearHit, err
+	}
+	requests := newRequests(1)
+	defer requests.release()
+	r := &(*requests)[0]
+	r.asked = asked
+	e.fetch(ctx, []*request{r}, loader{single: load})
 	return r.outcome, r.err
+}
+
+// nearHit answers from the near cache before there is a request, which takes longer to make than
+// this answer. It leaves what is wrong, and params that are not plain, to begin.
+func (e *Entries) nearHit(ctx context.Context, a *asked, load loader) (found bool, err error) {
+	key, plain := near.PlainKey(a.key.Module, a.key.Operation, a.key.User, a.key.Params)
+	if isWell := dest.Check(a.out) == nil && ctx.Err() == nil; isWell && plain {
+		return e.fromNear(ctx, a, key, load)
+	}
+	return false, nil
 }
 
 // Answer is what a caller gets for one of many entries.
@@ -40,7 +59,7 @@ func (e *Entries) FetchMany(
 	all := make([]*request, len(outs))
 	for i, out := range outs {
 		all[i] = &(*requests)[i]
-		all[i].key, all[i].out, all[i].at = keyOf(i), out, i
+		all[i].asked = asked{keyOf(i), out, i}
 	}
 	e.fetch(ctx, all, loader{several: load})
 	answers := make([]Answer, len(all))

@@ -16,12 +16,17 @@ import (
 	"github.com/cachewright/cachewright/registry"
 )
 
-// request is what a caller wants of one entry. The rules of a Fetch are its methods, whether it is
-// one or among many.
-type request struct {
+// asked is what a caller asks for.
+type asked struct {
 	key Key
 	out any
 	at  int // where the loader knows it
+}
+
+// request is how far the answer to a caller is. The rules of a Fetch are its methods, whether it is
+// one or among many.
+type request struct {
+	asked
 
 	nearKey near.Key
 	entry   registry.Key
@@ -100,16 +105,23 @@ func (e *Entries) begin(ctx context.Context, r *request, load loader) {
 
 // beginNear reports whether the near cache answers.
 func (e *Entries) beginNear(ctx context.Context, r *request, load loader) bool {
-	found, err := e.getNear(r.nearKey, r.out)
-	if !found {
-		return false
+	found, err := e.fromNear(ctx, &r.asked, r.nearKey, load)
+	if found {
+		r.answer(NearHit, err)
 	}
-	if e.config.Auditor.Draws() {
-		operation := operations.Operation{Module: r.key.Module, Name: r.key.Operation}
-		e.config.Auditor.NearHit(ctx, operation, r.nearKey, r.out, load.at(r.at))
+	return found
+}
+
+// fromNear reads the near cache, and has some of its hits audited.
+func (e *Entries) fromNear(
+	ctx context.Context, a *asked, key near.Key, load loader,
+) (found bool, err error) {
+	found, err = e.getNear(key, a.out)
+	if found && e.config.Auditor.Draws() {
+		operation := operations.Operation{Module: a.key.Module, Name: a.key.Operation}
+		e.config.Auditor.NearHit(ctx, operation, key, a.out, load.at(a.at))
 	}
-	r.answer(NearHit, err)
-	return true
+	return found, err
 }
 
 // read takes what Redis has of an entry. A hit serves the caller if out can hold it.
