@@ -18,8 +18,8 @@ func TestAllocationsOfAHitAndAFill(t *testing.T) {
 		call func() error
 		most float64
 	}{
-		"a fill": {func() error { _, err := r.Set(t.Context(), key, payload, token); return err }, 17},
-		"a hit":  {func() error { _, err := r.Read(t.Context(), key); return err }, 15},
+		"a fill": {func() error { _, err := r.Set(t.Context(), key, payload, token); return err }, 16},
+		"a hit":  {func() error { _, err := r.Read(t.Context(), key); return err }, 14},
 	} {
 		if err := test.call(); err != nil {
 			t.Fatal(err)

@@ -2756,6 +2756,7 @@ end
 -- an MGET found, so there was no lease. ttl and a number: the entry lasts for so many ms, which is
 -- no longer than the policy says.
 
+local MARK_BYTE = marks.BYTE
 local DISABLED, FENCED, REFUSED = 0, -1, -2
 
 -- OPTIONS are what an argument may ask for, but for the TTL, by its text.
@@ -2815,12 +2816,13 @@ function fill.list_of_user(slot, of_op, user, member, now, life, options)
   if is_longer and options.heads then user_index.clean(key, now, user_index.clean_names) end
 end
 
--- fill.count counts a fill, and says whether the operation may be cached. The first one that is
--- counted asks: there may be no lease, or the counters were lost since.
-function fill.count(slot, of_op, op)
-  if call('HINCRBY', of_op.counters, of_op.fields.fills, '1') > 1 or admit(slot, op) then
-    return true
-  end
+-- fill.count counts a fill, and returns how many there were.
+function fill.count(of_op) return call('HINCRBY', of_op.counters, of_op.fields.fills, '1') end
+
+-- fill.admit says whether an operation may be cached. The first fill that is counted asks: there may
+-- be no lease, or the counters were lost since. If it may not, the count is gone again.
+function fill.admit(slot, of_op, op)
+  if admit(slot, op) then return true end
   call('HDEL', of_op.counters, of_op.fields.fills)
   return false
 end
@@ -2834,15 +2836,15 @@ function fill.uncount(of_op) call('HINCRBY', of_op.counters, of_op.fields.fills,
 local function store(slot, of_op, user, member, heads, padded, ttl, life, exponent, options)
   local key, rule = of_op.entries .. member, heads.rule
   local old = call('GETRANGE', key, '0', OPERATION_EPOCH_END)
-  local is_new = old == ''
-  if not is_new and string.byte(old) == marks.BYTE and marks.is_mark(old) then return false end
+  local first = string.byte(old)
+  if first == MARK_BYTE and marks.is_mark(old) then return false end
   call('PSETEX', key, rule.lives[life] or string.format('%d', life), padded)
   local expiry = call('PEXPIRETIME', key)
   local now = expiry - life
   local flags = heads.flags + options.flags
   local wanted = slice_for(expiry, exponent)
   local slice, chunk
-  if is_new then
+  if not first then
     slice, chunk = enlist(slot, heads.index, wanted, member, now, expiry)
   else
     slice, chunk = relist(slot, heads.index, wanted, member, old, now, expiry)
@@ -2850,8 +2852,11 @@ local function store(slot, of_op, user, member, heads, padded, ttl, life, expone
   call('SETRANGE', key, '0',
     struct.pack('>BBI8I6I2', ENTRY_VERSION, flags, now + ttl, slice, chunk) .. heads.carried)
   if user ~= '' then fill.list_of_user(slot, of_op, user, member, now, life, options) end
-  -- A policy that lets entries live longer does not know the users, and there may be no lease.
-  keep_heads(slot, of_op, user, heads, rule, now)
+  -- A policy that lets entries live longer does not know the users, and there may be no lease. Usually
+  -- nothing is to do, and a call of keep_heads to find that takes longer.
+  if heads.kept_by ~= rule or now >= heads.kept_until then
+    keep_heads(slot, of_op, user, heads, rule, now)
+  end
   return true
 end
 
@@ -2914,7 +2919,8 @@ function calls.cw_set(keys, args)
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  local options, wanted = fill.options('cw_set', args[6] or '', true)
+  local options, wanted = OPTIONS[args[6] or ''], nil
+  if not options then options, wanted = fill.options('cw_set', args[6], true) end
   local room = #token + HEADER_OVER_TOKEN
   local bytes = #payload
   if options.room then
@@ -2939,7 +2945,7 @@ function calls.cw_set(keys, args)
     count(slot, 'fenced', op)
     return FENCED
   end
-  if not fill.count(slot, of_op, op) then
+  if fill.count(of_op) <= 1 and not fill.admit(slot, of_op, op) then
     return not_stored(slot, op, user, id, token, DISABLED)
   end
   if not options.room then payload = string.rep('\0', room) .. payload end

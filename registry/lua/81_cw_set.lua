@@ -34,7 +34,8 @@ function calls.cw_set(keys, args)
   local op, id, user, payload, token = args[1], args[2], args[3], args[4], args[5]
   want_entry('cw_set', op, id, user)
   if token == '' then refuse('cw_set: the token is empty; take one with cw_get before loading') end
-  local options, wanted = fill.options('cw_set', args[6] or '', true)
+  local options, wanted = OPTIONS[args[6] or ''], nil
+  if not options then options, wanted = fill.options('cw_set', args[6], true) end
   local room = #token + HEADER_OVER_TOKEN
   local bytes = #payload
   if options.room then
@@ -59,7 +60,7 @@ function calls.cw_set(keys, args)
     count(slot, 'fenced', op)
     return FENCED
   end
-  if not fill.count(slot, of_op, op) then
+  if fill.count(of_op) <= 1 and not fill.admit(slot, of_op, op) then
     return not_stored(slot, op, user, id, token, DISABLED)
   end
   if not options.room then payload = string.rep('\0', room) .. payload end

@@ -83,7 +83,7 @@ var rareMutants = map[string]struct {
 		},
 	},
 	"a fill with the token of another entry goes by no mark": {
-		"  if not is_new and string.byte(old) == marks.BYTE and marks.is_mark(old) then return false end\n", "", []step{
+		"  if first == MARK_BYTE and marks.is_mark(old) then return false end\n", "", []step{
 			{Do: "hold", Key: key{op: "list", id: "a"}, Scope: "entry", Request: "A", Size: 1},
 			{Do: "get", Key: key{op: "list", id: "b"}},
 			{Do: "set", Key: key{op: "list", id: "a"}, Size: 30},
@@ -124,7 +124,7 @@ var rareMutants = map[string]struct {
 		},
 	},
 	"a fill without a lease, or without counters, goes by no limit of operations": {
-		"fields.fills, '1') > 1 or admit(slot, op) then", "fields.fills, '2') > 0 then", []step{
+		"of_op.fields.fills, '1') end", "of_op.fields.fills, '2') end", []step{
 			{Do: "fill", Key: key{op: "list", id: "b"}},
 			{Do: "fill", Key: key{op: "list", id: "a"}, Unleased: true},
 			{Do: "stats"},

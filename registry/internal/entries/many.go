@@ -114,7 +114,13 @@ func (e *Entries) setTogether(ctx context.Context, fills []Fill) []FillResult {
 	return results
 }
 
-func addressArgs(key keyspace.Key) []any { return []any{key.Operation, key.ID, key.User} }
+// maxArgs is how many arguments a call has, the address included.
+const maxArgs = 6
+
+// addressArgs begins the arguments of a call, with room for the others.
+func addressArgs(key keyspace.Key) []any {
+	return append(make([]any, 0, maxArgs), key.Operation, key.ID, key.User)
+}
 
 // callMany calls a function for each entry, in pipelines of limited size.
 func (e *Entries) callMany(
