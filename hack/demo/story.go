@@ -6,9 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/cachewright/cachewright/registry"
 )
@@ -170,26 +168,4 @@ func (s *stage) look(ctx context.Context) error {
 		return err
 	}
 	return s.kubectl(ctx, "get", "-n", namespace, "cpol,cinv", "-o", "wide")
-}
-
-func (s *stage) explainHowToGoOn() {
-	say(`
-All of it is still running. In another terminal:
-
-  cd %s
-  export KUBECONFIG=%s PATH=%s:$PATH
-  export REDIS_HOST=127.0.0.1 REDIS_PORT=%s
-  kubectl get cpol,cinv -n %s -o wide
-  kubectl explain cachepolicy.spec.operations
-  sed 's/name: .*/generateName: by-hand-/' config/samples/purges/cacheinvalidation_module.yaml |
-    kubectl create -n %s -f -
-  redis-cli -p $REDIS_PORT FCALL_RO cw_stats 1 'cw:{%s/users}'
-  curl %s/users/user-7
-  curl -H 'X-User: user-7' %s/profile
-  tail -f %s
-
-Ctrl-C ends it.`,
-		s.root, s.kubeconfig, filepath.Dir(s.kubectlPath),
-		s.redis.Addr()[strings.LastIndex(s.redis.Addr(), ":")+1:], namespace, namespace, namespace,
-		s.appURL, s.appURL, filepath.Join(s.dir, "operator.log"))
 }
