@@ -152,7 +152,7 @@ test-image: ## Run the tests of the image, which are a module of their own: buil
 	go -C hack/image test -count=1 -vet=off $(TESTFLAGS) ./...
 
 .PHONY: docs
-docs: ## Build the pages as a site with search, into website/.vitepress/dist, and check its links. Needs Node 20 and npm. SITE_BASE=/cachewright/: below that path.
+docs: ## Build the pages as a site with search, into website/.vitepress/dist, and check its links. Needs Node 18 and npm. SITE_BASE=/cachewright/: below that path.
 	cd website && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts --no-audit --no-fund; }
 	cd website && npx vitepress build && node check.mjs
 
