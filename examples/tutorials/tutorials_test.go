@@ -40,12 +40,18 @@ func theGoTutorial(t *testing.T, env []string) {
 	}
 }
 
+// twoScreens is what somebody reads before deciding to stay.
+const twoScreens = 120
+
 // theReadme follows what the README says after the installation. config/commands_test.go follows the
 // rest.
 func theReadme(t *testing.T, env []string) {
 	page, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if lines := strings.Count(string(page), "\n"); lines > twoScreens {
+		t.Errorf("the README has %d lines, more than two screens of 60", lines)
 	}
 	_, text, _ := strings.Cut(string(page), "\n## A first policy")
 	r := newReader(t, ".", env)
