@@ -5,20 +5,18 @@ package pgxtx
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cachewright/cachewright/repository"
+	"github.com/cachewright/cachewright/repository/internal/backoff"
 )
 
-// Pauses between attempts to listen double, and are drawn between half of their length and all.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = 5 * time.Second
-	closeTime  = time.Second
-)
+const closeTime = time.Second
+
+// pauses between attempts to listen.
+var pauses = backoff.Backoff{First: 100 * time.Millisecond, Last: 5 * time.Second}
 
 // Listen calls wake whenever a trigger has written to the outbox, until ctx ends: pass the Wake of
 // a repository.Relay. It has a connection of its own beside the pool, and makes a new one when that
@@ -26,16 +24,16 @@ const (
 //
 // PgBouncer, in transaction mode, passes no notifications on. There the Relay polls.
 func (d *DB) Listen(ctx context.Context, wake func()) {
-	pause := firstPause
+	failed := 0
 	for ctx.Err() == nil {
 		if d.listen(ctx, wake) {
-			pause = firstPause
+			failed = 0
 		}
+		failed++
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-time.After(pauses.After(failed)):
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 

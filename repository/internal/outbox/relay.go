@@ -7,24 +7,25 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/contain"
+	"github.com/cachewright/cachewright/repository/internal/backoff"
 )
 
 // Bounds of a relay.
 const (
-	batch      = 64
-	turnTime   = 15 * time.Second
-	firstPause = 100 * time.Millisecond
-	lastPause  = 5 * time.Second
+	batch    = 64
+	turnTime = 15 * time.Second
 	// sweepEvery is the time between two removals of done rows, and sweepRows bounds one.
 	sweepEvery = 30 * time.Second
 	sweepRows  = 1000
 )
+
+// pauses after turns that failed.
+var pauses = backoff.Backoff{First: 100 * time.Millisecond, Last: 5 * time.Second}
 
 var errPanic = errors.New("a driver or the cache panicked in a turn of the relay")
 
@@ -111,7 +112,7 @@ func (r *Relay) Run(ctx context.Context) {
 			failed++
 			r.note(func(f *Figures) { f.Failures++ })
 			r.config.Warn(err)
-			r.rest(ctx, backoff(failed), nil)
+			r.rest(ctx, pauses.After(failed), nil)
 		case full:
 			failed = 0
 		default:
@@ -119,12 +120,6 @@ func (r *Relay) Run(ctx context.Context) {
 			r.rest(ctx, r.config.Poll, r.wake)
 		}
 	}
-}
-
-// backoff is drawn, so that relays do not return all at once.
-func backoff(failed int) time.Duration {
-	pause := min(firstPause<<min(failed-1, 16), lastPause)
-	return pause/2 + rand.N(pause/2)
 }
 
 func (r *Relay) rest(ctx context.Context, pause time.Duration, wake <-chan struct{}) {

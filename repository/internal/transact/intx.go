@@ -8,18 +8,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
+
+	"github.com/cachewright/cachewright/repository/internal/backoff"
 )
 
 // defaultAttempts is how often a function runs if it meets conflicts.
 const defaultAttempts = 5
 
-// Pauses between attempts double, and are drawn between half of their length and all of it.
-const (
-	firstPause = 5 * time.Millisecond
-	lastPause  = 500 * time.Millisecond
-)
+// pauses between attempts.
+var pauses = backoff.Backoff{First: 5 * time.Millisecond, Last: 500 * time.Millisecond}
 
 var errOfOuter = errors.New("an inner transaction has the isolation, the access and the attempts " +
 	"of the outer one; set them there")
@@ -52,14 +50,12 @@ func (e *Engine) repeat(
 	if o.Attempts == 0 {
 		o.Attempts = defaultAttempts
 	}
-	pause := firstPause
-	for left := o.Attempts - 1; ; left-- {
+	for made := 1; ; made++ {
 		again, err := e.attempt(ctx, o, fn)
-		if !again || left == 0 || !sleep(ctx, pause) {
+		if !again || made >= o.Attempts || !sleep(ctx, pauses.After(made)) {
 			return err
 		}
 		e.Counts.Retries.Add(1)
-		pause = min(2*pause, lastPause)
 	}
 }
 
@@ -68,7 +64,7 @@ func sleep(ctx context.Context, pause time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(pause/2 + rand.N(pause/2)):
+	case <-time.After(pause):
 		return true
 	}
 }

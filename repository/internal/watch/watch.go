@@ -9,11 +9,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/cachewright/cachewright/internal/contain"
+	"github.com/cachewright/cachewright/repository/internal/backoff"
 	"github.com/cachewright/cachewright/repository/internal/dialect"
 )
 
@@ -93,14 +93,12 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// pause is drawn between half of its length and all of it if probes failed, so that processes do
-// not return all at once.
+// pause returns how long to wait after so many probes that failed.
 func (w *Watcher) pause(failed int) time.Duration {
 	if failed == 0 {
 		return w.config.Interval
 	}
-	pause := min(firstPause<<min(failed-1, 16), w.config.Interval)
-	return pause/2 + rand.N(pause/2)
+	return backoff.Backoff{First: firstPause, Last: w.config.Interval}.After(failed)
 }
 
 // probe asks once, and notes what it found.
