@@ -14,6 +14,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -25,7 +26,7 @@ func TestAServerThatDoesNotSayWhoItIsIsUsedAndThatIsSaidOnce(t *testing.T) {
 		},
 		"INFO without run_id and master_replid": func(t *testing.T) (string, *redis.Client) {
 			server := redistest.Start(t)
-			return redistest.StartHostile(t, server.Addr(), redistest.Standalone, redistest.FaultOf(t, "INFO", "no identity")).Addr(), server.Client()
+			return hostile.Start(t, server.Addr(), hostile.Standalone, hostile.FaultOf(t, "INFO", "no identity")).Addr(), server.Client()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

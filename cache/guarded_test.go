@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 	"github.com/cachewright/cachewright/internal/respguard"
 )
 
@@ -17,33 +18,33 @@ import (
 // must not trust it.
 func TestClientOfAnApplicationReadsNoReplyWithoutBounds(t *testing.T) {
 	server := redistest.Start(t)
-	for role, made := range map[redistest.Role]func(addr string) redis.UniversalClient{
-		redistest.Standalone: func(addr string) redis.UniversalClient {
+	for role, made := range map[hostile.Role]func(addr string) redis.UniversalClient{
+		hostile.Standalone: func(addr string) redis.UniversalClient {
 			return redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 		},
-		redistest.ClusterNode: func(addr string) redis.UniversalClient {
+		hostile.ClusterNode: func(addr string) redis.UniversalClient {
 			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, ContextTimeoutEnabled: true, MaxRedirects: -1})
 		},
 	} {
 		t.Run(role.String(), func(t *testing.T) {
-			hostile := redistest.StartHostile(t, server.Addr(), role, redistest.Fault{})
-			client := made(hostile.Addr())
+			misbehaving := hostile.Start(t, server.Addr(), role, hostile.Fault{})
+			client := made(misbehaving.Addr())
 			t.Cleanup(func() { _ = client.Close() })
 			if _, err := New(client, "shop"); err != nil {
 				t.Fatal(err)
 			}
-			for _, fault := range redistest.Faults([]string{"GET"}) {
+			for _, fault := range hostile.Faults([]string{"GET"}) {
 				if fault.Way.Name != "longest bulk" && fault.Way.Name != "bulk of 40 GiB" {
 					continue
 				}
-				hostile.Misbehave(fault)
+				misbehaving.Misbehave(fault)
 				var violation *respguard.Violation
 				if err := client.Get(t.Context(), "key").Err(); !errors.As(err, &violation) {
 					t.Errorf("%s: %v", fault, err)
 				}
 			}
-			if hostile.Misbehaved() != 2 {
-				t.Errorf("it misbehaved %d times", hostile.Misbehaved())
+			if misbehaving.Misbehaved() != 2 {
+				t.Errorf("it misbehaved %d times", misbehaving.Misbehaved())
 			}
 		})
 	}

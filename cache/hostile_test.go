@@ -21,6 +21,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -77,7 +78,7 @@ func TestHostileServersAreAskedEverythingThatAClientCanAsk(t *testing.T) {
 // hostileApplication is a way to make a Client.
 type hostileApplication struct {
 	name    string
-	role    redistest.Role
+	role    hostile.Role
 	client  func(addr string) redis.UniversalClient
 	options []cache.Option
 }
@@ -85,8 +86,8 @@ type hostileApplication struct {
 var hostileApplications = []hostileApplication{
 	{name: "client of its own", client: ownClient, options: []cache.Option{cache.WithNearCache(cache.NearCache{})}},
 	{name: "client of the environment", client: clientOfEnvironment, options: []cache.Option{cache.WithAutoPipelining(registry.HalfDuplex)}},
-	{name: "cluster", role: redistest.ClusterNode, client: ownClusterClient, options: []cache.Option{cache.WithNearCache(cache.NearCache{})}},
-	{name: "Sentinel", role: redistest.Sentinel, client: clientOfSentinel, options: []cache.Option{cache.WithAutoPipelining(registry.FullDuplex)}},
+	{name: "cluster", role: hostile.ClusterNode, client: ownClusterClient, options: []cache.Option{cache.WithNearCache(cache.NearCache{})}},
+	{name: "Sentinel", role: hostile.Sentinel, client: clientOfSentinel, options: []cache.Option{cache.WithAutoPipelining(registry.FullDuplex)}},
 }
 
 var quietly = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -117,7 +118,7 @@ func clientOfEnvironment(addr string) redis.UniversalClient {
 }
 
 func clientOfSentinel(addr string) redis.UniversalClient {
-	return registry.Connection{Addresses: []string{addr}, MasterName: redistest.SentinelMaster}.Client()
+	return registry.Connection{Addresses: []string{addr}, MasterName: hostile.SentinelMaster}.Client()
 }
 
 func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
@@ -129,7 +130,7 @@ func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
 	faults := faultsOf(t, server.Addr())
 	for _, a := range hostileApplications {
 		t.Run(a.name, func(t *testing.T) {
-			base := redistest.PeakHeap(func() { a.useAll(t, server.Addr(), redistest.Fault{}) })
+			base := redistest.PeakHeap(func() { a.useAll(t, server.Addr(), hostile.Fault{}) })
 			peak := redistest.PeakHeap(func() { a.meet(t, server.Addr(), faults[a.name]) })
 			t.Logf("%d faults, heap %d MiB, without a fault %d MiB", len(faults[a.name]), peak>>20, base>>20)
 			if peak > base+hostileHeap {
@@ -140,17 +141,17 @@ func TestAnApplicationGoesOnWhateverTheServerAnswers(t *testing.T) {
 }
 
 // faultsOf returns the faults that each application meets: all that its calls can have, or a sample.
-func faultsOf(t *testing.T, upstream string) map[string][]redistest.Fault {
+func faultsOf(t *testing.T, upstream string) map[string][]hostile.Fault {
 	asked, all := map[string][]string{}, map[string]bool{}
 	for _, a := range hostileApplications {
-		asked[a.name] = a.useAll(t, upstream, redistest.Fault{})
+		asked[a.name] = a.useAll(t, upstream, hostile.Fault{})
 		for _, call := range asked[a.name] {
 			all[call] = true
 		}
 	}
-	every := redistest.Faults(slices.Sorted(maps.Keys(all)))
+	every := hostile.Faults(slices.Sorted(maps.Keys(all)))
 	sample := hostileSample{met: map[string]bool{}}
-	faults := map[string][]redistest.Fault{}
+	faults := map[string][]hostile.Fault{}
 	for _, a := range hostileApplications {
 		for _, fault := range every {
 			if slices.Contains(asked[a.name], fault.Call) && (os.Getenv("CHAOS_FAULTS") == "all" || sample.takes(a.role, fault)) {
@@ -159,7 +160,7 @@ func faultsOf(t *testing.T, upstream string) map[string][]redistest.Fault {
 		}
 		t.Logf("%s: %d faults of %q", a.name, len(faults[a.name]), asked[a.name])
 		for _, call := range asked[a.name] {
-			if !slices.ContainsFunc(faults[a.name], func(f redistest.Fault) bool { return f.Call == call }) {
+			if !slices.ContainsFunc(faults[a.name], func(f hostile.Fault) bool { return f.Call == call }) {
 				t.Errorf("%s meets no fault of %s", a.name, call)
 			}
 		}
@@ -179,7 +180,7 @@ type hostileSample struct {
 	count int             // faults so far that any call can have
 }
 
-func (s *hostileSample) takes(role redistest.Role, fault redistest.Fault) bool {
+func (s *hostileSample) takes(role hostile.Role, fault hostile.Fault) bool {
 	name := fault.String()
 	if len(fault.Way.Calls) > 0 {
 		if s.met[name] {
@@ -197,14 +198,14 @@ func (s *hostileSample) takes(role redistest.Role, fault redistest.Fault) bool {
 }
 
 // isFollowed reports whether a fault is a redirection of a read or a write that the client follows.
-func isFollowed(role redistest.Role, fault redistest.Fault) bool {
-	return role == redistest.ClusterNode && (fault.Call == "MGET" || fault.Call == "FCALL cw_get") &&
+func isFollowed(role hostile.Role, fault hostile.Fault) bool {
+	return role == hostile.ClusterNode && (fault.Call == "MGET" || fault.Call == "FCALL cw_get") &&
 		(strings.HasPrefix(fault.Way.Name, "moved ") || strings.HasPrefix(fault.Way.Name, "asked "))
 }
 
 // meet meets many faults, some at a time.
-func (a hostileApplication) meet(t *testing.T, upstream string, faults []redistest.Fault) {
-	queue := make(chan redistest.Fault)
+func (a hostileApplication) meet(t *testing.T, upstream string, faults []hostile.Fault) {
+	queue := make(chan hostile.Fault)
 	var group sync.WaitGroup
 	for range hostileAtOnce {
 		group.Go(func() {
@@ -222,8 +223,8 @@ func (a hostileApplication) meet(t *testing.T, upstream string, faults []rediste
 
 // useAll makes every call to a server with a fault, all at the same time, and returns the names of
 // the commands that it got.
-func (a hostileApplication) useAll(t *testing.T, upstream string, fault redistest.Fault) []string {
-	server := redistest.StartHostile(t, upstream, a.role, fault)
+func (a hostileApplication) useAll(t *testing.T, upstream string, fault hostile.Fault) []string {
+	server := hostile.Start(t, upstream, a.role, fault)
 	connection := a.client(server.Addr())
 	defer func() { _ = connection.Close() }()
 	timeout := 100 * time.Millisecond
@@ -254,7 +255,7 @@ func (a hostileApplication) useAll(t *testing.T, upstream string, fault redistes
 	return server.Calls()
 }
 
-func (a hostileApplication) use(t *testing.T, client *cache.Client, fault redistest.Fault) {
+func (a hostileApplication) use(t *testing.T, client *cache.Client, fault hostile.Fault) {
 	var group sync.WaitGroup
 	fetch := func(operation string) {
 		value, err := cache.Fetch(t.Context(), client, hostileKey(operation), func(context.Context) (string, error) { return "value of " + operation, nil })
@@ -271,7 +272,7 @@ func (a hostileApplication) use(t *testing.T, client *cache.Client, fault redist
 			if fault.Call == "" && err != nil && !errors.Is(err, cache.ErrQueued) {
 				t.Errorf("%s: %v", name, err)
 			}
-			if err != nil && strings.Contains(err.Error(), redistest.Canary) {
+			if err != nil && strings.Contains(err.Error(), hostile.Canary) {
 				t.Errorf("%s: %s says what a foreign service said: %.300q", fault, name, err)
 			}
 		})

@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 )
 
 func TestAServerThatDoesNotSayWhoItIsCanBeUsedAndIsWarnedOf(t *testing.T) {
 	renamed := redistest.Start(t, "--rename-command", "INFO", "renamed")
-	hostile := redistest.StartHostile(t, redistest.Start(t).Addr(), redistest.Standalone, redistest.FaultOf(t, "INFO", "no identity"))
+	misbehaving := hostile.Start(t, redistest.Start(t).Addr(), hostile.Standalone, hostile.FaultOf(t, "INFO", "no identity"))
 	for name, addr := range map[string]string{
 		"INFO renamed":                          renamed.Addr(),
-		"INFO without run_id and master_replid": hostile.Addr(),
+		"INFO without run_id and master_replid": misbehaving.Addr(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := operatorOf(t, Connection{Addresses: []string{addr}})

@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 )
 
 const (
@@ -177,17 +178,17 @@ func TestHostileServersAreAskedEverythingThatARegistryCanAsk(t *testing.T) {
 }
 
 // hostile starts a server that misbehaves, and a client of it.
-func hostile(tb testing.TB, upstream string, role redistest.Role, fault redistest.Fault) (*redistest.Hostile, *Registry, func()) {
-	server, err := redistest.RunHostile(upstream, role, fault)
+func startHostile(tb testing.TB, upstream string, role hostile.Role, fault hostile.Fault) (*hostile.Server, *Registry, func()) {
+	server, err := hostile.Run(upstream, role, fault)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	connection := Connection{Addresses: []string{server.Addr()}, Username: "tenant", Password: "secret", Role: RoleOperator}
 	switch role {
-	case redistest.ClusterNode:
+	case hostile.ClusterNode:
 		connection.Cluster = true
-	case redistest.Sentinel:
-		connection.MasterName = redistest.SentinelMaster
+	case hostile.Sentinel:
+		connection.MasterName = hostile.SentinelMaster
 		connection.SentinelUsername, connection.SentinelPassword = "tenant", "secret"
 	default:
 		connection.DB = 1
@@ -207,16 +208,16 @@ func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
 		_ = client.Close()
 	}
 	flush := func() { server.Client().FunctionFlush(t.Context()) } // so that the library must be loaded
-	calls := map[redistest.Role][]string{}
+	calls := map[hostile.Role][]string{}
 	base := redistest.PeakHeap(func() {
-		for _, role := range redistest.Roles() {
-			calls[role] = ask(t, server.Addr(), role, redistest.Fault{}, hostileCalls)
+		for _, role := range hostile.Roles() {
+			calls[role] = ask(t, server.Addr(), role, hostile.Fault{}, hostileCalls)
 		}
 	})
-	for role, faults := range redistest.FaultsOf(calls) {
+	for role, faults := range hostile.FaultsOf(calls) {
 		meeting := func(string) map[string]hostileCall { return hostileCalls }
 		if os.Getenv("CHAOS_FAULTS") != "all" {
-			faults = redistest.Sample(faults, hostileSample)
+			faults = hostile.Sample(faults, hostileSample)
 			meeting = sendersOf(t, server.Addr(), role)
 		}
 		t.Run(role.String(), func(t *testing.T) {
@@ -230,11 +231,11 @@ func TestEveryCallEndsWellWhateverTheServerAnswers(t *testing.T) {
 }
 
 // sendersOf returns which calls of a Registry send a command, with the bystanders.
-func sendersOf(t *testing.T, upstream string, role redistest.Role) func(command string) map[string]hostileCall {
+func sendersOf(t *testing.T, upstream string, role hostile.Role) func(command string) map[string]hostileCall {
 	t.Helper()
 	senders := map[string]map[string]hostileCall{}
 	for name, call := range hostileCalls {
-		for _, command := range ask(t, upstream, role, redistest.Fault{}, map[string]hostileCall{name: call}) {
+		for _, command := range ask(t, upstream, role, hostile.Fault{}, map[string]hostileCall{name: call}) {
 			if senders[command] == nil {
 				senders[command] = map[string]hostileCall{}
 				for _, bystander := range bystanders {
@@ -254,10 +255,10 @@ func sendersOf(t *testing.T, upstream string, role redistest.Role) func(command 
 
 // askAll meets many faults, some at a time.
 func askAll(
-	t *testing.T, upstream string, role redistest.Role, faults []redistest.Fault,
+	t *testing.T, upstream string, role hostile.Role, faults []hostile.Fault,
 	meeting func(command string) map[string]hostileCall, flush func(),
 ) {
-	queue := make(chan redistest.Fault)
+	queue := make(chan hostile.Fault)
 	var group sync.WaitGroup
 	for range hostileAtOnce {
 		group.Go(func() {
@@ -286,9 +287,9 @@ func askAll(
 
 // ask makes calls at a server with a fault, all at the same time, and returns what it was asked.
 func ask(
-	t *testing.T, upstream string, role redistest.Role, fault redistest.Fault, calls map[string]hostileCall,
+	t *testing.T, upstream string, role hostile.Role, fault hostile.Fault, calls map[string]hostileCall,
 ) []string {
-	server, registry, closeAll := hostile(t, upstream, role, fault)
+	server, registry, closeAll := startHostile(t, upstream, role, fault)
 	defer closeAll()
 	deadline := hostileDeadline
 	if fault.Call == "" {
@@ -367,7 +368,7 @@ func walk(v reflect.Value) error {
 func showable(text string) error {
 	const longest = 4096
 	switch {
-	case strings.Contains(text, redistest.Canary):
+	case strings.Contains(text, hostile.Canary):
 		return fmt.Errorf("what a foreign service said: %.200q", text)
 	case strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' || r == unicode.ReplacementChar }):
 		return fmt.Errorf("control bytes: %.200q", text)

@@ -10,10 +10,11 @@ import (
 
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 )
 
 // isolation times purges and policy changes in one namespace, alone and then beside hostile stores
-// of another namespace. The stores misbehave in every way that package redistest knows.
+// of another namespace. The stores misbehave in every way that package hostile knows.
 func (b *bench) isolation(ctx context.Context) error {
 	l := b.lab
 	tenant, err := operatortest.NewTenant(ctx, l.k8s, "neighbour", l.own().Registry)
@@ -72,5 +73,5 @@ func (b *bench) misbehave(ctx context.Context, hostiles *operatortest.Hostiles) 
 	if err != nil {
 		return err
 	}
-	return hostiles.Add(ctx, server.Addr(), redistest.FaultsOf(calls), b.scale.hostiles)
+	return hostiles.Add(ctx, server.Addr(), hostile.FaultsOf(calls), b.scale.hostiles)
 }

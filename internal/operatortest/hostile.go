@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 )
 
 // Hostile servers require these credentials, which belong to a user of the Redis behind them.
@@ -34,16 +34,16 @@ const (
 type Hostiles struct {
 	k8s       client.Client
 	namespace string
-	servers   []*hostile
+	servers   []*hostileStore
 }
 
-// hostile is a server that misbehaves in one way, in one call after the other.
-type hostile struct {
-	*redistest.Hostile
+// hostileStore is a server that misbehaves in one way, in one call after the other.
+type hostileStore struct {
+	*hostile.Server
 
 	name   string
-	role   redistest.Role
-	faults []redistest.Fault
+	role   hostile.Role
+	faults []hostile.Fault
 	turn   int
 }
 
@@ -63,10 +63,10 @@ func NewHostiles(ctx context.Context, k8s client.Client, namespace string) (*Hos
 // creation of resources to their deletion.
 func (h *Hostiles) Learn(
 	ctx context.Context, upstream string,
-) (map[redistest.Role][]string, error) {
-	faults := map[redistest.Role][]redistest.Fault{}
-	for _, role := range redistest.Roles() {
-		faults[role] = []redistest.Fault{{}}
+) (map[hostile.Role][]string, error) {
+	faults := map[hostile.Role][]hostile.Fault{}
+	for _, role := range hostile.Roles() {
+		faults[role] = []hostile.Fault{{}}
 	}
 	defer h.Close()
 	if err := h.Add(ctx, upstream, faults, len(faults)); err != nil {
@@ -78,7 +78,7 @@ func (h *Hostiles) Learn(
 	if err := h.Delete(ctx); err != nil {
 		return nil, err
 	}
-	calls := map[redistest.Role][]string{}
+	calls := map[hostile.Role][]string{}
 	for _, server := range h.servers {
 		calls[server.role] = server.Calls()
 	}
@@ -109,37 +109,37 @@ func (h *Hostiles) allWell(ctx context.Context) error {
 // misbehave. If these are more than limit, it starts only about that many. Each begins to misbehave
 // in a different call.
 func (h *Hostiles) Add(
-	ctx context.Context, upstream string, faults map[redistest.Role][]redistest.Fault, limit int,
+	ctx context.Context, upstream string, faults map[hostile.Role][]hostile.Fault, limit int,
 ) error {
-	var all []*hostile
-	for _, role := range redistest.Roles() {
+	var all []*hostileStore
+	for _, role := range hostile.Roles() {
 		for _, faults := range byWay(faults[role]) {
-			all = append(all, &hostile{role: role, faults: faults})
+			all = append(all, &hostileStore{role: role, faults: faults})
 		}
 	}
-	var added []*hostile
+	var added []*hostileStore
 	step := max(1, len(all)/max(1, limit))
 	for i := 0; i < len(all); i += step {
 		server := all[i]
 		server.name, server.turn = fmt.Sprint("hostile-", len(h.servers)), i
 		var err error
-		if server.Hostile, err = redistest.RunHostile(upstream, server.role, server.fault()); err != nil {
+		if server.Server, err = hostile.Run(upstream, server.role, server.fault()); err != nil {
 			return err
 		}
 		h.servers, added = append(h.servers, server), append(added, server)
 	}
-	return each(added, func(server *hostile) error { return h.create(ctx, server) })
+	return each(added, func(server *hostileStore) error { return h.create(ctx, server) })
 }
 
 // byWay groups faults by their way.
-func byWay(faults []redistest.Fault) [][]redistest.Fault {
-	var groups [][]redistest.Fault
+func byWay(faults []hostile.Fault) [][]hostile.Fault {
+	var groups [][]hostile.Fault
 	for _, fault := range faults {
-		at := slices.IndexFunc(groups, func(group []redistest.Fault) bool {
+		at := slices.IndexFunc(groups, func(group []hostile.Fault) bool {
 			return group[0].Way.Name == fault.Way.Name
 		})
 		if at < 0 {
-			groups = append(groups, []redistest.Fault{fault})
+			groups = append(groups, []hostile.Fault{fault})
 			continue
 		}
 		groups[at] = append(groups[at], fault)
@@ -147,12 +147,12 @@ func byWay(faults []redistest.Fault) [][]redistest.Fault {
 	return groups
 }
 
-func (s *hostile) fault() redistest.Fault { return s.faults[s.turn%len(s.faults)] }
+func (s *hostileStore) fault() hostile.Fault { return s.faults[s.turn%len(s.faults)] }
 
 // Rotate lets each server misbehave in its next call. It changes each policy and creates another
 // invalidation for each.
 func (h *Hostiles) Rotate(ctx context.Context) error {
-	return each(h.servers, func(server *hostile) error {
+	return each(h.servers, func(server *hostileStore) error {
 		server.turn++
 		server.Misbehave(server.fault())
 		policy := h.policy(server)
@@ -196,8 +196,8 @@ func (h *Hostiles) Close() {
 }
 
 // each calls do for all servers, for several at a time.
-func each(servers []*hostile, do func(*hostile) error) error {
-	queue := make(chan *hostile)
+func each(servers []*hostileStore, do func(*hostileStore) error) error {
+	queue := make(chan *hostileStore)
 	var group sync.WaitGroup
 	errs := make([]error, creators)
 	for i := range creators {

@@ -15,11 +15,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
-	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 )
 
 // create creates the resources of a server.
-func (h *Hostiles) create(ctx context.Context, server *hostile) error {
+func (h *Hostiles) create(ctx context.Context, server *hostileStore) error {
 	for _, object := range []client.Object{h.store(server), h.policy(server), h.invalidation(server)} {
 		if err := h.k8s.Create(ctx, object); err != nil {
 			return err
@@ -28,7 +28,7 @@ func (h *Hostiles) create(ctx context.Context, server *hostile) error {
 	return nil
 }
 
-func (h *Hostiles) store(server *hostile) *v1.CacheStore {
+func (h *Hostiles) store(server *hostileStore) *v1.CacheStore {
 	store := &v1.CacheStore{
 		ObjectMeta: h.meta(server.name),
 		Spec: v1.CacheStoreSpec{
@@ -37,10 +37,10 @@ func (h *Hostiles) store(server *hostile) *v1.CacheStore {
 		},
 	}
 	switch server.role {
-	case redistest.ClusterNode:
+	case hostile.ClusterNode:
 		store.Spec.Mode = v1.StoreCluster
-	case redistest.Sentinel:
-		store.Spec.Mode, store.Spec.MasterName = v1.StoreSentinel, redistest.SentinelMaster
+	case hostile.Sentinel:
+		store.Spec.Mode, store.Spec.MasterName = v1.StoreSentinel, hostile.SentinelMaster
 		store.Spec.SentinelCredentialsSecretRef = &v1.SecretReference{Name: credentials}
 	default:
 		store.Spec.DB = 1
@@ -49,7 +49,7 @@ func (h *Hostiles) store(server *hostile) *v1.CacheStore {
 	return store
 }
 
-func (h *Hostiles) policy(server *hostile) *v1.CachePolicy {
+func (h *Hostiles) policy(server *hostileStore) *v1.CachePolicy {
 	return &v1.CachePolicy{
 		ObjectMeta: h.meta(server.name),
 		Spec: v1.CachePolicySpec{
@@ -60,7 +60,7 @@ func (h *Hostiles) policy(server *hostile) *v1.CachePolicy {
 	}
 }
 
-func (h *Hostiles) invalidation(server *hostile) *v1.CacheInvalidation {
+func (h *Hostiles) invalidation(server *hostileStore) *v1.CacheInvalidation {
 	return &v1.CacheInvalidation{
 		ObjectMeta: h.meta(fmt.Sprintf("%s-%d", server.name, server.turn)),
 		Spec: v1.CacheInvalidationSpec{

@@ -20,6 +20,7 @@ import (
 	"github.com/cachewright/cachewright/hack/chaos/internal/scale"
 	"github.com/cachewright/cachewright/internal/operatortest"
 	"github.com/cachewright/cachewright/internal/redistest"
+	"github.com/cachewright/cachewright/internal/redistest/hostile"
 	"github.com/cachewright/cachewright/registry"
 )
 
@@ -94,7 +95,7 @@ func (w *world) besideMisbehaving(
 	w.t.Cleanup(hostiles.Close)
 	calls, err := hostiles.Learn(ctx, w.hostileUpstream)
 	w.must(err)
-	faults := redistest.FaultsOf(calls)
+	faults := hostile.FaultsOf(calls)
 	began := time.Now()
 	w.must(hostiles.Add(ctx, w.hostileUpstream, faults, scale.FromEnv(w.t, "CHAOS_STORES", 60)))
 	turns := min(scale.FromEnv(w.t, "CHAOS_TURNS", 1), hostiles.Turns())
@@ -237,7 +238,7 @@ func (w *world) checkTexts(hostiles *operatortest.Hostiles) {
 	texts, err := hostiles.Texts(w.t.Context())
 	w.must(err)
 	for object, text := range texts {
-		if strings.Contains(text, redistest.Canary) {
+		if strings.Contains(text, hostile.Canary) {
 			w.t.Errorf("%s shows the answer of a foreign service: %s", object, text)
 		}
 		if at := unshowable.FindStringIndex(text); at != nil {

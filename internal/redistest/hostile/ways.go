@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package redistest
+package hostile
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Canary is in the answers of Hostile servers that imitate a service other than Redis. It stands
+// Canary is in the answers of Servers that imitate a service other than Redis. It stands
 // for a secret of that service, so it must never be shown.
 const Canary = "token=canary"
 

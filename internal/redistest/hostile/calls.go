@@ -1,12 +1,14 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package redistest
+package hostile
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/cachewright/cachewright/internal/testserver"
 )
 
 // waysOfSome are answers that only some calls can have. Their form is right, but something in them
@@ -15,6 +17,12 @@ func waysOfSome() []Way {
 	return slices.Concat(waysOfInfo(), waysOfCluster(), waysOfSentinel(), waysOfSubscription(),
 		waysOfFunctions())
 }
+
+const (
+	// clusterSlots is how many slots a cluster has.
+	clusterSlots = 16384
+	loopback     = testserver.Loopback
+)
 
 // info is a reply to INFO with all fields that clients need.
 const info = "# Server\r\nredis_version:7.2.0\r\nredis_mode:standalone\r\n" +

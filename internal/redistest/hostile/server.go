@@ -1,7 +1,9 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package redistest
+// Package hostile has a Redis that misbehaves in one call. Its ways are those of broken servers,
+// and those that an attacker would choose.
+package hostile
 
 import (
 	"bufio"
@@ -17,7 +19,7 @@ import (
 
 // Fault is a way to misbehave in one call. The zero Fault means none.
 type Fault struct {
-	// Call as Hostile.Calls names it, for example "INFO", "CLUSTER SLOTS" or "FCALL cw_get".
+	// Call as Server.Calls names it, for example "INFO", "CLUSTER SLOTS" or "FCALL cw_get".
 	Call string
 	Way  Way
 }
@@ -30,7 +32,7 @@ func (f Fault) String() string {
 	return f.Call + ": " + f.Way.Name
 }
 
-// Role is the kind of server that a Hostile claims to be.
+// Role is the kind of server that a Server claims to be.
 type Role int
 
 // The roles.
@@ -49,9 +51,9 @@ func (r Role) String() string {
 	return [...]string{"standalone", "without HELLO", "cluster", "Sentinel"}[r]
 }
 
-// Hostile is a server that forwards calls to a real Redis and returns its answers. Only one call
+// Server is a server that forwards calls to a real Redis and returns its answers. Only one call
 // gets the answer of its fault. So clients get what they need until they make that call.
-type Hostile struct {
+type Server struct {
 	listener net.Listener
 	upstream string
 	role     Role
@@ -65,14 +67,13 @@ type Hostile struct {
 	closed chan struct{}
 }
 
-// RunHostile runs a Hostile server on a free loopback port in front of the Redis at upstream, until
-// Close.
-func RunHostile(upstream string, role Role, fault Fault) (*Hostile, error) {
+// Run runs a Server on a free loopback port in front of the Redis at upstream, until Close.
+func Run(upstream string, role Role, fault Fault) (*Server, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("starting a hostile server: %w", err)
 	}
-	h := &Hostile{
+	h := &Server{
 		listener: listener, upstream: upstream, role: role, fault: fault,
 		calls: map[string]int{}, conns: map[net.Conn]struct{}{}, closed: make(chan struct{}),
 	}
@@ -80,10 +81,10 @@ func RunHostile(upstream string, role Role, fault Fault) (*Hostile, error) {
 	return h, nil
 }
 
-// StartHostile does what RunHostile does, until the test ends.
-func StartHostile(tb testing.TB, upstream string, role Role, fault Fault) *Hostile {
+// Start does what Run does, until the test ends.
+func Start(tb testing.TB, upstream string, role Role, fault Fault) *Server {
 	tb.Helper()
-	h, err := RunHostile(upstream, role, fault)
+	h, err := Run(upstream, role, fault)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -92,31 +93,31 @@ func StartHostile(tb testing.TB, upstream string, role Role, fault Fault) *Hosti
 }
 
 // Addr returns the address of the server as host:port.
-func (h *Hostile) Addr() string { return h.listener.Addr().String() }
+func (h *Server) Addr() string { return h.listener.Addr().String() }
 
 // Misbehave replaces the fault, from the next call on.
-func (h *Hostile) Misbehave(fault Fault) {
+func (h *Server) Misbehave(fault Fault) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault = fault
 }
 
 // Calls returns the names of all calls so far, sorted.
-func (h *Hostile) Calls() []string {
+func (h *Server) Calls() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Sorted(maps.Keys(h.calls))
 }
 
 // Misbehaved returns how many calls got the answer of the fault.
-func (h *Hostile) Misbehaved() int {
+func (h *Server) Misbehaved() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.faults
 }
 
 // Close closes all connections and waits until the server has ended.
-func (h *Hostile) Close() {
+func (h *Server) Close() {
 	h.mu.Lock()
 	conns := h.conns
 	h.conns = nil
@@ -132,7 +133,7 @@ func (h *Hostile) Close() {
 	h.served.Wait()
 }
 
-func (h *Hostile) accept() {
+func (h *Server) accept() {
 	for {
 		conn, err := h.listener.Accept()
 		if err != nil {
@@ -149,7 +150,7 @@ func (h *Hostile) accept() {
 }
 
 // admit registers a connection, so that Close can end it. It returns false if the server is closed.
-func (h *Hostile) admit(conn net.Conn) bool {
+func (h *Server) admit(conn net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conns == nil {
@@ -159,14 +160,14 @@ func (h *Hostile) admit(conn net.Conn) bool {
 	return true
 }
 
-func (h *Hostile) dismiss(conn net.Conn) {
+func (h *Server) dismiss(conn net.Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, conn)
 }
 
 // serve answers the calls of one client until either side closes.
-func (h *Hostile) serve(client net.Conn) {
+func (h *Server) serve(client net.Conn) {
 	redis, err := net.Dial("tcp", h.upstream)
 	if err != nil || !h.admit(redis) {
 		return
@@ -194,7 +195,7 @@ func (h *Hostile) serve(client net.Conn) {
 }
 
 // due records a call and reports whether the fault applies to it.
-func (h *Hostile) due(call string) (Way, bool) {
+func (h *Server) due(call string) (Way, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls[call]++

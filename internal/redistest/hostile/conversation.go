@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package redistest
+package hostile
 
 import (
 	"bufio"
@@ -19,9 +19,9 @@ var errSilent = errors.New("no further answers")
 // errGone ends a conversation and the connection.
 var errGone = errors.New("the server is gone")
 
-// conversation is one connection of a Hostile server, with its connection to Redis.
+// conversation is one connection of a Server, with its connection to Redis.
 type conversation struct {
-	server  *Hostile
+	server  *Server
 	client  net.Conn
 	redis   net.Conn
 	replies chan []byte   // of Redis, while a call waits for one

@@ -1,19 +1,19 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package redistest
+package hostile
 
 import (
 	"fmt"
 	"net"
 )
 
-// SentinelMaster is the name under which a Hostile Sentinel watches itself.
+// SentinelMaster is the name under which a Server that is a Sentinel watches itself.
 const SentinelMaster = "main"
 
 // ownAnswer returns the answer to a call about the server itself, as its role requires. Such calls
 // are not forwarded.
-func (h *Hostile) ownAnswer(call string) (reply string, own bool) {
+func (h *Server) ownAnswer(call string) (reply string, own bool) {
 	host, port, _ := net.SplitHostPort(h.Addr())
 	switch {
 	case h.role == WithoutHello && call == "HELLO":

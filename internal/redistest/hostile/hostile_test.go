@@ -1,7 +1,7 @@
 // Copyright The Cachewright Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package redistest
+package hostile
 
 import (
 	"io"
@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachewright/cachewright/internal/redistest"
 )
 
-func clientOfHostile(t *testing.T, h *Hostile) *redis.Client {
+func clientOfHostile(t *testing.T, h *Server) *redis.Client {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: h.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { _ = client.Close() })
@@ -22,7 +24,7 @@ func clientOfHostile(t *testing.T, h *Hostile) *redis.Client {
 }
 
 func TestHostileServerAnswersAsRedisDoes(t *testing.T) {
-	h := StartHostile(t, Start(t).Addr(), Standalone, Fault{})
+	h := Start(t, redistest.Start(t).Addr(), Standalone, Fault{})
 	client := clientOfHostile(t, h)
 	if err := client.Set(t.Context(), "key", "value", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -49,7 +51,7 @@ func TestHostileServerAnswersAsRedisDoes(t *testing.T) {
 }
 
 func TestHostileServerMisbehavesInItsCallAlone(t *testing.T) {
-	h := StartHostile(t, Start(t).Addr(), Standalone, Fault{Call: "GET", Way: whole("error", "-ERR odd\r\n")})
+	h := Start(t, redistest.Start(t).Addr(), Standalone, Fault{Call: "GET", Way: whole("error", "-ERR odd\r\n")})
 	client := clientOfHostile(t, h)
 	if err := client.Set(t.Context(), "key", "value", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -65,7 +67,7 @@ func TestHostileServerMisbehavesInItsCallAlone(t *testing.T) {
 
 // Each way has a name of its own and answers, and some calls have further ways.
 func TestEachCallIsAnsweredInEachWay(t *testing.T) {
-	upstream, request := Start(t).Addr(), "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
+	upstream, request := redistest.Start(t).Addr(), "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
 	names := map[string]bool{}
 	for _, fault := range Faults([]string{"GET"}) {
 		if names[fault.Way.Name] {
@@ -75,7 +77,7 @@ func TestEachCallIsAnsweredInEachWay(t *testing.T) {
 		if fault.Way.Name == "silence" {
 			continue
 		}
-		h := StartHostile(t, upstream, Standalone, fault)
+		h := Start(t, upstream, Standalone, fault)
 		conn, err := net.Dial("tcp", h.Addr())
 		if err != nil {
 			t.Fatal(err)
@@ -99,14 +101,14 @@ func TestEachCallIsAnsweredInEachWay(t *testing.T) {
 }
 
 func TestHostileServerHasTheRoleThatItClaims(t *testing.T) {
-	upstream := Start(t).Addr()
-	sentinel := StartHostile(t, upstream, Sentinel, Fault{})
+	upstream := redistest.Start(t).Addr()
+	sentinel := Start(t, upstream, Sentinel, Fault{})
 	primary := redis.NewFailoverClient(&redis.FailoverOptions{SentinelAddrs: []string{sentinel.Addr()}, MasterName: SentinelMaster})
 	t.Cleanup(func() { _ = primary.Close() })
-	node := StartHostile(t, upstream, ClusterNode, Fault{})
+	node := Start(t, upstream, ClusterNode, Fault{})
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{node.Addr()}})
 	t.Cleanup(func() { _ = cluster.Close() })
-	old := clientOfHostile(t, StartHostile(t, upstream, WithoutHello, Fault{}))
+	old := clientOfHostile(t, Start(t, upstream, WithoutHello, Fault{}))
 	for name, client := range map[string]redis.UniversalClient{"Sentinel": primary, "cluster": cluster, "old": old} {
 		if err := client.Set(t.Context(), strings.ToLower(name), "value", 0).Err(); err != nil {
 			t.Errorf("%s: %v", name, err)
