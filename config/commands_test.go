@@ -25,6 +25,7 @@ import (
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers"
 	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 // followed lists the pages with commands, in an order in which a reader can follow them:
@@ -74,7 +75,7 @@ func TestDocumentedCommandsWork(t *testing.T) {
 
 func TestEveryPageWithCommandsIsFollowed(t *testing.T) {
 	var all []string
-	for _, path := range pages(t) {
+	for _, path := range allPages(t) {
 		name := filepath.Base(path)
 		commands := commandsOf(t, name)
 		if len(commands) > 0 && !slices.Contains(followed, name) && elsewhere[name] == "" {
@@ -115,26 +116,23 @@ func TestTheFirstCommandShowsTheOperatorsEvents(t *testing.T) {
 	t.Error("operations.md does not say how to see the operator's events")
 }
 
-var (
-	fencedBlock = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
-	inlineCode  = regexp.MustCompile("`(kubectl [^`]+)`")
-)
+var inlineCode = regexp.MustCompile("`(kubectl [^`]+)`")
 
 // commandsOf returns the kubectl commands of a page, and those that install: the lines of blocks,
 // and the commands in running text.
 func commandsOf(t *testing.T, name string) (commands []string) {
 	t.Helper()
 	text := page(t, pathOf(name))
-	for _, block := range fencedBlock.FindAllStringSubmatch(text, -1) {
-		lines := strings.ReplaceAll(block[2], "\\\n", "")
+	for _, block := range pages.Blocks(text) {
+		lines := strings.ReplaceAll(block.Text, "\\\n", "")
 		for line := range strings.Lines(lines) {
 			line, prompted := strings.CutPrefix(strings.TrimSpace(line), "$ ")
-			if (block[1] == "sh" || prompted) && isForTheCluster(line) {
+			if (block.Language == "sh" || prompted) && isForTheCluster(line) {
 				commands = append(commands, line)
 			}
 		}
 	}
-	for _, found := range inlineCode.FindAllStringSubmatch(fencedBlock.ReplaceAllString(text, ""), -1) {
+	for _, found := range inlineCode.FindAllStringSubmatch(pages.Prose(text), -1) {
 		command := strings.Join(strings.Fields(found[1]), " ")
 		if strings.Count(command, " ") > 1 && !slices.Contains(fragments, command) {
 			commands = append(commands, command)

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 // What runs in kind are the lines of the README for the cluster, with its policy and its purge. Then
@@ -30,8 +32,8 @@ func TestTheEndToEndRunFollowsThePages(t *testing.T) {
 	}
 	install := page(t, "../docs/install.md")
 	lines := 0
-	for _, block := range fencedBlock.FindAllStringSubmatch(install, -1) {
-		for line := range strings.Lines(block[2]) {
+	for _, block := range pages.Blocks(install) {
+		for line := range strings.Lines(block.Text) {
 			line = strings.ReplaceAll(line, "https://github.com/cachewright/cachewright/releases/download/"+releasedTag(t)+"/", "dist/")
 			_, after, found := strings.Cut(rest, "\n+ "+line)
 			if !found {

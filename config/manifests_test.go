@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 func TestSamplesApply(t *testing.T) {
@@ -89,7 +89,7 @@ func sampleFiles(t *testing.T) []string {
 // TestDocumentedManifests creates the manifests of the documentation, as a reader would copy them.
 func TestDocumentedManifests(t *testing.T) {
 	shown := 0
-	for _, page := range append(pages(t), "../docs/how-to/patterns.md") {
+	for _, page := range append(allPages(t), "../docs/how-to/patterns.md") {
 		for number, manifest := range manifests(t, page) {
 			shown++
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(page), number+1), func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestDocumentedManifests(t *testing.T) {
 	}
 }
 
-func pages(t *testing.T) []string {
+func allPages(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(found) == 0 {
@@ -112,8 +112,6 @@ func pages(t *testing.T) []string {
 	}
 	return append(found, "../README.md")
 }
-
-var yamlBlock = regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```")
 
 // manifests returns the YAML documents of the blocks that show a resource of ours.
 func manifests(t *testing.T, page string) []string {
@@ -123,9 +121,9 @@ func manifests(t *testing.T, page string) []string {
 		t.Fatal(err)
 	}
 	var found []string
-	for _, block := range yamlBlock.FindAllSubmatch(content, -1) {
-		if strings.Contains(string(block[1]), "apiVersion: "+v1.GroupVersion.String()) {
-			found = append(found, strings.Split(string(block[1]), "\n---\n")...)
+	for _, block := range pages.BlocksIn("yaml", string(content)) {
+		if strings.Contains(block, "apiVersion: "+v1.GroupVersion.String()) {
+			found = append(found, strings.Split(block, "\n---\n")...)
 		}
 	}
 	return found

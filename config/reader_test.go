@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/kubetest"
 )
 
 // deploys reports whether one of the lines installs the operator by make.
@@ -54,10 +55,7 @@ func (r *reader) operator(t *testing.T) *appsv1.Deployment {
 func (r *reader) rollOut(t *testing.T) {
 	t.Helper()
 	deployment := r.operator(t)
-	n := *deployment.Spec.Replicas
-	deployment.Status = appsv1.DeploymentStatus{
-		ObservedGeneration: deployment.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n,
-	}
+	deployment.Status = kubetest.RolledOut(deployment)
 	if err := r.Status().Update(t.Context(), deployment); err != nil {
 		t.Fatal(err)
 	}

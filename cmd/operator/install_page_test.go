@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
+	"github.com/cachewright/cachewright/internal/kubetest"
 )
 
 const deployment, releaseJob = "cachewright-controller-manager", "cachewright-release-finalizers"
@@ -131,7 +132,7 @@ func (p *installPage) rollOut(t *testing.T, version string) {
 	if image := d.Spec.Template.Spec.Containers[0].Image; image != "ghcr.io/cachewright/cachewright:"+version {
 		t.Errorf("the release of %s runs the image %s", version, image)
 	}
-	d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
+	d.Status = kubetest.RolledOut(d)
 	if err := p.Status().Update(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
@@ -155,14 +156,7 @@ func (p *installPage) finish(t *testing.T) {
 	if code, _ := start(t, nil, append(pod.Containers[0].Args, config, "--leader-election-namespace="+account.Namespace)...).exit(t); code != 0 {
 		t.Errorf("the Job ended with %d", code)
 	}
-	now := metav1.Now()
-	done := func(kind batchv1.JobConditionType) batchv1.JobCondition {
-		return batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: now}
-	}
-	job.Status = batchv1.JobStatus{
-		StartTime: &now, CompletionTime: &now, Succeeded: 1,
-		Conditions: []batchv1.JobCondition{done(batchv1.JobSuccessCriteriaMet), done(batchv1.JobComplete)},
-	}
+	job.Status = kubetest.Completed()
 	if err := p.Status().Update(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/cachewright/cachewright/cache"
 	"github.com/cachewright/cachewright/cache/cachetest"
+	"github.com/cachewright/cachewright/internal/pages"
 	"github.com/cachewright/cachewright/internal/redistest"
 	"github.com/cachewright/cachewright/registry"
 )
@@ -239,20 +239,13 @@ func newClient(t *testing.T) *cache.Client {
 	return c
 }
 
-var blocks = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
-
-func blocksOf(t *testing.T, language string) (found []string) {
+func blocksOf(t *testing.T, language string) []string {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
-		if block[1] == language {
-			found = append(found, block[2])
-		}
-	}
-	return found
+	return pages.BlocksIn(language, string(text))
 }
 
 func newFake(t *testing.T) *cachetest.Fake {

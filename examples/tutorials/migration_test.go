@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 const migrationPage = "../../docs/how-to/migration.md"
@@ -36,15 +38,15 @@ func theMigrationPage(t *testing.T, env []string) {
 npm install cache-manager ioredis
 kubectl get namespace members || kubectl create namespace members`)
 	program, values := string(prelude), 0
-	for _, found := range block.FindAllStringSubmatch(string(page), -1) {
-		switch language, content := found[1], found[2]; language {
+	for _, block := range pages.Blocks(string(page)) {
+		switch block.Language {
 		case "sh":
-			r.paste(content)
+			r.paste(block.Text)
 		case "js":
-			values += len(valued.FindAllString(content, -1))
-			program += fmt.Sprintf("{\n%s}\n", valued.ReplaceAllString(content, "assert.deepEqual($1, $2);"))
+			values += len(valued.FindAllString(block.Text, -1))
+			program += fmt.Sprintf("{\n%s}\n", valued.ReplaceAllString(block.Text, "assert.deepEqual($1, $2);"))
 		default:
-			r.save(content)
+			r.save(block.Text)
 		}
 	}
 	r.write("migration.mjs", program+"process.exit();\n")

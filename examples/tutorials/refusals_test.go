@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 const refusalsPage = "../../docs/how-to/refusals.md"
@@ -24,21 +26,21 @@ func theRefusals(t *testing.T, env []string) {
 	path := strings.TrimPrefix(env[slices.IndexFunc(env, func(v string) bool { return strings.HasPrefix(v, "PATH=") })], "PATH=")
 	program := filepath.Join(filepath.SplitList(path)[0], "kubectl")
 	given := 0
-	blocks := block.FindAllStringSubmatch(string(page), -1)
+	blocks := pages.Blocks(string(page))
 	for i := 0; i+1 < len(blocks); i += 2 {
 		manifest, shown := blocks[i], blocks[i+1]
-		if manifest[1] != "yaml" || shown[1] != "text" {
-			t.Fatalf("the page must have a manifest and what the API server says of it, by turns: %q", manifest[0])
+		if manifest.Language != "yaml" || shown.Language != "text" {
+			t.Fatalf("the page must have a manifest and what the API server says of it, by turns: %q", manifest.Text)
 		}
 		kubectl := exec.CommandContext(t.Context(), program, "create", "--dry-run=server", "-f", "-")
-		kubectl.Env, kubectl.Stdin = append(os.Environ(), env...), strings.NewReader(manifest[2])
+		kubectl.Env, kubectl.Stdin = append(os.Environ(), env...), strings.NewReader(manifest.Text)
 		output, err := kubectl.CombinedOutput()
 		if err == nil {
-			t.Errorf("accepted:\n%s", manifest[2])
+			t.Errorf("accepted:\n%s", manifest.Text)
 		}
-		for line := range strings.Lines(shown[2]) {
+		for line := range strings.Lines(shown.Text) {
 			if !strings.Contains(string(output), strings.TrimSpace(line)) {
-				t.Errorf("%s\nwas refused with\n%s\nwhich does not say %q", manifest[2], output, line)
+				t.Errorf("%s\nwas refused with\n%s\nwhich does not say %q", manifest.Text, output, line)
 			}
 		}
 		given++

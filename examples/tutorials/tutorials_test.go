@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 func TestTheTutorialsWorkLineByLine(t *testing.T) {
@@ -69,7 +71,6 @@ func theReadme(t *testing.T, env []string) {
 }
 
 var (
-	block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 	// edit is the first line of a block that changes a file: where, and how.
 	edit = regexp.MustCompile(`^// ([\w./]+): (after|before|instead of) (.+)$`)
 	// saved is the first line of a block that is a whole file.
@@ -92,16 +93,16 @@ func (r *reader) follow(page string) {
 // obey does what a text says. It returns how many blocks it pasted, and how many it compared.
 func (r *reader) obey(text string) (pasted, compared int) {
 	r.t.Helper()
-	for _, found := range block.FindAllStringSubmatch(text, -1) {
-		switch language, content := found[1], found[2]; language {
+	for _, block := range pages.Blocks(text) {
+		switch block.Language {
 		case "sh":
-			r.paste(content)
+			r.paste(block.Text)
 			pasted++
 		case "text":
-			r.sees(content)
+			r.sees(block.Text)
 			compared++
 		default:
-			r.save(content)
+			r.save(block.Text)
 		}
 	}
 	return pasted, compared

@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cachewright/cachewright/internal/kubetest"
+	"github.com/cachewright/cachewright/internal/pages"
 )
 
 const helmPage = "../../docs/how-to/helm.md"
@@ -33,10 +34,7 @@ func blocksOf(t *testing.T, language, heading string) (blocks []string) {
 		_, text, _ = strings.Cut(text, "\n## "+heading+"\n")
 		text, _, _ = strings.Cut(text, "\n## ")
 	}
-	for _, found := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
-		blocks = append(blocks, found[1])
-	}
-	if len(blocks) == 0 {
+	if blocks = pages.BlocksIn(language, text); len(blocks) == 0 {
 		t.Fatalf("%s has no block of %s below %q", helmPage, language, heading)
 	}
 	return blocks
@@ -139,12 +137,7 @@ func (i *lifetime) rollOut(t *testing.T) {
 	if err := i.Get(t.Context(), i.deployment(), &d); err != nil {
 		t.Fatal(err)
 	}
-	d.Status = appsv1.DeploymentStatus{
-		ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1,
-		Conditions: []appsv1.DeploymentCondition{{
-			Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now(),
-		}},
-	}
+	d.Status = kubetest.RolledOut(&d)
 	if err := i.Status().Update(t.Context(), &d); err != nil {
 		t.Fatal(err)
 	}

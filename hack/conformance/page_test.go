@@ -21,25 +21,19 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachewright/cachewright/hack/conformance/internal/vectors"
+	"github.com/cachewright/cachewright/internal/pages"
 	"github.com/cachewright/cachewright/internal/redistest"
 )
 
 const page = "../../docs/clients.md"
 
-// block is a fenced block of the page.
-type block struct{ language, text string }
-
-var fenced = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
-
-func blocks(t *testing.T) (found []block) {
+func blocks(t *testing.T) []pages.Block {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, match := range fenced.FindAllStringSubmatch(string(text), -1) {
-		found = append(found, block{language: match[1], text: match[2]})
-	}
+	found := pages.Blocks(string(text))
 	if len(found) < 10 {
 		t.Fatalf("found %d blocks on the page; it has more", len(found))
 	}
@@ -163,27 +157,27 @@ func TestThePageShowsWhatItsCommandsPrint(t *testing.T) {
 	r := &reader{client: redistest.Start(t).Client()}
 	pasted, compared := 0, 0
 	for _, b := range blocks(t) {
-		switch b.language {
+		switch b.Language {
 		case "sh":
-			if strings.HasPrefix(b.text, "make ") {
+			if strings.HasPrefix(b.Text, "make ") {
 				continue // see below
 			}
 			r.output.Reset()
-			for line := range strings.Lines(b.text) {
+			for line := range strings.Lines(b.Text) {
 				r.paste(t, strings.TrimSpace(line))
 				pasted++
 			}
 		case "redis":
-			r.sendOnOneConnection(t, b.text)
+			r.sendOnOneConnection(t, b.Text)
 		case "text":
-			if strings.HasPrefix(b.text, ">") {
-				r.receives(t, b.text)
+			if strings.HasPrefix(b.Text, ">") {
+				r.receives(t, b.Text)
 				continue
 			}
 			if r.output.Len() == 0 {
 				continue // bytes: see below
 			}
-			if wanted := b.text; !looksLike(r.output.String(), wanted) {
+			if wanted := b.Text; !looksLike(r.output.String(), wanted) {
 				t.Errorf("the page shows\n%s\nand its commands print\n%s", wanted, r.output.String())
 			}
 			r.output.Reset()
@@ -205,7 +199,7 @@ func looksLike(output, shown string) bool {
 func TestMakeRunsTheRunner(t *testing.T) {
 	made := 0
 	for _, b := range blocks(t) {
-		for line := range strings.Lines(b.text) {
+		for line := range strings.Lines(b.Text) {
 			command, isMake := strings.CutPrefix(strings.TrimSpace(line), "make conformance ")
 			if !isMake {
 				continue
@@ -247,12 +241,12 @@ func TestTheBytesOfThePageAreReal(t *testing.T) {
 	}
 	checked := 0
 	for _, b := range blocks(t) {
-		lines := strings.Split(strings.TrimSpace(b.text), "\n")
+		lines := strings.Split(strings.TrimSpace(b.Text), "\n")
 		var parts []string
-		for _, match := range hexOnPage.FindAllStringSubmatch(b.text, -1) {
+		for _, match := range hexOnPage.FindAllStringSubmatch(b.Text, -1) {
 			parts = append(parts, match[1])
 		}
-		if b.language != "text" || len(parts) == 0 {
+		if b.Language != "text" || len(parts) == 0 {
 			continue
 		}
 		checked++
@@ -284,8 +278,8 @@ func TestTheDriverOfThePageWorks(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, b := range blocks(t) {
-		if b.language == "python" {
-			write(t, filepath.Join(dir, "driver.py"), b.text)
+		if b.Language == "python" {
+			write(t, filepath.Join(dir, "driver.py"), b.Text)
 		}
 	}
 	client, err := os.ReadFile("testdata/myclient.py")

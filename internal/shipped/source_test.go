@@ -30,7 +30,8 @@ const module = "github.com/cachewright/cachewright"
 // unshipped are the trees of this module that only tests, the demo and the bench use.
 var unshipped = []string{
 	"/controllers/internal/controllertest", "/controllers/stores/storetest", "/examples", "/hack", "/internal/browsertest", "/internal/detached",
-	"/internal/kubetest", "/internal/operatortest", "/internal/redistest", "/internal/shipped",
+	"/internal/kubetest", "/internal/operatortest", "/internal/pages", "/internal/redistest",
+	"/internal/shipped",
 	"/internal/testserver",
 }
 
