@@ -171,9 +171,9 @@ var _ = Describe("The operator", func() {
 		on.fill(ctx, "users", "list", "u1", 5)
 
 		By("obeying a changed TTL at the next fill")
-		policy = current(ctx, policy)
-		policy.Spec.Operations[1].TTL = controllertest.Minutes(1)
-		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		policy = change(ctx, policy, func(p *v1.CachePolicy) {
+			p.Spec.Operations[1].TTL = controllertest.Minutes(1)
+		})
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 		lease, err := on.cache.Lease(ctx, registry.Key{Slot: on.slot("users"), Operation: "list", ID: "new"})
 		Expect(err).NotTo(HaveOccurred())

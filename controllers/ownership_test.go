@@ -76,9 +76,9 @@ var _ = Describe("A Redis that two clusters share", func() {
 	}
 	annotate := func(ctx context.Context, policy *v1.CachePolicy, cluster string) {
 		GinkgoHelper()
-		fresh := current(ctx, policy)
-		fresh.Annotations = map[string]string{v1.TakeOverFromAnnotation: cluster}
-		Expect(k8s.Update(ctx, fresh)).To(Succeed())
+		change(ctx, policy, func(p *v1.CachePolicy) {
+			p.Annotations = map[string]string{v1.TakeOverFromAnnotation: cluster}
+		})
 	}
 	ours := func(ctx context.Context) *v1.CachePolicy {
 		GinkgoHelper()
@@ -184,9 +184,9 @@ var _ = Describe("The operator of a Redis that others use, too", func() {
 		Expect(found.Revision).To(Equal("theirs"))
 
 		By("taking it back as soon as a person says so")
-		fresh := current(ctx, policy)
-		fresh.Annotations = map[string]string{v1.TakeOverFromAnnotation: "west"}
-		Expect(k8s.Update(ctx, fresh)).To(Succeed())
+		change(ctx, policy, func(p *v1.CachePolicy) {
+			p.Annotations = map[string]string{v1.TakeOverFromAnnotation: "west"}
+		})
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 	})
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "github.com/cachewright/cachewright/api/v1"
 	"github.com/cachewright/cachewright/controllers/internal/controllertest"
@@ -44,7 +46,8 @@ func TestControllers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs an API server, which -short leaves out")
 	}
-	debug.SetGCPercent(400) // spares a part of the work: the suite is short, and needs little memory
+	debug.SetGCPercent(400)       // spares a part of the work: the suite is short, and needs little memory
+	log.SetLogger(logr.Discard()) // without one, controller-runtime prints a trace after half a minute
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(controllertest.Timeout)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
@@ -156,6 +159,17 @@ func current[T client.Object](ctx context.Context, obj T) T {
 	fresh := obj.DeepCopyObject().(T)
 	Expect(k8s.Get(ctx, client.ObjectKeyFromObject(obj), fresh)).To(Succeed())
 	return fresh
+}
+
+// change patches an object, whose status the operator may write at the same time: an update would
+// then be refused.
+func change[T client.Object](ctx context.Context, obj T, do func(T)) T {
+	GinkgoHelper()
+	changed := current(ctx, obj)
+	patch := client.MergeFrom(changed.DeepCopyObject().(T))
+	do(changed)
+	Expect(k8s.Patch(ctx, changed, patch)).To(Succeed())
+	return changed
 }
 
 // rawSpec reads a spec as it is stored, not as Go types read it.

@@ -252,9 +252,7 @@ var _ = Describe("A store that goes back in time", func() {
 		signed(ctx)
 		on.server.Save()
 		policy := &v1.CachePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: on.namespace, Name: "users"}}
-		policy = current(ctx, policy)
-		policy.Spec.Revision = "2"
-		Expect(k8s.Update(ctx, policy)).To(Succeed())
+		change(ctx, policy, func(p *v1.CachePolicy) { p.Spec.Revision = "2" })
 		Eventually(count(ctx, "getById")).Should(BeZero())
 		Eventually(on.policy(ctx, "users")).Should(beReady("True Applied"))
 
